@@ -1,0 +1,1 @@
+"""What runs inside a hospital: the site worker, local training, and what may leave the building."""

@@ -1,0 +1,1 @@
+"""What every side shares: configuration, data, model, training, metrics, messages, report."""

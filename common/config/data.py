@@ -1,0 +1,104 @@
+"""Where the images lie and how they become pairs."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from fedthorax.common.config.frozen import Frozen
+
+_PathValue = Annotated[Path, Field(strict=False)]
+
+
+def _folder_shorthand(value: Any) -> Any:
+    """``xray: some/folder`` means ``xray: {folder: some/folder}``."""
+    return {"folder": value} if isinstance(value, (str, Path)) else value
+
+
+class XraySource(Frozen):
+    """A folder of X-rays, in any depth, and the CSV file that labels them."""
+
+    folder: _PathValue = Field(description="Folder that holds the X-ray images, in any depth.")
+    labels: _PathValue | None = Field(
+        default=None, description="CSV file of the labels; null: labels.csv or Data_Entry*.csv inside the folder."
+    )
+    format: Literal["auto", "plain", "nih"] = Field(
+        default="auto",
+        description="plain: `file, patient_id, one column a finding`; nih: ChestX-ray14; auto: by the header.",
+    )
+
+
+class CtSource(Frozen):
+    """A folder of CT slices with one folder a class, directly or below train/, valid/ and test/."""
+
+    folder: _PathValue = Field(description="Folder that holds one folder a cancer class.")
+
+
+class SourceConfig(Frozen):
+    """The two folders of a hospital, or of the server."""
+
+    xray: Annotated[XraySource, BeforeValidator(_folder_shorthand)] = Field(description="The X-rays.")
+    ct: Annotated[CtSource, BeforeValidator(_folder_shorthand)] = Field(description="The CT slices.")
+
+
+class SplitFractions(Frozen):
+    """Shares of the patients where neither folders nor a CSV column give the split."""
+
+    train: float = Field(default=0.7, ge=0, le=1, description="Share of patients to train on.")
+    valid: float = Field(default=0.15, ge=0, le=1, description="Share of patients to validate on.")
+    test: float = Field(default=0.15, ge=0, le=1, description="Share of patients kept for the final score.")
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> "SplitFractions":
+        total = self.train + self.valid + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + valid + test must be 1, but they sum to {total:g}")
+        return self
+
+
+class CacheConfig(Frozen):
+    """Decoded images are kept as uint8; pooled features of frozen backbones as float32."""
+
+    memory_mb: int = Field(default=2048, ge=0, description="Decoded images of a process kept in memory, in MiB.")
+    folder: _PathValue | None = Field(
+        default=None,
+        description="Where decoded images beyond memory_mb and pooled features are kept; null: a folder that is "
+        "removed with the process.",
+    )
+
+
+class DataConfig(Frozen):
+    """Hospitals, the server's own folders, and the way of an image to a pair."""
+
+    hospitals: dict[str, SourceConfig] = Field(min_length=1, description="The hospitals by name.")
+    central: SourceConfig = Field(
+        description="The server's own folders: the validation split selects the model, the test split is scored once."
+    )
+    splits: SplitFractions = Field(default=SplitFractions(), description="Splits drawn at a hospital.")
+    central_splits: SplitFractions = Field(
+        default=SplitFractions(train=0.0, valid=0.5, test=0.5), description="Splits drawn from the server's folders."
+    )
+    aspect: Literal["pad", "squash"] = Field(
+        default="pad",
+        description="pad: keep the proportions and fill up with black; squash: stretch to the square.",
+    )
+    on_bad_file: Literal["error", "skip"] = Field(
+        default="error", description="A file that cannot be read stops the run, or is left out, named and counted."
+    )
+    pairing: Literal["random", "patient_first"] = Field(
+        default="random",
+        description="random: any X-ray with any CT slice; patient_first: a patient's own pair where both exist.",
+    )
+    epoch_length: Literal["longest", "shortest", "xray", "ct"] = Field(
+        default="longest", description="How many pairs an epoch has: as many as this side has images."
+    )
+    cache: CacheConfig = Field(default=CacheConfig(), description="What is kept between epochs.")
+
+    @model_validator(mode="after")
+    def _plain_hospital_names(self) -> "DataConfig":
+        for name in self.hospitals:
+            if not name.strip() or name != name.strip() or any(c in name for c in '/\\"\n') or name.startswith("."):
+                raise ValueError(
+                    f'hospital name {name!r} must not be empty, begin with a dot, or hold / \\ " or a line end'
+                )
+        return self

@@ -1,0 +1,52 @@
+"""One experiment: everything that a run depends on, in one frozen value."""
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from fedthorax.common.config.data import DataConfig
+from fedthorax.common.config.evaluation import EvaluationConfig
+from fedthorax.common.config.federation import FederationConfig, SimulationConfig
+from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.model import ModelConfig
+from fedthorax.common.config.output import OutputConfig
+from fedthorax.common.config.training import TrainingConfig
+
+
+class Experiment(Frozen):
+    """The whole YAML file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the run and of its folder.")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="All randomness of a run comes from this number.")
+    labels: LabelsConfig = Field(description="What is predicted.")
+    data: DataConfig = Field(description="Where the images lie and how they are paired.")
+    model: ModelConfig = Field(default=ModelConfig(), description="The network.")
+    training: TrainingConfig = Field(description="How a hospital trains.")
+    federation: FederationConfig = Field(default=FederationConfig(), description="Rounds.")
+    simulation: SimulationConfig = Field(default=SimulationConfig(), description="Only for runs on one machine.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Scoring and selection.")
+    output: OutputConfig = Field(default=OutputConfig(), description="Where the run is written.")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Experiment":
+        unknown = sorted(set(self.training.loss.positive_weights) - set(self.labels.findings))
+        if unknown:
+            raise ValueError(
+                f"training.loss.positive_weights names {', '.join(unknown)}, which labels.findings does not have"
+            )
+        min_sites = self.federation.min_sites
+        if min_sites is not None and min_sites > len(self.data.hospitals):
+            raise ValueError(
+                f"federation.min_sites is {min_sites}, but data.hospitals has only {len(self.data.hospitals)}"
+            )
+        return self
+
+    @property
+    def run_folder(self) -> Path:
+        return self.output.folder / self.name
+
+    @property
+    def required_sites(self) -> int:
+        """Updates without which a round is not closed."""
+        return self.federation.min_sites or len(self.data.hospitals)

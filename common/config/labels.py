@@ -1,0 +1,26 @@
+"""What the consortium predicts: the findings on X-ray and the cancer classes on CT."""
+
+from pydantic import Field, field_validator
+
+from fedthorax.common.config.frozen import Frozen
+
+
+class LabelsConfig(Frozen):
+    """Order matters: it is the order of the heads' output units."""
+
+    findings: tuple[str, ...] = Field(
+        min_length=1, strict=False, description="Names of the X-ray findings, as the label files' columns spell them."
+    )
+    cancer_classes: tuple[str, ...] = Field(
+        min_length=2, strict=False, description="Names of the CT classes, as the class folders are called."
+    )
+
+    @field_validator("findings", "cancer_classes")
+    @classmethod
+    def _distinct_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not name.strip() or name != name.strip() for name in names):
+            raise ValueError("names must not be empty and must not begin or end with a space")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"names must be distinct, but these are repeated: {', '.join(repeated)}")
+        return names

@@ -1,0 +1,36 @@
+"""The network: twin encoders, feature-level fusion, two heads."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from fedthorax.common.config.frozen import Frozen
+
+
+class ModelConfig(Frozen):
+    """The defaults are the architecture of the project; every width can be changed."""
+
+    backbone: str = Field(
+        default="EfficientNetB0",
+        description="Name of a two-dimensional family in keras.applications, for both encoders.",
+    )
+    image_size: int = Field(default=224, ge=32, le=1024, description="Side of the square input, in pixels.")
+    weights: str = Field(
+        default="imagenet",
+        description="imagenet: the checkpoint from the local weights folder, never downloaded; none: random; "
+        "or the path of a weights file.",
+    )
+    encoder_units: int = Field(default=1024, ge=1, description="Width of the dense layer after the pooled features.")
+    feature_units: int = Field(default=512, ge=1, description="Features of one modality that enter the fusion.")
+    fusion_units: tuple[int, ...] = Field(
+        default=(1024, 512), strict=False, min_length=1, description="Widths of the dense layers after concatenation."
+    )
+    dropout: float = Field(default=0.3, ge=0, lt=1, description="Dropout rate in the encoders.")
+    batch_norm: Literal["frozen", "train"] = Field(
+        default="frozen",
+        description="Batch normalisation of the backbones: frozen keeps the statistics and scales they came with; "
+        "train learns them.",
+    )
+    batch_norm_momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="Momentum of all moving statistics; low, because a round has few steps."
+    )

@@ -1,0 +1,19 @@
+"""Where a run is written."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from fedthorax.common.config.frozen import Frozen
+
+
+class OutputConfig(Frozen):
+    """The run folder is ``folder/NAME``."""
+
+    folder: Annotated[Path, Field(strict=False)] = Field(
+        default=Path("runs"), description="Folder in which run folders are made."
+    )
+    keep_checkpoints: int = Field(
+        default=2, ge=1, description="Newest round checkpoints kept beside the best and the last model."
+    )

@@ -1,0 +1,101 @@
+"""Local training: phases, optimiser, losses, augmentation."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from fedthorax.common.config.frozen import Frozen
+
+
+class PhaseConfig(Frozen):
+    """A stretch of rounds in which the same part of the network is trained."""
+
+    rounds: int = Field(ge=1, description="Number of federated rounds.")
+    trainable: Literal["heads", "all"] = Field(
+        description="heads: everything after the backbones, on pooled features that are computed once; all: everything."
+    )
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="Learning rate at the start of this phase; null: training.learning_rate."
+    )
+    local_epochs: int = Field(default=1, ge=1, description="Passes over the hospital's pairs in one round.")
+
+
+class ScheduleConfig(Frozen):
+    """Learning rate over the rounds of a phase."""
+
+    kind: Literal["constant", "cosine", "step"] = Field(default="constant", description="Shape of the decay.")
+    final_fraction: float = Field(
+        default=0.1, gt=0, le=1, description="cosine: share of the learning rate left in the last round of the phase."
+    )
+    step_rounds: int = Field(default=10, ge=1, description="step: rounds between two reductions.")
+    step_factor: float = Field(default=0.5, gt=0, lt=1, description="step: factor of a reduction.")
+    plateau_patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Rounds without a better selection metric before the learning rate is reduced; null: never.",
+    )
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1, description="Factor of a reduction on plateau.")
+
+
+class LossConfig(Frozen):
+    """Weights of the two tasks and of positive findings."""
+
+    disease_weight: float = Field(default=1.0, ge=0, description="Weight of the masked binary cross-entropy.")
+    cancer_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the masked sparse categorical cross-entropy."
+    )
+    positive_weights: dict[str, float] = Field(
+        default={}, description="Weight of a positive label by finding; a finding not named has weight 1."
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="Label smoothing of the cancer classes.")
+
+    @model_validator(mode="after")
+    def _positive(self) -> "LossConfig":
+        if self.disease_weight == 0 and self.cancer_weight == 0:
+            raise ValueError("disease_weight and cancer_weight must not both be 0")
+        for finding, weight in self.positive_weights.items():
+            if weight <= 0:
+                raise ValueError(f"positive_weights.{finding} must be above 0, got {weight:g}")
+        return self
+
+
+class AugmentationConfig(Frozen):
+    """Light changes suited to radiographs; none of them turns an image upside down."""
+
+    enabled: bool = Field(default=True, description="Applied to training images that run through the backbones.")
+    rotation_degrees: float = Field(default=7.0, ge=0, le=45, description="Largest rotation to either side.")
+    translation: float = Field(default=0.05, ge=0, le=0.5, description="Largest shift, as a share of the side.")
+    zoom: float = Field(default=0.05, ge=0, le=0.5, description="Largest change of scale.")
+    brightness: float = Field(default=0.1, ge=0, le=0.5, description="Largest shift of grey, as a share of 255.")
+    contrast: float = Field(default=0.1, ge=0, le=0.9, description="Largest relative change of contrast.")
+    ct_flip: bool = Field(default=False, description="Mirror CT slices left to right at random (never X-rays).")
+
+
+class TrainingConfig(Frozen):
+    """How a hospital trains in a round."""
+
+    phases: tuple[PhaseConfig, ...] = Field(
+        min_length=1, strict=False, description="What is trained for how many rounds, in this order."
+    )
+    batch_size: int = Field(default=16, ge=1, description="Pairs in a step.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Adam's learning rate where a phase gives none.")
+    schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="Learning rate over the rounds.")
+    clip_norm: float | None = Field(default=1.0, gt=0, description="Largest global gradient norm; null: no clipping.")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Decoupled weight decay of dense and convolution kernels."
+    )
+    loss: LossConfig = Field(default=LossConfig(), description="The two losses.")
+    local_patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Local epochs without a lower loss on the hospital's validation split before it stops and "
+        "returns to its best epoch; null: never.",
+    )
+    augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="Changes to training images.")
+    threads: int | None = Field(
+        default=None, ge=1, description="Processor threads of TensorFlow; null: the cores this process may use."
+    )
+
+    @property
+    def num_rounds(self) -> int:
+        return sum(phase.rounds for phase in self.phases)

@@ -1,0 +1,1 @@
+"""From folders on disk to batches of paired images, one direction only."""

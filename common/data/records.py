@@ -1,0 +1,42 @@
+"""What is known of an image before it is decoded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+UNKNOWN_CLASS = -1
+
+
+@dataclass(frozen=True, slots=True)
+class XrayRecord:
+    """One chest X-ray.
+
+    ``patient`` is unique within the hospital; a file without a patient id is its own patient. ``findings`` follows the
+    order of ``labels.findings``: 1.0 present, 0.0 absent, NaN unknown. ``split`` is None until one is given or drawn.
+    """
+
+    path: Path
+    patient: str
+    findings: tuple[float, ...]
+    split: Split | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CtRecord:
+    """One axial chest CT slice; ``cancer_class`` is an index into ``labels.cancer_classes``, or ``UNKNOWN_CLASS``."""
+
+    path: Path
+    patient: str
+    cancer_class: int
+    split: Split | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """A file that could not be used, and why, in words for the person who keeps the folder."""
+
+    path: Path
+    reason: str

@@ -1,0 +1,1 @@
+"""Scores of both heads, through scikit-learn; what is undefined is null with its reason."""

@@ -1,0 +1,1 @@
+"""The dual-modal network, its branches and its weights."""

@@ -1,0 +1,1 @@
+"""Training and scoring, the same for a hospital, a centralised run and the server."""

@@ -1,0 +1,1 @@
+"""What runs at the consortium: rounds, aggregation, central evaluation, checkpoints."""

@@ -1,0 +1,1 @@
+"""Many hospitals on one machine: phantom data, partitions, the simulation, baselines."""

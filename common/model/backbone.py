@@ -10,7 +10,7 @@ from typing import Literal
 
 import keras
 
-# How the pretrained weights of a family expect their input (the ``preprocess_input`` of each keras.applications module):
+# How the pretrained weights of a family expect their input (``preprocess_input`` of its keras.applications module):
 # "inside": the network begins with its own rescaling; "tf": -1…1; "torch": 0…1, then ImageNet mean and deviation;
 # "caffe": BGR, ImageNet mean subtracted.
 Preprocessing = Literal["inside", "tf", "torch", "caffe"]

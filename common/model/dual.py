@@ -1,8 +1,8 @@
 """The dual-modal, multi-task network: two encoders, feature-level fusion, two heads. Stock Keras layers only.
 
 X-ray (S, S, 3) → backbone → pooled → Dense, ReLU → BatchNorm → Dropout → Dense, ReLU → features; CT the same with its
-own weights; concatenated → Dense, ReLU … → ``disease`` (sigmoid, one unit a finding) and ``cancer`` (softmax, one unit a
-class). Every layer's name begins with its branch.
+own weights; concatenated → Dense, ReLU … → ``disease`` (sigmoid, one unit a finding) and ``cancer`` (softmax, one unit
+a class). Every layer's name begins with its branch.
 """
 
 import keras
@@ -19,8 +19,9 @@ MODALITIES = ("xray", "ct")
 def build_model(config: ModelConfig, labels: LabelsConfig, seed: int) -> keras.Model:
     """The network with its starting weights; the same ``seed`` gives the same weights bit by bit.
 
-    Inputs ``{"xray", "ct"}``: float (N, S, S, 3) in 0…255. Outputs ``{"disease", "cancer"}``: probabilities (N, findings)
-    and (N, classes). Raises FileNotFoundError or ValueError when the pretrained weights are missing or do not fit.
+    Inputs ``{"xray", "ct"}``: float (N, S, S, 3) in 0…255. Outputs ``{"disease", "cancer"}``: probabilities
+    (N, findings) and (N, classes). Raises FileNotFoundError or ValueError when the
+    pretrained weights are missing or do not fit.
     """
     weights = find_weights(config.weights, config.backbone)  # before the slow part
     keras.utils.set_random_seed(derive_seed(seed, "initial weights"))
@@ -48,9 +49,7 @@ def _project(pooled: keras.KerasTensor, name: str, config: ModelConfig) -> keras
     return keras.layers.Dense(config.feature_units, activation="relu", name=f"{name}_features")(hidden)
 
 
-def _fuse(
-    features: list[keras.KerasTensor], config: ModelConfig, labels: LabelsConfig
-) -> dict[str, keras.KerasTensor]:
+def _fuse(features: list[keras.KerasTensor], config: ModelConfig, labels: LabelsConfig) -> dict[str, keras.KerasTensor]:
     fused = keras.layers.Concatenate(name="fusion_concatenate")(features)
     for index, units in enumerate(config.fusion_units, start=1):
         fused = keras.layers.Dense(units, activation="relu", name=f"fusion_dense_{index}")(fused)

@@ -1,8 +1,8 @@
 """The network's weights as a few named flat arrays: what travels, what is averaged, what is checkpointed.
 
-A *branch* (``xray``, ``ct``, ``fusion``, ``disease``, ``cancer``) is what the design speaks of. A *segment* is the unit of
-transport: the two encoder branches fall into ``….backbone`` and ``….projection``, because a phase that trains only what
-comes after the backbones has no backbone to send.
+A *branch* (``xray``, ``ct``, ``fusion``, ``disease``, ``cancer``) is what the design speaks of. A *segment* is the unit
+of transport: the two encoder branches fall into ``….backbone`` and ``….projection``, because a phase that trains only
+what comes after the backbones has no backbone to send.
 """
 
 import hashlib

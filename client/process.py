@@ -27,7 +27,9 @@ class SiteProcess:
 
     def __init__(self) -> None:
         path = os.environ.get(EVENTS_VARIABLE)
-        self.worker = SiteWorker(self._load, self._build, EventLog(Path(path) if path else None))
+        events = EventLog(Path(path) if path else None)
+        events.emit("process", pid=os.getpid())
+        self.worker = SiteWorker(self._load, self._build, events)
         self._experiment: Experiment | None = None
         self._network: tuple[Network, FeatureStore] | None = None
         self._sites: OrderedDict[str, SiteImages] = OrderedDict()

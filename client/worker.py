@@ -57,7 +57,7 @@ class SiteWorker:
             return Reply(task.kind, task.site, task.round, error=reason[:2000])
 
     def _describe(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: ``data`` (a data passport) and ``overlap`` (positions in ``task.test_digests`` held here too)."""
+        """``results``: ``data`` (a data passport) and ``overlap`` (positions in ``test_digests`` held here too)."""
         images = self._images(task, experiment)
         train = images.splits["train"]
         pairs = training_pairs(

@@ -9,18 +9,20 @@ from fedthorax.common.model.dual import build_model, image_to_logits, pooled_to_
 from fedthorax.common.model.segments import SEGMENTS, SegmentLayout, weights_digest
 
 LABELS = LabelsConfig(findings=("Effusion", "Mass", "Nodule"), cancer_classes=("normal", "tumour"))
-CONFIG = ModelConfig(weights="none", image_size=32)
-
-
-@pytest.fixture(scope="module")
-def model() -> keras.Model:
-    return build_model(CONFIG, LABELS, seed=1)
+CONFIG = ModelConfig(weights="none", image_size=32, batch_norm="train", batch_norm_momentum=0.0)
 
 
 @pytest.fixture(scope="module")
 def images() -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
-    return {name: random.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32) for name in ("xray", "ct")}
+    return {name: random.uniform(0, 255, (16, 32, 32, 3)).astype(np.float32) for name in ("xray", "ct")}
+
+
+@pytest.fixture(scope="module")
+def model(images) -> keras.Model:
+    model = build_model(CONFIG, LABELS, seed=1)
+    model(images, training=True)  # momentum 0 takes over this batch's statistics, so that features do not vanish
+    return model
 
 
 def test_the_default_architecture_is_the_one_of_the_project():
@@ -67,14 +69,14 @@ def test_the_encoders_share_nothing(model):
 
 def test_probabilities_come_out(model, images):
     outputs = {name: np.asarray(values) for name, values in model(images).items()}
-    assert outputs["disease"].shape == (2, 3)
-    assert ((outputs["disease"] > 0) & (outputs["disease"] < 1)).all()
-    assert np.allclose(outputs["cancer"].sum(axis=1), 1)
+    assert outputs["disease"].shape == (16, 3)
+    assert ((outputs["disease"] >= 0) & (outputs["disease"] <= 1)).all()
+    assert np.allclose(outputs["cancer"].sum(axis=1), 1, atol=1e-6)
 
 
-def test_the_same_seed_gives_the_same_starting_weights_bit_by_bit(model):
-    again, other = (build_model(CONFIG, LABELS, seed=seed) for seed in (1, 2))
-    digests = [weights_digest(SegmentLayout(each).read()) for each in (model, again, other)]
+def test_the_same_seed_gives_the_same_starting_weights_bit_by_bit():
+    one, again, other = (build_model(CONFIG, LABELS, seed=seed) for seed in (1, 1, 2))
+    digests = [weights_digest(SegmentLayout(each).read()) for each in (one, again, other)]
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -90,7 +92,8 @@ def test_the_heads_on_pooled_features_are_the_same_network(model, images):
     through_pooled = pooled_to_logits(model)(pooled)
     whole = image_to_logits(model)([images["xray"], images["ct"]])
     for head in ("disease", "cancer"):
-        assert np.array_equal(np.asarray(through_pooled[head]), np.asarray(whole[head]))
+        assert np.abs(np.asarray(whole[head])).max() > 0.01  # else the comparison would say nothing
+        assert np.allclose(np.asarray(through_pooled[head]), np.asarray(whole[head]), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("policy", "trainable"), [("frozen", False), ("train", True)])

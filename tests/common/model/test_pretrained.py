@@ -38,6 +38,11 @@ def features_by_path(path, images) -> np.ndarray:
     return np.asarray(backbone(images))
 
 
+def agree(features: np.ndarray, expected: np.ndarray) -> bool:
+    """Equal to a thousandth of the largest feature: an untrained network's features are tiny."""
+    return bool(np.abs(features - expected).max() < 1e-3 * np.abs(expected).max())
+
+
 def test_a_file_by_path_gives_the_features_of_the_same_checkpoint_by_name(google_file, images, monkeypatch):
     # keras.applications by name: the same file through its own download cache, extra rescaling layer and all.
     monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: str(google_file))
@@ -45,20 +50,20 @@ def test_a_file_by_path_gives_the_features_of_the_same_checkpoint_by_name(google
         include_top=False, weights="imagenet", input_shape=(32, 32, 3), pooling="avg"
     )
     expected = np.asarray(by_name(images))
-    assert np.allclose(features_by_path(google_file, images), expected, rtol=1e-4, atol=1e-5)
+    assert agree(features_by_path(google_file, images), expected)
 
 
 def test_loading_that_file_the_plain_keras_way_would_be_wrong(google_file, images):
     plain = keras.applications.EfficientNetB0(
         include_top=False, weights=str(google_file), input_shape=(32, 32, 3), pooling="avg"
     )
-    assert not np.allclose(features_by_path(google_file, images), np.asarray(plain(images)), rtol=1e-2, atol=1e-3)
+    assert not agree(features_by_path(google_file, images), np.asarray(plain(images)))
 
 
 def test_a_file_that_holds_a_variance_is_taken_as_it_is(google_file, images, tmp_path):
     file = tmp_path / "variance.weights.h5"
     checkpoint(file, tuple(deviation**2 for deviation in IMAGENET_DEVIATION))
-    assert np.allclose(features_by_path(file, images), features_by_path(google_file, images), rtol=1e-4, atol=1e-5)
+    assert agree(features_by_path(file, images), features_by_path(google_file, images))
 
 
 def test_the_correction_survives_saving(google_file, images, tmp_path):
@@ -78,7 +83,7 @@ def test_the_file_of_another_network_is_refused(tmp_path):
 
 def test_imagenet_without_its_file_says_where_to_put_it(tmp_path, monkeypatch):
     monkeypatch.setenv("FEDTHORAX_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr("keras.config.keras_home", lambda: str(tmp_path / "home"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     with pytest.raises(FileNotFoundError, match=r"efficientnetb0_notop.h5, which is not in .*downloads nothing"):
         find_weights("imagenet", "EfficientNetB0")
     (tmp_path / "efficientnetb0_notop.h5").touch()

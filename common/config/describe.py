@@ -98,12 +98,12 @@ def _text(field: FieldInfo) -> str:
 def _facts(field: FieldInfo) -> str:
     required = "required" if field.is_required() else ""
     bounds = [
-        words.format(f"{getattr(rule, fact):g}")
+        words.format(getattr(rule, fact))
         for kind, (words, fact) in _SIGNS.items()
         for rule in field.metadata
         if isinstance(rule, kind)
     ]
-    least = [f"at least {rule.min_length}" for rule in field.metadata if isinstance(rule, MinLen)]
+    least = [f"{rule.min_length} or more entries" for rule in field.metadata if isinstance(rule, MinLen)]
     null = "or null" if allows_null(field.annotation) else ""
     words = [required, " ".join(part for part in (_type_words(field.annotation), null) if part), *bounds, *least]
     return ", ".join(word for word in words if word)

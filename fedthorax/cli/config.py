@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from fedthorax.cli.output import JsonOption, SetOption, near, print_json
+from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config.describe import describe
+from fedthorax.common.config.experiment import Experiment
 from fedthorax.common.config.load import absolute, load_experiment, to_yaml
 
 
@@ -33,8 +35,6 @@ def config(
         if sets or flower:
             raise typer.BadParameter("--set and --flower need a FILE")
         if as_json:
-            from fedthorax.common.config.experiment import Experiment
-
             print_json(Experiment.model_json_schema())
         else:
             typer.echo(describe(), nl=False)
@@ -55,7 +55,5 @@ def write_flower_file(path: Path, experiment_json: str) -> None:
     A JSON string literal is a valid basic string of TOML (https://toml.io/en/v1.0.0#string) once the delete
     character, which JSON leaves as it is, is escaped as well.
     """
-    from fedthorax.cli.files import write_text
-
     literal = json.dumps(experiment_json, ensure_ascii=False).replace("\x7f", "\\u007f")
     write_text(path, f"experiment = {literal}\n")

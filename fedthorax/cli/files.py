@@ -1,21 +1,9 @@
 """The files that a person names on the command line."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write the file in one piece: whoever reads it sees the old text or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def model_file(path: Path) -> Path:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import click
 import typer
+from typer.core import TyperCommand
 
 from fedthorax import __version__
 from fedthorax.cli.config import config
@@ -29,6 +30,13 @@ EXIT_ERROR = 1
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 EXIT_SIGNAL = 128
 
+
+class _Command(TyperCommand):
+    def get_help(self, ctx: click.Context) -> str:
+        # typer 0.20 escapes the bracket for rich even where rich does not draw the help
+        return super().get_help(ctx).replace("\\[", "[")
+
+
 app = typer.Typer(
     name="fedthorax",
     add_completion=False,
@@ -37,8 +45,17 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
-for command in (simulate, train, evaluate, predict, phantom, partition, report, config):
-    app.command(no_args_is_help=command is not config)(command)
+for _command, _short_help in (
+    (simulate, "Train all hospitals together, on this machine."),
+    (train, "Train on pooled images, or on one hospital's alone."),
+    (evaluate, "Score a model on one site's images."),
+    (predict, "Show what a model says about images."),
+    (phantom, "Draw hospitals full of phantom images."),
+    (partition, "Deal out one collection to several hospitals."),
+    (report, "Write a run's report again."),
+    (config, "Show all settings, or check a file."),
+):
+    app.command(cls=_Command, short_help=_short_help, no_args_is_help=_command is not config)(_command)
 
 
 def _show_version(wanted: bool) -> None:

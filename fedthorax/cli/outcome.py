@@ -1,26 +1,27 @@
 """What a finished run says: its test scores, its best round, where the report is."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from fedthorax.cli.output import near
+from fedthorax.cli.output import console, near, print_json
 from fedthorax.cli.tables import headline_lines
 
 
-def read_outcome(run_folder: Path) -> dict[str, Any]:
-    """The run's headline out of ``metrics.json``, as ``--json`` prints it.
-
-    Raises KeyboardInterrupt where the run was interrupted, RuntimeError where it failed.
-    """
-    metrics = json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))
-    if metrics.get("status") == "interrupted":
+def tell_outcome(status: str, run_folder: Path, metrics: dict[str, Any], as_json: bool) -> None:
+    """Print how a run ended. Raises KeyboardInterrupt where it was interrupted: the exit status has to say so."""
+    if status == "interrupted":
         raise KeyboardInterrupt
-    if metrics.get("status") != "finished":
-        reason = metrics.get("error") or f"the run's status is {metrics.get('status')}"
-        raise RuntimeError(f"{near(run_folder)}: {reason}")
+    outcome = headline(run_folder, metrics)
+    if as_json:
+        print_json(outcome)
+    else:
+        print_outcome(outcome, console())
+
+
+def headline(run_folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+    """The run in brief, out of what metrics.json holds, as ``--json`` prints it."""
     test = metrics.get("test")
     report = run_folder / "report.html"
     return {

@@ -14,12 +14,14 @@ from fedthorax.cli.output import JsonOption, console, print_json
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras model or a run folder (its best model).")],
-    xray: Annotated[list[Path] | None, typer.Option("--xray", metavar="FILE|DIR", help="X-ray, or a folder.")] = None,
-    ct: Annotated[list[Path] | None, typer.Option("--ct", metavar="FILE|DIR", help="CT slice, or a folder.")] = None,
+    xray: Annotated[list[Path], typer.Option("--xray", metavar="FILE|DIR", help="X-ray, or a folder of them.")],
+    ct: Annotated[list[Path], typer.Option("--ct", metavar="FILE|DIR", help="CT slice, or a folder of them.")],
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row an image pair.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Probabilities of the findings on X-rays and of the classes on CT slices.
+    As many of each are paired in the order of their names; a single one goes
+    with each of the others.
 
     For research. This is not a medical device and must not guide treatment.
 
@@ -30,10 +32,8 @@ def predict(
     """
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json exclude each other")
-    if not xray and not ct:
-        raise typer.BadParameter("give --xray, --ct or both")
     path = model_file(model)
-    xrays, slices = image_files(xray or ()), image_files(ct or ())
+    xrays, slices = image_files(xray), image_files(ct)
     from fedthorax.common.training.predict import predict_files
 
     predictions = predict_files(path, xrays, slices)
@@ -48,30 +48,24 @@ def predict(
 
 
 def write_csv(predictions: Sequence[dict[str, Any]]) -> None:
-    """One row a prediction; a column is empty where its image was not given."""
-    findings = list(dict.fromkeys(name for row in predictions for name in row.get("disease") or ()))
-    classes = list(dict.fromkeys(name for row in predictions for name in row.get("cancer") or ()))
+    """One row a pair, the findings' columns before the classes'."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["xray", "ct", *findings, *classes])
+    if predictions:
+        writer.writerow(["xray", "ct", *predictions[0]["disease"], *predictions[0]["cancer"]])
     for row in predictions:
-        disease, cancer = row.get("disease") or {}, row.get("cancer") or {}
-        writer.writerow(
-            [
-                row.get("xray") or "",
-                row.get("ct") or "",
-                *(disease.get(name, "") for name in findings),
-                *(cancer.get(name, "") for name in classes),
-            ]
-        )
+        writer.writerow([row["xray"], row["ct"], *row["disease"].values(), *row["cancer"].values()])
 
 
 def prediction_lines(predictions: Sequence[dict[str, Any]]) -> list[str]:
-    """Probabilities by falling size, each image under its path."""
+    """Probabilities by falling size below the two paths; ``*`` marks what the model predicts."""
     lines = []
     for row in predictions:
-        for kind, key in (("xray", "disease"), ("ct", "cancer")):
-            if row.get(kind) and row.get(key):
-                lines.append(str(row[kind]))
-                ranked = sorted(row[key].items(), key=lambda item: -item[1])
-                lines += [f"  {probability:6.3f}  {name}" for name, probability in ranked]
+        findings, cancer_class = row["predicted"]["findings"], row["predicted"]["cancer_class"]
+        for path, probabilities, predicted in (
+            (row["xray"], row["disease"], findings),
+            (row["ct"], row["cancer"], [cancer_class]),
+        ):
+            lines.append(str(path))
+            for name, probability in sorted(probabilities.items(), key=lambda item: -item[1]):
+                lines.append(f"  {probability:.3f} {'*' if name in predicted else ' '} {name}")
     return lines

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from fedthorax.cli.live import watched
-from fedthorax.cli.outcome import print_outcome, read_outcome
-from fedthorax.cli.output import JsonOption, NameOption, OverwriteOption, SetOption, console, overrides, print_json
+from fedthorax.cli.outcome import tell_outcome
+from fedthorax.cli.output import JsonOption, NameOption, OverwriteOption, SetOption, console, overrides
 from fedthorax.common.config.load import load_experiment
 
 
@@ -28,11 +28,6 @@ def simulate(
     experiment = load_experiment(file, overrides(sets, name))
     from fedthorax.simulations.simulate import simulate as run_simulation
 
-    output = console(to_stderr=as_json)
-    with watched(experiment.run_folder / "events.jsonl", output):
-        run_simulation(experiment, overwrite=overwrite)
-    outcome = read_outcome(experiment.run_folder)
-    if as_json:
-        print_json(outcome)
-    else:
-        print_outcome(outcome, output)
+    with watched(experiment.run_folder / "events.jsonl", console(to_stderr=as_json)):
+        outcome = run_simulation(experiment, overwrite=overwrite)
+    tell_outcome(outcome.status, outcome.folder, outcome.metrics, as_json)

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from fedthorax.cli.live import watched
-from fedthorax.cli.outcome import print_outcome, read_outcome
-from fedthorax.cli.output import JsonOption, NameOption, OverwriteOption, SetOption, console, overrides, print_json
+from fedthorax.cli.outcome import tell_outcome
+from fedthorax.cli.output import JsonOption, NameOption, OverwriteOption, SetOption, console, overrides
 from fedthorax.common.config.load import load_experiment
 
 
@@ -34,11 +34,6 @@ def train(
         raise ValueError(f"--hospital {hospital}: expected one of {', '.join(experiment.data.hospitals)}")
     from fedthorax.simulations.centralised import train as run_training
 
-    output = console(to_stderr=as_json)
-    with watched(experiment.run_folder / "events.jsonl", output):
-        run_training(experiment, hospital=hospital, overwrite=overwrite)
-    outcome = read_outcome(experiment.run_folder)
-    if as_json:
-        print_json(outcome)
-    else:
-        print_outcome(outcome, output)
+    with watched(experiment.run_folder / "events.jsonl", console(to_stderr=as_json)):
+        outcome = run_training(experiment, hospital=hospital, overwrite=overwrite)
+    tell_outcome(outcome.status, outcome.folder, outcome.metrics, as_json)

@@ -1,9 +1,9 @@
 """FedAvg as exact integer arithmetic: the order in which updates arrive changes no bit.
 
 McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017: the new
-weights are the mean of the hospitals' weights, weighted by their number of examples. Sums of floating-point numbers depend
-on their order; sums of integers do not, so every value is rounded once to a multiple of RESOLUTION and then added
-exactly.
+weights are the mean of the hospitals' weights, weighted by their number of examples. Sums of floating-point numbers
+depend on their order; sums of integers do not, so every value is rounded once to a multiple of RESOLUTION and then
+added exactly.
 """
 
 from collections.abc import Mapping

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -41,10 +42,11 @@ class Checkpoints:
         if not file.is_file():
             raise FileNotFoundError(f"no checkpoint of round {round_number}: {file}")
         try:
-            with np.load(file, allow_pickle=False) as content:
+            # An open stream, because np.load leaves a damaged file open.
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 state = json.loads(str(content["state"]))
                 weights = {segment: content[segment] for segment in SEGMENTS}
-        except (KeyError, ValueError, OSError) as error:
+        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"damaged checkpoint {file}: {error}") from error
         return weights, Selection(**state["selection"])
 

@@ -60,9 +60,13 @@ def _fuse(features: list[keras.KerasTensor], config: ModelConfig, labels: Labels
 
 
 def image_to_logits(model: keras.Model) -> keras.Model:
-    """The same network and weights up to the logits, which training needs for numerically safe losses."""
+    """The same network and weights up to the logits, which training needs for numerically safe losses.
+
+    Takes ``[xray, ct]``, in this order; ``model.inputs`` would be sorted by name.
+    """
+    inputs = [model.get_layer(name).output for name in MODALITIES]
     logits = {head: model.get_layer(f"{head}_logits").output for head in ("disease", "cancer")}
-    return keras.Model(model.inputs, logits, name="image_to_logits")
+    return keras.Model(inputs, logits, name="image_to_logits")
 
 
 def pooled_to_logits(model: keras.Model) -> keras.Model:

@@ -7,6 +7,7 @@ squared when it is found, so features do not depend on how the file was named.
 """
 
 import os
+import warnings
 from pathlib import Path
 
 import keras
@@ -31,7 +32,7 @@ def find_weights(weights: str, backbone: str) -> Path | None:
         return path
     lower = backbone.lower()
     names = [name.format(lower=lower) for name in _KERAS_FILE_NAMES]
-    folders = [Path(keras.config.keras_home()) / "models"]
+    folders = [Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"]
     if "FEDTHORAX_WEIGHTS" in os.environ:
         folders.insert(0, Path(os.environ["FEDTHORAX_WEIGHTS"]))
     for folder in folders:
@@ -52,8 +53,11 @@ def load_backbone_weights(backbone: keras.Model, path: Path) -> None:
     """
     network = next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
     try:
-        network.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns about layers for which it finds nothing, and leaves them random.
+            warnings.simplefilter("error", UserWarning)
+            network.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"model.weights: {path} does not fit {network.name}: {reason}") from error
     for layer in all_layers(network):

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from fedthorax.cli.progress import RunProgress, SiteProgress, clock
@@ -21,7 +20,8 @@ from fedthorax.cli.tables import number
 from fedthorax.common.events import read_events
 
 POLL_SECONDS = 0.25
-_BAR_WIDTH = 20
+_BAR_WIDTH = 14
+_NAME_WIDTH = 14
 _HEAD = (
     "            --- X-ray findings ---   --------- CT classes ----------",
     "   round      loss ROC-AUC      F1      loss accuracy ROC-AUC      F1   seconds",
@@ -118,28 +118,45 @@ class RunDisplay:
             f"  {clock(progress.elapsed(now))} elapsed",
             "" if left is None else f"  about {clock(left)} left",
         )
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(max_width=18, no_wrap=True, overflow="ellipsis")
-        table.add_column(min_width=20, max_width=32, no_wrap=True, overflow="ellipsis")
-        table.add_column(width=_BAR_WIDTH)
-        table.add_column(justify="right", no_wrap=True)
-        for name, site in progress.sites.items():
-            table.add_row(Text(f"  {name}"), *_site_cells(site))
-        bar = _bar(progress.server_done, progress.server_total)
-        table.add_row(Text("  server", "dim"), Text(progress.server, "dim"), bar, "")
-        return Group(header, table)
+        width = max((cell_len(name) for name in progress.sites), default=0)
+        width = min(max(width, len("server")), _NAME_WIDTH)
+        ascii_only = self.output.options.ascii_only
+        lines = [_site_line(name, site, width, ascii_only) for name, site in progress.sites.items()]
+        server = _line("server", progress.server, width, "dim")
+        if progress.server_total:
+            server += _bar(progress.server_done / progress.server_total, ascii_only)
+        return Group(header, *lines, server)
 
 
-def _site_cells(site: SiteProgress) -> tuple[RenderableType, ...]:
-    words = Text(site.words, "red" if site.failure is not None else "green" if site.finished else "")
+def _line(name: str, words: str, width: int, style: str = "") -> Text:
+    line = Text("  ", no_wrap=True, overflow="ellipsis")
+    line.append(set_cell_size(name, width) if cell_len(name) <= width else set_cell_size(name, width - 1) + "…")
+    return line.append(f"  {words:<22}  ", style=style)
+
+
+def _site_line(name: str, site: SiteProgress, width: int, ascii_only: bool) -> Text:
+    """Name, what it does, how far, the loss; a failure takes the rest of the line."""
+    style = "red" if site.failure is not None else "green" if site.finished else ""
+    line = _line(name, site.words, width, style)
     if site.failure is not None or not site.total:
-        return words, "", ""
-    loss = "" if site.loss is None else f"  loss {site.loss:.3f}"
-    return words, _bar(site.done, site.total), f"{site.done}/{site.total}{loss}"
+        return line
+    line.append(_bar(site.done / site.total, ascii_only))
+    line.append(f"{site.done:>5}/{site.total:<5}")
+    return line if site.loss is None else line.append(f" loss {site.loss:.3f}")
 
 
-def _bar(done: int, total: int) -> RenderableType:
-    return ProgressBar(total=total, completed=min(done, total), width=_BAR_WIDTH) if total else ""
+def _bar(share: float, ascii_only: bool) -> Text:
+    full = round(min(share, 1.0) * _BAR_WIDTH)
+    mark = "#" if ascii_only else "━"
+    return Text(mark * full, "cyan").append(("-" if ascii_only else mark) * (_BAR_WIDTH - full), "bright_black")
+
+
+def _file_number(path: Path) -> int | None:
+    """Tells the file of this run from an earlier one of the same name, which may be removed at any moment."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager
@@ -153,11 +170,12 @@ def watched(events_file: Path, output: Console) -> Iterator[RunDisplay]:
     live = Live(console=output, refresh_per_second=4, transient=True) if output.is_terminal else None
 
     def follow() -> None:
-        offset, file_number = 0, None
+        offset = 0
+        file_number: int | None = None
         while True:
             last = finish.is_set()
-            if events_file.exists() and (number := events_file.stat().st_ino) != file_number:
-                offset, file_number = 0, number
+            if (present := _file_number(events_file)) != file_number:
+                offset, file_number = 0, present
             events, offset = read_events(events_file, offset)
             for event in events:
                 if event.get("time", since) >= since:

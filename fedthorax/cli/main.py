@@ -3,6 +3,7 @@
 The commands import what they need when they run: ``fedthorax --help`` must not wait for TensorFlow.
 """
 
+import io
 import os
 import signal
 import sys
@@ -129,6 +130,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name outside the terminal's encoding must not end a run
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # not where nohup ignores it
             signal.signal(number, _interrupt)

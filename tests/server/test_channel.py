@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 from flwr.app import Error, Message
+from flwr.supercore.task_identity import TaskIdentity
 
 from fedthorax.common.messages import Reply, Task, encode
 from fedthorax.server.channel import FlowerChannel, Interrupted
@@ -40,6 +41,13 @@ class FakeGrid:
             error=content if failed else None,
             content=None if failed else content,
         )
+
+
+@pytest.fixture(autouse=True)
+def inside_a_run(monkeypatch):
+    """Flower's messages ask in which run they are made."""
+    for name, value in (("_run_id", 1), ("_node_id", 1), ("_task_id", 1)):
+        monkeypatch.setattr(TaskIdentity, name, value)
 
 
 TASKS = [Task("train", site, 2, "{}") for site in ("north", "south", "east")]

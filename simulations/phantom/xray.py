@@ -31,7 +31,7 @@ def draw_xray(chest: Chest, pathology: Pathology, pose: Pose) -> Plane:
         image += 0.09 * step(ellipse(u, v, hilum, (0.10, 0.15)), 0.09)
     image += _abdomen(u, v, chest, pathology) * body
     image += _bones(pose, chest) * body
-    image -= 0.10 * step(0.042 - np.abs(u - 0.01), 0.025) * step(-0.16 - v, 0.05) * body
+    image -= 0.13 * step(0.042 - np.abs(u - 0.01), 0.025) * step(-0.16 - v, 0.05) * body
     if chest.female:
         image += 0.09 * _breasts(u, v, chest) * body
 
@@ -164,7 +164,7 @@ def _collapse(
     rim = here * air * step(-edge, 0.012) * step(v * -1 + chest.dome[side] - 0.05, 0.1)
     line = here * air * np.exp(-((edge / 0.011) ** 2)) * step(0.9 * chest.dome[side] - v, 0.1)
     retracted = here * air * step(edge, 0.02)
-    return marks * (1 - rim), image - 0.07 * rim + 0.15 * line + 0.035 * retracted
+    return marks * (1 - rim), image - 0.13 * rim + 0.14 * line + 0.05 * retracted
 
 
 def _fluid(u: Plane, v: Plane, chest: Chest, pathology: Pathology, image: Plane, lungs: Plane) -> Plane:

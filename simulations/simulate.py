@@ -26,7 +26,7 @@ _ENVIRONMENT = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 _OBJECT_STORE_BYTES = 512 << 20  # a few models in flight; Ray would take 30 % of the machine's memory
@@ -68,8 +68,7 @@ def _run(experiment: Experiment, folder: RunFolder, home: Path) -> "Outcome":
             outcomes.append(run_session(experiment, tuple(experiment.data.hospitals), channel, folder, "simulate"))
         except BaseException as error:  # Flower would print it; it is raised below instead
             errors.append(error)
-        finally:
-            stop.set()
+        if stop.is_set() or errors:
             _kill_busy_sites(folder)
 
     parallel = min(experiment.simulation.parallel_sites, len(experiment.data.hospitals))

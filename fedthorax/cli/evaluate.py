@@ -7,6 +7,7 @@ import typer
 
 from fedthorax.cli.files import model_file
 from fedthorax.cli.output import JsonOption, SetOption, console, near, print_json
+from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.cli.tables import score_lines
 from fedthorax.common.config.load import load_experiment
 
@@ -31,6 +32,7 @@ def evaluate(
     if site not in sites:
         raise ValueError(f"--site {site}: expected one of {', '.join(sites)}")
     path = model_file(model)
+    import_tensorflow()
     from fedthorax.common.training.evaluate import evaluate_model
 
     scores = evaluate_model(path, experiment, site, split)

@@ -10,6 +10,7 @@ import typer
 
 from fedthorax.cli.files import image_files, model_file
 from fedthorax.cli.output import JsonOption, console, print_json
+from fedthorax.cli.quiet import import_tensorflow
 
 
 def predict(
@@ -34,6 +35,7 @@ def predict(
         raise typer.BadParameter("--csv and --json exclude each other")
     path = model_file(model)
     xrays, slices = image_files(xray), image_files(ct)
+    import_tensorflow()
     from fedthorax.common.training.predict import predict_files
 
     predictions = predict_files(path, xrays, slices)

@@ -8,6 +8,7 @@ import typer
 from fedthorax.cli.live import watched
 from fedthorax.cli.outcome import tell_outcome
 from fedthorax.cli.output import JsonOption, NameOption, OverwriteOption, SetOption, console, overrides
+from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.common.config.load import load_experiment
 
 
@@ -26,6 +27,7 @@ def simulate(
       fedthorax simulate configs/demo.yaml --set model.image_size=96 --overwrite
     """
     experiment = load_experiment(file, overrides(sets, name))
+    import_tensorflow()
     from fedthorax.simulations.simulate import simulate as run_simulation
 
     with watched(experiment.run_folder / "events.jsonl", console(to_stderr=as_json)):

@@ -36,7 +36,9 @@ def new_folder(out: Path, may_replace: Callable[[Path], bool] | None = None) -> 
 def check_new_folder(out: Path, may_replace: Callable[[Path], bool] | None = None) -> bool:
     """Whether ``out`` holds something that is to be replaced; ``FileExistsError`` where it must not be."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise FileExistsError(f"{out} is not a folder, but a folder is to be written there; name another one")
+        raise FileExistsError(
+            f"{out} is a file or a symbolic link, but a folder is to be written there; name another one"
+        )
     if not out.exists() or not any(out.iterdir()):
         return False
     if may_replace is None or not may_replace(out):

@@ -58,12 +58,12 @@ def unknown_key(keys: Sequence[str | int]) -> str:
     """``unknown key`` with the nearest key that exists, or the keys that do."""
     model = as_model(type_at(keys[:-1]))
     known = list(model.model_fields) if model else []
-    close = get_close_matches(str(keys[-1]), known, n=1, cutoff=0.6)
+    close = get_close_matches(str(keys[-1]), known, n=1, cutoff=0.7)
     if close:
         return f"unknown key; did you mean `{close[0]}`?"
     elsewhere = [path for path in key_paths() if path[-1] == keys[-1]]
     if elsewhere:
-        return f"unknown key; did you mean `{dotted(elsewhere[0])}`?"
+        return f"unknown key; did you mean `{dotted(min(elsewhere, key=len))}`?"
     return f"unknown key; expected one of {', '.join(known)}"
 
 

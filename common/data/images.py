@@ -39,9 +39,14 @@ class SplitImages:
 
 @dataclass(frozen=True)
 class SiteImages:
-    """Everything one hospital, or the server, holds. ``skipped`` are files left out, ``notes`` are to be said."""
+    """Everything one hospital, or the server, holds.
+
+    ``skipped`` are files left out, ``notes`` are to be said, ``folders`` are the source folders: what is below them may
+    be named outside by its relative path only.
+    """
 
     name: str
     splits: Mapping[Split, SplitImages]
     skipped: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()

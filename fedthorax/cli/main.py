@@ -101,7 +101,7 @@ def run(arguments: Sequence[str]) -> int:
         code = EXIT_SIGNAL + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter's last flush fails once more
-        return EXIT_SIGNAL + signal.SIGPIPE
+        return EXIT_ERROR  # as typer does where it meets a broken pipe itself
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -1,7 +1,10 @@
 """Scores as text, within 80 columns. An undefined figure is a dash; its reason stands below the table."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedthorax.simulations.site_counts import SiteCounts
 
 Row = tuple[str, ...]
 
@@ -65,6 +68,15 @@ def confusion_lines(cancer: Mapping[str, Any]) -> list[str]:
     rows: list[Row] = [("true class / predicted as", *(f"({column + 1})" for column in range(len(names))))]
     for position, (name, counts) in enumerate(zip(names, cancer["confusion_matrix"], strict=True)):
         rows.append((f"({position + 1}) {name}", *(str(count) for count in counts)))
+    return aligned(rows)
+
+
+def count_lines(sites: "Mapping[str, SiteCounts]") -> list[str]:
+    """What each site's folders hold."""
+    rows: list[Row] = [("", "patients", "X-rays", "CT slices", "patients with both")]
+    for name, counts in sites.items():
+        figures = (counts.patients, counts.xrays, counts.ct_slices, counts.patients_with_both)
+        rows.append((name, *map(str, figures)))
     return aligned(rows)
 
 

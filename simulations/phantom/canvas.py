@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating[Any]]
 
 # Strokes are drawn larger and shrunk, because Pillow's lines have hard edges.
 _STROKE_SCALE = 3
@@ -24,7 +25,7 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Pose:
-    """How a body lies on an image of ``height`` × ``width`` pixels.
+    """How a body lies on an image of ``height`` by ``width`` pixels.
 
     In body coordinates u runs to the viewer's right, v runs down, and the shorter side of the image spans [-1, 1]
     before ``zoom``. The same body in two poses is the same patient, photographed twice.

@@ -127,27 +127,27 @@ def _inside_lung(rng: np.random.Generator, chest: Chest, side: int, top: float, 
 
 
 def _heart_scale(rng: np.random.Generator) -> float:
-    return float(rng.uniform(1.16, 1.42))
+    return float(rng.uniform(1.13, 1.40))
 
 
 def _effusions(rng: np.random.Generator, chest: Chest) -> tuple[Effusion, ...]:
     sides = [-1, 1] if rng.random() < 0.3 else [_side(rng)]
     return tuple(
-        Effusion(side, chest.dome[side] + 0.14 - 0.34 * rng.beta(1.4, 2.0), rng.uniform(0.7, 1.0)) for side in sides
+        Effusion(side, chest.dome[side] + 0.08 - 0.50 * rng.beta(1.5, 2.0), rng.uniform(0.8, 1.0)) for side in sides
     )
 
 
 def _pneumothorax(rng: np.random.Generator) -> Pneumothorax:
-    return Pneumothorax(_side(rng), 0.06 + 0.16 * rng.beta(1.5, 2.0))
+    return Pneumothorax(_side(rng), 0.08 + 0.24 * rng.beta(1.3, 1.8))
 
 
 def _nodules(rng: np.random.Generator, chest: Chest) -> tuple[Nodule, ...]:
-    count = int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))
+    count = int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
     return tuple(
         Nodule(
             _inside_lung(rng, chest, _side(rng), 0.15, 0.9),
-            0.045 + 0.06 * rng.beta(1.3, 2.2),
-            rng.uniform(0.16, 0.34),
+            0.055 + 0.08 * rng.beta(1.3, 2.0),
+            rng.uniform(0.20, 0.40),
         )
         for _ in range(count)
     )

@@ -12,11 +12,13 @@ MUSCLE_HU = 50.0
 BONE_HU = 420.0
 GROUND_GLASS_HU = -560.0
 
+# Centre of the vertebral body as a share of the way from the middle of the chest to its back wall.
+_VERTEBRA = 0.84
 _HILA = ((-0.20, 0.05), (0.22, 0.05))
 
 
 def draw_slice(thorax: Thorax, tumour: Tumour | None, pose: Pose, level: float) -> Plane:
-    """Hounsfield units, shape (height, width). ``level`` runs from 0, the aortic arch, to 1, the middle of the heart."""
+    """Hounsfield units, shape (height, width). ``level`` runs from 0, the aortic arch, to 1, mid-heart."""
     u, v = pose.body_grid()
     texture = np.random.default_rng(thorax.texture_seed)
     blood = MUSCLE_HU - 10 + thorax.contrast_hu
@@ -72,14 +74,14 @@ def _mediastinum(u: Plane, v: Plane, thorax: Thorax, level: float) -> tuple[Plan
     central = band - np.abs(u)
     size = 0.35 + 0.65 * level
     heart = ellipse(u, v, (0.10 * level, -0.12), (thorax.heart[0] * size + 0.03, thorax.heart[1] * size + 0.02), 28)
-    descending = ellipse(u, v, (0.13, back * 0.62), (thorax.aorta, thorax.aorta))
+    descending = ellipse(u, v, (0.14, back * (_VERTEBRA - 0.30)), (thorax.aorta, thorax.aorta))
     if level < 0.25:
         root = ellipse(u, v, (0.04, -0.06), (0.16, 0.085), 38)
     else:
         root = ellipse(u, v, (-0.07, -0.10), (thorax.aorta * 1.25, thorax.aorta * 1.25))
     cava = ellipse(u, v, (-0.14, -0.08), (0.045, 0.05))
     pulmonary = ellipse(u, v, (0.02, 0.0), (0.23, 0.06), -12) if 0.25 <= level < 0.6 else np.full_like(u, -1)
-    vertebra = ellipse(u, v, (0.0, back * 0.92), (0.13, 0.14))
+    vertebra = ellipse(u, v, (0.0, back * _VERTEBRA), (0.125, 0.12))
     blood = np.maximum.reduce([heart if level > 0.35 else root, descending, root, cava, pulmonary])
     return np.maximum.reduce([central, heart, vertebra, blood + 0.02]), step(blood, 0.012)
 
@@ -94,7 +96,7 @@ def _airways(level: float) -> list[tuple[tuple[float, float], tuple[float, float
 
 def _bones(u: Plane, v: Plane, pose: Pose, thorax: Thorax, hu: Plane) -> Plane:
     width, height = _cage(thorax)
-    back = height * 0.98
+    back = height * _VERTEBRA
     body = step(ellipse(u, v, (0.0, back), (0.10, 0.085)), 0.012)
     hu = _mix(hu, BONE_HU - 180, body)
     hu = hu + 200 * body * step(0.018 - np.abs(ellipse(u, v, (0.0, back), (0.10, 0.085))), 0.012)

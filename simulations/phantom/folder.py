@@ -1,6 +1,5 @@
 """Phantom hospitals on disk, in the layout that a real hospital uses."""
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from fedthorax.simulations.phantom.manifest import (
 from fedthorax.simulations.phantom.picture import plan_xrays, save_slice, save_xray, xray_suffix
 from fedthorax.simulations.phantom.scanner import Look, look_of
 from fedthorax.simulations.phantom.thorax import CANCER_CLASSES
+from fedthorax.simulations.plain_csv import write_rows
 from fedthorax.simulations.site_counts import SiteCounts, count_site
 
 _CENTRAL_SHARES = {"valid": 0.4, "test": 0.6}
@@ -139,9 +139,9 @@ def _write_site(
     if unlabelled:
         _forget_labels(np.random.default_rng(derive_seed(arguments.seed, "phantom", name, "unknown")), rows)
     split_column = ["split"] if name == "central" else []
-    _write_csv(folder / "xray/labels.csv", ["file", "patient_id", "age", "sex", "view", *FINDINGS, *split_column], rows)
+    write_rows(folder / "xray/labels.csv", ["file", "patient_id", "age", "sex", "view", *FINDINGS, *split_column], rows)
     slices = _write_slices(folder / "ct", members, arguments, tick)
-    _write_csv(folder / "ct/slices.csv", ["file", "patient_id", *split_column], slices)
+    write_rows(folder / "ct/slices.csv", ["file", "patient_id", *split_column], slices)
     counts = {}
     for split in _CENTRAL_SHARES if name == "central" else (None,):
         counts[name if split is None else f"{name}/{split}"] = count_site(
@@ -198,10 +198,3 @@ def _forget_labels(rng: np.random.Generator, rows: Sequence[dict[str, str]]) -> 
     """Empties one finding in a few rows: not annotated, which is neither present nor absent."""
     for index in rng.permutation(len(rows))[: max(1, round(_UNKNOWN * len(rows)))]:
         rows[index][FINDINGS[int(rng.integers(len(FINDINGS)))]] = ""
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -11,7 +11,7 @@ from fedthorax.simulations.phantom.canvas import Plane, blur
 
 # Attenuation to brightness before a look's own gamma: toe for air, nearly straight for lung, shoulder for bone.
 _CURVE_IN = (0.0, 0.3, 0.5, 0.8, 1.0, 1.2, 1.45, 1.9)
-_CURVE_OUT = (0.02, 0.15, 0.29, 0.56, 0.70, 0.81, 0.91, 1.0)
+_CURVE_OUT = (0.02, 0.13, 0.26, 0.55, 0.71, 0.83, 0.93, 1.0)
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Look:
 
 LOOKS = (
     Look("digital", 1.0, 1.0, 1.0, 1.0, 0.35, 0.012, 0.0, 0.0, "letter", "png", 1.0, 0.3, 22.0, (-1350.0, 150.0)),
-    Look("cassette", 1.2, 0.9, 1.25, 0.82, 0.85, 0.030, 0.8, 0.05, "box", "jpg", 0.9, 0.9, 14.0, (-1150.0, 250.0)),
+    Look("cassette", 1.2, 0.9, 1.2, 0.86, 0.80, 0.020, 0.5, 0.04, "box", "jpg", 0.9, 0.9, 14.0, (-1150.0, 250.0)),
     Look(
         "flat panel", 0.85, 1.1, 0.8, 1.15, 0.25, 0.020, 0.4, 0.02, "letter", "png16", 1.1, 0.0, 48.0, (-1250.0, 50.0)
     ),
-    Look("mobile", 0.8, 1.0, 1.1, 0.75, 1.10, 0.040, 0.6, 0.07, "none", "jpg", 1.0, 0.6, 34.0, (-1000.0, 300.0)),
+    Look("mobile", 0.8, 1.0, 1.1, 0.80, 1.00, 0.028, 0.5, 0.06, "none", "jpg", 1.0, 0.6, 34.0, (-1000.0, 300.0)),
     Look("film scan", 1.15, 1.0, 0.9, 0.95, 0.60, 0.022, 1.2, 0.03, "letter", "png", 0.95, 0.4, 60.0, (-1400.0, 100.0)),
 )
 
@@ -55,7 +55,7 @@ def look_of(index: int) -> Look:
 
 
 def xray_size(look: Look, image_size: int) -> tuple[int, int]:
-    """(height, width) of this hospital's X-rays; about ``image_size`` × its scale on the shorter side."""
+    """(height, width) of this hospital's X-rays; about ``image_size`` times its scale on the shorter side."""
     short = max(32, round(image_size * look.scale))
     return (round(short * look.aspect), short) if look.aspect >= 1 else (short, round(short / look.aspect))
 
@@ -132,8 +132,5 @@ def _mark(rng: np.random.Generator, look: Look, image: Plane) -> Plane:
         font = ImageFont.load_default(size=max(8, round(height * 0.075)))
         draw.text((x, height * rng.uniform(0.02, 0.10)), "R" if left else "L", fill=245, font=font)
     written = np.asarray(label, dtype=np.float32) / np.float32(255)
-    return (
-        np.where(written > 0, np.maximum(written, image * 0), image)
-        if look.marker == "box"
-        else np.maximum(image, written)
-    )
+    # A letter is lead on the cassette and only brightens; the box is burnt in and hides what lies under it.
+    return np.where(written > 0, written, image) if look.marker == "box" else np.maximum(image, written)

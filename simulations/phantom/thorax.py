@@ -1,12 +1,21 @@
 """The thorax of one patient in cross-section, and its tumour, as the CT drawing needs them."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
 CANCER_CLASSES = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
 
 Point = tuple[float, float]
+
+
+class _Look(TypedDict):
+    hu: float
+    halo: float
+    cavity: float
+    lobes: int
+    spicules: int
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ def draw_tumour(rng: np.random.Generator, thorax: Thorax, cancer_class: str) -> 
         radius = rng.uniform(0.075, 0.145)
         centre = side * (0.20 + 0.55 * radius + rng.uniform(0, 0.05)), rng.uniform(-0.08, 0.14)
         cavity = rng.uniform(0.4, 0.65) if rng.random() < 0.35 else 0.0
-        look = {"hu": rng.uniform(20, 60), "halo": 0.0, "cavity": cavity, "lobes": 5, "spicules": 0}
+        look: _Look = {"hu": rng.uniform(20, 60), "halo": 0.0, "cavity": cavity, "lobes": 5, "spicules": 0}
     elif cancer_class == "large.cell.carcinoma":
         radius = rng.uniform(0.11, 0.20)
         share = 1 - radius / half_width * rng.uniform(0.8, 1.2)

@@ -4,6 +4,7 @@ import numpy as np
 
 from fedthorax.simulations.phantom.canvas import Plane, Pose, Stroke, ellipse, smooth_noise, step
 from fedthorax.simulations.phantom.chest import Chest, Pathology
+from fedthorax.simulations.phantom.skeleton import draw_bones
 from fedthorax.simulations.phantom.vessels import branches
 
 _APEX_CENTRE = 0.28
@@ -30,22 +31,25 @@ def draw_xray(chest: Chest, pathology: Pathology, pose: Pose) -> Plane:
     for hilum in _HILA:
         image += 0.09 * step(ellipse(u, v, hilum, (0.10, 0.15)), 0.09)
     image += _abdomen(u, v, chest, pathology) * body
-    image += _bones(pose, chest) * body
-    image -= 0.10 * step(0.042 - np.abs(u - 0.01), 0.025) * step(-0.16 - v, 0.05) * body
+    image += draw_bones(pose, chest) * body
+    image -= 0.13 * step(0.042 - np.abs(u - 0.01), 0.025) * step(-0.16 - v, 0.05) * body
     if chest.female:
         image += 0.09 * _breasts(u, v, chest) * body
 
     marks = pose.strokes(branches(texture, _HILA, chest.lung_half_width)) * 0.13
     marks += 0.016 * smooth_noise(texture, u.shape, 26) + 0.02 * smooth_noise(texture, u.shape, 6)
     if pathology.pneumothorax is not None:
-        marks, image = _collapse(u, v, chest, pathology, marks, image, air)
+        edge = _lung_distance(u, v, chest, _domes(chest, pathology), inset=pathology.pneumothorax.gap)
+        free = (u * pathology.pneumothorax.side > 0) * air
+        # Only the outer wall and the apex retract; at the mediastinum and the diaphragm both distances agree.
+        rim = free * step(-edge, 0.012) * step(chest.dome[pathology.pneumothorax.side] - 0.05 - v, 0.1)
+        pleura = free * np.exp(-((edge / 0.011) ** 2)) * step(0.9 * chest.dome[pathology.pneumothorax.side] - v, 0.1)
+        # No vessels in the free air; a thin line at the edge of the lung, which is denser than before.
+        marks = marks * (1 - rim)
+        image += 0.14 * pleura + 0.05 * free * step(edge, 0.02) - 0.13 * rim
     image += marks * air
     image = _fluid(u, v, chest, pathology, image, lungs)
     return _opacities(u, v, pose, pathology, image, air)
-
-
-def pose_free_hila(chest: Chest) -> tuple[tuple[float, float], tuple[float, float]]:
-    return (-0.19, -0.04), (0.21, -0.08)
 
 
 def _lung_distance(u: Plane, v: Plane, chest: Chest, dome: dict[int, float], inset: float = 0.0) -> Plane:
@@ -114,59 +118,6 @@ def _breasts(u: Plane, v: Plane, chest: Chest) -> Plane:
     return step(ellipse(across, v, (chest.lung_half_width * 0.72, 0.34), radii), 0.07)
 
 
-def _bones(pose: Pose, chest: Chest) -> Plane:
-    back: list[Stroke] = []
-    front: list[Stroke] = []
-    collar: list[Stroke] = []
-    along = np.linspace(0, 1, 17)
-    for side in (-1, 1):
-        for number in range(10):
-            start = chest.apex + 0.02 + number * chest.rib_spacing
-            reach = min(chest.lung_half_width + 0.02, 0.34 + 0.16 * number) * (1 if number < 9 else 0.9)
-            u = 0.07 + (reach - 0.07) * np.sin(along * np.pi * 0.5)
-            v = start - 0.035 * np.sin(along * np.pi * 0.9) + (chest.rib_slope + 0.012 * number) * along**2.6
-            back += _rib([(side * float(a), float(b)) for a, b in zip(u, v, strict=True)], 0.046)
-            if 1 <= number <= 6:
-                inner = 0.27 + 0.045 * number
-                u = reach - (reach - inner) * (1 - np.cos(along * np.pi * 0.5))
-                end = start + chest.rib_slope + 0.012 * number
-                v = end + 0.20 * along**0.8 + 0.03 * np.sin(along * np.pi)
-                front += _rib([(side * float(a), float(b)) for a, b in zip(u, v, strict=True)], 0.052)
-        u = 0.07 + 0.58 * along
-        v = chest.apex + 0.13 - 0.10 * along + 0.035 * np.sin(along * 2 * np.pi)
-        collar += _rib([(side * float(a), float(b)) for a, b in zip(u, v, strict=True)], 0.058)
-        collar += _rib([(side * 0.80, chest.apex + 0.02), (side * 0.72, -0.42), (side * 0.78, -0.15)], 0.05)
-    spine = [Stroke([(0.0, -1.5), (0.0, 1.5)], 0.16, 255)]
-    for disc in np.arange(-1.4, 1.4, chest.rib_spacing):
-        spine.append(Stroke([(-0.09, float(disc)), (0.09, float(disc))], 0.03, 150))
-    return (
-        0.085 * pose.strokes(back)
-        + 0.048 * pose.strokes(front)
-        + 0.10 * pose.strokes(collar)
-        + 0.07 * pose.strokes(spine)
-    )
-
-
-def _rib(points: list[tuple[float, float]], width: float) -> list[Stroke]:
-    """A tube: the cortex at its edges is brighter than the marrow."""
-    return [Stroke(points, width, 255), Stroke(points, width * 0.55, 175)]
-
-
-def _collapse(
-    u: Plane, v: Plane, chest: Chest, pathology: Pathology, marks: Plane, image: Plane, air: Plane
-) -> tuple[Plane, Plane]:
-    """Free air around the lung: no vessels in the rim, a thin pleural line at the lung's edge."""
-    assert pathology.pneumothorax is not None
-    gap, side = pathology.pneumothorax.gap, pathology.pneumothorax.side
-    here = (u * side > 0).astype(np.float32)
-    edge = _lung_distance(u, v, chest, _domes(chest, pathology), inset=gap)
-    # Only the outer wall and the apex retract; at the mediastinum and the diaphragm both distances agree.
-    rim = here * air * step(-edge, 0.012) * step(v * -1 + chest.dome[side] - 0.05, 0.1)
-    line = here * air * np.exp(-((edge / 0.011) ** 2)) * step(0.9 * chest.dome[side] - v, 0.1)
-    retracted = here * air * step(edge, 0.02)
-    return marks * (1 - rim), image - 0.07 * rim + 0.15 * line + 0.035 * retracted
-
-
 def _fluid(u: Plane, v: Plane, chest: Chest, pathology: Pathology, image: Plane, lungs: Plane) -> Plane:
     """Pleural fluid: its upper border is a meniscus that climbs along the chest wall."""
     for effusion in pathology.effusions:
@@ -186,12 +137,9 @@ def _opacities(u: Plane, v: Plane, pose: Pose, pathology: Pathology, image: Plan
         border = ellipse(u, v, nodule.centre, (nodule.radius, nodule.radius * 0.94))
         image = image + nodule.opacity * step(border, 0.018) * (0.35 + 0.65 * air)
     if pathology.atelectasis is not None:
-        bands = pose.strokes(Stroke(band, 0.034) for band in pathology.atelectasis.bands)
-        low = step(v - (_domes_low(pathology, v) - 0.16), 0.12) * (u * pathology.atelectasis.side > 0)
-        image = image + (pathology.atelectasis.opacity * bands + 0.05 * low) * air
+        collapsed = pathology.atelectasis
+        bands = pose.strokes(Stroke(band, 0.034) for band in collapsed.bands)
+        lowest = max(start[1] for start, _ in collapsed.bands)
+        haze = step(v - (lowest - 0.16), 0.12) * (u * collapsed.side > 0)
+        image = image + (collapsed.opacity * bands + 0.05 * haze) * air
     return image
-
-
-def _domes_low(pathology: Pathology, v: Plane) -> float:
-    assert pathology.atelectasis is not None
-    return max(band[0][1] for band in pathology.atelectasis.bands)

@@ -1,0 +1,63 @@
+"""The files below a folder."""
+
+import os
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedthorax.common.data.decode import DECODERS
+
+
+@dataclass(frozen=True)
+class Listing:
+    """``images`` in any depth, sorted, by their path relative to ``folder``; ``others`` are named the same way."""
+
+    folder: Path
+    images: Mapping[str, Path]
+    others: tuple[str, ...]
+
+
+def list_images(folder: Path, leave_out: Collection[Path] = ()) -> Listing:
+    """All files below ``folder`` by ending; links are followed, hidden files and folders left out.
+
+    Raises FileNotFoundError, NotADirectoryError or PermissionError: also a subfolder that may not be read is an error,
+    because its images would be missing without a word.
+    """
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: this folder does not exist")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: expected a folder, found a file")
+    images: dict[str, Path] = {}
+    others: list[str] = []
+    left_out = {path.absolute() for path in leave_out}
+    for path in _files(folder, frozenset()):
+        name = normal_name(path.relative_to(folder).as_posix())
+        if path.absolute() in left_out:
+            continue
+        if path.suffix.lower() in DECODERS:
+            images[name] = path
+        else:
+            others.append(name)
+    return Listing(folder, dict(sorted(images.items())), tuple(sorted(others)))
+
+
+def _files(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    place = os.path.realpath(folder)
+    if place in above:  # A link back to a folder above would go round for ever.
+        return
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except PermissionError as error:
+        raise PermissionError(f"{folder}: this folder may not be read by this user ({error.strerror})") from error
+    for entry in visible:
+        if entry.is_dir():
+            yield from _files(folder / entry.name, above | {place})
+        else:
+            yield folder / entry.name
+
+
+def normal_name(name: str) -> str:
+    """One spelling of a file name: a letter with an accent can be stored in two ways, and disks differ in it."""
+    return unicodedata.normalize("NFC", name)

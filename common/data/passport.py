@@ -1,0 +1,50 @@
+"""What a hospital says about its data: counts, no pictures, no patients."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.data.images import SiteImages, SplitImages
+from fedthorax.common.data.pairing import PairingReport
+
+
+def passport(site: SiteImages, labels: LabelsConfig, pairing: PairingReport | None = None) -> dict[str, Any]:
+    """JSON-ready; ``pairing`` is null if nothing was paired. Files are named relative to the site's folders."""
+    return {
+        "splits": {split: _split_counts(images, labels) for split, images in site.splits.items()},
+        "skipped": [{"file": _relative(bad.path, site.folders), "reason": bad.reason} for bad in site.skipped],
+        "notes": list(site.notes),
+        "pairing": None if pairing is None else asdict(pairing),
+    }
+
+
+def _split_counts(images: SplitImages, labels: LabelsConfig) -> dict[str, Any]:
+    findings = {
+        name: {
+            "present": int(np.sum(column == 1)),
+            "absent": int(np.sum(column == 0)),
+            "unknown": int(np.sum(np.isnan(column))),
+        }
+        for name, column in zip(labels.findings, images.xray.targets.T, strict=True)
+    }
+    classes = {name: int(np.sum(images.ct.targets == index)) for index, name in enumerate(labels.cancer_classes)}
+    return {
+        "xray": len(images.xray),
+        "ct": len(images.ct),
+        "xray_patients": len(set(images.xray.patients)),
+        "ct_patients": len(set(images.ct.patients)),
+        "findings": findings,
+        "cancer_classes": classes,
+    }
+
+
+def _relative(path: Path, folders: Sequence[Path]) -> str:
+    """Never an absolute path: how a hospital's disks are arranged is nobody's business outside."""
+    for folder in folders:
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    return path.name

@@ -35,6 +35,16 @@ class Experiment(Frozen):
             raise ValueError(
                 f"training.loss.positive_weights names {', '.join(unknown)}, which labels.findings does not have"
             )
+        if self.model.weights == "none" and self.model.batch_norm == "frozen":
+            raise ValueError(
+                "model.batch_norm is frozen, but model.weights is none: a random network whose normalisation never "
+                "learns gives features near 0; set model.batch_norm to train, or give weights"
+            )
+        if self.model.weights == "none" and self.training.phases[0].trainable == "heads":
+            raise ValueError(
+                "training.phases begins with heads, but model.weights is none: heads learn nothing from random "
+                "features; begin with a phase that trains all, or give weights"
+            )
         min_sites = self.federation.min_sites
         if min_sites is not None and min_sites > len(self.data.hospitals):
             raise ValueError(

@@ -1,0 +1,61 @@
+# Each target is enough by itself on a fresh machine: it makes .venv first where that is missing or out of date.
+
+BIN := .venv/bin
+STAMP := .venv/installed
+unexport PYTHONPATH PYTHONHOME
+
+# PYTHON=... chooses the interpreter; otherwise python3 if it fits, else the newest of the versions that do.
+ifeq ($(origin PYTHON), undefined)
+CANDIDATES := python3 python3.13 python3.12 python3.11
+else
+CANDIDATES := $(PYTHON)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check bench format clean
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
+		printf '%-10s %s\n' "make $$name" "$$text"; done
+
+$(STAMP): pyproject.toml constraints.txt
+	@for candidate in $(CANDIDATES); do \
+		if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
+		then found="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "error: FedThorax needs Python 3.11, 3.12 or 3.13, but none of these is one: $(CANDIDATES)" >&2; \
+		echo "       install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; \
+		exit 1; \
+	fi; \
+	if ! $(BIN)/python -c '' 2>/dev/null; then "$$found" -m venv --clear .venv || exit 1; fi; \
+	echo "installing into .venv with $$($(BIN)/python --version); the first time takes some minutes"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## Draw three hospitals, train them together, write runs/demo/report.html.
+	@$(BIN)/fedthorax phantom data/demo --if-needed
+	@$(BIN)/fedthorax simulate configs/demo.yaml --overwrite
+
+test: $(STAMP) ## Run the quick tests.
+	@$(BIN)/python -m pytest -q
+
+test-all: $(STAMP) ## Run all tests: real processes, real networks, real data where it is.
+	@$(BIN)/python -m pytest -q -m ''
+
+check: $(STAMP) ## Check format, lint, types and who imports whom.
+	@$(BIN)/ruff format --check --quiet . || { echo "error: run make format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_import_rules.py
+
+bench: $(STAMP) ## Measure against peers.
+	@$(BIN)/python benchmarks/run.py
+
+format: $(STAMP) ## Format the code and repair what the linter can.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## Remove what was built or drawn; runs/ and your own data stay.
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache build dist data/demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,83 @@
+"""What one process keeps between tasks: the network, and decoded images of the hospitals it serves."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from fedthorax.client.worker import SiteWorker
+from fedthorax.common.config import Experiment
+from fedthorax.common.data.images import SiteImages
+from fedthorax.common.data.site import load_site
+from fedthorax.common.events import EventLog
+from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.network import Network
+
+EVENTS_VARIABLE = "FEDTHORAX_EVENTS"  # where a simulation wants progress written
+
+
+class SiteProcess:
+    """Remembers the newest experiment's network and as many hospitals' images as ``data.cache.memory_mb`` allows.
+
+    In a real hospital that is one hospital; in a simulation one process stands for several, and the memory it takes
+    must not grow with their number.
+    """
+
+    def __init__(self) -> None:
+        path = os.environ.get(EVENTS_VARIABLE)
+        events = EventLog(Path(path) if path else None)
+        events.emit("process", pid=os.getpid())
+        self.worker = SiteWorker(self._load, self._build, events)
+        self._experiment: Experiment | None = None
+        self._network: tuple[Network, FeatureStore] | None = None
+        self._sites: OrderedDict[str, SiteImages] = OrderedDict()
+
+    def _build(self, experiment: Experiment) -> tuple[Network, FeatureStore]:
+        self._forget_other(experiment)
+        if self._network is None:
+            network = Network(experiment)
+            self._network = network, FeatureStore(network, experiment.data.cache.folder)
+        return self._network
+
+    def _load(self, experiment: Experiment, name: str, progress: Callable[[int, int], None]) -> SiteImages:
+        self._forget_other(experiment)
+        if name not in experiment.data.hospitals:
+            raise ValueError(f"the experiment has no hospital {name!r}")
+        if name in self._sites:
+            self._sites.move_to_end(name)
+            return self._sites[name]
+        site = load_site(
+            name,
+            experiment.data.hospitals[name],
+            experiment.labels,
+            experiment.data,
+            experiment.data.splits,
+            experiment.model.image_size,
+            experiment.seed,
+            progress,
+        )
+        self._sites[name] = site
+        while len(self._sites) > 1 and sum(map(memory_bytes, self._sites.values())) > self._budget(experiment):
+            self._sites.popitem(last=False)
+        return site
+
+    def _forget_other(self, experiment: Experiment) -> None:
+        if experiment != self._experiment:
+            self._experiment, self._network = experiment, None
+            self._sites.clear()
+
+    @staticmethod
+    def _budget(experiment: Experiment) -> int:
+        return experiment.data.cache.memory_mb << 20
+
+
+def memory_bytes(site: SiteImages) -> int:
+    """Memory that the site's decoded images take; memory-mapped ones count nothing, the system can drop them."""
+    return sum(
+        images.images.nbytes
+        for split in site.splits.values()
+        for images in (split.xray, split.ct)
+        if not isinstance(images.images, np.memmap)
+    )

@@ -1,0 +1,150 @@
+"""The site worker: all that a hospital does for the consortium, on its own images, one task at a time.
+
+Flower is not known here. The worker takes a Task and gives a Reply; in a simulation it runs inside the Ray actor.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.load import parse_experiment
+from fedthorax.common.data.images import SiteImages
+from fedthorax.common.data.overlap import keyed_digests
+from fedthorax.common.data.pairing import reuse, training_pairs
+from fedthorax.common.data.passport import fingerprint, passport
+from fedthorax.common.data.records import Split
+from fedthorax.common.events import EventLog
+from fedthorax.common.memory import peak_memory_mb
+from fedthorax.common.messages import Reply, Task
+from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.fit import fit
+from fedthorax.common.training.network import Network
+from fedthorax.common.training.scoring import Scores, score
+
+LoadImages = Callable[[Experiment, str, Callable[[int, int], None]], SiteImages]
+BuildNetwork = Callable[[Experiment], tuple[Network, FeatureStore]]
+
+
+class SiteWorker:
+    """Answers a closed list of tasks; anything that goes wrong becomes a Reply with the reason in one line.
+
+    ``load_images`` and ``build_network`` are called when a task first needs them and are expected to remember, so that
+    a process which serves several virtual hospitals holds one network.
+    """
+
+    def __init__(
+        self, load_images: LoadImages, build_network: BuildNetwork, events: EventLog, keep_optimizer: bool = False
+    ) -> None:
+        self._load_images = load_images
+        self._build_network = build_network
+        self._events = events
+        self._keep_optimizer = keep_optimizer  # right only where the weights come back as they were sent
+        self._tasks = {"describe": self._describe, "train": self._train, "evaluate": self._evaluate}
+
+    def run(self, task: Task) -> Reply:
+        """Do ``task``. Never raises for what a person or a file can cause: the server has to hear of it."""
+        try:
+            if task.kind not in self._tasks:
+                raise ValueError(f"unknown task {task.kind!r}; this site does {', '.join(self._tasks)}")
+            experiment = parse_experiment(task.experiment)
+            return self._tasks[task.kind](task, experiment)
+        except Exception as error:  # whatever it is, the round must be able to go on without this hospital
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if not isinstance(error, (ValueError, OSError, RuntimeError, ArithmeticError)):
+                reason = f"{type(error).__name__}: {reason}"
+            return Reply(task.kind, task.site, task.round, error=reason[:2000])
+
+    def _describe(self, task: Task, experiment: Experiment) -> Reply:
+        """``results``: ``data`` (a data passport) and ``overlap`` (positions in ``test_digests`` held here too)."""
+        images = self._images(task, experiment)
+        train = images.splits["train"]
+        pairs = training_pairs(
+            train.xray.patients,
+            train.ct.patients,
+            experiment.data.pairing,
+            experiment.data.epoch_length,
+            experiment.seed,
+        )
+        report = reuse(pairs, train.xray.patients, train.ct.patients)
+        key = bytes.fromhex(task.digest_key)
+        held: set[str] = set()
+        for split in images.splits.values():
+            held.update(keyed_digests((*split.xray.digests, *split.ct.digests), key))
+        overlap = [position for position, digest in enumerate(task.test_digests) if digest in held]
+        results = {
+            "data": passport(images, experiment.labels, report),
+            "overlap": overlap,
+            "fingerprint": fingerprint(images),
+        }
+        return Reply("describe", task.site, task.round, results)
+
+    def _train(self, task: Task, experiment: Experiment) -> Reply:
+        """``results``: ``valid`` (Scores of the incoming weights) and ``train`` (a fit report)."""
+        images, network, store = self._ready(task, experiment)
+        phase = experiment.training.phases[task.phase]
+        valid = self._score(task, experiment, network, store, images, "valid", phase.trainable == "heads")
+
+        def report(stage: str, done: int, total: int, epoch: int, loss: float | None) -> None:
+            facts: dict[str, Any] = {"epoch": epoch + 1, "epochs": phase.local_epochs, "loss": loss}
+            self._emit(task, stage, done, total, **facts)
+
+        fitted = fit(
+            network,
+            store,
+            images.splits["train"],
+            images.splits["valid"],
+            phase,
+            task.learning_rate,
+            derive_seed(experiment.seed, "fit", task.site, task.round),
+            self._keep_optimizer,
+            report,
+        )
+        weights = network.layout.read(network.trained_segments(phase.trainable)) if fitted.pairs else {}
+        results = {"valid": valid, "train": asdict(fitted), "peak_memory_mb": peak_memory_mb()}
+        return Reply("train", task.site, task.round, results, weights, fitted.pairs)
+
+    def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
+        """``results``: Scores of the incoming weights by split."""
+        images, network, store = self._ready(task, experiment)
+        results: dict[str, Scores] = {}
+        for split in ("train", "valid", "test"):
+            if split in task.splits:
+                results[split] = self._score(task, experiment, network, store, images, split, False)
+        return Reply("evaluate", task.site, task.round, results)
+
+    def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore]:
+        images = self._images(task, experiment)
+        self._emit(task, "model", 0, 1)
+        network, store = self._build_network(experiment)
+        if task.layout != network.layout.digest:
+            raise ValueError("the server's network has other layers than this site's; compare the FedThorax versions")
+        network.layout.write(task.weights)
+        return images, network, store
+
+    def _images(self, task: Task, experiment: Experiment) -> SiteImages:
+        return self._load_images(experiment, task.site, lambda done, total: self._emit(task, "load", done, total))
+
+    def _score(
+        self,
+        task: Task,
+        experiment: Experiment,
+        network: Network,
+        store: FeatureStore,
+        images: SiteImages,
+        split: Split,
+        keep: bool,
+    ) -> Scores:
+        seed = derive_seed(experiment.seed, "evaluation pairs", task.site, split)
+        return score(
+            network,
+            store,
+            images.splits[split],
+            seed,
+            keep,
+            lambda done, total: self._emit(task, "validate", done, total),
+        )
+
+    def _emit(self, task: Task, stage: str, done: int, total: int, **facts: Any) -> None:
+        self._events.emit("site", site=task.site, round=task.round, stage=stage, done=done, total=total, **facts)

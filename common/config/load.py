@@ -1,0 +1,92 @@
+"""The way in: one YAML file and ``--set`` overrides become one validated, frozen ``Experiment``.
+
+Relative paths in an experiment file are relative to the working directory, not to the file, so that a file in
+``configs/`` can name ``data/demo``. ``absolute`` fixes them for another process.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from fedthorax.common.config.experiment import Experiment
+from fedthorax.common.config.overrides import apply_override, parse_override
+from fedthorax.common.config.problems import dotted, problem_lines, shown
+from fedthorax.common.config.yaml_text import read_yaml, write_yaml
+
+_WEIGHTS_BY_NAME = ("imagenet", "none")
+
+
+def load_experiment(path: Path | str, overrides: Sequence[str] = (), base: Path | None = None) -> Experiment:
+    """The experiment in the YAML file at ``path``, changed by ``overrides`` of the form ``a.b.c=value``.
+
+    With ``base``, relative paths become absolute below it. Raises FileNotFoundError, or one ValueError whose message
+    has one line a problem: the file (or ``--set``), the key's path, what was expected and what came.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder; expected an experiment file" if path.is_dir() else "no such file; expected an experiment"
+        raise FileNotFoundError(f"{path}: {what} in YAML, such as configs/demo.yaml")
+    try:
+        raw = read_yaml(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: expected keys such as name, labels and data, got {shown(raw)}")
+    changed = [apply_override(raw, *parse_override(text)) for text in overrides]
+    experiment = _validated(lambda: Experiment.model_validate(raw), str(path), changed)
+    experiment = _map_paths(experiment, Path.expanduser)
+    return experiment if base is None else absolute(experiment, base)
+
+
+def parse_experiment(json_text: str) -> Experiment:
+    """The experiment that ``experiment.model_dump_json()`` wrote: how it travels through Flower.
+
+    Raises ValueError with one line a problem.
+    """
+    return _validated(lambda: Experiment.model_validate_json(json_text), "experiment", ())
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """The whole experiment, defaults included, as YAML that ``load_experiment`` reads to an equal value."""
+    return write_yaml(experiment.model_dump(mode="json"))
+
+
+def absolute(experiment: Experiment, base: Path | None = None) -> Experiment:
+    """The same experiment with every path absolute, below ``base`` or the working directory, links not followed."""
+    root = Path.cwd() if base is None else base.absolute()
+    return _map_paths(experiment, lambda path: root / path)
+
+
+def _validated(parse: Callable[[], Experiment], source: str, changed: Sequence[tuple[str | int, ...]]) -> Experiment:
+    try:
+        return parse()
+    except ValidationError as error:
+        lines = []
+        for keys, words in problem_lines(error):
+            from_command_line = any(keys[: len(set_keys)] == set_keys for set_keys in changed)
+            place = [("--set" if from_command_line else source)] + ([dotted(keys)] if keys else [])
+            lines.append(": ".join([*place, words]))
+        raise ValueError("\n".join(lines)) from None
+
+
+def _map_paths(experiment: Experiment, change: Callable[[Path], Path]) -> Experiment:
+    """``change`` applied to every path of the experiment; ``model.weights`` is one unless it is a checkpoint's name."""
+
+    def mapped(value: Any) -> Any:
+        if isinstance(value, Path):
+            return change(value)
+        if isinstance(value, BaseModel):
+            return value.model_copy(update={name: mapped(item) for name, item in value})
+        if isinstance(value, dict):
+            return {key: mapped(item) for key, item in value.items()}
+        if isinstance(value, tuple):
+            return tuple(mapped(item) for item in value)
+        return value
+
+    result: Experiment = mapped(experiment)
+    weights = result.model.weights
+    if weights in _WEIGHTS_BY_NAME:
+        return result
+    return result.model_copy(update={"model": result.model.model_copy(update={"weights": str(change(Path(weights)))})})

@@ -1,0 +1,87 @@
+"""What happens in a run, appended to ``events.jsonl`` as it happens, one JSON object a line.
+
+Several processes write the same file: the server and every hospital of a simulation. Each event is one ``write`` to a
+file opened for appending, which the operating system never interleaves with another on a local disk. Readers follow the
+file with ``read_events``; the kinds of events are listed in ``docs/run-folder.md``.
+"""
+
+import json
+import math
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+
+def _plain(value: Any) -> Any:
+    """The value with numpy scalars as Python numbers and undefined numbers as None: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+class EventLog:
+    """Appends events to ``path``; without a path every call does nothing. Safe to use from several threads."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._descriptor: int | None = None
+        self._lock = threading.Lock()
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    def emit(self, kind: str, **fields: Any) -> None:
+        """Append one event with the time in Unix seconds. Undefined numbers (NaN, infinity) are written as null."""
+        event = {"time": time.time(), "kind": kind} | _plain(fields)
+        line = (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        with self._lock:
+            if self._descriptor is not None:
+                os.write(self._descriptor, line)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def __enter__(self) -> "EventLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """The complete events from byte ``offset`` on, and the offset to go on from.
+
+    A line still being written is left for the next call. A file that does not exist yet has no events; one that has
+    become shorter than ``offset`` was replaced and is read from its beginning. A line that is no JSON object (the
+    writer's machine lost power within it) is passed over.
+    """
+    try:
+        with path.open("rb") as file:
+            if offset > os.fstat(file.fileno()).st_size:
+                offset = 0
+            file.seek(offset)
+            data = file.read()
+    except FileNotFoundError:
+        return [], 0
+    end = data.rfind(b"\n") + 1
+    events = []
+    for line in data[:end].splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and isinstance(event.get("kind"), str):
+            events.append(event)
+    return events, offset + end

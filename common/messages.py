@@ -1,0 +1,102 @@
+"""What the server asks of a hospital and what the hospital answers, apart from how it is carried.
+
+Carried by Flower as a ``RecordDict`` of one JSON text and one array a weight segment.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from numpy.typing import NDArray
+
+TaskKind = Literal["describe", "train", "evaluate"]
+Segments = Mapping[str, NDArray[np.float32]]
+
+_TEXT, _WEIGHTS, _JSON = "fedthorax", "weights", "json"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One request to one hospital.
+
+    ``describe``: report counts and which of ``test_digests`` (keyed by ``digest_key``) the hospital holds too.
+    ``train``: score the incoming weights on the validation split, then train them for the phase.
+    ``evaluate``: score the incoming weights on ``splits``.
+    ``round`` is the round that the work belongs to; the weights come from the round before.
+    """
+
+    kind: TaskKind
+    site: str
+    round: int
+    experiment: str  # the experiment as JSON
+    weights: Segments = field(default_factory=dict)
+    layout: str = ""  # SegmentLayout.digest of the sender
+    phase: int = 0  # index into training.phases
+    learning_rate: float = 0.0
+    splits: tuple[str, ...] = ()
+    test_digests: tuple[str, ...] = ()
+    digest_key: str = ""  # hexadecimal
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A hospital's answer. ``error`` is one line in words; then nothing else of the reply counts.
+
+    ``results`` is JSON: what each kind of task puts in is said in the site worker. ``num_pairs`` weighs the update.
+    """
+
+    kind: TaskKind
+    site: str
+    round: int
+    results: dict[str, Any] = field(default_factory=dict)
+    weights: Segments = field(default_factory=dict)
+    num_pairs: int = 0
+    error: str | None = None
+
+
+def encode(message: Task | Reply) -> RecordDict:
+    """The message as Flower carries it."""
+    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name != "weights"}
+    arrays = {name: Array(np.ascontiguousarray(values)) for name, values in message.weights.items()}
+    return RecordDict(
+        {
+            _TEXT: ConfigRecord({_JSON: json.dumps(fields, allow_nan=False)}),
+            _WEIGHTS: ArrayRecord(arrays),
+        }
+    )
+
+
+def decode_task(record: RecordDict) -> Task:
+    """Raises ValueError when the record is not a task of this version."""
+    fields = _fields(record, Task)
+    for name in ("splits", "test_digests"):
+        fields[name] = tuple(fields[name])
+    return Task(**fields)
+
+
+def decode_reply(record: RecordDict) -> Reply:
+    """Raises ValueError when the record is not a reply of this version."""
+    return Reply(**_fields(record, Reply))
+
+
+def num_bytes(record: RecordDict) -> int:
+    """Payload of a message: its arrays and its text."""
+    arrays = sum(len(array.data) for array in record[_WEIGHTS].values()) if _WEIGHTS in record else 0
+    return arrays + (len(str(record[_TEXT][_JSON]).encode()) if _TEXT in record else 0)
+
+
+def _fields(record: RecordDict, kind: type) -> dict[str, Any]:
+    expected = {f.name for f in dataclasses.fields(kind)}
+    try:
+        fields: dict[str, Any] = json.loads(record[_TEXT][_JSON])
+        fields["weights"] = {name: array.numpy() for name, array in record[_WEIGHTS].items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a FedThorax {kind.__name__.lower()}: {error!r}") from error
+    if set(fields) != expected:
+        odd = ", ".join(sorted(set(fields) ^ expected))
+        raise ValueError(f"a {kind.__name__.lower()} of another version of FedThorax: it differs in {odd}")
+    return fields

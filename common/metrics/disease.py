@@ -1,0 +1,120 @@
+"""Scores of the disease head: each finding is a yes-or-no question of its own, and a label may be unknown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
+
+METRICS = ("roc_auc", "accuracy", "precision", "recall", "f1")
+
+
+def disease_scores(
+    truth: NDArray[np.floating], probability: NDArray[np.floating], findings: Sequence[str], threshold: float
+) -> dict[str, Any]:
+    """Per finding, and the macro, weighted and micro means, as a value that JSON can hold.
+
+    ``truth`` is (N, F) with 1 present, 0 absent, NaN unknown; an unknown label enters no numerator and no denominator.
+    ``probability`` is (N, F) in [0, 1]; a finding counts as predicted from ``threshold`` on. An undefined figure is
+    None and ``reasons`` says why. ``macro`` is the plain mean over the findings that have the figure, ``weighted`` the
+    mean weighted by the number of images that show the finding, ``micro`` takes every known (image, finding) cell
+    alike; ``num_findings`` says of each over how many findings it runs.
+    """
+    truth, probability = checked_disease_arrays(truth, probability, findings)
+    per_finding = {
+        name: _scores_of_cells(truth[:, column], probability[:, column], threshold)
+        for column, name in enumerate(findings)
+    }
+    return {
+        "per_finding": per_finding,
+        "macro": _mean_over_findings(per_finding, weighted=False),
+        "weighted": _mean_over_findings(per_finding, weighted=True),
+        "micro": _micro(truth, probability, threshold, per_finding),
+    }
+
+
+def checked_disease_arrays(
+    truth: NDArray[np.floating], probability: NDArray[np.floating], findings: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both arrays as float64 (N, F), or a ValueError that says what does not fit."""
+    labels = np.asarray(truth).astype(np.float64)
+    scores = np.asarray(probability).astype(np.float64)
+    for name, array in (("truth", labels), ("probability", scores)):
+        if array.ndim != 2 or array.shape[1] != len(findings):
+            raise ValueError(f"{name} must have shape (images, {len(findings)} findings), got {array.shape}")
+    if len(labels) != len(scores):
+        raise ValueError(f"truth has {len(labels)} images, but probability has {len(scores)}")
+    if not np.all(np.isnan(labels) | (labels == 0) | (labels == 1)):
+        raise ValueError("truth must hold 1 (present), 0 (absent) or NaN (unknown) only")
+    if not np.all((scores >= 0) & (scores <= 1)):
+        raise ValueError("probability must lie in [0, 1], but holds a value outside it or NaN")
+    return labels, scores
+
+
+def _scores_of_cells(truth: NDArray[np.float64], probability: NDArray[np.float64], threshold: float) -> dict[str, Any]:
+    """The five figures of one finding, or of all cells together; both arrays are (N,)."""
+    known = ~np.isnan(truth)
+    present = truth[known].astype(np.int64)
+    probability = probability[known]
+    predicted = (probability >= threshold).astype(np.int64)
+    num_known, support = len(present), int(present.sum())
+    scores: dict[str, float | None] = dict.fromkeys(METRICS)
+    reasons: dict[str, str] = {}
+
+    if num_known == 0:
+        reasons = dict.fromkeys(METRICS, "No label is known.")
+    else:
+        scores["accuracy"] = float(accuracy_score(present, predicted))
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            present, predicted, labels=[0, 1], average=None, zero_division=0.0
+        )
+        if support == 0:
+            for metric in ("roc_auc", "recall", "f1"):
+                reasons[metric] = f"None of the {num_known} known labels is present."
+        else:
+            scores["recall"], scores["f1"] = float(recall[1]), float(f1[1])
+            if support == num_known:
+                reasons["roc_auc"] = f"All {num_known} known labels are present."
+            else:
+                scores["roc_auc"] = float(roc_auc_score(present, probability))
+        if predicted.any():
+            scores["precision"] = float(precision[1])
+        else:
+            reasons["precision"] = f"Nothing was predicted present at threshold {threshold:g}."
+    return {**scores, "support": support, "known": num_known, "reasons": reasons}
+
+
+def _mean_over_findings(per_finding: Mapping[str, Mapping[str, Any]], *, weighted: bool) -> dict[str, Any]:
+    scores: dict[str, float | None] = {}
+    counts: dict[str, int] = {}
+    reasons: dict[str, str] = {}
+    for metric in METRICS:
+        defined = [
+            (finding[metric], finding["support"] if weighted else 1)
+            for finding in per_finding.values()
+            if finding[metric] is not None and (finding["support"] > 0 or not weighted)
+        ]
+        counts[metric] = len(defined)
+        if defined:
+            values, weights = zip(*defined, strict=True)
+            scores[metric] = float(np.average(values, weights=weights))
+        else:
+            scores[metric] = None
+            reasons[metric] = "No finding has this figure."
+    return {**scores, "num_findings": counts, "reasons": reasons}
+
+
+def _micro(
+    truth: NDArray[np.float64],
+    probability: NDArray[np.float64],
+    threshold: float,
+    per_finding: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    scores = _scores_of_cells(truth.ravel(), probability.ravel(), threshold)
+    num_known = sum(finding["known"] > 0 for finding in per_finding.values())
+    return {
+        **{metric: scores[metric] for metric in METRICS},
+        "num_findings": {metric: 0 if scores[metric] is None else num_known for metric in METRICS},
+        "reasons": scores["reasons"],
+    }

@@ -1,0 +1,68 @@
+"""Pretrained weights of a backbone, from a file on this machine and never from the network.
+
+Google's EfficientNet files keep ImageNet's *standard deviation* where the Normalization layer expects a variance.
+``keras.applications`` makes up for it with an extra Rescaling layer, but only for ``weights="imagenet"``: the same file
+loaded by path sees inputs about 2.1 times too small. Here a file is loaded one way only, and the stored deviation is
+squared when it is found, so features do not depend on how the file was named.
+"""
+
+import os
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from fedthorax.common.model.backbone import IMAGENET_DEVIATION, all_layers
+
+_KERAS_FILE_NAMES = ("{lower}_notop.h5", "{lower}_weights_tf_dim_ordering_tf_kernels_notop.h5")
+
+
+def find_weights(weights: str, backbone: str) -> Path | None:
+    """The file that ``model.weights`` means; None for random weights.
+
+    Raises FileNotFoundError that says where to put the file.
+    """
+    if weights == "none":
+        return None
+    if weights != "imagenet":
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"model.weights: no such file: {path}. Give a weights file of {backbone}, or none.")
+        return path
+    lower = backbone.lower()
+    names = [name.format(lower=lower) for name in _KERAS_FILE_NAMES]
+    folders = [Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"]
+    if "FEDTHORAX_WEIGHTS" in os.environ:
+        folders.insert(0, Path(os.environ["FEDTHORAX_WEIGHTS"]))
+    for folder in folders:
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    raise FileNotFoundError(
+        f"model.weights: imagenet needs the file {names[0]}, which is not in {' or '.join(map(str, folders))}. "
+        "FedThorax downloads nothing: put the file there, name its folder in FEDTHORAX_WEIGHTS, give its path, "
+        "or set model.weights to none."
+    )
+
+
+def load_backbone_weights(backbone: keras.Model, path: Path) -> None:
+    """Fill ``backbone`` (made by ``build_backbone``) from an HDF5 or ``.weights.h5`` file without the top.
+
+    Raises ValueError when the file belongs to another network.
+    """
+    network = next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns about layers for which it finds nothing, and leaves them random.
+            warnings.simplefilter("error", UserWarning)
+            network.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"model.weights: {path} does not fit {network.name}: {reason}") from error
+    for layer in all_layers(network):
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
+            variance = np.asarray(layer.adapt_variance).reshape(-1)
+            if np.allclose(variance, IMAGENET_DEVIATION, atol=1e-3):
+                layer.adapt_variance.assign(np.square(layer.adapt_variance))
+                layer.finalize_state()

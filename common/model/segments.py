@@ -1,0 +1,115 @@
+"""The network's weights as a few named flat arrays: what travels, what is averaged, what is checkpointed.
+
+A *branch* (``xray``, ``ct``, ``fusion``, ``disease``, ``cancer``) is what the design speaks of. A *segment* is the unit
+of transport: the two encoder branches fall into ``….backbone`` and ``….projection``, because a phase that trains only
+what comes after the backbones has no backbone to send.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from fedthorax.common.model.backbone import all_layers
+
+SEGMENTS = ("xray.backbone", "xray.projection", "ct.backbone", "ct.projection", "fusion", "disease", "cancer")
+BACKBONE_SEGMENTS = ("xray.backbone", "ct.backbone")
+HEAD_SEGMENTS = tuple(segment for segment in SEGMENTS if segment not in BACKBONE_SEGMENTS)
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one variable lies in its segment."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+class SegmentLayout:
+    """Reads and writes a model's weights as segments: float32 vectors, one a segment.
+
+    Holds every floating-point weight, moving statistics included. Integer weights (a Normalization layer's counter) and
+    the state of random generators are not weights of the network and stay out.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._variables: dict[str, list[keras.Variable]] = {segment: [] for segment in SEGMENTS}
+        self.slots: dict[str, tuple[Slot, ...]] = {}
+        for layer in model.layers:
+            for variable in layer.weights:
+                if keras.backend.is_float_dtype(variable.dtype):
+                    self._variables[_segment_of(layer.name)].append(variable)
+        for segment, variables in self._variables.items():
+            start = 0
+            slots = []
+            for variable in variables:
+                size = int(np.prod(variable.shape))
+                slots.append(Slot(variable.path, tuple(variable.shape), start, start + size))
+                start += size
+            self.slots[segment] = tuple(slots)
+        self._finalizing = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Normalization)]
+        self.sizes = {segment: (slots[-1].stop if slots else 0) for segment, slots in self.slots.items()}
+
+    @property
+    def digest(self) -> str:
+        """Equal on two machines exactly when their networks have the same variables in the same order."""
+        text = repr([(segment, slot.shape) for segment, slots in self.slots.items() for slot in slots])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def read(self, segments: Iterable[str] = SEGMENTS) -> dict[str, NDArray[np.float32]]:
+        """A copy of the model's weights."""
+        weights = {}
+        for segment in segments:
+            flat = np.empty(self.sizes[segment], np.float32)
+            for slot, variable in zip(self.slots[segment], self._variables[segment], strict=True):
+                flat[slot.start : slot.stop] = np.asarray(variable).reshape(-1)
+            weights[segment] = flat
+        return weights
+
+    def write(self, weights: Weights) -> None:
+        """Set the model's weights; segments that are not given stay as they are. Raises ValueError on a wrong size."""
+        self.check_sizes(weights)
+        for segment, flat in weights.items():
+            for slot, variable in zip(self.slots[segment], self._variables[segment], strict=True):
+                variable.assign(flat[slot.start : slot.stop].reshape(slot.shape))
+        for layer in self._finalizing:
+            layer.finalize_state()  # it keeps plain tensors made from its weights
+
+    def check_sizes(self, weights: Weights) -> None:
+        """Raise ValueError when a segment is unknown or has another number of values than this model's."""
+        for segment, flat in weights.items():
+            if segment not in self.sizes:
+                raise ValueError(f"unknown segment {segment!r}; this model has {', '.join(SEGMENTS)}")
+            if flat.shape != (self.sizes[segment],):
+                raise ValueError(
+                    f"segment {segment}: expected {self.sizes[segment]} values of a model like this one, "
+                    f"got an array of shape {flat.shape}"
+                )
+
+    def name_at(self, segment: str, index: int) -> str:
+        """The variable that holds position ``index`` of a segment."""
+        return next(slot.name for slot in self.slots[segment] if slot.start <= index < slot.stop)
+
+
+def _segment_of(layer_name: str) -> str:
+    branch, _, part = layer_name.partition("_")
+    if branch in ("xray", "ct"):
+        return f"{branch}.backbone" if part == "backbone" else f"{branch}.projection"
+    return branch
+
+
+def weights_digest(weights: Weights) -> str:
+    """SHA-256 over the names and bytes of the segments, in the order of SEGMENTS."""
+    digest = hashlib.sha256()
+    for segment in SEGMENTS:
+        if segment in weights:
+            digest.update(segment.encode())
+            digest.update(np.ascontiguousarray(weights[segment]))
+    return digest.hexdigest()

@@ -1,0 +1,42 @@
+"""JSON without surprises: no NaN, no infinity, and no value that a reader would not get back."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def plain_value(value: Any, where: str = "value") -> Any:
+    """``value`` made of dict, list, str, int, float, bool and None only.
+
+    NumPy scalars and arrays and paths are converted. A NaN, an infinity, a key that is not text, or any other type is a
+    ValueError that names the place, such as ``metrics.rounds[3].central.loss``: an undefined figure has to be None.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    elif isinstance(value, np.ndarray):
+        value = value.tolist()
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where} is {value}; an undefined figure must be None, with its reason beside it")
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"{where} has the key {key!r} of type {type(key).__name__}; keys must be text")
+        return {key: plain_value(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_value(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    raise ValueError(f"{where} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def canonical_json(value: Any) -> str:
+    """One line, keys sorted, no spaces: equal values give equal text, which is what gets hashed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

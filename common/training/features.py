@@ -1,0 +1,89 @@
+"""Pooled features of the backbones, computed once for as long as images and backbone stay the same."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedthorax.common.data.images import ImageSet
+from fedthorax.common.model.segments import weights_digest
+from fedthorax.common.training.network import Network, batches
+
+Progress = Callable[[int, int], None]
+
+
+class FeatureStore:
+    """Keeps the newest features of each image set in memory and, given a folder, on disk for later runs.
+
+    Features are keyed by what they depend on: the decoded pixels, their preparation, and the backbone's weights. Files
+    hold numbers derived from patients' images: they are readable by their owner only and never leave the site.
+    """
+
+    def __init__(self, network: Network, folder: Path | None) -> None:
+        self._network = network
+        self._folder = folder
+        self._newest: dict[tuple[str, str], tuple[str, NDArray[np.float32]]] = {}
+
+    def pooled(
+        self, modality: str, images: ImageSet, keep: bool = False, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Features (N, D) of ``images`` under the present weights; ``keep`` also writes them to the folder.
+
+        ``keep`` is for frozen backbones: while a backbone is trained every round has other features, and files of them
+        would only pile up.
+        """
+        image_key = self._image_key(images)
+        backbone_key = weights_digest(self._network.layout.read([f"{modality}.backbone"]))
+        known = self._newest.get((modality, image_key))
+        if known is not None and known[0] == backbone_key:
+            return known[1]
+        file = self._file(modality, image_key, backbone_key)
+        features = _read(file, len(images), self._network.pooled_width(modality)) if file else None
+        if features is None:
+            features = self._compute(modality, images, progress)
+            if file and keep:
+                _write(file, features)
+        self._newest[modality, image_key] = (backbone_key, features)
+        return features
+
+    def _compute(self, modality: str, images: ImageSet, progress: Progress | None) -> NDArray[np.float32]:
+        features = np.empty((len(images), self._network.pooled_width(modality)), np.float32)
+        done = 0
+        for rows in batches(len(images), self._network.experiment.evaluation.batch_size):
+            features[rows] = self._network.pooled[modality](images.images[rows].astype(np.float32)).numpy()
+            done += len(rows)
+            if progress:
+                progress(done, len(images))
+        return features
+
+    def _image_key(self, images: ImageSet) -> str:
+        experiment = self._network.experiment
+        text = f"{experiment.model.image_size} {experiment.data.aspect} {' '.join(images.digests)}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _file(self, modality: str, image_key: str, backbone_key: str) -> Path | None:
+        if self._folder is None:
+            return None
+        key = hashlib.sha256(
+            f"{self._network.experiment.model.backbone} {image_key} {backbone_key}".encode()
+        ).hexdigest()
+        return self._folder / f"features-{modality}-{key[:32]}.npy"
+
+
+def _read(file: Path, rows: int, width: int) -> NDArray[np.float32] | None:
+    if not file.is_file():
+        return None
+    features: NDArray[np.float32] = np.load(file, allow_pickle=False)
+    return features if features.shape == (rows, width) else None
+
+
+def _write(file: Path, features: NDArray[np.float32]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")  # mode 0600
+    with os.fdopen(descriptor, "wb") as stream:
+        np.save(stream, features)
+    Path(temporary).replace(file)

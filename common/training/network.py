@@ -1,0 +1,153 @@
+"""The network of this process, built and traced once, then reused over rounds and hospitals."""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.model.backbone import all_layers
+from fedthorax.common.model.dual import MODALITIES, build_model, image_to_logits, pooled_to_logits
+from fedthorax.common.model.segments import HEAD_SEGMENTS, SEGMENTS, SegmentLayout
+from fedthorax.common.training.losses import LossSum, masked_binary_cross_entropy, masked_sparse_cross_entropy
+from fedthorax.common.training.runtime import prepare_tensorflow
+
+Trainable = str  # "heads" or "all", as in training.phases
+
+
+class Network:
+    """Model, optimisers and traced functions of one experiment.
+
+    Tracing the twin backbones takes tens of seconds, so there is one Network a process, whatever number of hospitals
+    it serves; everything that belongs to one hospital's task (weights, optimiser, random state) is set anew by
+    ``start``.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        prepare_tensorflow(experiment.training.threads)
+        self.experiment = experiment
+        self.model = build_model(experiment.model, experiment.labels, experiment.seed)
+        self.layout = SegmentLayout(self.model)
+        self._optimizers: dict[Trainable, keras.optimizers.Optimizer] = {}
+        self._dropouts = [layer for layer in all_layers(self.model) if isinstance(layer, keras.layers.Dropout)]
+        loss = experiment.training.loss
+        self._positive_weights = tf.constant(
+            [loss.positive_weights.get(finding, 1.0) for finding in experiment.labels.findings], tf.float32
+        )
+
+    def start(self, trainable: Trainable, seed: int, keep_optimizer: bool = False) -> None:
+        """Begin a task: fresh optimiser state unless ``keep_optimizer``, and dropout seeded from ``seed``."""
+        optimizer = self._optimizer(trainable)
+        if not keep_optimizer:
+            rate = optimizer.learning_rate
+            for variable in optimizer.variables:
+                if variable is not rate:
+                    variable.assign(keras.ops.zeros_like(variable))
+        streams = np.random.SeedSequence(seed).generate_state(len(self._dropouts))
+        for layer, stream in zip(self._dropouts, streams, strict=True):
+            if layer.seed_generator is not None:  # a rate of 0 needs no numbers
+                layer.seed_generator.state.assign([int(stream), 0])
+
+    def set_learning_rate(self, trainable: Trainable, rate: float) -> None:
+        self._optimizer(trainable).learning_rate.assign(rate)
+
+    def trained_segments(self, trainable: Trainable) -> tuple[str, ...]:
+        """The segments that change in a phase, and so the ones that a hospital sends back."""
+        return HEAD_SEGMENTS if trainable == "heads" else SEGMENTS
+
+    def losses(self, labels: dict[str, tf.Tensor], logits: dict[str, tf.Tensor]) -> tuple[LossSum, LossSum]:
+        """Masked losses of both heads, as sums with their weights."""
+        smoothing = self.experiment.training.loss.label_smoothing
+        return (
+            masked_binary_cross_entropy(labels["disease"], logits["disease"], self._positive_weights),
+            masked_sparse_cross_entropy(labels["cancer"], logits["cancer"], smoothing),
+        )
+
+    @cached_property
+    def step_on_images(self) -> Callable[..., tf.Tensor]:
+        """One step of the whole network.
+
+        Two image batches (N, S, S, 3) in 0…255, disease labels (N, findings), cancer labels (N,) → loss sums (4,).
+        """
+        size = self.experiment.model.image_size
+        images = tf.TensorSpec((None, size, size, 3), tf.float32)
+        return self._make_step(image_to_logits(self.model), "all", images, images)
+
+    @cached_property
+    def step_on_pooled(self) -> Callable[..., tf.Tensor]:
+        """One step of everything after the backbones, from two batches of pooled features (N, D)."""
+        specs = [tf.TensorSpec((None, self.pooled_width(name)), tf.float32) for name in MODALITIES]
+        return self._make_step(pooled_to_logits(self.model), "heads", *specs)
+
+    @cached_property
+    def pooled(self) -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
+        """For each modality: images (N, S, S, 3) in 0…255 → pooled features (N, D), in inference mode."""
+        size = self.experiment.model.image_size
+        spec = tf.TensorSpec((None, size, size, 3), tf.float32)
+
+        def traced(backbone: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+            return tf.function(lambda images: backbone(images, training=False), input_signature=[spec])
+
+        return {name: traced(self.model.get_layer(f"{name}_backbone")) for name in MODALITIES}
+
+    @cached_property
+    def logits_of_pooled(self) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
+        """Two batches of pooled features (N, D) → logits of both heads, in inference mode."""
+        heads = pooled_to_logits(self.model)
+        specs = [tf.TensorSpec((None, self.pooled_width(name)), tf.float32) for name in MODALITIES]
+        return tf.function(lambda xray, ct: heads([xray, ct], training=False), input_signature=specs)
+
+    def pooled_width(self, modality: str) -> int:
+        return int(self.model.get_layer(f"{modality}_backbone").output.shape[-1])
+
+    def _trainable_variables(self, trainable: Trainable) -> list[keras.Variable]:
+        backbones = {f"{name}_backbone" for name in MODALITIES}
+        return [
+            variable
+            for layer in self.model.layers
+            for variable in layer.trainable_variables
+            if trainable == "all" or layer.name not in backbones
+        ]
+
+    def _optimizer(self, trainable: Trainable) -> keras.optimizers.Optimizer:
+        if trainable not in self._optimizers:
+            training = self.experiment.training
+            optimizer = keras.optimizers.Adam(
+                training.learning_rate, global_clipnorm=training.clip_norm, weight_decay=training.weight_decay or None
+            )
+            variables = self._trainable_variables(trainable)
+            optimizer.exclude_from_weight_decay([v for v in variables if v.name not in ("kernel", "depthwise_kernel")])
+            optimizer.build(variables)
+            self._optimizers[trainable] = optimizer
+        return self._optimizers[trainable]
+
+    def _make_step(
+        self, network: keras.Model, trainable: Trainable, *inputs: tf.TensorSpec
+    ) -> Callable[..., tf.Tensor]:
+        variables = self._trainable_variables(trainable)
+        optimizer = self._optimizer(trainable)
+        weights = self.experiment.training.loss
+        labels = [tf.TensorSpec((None, len(self.experiment.labels.findings))), tf.TensorSpec((None,), tf.int32)]
+
+        @tf.function(input_signature=[*inputs, *labels])
+        def step(xray: tf.Tensor, ct: tf.Tensor, disease: tf.Tensor, cancer: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                logits = network([xray, ct], training=True)
+                disease_loss, cancer_loss = self.losses({"disease": disease, "cancer": cancer}, logits)
+                loss = weights.disease_weight * disease_loss.mean() + weights.cancer_weight * cancer_loss.mean()
+            optimizer.apply(tape.gradient(loss, variables), variables)
+            return tf.stack([*disease_loss, *cancer_loss])
+
+        return step
+
+
+def batches(count: int, size: int) -> Iterator[NDArray[np.int64]]:
+    """Positions 0…count-1 in runs of at most ``size`` whose lengths differ by one at most.
+
+    Even runs, because a last batch of one or two pairs would spoil the batch normalisation of a whole epoch.
+    """
+    if count:
+        yield from np.array_split(np.arange(count), -(-count // size))

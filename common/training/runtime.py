@@ -1,0 +1,35 @@
+"""TensorFlow of this process: threads and determinism, set once, before its first operation."""
+
+import os
+
+import tensorflow as tf
+
+_threads_set: int | None = None
+
+
+def prepare_tensorflow(threads: int | None) -> int:
+    """Fix the number of threads and switch on deterministic kernels; returns the number of threads.
+
+    The same machine, threads, data and seed then give the same weights bit by bit. ``None`` means the cores this
+    process may use: Ray sets OMP_NUM_THREADS behind our back, and sums over another number of threads have other bits.
+    Raises RuntimeError when this process already runs with another number.
+    """
+    global _threads_set
+    wanted = threads or available_cores()
+    if _threads_set is None:
+        tf.config.threading.set_intra_op_parallelism_threads(wanted)
+        tf.config.threading.set_inter_op_parallelism_threads(2)
+        tf.config.experimental.enable_op_determinism()
+        for device in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, True)
+        _threads_set = wanted
+    elif _threads_set != wanted:
+        raise RuntimeError(
+            f"training.threads: this process already runs TensorFlow with {_threads_set} threads, not {wanted}"
+        )
+    return wanted
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

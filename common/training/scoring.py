@@ -1,0 +1,113 @@
+"""Scores of the present weights on one split: every X-ray and every CT slice counts exactly once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedthorax.common.data.images import SplitImages
+from fedthorax.common.data.pairing import evaluation_pairs
+from fedthorax.common.data.records import UNKNOWN_CLASS
+from fedthorax.common.metrics.cancer import cancer_scores
+from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.training.features import FeatureStore, Progress
+from fedthorax.common.training.network import Network, batches
+
+Scores = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities in the order of the images: disease (X-rays, findings), cancer (CT slices, classes)."""
+
+    disease: NDArray[np.float32]
+    cancer: NDArray[np.float32]
+
+
+def predict(
+    network: Network,
+    store: FeatureStore,
+    split: SplitImages,
+    seed: int,
+    keep_features: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Predictions, Scores]:
+    """Predictions for every image of ``split`` and the mean losses.
+
+    Both heads see the fused features, so an image's probability depends a little on its partner. Partners are drawn
+    once from ``seed``; where the other modality has fewer images they are used again as partners, but never scored
+    again. A split that lacks a modality has no pairs, so no image of it is scored: losses are null.
+    """
+    num_xray, num_ct = len(split.xray), len(split.ct)
+    labels = network.experiment.labels
+    predictions = Predictions(
+        disease=np.full((num_xray, len(labels.findings)), np.nan, np.float32),
+        cancer=np.full((num_ct, len(labels.cancer_classes)), np.nan, np.float32),
+    )
+    sums = np.zeros(4)
+    if num_xray and num_ct:
+        pairs = evaluation_pairs(num_xray, num_ct, seed)
+        xray = store.pooled("xray", split.xray, keep_features, progress)
+        ct = store.pooled("ct", split.ct, keep_features, progress)
+        # A repeated partner is not scored again: its label counts as unknown.
+        disease_labels = np.where(pairs.counts_xray[:, None], split.xray.targets[pairs.xray], np.float32(np.nan))
+        cancer_labels = np.where(pairs.counts_ct, split.ct.targets[pairs.ct], UNKNOWN_CLASS).astype(np.int32)
+        for rows in batches(len(pairs.xray), network.experiment.evaluation.batch_size):
+            logits = network.logits_of_pooled(xray[pairs.xray[rows]], ct[pairs.ct[rows]])
+            losses = network.losses({"disease": disease_labels[rows], "cancer": cancer_labels[rows]}, logits)
+            sums += np.array([float(part) for loss in losses for part in loss])
+            counts_xray, counts_ct = rows[pairs.counts_xray[rows]], rows[pairs.counts_ct[rows]]
+            sigmoid, softmax = _sigmoid(logits["disease"].numpy()), _softmax(logits["cancer"].numpy())
+            predictions.disease[pairs.xray[counts_xray]] = sigmoid[counts_xray - rows[0]]
+            predictions.cancer[pairs.ct[counts_ct]] = softmax[counts_ct - rows[0]]
+    return predictions, mean_losses(network, sums)
+
+
+def mean_losses(network: Network, sums: NDArray[np.float64]) -> Scores:
+    """``{"loss", "disease_loss", "cancer_loss"}`` from (disease total, weight, cancer total, weight); null where a
+    task had no known label, and the weighted sum runs over the tasks that had."""
+    weights = network.experiment.training.loss
+    disease = float(sums[0] / sums[1]) if sums[1] else None
+    cancer = float(sums[2] / sums[3]) if sums[3] else None
+    terms = [
+        weight * loss
+        for weight, loss in ((weights.disease_weight, disease), (weights.cancer_weight, cancer))
+        if loss is not None
+    ]
+    return {"loss": sum(terms) if terms else None, "disease_loss": disease, "cancer_loss": cancer}
+
+
+def scores_of(network: Network, split: SplitImages, predictions: Predictions, losses: Scores) -> Scores:
+    """Losses and the figures of both heads, as ``metrics.json`` holds them."""
+    labels, threshold = network.experiment.labels, network.experiment.evaluation.threshold
+    scored_xray = ~np.isnan(predictions.disease).any(axis=1)
+    scored_ct = ~np.isnan(predictions.cancer).any(axis=1)
+    return losses | {
+        "disease": disease_scores(
+            split.xray.targets[scored_xray], predictions.disease[scored_xray], labels.findings, threshold
+        ),
+        "cancer": cancer_scores(split.ct.targets[scored_ct], predictions.cancer[scored_ct], labels.cancer_classes),
+    }
+
+
+def score(
+    network: Network,
+    store: FeatureStore,
+    split: SplitImages,
+    seed: int,
+    keep_features: bool = False,
+    progress: Progress | None = None,
+) -> Scores:
+    """``predict`` and ``scores_of`` in one."""
+    predictions, losses = predict(network, store, split, seed, keep_features, progress)
+    return scores_of(network, split, predictions, losses)
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

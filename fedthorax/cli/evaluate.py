@@ -1,0 +1,45 @@
+"""``fedthorax evaluate``: one model on one split of one site."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fedthorax.cli.files import model_file
+from fedthorax.cli.output import JsonOption, SetOption, console, near, print_json
+from fedthorax.cli.quiet import import_tensorflow
+from fedthorax.cli.tables import score_lines
+from fedthorax.common.config.load import load_experiment
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras model or a run folder (its best model).")],
+    file: Annotated[Path, typer.Argument(metavar="CONFIG", help="Experiment file that names the images.")],
+    split: Annotated[Literal["test", "valid"], typer.Option(help="Which split to score.")] = "test",
+    site: Annotated[str, typer.Option(help="A hospital's name, or central for the server's folders.")] = "central",
+    sets: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score MODEL on the images of one site of CONFIG.
+
+    \b
+    Example:
+      fedthorax evaluate runs/demo configs/demo.yaml
+      fedthorax evaluate runs/demo configs/demo.yaml --site north --split valid
+    """
+    experiment = load_experiment(file, sets or ())
+    sites = ("central", *experiment.data.hospitals)
+    if site not in sites:
+        raise ValueError(f"--site {site}: expected one of {', '.join(sites)}")
+    path = model_file(model)
+    import_tensorflow()
+    from fedthorax.common.training.evaluate import evaluate_model
+
+    scores = evaluate_model(path, experiment, site, split)
+    if as_json:
+        print_json({"model": str(path), "site": site, "split": split, "scores": scores})
+        return
+    output = console()
+    output.print(f"{near(path)} on the {split} split of {site}", markup=False)
+    for line in score_lines(scores):
+        output.print(line, markup=False, soft_wrap=True)

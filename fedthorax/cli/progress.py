@@ -1,0 +1,141 @@
+"""What the events of a run add up to: rounds, hospitals, time left. No drawing here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_STAGES = {
+    "load": "loading images",
+    "model": "building the model",
+    "features": "pooled features",
+    "validate": "validating",
+    "train": "training",
+}
+_SERVER_STAGES = {
+    "load": "loading images",
+    "evaluate": "central evaluation",
+    "wait": "waiting for hospitals",
+    "aggregate": "averaging",
+}
+
+
+@dataclass
+class SiteProgress:
+    """The latest that is known of one hospital."""
+
+    stage: str | None = None
+    round: int | None = None
+    done: int = 0
+    total: int = 0
+    epoch: int | None = None
+    epochs: int | None = None
+    loss: float | None = None
+    failure: str | None = None
+    stage_started: float = 0.0
+
+    @property
+    def trained_share(self) -> float:
+        """Share of this round's training that is done, from 0 to 1."""
+        if self.stage != "train" or not self.total:
+            return 0.0
+        share = min(self.done / self.total, 1.0)
+        return share if not self.epochs else min(((self.epoch or 1) - 1 + share) / self.epochs, 1.0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stage has reached its end, in its last epoch."""
+        return self.total > 0 and self.done >= self.total and (not self.epochs or self.epoch == self.epochs)
+
+    @property
+    def words(self) -> str:
+        if self.failure is not None:
+            return f"failed: {self.failure}"
+        if self.stage is None:
+            return "waiting"
+        text = _STAGES.get(self.stage, self.stage)
+        if self.finished:
+            return f"{text} done"
+        return f"{text} {self.epoch}/{self.epochs}" if self.stage == "train" and (self.epochs or 1) > 1 else text
+
+
+@dataclass
+class RunProgress:
+    """A whole run; ``apply`` takes one event after the other."""
+
+    name: str = ""
+    rounds: int = 0
+    round: int = 0
+    started: float | None = None
+    now: float = 0.0
+    round_started: float | None = None
+    round_seconds: list[float] = field(default_factory=list)
+    sites: dict[str, SiteProgress] = field(default_factory=dict)
+    server: str = "starting"
+    server_done: int = 0
+    server_total: int = 0
+    status: str | None = None
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        self.now = max(self.now, event.get("time", self.now))
+        handler = getattr(self, f"_on_{event['kind']}", None)
+        if handler is not None:
+            handler(event)
+
+    def _on_run(self, event: Mapping[str, Any]) -> None:
+        self.name, self.rounds = event.get("name", ""), event.get("rounds", 0)
+        self.started = self.round_started = event.get("time")
+        self.sites = {name: SiteProgress() for name in event.get("sites", ())}
+
+    def _on_site(self, event: Mapping[str, Any]) -> None:
+        site = self.sites.setdefault(event["site"], SiteProgress())
+        if (site.stage, site.round) != (event.get("stage"), event.get("round")):
+            site.stage_started, site.loss = event.get("time", 0.0), None
+        site.stage, site.round, site.failure = event.get("stage"), event.get("round"), None
+        site.done, site.total = event.get("done") or 0, event.get("total") or 0
+        site.epoch, site.epochs = event.get("epoch"), event.get("epochs")
+        site.loss = event.get("loss", site.loss)
+
+    def _on_server(self, event: Mapping[str, Any]) -> None:
+        self.server = _SERVER_STAGES.get(event.get("stage", ""), event.get("stage", ""))
+        self.server_done, self.server_total = event.get("done") or 0, event.get("total") or 0
+        self.round = max(self.round, event.get("round") or 0)
+
+    def _on_failure(self, event: Mapping[str, Any]) -> None:
+        self.sites.setdefault(event["site"], SiteProgress()).failure = event.get("reason", "")
+
+    def _on_round(self, event: Mapping[str, Any]) -> None:
+        self.rounds = event.get("rounds", self.rounds)
+        if event["round"] > 0:
+            self.round_seconds.append(event.get("seconds") or 0.0)
+        self.round = min(event["round"] + 1, self.rounds)
+        self.round_started = event.get("time")
+        for name, site in self.sites.items():
+            self.sites[name] = SiteProgress(failure=site.failure)
+
+    def _on_end(self, event: Mapping[str, Any]) -> None:
+        self.status = event.get("status")
+
+    def elapsed(self, now: float) -> float:
+        return 0.0 if self.started is None else max(now - self.started, 0.0)
+
+    def time_left(self, now: float) -> float | None:
+        """Seconds until the last round is closed, by the pace so far; None while there is no pace to go by."""
+        if self.round_started is None or not self.rounds:
+            return None
+        in_round = max(now - self.round_started, 0.0)
+        if self.round_seconds:
+            pace = sum(self.round_seconds) / len(self.round_seconds)
+        else:
+            share = sum(site.trained_share for site in self.sites.values()) / max(len(self.sites), 1)
+            if self.round < 1 or share < 0.2:
+                return None
+            pace = in_round / share
+        open_rounds = self.rounds - len(self.round_seconds)
+        return max(open_rounds * pace - in_round, 0.0) if open_rounds else 0.0
+
+
+def clock(seconds: float) -> str:
+    """``1:05`` or ``2:03:04``."""
+    whole = int(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"

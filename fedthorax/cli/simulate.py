@@ -1,0 +1,35 @@
+"""``fedthorax simulate``: all hospitals of an experiment on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedthorax.cli.live import watched
+from fedthorax.cli.outcome import tell_outcome
+from fedthorax.cli.output import JsonOption, NameOption, OverwriteOption, SetOption, console, overrides
+from fedthorax.cli.quiet import import_tensorflow
+from fedthorax.common.config.load import load_experiment
+
+
+def simulate(
+    file: Annotated[Path, typer.Argument(metavar="CONFIG", help="Experiment file.")],
+    sets: SetOption = None,
+    name: NameOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train all hospitals of CONFIG together, on this machine, through Flower.
+
+    \b
+    Example:
+      fedthorax simulate configs/demo.yaml --name first-try
+      fedthorax simulate configs/demo.yaml --set model.image_size=96 --overwrite
+    """
+    experiment = load_experiment(file, overrides(sets, name))
+    import_tensorflow()
+    from fedthorax.simulations.simulate import simulate as run_simulation
+
+    with watched(experiment.run_folder / "events.jsonl", console(to_stderr=as_json)):
+        outcome = run_simulation(experiment, overwrite=overwrite)
+    tell_outcome(outcome.status, outcome.folder, outcome.metrics, as_json)

@@ -1,0 +1,123 @@
+"""Scores as text, within 80 columns. An undefined figure is a dash; its reason stands below the table."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedthorax.simulations.site_counts import SiteCounts
+
+Row = tuple[str, ...]
+
+UNDEFINED = "-"
+_SHARED = ("roc_auc", "precision", "recall", "f1")
+_TITLES = {"roc_auc": "ROC-AUC", "accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
+_NAME_WIDTH = 26
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return UNDEFINED if value is None else f"{value:.{digits}f}"
+
+
+def aligned(rows: Iterable[Row]) -> list[str]:
+    """Lines with the first column to the left and the others to the right; names beyond the width are cut."""
+    table = [(_cut(row[0]), *row[1:]) for row in rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _NAME_WIDTH else text[: _NAME_WIDTH - 3] + "..."
+
+
+def score_lines(scores: Mapping[str, Any]) -> list[str]:
+    """The two tables of one model on one split, with the reasons for what is undefined."""
+    disease, cancer = scores["disease"], scores["cancer"]
+    figures = ("roc_auc", "accuracy", "precision", "recall", "f1")
+    lines = ["Findings on X-ray" + _loss(scores.get("disease_loss"))]
+    rows: list[Row] = [("", *(_TITLES[name] for name in figures), "positive", "known")]
+    for finding, figure in disease["per_finding"].items():
+        rows.append(
+            (
+                finding,
+                *(number(figure[name]) for name in figures),
+                str(figure["support"]),
+                str(figure["known"]),
+            )
+        )
+    for mean in ("macro", "weighted", "micro"):
+        rows.append((f"{mean} mean", *(number(disease[mean][name]) for name in figures), "", ""))
+    lines += aligned(rows) + _reasons(disease["per_finding"])
+    lines += ["", "Classes on CT" + _loss(scores.get("cancer_loss"))]
+    rows = [("", *(_TITLES[name] for name in _SHARED), "slices")]
+    for name, figure in cancer["per_class"].items():
+        rows.append((name, *(number(figure[key]) for key in _SHARED), str(figure["support"])))
+    rows.append(("macro mean", *(number(cancer["macro"][key]) for key in _SHARED), str(cancer["known"])))
+    lines += [*aligned(rows), f"accuracy {number(cancer['accuracy'])}", *_reasons(cancer["per_class"])]
+    return [*lines, "", *confusion_lines(cancer)]
+
+
+def confusion_lines(cancer: Mapping[str, Any]) -> list[str]:
+    """Rows are the true classes, columns the predicted ones, in the same order, numbered to stay narrow."""
+    names = list(cancer["per_class"])
+    rows: list[Row] = [("true class / predicted as", *(f"({column + 1})" for column in range(len(names))))]
+    for position, (name, counts) in enumerate(zip(names, cancer["confusion_matrix"], strict=True)):
+        rows.append((f"({position + 1}) {name}", *(str(count) for count in counts)))
+    return aligned(rows)
+
+
+def count_lines(sites: "Mapping[str, SiteCounts]") -> list[str]:
+    """What each site's folders hold."""
+    rows: list[Row] = [("", "patients", "X-rays", "CT slices", "patients with both")]
+    for name, counts in sites.items():
+        figures = (counts.patients, counts.xrays, counts.ct_slices, counts.patients_with_both)
+        rows.append((name, *map(str, figures)))
+    return aligned(rows)
+
+
+def headline_lines(test: Mapping[str, Any]) -> list[str]:
+    """The test scores in five lines, each with its 95 % interval where there is one."""
+    intervals = test.get("intervals") or {}
+    rows = []
+    for title, path in (
+        ("X-ray findings, macro ROC-AUC", ("disease", "macro", "roc_auc")),
+        ("X-ray findings, macro F1", ("disease", "macro", "f1")),
+        ("CT classes, accuracy", ("cancer", "accuracy")),
+        ("CT classes, macro ROC-AUC", ("cancer", "macro", "roc_auc")),
+        ("CT classes, macro F1", ("cancer", "macro", "f1")),
+    ):
+        rows.append(f"  {title:<31}{number(_at(test, path)):>6}{_interval(_at(intervals, path))}")
+    return rows
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _interval(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = value.get("interval") or (value.get("low"), value.get("high"))
+    if not value or value[0] is None:
+        return ""
+    return f"  ({value[0]:.3f} to {value[1]:.3f})"
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f", loss {value:.4f}"
+
+
+def _reasons(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Each reason once, with the names it holds for."""
+    by_reason: dict[str, list[str]] = {}
+    for name, figure in figures.items():
+        for metric, reason in (figure.get("reasons") or {}).items():
+            text = f"{_TITLES.get(metric, metric)} undefined: {reason}"
+            by_reason.setdefault(text, []).append(name)
+    return [f"  {', '.join(names)}: {text}" for text, names in by_reason.items()]

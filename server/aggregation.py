@@ -1,0 +1,79 @@
+"""FedAvg as exact integer arithmetic: the order in which updates arrive changes no bit.
+
+McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017: the new
+weights are the mean of the hospitals' weights, weighted by their number of examples. Sums of floating-point numbers
+depend on their order; sums of integers do not, so every value is rounded once to a multiple of RESOLUTION and then
+added exactly.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+FRACTION_BITS = 40
+RESOLUTION = 2.0**-FRACTION_BITS  # a value is off by at most half of this, 4.5e-13
+LIMIT = 2.0 ** (62 - FRACTION_BITS)  # values must be smaller than this, about 4.2 million
+MAX_EXAMPLES = 2**31 - 1  # of all hospitals in one round
+
+_LOW_BITS = 32
+_LOW_MASK = np.int64((1 << _LOW_BITS) - 1)
+_BLOCK = 1 << 18  # values at a time: the temporaries of a block fit into the processor's cache
+
+
+class WeightedMean:
+    """Running weighted mean of float32 vectors of one length.
+
+    Each value becomes an integer of at most 62 bits, held in two 32-bit halves; each half is multiplied by the number
+    of examples and added in int64, which cannot overflow below MAX_EXAMPLES. Takes 16 bytes a value.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._high = np.zeros(size, np.int64)
+        self._low = np.zeros(size, np.int64)
+        self.num_examples = 0
+
+    def add(self, values: NDArray[np.float32], num_examples: int) -> None:
+        """Add one hospital's values with its weight. Raises ValueError, leaving the mean as it was, when a value is not
+        finite or too large, or the weight is not a positive whole number."""
+        if values.shape != self._high.shape:
+            raise ValueError(f"expected {self._high.size} values, got an array of shape {values.shape}")
+        if num_examples <= 0:
+            raise ValueError(f"num_examples must be above 0, got {num_examples}")
+        if self.num_examples + num_examples > MAX_EXAMPLES:
+            raise ValueError(f"more than {MAX_EXAMPLES} examples in one round")
+        if not (np.abs(values) < LIMIT).all():  # false for NaN too
+            raise ValueError(f"values must be finite and below {LIMIT:.0f} in size")
+        for start in range(0, values.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            fixed = np.rint(np.ldexp(values[block].astype(np.float64), FRACTION_BITS)).astype(np.int64)
+            self._high[block] += (fixed >> _LOW_BITS) * num_examples
+            self._low[block] += (fixed & _LOW_MASK) * num_examples
+        self.num_examples += num_examples
+
+    def mean(self) -> NDArray[np.float32]:
+        """The weighted mean. Raises ValueError when nothing was added: there is no mean of nothing."""
+        if not self.num_examples:
+            raise ValueError("no hospital has given an update, so there is nothing to average")
+        # high / n has a remainder that must go down to the low half before dividing, else its bits are lost.
+        quotient, remainder = np.divmod(self._high, self.num_examples)
+        low = (remainder.astype(np.float64) * 2.0**_LOW_BITS + self._low.astype(np.float64)) / self.num_examples
+        fixed = quotient.astype(np.float64) * 2.0**_LOW_BITS + low
+        return np.ldexp(fixed, -FRACTION_BITS).astype(np.float32)
+
+
+class FederatedAverage:
+    """FedAvg over weight segments: every hospital of a round sends the same segments, weighted by its examples."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        """``sizes``: number of values of each segment that is trained in this round."""
+        self._means = {segment: WeightedMean(size) for segment, size in sizes.items()}
+
+    def add(self, weights: Mapping[str, NDArray[np.float32]], num_examples: int) -> None:
+        """Add one hospital's update, as it arrives; the update itself need not be kept. Check it first."""
+        for segment, mean in self._means.items():
+            mean.add(weights[segment], num_examples)
+
+    def result(self) -> dict[str, NDArray[np.float32]]:
+        """The averaged segments. Raises ValueError when there was no update."""
+        return {segment: mean.mean() for segment, mean in self._means.items()}

@@ -1,0 +1,154 @@
+"""The server's own images: a validation split that selects, and a test split that is scored once."""
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
+from fedthorax.common.data.overlap import without
+from fedthorax.common.data.passport import passport
+from fedthorax.common.data.site import load_site
+from fedthorax.common.metrics.curves import cancer_curves, disease_curves
+from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
+from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.features import FeatureStore, Progress
+from fedthorax.common.training.network import Network
+from fedthorax.common.training.scoring import Predictions, Scores, predict, score, scores_of
+
+NAME = "central"
+
+
+class CentralData:
+    """The central splits, less the images that a hospital holds too."""
+
+    def __init__(self, experiment: Experiment, progress: Progress | None = None) -> None:
+        self._experiment = experiment
+        self.images: SiteImages = load_site(
+            NAME,
+            experiment.data.central,
+            experiment.labels,
+            experiment.data,
+            experiment.data.central_splits,
+            experiment.model.image_size,
+            experiment.seed,
+            progress,
+        )
+        self.valid, self.test = self.images.splits["valid"], self.images.splits["test"]
+        self.left_out: list[dict[str, str]] = []
+
+    def digests(self) -> tuple[str, ...]:
+        """Digests of the test X-rays, then of the test CT slices."""
+        return (*self.test.xray.digests, *self.test.ct.digests)
+
+    def leave_out(self, overlaps: dict[str, Iterable[int]]) -> None:
+        """Take out of the test split what hospitals hold too: positions in ``digests()``, by hospital."""
+        holder: dict[int, str] = {}
+        for site, positions in sorted(overlaps.items()):
+            for position in positions:
+                holder.setdefault(int(position), site)
+        num_xray = len(self.test.xray)
+        parts = {"xray": self.test.xray, "ct": self.test.ct}
+        for modality, images in parts.items():
+            offset = 0 if modality == "xray" else num_xray
+            rows = [position - offset for position in holder if 0 <= position - offset < len(images)]
+            self.left_out += [
+                {
+                    "file": self._relative(images, row),
+                    "split": "test",
+                    "modality": modality,
+                    "same_as_site": holder[row + offset],
+                }
+                for row in sorted(rows)
+            ]
+            parts[modality] = without(images, tuple(rows))
+        self.test = SplitImages(**parts)
+
+    def validate(self, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None) -> Scores:
+        """Scores of the present weights on the validation split."""
+        return score(network, store, self.valid, self._seed("valid"), keep, progress)
+
+    def final_test(
+        self, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None
+    ) -> tuple[Scores, Predictions]:
+        """Scores of the present weights on the test split, with 95 % intervals by patient and ROC curves."""
+        predictions, losses = predict(network, store, self.test, self._seed("test"), keep, progress)
+        scores = scores_of(network, self.test, predictions, losses)
+        labels, evaluation = self._experiment.labels, self._experiment.evaluation
+        xray, ct = self.test.xray, self.test.ct
+        if evaluation.bootstrap_samples and len(xray) and len(ct):
+            seed = derive_seed(self._experiment.seed, "bootstrap")
+            scores["intervals"] = {
+                "disease": bootstrap_disease(
+                    xray.targets,
+                    predictions.disease,
+                    xray.patients,
+                    labels.findings,
+                    evaluation.threshold,
+                    evaluation.bootstrap_samples,
+                    seed,
+                ),
+                "cancer": bootstrap_cancer(
+                    ct.targets,
+                    predictions.cancer,
+                    ct.patients,
+                    labels.cancer_classes,
+                    evaluation.bootstrap_samples,
+                    seed,
+                ),
+            }
+        else:
+            scores["intervals"] = None
+        scores["curves"] = {
+            "disease": disease_curves(xray.targets, predictions.disease, labels.findings),
+            "cancer": cancer_curves(ct.targets, predictions.cancer, labels.cancer_classes),
+        }
+        scores["patients"] = {"xray": len(set(xray.patients)), "ct": len(set(ct.patients))}
+        return scores, predictions
+
+    def predictions_csv(self, predictions: Predictions) -> str:
+        """One row an image of the test split: file, patient, modality, then truth and probability of each label."""
+        labels = self._experiment.labels
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        names = (*labels.findings, *labels.cancer_classes)
+        header = [f"{kind}:{name}" for name in names for kind in ("truth", "probability")]
+        writer.writerow(["modality", "file", "patient_id", *header])
+        num_findings, num_classes = len(labels.findings), len(labels.cancer_classes)
+        for row in range(len(self.test.xray)):
+            truth = ["" if np.isnan(value) else int(value) for value in self.test.xray.targets[row]]
+            cells = _interleave(truth, predictions.disease[row])
+            writer.writerow([*self._identity("xray", self.test.xray, row), *cells, *[""] * (2 * num_classes)])
+        for row in range(len(self.test.ct)):
+            known = int(self.test.ct.targets[row])
+            truth = ["" if known < 0 else int(known == index) for index in range(num_classes)]
+            cells = _interleave(truth, predictions.cancer[row])
+            writer.writerow([*self._identity("ct", self.test.ct, row), *[""] * (2 * num_findings), *cells])
+        return stream.getvalue()
+
+    def describe(self) -> dict[str, Any]:
+        """Data passport of the server's folders, after the images left out."""
+        splits = {"train": self.images.splits["train"], "valid": self.valid, "test": self.test}
+        return passport(
+            SiteImages(self.images.name, splits, self.images.skipped, self.images.notes), self._experiment.labels, None
+        )
+
+    def _identity(self, modality: str, images: ImageSet, row: int) -> list[str]:
+        return [modality, self._relative(images, row), images.patients[row]]
+
+    def _relative(self, images: ImageSet, row: int) -> str:
+        path = images.paths[row]
+        for source in (self._experiment.data.central.xray.folder, self._experiment.data.central.ct.folder):
+            if path.is_relative_to(source):
+                return path.relative_to(source).as_posix()
+        return path.name
+
+    def _seed(self, split: str) -> int:
+        return derive_seed(self._experiment.seed, "evaluation pairs", NAME, split)
+
+
+def _interleave(truth: list[Any], probability: Any) -> list[str]:
+    return [cell for pair in zip(truth, (f"{p:.6f}" for p in probability), strict=True) for cell in map(str, pair)]

@@ -1,0 +1,119 @@
+"""What a run has measured so far: the content of metrics.json (described in docs/metrics.md)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.memory import peak_memory_mb
+from fedthorax.server.schedule import RoundPlan
+from fedthorax.server.selection import Selection
+
+SCHEMA_VERSION = 1
+
+
+class RunRecord:
+    """Grows with the run; ``document`` is complete and valid at any time, with null for what is not known yet."""
+
+    def __init__(
+        self, experiment: Experiment, mode: str, sites: Sequence[str], config_sha256: str, versions: Mapping[str, str]
+    ) -> None:
+        self._sites = tuple(sites)
+        self._document: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "name": experiment.name,
+            "mode": mode,
+            "status": "running",
+            "error": None,
+            "seed": experiment.seed,
+            "config_sha256": config_sha256,
+            "started": _now(),
+            "finished": None,
+            "versions": dict(versions),
+            "labels": {
+                "findings": list(experiment.labels.findings),
+                "cancer_classes": list(experiment.labels.cancer_classes),
+            },
+            "sites": {site: {"data": None, "fingerprint": None, "test": None} for site in sites},
+            "central": {"data": None, "left_out": []},
+            "rounds": [],
+            "best_round": None,
+            "selection": {"metric": experiment.evaluation.selection_metric, "value": None},
+            "stopped_early": False,
+            "test": None,
+            "totals": {
+                "seconds": None,
+                "bytes_sent": 0,
+                "bytes_received": 0,
+                "peak_memory_mb": {"server": None, "sites": None},
+            },
+        }
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return self._document
+
+    @property
+    def rounds(self) -> list[dict[str, Any]]:
+        rounds: list[dict[str, Any]] = self._document["rounds"]
+        return rounds
+
+    def open_round(self, number: int, plan: RoundPlan | None) -> None:
+        """Round 0 is the model before any training and has no plan."""
+        phase = plan and {
+            "index": plan.phase_index,
+            "trainable": plan.phase.trainable,
+            "learning_rate": plan.learning_rate,
+            "local_epochs": plan.phase.local_epochs,
+        }
+        self.rounds.append(
+            {
+                "round": number,
+                "phase": phase,
+                "central": None,
+                "sites": {site: {"train": None, "valid": None} for site in self._sites},
+                "failures": [],
+                "seconds": None,
+                "bytes_sent": 0,
+                "bytes_received": 0,
+            }
+        )
+
+    def site_scores(self, number: int, site: str, kind: str, scores: Mapping[str, Any]) -> None:
+        """``kind`` is train (a fit report) or valid (Scores of that round's global model)."""
+        self.rounds[number]["sites"][site][kind] = scores
+
+    def failure(self, site: str, stage: str, reason: str) -> None:
+        """A hospital that did not do its part in the newest round."""
+        self.rounds[-1]["failures"].append({"site": site, "stage": stage, "reason": reason})
+
+    def close_round(self, central: Mapping[str, Any], seconds: float, sent: int, received: int) -> None:
+        """``sent`` and ``received`` are bytes since the start of the run."""
+        totals = self._document["totals"]
+        self.rounds[-1] |= {
+            "central": central,
+            "seconds": seconds,
+            "bytes_sent": sent - totals["bytes_sent"],
+            "bytes_received": received - totals["bytes_received"],
+        }
+        totals |= {"bytes_sent": sent, "bytes_received": received}
+
+    def select(self, selection: Selection) -> None:
+        self._document["best_round"] = selection.best_round
+        self._document["selection"] = {"metric": selection.metric, "value": selection.best_value}
+
+    def site_memory(self, megabytes: float | None) -> None:
+        """Largest resident memory that a site's process has reported."""
+        peak = self._document["totals"]["peak_memory_mb"]
+        if megabytes is not None:
+            peak["sites"] = max(peak["sites"] or 0.0, float(megabytes))
+
+    def finish(self, status: str, error: str | None, seconds: float, sent: int, received: int) -> None:
+        self._document |= {"status": status, "error": error, "finished": _now()}
+        totals = self._document["totals"]
+        totals |= {"seconds": seconds, "bytes_sent": sent, "bytes_received": received}
+        totals["peak_memory_mb"]["server"] = peak_memory_mb()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

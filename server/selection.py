@@ -1,0 +1,53 @@
+"""The best round by a central validation figure, and when to give up waiting for a better one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fedthorax.common.config.evaluation import SelectionMetric
+
+
+def selection_value(scores: Mapping[str, Any], metric: SelectionMetric) -> float | None:
+    """The figure that ``metric`` names, of the Scores of the central validation split; None where it is undefined.
+
+    ``mean_roc_auc`` is the mean of the two tasks' macro ROC-AUC, over those that are defined.
+    """
+    disease, cancer = scores["disease"]["macro"]["roc_auc"], scores["cancer"]["macro"]["roc_auc"]
+    if metric == "loss":
+        return scores["loss"]
+    if metric == "disease_roc_auc":
+        return disease
+    if metric == "cancer_roc_auc":
+        return cancer
+    defined = [value for value in (disease, cancer) if value is not None]
+    return sum(defined) / len(defined) if defined else None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What selection remembers from round to round. A round with an undefined figure counts as not better."""
+
+    metric: SelectionMetric
+    best_round: int | None = None
+    best_value: float | None = None
+    rounds_since_best: int = 0
+    plateau_reductions: int = 0
+    rounds_since_reduction: int = 0
+
+    def after(self, round_number: int, value: float | None, plateau_patience: int | None) -> "Selection":
+        """The selection after one more round; ties keep the earlier round."""
+        if value is not None and (self.best_value is None or self._better(value, self.best_value)):
+            return replace(
+                self, best_round=round_number, best_value=value, rounds_since_best=0, rounds_since_reduction=0
+            )
+        waited = self.rounds_since_reduction + 1
+        reduce = plateau_patience is not None and waited >= plateau_patience
+        return replace(
+            self,
+            rounds_since_best=self.rounds_since_best + 1,
+            plateau_reductions=self.plateau_reductions + reduce,
+            rounds_since_reduction=0 if reduce else waited,
+        )
+
+    def _better(self, value: float, than: float) -> bool:
+        return value < than if self.metric == "loss" else value > than

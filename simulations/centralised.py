@@ -1,0 +1,83 @@
+"""Training without a federation: all hospitals' images in one place, or one hospital alone; same trainer, same rounds.
+
+This is the yardstick for the federation. The rounds run in this process, with one site that keeps its optimiser's state
+from round to round, as ordinary training does.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.load import absolute
+from fedthorax.common.messages import Reply, Task
+from fedthorax.common.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from fedthorax.client.worker import SiteWorker
+    from fedthorax.server.session import Outcome
+
+POOLED = "pooled"
+
+
+@dataclass
+class LocalChannel:
+    """Tasks for a worker in this process: nothing is sent anywhere."""
+
+    worker: "SiteWorker"
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    def exchange(self, tasks: Sequence[Task]) -> Iterator[Reply]:
+        yield from map(self.worker.run, tasks)
+
+
+def train(experiment: Experiment, hospital: str | None = None, overwrite: bool = False) -> "Outcome":
+    """Train on one hospital's images, or on all hospitals' pooled; blocks until the report is written.
+
+    The number of passes over the data is the federation's: ``local_epochs`` in each round. Scores, selection, run
+    folder and report are those of a federated run with a single site.
+    """
+    experiment = absolute(experiment)
+    hospitals = experiment.data.hospitals
+    if hospital is not None and hospital not in hospitals:
+        raise ValueError(f"no hospital {hospital!r} in data.hospitals; expected one of {', '.join(hospitals)}")
+    with RunFolder.create(experiment.run_folder, overwrite) as folder:
+        from fedthorax.client.worker import SiteWorker
+        from fedthorax.common.data.images import SiteImages
+        from fedthorax.common.data.pool import pool_sites
+        from fedthorax.common.data.site import load_site
+        from fedthorax.common.events import EventLog
+        from fedthorax.common.training.features import FeatureStore
+        from fedthorax.common.training.network import Network
+        from fedthorax.server.session import build_network, run_session
+
+        network: list[tuple[Network, FeatureStore]] = []
+        images: list[SiteImages] = []
+
+        def build(of: Experiment) -> tuple[Network, FeatureStore]:
+            if not network:
+                network.append(build_network(of))
+            return network[0]
+
+        def load(of: Experiment, name: str, progress: Callable[[int, int], None]) -> SiteImages:
+            if not images:
+                sites = [
+                    load_site(
+                        one,
+                        of.data.hospitals[one],
+                        of.labels,
+                        of.data,
+                        of.data.splits,
+                        of.model.image_size,
+                        of.seed,
+                        progress,
+                    )
+                    for one in ([hospital] if hospital else hospitals)
+                ]
+                images.append(sites[0] if hospital else pool_sites(name, sites))
+            return images[0]
+
+        with EventLog(folder.events) as events:
+            worker = SiteWorker(load, build, events, keep_optimizer=True)
+            return run_session(experiment, (hospital or POOLED,), LocalChannel(worker), folder, "train", build)

@@ -1,0 +1,200 @@
+"""Phantom hospitals on disk, in the layout that a real hospital uses."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedthorax.common.seeds import derive_seed
+from fedthorax.simulations.new_folder import new_folder
+from fedthorax.simulations.phantom.chest import FINDINGS
+from fedthorax.simulations.phantom.cohort import (
+    CENTRAL_MIX,
+    Patient,
+    draw_cohort,
+    largest_remainder,
+    mix_of,
+)
+from fedthorax.simulations.phantom.manifest import (
+    PhantomArguments,
+    is_untouched_phantom,
+    manifest_matches,
+    phantom_arguments,
+    write_manifest,
+)
+from fedthorax.simulations.phantom.picture import plan_xrays, save_slice, save_xray, xray_suffix
+from fedthorax.simulations.phantom.scanner import Look, look_of
+from fedthorax.simulations.phantom.thorax import CANCER_CLASSES
+from fedthorax.simulations.plain_csv import write_rows
+from fedthorax.simulations.site_counts import SiteCounts, count_site
+
+_CENTRAL_SHARES = {"valid": 0.4, "test": 0.6}
+# Share of X-rays in one hospital that lack the label of one finding.
+_UNKNOWN = 0.06
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PhantomSummary:
+    """What was drawn. ``sites`` has the hospitals by name, then ``central/valid`` and ``central/test``."""
+
+    out: Path
+    seed: int
+    num_images: int
+    sites: Mapping[str, SiteCounts]
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A patient, the machine that photographs it, and the split it belongs to (central only)."""
+
+    patient: Patient
+    look: Look
+    split: str | None = None
+
+
+def write_phantom(
+    out: Path,
+    *,
+    hospitals: int | Sequence[str] = 3,
+    patients: int = 60,
+    image_size: int = 128,
+    seed: int = 0,
+    central: bool = True,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> PhantomSummary:
+    """Draws every hospital's X-rays and CT slices below ``out`` and returns what there is.
+
+    ``patients`` is the mean number per hospital: hospitals differ in size, case mix and machines. ``image_size`` is
+    the shorter side of the first hospital's images in pixels; other machines are up to 10 % off. The same arguments
+    give the same bytes. ``progress`` is told (images drawn, images in all).
+
+    Raises ``ValueError`` for impossible arguments, and ``FileExistsError`` where ``out`` is not empty, unless
+    ``overwrite`` is true and it holds an earlier phantom and nothing else.
+    """
+    arguments = phantom_arguments(hospitals, patients, image_size, seed, central)
+    groups = _groups(arguments)
+    total = sum(m.patient.num_xrays + m.patient.num_slices for members in groups.values() for m in members)
+    drawn = 0
+
+    def tick() -> None:
+        nonlocal drawn
+        drawn += 1
+        if progress is not None:
+            progress(drawn, total)
+
+    sites: dict[str, SiteCounts] = {}
+    with new_folder(out, is_untouched_phantom if overwrite else None) as folder:
+        for index, (name, members) in enumerate(groups.items()):
+            unlabelled = name != "central" and index == min(1, len(arguments.hospitals) - 1)
+            sites |= _write_site(folder / name, name, members, arguments, unlabelled, tick)
+        write_manifest(folder, arguments)
+    return PhantomSummary(Path(out), seed, total, sites)
+
+
+def phantom_is_current(
+    out: Path,
+    *,
+    hospitals: int | Sequence[str] = 3,
+    patients: int = 60,
+    image_size: int = 128,
+    seed: int = 0,
+    central: bool = True,
+) -> bool:
+    """Whether ``out`` already holds, complete and unchanged, what ``write_phantom`` would draw with these arguments."""
+    return manifest_matches(out, phantom_arguments(hospitals, patients, image_size, seed, central))
+
+
+def _groups(arguments: PhantomArguments) -> dict[str, list[_Member]]:
+    """The members of every hospital and of the central folder, by folder name."""
+    groups: dict[str, list[_Member]] = {}
+    count = len(arguments.hospitals)
+    sizes = largest_remainder(arguments.patients * count, [mix_of(index).size for index in range(count)])
+    for index, (name, size) in enumerate(zip(arguments.hospitals, sizes, strict=True)):
+        rng = np.random.default_rng(derive_seed(arguments.seed, "phantom", name))
+        groups[name] = [_Member(p, look_of(index)) for p in draw_cohort(rng, name, size, mix_of(index))]
+    if arguments.central:
+        members: list[_Member] = []
+        size = max(10, round(1.2 * arguments.patients))
+        for split, share in _CENTRAL_SHARES.items():
+            rng = np.random.default_rng(derive_seed(arguments.seed, "phantom", "central", split))
+            cohort = draw_cohort(rng, "central", round(size * share), CENTRAL_MIX, first=len(members) + 1)
+            members += [_Member(p, look_of(i % count), split) for i, p in enumerate(cohort)]
+        groups["central"] = members
+    return groups
+
+
+def _write_site(
+    folder: Path,
+    name: str,
+    members: Sequence[_Member],
+    arguments: PhantomArguments,
+    unlabelled: bool,
+    tick: Callable[[], None],
+) -> dict[str, SiteCounts]:
+    rows = _write_xrays(folder / "xray", members, arguments, tick)
+    if unlabelled:
+        _forget_labels(np.random.default_rng(derive_seed(arguments.seed, "phantom", name, "unknown")), rows)
+    split_column = ["split"] if name == "central" else []
+    write_rows(folder / "xray/labels.csv", ["file", "patient_id", "age", "sex", "view", *FINDINGS, *split_column], rows)
+    slices = _write_slices(folder / "ct", members, arguments, tick)
+    write_rows(folder / "ct/slices.csv", ["file", "patient_id", *split_column], slices)
+    counts = {}
+    for split in _CENTRAL_SHARES if name == "central" else (None,):
+        counts[name if split is None else f"{name}/{split}"] = count_site(
+            [(row["patient_id"], row) for row in rows if row.get("split") == split],
+            [(row["patient_id"], Path(row["file"]).parent.name) for row in slices if row.get("split") == split],
+            FINDINGS,
+            CANCER_CLASSES,
+        )
+    return counts
+
+
+def _write_xrays(
+    folder: Path, members: Sequence[_Member], arguments: PhantomArguments, tick: Callable[[], None]
+) -> list[dict[str, str]]:
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for member in members:
+        patient = member.patient
+        for plan in plan_xrays(arguments.seed, patient):
+            file = f"images/{plan.stem}.{xray_suffix(member.look)}"
+            save_xray(folder / file, arguments.seed, plan, member.look, arguments.image_size)
+            tick()
+            row = {
+                "file": file,
+                "patient_id": patient.identifier,
+                "age": str(patient.age),
+                "sex": "F" if patient.female else "M",
+                "view": plan.view,
+            }
+            row |= {finding: str(int(finding in plan.present)) for finding in FINDINGS}
+            rows.append(row if member.split is None else row | {"split": member.split})
+    return rows
+
+
+def _write_slices(
+    folder: Path, members: Sequence[_Member], arguments: PhantomArguments, tick: Callable[[], None]
+) -> list[dict[str, str]]:
+    folder.mkdir(parents=True)
+    rows = []
+    for member in members:
+        patient = member.patient
+        for number in range(1, patient.num_slices + 1):
+            parts = [member.split] if member.split is not None else []
+            file = "/".join([*parts, str(patient.cancer_class), f"{patient.identifier}_{number:02d}.png"])
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            save_slice(folder / file, arguments.seed, patient, number, member.look, arguments.image_size)
+            tick()
+            row = {"file": file, "patient_id": patient.identifier}
+            rows.append(row if member.split is None else row | {"split": member.split})
+    return rows
+
+
+def _forget_labels(rng: np.random.Generator, rows: Sequence[dict[str, str]]) -> None:
+    """Empties one finding in a few rows: not annotated, which is neither present nor absent."""
+    for index in rng.permutation(len(rows))[: max(1, round(_UNKNOWN * len(rows)))]:
+        rows[index][FINDINGS[int(rng.integers(len(FINDINGS)))]] = ""

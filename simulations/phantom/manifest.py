@@ -1,0 +1,110 @@
+"""``phantom.json``: what a phantom folder was drawn with, so that it is neither redrawn nor overwritten in error."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fedthorax.simulations.hospital_names import hospital_names
+
+_MANIFEST = "phantom.json"
+_README = "README.txt"
+_KIND = "fedthorax phantom"
+# Left behind by file managers, never by a person.
+_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class PhantomArguments:
+    """What the images depend on, checked."""
+
+    hospitals: tuple[str, ...]
+    patients: int
+    image_size: int
+    seed: int
+    central: bool
+
+
+def phantom_arguments(
+    hospitals: int | Sequence[str], patients: int, image_size: int, seed: int, central: bool
+) -> PhantomArguments:
+    """``ValueError`` where they are impossible."""
+    if patients < 4:
+        raise ValueError(f"patients must be at least 4 a hospital, so that both modalities occur, got {patients}")
+    if not 32 <= image_size <= 1024:
+        raise ValueError(f"image_size must be between 32 and 1024 pixels, got {image_size}")
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"seed must be in [0, 2**31), got {seed}")
+    return PhantomArguments(hospital_names(hospitals), patients, image_size, seed, central)
+
+
+def write_manifest(folder: Path, arguments: PhantomArguments) -> None:
+    """The last thing written: lists every file with its size, and tells people what the folder is."""
+    (folder / _README).write_text(_readme(arguments), encoding="utf-8")
+    manifest = {
+        "kind": _KIND,
+        "arguments": asdict(arguments),
+        "drawing_sha256": _drawing_sha256(),
+        "files": _sizes(folder),
+    }
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def manifest_matches(out: Path, arguments: PhantomArguments) -> bool:
+    """Whether ``out`` was drawn with these arguments by this version of the drawing, and no file differs in size."""
+    manifest = _read(out)
+    return (
+        manifest is not None
+        and manifest.get("arguments") == json.loads(json.dumps(asdict(arguments)))
+        and manifest.get("drawing_sha256") == _drawing_sha256()
+        and manifest.get("files") == _sizes(out)
+    )
+
+
+def is_untouched_phantom(out: Path) -> bool:
+    """Whether ``out`` is a phantom folder that holds nothing but what was drawn, and may thus be thrown away."""
+    manifest = _read(out)
+    return manifest is not None and set(_sizes(out)) <= set(manifest.get("files", ()))
+
+
+def _read(out: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((out / _MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and manifest.get("kind") == _KIND else None
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in _LITTER and path != folder / _MANIFEST
+    }
+
+
+def _drawing_sha256() -> str:
+    """Hash of the drawing's own source, so that a folder drawn by an older version is not taken for current."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _readme(arguments: PhantomArguments) -> str:
+    names = " ".join(f'"{name}"' if " " in name else name for name in arguments.hospitals)
+    return (
+        "These images are synthetic. No picture here was taken of a person; names, ages and findings are invented.\n"
+        "They exist to try out and test FedThorax and say nothing about how well a model reads real images.\n\n"
+        f"Hospitals: {names}. Patients a hospital, on average: {arguments.patients}. "
+        f"Image size: {arguments.image_size}. Seed: {arguments.seed}. Central folder: "
+        f"{'yes' if arguments.central else 'no'}.\n"
+        f"Drawn by: fedthorax phantom OUT --hospitals {len(arguments.hospitals)} --patients {arguments.patients} "
+        f"--image-size {arguments.image_size} --seed {arguments.seed}\n\n"
+        "NAME/xray/labels.csv   file, patient_id, age, sex, view, one column a finding: 1 present, 0 absent, empty "
+        "unknown\n"
+        "NAME/ct/CLASS/         axial slices in a lung window; NAME/ct/slices.csv says whose they are\n"
+        "central/               the server's own data, split into valid and test; nobody trains on it\n"
+    )

@@ -1,0 +1,168 @@
+"""Experiment files: what is read, what is refused and in which words."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fedthorax.common.config.load import absolute, load_experiment, parse_experiment, to_yaml
+
+WriteFile = Callable[..., Path]
+
+
+def test_a_small_file_gets_all_defaults(experiment_file: WriteFile) -> None:
+    experiment = load_experiment(experiment_file())
+    assert experiment.name == "tiny"
+    assert experiment.data.hospitals["north"].xray.folder == Path("data/north/xray")
+    assert experiment.model.fusion_units == (1024, 512)
+    assert experiment.run_folder == Path("runs/tiny")
+
+
+def test_a_home_folder_is_written_out(experiment_file: WriteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    experiment = load_experiment(experiment_file(), ["data.central.ct=~/ct"])
+    assert experiment.data.central.ct.folder == Path("/home/someone/ct")
+
+
+def test_yaml_json_and_back_give_an_equal_experiment(experiment_file: WriteFile) -> None:
+    experiment = load_experiment(
+        experiment_file(),
+        [
+            "training.loss.positive_weights={Effusion: 2, Mass: 1e1}",
+            "data.cache.folder=/scratch",
+            "labels.cancer_classes=['1e5', 'no', '0x1', '1:30', 'größer']",
+        ],
+    )
+    assert load_experiment(experiment_file(to_yaml(experiment))) == experiment
+    assert parse_experiment(experiment.model_dump_json()) == experiment
+
+
+def test_absolute_fixes_every_path_and_nothing_else(experiment_file: WriteFile) -> None:
+    experiment = load_experiment(
+        experiment_file(), ["model.weights=weights/b0.h5", "data.cache.folder=cache", "data.central.xray.labels=l.csv"]
+    )
+    fixed = absolute(experiment, Path("/base"))
+    assert fixed.data.hospitals["st.mary"].ct.folder == Path("/base/data/mary/ct")
+    assert fixed.data.central.xray.labels == Path("/base/l.csv")
+    assert fixed.data.central.xray.folder == Path("/base/data/central/xray")
+    assert fixed.data.cache.folder == Path("/base/cache")
+    assert fixed.output.folder == Path("/base/runs")
+    assert fixed.model.weights == "/base/weights/b0.h5"
+    assert fixed.training == experiment.training
+    assert absolute(fixed, Path("/elsewhere")) == fixed
+
+
+@pytest.mark.parametrize("name", ["imagenet", "none"])
+def test_a_checkpoint_by_name_is_no_path(experiment_file: WriteFile, name: str) -> None:
+    experiment = load_experiment(
+        experiment_file(),
+        [f"model.weights={name}", "model.batch_norm=train", "training.phases.0.trainable=all"],
+        base=Path("/base"),
+    )
+    assert experiment.model.weights == name
+    assert experiment.output.folder == Path("/base/runs")
+
+
+REFUSED = [
+    (["training.learning_rate=-1"], "--set: training.learning_rate: expected a number above 0, got -1"),
+    (["training.learning_rate=.nan"], "--set: training.learning_rate: expected a finite number, got nan"),
+    (["training.learning_rate=fast"], "--set: training.learning_rate: expected a number, got 'fast'"),
+    (["training.batch_size=1.5"], "--set: training.batch_size: expected a whole number, got 1.5"),
+    (["training.batch_size=true"], "--set: training.batch_size: expected a whole number, got true"),
+    (["training.batch_size="], "--set: training.batch_size: expected a whole number, got nothing (null)"),
+    (["training.augmentation.enabled=yes"], "--set: training.augmentation.enabled: expected true or false, got 'yes'"),
+    (["model.image_size=16"], "--set: model.image_size: expected a number of at least 32, got 16"),
+    (["model.dropout=1"], "--set: model.dropout: expected a number below 1, got 1"),
+    (["evaluation.threshold=0"], "--set: evaluation.threshold: expected a number above 0, got 0"),
+    (["data.splits.train=1.5"], "--set: data.splits.train: expected a number of at most 1, got 1.5"),
+    (["data.splits.train=0.5"], "tiny.yaml: data.splits: train + valid + test must be 1, but they sum to 0.8"),
+    (["data.aspect=crop"], "--set: data.aspect: expected pad or squash, got 'crop'"),
+    (
+        ["evaluation.selection_metric=auc"],
+        "--set: evaluation.selection_metric: expected mean_roc_auc, disease_roc_auc, cancer_roc_auc or loss, got 'auc'",
+    ),
+    (["training.phases=[]"], "--set: training.phases: expected at least 1 entry, got 0"),
+    (["training.phases=heads"], "--set: training.phases: expected a list, got 'heads'"),
+    (
+        ["training.phases.0={rounds: 2}"],
+        "--set: training.phases.0.trainable: missing, but required: heads: everything after the backbones, "
+        "on pooled features that are computed once; all: everything",
+    ),
+    (["model.fusion_units=[512, wide]"], "--set: model.fusion_units.1: expected a whole number, got 'wide'"),
+    (["labels.findings=[Mass, Mass]"], "--set: labels.findings: names must be distinct, but these are repeated: Mass"),
+    (["labels.findings=[1, Mass]"], "--set: labels.findings.0: expected text, got 1"),
+    (["output=runs"], "--set: output: expected a mapping of keys, got 'runs'"),
+    (["output.folder=[a]"], "--set: output.folder: expected a path, got a list"),
+    (["name=../x"], "--set: name: expected text that matches ^[A-Za-z0-9][A-Za-z0-9._-]*$, got '../x'"),
+    (["data.hospitals.east.xray=x"], "tiny.yaml: data.hospitals.east.ct: missing, but required: the CT slices"),
+    (["data.hospitals={1: {xray: a, ct: b}}"],
+     "--set: data.hospitals.1: expected text as a key, got 1; put it in quotes"),
+    (["model={widht: 3}"],
+     "--set: model.widht: unknown key; expected one of backbone, image_size, weights, encoder_units, feature_units, "
+     "fusion_units, dropout, batch_norm, batch_norm_momentum"),
+    (["federation={min_site: 3}"], "--set: federation.min_site: unknown key; did you mean `min_sites`?"),
+    (["federation.min_sites=3"], "tiny.yaml: federation.min_sites is 3, but data.hospitals has only 2"),
+    (
+        ["training.loss.positive_weights.Nodule=2"],
+        "tiny.yaml: training.loss.positive_weights names Nodule, which labels.findings does not have",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "message"), REFUSED, ids=[sets[0] for sets, _ in REFUSED])
+def test_a_wrong_value_is_refused_with_path_expectation_and_what_came(
+    experiment_file: WriteFile, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  the whole message is compared
+        load_experiment(experiment_file(), overrides)
+    assert str(refused.value) == message
+
+
+def test_all_problems_of_a_file_are_told_at_once_and_those_of_set_apart(experiment_file: WriteFile) -> None:
+    text = """\
+name: tiny
+lables: {findings: [Mass], cancer_classes: [a, b]}
+data:
+  hospitals: {north: {xray: x, ct: c}}
+  central: {xray: x, ct: c}
+  batch_size: 3
+training: {phases: [{rounds: 0, trainable: head}], learning_rate: 3e-4}
+"""
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  the whole message is compared
+        load_experiment(experiment_file(text), ["seed=-1"])
+    assert str(refused.value).splitlines() == [
+        "--set: seed: expected a number of at least 0, got -1",
+        "tiny.yaml: labels: missing, but required: what is predicted",
+        "tiny.yaml: data.batch_size: unknown key; did you mean `training.batch_size`?",
+        "tiny.yaml: training.phases.0.rounds: expected a number of at least 1, got 0",
+        "tiny.yaml: training.phases.0.trainable: expected heads or all, got 'head'",
+        "tiny.yaml: lables: unknown key; did you mean `labels`?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "tiny.yaml: expected keys such as name, labels and data, got nothing (null)"),
+        ("- a\n", "tiny.yaml: expected keys such as name, labels and data, got a list"),
+        ("name: a\nname: b\n", "tiny.yaml: line 2: the key `name` was already given on line 1; keep one"),
+        ("name: [a\n", "tiny.yaml: line 2, column 1: not valid YAML: expected ',' or ']', but got '<stream end>'"),
+    ],
+)
+def test_a_file_that_is_no_experiment_is_refused(experiment_file: WriteFile, text: str, message: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  the whole message is compared
+        load_experiment(experiment_file(text))
+    assert str(refused.value) == message
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml: no such file; expected an experiment in YAML"):
+        load_experiment("nowhere.yaml")
+    with pytest.raises(FileNotFoundError, match=r": is a folder; expected an experiment file in YAML"):
+        load_experiment(tmp_path)
+
+
+def test_an_experiment_from_the_wire_is_validated_too(experiment_file: WriteFile) -> None:
+    text = load_experiment(experiment_file()).model_dump_json().replace('"batch_size":16', '"batch_size":0')
+    with pytest.raises(ValueError, match=r"^experiment: training\.batch_size: expected a number of at least 1, got 0$"):
+        parse_experiment(text)

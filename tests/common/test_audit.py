@@ -1,0 +1,84 @@
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from fedthorax.common.audit import AuditLog, verify
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.append("join", site="Nord")
+    log.append("receive", site="Nord", round=np.int64(1), sha256="ab")
+    log.append("refuse", site="Süd", reason="NaN in fusion/dense")
+    return log
+
+
+def lines_of(log):
+    return log.path.read_text(encoding="utf-8").splitlines()
+
+
+def test_every_line_names_the_hash_of_the_line_before(log):
+    entries = [json.loads(line) for line in lines_of(log)]
+    assert [entry["sequence"] for entry in entries] == [0, 1, 2]
+    assert entries[0]["previous"] == "0" * 64
+    assert [entry["previous"] for entry in entries[1:]] == [entry["hash"] for entry in entries[:-1]]
+    assert entries[1]["facts"] == {"site": "Nord", "round": 1, "sha256": "ab"}
+    verify(log.path)
+
+
+def test_a_log_is_continued_and_the_new_hash_is_returned(log):
+    last = AuditLog(log.path).append("leave")
+    assert json.loads(lines_of(log)[-1])["hash"] == last
+    assert json.loads(lines_of(log)[-1])["sequence"] == 3
+    verify(log.path)
+
+
+def test_a_line_longer_than_one_read_is_continued(log):
+    log.append("note", text="x" * 200_000)
+    log.append("leave")
+    verify(log.path)
+
+
+def test_threads_that_append_at_once_make_one_chain(tmp_path):
+    log = AuditLog(tmp_path / "audit.jsonl")
+    threads = [threading.Thread(target=lambda: [log.append("tick") for _ in range(5)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(lines_of(log)) == 20
+    verify(log.path)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (lambda lines: [lines[0], lines[1].replace("Nord", "Sued"), lines[2]], "line 2 was changed"),
+        (lambda lines: [lines[0], lines[2]], "line 2 does not follow the line before it"),
+        (lambda lines: [lines[1], lines[0], lines[2]], "line 1 does not follow"),
+        (lambda lines: [lines[0], "not json", lines[2]], "line 2 is not JSON"),
+        (lambda lines: [*lines, json.dumps({"event": "x"})], "line 4 must have the keys"),
+    ],
+)
+def test_a_tampered_log_is_named_by_its_first_broken_line(log, tamper, message):
+    log.path.write_text("\n".join(tamper(lines_of(log))) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        verify(log.path)
+
+
+def test_a_cut_off_line_is_found_and_not_continued(log):
+    log.path.write_bytes(log.path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="line 3 is not JSON"):
+        verify(log.path)
+    with pytest.raises(ValueError, match="the last line is damaged"):
+        log.append("leave")
+
+
+def test_a_fact_that_json_cannot_hold_is_refused_and_nothing_is_written(log):
+    before = log.path.read_bytes()
+    with pytest.raises(ValueError, match=r"facts\.loss is nan"):
+        log.append("receive", loss=float("nan"))
+    assert log.path.read_bytes() == before

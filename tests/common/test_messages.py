@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, RecordDict
+
+from fedthorax.common.messages import Reply, Task, decode_reply, decode_task, encode, num_bytes
+
+TASK = Task(
+    "train",
+    "St. Anna's",
+    3,
+    '{"name": "x"}',
+    {"fusion": np.array([1.5, -2], np.float32)},
+    layout="abc",
+    phase=1,
+    learning_rate=3e-4,
+    splits=("valid",),
+    test_digests=("d1", "d2"),
+    digest_key="00ff",
+)
+
+
+def equal(a: Task | Reply, b: Task | Reply) -> bool:
+    same_fields = {k: v for k, v in vars(a).items() if k != "weights"} == {
+        k: v for k, v in vars(b).items() if k != "weights"
+    }
+    return same_fields and all(
+        values.tobytes() == b.weights[name].tobytes() and values.dtype == b.weights[name].dtype
+        for name, values in a.weights.items()
+    )
+
+
+def test_a_task_arrives_as_it_was_sent():
+    assert equal(TASK, decode_task(encode(TASK)))
+
+
+def test_a_reply_arrives_as_it_was_sent():
+    reply = Reply("train", "north", 3, {"valid": {"loss": None}}, {"disease": np.zeros(4, np.float32)}, num_pairs=7)
+    assert equal(reply, decode_reply(encode(reply)))
+
+
+def test_a_number_that_json_does_not_know_is_not_sent():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode(Reply("train", "north", 1, {"loss": float("nan")}))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (RecordDict(), "not a FedThorax reply"),
+        (RecordDict({"fedthorax": ConfigRecord({"json": "{"})}), "not a FedThorax reply"),
+        (encode(TASK), "a reply of another version of FedThorax: it differs in .*num_pairs"),
+    ],
+)
+def test_what_is_not_a_reply_is_refused(record, message):
+    with pytest.raises(ValueError, match=message):
+        decode_reply(record)
+
+
+def test_bytes_count_arrays_and_text():
+    small, large = (
+        num_bytes(encode(Reply("train", "a", 1, weights={"f": np.zeros(n, np.float32)}))) for n in (10, 1010)
+    )
+    assert large - small == 4000

@@ -1,0 +1,69 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fedthorax.common.training.losses import masked_binary_cross_entropy, masked_sparse_cross_entropy
+
+NAN = float("nan")
+ONES = tf.ones(2)
+
+
+def test_binary_cross_entropy_is_the_mean_over_known_labels():
+    loss = masked_binary_cross_entropy(
+        tf.constant([[1.0, NAN], [0.0, 1.0]]), tf.constant([[0.0, 9.0], [2.0, -1.0]]), ONES
+    )
+    by_hand = math.log(2) + math.log(1 + math.exp(2)) + math.log(1 + math.exp(1))
+    assert float(loss.total) == pytest.approx(by_hand)
+    assert float(loss.weight) == 3
+    assert float(loss.mean()) == pytest.approx(by_hand / 3)
+
+
+def test_an_unknown_label_gives_no_gradient():
+    logits = tf.Variable([[0.5, 9.0], [2.0, -1.0]])
+    with tf.GradientTape() as tape:
+        loss = masked_binary_cross_entropy(tf.constant([[1.0, NAN], [0.0, NAN]]), logits, ONES).mean()
+    gradient = tape.gradient(loss, logits).numpy()
+    assert np.isfinite(gradient).all()
+    assert gradient[:, 1].tolist() == [0.0, 0.0]
+    assert (gradient[:, 0] != 0).all()
+
+
+def test_a_positive_weight_multiplies_present_findings_only():
+    logits = tf.zeros((2, 1))
+    weighted = masked_binary_cross_entropy(tf.constant([[1.0], [0.0]]), logits, tf.constant([3.0]))
+    assert float(weighted.total) == pytest.approx(4 * math.log(2))
+    assert float(weighted.weight) == 2
+
+
+def test_without_a_known_label_the_loss_is_zero_and_its_gradient_too():
+    logits = tf.Variable([[4.0, 5.0]])
+    classes = tf.Variable([[4.0, 5.0]])
+    with tf.GradientTape() as tape:
+        disease = masked_binary_cross_entropy(tf.constant([[NAN, NAN]]), logits, ONES)
+        cancer = masked_sparse_cross_entropy(tf.constant([-1]), classes)
+        loss = disease.mean() + cancer.mean()
+    assert float(loss) == 0
+    assert (float(disease.weight), float(cancer.weight)) == (0, 0)
+    for gradient in tape.gradient(loss, [logits, classes]):
+        assert gradient.numpy().tolist() == [[0.0, 0.0]]
+
+
+def test_sparse_cross_entropy_is_the_mean_over_known_rows():
+    logits = tf.math.log(tf.constant([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [0.2, 0.3, 0.5]]))
+    loss = masked_sparse_cross_entropy(tf.constant([0, -1, 2]), logits)
+    assert float(loss.total) == pytest.approx(2 * math.log(2), abs=1e-6)
+    assert float(loss.weight) == 2
+
+
+def test_label_smoothing_spreads_the_target():
+    logits = tf.math.log(tf.constant([[0.5, 0.5]]))
+    confident = tf.constant([[20.0, -20.0]])
+    assert float(masked_sparse_cross_entropy(tf.constant([0]), logits, 0.2).total) == pytest.approx(math.log(2))
+    assert float(masked_sparse_cross_entropy(tf.constant([0]), confident, 0.2).total) == pytest.approx(4.0, abs=1e-4)
+
+
+def test_extreme_logits_stay_finite():
+    loss = masked_binary_cross_entropy(tf.constant([[1.0]]), tf.constant([[-1000.0]]), tf.ones(1))
+    assert float(loss.total) == pytest.approx(1000)

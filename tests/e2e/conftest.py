@@ -1,0 +1,76 @@
+"""A tiny consortium in real processes: phantom hospitals, a small backbone, the command line as a person calls it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fedthorax.simulations.phantom import write_phantom
+
+CONFIG = """\
+name: tiny
+seed: 5
+labels:
+  findings: [Cardiomegaly, Effusion, Pneumothorax, Nodule, Consolidation, Atelectasis]
+  cancer_classes: [adenocarcinoma, large.cell.carcinoma, normal, squamous.cell.carcinoma]
+data:
+  hospitals:
+    north: {xray: data/north/xray, ct: data/north/ct}
+    south: {xray: data/south/xray, ct: data/south/ct}
+  central: {xray: data/central/xray, ct: data/central/ct}
+model: {backbone: MobileNetV3Small, image_size: 32, weights: none, batch_norm: train, encoder_units: 64,
+        feature_units: 32, fusion_units: [64, 32]}
+training:
+  batch_size: 8
+  threads: 2
+  phases:
+    - {rounds: 2, trainable: all, learning_rate: 3e-3, local_epochs: 2}
+    - {rounds: 1, trainable: heads, learning_rate: 1e-3}
+evaluation: {bootstrap_samples: 50}
+"""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder with phantom data and an experiment file, in which commands are run."""
+
+    folder: Path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "fedthorax.cli.main", *arguments],
+            cwd=self.folder,
+            env=os.environ | {"COLUMNS": "80"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        output, errors = process.communicate(timeout=600)
+        assert process.returncode == expect, f"exit {process.returncode}\n{output}\n{errors}"
+        return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+
+    def metrics(self, name: str) -> dict:
+        return json.loads((self.folder / "runs" / name / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory) -> Workplace:
+    folder = tmp_path_factory.mktemp("consortium")
+    write_phantom(folder / "data", hospitals=["north", "south"], patients=16, image_size=48, seed=3)
+    (folder / "tiny.yaml").write_text(CONFIG, encoding="utf-8")
+    return Workplace(folder)
+
+
+@pytest.fixture(scope="session")
+def simulated(workplace) -> subprocess.CompletedProcess[str]:
+    """The consortium's run, made once for all tests that look at it."""
+    return workplace.run("simulate", "tiny.yaml")

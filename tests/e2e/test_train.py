@@ -1,0 +1,29 @@
+"""The yardsticks: training on pooled images, and one hospital alone."""
+
+import pytest
+
+
+def test_centralised_training_pools_the_hospitals(workplace, simulated):
+    workplace.run("train", "tiny.yaml", "--name", "pooled")
+    pooled, federated = workplace.metrics("pooled"), workplace.metrics("tiny")
+    assert list(pooled["sites"]) == ["pooled"]
+    for split in ("train", "valid", "test"):
+        counts = [site["data"]["splits"][split]["xray"] for site in federated["sites"].values()]
+        assert pooled["sites"]["pooled"]["data"]["splits"][split]["xray"] == sum(counts)
+    assert [entry["round"] for entry in pooled["rounds"]] == [0, 1, 2, 3]
+    # Both arms start from the same weights and are scored on the same central images.
+    assert pooled["rounds"][0]["central"]["loss"] == pytest.approx(federated["rounds"][0]["central"]["loss"], rel=1e-5)
+    assert pooled["totals"]["bytes_sent"] == 0
+
+
+def test_one_hospital_trains_alone(workplace, simulated):
+    workplace.run("train", "tiny.yaml", "--hospital", "south", "--name", "alone")
+    alone = workplace.metrics("alone")
+    assert list(alone["sites"]) == ["south"]
+    assert alone["sites"]["south"]["data"] == workplace.metrics("tiny")["sites"]["south"]["data"]
+
+
+def test_an_unknown_hospital_is_refused(workplace, simulated):
+    refused = workplace.run("train", "tiny.yaml", "--hospital", "west", "--name", "nobody", expect=1)
+    assert "west" in refused.stderr
+    assert "north, south" in refused.stderr

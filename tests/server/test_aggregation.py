@@ -1,0 +1,94 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from fedthorax.server.aggregation import LIMIT, MAX_EXAMPLES, RESOLUTION, FederatedAverage, WeightedMean
+
+
+def vector(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def test_the_mean_is_weighted_by_examples():
+    mean = WeightedMean(2)
+    mean.add(vector(1.0, -2.0), 1)
+    mean.add(vector(5.0, 2.0), 3)
+    assert mean.mean().tolist() == [4.0, 1.0]
+
+
+def test_any_order_of_arrival_gives_the_same_bits():
+    random = np.random.default_rng(3)
+    updates = [
+        (random.normal(0, 10.0 ** random.integers(-6, 4), 500).astype(np.float32), n) for n in (7, 1, 311, 64, 5)
+    ]
+    results = set()
+    float_sums = set()
+    for order in itertools.permutations(updates):
+        mean = WeightedMean(500)
+        for values, examples in order:
+            mean.add(values, examples)
+        results.add(mean.mean().tobytes())
+        float_sums.add(sum(values * np.float32(examples) for values, examples in order).tobytes())
+    assert len(results) == 1
+    assert len(float_sums) > 1  # the trouble is real: a float32 sum of these updates depends on the order
+
+
+def test_the_mean_is_right_to_the_stated_resolution():
+    random = np.random.default_rng(5)
+    updates = [(random.normal(0, 100, 1000).astype(np.float32), int(n)) for n in random.integers(1, 10**6, 4)]
+    mean = WeightedMean(1000)
+    for values, examples in updates:
+        mean.add(values, examples)
+    total = sum(n for _, n in updates)
+    exact = sum(values.astype(np.longdouble) * n for values, n in updates) / total
+    rounding_to_float32 = np.spacing(np.abs(exact).astype(np.float32)) / 2
+    assert (np.abs(mean.mean() - exact) <= rounding_to_float32 * 1.001 + RESOLUTION).all()
+
+
+def test_equal_updates_average_to_themselves():
+    values = vector(0.1, -3.25, 1000.5, 0.0)
+    mean = WeightedMean(4)
+    mean.add(values, 17)
+    mean.add(values, 1)
+    assert mean.mean().tobytes() == values.tobytes()
+
+
+def test_the_largest_values_and_counts_do_not_overflow():
+    largest = float(np.nextafter(np.float32(LIMIT), np.float32(0)))
+    mean = WeightedMean(2)
+    mean.add(vector(largest, -largest), MAX_EXAMPLES - 1)
+    mean.add(vector(largest, -largest), 1)
+    assert mean.mean().tolist() == [largest, -largest]
+
+
+@pytest.mark.parametrize(
+    ("values", "examples", "message"),
+    [
+        (vector(1.0), 1, "expected 2 values, got an array of shape (1,)"),
+        (vector(1.0, np.nan), 1, "must be finite"),
+        (vector(np.inf, 1.0), 1, "must be finite"),
+        (vector(LIMIT, 1.0), 1, "below 4194304"),
+        (vector(1.0, 1.0), 0, "num_examples must be above 0, got 0"),
+        (vector(1.0, 1.0), -3, "num_examples must be above 0, got -3"),
+        (vector(1.0, 1.0), MAX_EXAMPLES, "more than 2147483647 examples"),
+    ],
+)
+def test_a_refused_update_leaves_the_mean_as_it_was(values, examples, message):
+    mean = WeightedMean(2)
+    mean.add(vector(2.0, 4.0), 1)
+    with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
+        mean.add(values, examples)
+    assert mean.mean().tolist() == [2.0, 4.0]
+
+
+def test_there_is_no_mean_of_nothing():
+    with pytest.raises(ValueError, match="nothing to average"):
+        FederatedAverage({"fusion": 2}).result()
+
+
+def test_segments_are_averaged_each_by_itself():
+    average = FederatedAverage({"fusion": 2, "cancer": 1})
+    average.add({"fusion": vector(0, 2), "cancer": vector(10)}, 1)
+    average.add({"fusion": vector(4, 2), "cancer": vector(-10)}, 1)
+    assert {name: values.tolist() for name, values in average.result().items()} == {"fusion": [2, 2], "cancer": [0]}

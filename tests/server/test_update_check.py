@@ -1,0 +1,66 @@
+import keras
+import numpy as np
+import pytest
+
+from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.model import ModelConfig
+from fedthorax.common.messages import Reply
+from fedthorax.common.model.dual import build_model
+from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout
+from fedthorax.server.update_check import check_update
+
+LABELS = LabelsConfig(findings=("Mass",), cancer_classes=("normal", "tumour"))
+
+
+@pytest.fixture(scope="module")
+def layout() -> SegmentLayout:
+    config = ModelConfig(
+        backbone="MobileNetV3Small", image_size=32, weights="none", encoder_units=8, feature_units=4, fusion_units=(4,)
+    )
+    model: keras.Model = build_model(config, LABELS, seed=0)
+    return SegmentLayout(model)
+
+
+def update(layout: SegmentLayout, **changes) -> Reply:
+    return Reply("train", "north", 1, weights=layout.read(HEAD_SEGMENTS) | changes, num_pairs=3)
+
+
+def changed(layout: SegmentLayout, segment: str, position: int, value: float) -> dict[str, np.ndarray]:
+    values = layout.read([segment])[segment]
+    values[position] = value
+    return {segment: values}
+
+
+def test_a_sound_update_passes(layout):
+    check_update(update(layout), layout, HEAD_SEGMENTS)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 5e6])
+def test_an_update_with_a_wild_value_is_refused_and_the_variable_named(layout, value):
+    with pytest.raises(ValueError, match=r"holds 1 values that are not finite .* in cancer_logits/bias"):
+        check_update(update(layout, **changed(layout, "cancer", -1, value)), layout, HEAD_SEGMENTS)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"fusion": np.zeros(3, np.float32)}, r"segment fusion: expected \d+ values .* got an array of shape \(3,\)"),
+        ({"fusion": np.zeros((2, 2), np.float32)}, r"got an array of shape \(2, 2\)"),
+        ({"extra": np.zeros(3, np.float32)}, "the update holds cancer, .*extra.*, expected cancer, "),
+    ],
+)
+def test_an_update_of_another_shape_is_refused(layout, weights, message):
+    with pytest.raises(ValueError, match=message):
+        check_update(update(layout, **weights), layout, HEAD_SEGMENTS)
+
+
+def test_double_precision_is_refused(layout):
+    weights = {"cancer": layout.read(["cancer"])["cancer"].astype(np.float64)}
+    with pytest.raises(ValueError, match="segment cancer: expected float32, got float64"):
+        check_update(update(layout, **weights), layout, HEAD_SEGMENTS)
+
+
+def test_a_missing_segment_is_refused(layout):
+    reply = Reply("train", "north", 1, weights=layout.read(["fusion"]), num_pairs=3)
+    with pytest.raises(ValueError, match="the update holds fusion, expected cancer"):
+        check_update(reply, layout, HEAD_SEGMENTS)

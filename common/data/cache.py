@@ -93,7 +93,7 @@ def _allocate(shape: tuple[int, ...], cache: CacheConfig) -> NDArray[np.uint8]:
     global _memory_in_use
     num_bytes = int(np.prod(shape))
     with _memory_lock:
-        in_memory = _memory_in_use + num_bytes <= cache.memory_mb * 2**20
+        in_memory = num_bytes == 0 or _memory_in_use + num_bytes <= cache.memory_mb * 2**20
         if in_memory:
             _memory_in_use += num_bytes
     if in_memory:

@@ -56,7 +56,6 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
     others = [name for name in listing.others if name != SLICES_FILE]
     if others:
         notes.append(f"{len(others)} files in the CT folder are not PNG or JPEG and are not used: {listed(others)}")
-    records.sort(key=lambda record: record.path.as_posix())
     return FolderRecords(tuple(records), bad, tuple(notes))
 
 

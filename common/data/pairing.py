@@ -167,6 +167,6 @@ def _join_patients(
     for place, row in enumerate(xray):
         if waiting[xray_patients[row]]:
             partner[place] = waiting[xray_patients[row]].pop()
-    left = np.setdiff1d(np.arange(len(ct)), partner)
-    partner[partner < 0] = random.permutation(left)
+    # The places are those of shuffled slices, so handing them out in order is random.
+    partner[partner < 0] = np.setdiff1d(np.arange(len(ct)), partner)
     return Pairs(xray, ct[partner])

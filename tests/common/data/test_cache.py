@@ -113,6 +113,22 @@ def test_a_second_run_reads_squares_and_digests_from_the_folder(
     assert first.digests == again.digests
 
 
+def test_two_image_sizes_are_kept_beside_each_other(
+    tmp_path: Path, pictures: list[Path], no_decoding: Callable[[], None]
+) -> None:
+    settings = CacheConfig(folder=tmp_path / "cache")
+    for size in (4, 5):
+        decode_all(pictures, size, "pad", settings)
+    no_decoding()
+    assert [len(decode_all(pictures, size, "pad", settings).kept) for size in (4, 5)] == [6, 6]
+
+
+def test_an_empty_split_needs_no_file_when_the_memory_is_used_up(pictures: list[Path]) -> None:
+    held = decode_all(pictures, SIZE, "pad", MEMORY)
+    assert len(held.kept) == 6
+    assert not isinstance(decode_all([], SIZE, "pad", CacheConfig(memory_mb=0)).images, np.memmap)
+
+
 @pytest.mark.parametrize("change", ["pixels", "size", "aspect"])
 def test_whatever_changes_the_picture_is_decoded_again(tmp_path: Path, pictures: list[Path], change: str) -> None:
     settings = CacheConfig(folder=tmp_path / "cache")

@@ -83,6 +83,15 @@ def test_patient_first_chooses_images_with_a_partner_where_not_all_are_used(seed
     assert same(training_pairs(xray, ct, "patient_first", "shortest", seed), xray, ct) == {"a": 1, "g": 1}
 
 
+def test_patient_first_spreads_the_pairs_of_one_person_over_the_epoch() -> None:
+    xray = tuple(f"p{n}" for n in range(40))
+    ct = tuple(f"p{n}" for n in range(10)) + tuple(f"q{n}" for n in range(20))
+    pairs = training_pairs(xray, ct, "patient_first", "shortest", seed=0)
+    rows = [row for row in range(30) if xray[pairs.xray[row]] == ct[pairs.ct[row]]]
+    assert len(rows) == 10
+    assert min(rows) < 10 < 20 < max(rows)
+
+
 def test_patient_first_matches_several_images_of_a_patient_at_random() -> None:
     matches = set()
     for seed in range(20):

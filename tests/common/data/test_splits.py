@@ -90,6 +90,13 @@ def test_rare_findings_and_rare_absences_reach_every_split(seed: int) -> None:
         assert counts == {"train": 2, "valid": 1, "test": 1}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_few_healthy_images_reach_every_split_where_all_patients_are_ill(seed: int) -> None:
+    xrays = [xray(f"p{n}", 1.0) for n in range(40)] + [xray(f"p{n}", 0.0, number=1) for n in range(4)]
+    drawn, _ = assign_splits(xrays, [], SplitFractions(train=0.5, valid=0.25, test=0.25), seed)
+    assert Counter(r.split for r in drawn if r.findings == (0.0,)) == {"train": 2, "valid": 1, "test": 1}
+
+
 def test_a_given_split_is_kept_and_decides_for_the_other_modality() -> None:
     xrays = [xray("a", 1.0), xray("b", 0.0), xray("b", 0.0, split="test", number=1)]
     slices = [ct("a", split="valid"), ct("c", split="train")]

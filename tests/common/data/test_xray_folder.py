@@ -33,6 +33,16 @@ def test_paths_may_be_relative_to_the_label_file(tmp_path: Path, table: Write, d
     assert found.notes == ()
 
 
+def test_a_path_that_fits_twice_is_taken_from_the_x_ray_folder(tmp_path: Path, table: Write, draw: Draw) -> None:
+    draw(tmp_path / "a.png")
+    labels = table("file,patient_id,Mass", "a.tif,p,1")
+    for folder in (tmp_path, tmp_path / "images"):
+        folder.mkdir(exist_ok=True)
+        (folder / "a.tif").touch()
+    found = xray_records(XraySource(folder=tmp_path / "images", labels=labels), ["Mass"])
+    assert [r.path for r in found.records] == [tmp_path / "images/a.tif"]
+
+
 def test_nih_images_are_found_in_any_depth(tmp_path: Path, table: Write, draw: Draw) -> None:
     draw(tmp_path / "images_001/images/a.png")
     draw(tmp_path / "images_002/images/b.png")

@@ -71,7 +71,7 @@ def _run(experiment: Experiment, folder: RunFolder, home: Path) -> "Outcome":
             _kill_busy_sites(folder)
 
     parallel = min(experiment.simulation.parallel_sites, len(experiment.data.hospitals))
-    backend = {
+    backend: Any = {
         "init_args": {
             "num_cpus": parallel,
             "object_store_memory": _OBJECT_STORE_BYTES,

@@ -24,7 +24,7 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
     Raises ValueError on a class folder that the consortium does not have, on images outside class folders, and where
     ``slices.csv`` contradicts the folders.
     """
-    listing = list_images(source.folder, leave_out=[source.folder / SLICES_FILE])
+    listing = list_images(source.folder)
     classes = [normal_name(name) for name in classes]
     _check_folders(source.folder, classes)
     patients, splits, bad = _read_slices(listing)
@@ -53,10 +53,9 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
     empty = [name for index, name in enumerate(classes) if all(record.cancer_class != index for record in records)]
     if empty:
         notes.append(f"the CT folder holds no slice of {', '.join(empty)}")
-    if listing.others:
-        notes.append(
-            f"{len(listing.others)} files in the CT folder are not PNG or JPEG and not used: {listed(listing.others)}"
-        )
+    others = [name for name in listing.others if name != SLICES_FILE]
+    if others:
+        notes.append(f"{len(others)} files in the CT folder are not PNG or JPEG and are not used: {listed(others)}")
     records.sort(key=lambda record: record.path.as_posix())
     return FolderRecords(tuple(records), bad, tuple(notes))
 

@@ -111,7 +111,7 @@ def _decode_with_pillow(path: Path) -> NDArray[np.uint8]:
         raise ValueError("is empty (0 bytes)")
     kind = next((name for magic, name in _MAGIC.items() if content.startswith(magic)), None)
     if kind is None:
-        raise ValueError("is not an image: it begins neither like a PNG nor like a JPEG file")
+        raise ValueError("is not an image that can be read: it begins neither like a PNG nor like a JPEG file")
     try:
         with _open(content) as image:
             image.load()

@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class Listing:
     others: tuple[str, ...]
 
 
-def list_images(folder: Path, leave_out: Collection[Path] = ()) -> Listing:
+def list_images(folder: Path) -> Listing:
     """All files below ``folder`` by ending; links are followed, hidden files and folders left out.
 
     Raises FileNotFoundError, NotADirectoryError or PermissionError: also a subfolder that may not be read is an error,
@@ -30,11 +30,8 @@ def list_images(folder: Path, leave_out: Collection[Path] = ()) -> Listing:
         raise NotADirectoryError(f"{folder}: expected a folder, found a file")
     images: dict[str, Path] = {}
     others: list[str] = []
-    left_out = {path.absolute() for path in leave_out}
     for path in _files(folder, frozenset()):
         name = normal_name(path.relative_to(folder).as_posix())
-        if path.absolute() in left_out:
-            continue
         if path.suffix.lower() in DECODERS:
             images[name] = path
         else:

@@ -37,8 +37,10 @@ def load_site(
     """
     try:
         return _load(name, source, labels, data, fractions, image_size, seed, progress)
-    except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError) as error:
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise type(error)(f"{name}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _load(

@@ -19,10 +19,10 @@ def assign_splits(
     folders with only train/ and valid/ have no test split. The other patients are drawn with ``seed``, independent of
     the order of the records.
 
-    Patients with X-rays only, CT only, and both are drawn separately. In each group the number of patients a split is
-    the fraction of the group rounded by largest remainder (ties: train, valid, test), and then at least 1 for each
-    fraction above 0 if the group has that many patients. Within these numbers the draw is stratified by the patients'
-    findings and CT classes, rarest first (K. Sechidis et al., On the Stratification of Multi-label Data, ECML 2011).
+    In each modality the drawn patients number the fractions rounded by largest remainder (ties: train, valid, test),
+    and then at least 1 for each fraction above 0 if there are that many patients; those with both modalities are
+    drawn first and rounded by themselves. Within these numbers the draw is stratified by the patients' findings and CT
+    classes, rarest first (K. Sechidis et al., On the Stratification of Multi-label Data, ECML PKDD 2011).
 
     Raises ValueError naming the patients for whom two different splits were given.
     """
@@ -38,9 +38,14 @@ def assign_splits(
         traits.setdefault(slice_.patient, set()).add(f"class {slice_.cancer_class}")
         modalities.setdefault(slice_.patient, set()).add("ct")
     random = np.random.default_rng(seed)
-    for group in ({"xray"}, {"ct"}, {"xray", "ct"}):
-        open_patients = {p: traits[p] for p in sorted(traits) if p not in chosen and modalities[p] == group}
-        chosen |= _draw(open_patients, fractions, random)
+    undecided = [patient for patient in sorted(traits) if patient not in chosen]
+    both = {patient: traits[patient] for patient in undecided if len(modalities[patient]) == 2}
+    both_places = quotas(len(both), fractions)
+    chosen |= _draw(both, both_places, fractions, random)
+    for modality in ("xray", "ct"):
+        single = {patient: traits[patient] for patient in undecided if modalities[patient] == {modality}}
+        places = _less(quotas(len(both) + len(single), fractions), both_places)
+        chosen |= _draw(single, places, fractions, random)
     return (
         tuple(replace(record, split=chosen[record.patient]) for record in xray),
         tuple(replace(record, split=chosen[record.patient]) for record in ct),
@@ -49,9 +54,10 @@ def assign_splits(
 
 def quotas(num_patients: int, fractions: SplitFractions) -> dict[Split, int]:
     """Patients a split; they sum to ``num_patients``."""
-    share = {split: getattr(fractions, split) for split in SPLITS}
+    total = fractions.train + fractions.valid + fractions.test
+    share = {split: getattr(fractions, split) / total for split in SPLITS}
     numbers = {split: int(share[split] * num_patients + 1e-9) for split in SPLITS}
-    by_remainder = sorted(SPLITS, key=lambda split: numbers[split] - share[split] * num_patients)
+    by_remainder = sorted(SPLITS, key=lambda split: round(numbers[split] - share[split] * num_patients, 9))
     for split in by_remainder[: num_patients - sum(numbers.values())]:
         numbers[split] += 1
     for split in SPLITS:
@@ -78,9 +84,22 @@ def _given(xray: Sequence[XrayRecord], ct: Sequence[CtRecord]) -> dict[str, Spli
     return {patient: next(iter(splits)) for patient, splits in given.items()}
 
 
-def _draw(patients: dict[str, set[str]], fractions: SplitFractions, random: np.random.Generator) -> dict[str, Split]:
-    """Iterative stratification under exact quotas; ``patients`` holds each patient's traits, sorted by patient."""
-    places = quotas(len(patients), fractions)
+def _less(places: dict[Split, int], taken: dict[Split, int]) -> dict[Split, int]:
+    """``places`` less ``taken``; what one split would lack is taken from the one that has most left."""
+    left = {split: places[split] - taken[split] for split in SPLITS}
+    for split in SPLITS:
+        while left[split] < 0:
+            largest = max(SPLITS, key=lambda other: left[other])
+            left[split] += 1
+            left[largest] -= 1
+    return left
+
+
+def _draw(
+    patients: dict[str, set[str]], places: dict[Split, int], fractions: SplitFractions, random: np.random.Generator
+) -> dict[str, Split]:
+    """Iterative stratification with exactly ``places``; ``patients`` holds each patient's traits, sorted by patient."""
+    places = dict(places)
     names = list(patients)
     waiting = {names[index]: patients[names[index]] for index in random.permutation(len(names))}
     holders: dict[str, int] = {}

@@ -44,6 +44,10 @@ def read_table(path: Path) -> Table:
                     )
                 stripped = (cell.strip() for cell in cells)
                 rows.append(Row(lines.line_num, dict(zip(columns, stripped, strict=True))))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: this file does not exist") from None
+    except PermissionError:
+        raise PermissionError(f"{path}: this file may not be read by this user (permission denied)") from None
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}: is not UTF-8 text ({error.reason}); save it from the spreadsheet as CSV UTF-8"

@@ -20,17 +20,16 @@ def xray_records(source: XraySource, findings: Sequence[str]) -> FolderRecords[X
 
     Raises FileNotFoundError without folder or label file, ValueError where the label file contradicts itself.
     """
-    folder_listing = list_images(source.folder)
+    listing = list_images(source.folder)
     labels_path = source.labels or _find_labels(source.folder)
     if labels_path is None:
-        if not folder_listing.images:
+        if not listing.images:
             return FolderRecords((), (), ("the X-ray folder holds no X-rays and no label file",))
         raise FileNotFoundError(
-            f"{source.folder}: holds {len(folder_listing.images)} images but neither labels.csv nor Data_Entry*.csv; "
+            f"{source.folder}: holds {len(listing.images)} images but neither labels.csv nor Data_Entry*.csv; "
             "add one, or name the label file under xray.labels"
         )
     table = read_labels(labels_path, source.format, findings)
-    listing = list_images(source.folder, leave_out=[labels_path])
     find = _by_name(listing, table) if table.format == "nih" else _by_path(listing, table)
 
     records, bad, lines = [], [], dict[Path, LabelRow]()
@@ -53,11 +52,9 @@ def xray_records(source: XraySource, findings: Sequence[str]) -> FolderRecords[X
         notes.append(
             f"{len(without_row)} images have no row in {table.path.name} and are not used: {listed(without_row)}"
         )
-    if listing.others:
-        notes.append(
-            f"{len(listing.others)} files in the X-ray folder are not PNG or JPEG and are not used: "
-            f"{listed(listing.others)}"
-        )
+    others = [name for name in listing.others if (source.folder / name).absolute() != labels_path.absolute()]
+    if others:
+        notes.append(f"{len(others)} files in the X-ray folder are not PNG or JPEG and are not used: {listed(others)}")
     if not table.rows:
         notes.append(f"{table.path.name} labels no X-ray")
     records.sort(key=lambda record: record.path.as_posix())
@@ -76,9 +73,12 @@ def _find_labels(folder: Path) -> Path | None:
 def _by_path(listing: Listing, table: LabelTable) -> Mapping[str, Path]:
     found = {}
     for row in table.rows:
-        below_folder = listing.images.get(normal_name(row.file), listing.folder / row.file)
-        beside_table = table.path.parent / row.file
-        found[row.file] = below_folder if below_folder.exists() or not beside_table.exists() else beside_table
+        path = listing.images.get(normal_name(row.file))
+        if path is None:
+            path, beside_table = listing.folder / row.file, table.path.parent / row.file
+            if not path.exists() and beside_table.exists():
+                path = beside_table
+        found[row.file] = path
     return found
 
 

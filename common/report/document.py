@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from fedthorax import __version__
 from fedthorax.common.atomic_write import write_text
-from fedthorax.common.report import plots, summary, tables
+from fedthorax.common.report import cautions, plots, summary, tables
 from fedthorax.common.report.glossary import GLOSSARY
 from fedthorax.common.report.style import STYLE
 from fedthorax.common.report.template import TEMPLATE
@@ -42,14 +42,14 @@ def render(metrics: Mapping[str, Any], config: str | None) -> str:
         answer=summary.answer(metrics),
         headlines=summary.headlines(scores),
         is_test=is_test,
-        cautions=summary.cautions(metrics),
+        cautions=cautions.cautions(metrics),
         scores=scores,
         scores_title=_scores_title(is_test, scored),
         disease_caption=_disease_caption(config, is_test),
         cancer_caption=_cancer_caption(scores, is_test),
         disease=tables.score_rows(scores or {}, "disease"),
         cancer=tables.score_rows(scores or {}, "cancer"),
-        few=summary.FEW_IMAGES,
+        few=cautions.FEW_IMAGES,
         undefined=summary.undefined(scores),
         confusion=tables.confusion(scores or {}, classes),
         disease_rocs=tables.roc_squares(scores or {}, "disease"),

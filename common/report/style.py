@@ -159,7 +159,8 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   .cards { grid-template-columns: repeat(3, 1fr); }
   .charts { grid-template-columns: 1fr 1fr; }
   .squares { grid-template-columns: repeat(6, 1fr); gap: .6rem; }
-  .wide { overflow: visible; }
+  .wide { overflow: visible; } .keep, .legend { break-inside: avoid; }
+  .card .range { font-size: .92rem; }
   table { font-size: .84rem; } th, td { padding: .18rem .4rem; }
   svg.bar { width: 5rem; }
   h2, h3, caption { break-after: avoid; }

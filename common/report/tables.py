@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedthorax.common.report.cautions import is_few
 from fedthorax.common.report.plots import interval_bar, roc_square
-from fedthorax.common.report.summary import is_few
 from fedthorax.common.report.wording import UNDEFINED, at, count, data_size, figure, interval, seconds
 
 DISEASE_COLUMNS = ("f1", "precision", "recall", "accuracy")

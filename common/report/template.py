@@ -93,7 +93,7 @@ TEMPLATE = """\
 {%- endif %}
 {%- if confusion %}
 <h3>Confusion matrix of the CT classes</h3>
-<div class="wide"><table>
+<div class="wide keep"><table>
 <caption>Rows: the true class. Columns: what the model said. Number of slices, and share of the row.</caption>
 <thead><tr><td></td><th scope="colgroup" class="group" colspan="{{ confusion.classes|length }}">model said</th>
 <td></td></tr>

@@ -5,7 +5,7 @@ file opened for appending, which the operating system never interleaves with ano
 file with ``read_events``. Every event has ``time`` (Unix seconds) and ``kind``:
 
 ``run``      name, rounds, sites
-``site``     site, round, stage (load, model, features, validate, train), done, total, and in training epoch, epochs, loss
+``site``     site, round, stage (load, model, features, validate, train), done, total; in training epoch, epochs, loss
 ``server``   round, stage (load, evaluate, wait, aggregate), and where it is counted done, total
 ``round``    round, rounds, central (Scores), failures, seconds
 ``failure``  site, round, reason

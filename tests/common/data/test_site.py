@@ -1,0 +1,192 @@
+"""A hospital's folders, from disk to arrays; and what it says about them."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedthorax.common.config.data import CacheConfig, DataConfig, SourceConfig, SplitFractions
+from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.data.images import SiteImages
+from fedthorax.common.data.pairing import reuse, training_pairs
+from fedthorax.common.data.passport import passport
+from fedthorax.common.data.records import SPLITS, BadFile
+from fedthorax.common.data.site import load_site
+
+Draw = Callable[..., Path]
+LABELS = LabelsConfig(findings=("Mass", "Effusion"), cancer_classes=("normal", "tumour"))
+GIVEN = SplitFractions()
+
+
+@pytest.fixture
+def source(tmp_path: Path, draw: Draw) -> SourceConfig:
+    """Six X-rays of five patients and four CT slices of four, one of them in both; all splits given."""
+    rows = ["file,patient_id,Mass,Effusion,split"]
+    for number, (patient, mass, split) in enumerate(
+        [
+            ("a", "1", "train"),
+            ("a", "0", "train"),
+            ("b", "0", "train"),
+            ("c", "", "valid"),
+            ("d", "1", "test"),
+            ("e", "0", "test"),
+        ]
+    ):
+        draw(tmp_path / f"xray/{number}.png", seed=number)
+        rows.append(f"{number}.png,{patient},{mass},1,{split}")
+    (tmp_path / "xray/labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    for number, name in enumerate(
+        ["train/normal/a__1.png", "train/tumour/f__1.png", "valid/normal/g__1.png", "test/tumour/h__1.png"]
+    ):
+        draw(tmp_path / "ct" / name, seed=100 + number)
+    return SourceConfig(xray=tmp_path / "xray", ct=tmp_path / "ct")
+
+
+def load(source: SourceConfig, on_bad_file: str = "error", fractions: SplitFractions = GIVEN) -> SiteImages:
+    data = DataConfig(hospitals={"north": source}, central=source, on_bad_file=on_bad_file, cache=CacheConfig())
+    return load_site("north", source, LABELS, data, fractions, image_size=8, seed=0)
+
+
+def test_images_targets_patients_and_paths_stand_in_the_same_rows(source: SourceConfig) -> None:
+    site = load(source)
+    train = site.splits["train"]
+    assert train.xray.images.shape == (3, 8, 8, 3)
+    assert train.xray.targets.dtype == np.float32
+    np.testing.assert_array_equal(train.xray.targets, [[1, 1], [0, 1], [0, 1]])
+    assert train.xray.patients == ("a", "a", "b")
+    assert [path.name for path in train.xray.paths] == ["0.png", "1.png", "2.png"]
+    assert train.ct.targets.dtype == np.int32
+    np.testing.assert_array_equal(train.ct.targets, [0, 1])
+    assert train.ct.patients == ("a", "f")
+    np.testing.assert_array_equal(site.splits["valid"].xray.targets, [[math.nan, 1]])
+    assert [len(site.splits[split].xray) for split in SPLITS] == [3, 1, 2]
+    assert site.notes == ()
+
+
+def test_a_split_without_images_is_there_and_empty(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "ct/valid/normal/g__1.png").unlink()
+    empty = load(source).splits["valid"].ct
+    assert len(empty) == 0
+    assert empty.images.shape == (0, 8, 8, 3)
+    assert empty.targets.shape == (0,)
+    assert empty.targets.dtype == np.int32
+
+
+def test_a_hospital_without_x_rays_has_targets_of_the_right_width(tmp_path: Path, draw: Draw) -> None:
+    (tmp_path / "xray").mkdir()
+    draw(tmp_path / "ct/normal/a.png")
+    site = load(SourceConfig(xray=tmp_path / "xray", ct=tmp_path / "ct"))
+    assert site.splits["train"].xray.targets.shape == (0, 2)
+    assert len(site.splits["train"].ct) == 1
+    assert site.notes[0] == "the X-ray folder holds no X-rays and no label file"
+
+
+def test_progress_counts_all_files_once(source: SourceConfig) -> None:
+    seen: list[tuple[int, int]] = []
+    data = DataConfig(hospitals={"north": source}, central=source)
+    load_site("north", source, LABELS, data, GIVEN, 8, 0, lambda done, total: seen.append((done, total)))
+    assert seen == [(number, 10) for number in range(1, 11)]
+
+
+def test_the_same_seed_draws_the_same_split_and_another_hospital_draws_its_own(tmp_path: Path, draw: Draw) -> None:
+    for number in range(30):
+        draw(tmp_path / f"ct/normal/{number}.png", seed=number)
+    (tmp_path / "xray").mkdir()
+    source = SourceConfig(xray=tmp_path / "xray", ct=tmp_path / "ct")
+    data = DataConfig(hospitals={"north": source}, central=source)
+
+    def test_files(name: str, seed: int) -> tuple[Path, ...]:
+        return load_site(name, source, LABELS, data, GIVEN, 8, seed).splits["test"].ct.paths
+
+    assert test_files("north", 0) == test_files("north", 0)
+    assert test_files("north", 0) != test_files("north", 1)
+    assert test_files("north", 0) != test_files("south", 0)
+
+
+def test_a_bad_file_stops_the_run_with_its_name_and_the_way_out(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/4.png").write_bytes(b"")
+    with pytest.raises(
+        ValueError,
+        match=r"^north: 1 files cannot be used: .*4\.png is empty \(0 bytes\)\. Repair or remove them, or set",
+    ):
+        load(source)
+
+
+def test_of_many_bad_files_five_are_named_and_all_counted(source: SourceConfig, tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"xray/{number}.png").write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"6 files cannot be used: .*; and 1 more") as caught:
+        load(source)
+    assert str(caught.value).count("is not an image") == 5
+
+
+def test_a_bad_file_can_be_left_out_and_is_then_counted(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/0.png").unlink()
+    (tmp_path / "ct/train/tumour/f__1.png").write_bytes(b"")
+    site = load(source, on_bad_file="skip")
+    assert site.skipped == (
+        BadFile(tmp_path / "xray/0.png", "stands in labels.csv, line 2, but does not exist"),
+        BadFile(tmp_path / "ct/train/tumour/f__1.png", "is empty (0 bytes)"),
+    )
+    train = site.splits["train"]
+    np.testing.assert_array_equal(train.xray.targets, [[0, 1], [0, 1]])
+    assert train.xray.patients == ("a", "b")
+    np.testing.assert_array_equal(train.ct.targets, [0])
+
+
+def test_every_error_begins_with_the_hospital(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "ct/train/tumor").mkdir()
+    with pytest.raises(ValueError, match=r"^north: .*found tumor \(did you mean 'tumour'\?\)"):
+        load(source)
+    (tmp_path / "xray/labels.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"^north: .*neither labels"):
+        load(source)
+
+
+def test_a_picture_that_stands_in_train_and_test_is_said(source: SourceConfig, tmp_path: Path) -> None:
+    copy = tmp_path / "xray/4.png"
+    copy.write_bytes((tmp_path / "xray/0.png").read_bytes())
+    assert load(source).notes == ("1 of 2 X-rays in test have the same pixels as one in train",)
+
+
+def test_the_passport_counts_images_patients_and_labels(source: SourceConfig) -> None:
+    site = load(source)
+    train = site.splits["train"]
+    pairs = training_pairs(train.xray.patients, train.ct.patients, "patient_first", "longest", seed=0)
+    report = reuse(pairs, 3, 2, train.xray.patients, train.ct.patients)
+    found = passport(site, LABELS, report)
+    assert found["splits"]["train"] == {
+        "xray": 3,
+        "ct": 2,
+        "xray_patients": 2,
+        "ct_patients": 2,
+        "findings": {
+            "Mass": {"present": 1, "absent": 2, "unknown": 0},
+            "Effusion": {"present": 3, "absent": 0, "unknown": 0},
+        },
+        "cancer_classes": {"normal": 1, "tumour": 1},
+    }
+    assert found["splits"]["valid"]["findings"]["Mass"] == {"present": 0, "absent": 0, "unknown": 1}
+    assert found["pairing"]["pairs"] == 3
+    assert found["pairing"]["ct_uses"] == {"min": 1, "mean": 1.5, "max": 2}
+    assert found["pairing"]["same_patient_pairs"] in (1, 2)
+    assert passport(site, LABELS)["pairing"] is None
+    json.dumps(found, allow_nan=False)
+
+
+def test_no_passport_says_where_a_hospital_keeps_its_files(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/0.png").write_bytes(b"")
+    (tmp_path / "xray/extra.png").write_bytes(b"")
+    (tmp_path / "ct/train/tumour/f__1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    site = load(source, on_bad_file="skip")
+    elsewhere = BadFile(Path("/archive/secret/z.png"), "does not exist")
+    text = json.dumps(
+        passport(SiteImages("north", site.splits, (*site.skipped, elsewhere), site.notes, site.folders), LABELS)
+    )
+    assert [bad["file"] for bad in json.loads(text)["skipped"]] == ["0.png", "train/tumour/f__1.png", "z.png"]
+    assert "extra.png" in text
+    assert str(tmp_path) not in text
+    assert "secret" not in text

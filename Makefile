@@ -16,7 +16,7 @@ endif
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
-		printf '%-10s %s\n' "make $$name" "$$text"; done
+		printf '%-14s %s\n' "make $$name" "$$text"; done
 
 $(STAMP): pyproject.toml constraints.txt
 	@for candidate in $(CANDIDATES); do \

@@ -67,7 +67,7 @@ class SiteWorker:
             experiment.data.epoch_length,
             experiment.seed,
         )
-        report = reuse(pairs, train.xray.patients, train.ct.patients)
+        report = reuse(pairs, len(train.xray), len(train.ct), train.xray.patients, train.ct.patients)
         key = bytes.fromhex(task.digest_key)
         held: set[str] = set()
         for split in images.splits.values():

@@ -2,7 +2,16 @@
 
 Several processes write the same file: the server and every hospital of a simulation. Each event is one ``write`` to a
 file opened for appending, which the operating system never interleaves with another on a local disk. Readers follow the
-file with ``read_events``; the kinds of events are listed in ``docs/run-folder.md``.
+file with ``read_events``. Every event has ``time`` (Unix seconds) and ``kind``:
+
+``run``      name, rounds, sites
+``site``     site, round, stage (load, model, features, validate, train), done, total; in training epoch, epochs, loss
+``server``   round, stage (load, evaluate, wait, aggregate), and where it is counted done, total
+``round``    round, rounds, central (Scores), failures, seconds
+``failure``  site, round, reason
+``note``     text
+``process``  pid of a process that serves hospitals
+``end``      status
 """
 
 import json

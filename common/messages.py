@@ -85,15 +85,15 @@ def decode_reply(record: RecordDict) -> Reply:
 
 def num_bytes(record: RecordDict) -> int:
     """Payload of a message: its arrays and its text."""
-    arrays = sum(len(array.data) for array in record[_WEIGHTS].values()) if _WEIGHTS in record else 0
-    return arrays + (len(str(record[_TEXT][_JSON]).encode()) if _TEXT in record else 0)
+    arrays = sum(len(array.data) for values in record.array_records.values() for array in values.values())
+    return arrays + sum(len(str(config.get(_JSON, "")).encode()) for config in record.config_records.values())
 
 
 def _fields(record: RecordDict, kind: type) -> dict[str, Any]:
     expected = {f.name for f in dataclasses.fields(kind)}
     try:
-        fields: dict[str, Any] = json.loads(record[_TEXT][_JSON])
-        fields["weights"] = {name: array.numpy() for name, array in record[_WEIGHTS].items()}
+        fields: dict[str, Any] = json.loads(str(record.config_records[_TEXT][_JSON]))
+        fields["weights"] = {name: array.numpy() for name, array in record.array_records[_WEIGHTS].items()}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a FedThorax {kind.__name__.lower()}: {error!r}") from error
     if set(fields) != expected:

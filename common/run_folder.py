@@ -19,16 +19,14 @@ experiment stands in the comment block above it, as YAML behind ``# ``, and ``Ru
 The lock is POSIX's ``flock``, so runs are written on Linux and macOS only; reading works everywhere.
 """
 
-import csv
 import fcntl
 import hashlib
 import importlib.metadata
-import io
 import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,6 +35,7 @@ import yaml
 
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
+from fedthorax.common.history import history_csv
 from fedthorax.common.strict_json import canonical_json, plain_value
 
 SCHEMA_VERSION = 1
@@ -177,7 +176,7 @@ class RunFolder:
         if value.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(f"metrics.schema_version must be {SCHEMA_VERSION}, got {value.get('schema_version')!r}")
         write_text(self.metrics, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-        write_text(self.history, _history(value))
+        write_text(self.history, history_csv(value))
 
     def read_metrics(self) -> dict[str, Any]:
         """What ``write_metrics`` wrote; ValueError if it is of another schema."""
@@ -239,75 +238,3 @@ def _lock(path: Path) -> int:
 
 def _yaml(value: Any) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110)
-
-
-_SCORE_COLUMNS: dict[str, tuple[str, ...]] = {
-    "loss": ("loss",),
-    "disease_loss": ("disease_loss",),
-    "cancer_loss": ("cancer_loss",),
-    "disease_roc_auc": ("disease", "macro", "roc_auc"),
-    "disease_f1": ("disease", "macro", "f1"),
-    "disease_precision": ("disease", "macro", "precision"),
-    "disease_recall": ("disease", "macro", "recall"),
-    "disease_accuracy": ("disease", "macro", "accuracy"),
-    "cancer_accuracy": ("cancer", "accuracy"),
-    "cancer_roc_auc": ("cancer", "macro", "roc_auc"),
-    "cancer_f1": ("cancer", "macro", "f1"),
-    "cancer_precision": ("cancer", "macro", "precision"),
-    "cancer_recall": ("cancer", "macro", "recall"),
-}
-_TRAIN_COLUMNS = ("loss", "disease_loss", "cancer_loss", "pairs", "steps", "epochs", "seconds")
-HISTORY_COLUMNS = (
-    "round",
-    "phase",
-    "trainable",
-    "scope",
-    "site",
-    *_SCORE_COLUMNS,
-    *(f"train_{name}" for name in _TRAIN_COLUMNS),
-    "round_seconds",
-    "bytes_sent",
-    "bytes_received",
-)
-
-
-def _history(metrics: Mapping[str, Any]) -> str:
-    """One row a round for the central validation and one for each site; an undefined figure is an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, HISTORY_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for entry in metrics.get("rounds", []):
-        writer.writerows(_history_rows(entry))
-    return text.getvalue()
-
-
-def _history_rows(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    phase = entry.get("phase") or {}
-    common = {"round": entry["round"], "phase": phase.get("index"), "trainable": phase.get("trainable")}
-    yield {
-        **common,
-        "scope": "central",
-        **_score_cells(entry.get("central")),
-        "round_seconds": entry.get("seconds"),
-        "bytes_sent": entry.get("bytes_sent"),
-        "bytes_received": entry.get("bytes_received"),
-    }
-    for name, site in entry.get("sites", {}).items():
-        train = site.get("train") or {}
-        yield {
-            **common,
-            "scope": "site",
-            "site": name,
-            **_score_cells(site.get("valid")),
-            **{f"train_{column}": train.get(column) for column in _TRAIN_COLUMNS},
-        }
-
-
-def _score_cells(scores: Mapping[str, Any] | None) -> dict[str, Any]:
-    cells = {}
-    for column, path in _SCORE_COLUMNS.items():
-        value: Any = scores
-        for key in path:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        cells[column] = value
-    return cells

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.data.overlap import without
 from fedthorax.common.data.passport import passport
+from fedthorax.common.data.records import Split
 from fedthorax.common.data.site import load_site
 from fedthorax.common.metrics.curves import cancer_curves, disease_curves
 from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
@@ -131,10 +133,12 @@ class CentralData:
 
     def describe(self) -> dict[str, Any]:
         """Data passport of the server's folders, after the images left out."""
-        splits = {"train": self.images.splits["train"], "valid": self.valid, "test": self.test}
-        return passport(
-            SiteImages(self.images.name, splits, self.images.skipped, self.images.notes), self._experiment.labels, None
-        )
+        splits: dict[Split, SplitImages] = {
+            "train": self.images.splits["train"],
+            "valid": self.valid,
+            "test": self.test,
+        }
+        return passport(replace(self.images, splits=splits), self._experiment.labels)
 
     def _identity(self, modality: str, images: ImageSet, row: int) -> list[str]:
         return [modality, self._relative(images, row), images.patients[row]]

@@ -15,6 +15,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute
 from fedthorax.common.events import read_events
 from fedthorax.common.run_folder import RunFolder
+from fedthorax.simulations.marked_processes import marked_processes
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -39,7 +40,7 @@ def simulate(experiment: Experiment, overwrite: bool = False) -> "Outcome":
     temporary file behind. Raises what the run raises, and ValueError or OSError for what is wrong before it starts.
     """
     experiment = absolute(experiment)
-    with RunFolder.create(experiment.run_folder, overwrite) as folder, _ray_home() as home:
+    with RunFolder.create(experiment.run_folder, overwrite) as folder, _ray_home() as home, marked_processes():
         os.environ |= _ENVIRONMENT | {
             "FLWR_HOME": str(home / "flwr"),
             "FEDTHORAX_EVENTS": str(folder.events),
@@ -71,7 +72,7 @@ def _run(experiment: Experiment, folder: RunFolder, home: Path) -> "Outcome":
             _kill_busy_sites(folder)
 
     parallel = min(experiment.simulation.parallel_sites, len(experiment.data.hospitals))
-    backend = {
+    backend: Any = {
         "init_args": {
             "num_cpus": parallel,
             "object_store_memory": _OBJECT_STORE_BYTES,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ class ImageSet:
     """
 
     images: NDArray[np.uint8]
-    targets: NDArray[np.float32] | NDArray[np.int32]
+    targets: NDArray[Any]
     paths: tuple[Path, ...]
     patients: tuple[str, ...]
     digests: tuple[str, ...]

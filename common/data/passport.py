@@ -1,5 +1,6 @@
 """What a hospital says about its data: counts, no pictures, no patients."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,17 @@ def passport(site: SiteImages, labels: LabelsConfig, pairing: PairingReport | No
         "notes": list(site.notes),
         "pairing": None if pairing is None else asdict(pairing),
     }
+
+
+def fingerprint(site: SiteImages) -> str:
+    """SHA-256 over pixels, targets and splits, in no particular order of files: changes when the data change."""
+    rows = sorted(
+        f"{split} {modality} {digest} {np.asarray(target).tolist()}"
+        for split, images in site.splits.items()
+        for modality, part in (("xray", images.xray), ("ct", images.ct))
+        for digest, target in zip(part.digests, part.targets, strict=True)
+    )
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 def _split_counts(images: SplitImages, labels: LabelsConfig) -> dict[str, Any]:

@@ -111,5 +111,5 @@ def weights_digest(weights: Weights) -> str:
     for segment in SEGMENTS:
         if segment in weights:
             digest.update(segment.encode())
-            digest.update(np.ascontiguousarray(weights[segment]))
+            digest.update(np.ascontiguousarray(weights[segment]).data)
     return digest.hexdigest()

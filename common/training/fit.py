@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.data.images import SplitImages
 from fedthorax.common.data.pairing import Pairs, training_pairs
+from fedthorax.common.model.segments import Weights
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.augmentation import augment
 from fedthorax.common.training.features import FeatureStore
@@ -166,7 +167,8 @@ class LocalStopper:
         self._active = patience is not None and len(valid.xray) > 0 and len(valid.ct) > 0
         self._network, self._store, self._valid = network, store, valid
         self._trainable, self._seed, self._patience = phase.trainable, derive_seed(seed, "stop"), patience or 0
-        self._best_loss, self._best_weights, self._since_best = float("inf"), None, 0
+        self._best_loss, self._since_best = float("inf"), 0
+        self._best_weights: Weights | None = None
 
     def should_stop(self) -> bool:
         """Score the epoch that has just ended; True when the patience is used up."""

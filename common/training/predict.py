@@ -53,7 +53,7 @@ def predict_files(model_path: Path, xray_paths: Sequence[Path], ct_paths: Sequen
                     "cancer": classes,
                     "predicted": {
                         "findings": [name for name, p in found.items() if p >= threshold],
-                        "cancer_class": max(classes, key=lambda name: classes[name]),
+                        "cancer_class": saved.cancer_classes[int(np.argmax(cancer))],
                     },
                 }
             )

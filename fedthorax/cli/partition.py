@@ -1,18 +1,85 @@
 """``fedthorax partition``: one collection dealt out to several hospitals."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from fedthorax.cli.output import JsonOption, console, near, print_json
+from fedthorax.cli.steps import counted
+from fedthorax.cli.tables import count_lines
+
 
 def partition(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder to write, one folder a hospital.")],
+    xray: Annotated[Path | None, typer.Option(metavar="DIR", help="X-rays with their label file.")] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="CSV", help="The X-rays' labels, if elsewhere.")] = None,
+    ct: Annotated[Path | None, typer.Option(metavar="DIR", help="CT slices, one folder a class.")] = None,
+    hospitals: Annotated[
+        str | None, typer.Option(metavar="N|A,B,...", help="How many hospitals, or their names.  [default: 3]")
+    ] = None,
+    sizes: Annotated[str | None, typer.Option(metavar="A,B,...", help="Ratios of patients, one a hospital.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Skew the labels: Dirichlet parameter, smaller is worse.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the label file that names the hospital.")] = None,
+    holdout_valid: Annotated[float, typer.Option(help="Share of X-ray patients for central validation.")] = 0.0,
+    holdout_test: Annotated[float, typer.Option(help="Share of X-ray patients for the central test.")] = 0.0,
+    ct_valid: Annotated[Path | None, typer.Option(metavar="DIR", help="CT slices for central validation.")] = None,
+    ct_test: Annotated[Path | None, typer.Option(metavar="DIR", help="CT slices for the central test.")] = None,
+    link: Annotated[Literal["copy", "hardlink", "symlink"], typer.Option(help="How images get there.")] = "copy",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed deals the same way.")] = 0,
+    as_json: JsonOption = False,
 ) -> None:
-    """Deal out one collection of X-rays and CT slices to several hospitals.
+    """Deal out one collection of X-rays and CT slices to several hospitals, by
+    patient: evenly, or by --sizes, --alpha or --column.
 
     \b
     Example:
-      fedthorax partition data/parts
+      fedthorax partition data/parts --xray nih --ct ct/train --sizes 3,2,1
+      fedthorax partition data/skewed --xray nih --ct ct/train --alpha 0.5
     """
-    raise NotImplementedError
+    if sum(value is not None for value in (sizes, alpha, column)) > 1:
+        raise typer.BadParameter("--sizes, --alpha and --column exclude each other")
+    from fedthorax.simulations.partition import PartitionPlan, Rule
+    from fedthorax.simulations.partition import partition as deal_out
+
+    rule: Rule = "sizes" if sizes else "dirichlet" if alpha is not None else "column" if column else "equal"
+
+    plan = PartitionPlan(
+        out=out,
+        xray=xray,
+        xray_labels=labels,
+        ct=ct,
+        hospitals=_hospitals(hospitals),
+        by=rule,
+        sizes=None if sizes is None else _numbers(sizes),
+        alpha=alpha,
+        column=column,
+        seed=seed,
+        holdout_valid=holdout_valid,
+        holdout_test=holdout_test,
+        ct_valid=ct_valid,
+        ct_test=ct_test,
+        link=link,
+    )
+    with counted(console(to_stderr=True), f"writing {near(out)}") as progress:
+        summary = deal_out(plan, progress)
+    if as_json:
+        sites = {name: asdict(counts) for name, counts in summary.sites.items()}
+        print_json({"folder": str(out.absolute()), "sites": sites, "notes": list(summary.notes)})
+        return
+    typer.echo(f"wrote {near(out)}: {summary.num_images} images")
+    typer.echo("\n".join([*count_lines(summary.sites), *(f"note: {note}" for note in summary.notes)]))
+
+
+def _hospitals(text: str | None) -> int | tuple[str, ...] | None:
+    if text is None:
+        return None
+    return int(text) if text.isdecimal() else tuple(name.strip() for name in text.split(","))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--sizes {text}: expected numbers with commas between them, such as 3,2,1") from None

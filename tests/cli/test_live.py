@@ -128,6 +128,7 @@ def test_the_display_follows_a_new_file_and_shows_nothing_of_an_earlier_run(tmp_
     time.sleep(0.01)
     console = make_console()
     with watched(path, console):
+        time.sleep(0.1)
         path.unlink()
         time.sleep(0.3)
         with EventLog(path) as log:

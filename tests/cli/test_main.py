@@ -1,6 +1,7 @@
 """What every command has in common: speed of the start, errors, exit statuses, output."""
 
 import json
+import signal
 import subprocess
 import sys
 import tomllib
@@ -164,3 +165,21 @@ def test_a_file_is_plain_where_there_is_no_terminal(capsys: pytest.CaptureFixtur
     output = console()
     output.print("[bold red]x[/] " + "word " * 40)
     assert capsys.readouterr().out == "x " + "word " * 40 + "\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_polite_kill_ends_a_command_as_ctrl_c_does(number: signal.Signals) -> None:
+    program = (
+        "import sys, time\nfrom fedthorax.cli import config, main\n"
+        "def wait(*_):\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "config.load_experiment = wait\nsys.argv = ['fedthorax', 'config', 'x.yaml']\nmain.main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.stderr.read() == "interrupted\n"
+        assert process.wait() == 130

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import threading
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedthorax.common.audit import AuditLog, verify
+from fedthorax.common.strict_json import canonical_json
 
 
 @pytest.fixture
@@ -66,6 +68,16 @@ def test_threads_that_append_at_once_make_one_chain(tmp_path):
 def test_a_tampered_log_is_named_by_its_first_broken_line(log, tamper, message):
     log.path.write_text("\n".join(tamper(lines_of(log))) + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match=message):
+        verify(log.path)
+
+
+def test_a_line_with_a_wrong_number_is_found_even_if_its_hash_fits(log):
+    lines = lines_of(log)
+    entry = {**json.loads(lines[2]), "sequence": 7}
+    del entry["hash"]
+    entry["hash"] = hashlib.sha256(canonical_json(entry).encode()).hexdigest()
+    log.path.write_text("\n".join([*lines[:2], canonical_json(entry)]) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 3 does not follow"):
         verify(log.path)
 
 

@@ -20,12 +20,12 @@ FIGURES = ("loss", "disease_loss", "cancer_loss")
 
 
 def processes_below(folder: Path) -> list[str]:
-    """Command lines of running processes that work in ``folder`` or belong to a Ray session of ours."""
+    """Command lines of running processes that work in ``folder`` or have inherited its path."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if (entry / "cwd").readlink() == folder or "/fedthorax-" in command:
+            if (entry / "cwd").readlink() == folder or str(folder).encode() in (entry / "environ").read_bytes():
                 found.append(command)
         except OSError:
             continue  # ended meanwhile

@@ -8,8 +8,7 @@ import pytest
 
 from fedthorax.simulations import partition_output
 from fedthorax.simulations.partition import PartitionPlan, PartitionSummary, partition
-
-FINDINGS = ("Mass", "Edema")
+from fedthorax.simulations.phantom import write_phantom
 
 
 def make_xray(folder: Path, rows: list[tuple[str, str, str, str]], extra: str = "") -> Path:
@@ -257,6 +256,14 @@ def test_the_split_does_not_depend_on_the_order_of_the_rows(tmp_path: Path, xray
     header, *rows = (xray / "labels.csv").read_text().splitlines()
     (xray / "labels.csv").write_text("\n".join([header, *reversed(rows)]) + "\n")
     partition(PartitionPlan(tmp_path / "out1", xray=xray))
+    assert labels(tmp_path / "out0", "south") == labels(tmp_path / "out1", "south")
+
+
+def test_the_split_does_not_depend_on_the_names_of_the_files(tmp_path: Path) -> None:
+    rows = [(f"p{n:02d}", str(n % 2), "0", "PA") for n in range(20)]
+    for number, ordered in enumerate((rows, rows[::-1])):
+        xray = make_xray(tmp_path / f"xray{number}", ordered)
+        partition(PartitionPlan(tmp_path / f"out{number}", xray=xray))
     assert patients_at(tmp_path / "out0") == patients_at(tmp_path / "out1")
 
 
@@ -348,6 +355,24 @@ def test_missing_folders_and_files_are_named(tmp_path: Path, xray: Path) -> None
     (tmp_path / "empty/normal").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="has no image in a class folder"):
         partition(PartitionPlan(tmp_path / "out", ct=tmp_path / "empty"))
+
+
+def test_a_phantom_hospital_can_be_split_again(tmp_path: Path) -> None:
+    write_phantom(tmp_path / "phantom", hospitals=1, patients=12, image_size=32, central=True)
+    north, central = tmp_path / "phantom/north", tmp_path / "phantom/central/ct"
+    plan = PartitionPlan(
+        tmp_path / "out",
+        xray=north / "xray",
+        ct=north / "ct",
+        hospitals=2,
+        ct_valid=central / "valid",
+        ct_test=central / "test",
+    )
+    summary = partition(plan)
+    assert summary.sites["north"].patients + summary.sites["south"].patients == 12
+    assert summary.sites["north"].patients_with_both == summary.sites["south"].patients_with_both == 3
+    with (tmp_path / "out/central/ct/slices.csv").open(newline="") as file:
+        assert all((tmp_path / "out/central/ct" / row["file"]).is_file() for row in csv.DictReader(file))
 
 
 def test_folders_inside_each_other_are_refused(tmp_path: Path, xray: Path) -> None:

@@ -1,0 +1,187 @@
+"""What limits the figures of a run, told before anybody uses them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedthorax.common.report.wording import at, count, counted, joined, round_ranges
+
+FEW_IMAGES = 10
+MAX_TOLD = 8  # failures on the first screen
+
+
+@dataclass(frozen=True)
+class Caution:
+    """Something the reader must know before using a figure; ``grave`` ones come first and stand out."""
+
+    lead: str
+    text: str
+    grave: bool = False
+
+
+def cautions(metrics: Mapping[str, Any]) -> list[Caution]:
+    """Everything that limits the figures, grave ones first."""
+    found = [
+        *_status(metrics),
+        *_rounds(metrics),
+        *_test(metrics),
+        *_data(metrics),
+        *_always(metrics),
+    ]
+    return sorted(found, key=lambda caution: not caution.grave)
+
+
+def is_few(row: Mapping[str, Any], scores: Mapping[str, Any], task: str) -> bool:
+    """Whether a finding or class has figures, but fewer than ``FEW_IMAGES`` positives or negatives.
+
+    With a handful of positives the bootstrap draws the same few images again and again, and its interval comes out too
+    narrow: with one positive it holds the chance of the negatives only.
+    """
+    positives, negatives = _positives_negatives(row, scores, task)
+    return positives > 0 and min(positives, negatives) < FEW_IMAGES
+
+
+def _status(metrics: Mapping[str, Any]) -> Iterator[Caution]:
+    status, error = metrics.get("status"), metrics.get("error")
+    if status == "finished":
+        return
+    words = {
+        "running": "The run had not ended when this was written; figures will still change.",
+        "interrupted": "The run was interrupted before its end; the rounds below are complete, later ones are missing.",
+        "failed": "The run failed before its end; the rounds below are complete, later ones are missing.",
+    }
+    reason = f" Reason: {error}" if error else ""
+    yield Caution("Not finished.", words.get(str(status), f"The status of the run is {status}.") + reason, grave=True)
+
+
+def _rounds(metrics: Mapping[str, Any]) -> Iterator[Caution]:
+    failed: dict[tuple[str, str], list[int]] = {}
+    missing: dict[str, list[int]] = {}
+    for entry in metrics.get("rounds") or []:
+        failures = {failure.get("site") for failure in entry.get("failures") or []}
+        for failure in entry.get("failures") or []:
+            failed.setdefault((str(failure.get("site")), str(failure.get("reason"))), []).append(entry["round"])
+        if entry["round"] == 0:
+            continue
+        for name in metrics.get("sites") or {}:
+            if name not in failures and at(entry, "sites", name, "train") is None:
+                missing.setdefault(name, []).append(entry["round"])
+    told = [
+        Caution("Failure.", f"{site} failed in {round_ranges(sorted(set(rounds)))}: {reason}", grave=True)
+        for (site, reason), rounds in failed.items()
+    ]
+    told += [
+        Caution("Missing.", f"{site} trained nothing in {round_ranges(rounds)}.", grave=True)
+        for site, rounds in missing.items()
+    ]
+    yield from told[:MAX_TOLD]
+    if len(told) > MAX_TOLD:
+        yield Caution("And more.", f"{len(told) - MAX_TOLD} further failures or absences; see Rounds.", grave=True)
+
+
+def _test(metrics: Mapping[str, Any]) -> Iterator[Caution]:
+    test = metrics.get("test")
+    if not test:
+        yield Caution(
+            "No test scores.", "Figures below come from validation images, which also selected the model.", grave=True
+        )
+        return
+    findings, classes = at(test, "disease", "per_finding") or {}, at(test, "cancer", "per_class") or {}
+    absent = [name for name, row in [*findings.items(), *classes.items()] if row.get("roc_auc") is None]
+    if absent:
+        yield Caution(
+            "Undefined.",
+            f"ROC-AUC cannot be computed for {joined(absent)}; reasons stand below the tables. Means leave these out.",
+        )
+    for which, words in ((0, "show"), (1, "do not show")):
+        few = [
+            f"{name} ({_positives_negatives(row, test, task)[which]})"
+            for task, rows in (("disease", findings), ("cancer", classes))
+            for name, row in rows.items()
+            if is_few(row, test, task) and _positives_negatives(row, test, task)[which] < FEW_IMAGES
+        ]
+        if few:
+            yield Caution(
+                "Descriptive only.",
+                f"Fewer than {FEW_IMAGES} test images {words} {joined(few, limit=20)}. These figures describe the "
+                "images at hand and say little about others; no interval is shown for them.",
+            )
+    silent = [name for name, row in findings.items() if (row.get("known") or 0) > 0 and row.get("precision") is None]
+    if silent:
+        yield Caution(
+            "Never predicted.",
+            f"At the decision threshold {joined(silent, limit=20)} {'was' if len(silent) == 1 else 'were'} predicted "
+            "on no test image; precision is undefined and recall is 0 where the finding occurs.",
+        )
+    yield from _uncertain(test, findings, classes)
+
+
+def _positives_negatives(row: Mapping[str, Any], scores: Mapping[str, Any], task: str) -> tuple[int, int]:
+    known = row.get("known") if task == "disease" else at(scores, "cancer", "known")
+    positives = row.get("support") or 0
+    return positives, max(0, (known or 0) - positives)
+
+
+def _uncertain(test: Mapping[str, Any], findings: Mapping[str, Any], classes: Mapping[str, Any]) -> Iterator[Caution]:
+    if not test.get("intervals"):
+        yield Caution("No intervals.", "No 95 % intervals were computed; how far chance matters is unknown.")
+        return
+    at_chance = []
+    for task, group, rows in (("disease", "per_finding", findings), ("cancer", "per_class", classes)):
+        for name, row in rows.items():
+            low_high = at(test, "intervals", task, group, name, "roc_auc")
+            if low_high is not None and low_high[0] <= 0.5 and not is_few(row, test, task):
+                at_chance.append(name)
+    if at_chance:
+        yield Caution(
+            "No better than chance?", f"The 95 % interval of ROC-AUC reaches 0.5 for {joined(at_chance, 20)}."
+        )
+    yield Caution(
+        "One training.",
+        "The intervals cover the chance of which patients are in the test set, not that of the training: "
+        "another seed gives another model.",
+    )
+
+
+def _data(metrics: Mapping[str, Any]) -> Iterator[Caution]:
+    hospitals = [(name, at(site, "data")) for name, site in (metrics.get("sites") or {}).items()]
+    everyone = [*hospitals, ("the server", at(metrics, "central", "data"))]
+    skipped = [(name, len(at(data, "skipped") or [])) for name, data in everyone]
+    if any(number for _, number in skipped):
+        listed = joined([f"{count(number)} at {name}" for name, number in skipped if number], limit=12)
+        yield Caution("Files left out.", f"Unreadable files were skipped: {listed}.")
+    left_out = at(metrics, "central", "left_out") or []
+    if left_out:
+        yield Caution(
+            "Duplicates.",
+            f"{counted(len(left_out), 'central image')} also stood among a hospital's images, pixel for pixel, and "
+            f"{'was' if len(left_out) == 1 else 'were'} left out of the scores.",
+        )
+    for name, data in hospitals:
+        train = at(data, "splits", "train") or {}
+        empty = [word for key, word in (("xray", "X-rays"), ("ct", "CT slices")) if train.get(key) == 0]
+        if empty:
+            yield Caution("Nothing to train on.", f"{name} has no {' and no '.join(empty)} to train on.", grave=True)
+    images = at(metrics, "central", "data", "splits", "test", "ct")
+    if images and at(metrics, "test", "patients", "ct") == images:
+        yield Caution(
+            "CT patients.",
+            "Every CT test slice counts as a patient of its own. If several come from one person, the true intervals "
+            "of the CT figures are wider.",
+        )
+
+
+def _always(metrics: Mapping[str, Any]) -> Iterator[Caution]:
+    pairs, same = 0, 0
+    for site in (metrics.get("sites") or {}).values():
+        pairs += at(site, "data", "pairing", "pairs") or 0
+        same += at(site, "data", "pairing", "same_patient_pairs") or 0
+    share = f" ({count(same)} of {count(pairs)} pairs are of one patient)" if pairs else ""
+    yield Caution(
+        "Pairs are not patients.",
+        f"The model sees one X-ray with one CT slice; as a rule these are of different people{share}. "
+        "A joint reading of one patient's two examinations was not tested.",
+    )
+    yield Caution(
+        "Not a medical device.", "The figures hold for these images only; nothing here is a clinical validation."
+    )

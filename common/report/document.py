@@ -1,0 +1,125 @@
+"""From a run folder to its report."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from fedthorax import __version__
+from fedthorax.common.atomic_write import write_text
+from fedthorax.common.report import cautions, plots, summary, tables
+from fedthorax.common.report.glossary import GLOSSARY
+from fedthorax.common.report.style import STYLE
+from fedthorax.common.report.template import TEMPLATE
+from fedthorax.common.report.wording import at, counted, data_size, seconds
+from fedthorax.common.run_folder import RunFolder
+
+
+def write_report(run: Path) -> Path:
+    """Write ``report.html`` into the run folder and return its path; a run that has not ended gets one too.
+
+    FileNotFoundError if the folder holds no run, ValueError if its metrics are of another schema.
+    """
+    folder = RunFolder.load(run)
+    config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else None
+    write_text(folder.report, render(folder.read_metrics(), config))
+    return folder.report
+
+
+def render(metrics: Mapping[str, Any], config: str | None) -> str:
+    """The document for the content of ``metrics.json`` and the text of ``config.yaml``; equal input, equal output."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    metrics = {"name": "unnamed run", "best_round": None, "config_sha256": None, **metrics}
+    is_test, scores, scored = _scored(metrics)
+    classes = at(metrics, "labels", "cancer_classes") or []
+    return environment.from_string(TEMPLATE).render(
+        metrics=metrics,
+        style=Markup(STYLE),
+        facts=summary.run_facts(metrics),
+        answer=summary.answer(metrics),
+        headlines=summary.headlines(scores),
+        is_test=is_test,
+        cautions=cautions.cautions(metrics),
+        scores=scores,
+        scores_title=_scores_title(is_test, scored),
+        disease_caption=_disease_caption(config, is_test),
+        cancer_caption=_cancer_caption(scores, is_test),
+        disease=tables.score_rows(scores or {}, "disease"),
+        cancer=tables.score_rows(scores or {}, "cancer"),
+        few=cautions.FEW_IMAGES,
+        undefined=summary.undefined(scores),
+        confusion=tables.confusion(scores or {}, classes),
+        disease_rocs=tables.roc_squares(scores or {}, "disease"),
+        cancer_rocs=tables.roc_squares(scores or {}, "cancer"),
+        charts=plots.round_charts(metrics),
+        legend=plots.legend(list(metrics.get("sites") or {})),
+        phases=summary.phases(metrics),
+        sites=tables.site_rows(metrics, scored),
+        scored_round=at(scored, "round"),
+        failures=tables.failure_rows(metrics),
+        data=tables.data_rows(metrics),
+        pairing=tables.pairing_rows(metrics),
+        labels=tables.label_tables(metrics),
+        remarks=tables.remarks(metrics),
+        left_out=at(metrics, "central", "left_out") or [],
+        rounds=tables.round_rows(metrics),
+        totals=_totals(metrics),
+        versions=", ".join(f"{name} {version}" for name, version in (metrics.get("versions") or {}).items()),
+        config=config if config is not None else "config.yaml is missing.",
+        glossary=GLOSSARY,
+        software=__version__,
+    )
+
+
+def _scored(metrics: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """Whether there are test scores; the scores to show; the round whose validation scores go with them."""
+    rounds = metrics.get("rounds") or []
+    best = [entry for entry in rounds if entry["round"] == metrics.get("best_round")]
+    scored = best[0] if best else rounds[-1] if rounds else None
+    if metrics.get("test"):
+        return True, metrics["test"], scored
+    return False, at(scored, "central"), scored
+
+
+def _scores_title(is_test: bool, scored: Mapping[str, Any] | None) -> str:
+    if is_test:
+        return "Scores on the central test images"
+    return "Scores" if scored is None else f"Scores on the central validation images, round {scored['round']}"
+
+
+def _disease_caption(config: str | None, is_test: bool) -> str:
+    try:
+        threshold = at(yaml.safe_load(config or ""), "evaluation", "threshold")
+    except yaml.YAMLError:
+        threshold = None
+    at_threshold = f"a probability of {threshold:g}" if isinstance(threshold, float) else "the decision threshold"
+    intervals = " Intervals: 95 %, patients resampled." if is_test else ""
+    return (
+        f"F1, precision, recall and accuracy count a finding as predicted from {at_threshold} on.{intervals} "
+        "Small numbers after a mean: over how many findings it runs."
+    )
+
+
+def _cancer_caption(scores: Mapping[str, Any] | None, is_test: bool) -> str:
+    intervals = " Intervals: 95 %, patients resampled." if is_test else ""
+    accuracy = at(scores, "cancer", "accuracy")
+    overall = f" Accuracy over all classes: {accuracy:.3f}." if accuracy is not None else ""
+    return f"ROC-AUC of each class against all others; the prediction is the most probable class.{overall}{intervals}"
+
+
+def _totals(metrics: Mapping[str, Any]) -> str:
+    totals = metrics.get("totals") or {}
+    parts = [f"{counted(summary.last_round(metrics), 'round')} in {seconds(totals.get('seconds'))}"]
+    parts.append(f"{data_size(totals.get('bytes_sent'))} sent, {data_size(totals.get('bytes_received'))} received")
+    memory = totals.get("peak_memory_mb") or {}
+    if memory.get("server") is not None:
+        parts.append(f"largest memory of the server {data_size(memory['server'] * 1e6)}")
+    sites = memory.get("sites")
+    if isinstance(sites, Mapping):
+        sites = max((value for value in sites.values() if value is not None), default=None)
+    if sites is not None:
+        parts.append(f"largest memory of a hospital's process {data_size(sites * 1e6)}")
+    return "; ".join(parts)

@@ -1,0 +1,147 @@
+"""The drawings of the report: curves over the rounds, ROC curves, intervals beside a number."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from fedthorax.common.report.svg import Band, LineChart, Series, svg
+from fedthorax.common.report.wording import at, figure
+
+MAX_COLOURED_SITES = 6  # as many as can be told apart by colour and dashes
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What a curve shows: the path of the figure in the scores, or in the training record of a hospital."""
+
+    title: str
+    path: tuple[str, ...]
+    source: str = "valid"
+    reference: float | None = None
+    limits: tuple[float, float] = (0.0, float("inf"))
+
+
+CHARTS = (
+    Chart("Loss while training, each hospital", ("loss",), source="train"),
+    Chart("Loss on validation images", ("loss",)),
+    Chart("X-ray findings: mean ROC-AUC (validation)", ("disease", "macro", "roc_auc"), "valid", 0.5, (0, 1)),
+    Chart("X-ray findings: mean F1 (validation)", ("disease", "macro", "f1"), "valid", None, (0, 1)),
+    Chart("CT classes: mean ROC-AUC (validation)", ("cancer", "macro", "roc_auc"), "valid", 0.5, (0, 1)),
+    Chart("CT classes: accuracy (validation)", ("cancer", "accuracy"), "valid", None, (0, 1)),
+)
+
+
+def round_charts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Title and drawing of every curve over the rounds; none if there is no round."""
+    rounds = metrics.get("rounds") or []
+    if not rounds:
+        return []
+    bands = _phase_bands(rounds)
+    x_max = max(1, *(entry["round"] for entry in rounds))
+    drawn = []
+    for chart in CHARTS:
+        series = _series(chart, rounds, list(metrics.get("sites") or {}))
+        drawing = LineChart(
+            series=series,
+            x_max=x_max,
+            description=f"{chart.title}. {_in_words(series)}",
+            bands=bands,
+            mark=metrics.get("best_round"),
+            reference=chart.reference,
+            limits=chart.limits,
+        ).draw()
+        drawn.append({"title": chart.title, "drawing": drawing})
+    return drawn
+
+
+def legend(sites: Sequence[str]) -> list[dict[str, Any]]:
+    """Name and line sample of every kind of line in ``round_charts``."""
+    entries = [("Central validation set", "central")]
+    if len(sites) <= MAX_COLOURED_SITES:
+        entries += [(name, f"site{index}") for index, name in enumerate(sites)]
+    else:
+        entries += [(f"Each of the {len(sites)} hospitals", "faint"), ("Median of the hospitals", "median")]
+    sample = Markup('<path class="line {}" d="M1 6H35"/>')
+    return [
+        {
+            "name": name,
+            "sample": Markup('<svg class="sample" viewBox="0 0 36 12" aria-hidden="true">{}</svg>').format(
+                sample.format(style)
+            ),
+        }
+        for name, style in entries
+    ]
+
+
+def _series(chart: Chart, rounds: Sequence[Mapping[str, Any]], sites: Sequence[str]) -> list[Series]:
+    lines = []
+    by_site = {
+        name: [(entry["round"], at(entry, "sites", name, chart.source, *chart.path)) for entry in rounds]
+        for name in sites
+    }
+    if len(sites) <= MAX_COLOURED_SITES:
+        lines += [Series(name, points, f"site{index}") for index, (name, points) in enumerate(by_site.items())]
+    else:
+        lines += [Series(name, points, "faint") for name, points in by_site.items()]
+        medians = []
+        for index, entry in enumerate(rounds):
+            values = [points[index][1] for points in by_site.values() if points[index][1] is not None]
+            medians.append((entry["round"], statistics.median(values) if values else None))
+        lines.append(Series("Median of the hospitals", medians, "median"))
+    if chart.source == "valid":
+        central = [(entry["round"], at(entry, "central", *chart.path)) for entry in rounds]
+        lines.append(Series("Central validation set", central, "central"))
+    return lines
+
+
+def _in_words(series: Sequence[Series]) -> str:
+    sentences = []
+    for line in series:
+        defined = [(x, y) for x, y in line.points if y is not None]
+        if line.style != "faint" and defined:
+            (first, start), (last, end) = defined[0], defined[-1]
+            sentences.append(f"{line.name}: {figure(start)} in round {first}, {figure(end)} in round {last}.")
+    return " ".join(sentences) or "No figure is defined."
+
+
+def _phase_bands(rounds: Sequence[Mapping[str, Any]]) -> list[Band]:
+    bands: list[Band] = []
+    open_index = None
+    for entry in rounds:
+        phase = entry.get("phase")
+        if not phase:
+            continue
+        if bands and phase.get("index") == open_index:
+            bands[-1] = Band(bands[-1].start, entry["round"], bands[-1].label)
+        else:
+            bands.append(Band(entry["round"] - 1, entry["round"], f"{len(bands) + 1}: {phase.get('trainable')}"))
+            open_index = phase.get("index")
+    return bands
+
+
+def roc_square(name: str, curve: Mapping[str, Sequence[float]] | None, roc_auc: float | None) -> Markup:
+    """A small ROC curve: false-positive rate to the right, true-positive rate upwards, both 0 to 1."""
+    frame = Markup('<rect class="frame" x="1" y="1" width="100" height="100"/><path class="grid" d="M1 101L101 1"/>')
+    if not curve or not curve.get("fpr"):
+        content = Markup('{}<text class="tick" x="51" y="55" text-anchor="middle">undefined</text>').format(frame)
+        return svg(102, 102, f"ROC curve of {name}: undefined.", content, "roc")
+    points = zip(curve["fpr"], curve["tpr"], strict=True)
+    path = "M" + "L".join(f"{1 + 100 * x:.1f} {101 - 100 * y:.1f}" for x, y in points)
+    content = Markup('{}<path class="line accent" d="{}"/>').format(frame, path)
+    return svg(102, 102, f"ROC curve of {name}, area {figure(roc_auc)}.", content, "roc")
+
+
+def interval_bar(value: float | None, low_high: Sequence[float] | None) -> Markup:
+    """Point and interval on a scale from 0 to 1 with a line at 0.5; the numbers stand beside it in the table."""
+    if value is None:
+        return Markup("")
+    bar = Markup("")
+    if low_high is not None:
+        bar = Markup('<path class="whisker" d="M{:.1f} 7H{:.1f}"/>').format(2 + 96 * low_high[0], 2 + 96 * low_high[1])
+    return Markup(
+        '<svg class="bar" viewBox="0 0 100 14" aria-hidden="true"><path class="grid" d="M2 13H98"/>'
+        '<path class="reference" d="M50 1V13"/>{}<path class="point" d="M{:.1f} 2V12"/></svg>'
+    ).format(bar, 2 + 96 * value)

@@ -1,0 +1,254 @@
+"""Rows of the report's tables, as text; the template only lays them out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedthorax.common.report.cautions import is_few
+from fedthorax.common.report.plots import interval_bar, roc_square
+from fedthorax.common.report.wording import UNDEFINED, at, count, data_size, figure, interval, seconds
+
+DISEASE_COLUMNS = ("f1", "precision", "recall", "accuracy")
+CANCER_COLUMNS = ("f1", "precision", "recall")
+SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
+MAX_SIDE_BY_SIDE = 6
+MAX_LISTED_FILES = 50
+CENTRAL = "Central (server)"
+
+
+def score_rows(scores: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """One row a finding (``task`` disease) or class (cancer), then the means, with intervals where there are any."""
+    group, columns = ("per_finding", DISEASE_COLUMNS) if task == "disease" else ("per_class", CANCER_COLUMNS)
+    intervals = at(scores, "intervals", task)
+    rows = []
+    for name, row in (at(scores, task, group) or {}).items():
+        low_high = at(intervals, group, name, "roc_auc")
+        few = is_few(row, scores, task)
+        rows.append(
+            {
+                "name": name,
+                "roc_auc": figure(row.get("roc_auc")),
+                "interval": "too few" if few else interval(low_high),
+                "bar": interval_bar(row.get("roc_auc"), None if few else low_high),
+                "cells": [figure(row.get(column)) for column in columns],
+                "support": _of_known(row),
+                "few": few,
+            }
+        )
+    means = []
+    names = {"macro": "Mean (macro)", "weighted": "By positives (weighted)", "micro": "All together (micro)"}
+    for kind, name in names.items():
+        mean = at(scores, task, kind)
+        if mean is None:
+            continue
+        low_high = at(intervals, kind, "roc_auc")
+        over = at(mean, "num_findings" if task == "disease" else "num_classes") or {}
+        means.append(
+            {
+                "name": name,
+                "roc_auc": figure(mean.get("roc_auc")),
+                "interval": interval(low_high) if kind == "macro" else "",
+                "bar": interval_bar(mean.get("roc_auc"), low_high),
+                "cells": [figure(mean.get(column)) for column in columns],
+                "over": [count(over.get(column)) for column in ("roc_auc", *columns)],
+            }
+        )
+    return {"rows": rows, "means": means, "intervals": intervals is not None}
+
+
+def roc_squares(scores: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
+    group = "per_finding" if task == "disease" else "per_class"
+    squares = []
+    for name, curve in (at(scores, "curves", task) or {}).items():
+        row = at(scores, task, group, name) or {}
+        squares.append(
+            {
+                "name": name,
+                "roc_auc": figure(row.get("roc_auc")),
+                "support": count(row.get("support")),
+                "drawing": roc_square(name, curve, row.get("roc_auc")),
+            }
+        )
+    return squares
+
+
+def confusion(scores: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any] | None:
+    """The matrix with every cell's share of its row; None if nothing is known."""
+    matrix = at(scores, "cancer", "confusion_matrix")
+    if not matrix or not sum(map(sum, matrix)):
+        return None
+    rows = []
+    for name, counts in zip(classes, matrix, strict=True):
+        total = sum(counts)
+        cells = [
+            {
+                "count": count(number),
+                "share": number / total if total else 0.0,
+                "percent": f"{number / total:.0%}" if total else "",
+            }
+            for number in counts
+        ]
+        rows.append({"name": name, "cells": cells, "total": count(total)})
+    return {"classes": list(classes), "rows": rows}
+
+
+def site_rows(metrics: Mapping[str, Any], scored: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Every hospital beside the central set: validation scores of the ``scored`` round, and its own test."""
+    rows = []
+    for name, site in (metrics.get("sites") or {}).items():
+        rows.append(
+            {
+                "name": name,
+                "xray": count(at(site, "data", "splits", "train", "xray")),
+                "ct": count(at(site, "data", "splits", "train", "ct")),
+                "valid": _main_cells(at(scored, "sites", name, "valid")),
+                "test": _main_cells(at(site, "test")),
+                "central": False,
+            }
+        )
+    rows.append(
+        {
+            "name": CENTRAL,
+            "xray": "",
+            "ct": "",
+            "valid": _main_cells(at(scored, "central")),
+            "test": _main_cells(metrics.get("test")),
+            "central": True,
+        }
+    )
+    return rows
+
+
+def data_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Images and patients of every hospital and of the centre, one row a split."""
+    rows = []
+    for name, data in passports(metrics):
+        splits = [(SPLIT_NAMES.get(key, key), split) for key, split in (at(data, "splits") or {}).items()]
+        splits = [(key, split) for key, split in splits if split and (split.get("xray") or split.get("ct"))]
+        for index, (key, split) in enumerate(splits):
+            rows.append(
+                {
+                    "name": name if index == 0 else None,
+                    "span": len(splits),
+                    "split": key,
+                    "cells": [count(split.get(part)) for part in ("xray", "xray_patients", "ct", "ct_patients")],
+                }
+            )
+    return rows
+
+
+def label_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Labels of the training images (of the centre: test), side by side if there are few sites, else one a site."""
+    found = passports(metrics)
+    labels = metrics.get("labels") or {}
+    columns = []
+    for index, (name, data) in enumerate(found):
+        split = "test" if index == len(found) - 1 else "train"
+        content = at(data, "splits", split) or {}
+        columns.append(
+            {
+                "name": f"{name}, {SPLIT_NAMES[split]}",
+                "findings": [_present(at(content, "findings", finding)) for finding in labels.get("findings") or []],
+                "classes": [count(at(content, "cancer_classes", name)) for name in labels.get("cancer_classes") or []],
+            }
+        )
+    groups = [columns] if len(found) - 1 <= MAX_SIDE_BY_SIDE else [[column] for column in columns]
+    return [
+        {
+            "title": "All hospitals" if len(group) > 1 else group[0]["name"],
+            "heads": [column["name"] for column in group],
+            "findings": _rows(labels.get("findings") or [], [column["findings"] for column in group]),
+            "classes": _rows(labels.get("cancer_classes") or [], [column["classes"] for column in group]),
+        }
+        for group in groups
+    ]
+
+
+def pairing_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for name, data in passports(metrics):
+        pairing = at(data, "pairing")
+        if pairing:
+            cells = [count(pairing.get("pairs")), _uses(pairing.get("xray_uses")), _uses(pairing.get("ct_uses"))]
+            rows.append({"name": name, "cells": [*cells, count(pairing.get("same_patient_pairs"))]})
+    return rows
+
+
+def remarks(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Notes and skipped files of each hospital and of the centre that has any."""
+    found = []
+    for name, data in passports(metrics):
+        notes, skipped = at(data, "notes") or [], at(data, "skipped") or []
+        if notes or skipped:
+            found.append(
+                {
+                    "name": name,
+                    "notes": notes,
+                    "skipped": skipped[:MAX_LISTED_FILES],
+                    "num_skipped": len(skipped),
+                    "unlisted": max(0, len(skipped) - MAX_LISTED_FILES),
+                }
+            )
+    return found
+
+
+def failure_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"round": entry["round"], **{key: failure.get(key) for key in ("site", "stage", "reason")}}
+        for entry in metrics.get("rounds") or []
+        for failure in entry.get("failures") or []
+    ]
+
+
+def round_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Central validation figures, participation, time and traffic of each round."""
+    num_sites = len(metrics.get("sites") or {})
+    rows = []
+    for entry in metrics.get("rounds") or []:
+        trained = sum(at(site, "train") is not None for site in (entry.get("sites") or {}).values())
+        rows.append(
+            {
+                "round": entry["round"],
+                "best": entry["round"] == metrics.get("best_round"),
+                "trainable": at(entry, "phase", "trainable") or "before training",
+                "scores": _main_cells(entry.get("central")),
+                "trained": f"{trained} of {num_sites}" if entry.get("phase") else UNDEFINED,
+                "seconds": seconds(entry.get("seconds")),
+                "sent": data_size(entry.get("bytes_sent")),
+                "received": data_size(entry.get("bytes_received")),
+            }
+        )
+    return rows
+
+
+def passports(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Name and data of every hospital, then of the centre, which comes last because a hospital may have its name."""
+    found = [(name, at(site, "data")) for name, site in (metrics.get("sites") or {}).items()]
+    return [*found, (CENTRAL, at(metrics, "central", "data"))]
+
+
+def _main_cells(scores: Mapping[str, Any] | None) -> list[str]:
+    paths = (("loss",), ("disease", "macro", "roc_auc"), ("cancer", "macro", "roc_auc"), ("cancer", "accuracy"))
+    return [figure(at(scores, *path)) for path in paths]
+
+
+def _present(labels: Mapping[str, int] | None) -> str:
+    if not labels:
+        return UNDEFINED
+    known = (labels.get("present") or 0) + (labels.get("absent") or 0)
+    return f"{count(labels.get('present'))} of {count(known)}" if known else "unknown"
+
+
+def _of_known(row: Mapping[str, Any]) -> str:
+    """Positives, of how many known labels where these differ from row to row."""
+    known = row.get("known")
+    return count(row.get("support")) if known is None else f"{count(row.get('support'))} of {count(known)}"
+
+
+def _uses(uses: Mapping[str, float] | None) -> str:
+    if not uses or uses.get("mean") is None:
+        return UNDEFINED
+    return f"{count(uses.get('min'))} / {uses['mean']:.2f} / {count(uses.get('max'))}"
+
+
+def _rows(names: Sequence[str], columns: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    return [{"name": name, "cells": [column[index] for column in columns]} for index, name in enumerate(names)]

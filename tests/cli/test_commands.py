@@ -1,0 +1,244 @@
+"""Each command against stand-ins for what it calls: what it passes on and what it prints."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fedthorax.cli import main as cli
+from fedthorax.common.events import EventLog
+
+WriteFile = Callable[..., Path]
+
+
+@dataclass
+class Outcome:
+    status: str
+    folder: Path
+    metrics: dict[str, Any]
+
+
+METRICS = {
+    "name": "tiny",
+    "rounds": [
+        {"round": 0, "failures": []},
+        {"round": 1, "failures": [{"site": "north", "stage": "train", "reason": "disk full"}]},
+    ],
+    "best_round": 1,
+    "stopped_early": False,
+    "totals": {"seconds": 12.5},
+    "test": {
+        "disease": {"macro": {"roc_auc": 0.75, "f1": 0.5}},
+        "cancer": {"accuracy": 0.8, "macro": {"roc_auc": 0.9, "f1": None}},
+        "intervals": {"disease": {"macro": {"roc_auc": [0.7, 0.8]}}, "cancer": {"accuracy": [0.6, 0.9]}},
+        "curves": {},
+        "round": 1,
+    },
+}
+
+
+def _stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: Any) -> None:
+    module = ModuleType(name)
+    for key, value in attributes.items():
+        setattr(module, key, value)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+def _run_that(status: str, calls: list[Any]) -> Callable[..., Outcome]:
+    def run(experiment: Any, **options: Any) -> Outcome:
+        calls.append((experiment, options))
+        folder = experiment.run_folder.absolute()
+        with EventLog(folder / "events.jsonl") as log:
+            log.emit("run", name=experiment.name, rounds=1, sites=["north"])
+        (folder / "report.html").write_text("", encoding="utf-8")
+        return Outcome(status, folder, METRICS)
+
+    return run
+
+
+def test_simulate_passes_the_experiment_on_and_ends_with_the_path_of_the_report(
+    experiment_file: WriteFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[Any] = []
+    _stand_in(monkeypatch, "fedthorax.simulations.simulate", simulate=_run_that("finished", calls))
+    assert cli.run(["simulate", str(experiment_file()), "--name", "x.1", "--set", "seed=4", "--overwrite"]) == 0
+    ((experiment, options),) = calls
+    assert (experiment.name, experiment.seed, options) == ("x.1", 4, {"overwrite": True})
+    assert capsys.readouterr().out.splitlines() == [
+        "run x.1: 1 rounds, hospitals north",
+        "best round 1 of 1",
+        "test scores of this round, 95 % intervals",
+        "  X-ray findings, macro ROC-AUC   0.750  (0.700 to 0.800)",
+        "  X-ray findings, macro F1        0.500",
+        "  CT classes, accuracy            0.800  (0.600 to 0.900)",
+        "  CT classes, macro ROC-AUC       0.900",
+        "  CT classes, macro F1                -",
+        "report: runs/x.1/report.html",
+    ]
+
+
+def test_simulate_json_is_one_object_on_stdout_and_progress_on_stderr(
+    experiment_file: WriteFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _stand_in(monkeypatch, "fedthorax.simulations.simulate", simulate=_run_that("finished", []))
+    assert cli.run(["simulate", str(experiment_file()), "--json"]) == 0
+    output = capsys.readouterr()
+    outcome = json.loads(output.out)
+    assert outcome["report"] == str(Path("runs/tiny/report.html").absolute())
+    assert outcome["best_round"] == 1
+    assert outcome["failures"] == [{"round": 1, "site": "north", "stage": "train", "reason": "disk full"}]
+    assert "curves" not in outcome["test"]
+    assert output.err == "run tiny: 1 rounds, hospitals north\n"
+
+
+def test_an_interrupted_run_exits_with_130(
+    experiment_file: WriteFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _stand_in(monkeypatch, "fedthorax.simulations.simulate", simulate=_run_that("interrupted", []))
+    assert cli.run(["simulate", str(experiment_file())]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_train_takes_one_hospital_or_all(experiment_file: WriteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    _stand_in(monkeypatch, "fedthorax.simulations.centralised", train=_run_that("finished", calls))
+    path = str(experiment_file())
+    assert cli.run(["train", path]) == 0
+    assert cli.run(["train", path, "--hospital", "st.mary", "--name", "mary"]) == 0
+    assert [options for _, options in calls] == [
+        {"hospital": None, "overwrite": False},
+        {"hospital": "st.mary", "overwrite": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["train", "tiny.yaml", "--hospital", "west"], "error: --hospital west: expected one of north, st.mary"),
+        (
+            ["evaluate", "m.keras", "tiny.yaml", "--site", "west"],
+            "error: --site west: expected one of central, north, st.mary",
+        ),
+        (
+            ["evaluate", "m.keras", "tiny.yaml"],
+            "error: m.keras: no such file; expected a .keras model or a run folder",
+        ),
+        (["evaluate", "tiny.yaml", "tiny.yaml"], "error: tiny.yaml: expected a .keras model or a run folder"),
+        (["evaluate", ".", "tiny.yaml"], "error: .: expected a run folder, but it has no model/best.keras"),
+        (["predict", "model.keras", "--xray", "x.png", "--ct", "."], "error: x.png: no such image or folder"),
+        (
+            ["predict", "model.keras", "--xray", ".", "--ct", "."],
+            "error: .: no image in this folder; expected .png, .jpg, .jpeg",
+        ),
+        (["report", "."], "error: .: expected a run folder, but it has no metrics.json"),
+        (["partition", "out", "--ct", ".", "--sizes", "1,x"],
+         "error: --sizes 1,x: expected numbers with commas between them, such as 3,2,1"),
+        (["partition", "out"], "error: there is nothing to split: name an X-ray folder, a CT folder, or both"),
+    ],
+)  # fmt: skip
+def test_a_name_that_does_not_exist_is_refused_with_those_that_do(
+    arguments: list[str], line: str, experiment_file: WriteFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment_file()
+    Path("model.keras").touch()
+    assert cli.run(arguments) == 1
+    assert capsys.readouterr().err == line + "\n"
+
+
+PREDICTION = {
+    "xray": "x/b.png",
+    "ct": "s.jpg",
+    "disease": {"Effusion": 0.25, "Mass": 0.75},
+    "cancer": {"normal": 0.9, "tumour": 0.1},
+    "predicted": {"findings": ["Mass"], "cancer_class": "normal"},
+}
+
+
+@pytest.fixture
+def predictor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A run folder, two X-rays and a slice in the working directory; what the predictor was called with."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("run/model/best.keras", "x/b.png", "x/a/c.JPG", "x/labels.csv", "s.jpg"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    calls: list[Any] = []
+
+    def predict_files(*arguments: Any) -> list[dict[str, Any]]:
+        calls.append(arguments)
+        return [PREDICTION]
+
+    _stand_in(monkeypatch, "fedthorax.common.training.predict", predict_files=predict_files)
+    return calls
+
+
+def test_predict_finds_the_best_model_and_all_images_and_ranks_what_it_says(
+    predictor: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["predict", "run", "--xray", "x", "--ct", "s.jpg"]) == 0
+    assert predictor == [(Path("run/model/best.keras"), [Path("x/a/c.JPG"), Path("x/b.png")], [Path("s.jpg")])]
+    assert capsys.readouterr().out.splitlines() == [
+        "x/b.png",
+        "  0.750 * Mass",
+        "  0.250   Effusion",
+        "s.jpg",
+        "  0.900 * normal",
+        "  0.100   tumour",
+    ]
+
+
+@pytest.mark.parametrize("form", ["--csv", "--json"])
+def test_predict_writes_for_scripts(form: str, predictor: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["predict", "run", "--xray", "x", "--ct", "s.jpg", form]) == 0
+    text = capsys.readouterr().out
+    if form == "--csv":
+        assert text == "xray,ct,Effusion,Mass,normal,tumour\nx/b.png,s.jpg,0.25,0.75,0.9,0.1\n"
+    else:
+        assert json.loads(text) == {"model": "run/model/best.keras", "predictions": [PREDICTION]}
+
+
+def test_report_writes_again_and_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "metrics.json").touch()
+    calls: list[Path] = []
+    _stand_in(monkeypatch, "fedthorax.common.report", write_report=calls.append)
+    assert cli.run(["report", str(tmp_path)]) == 0
+    assert calls == [tmp_path]
+    assert capsys.readouterr().out == f"report: {tmp_path / 'report.html'}\n"
+
+
+def test_phantom_draws_once_and_leaves_what_is_current_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["phantom", "data/tiny", "--hospitals", "1", "--patients", "4", "--size", "32", "--if-needed"]
+    assert cli.run(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "wrote data/tiny"
+    assert lines[1].split() == ["patients", "X-rays", "CT", "slices", "patients", "with", "both"]
+    assert [line.split()[0] for line in lines[2:]] == ["north", "central/valid", "central/test"]
+    assert cli.run(arguments) == 0
+    assert capsys.readouterr().out == "already there: data/tiny\n"
+    assert cli.run([*arguments, "--seed", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["written"] is True
+    assert cli.run(arguments[:-1]) == 1
+    assert "data/tiny is not empty" in capsys.readouterr().err
+
+
+def test_partition_deals_a_phantom_hospital_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["phantom", "one", "--hospitals", "1", "--patients", "12", "--size", "32"]) == 0
+    capsys.readouterr()
+    command = ["partition", "parts", "--xray", "one/north/xray", "--ct", "one/north/ct", "--hospitals", "a,b"]
+    assert cli.run([*command, "--sizes", "2,1", "--json"]) == 0
+    sites = json.loads(capsys.readouterr().out)["sites"]
+    assert list(sites) == ["a", "b"]
+    assert sites["a"]["patients"] > sites["b"]["patients"] > 0
+    assert len(list(Path("parts").rglob("*.png"))) == sum(s["xrays"] + s["ct_slices"] for s in sites.values())

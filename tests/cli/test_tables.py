@@ -1,0 +1,62 @@
+"""Scores as text."""
+
+import numpy as np
+
+from fedthorax.cli.tables import aligned, headline_lines, number, score_lines
+from fedthorax.common.metrics.cancer import cancer_scores
+from fedthorax.common.metrics.disease import disease_scores
+
+
+def _scores() -> dict[str, object]:
+    truth = np.array([[1, 0], [0, 0], [1, np.nan], [0, 0]], np.float32)
+    probability = np.array([[0.9, 0.1], [0.2, 0.2], [0.4, 0.9], [0.1, 0.3]], np.float32)
+    classes = np.array([0, 1, 1, -1])
+    guesses = np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.5, 0.5]], np.float32)
+    return {
+        "loss": 1.0,
+        "disease_loss": 0.4,
+        "cancer_loss": None,
+        "disease": disease_scores(truth, probability, ["Effusion", "Mass"], 0.5),
+        "cancer": cancer_scores(classes, guesses, ["normal", "large.cell.carcinoma.of.the.lung"]),
+    }
+
+
+def test_scores_stand_in_two_tables_with_the_reason_for_every_dash() -> None:
+    lines = score_lines(_scores())
+    assert max(map(len, lines)) <= 100
+    assert lines[:4] == [
+        "Findings on X-ray, loss 0.4000",
+        "               ROC-AUC  accuracy  precision  recall     F1  positive  known",
+        "Effusion         1.000     0.750      1.000   0.500  0.667         2      4",
+        "Mass                 -     1.000          -       -      -         0      3",
+    ]
+    assert "macro mean       1.000     0.875      1.000   0.500  0.667" in lines
+    assert "  Mass: ROC-AUC undefined: None of the 3 known labels is present." in lines
+    classes = lines.index("Classes on CT")
+    assert lines[classes + 2] == "normal                        1.000      0.500   1.000  0.667       1"
+    assert lines[classes + 3].startswith("large.cell.carcinoma.of...")
+    assert "accuracy 0.667" in lines
+    assert lines[-3:] == [
+        "true class / predicted as   (1)  (2)",
+        "(1) normal                    1    0",
+        "(2) large.cell.carcinom...    1    1",
+    ]
+
+
+def test_the_headline_has_intervals_where_there_are_some() -> None:
+    test = {**_scores(), "intervals": {"disease": {"macro": {"roc_auc": [0.9, 1.0]}}, "cancer": {"accuracy": None}}}
+    assert headline_lines(test) == [
+        "  X-ray findings, macro ROC-AUC   1.000  (0.900 to 1.000)",
+        "  X-ray findings, macro F1        0.667",
+        "  CT classes, accuracy            0.667",
+        "  CT classes, macro ROC-AUC       1.000",
+        "  CT classes, macro F1            0.667",
+    ]
+
+
+def test_an_undefined_number_is_a_dash() -> None:
+    assert (number(None), number(0.0), number(0.12345, 4)) == ("-", "0.000", "0.1235")
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert aligned([("", "x"), ("ab", "100")]) == ["      x", "ab  100"]

@@ -1,0 +1,21 @@
+import copy
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+_spec = importlib.util.spec_from_file_location("synthetic", Path(__file__).with_name("synthetic.py"))
+synthetic = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(synthetic)
+_finished = synthetic.run_metrics()
+
+
+@pytest.fixture
+def metrics():
+    """A finished run of three hospitals and ten rounds in two phases, to be changed at will."""
+    return copy.deepcopy(_finished)
+
+
+@pytest.fixture(scope="session")
+def run_metrics():
+    return synthetic.run_metrics

@@ -1,0 +1,82 @@
+import pytest
+
+from fedthorax.common.report.cautions import cautions
+
+
+def told(metrics):
+    return [f"{caution.lead} {caution.text}" for caution in cautions(metrics)]
+
+
+def drop_training(metrics):
+    for number in (2, 3):
+        metrics["rounds"][number]["sites"]["St. Anna"]["train"] = None
+
+
+def change_mass(**changes):
+    def change(metrics):
+        metrics["test"]["disease"]["per_finding"]["Mass"].update(changes)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda m: m.update(status="failed", error="disk full"), "Not finished. The run failed before its end; the"),
+        (lambda m: m.update(status="failed", error="disk full"), "Reason: disk full"),
+        (lambda m: m.update(status="interrupted"), "The run was interrupted before its end"),
+        (lambda m: None, "Failure. University Hospital South failed in round 4: no reply within 86400 s"),
+        (drop_training, "Missing. St. Anna trained nothing in rounds 2 to 3."),
+        (lambda m: m.update(test=None), "No test scores. Figures below come from validation images"),
+        (change_mass(roc_auc=None), "Undefined. ROC-AUC cannot be computed for Mass; reasons"),
+        (change_mass(support=9), "Fewer than 10 test images show Edema (7), Fibrosis (9), Hernia (1), Mass (9)"),
+        (change_mass(support=225, known=230), "Fewer than 10 test images do not show Mass (5)."),
+        (lambda m: None, "Never predicted. At the decision threshold Fibrosis was predicted on no test image"),
+        (lambda m: m["test"].update(intervals=None), "No intervals. No 95 % intervals were computed"),
+        (
+            lambda m: m["test"]["intervals"]["disease"]["per_finding"]["Mass"].update(roc_auc=[0.5, 0.9]),
+            "reaches 0.5 for Cardiomegaly, Mass and Pneumothorax.",
+        ),
+        (lambda m: None, "Files left out. Unreadable files were skipped: 1 at Nordklinik, 1 at St. Anna and 1 at Univ"),
+        (lambda m: None, "Duplicates. 1 central image also stood among a hospital's images"),
+        (
+            lambda m: m["sites"]["Nordklinik"]["data"]["splits"]["train"].update(ct=0),
+            "Nothing to train on. Nordklinik has no CT slices to train on.",
+        ),
+        (lambda m: None, "CT patients. Every CT test slice counts as a patient of its own."),
+        (lambda m: None, "as a rule these are of different people (0 of 900 pairs are of one patient)"),
+    ],
+)
+def test_what_limits_the_figures_is_said(metrics, change, sentence):
+    change(metrics)
+    assert any(sentence in line for line in told(metrics)), told(metrics)
+
+
+@pytest.mark.parametrize(
+    ("change", "lead"),
+    [
+        (lambda m: m["rounds"][4].update(failures=[], sites=m["rounds"][3]["sites"]), "Failure."),
+        (lambda m: None, "Missing."),
+        (lambda m: None, "Not finished."),
+        (lambda m: m["central"].update(left_out=[]), "Duplicates."),
+        (lambda m: m["test"]["patients"].update(ct=60), "CT patients."),
+    ],
+)
+def test_what_did_not_happen_is_not_said(metrics, change, lead):
+    change(metrics)
+    assert not any(line.startswith(lead) for line in told(metrics))
+
+
+def test_a_failed_site_is_not_also_called_missing_and_grave_cautions_come_first(metrics):
+    metrics["status"] = "interrupted"
+    found = cautions(metrics)
+    assert [caution.lead for caution in found if caution.grave] == ["Not finished.", "Failure."]
+    assert [caution.grave for caution in found] == sorted((caution.grave for caution in found), reverse=True)
+
+
+def test_many_failures_do_not_bury_the_first_screen(metrics):
+    for entry in metrics["rounds"][1:]:
+        entry["failures"] = [{"site": f"S{index}", "stage": "train", "reason": "x"} for index in range(12)]
+    lines = told(metrics)
+    assert sum(line.startswith("Failure.") for line in lines) == 8
+    assert "And more. 5 further failures or absences; see Rounds." in lines

@@ -1,0 +1,164 @@
+import html
+import html.parser
+import json
+import re
+import time
+
+import pytest
+
+from fedthorax.common.report import write_report
+from fedthorax.common.report.document import render
+
+CONFIG = "# comment\n\nname: demo\nevaluation:\n  threshold: 0.4\n"
+VOID = {"meta", "br", "rect", "path", "line", "circle"}
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that elements close in order, and collects what the tests ask about."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.words = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def nulled(value):
+    """Every number, and every list of numbers, turned into null; names and round numbers stay."""
+    if isinstance(value, dict):
+        return {
+            key: item if key in ("round", "schema_version", "index") else nulled(item) for key, item in value.items()
+        }
+    if isinstance(value, list):
+        items = [nulled(item) for item in value]
+        return None if items and all(item is None for item in items) else items
+    return None if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def test_the_page_is_well_formed_and_loads_nothing(metrics):
+    text = render(metrics, CONFIG)
+    page = Page(text)
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|<script", text)
+    assert {"src", "href"} & {key for _, attributes in page.elements for key in attributes} == {"href"}
+    for tag, attributes in page.elements:
+        assert tag not in ("script", "link", "img", "iframe")
+        if "href" in attributes:
+            assert attributes["href"].startswith("#")
+    assert "default-src 'none'" in text
+
+
+def test_links_and_labels_point_to_something_that_is_there_once(metrics):
+    page = Page(render(metrics, CONFIG))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    wanted = {attributes["href"][1:] for _, attributes in page.elements if "href" in attributes}
+    wanted |= {attributes["aria-labelledby"] for _, attributes in page.elements if "aria-labelledby" in attributes}
+    assert wanted <= set(ids)
+
+
+def test_drawings_say_in_words_what_they_show_and_tables_have_captions_and_scopes(metrics):
+    page = Page(render(metrics, CONFIG))
+    for tag, attributes in page.elements:
+        if tag == "svg":
+            assert attributes.get("aria-label") or attributes.get("aria-hidden") == "true"
+        if tag == "th":
+            assert attributes["scope"] in ("row", "col", "colgroup", "rowgroup")
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("table") == tags.count("caption")
+    assert tags.count("h1") == 1
+    assert "Central validation set: 0.5" in " ".join(a.get("aria-label", "") for _, a in page.elements)
+
+
+def test_the_first_screen_tells_the_answer(metrics):
+    text = Page(render(metrics, CONFIG)).text
+    auc = metrics["test"]["disease"]["macro"]["roc_auc"]
+    low, high = metrics["test"]["intervals"]["disease"]["macro"]["roc_auc"]
+    assert "3 hospitals, Nordklinik, St. Anna and University Hospital South, trained one model" in text
+    assert f"{auc:.3f} 95 % interval {low:.3f} to {high:.3f}" in text
+    assert "900 X-rays and 675 CT slices to train on" in text
+    assert "240 X-rays of 198 patients and 180 CT slices of 180 patients" in text
+    assert "from a probability of 0.4 on" in text
+
+
+def test_names_from_outside_are_text_and_never_markup(metrics, run_metrics):
+    evil = '<script>alert("1")</script>\' onload="x'
+    changed = json.loads(json.dumps(run_metrics((evil, "b"), 2)).replace("Hernia", "<b>Hernia</b>"))
+    changed["error"] = changed["name"] = evil
+    changed["status"] = "failed"
+    changed["sites"][evil]["data"]["notes"] = [evil]
+    changed["sites"][evil]["data"]["skipped"] = [{"file": evil, "reason": evil}]
+    changed["rounds"][1]["failures"] = [{"site": evil, "stage": evil, "reason": evil}]
+    text = render(changed, f"name: '{evil}'")
+    assert "<script" not in text
+    assert "<b>" not in text
+    page = Page(text)
+    assert evil in page.text
+    assert all("onload" not in attributes for _, attributes in page.elements)
+
+
+def test_equal_input_gives_equal_output(metrics):
+    assert render(metrics, CONFIG) == render(json.loads(json.dumps(metrics)), CONFIG)
+
+
+@pytest.mark.parametrize("mode", ["simulate", "train"])
+def test_a_run_with_nulls_everywhere_has_a_report(metrics, mode):
+    text = Page(render({**nulled(metrics), "mode": mode, "schema_version": 1}, None)).text
+    assert "None" not in text.replace("None of the", "")  # the beginning of a reason
+    assert "nan" not in text.lower().split()
+    assert "config.yaml is missing." in text
+
+
+def test_a_run_that_has_only_begun_has_a_report():
+    begun = {"schema_version": 1, "name": "new", "status": "running", "rounds": [], "sites": {}, "test": None}
+    text = Page(render(begun, CONFIG)).text
+    assert "Not finished." in text
+    assert "No round was scored." in text
+
+
+def test_one_hospital_and_one_round_have_a_report(run_metrics):
+    text = Page(render(run_metrics(("Nord",), 1, mode="train"), CONFIG)).text
+    assert "was trained in one place, on the images of Nord, in 1 round." in text
+    assert "exchanged" not in text
+
+
+def test_without_test_scores_the_validation_scores_stand_in_and_say_so(metrics):
+    text = Page(render({**metrics, "test": None, "status": "interrupted"}, CONFIG)).text
+    assert "Scores on the central validation images, round 8" in text
+    assert "X-ray findings: mean ROC-AUC (validation)" in text
+    assert "95 % interval 0." not in text
+
+
+def test_thirty_hospitals_and_fifty_rounds_stay_small_and_quick(run_metrics):
+    large = run_metrics(tuple(f"Hospital {number}" for number in range(30)), 50)
+    start = time.process_time()
+    text = render(large, CONFIG)
+    assert time.process_time() - start < 3
+    assert len(text.encode()) < 5_000_000
+    assert "Median of the hospitals" in text
+
+
+def test_the_report_is_written_into_the_run_folder(tmp_path, metrics):
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    assert write_report(tmp_path) == tmp_path / "report.html"
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == render(metrics, CONFIG)
+    with pytest.raises(FileNotFoundError, match=r"holds no metrics\.json"):
+        write_report(tmp_path.parent)

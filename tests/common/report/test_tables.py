@@ -1,0 +1,50 @@
+from fedthorax.common.report import tables
+
+
+def test_a_finding_with_few_positives_shows_no_interval(metrics):
+    rows = {row["name"]: row for row in tables.score_rows(metrics["test"], "disease")["rows"]}
+    assert rows["Hernia"]["interval"] == "too few"
+    assert rows["Hernia"]["few"]
+    assert "whisker" not in rows["Hernia"]["bar"]
+    assert "whisker" in rows["Mass"]["bar"]
+    low, high = metrics["test"]["intervals"]["disease"]["per_finding"]["Mass"]["roc_auc"]
+    assert rows["Mass"]["interval"] == f"{low:.3f} to {high:.3f}"
+
+
+def test_the_means_say_over_how_many_findings_they_run(metrics):
+    means = tables.score_rows(metrics["test"], "disease")["means"]
+    assert [mean["name"] for mean in means] == ["Mean (macro)", "By positives (weighted)", "All together (micro)"]
+    assert means[0]["over"] == ["14", "14", "13", "14", "14"]  # Fibrosis has no precision
+
+
+def test_the_confusion_matrix_gives_shares_of_its_rows():
+    scores = {"cancer": {"confusion_matrix": [[3, 1], [0, 0]]}}
+    matrix = tables.confusion(scores, ["a", "b"])
+    assert [(cell["count"], cell["percent"]) for cell in matrix["rows"][0]["cells"]] == [("3", "75%"), ("1", "25%")]
+    assert [cell["percent"] for cell in matrix["rows"][1]["cells"]] == ["", ""]
+    assert tables.confusion({"cancer": {"confusion_matrix": [[0, 0], [0, 0]]}}, ["a", "b"]) is None
+
+
+def test_a_hospital_called_like_the_server_is_not_lost(metrics):
+    metrics["sites"][tables.CENTRAL] = metrics["sites"]["St. Anna"]
+    names = [row["name"] for row in tables.data_rows(metrics) if row["name"]]
+    assert names.count(tables.CENTRAL) == 2
+
+
+def test_labels_stand_side_by_side_for_few_hospitals_and_apart_for_many(metrics, run_metrics):
+    assert len(tables.label_tables(metrics)) == 1
+    assert tables.label_tables(metrics)[0]["heads"][-1] == "Central (server), test"
+    many = run_metrics(tuple(f"H{number}" for number in range(8)), 1)
+    assert len(tables.label_tables(many)) == 9
+
+
+def test_a_long_list_of_skipped_files_is_cut_and_says_so(metrics):
+    metrics["sites"]["St. Anna"]["data"]["skipped"] = [{"file": f"{n}.png", "reason": "x"} for n in range(60)]
+    remark = next(remark for remark in tables.remarks(metrics) if remark["name"] == "St. Anna")
+    assert (len(remark["skipped"]), remark["num_skipped"], remark["unlisted"]) == (50, 60, 10)
+
+
+def test_rounds_count_the_hospitals_that_trained(metrics):
+    rows = tables.round_rows(metrics)
+    assert [row["trained"] for row in rows[3:6]] == ["3 of 3", "2 of 3", "3 of 3"]
+    assert [row["round"] for row in rows if row["best"]] == [8]

@@ -90,6 +90,18 @@ def test_rare_findings_and_rare_absences_reach_every_split(seed: int) -> None:
         assert counts == {"train": 2, "valid": 1, "test": 1}
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_among_few_patients_with_many_labels_every_class_and_finding_reaches_every_split(seed: int) -> None:
+    patients = [f"p{n}" for n in range(24)]
+    xrays = [xray(p, *(float(n % 6 == finding) for finding in range(4))) for n, p in enumerate(patients)]
+    slices = [ct(p, (n // 6 + n) % 4) for n, p in enumerate(patients)]
+    drawn_xray, drawn_ct = assign_splits(xrays, slices, SplitFractions(train=0.6, valid=0.2, test=0.2), seed)
+    for split in SPLITS:
+        assert {record.cancer_class for record in drawn_ct if record.split == split} == {0, 1, 2, 3}
+        assert all(any(r.findings[f] for r in drawn_xray if r.split == split) for f in range(4))
+    assert Counter(record.split for record in drawn_ct) == {"train": 14, "valid": 5, "test": 5}
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_few_healthy_images_reach_every_split_where_all_patients_are_ill(seed: int) -> None:
     xrays = [xray(f"p{n}", 1.0) for n in range(40)] + [xray(f"p{n}", 0.0, number=1) for n in range(4)]
@@ -128,8 +140,8 @@ def test_a_fraction_of_zero_draws_nobody() -> None:
 
 @pytest.mark.parametrize("num_both", range(8))
 def test_each_modality_has_patients_in_every_split_however_many_have_both(num_both: int) -> None:
-    xrays = [xray(f"p{n}", 1.0) for n in range(10)]
-    slices = [ct(f"p{n}") for n in range(10 - num_both, 20 - num_both)]
+    xrays = [xray(f"p{n}", float(n % 3 == 0), float(n % 4 == 0)) for n in range(10)]
+    slices = [ct(f"p{n}", n % 3) for n in range(10 - num_both, 20 - num_both)]
     drawn_xray, drawn_ct = assign_splits(xrays, slices, SHARES, seed=0)
     for drawn in (drawn_xray, drawn_ct):
         numbers = Counter(record.split for record in drawn)

@@ -111,17 +111,14 @@ def _swap(
     left: dict[str, dict[Split, int]],
     random: np.random.Generator,
 ) -> None:
-    """Exchange pairs of patients, in place, where that brings the splits nearer to what they wish for, down to nothing ``left``.
+    """Exchange pairs of patients in ``drawn``, and count ``left``, where that leaves less unfulfilled.
 
     The draw settles the rarest trait first and never goes back, so among few patients with many traits it often leaves
     a whole class out of a split that could have held it.
     """
 
     def far_off(names: Sequence[str]) -> float:
-        total = 0.0
-        for trait in names:
-            total += sum(map(abs, left[trait].values())) / num_holders[trait]
-        return total
+        return sum(sum(map(abs, left[trait].values())) / num_holders[trait] for trait in names)
 
     def move(patient: str, source: Split, target: Split) -> None:
         for trait in traits[patient]:

@@ -79,8 +79,9 @@ class DataConfig(Frozen):
         default=SplitFractions(train=0.0, valid=0.5, test=0.5), description="Splits drawn from the server's folders."
     )
     aspect: Literal["pad", "squash"] = Field(
-        default="pad",
-        description="pad: keep the proportions and fill up with black; squash: stretch to the square.",
+        default="squash",
+        description="squash: stretch to the square; pad: keep the proportions and fill up with black. On real "
+        "CT slices pad cost accuracy (docs/results.md): its black bars give the format of an image away.",
     )
     on_bad_file: Literal["error", "skip"] = Field(
         default="error", description="A file that cannot be read stops the run, or is left out, named and counted."

@@ -9,7 +9,7 @@ import keras
 
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
-from fedthorax.common.model.backbone import build_backbone
+from fedthorax.common.model.backbone import all_layers, build_backbone
 from fedthorax.common.model.pretrained import find_weights, load_backbone_weights
 from fedthorax.common.seeds import derive_seed
 
@@ -24,22 +24,51 @@ def build_model(config: ModelConfig, labels: LabelsConfig, seed: int) -> keras.M
     pretrained weights are missing or do not fit.
     """
     weights = find_weights(config.weights, config.backbone)  # before the slow part
-    keras.utils.set_random_seed(derive_seed(seed, "initial weights"))
     inputs = {name: keras.Input((config.image_size, config.image_size, 3), name=name) for name in MODALITIES}
     features = []
     for name in MODALITIES:
         backbone = build_backbone(
             config.backbone, config.image_size, f"{name}_backbone", config.batch_norm, config.batch_norm_momentum
         )
-        if weights is not None:
-            load_backbone_weights(backbone, weights)
         features.append(_project(backbone(inputs[name]), name, config))
     logits = _fuse(features, config, labels)
     outputs = {
         "disease": keras.layers.Activation("sigmoid", name="disease")(logits["disease"]),
         "cancer": keras.layers.Activation("softmax", name="cancer")(logits["cancer"]),
     }
-    return keras.Model(inputs, outputs, name="fedthorax")
+    model = keras.Model(inputs, outputs, name="fedthorax")
+    draw_weights(model, seed)
+    if weights is not None:
+        for name in MODALITIES:
+            load_backbone_weights(model.get_layer(f"{name}_backbone"), weights)
+    return model
+
+
+def draw_weights(model: keras.Model, seed: int) -> None:
+    """Draw every randomly initialised weight anew from ``seed``.
+
+    Keras takes unseeded initialisers' seeds from Python's global ``random``, which other threads (Flower's, Ray's) draw
+    from at the same time: setting that seed does not make a model reproducible.
+    """
+    for position, layer in enumerate(all_layers(model)):  # names can repeat, or count models built before
+        for weight, initializer in _RANDOM_WEIGHTS:
+            if getattr(layer, initializer, None) is not None and hasattr(layer, weight):
+                variable, chosen = getattr(layer, weight), getattr(layer, initializer)
+                config = chosen.get_config()
+                if "seed" in config:
+                    own_seed = derive_seed(seed, "initial weights", position, weight)
+                    redrawn = type(chosen).from_config({**config, "seed": own_seed})
+                    variable.assign(redrawn(variable.shape, dtype=variable.dtype))
+
+
+# The weights of stock layers that begin at random, and the attribute that says how; a depthwise convolution calls its
+# weight a kernel and its initialiser a depthwise one.
+_RANDOM_WEIGHTS = (
+    ("kernel", "kernel_initializer"),
+    ("kernel", "depthwise_initializer"),
+    ("depthwise_kernel", "depthwise_initializer"),
+    ("pointwise_kernel", "pointwise_initializer"),
+)
 
 
 def _project(pooled: keras.KerasTensor, name: str, config: ModelConfig) -> keras.KerasTensor:

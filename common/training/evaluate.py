@@ -10,6 +10,7 @@ from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
+from fedthorax.common.training.runtime import prepare_tensorflow
 from fedthorax.common.training.saved_model import load_saved_model
 from fedthorax.common.training.scoring import Scores, score
 
@@ -33,6 +34,7 @@ def evaluate_model(
     if split not in SPLITS:
         raise ValueError(f"no split {split!r}; expected one of {', '.join(SPLITS)}")
     name: Split = split
+    prepare_tensorflow(experiment.training.threads)  # before the model, which starts TensorFlow
     saved = load_saved_model(model_path)
     for kind, mine in (("findings", experiment.labels.findings), ("cancer_classes", experiment.labels.cancer_classes)):
         if list(mine) != saved.facts[kind]:

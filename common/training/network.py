@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 import keras
 import numpy as np
@@ -39,8 +40,13 @@ class Network:
         )
 
     def start(self, trainable: Trainable, seed: int, keep_optimizer: bool = False) -> None:
-        """Begin a task: fresh optimiser state unless ``keep_optimizer``, and dropout seeded from ``seed``."""
+        """Begin a task: fresh optimiser state unless ``keep_optimizer``, and dropout seeded from ``seed``.
+
+        The step is traced before dropout is seeded: building its graph draws from the random generators, and the first
+        task of a process would otherwise see other numbers than the same task later on.
+        """
         optimizer = self._optimizer(trainable)
+        (self.step_on_pooled if trainable == "heads" else self.step_on_images).get_concrete_function()
         if not keep_optimizer:
             rate = optimizer.learning_rate
             for variable in optimizer.variables:
@@ -67,7 +73,7 @@ class Network:
         )
 
     @cached_property
-    def step_on_images(self) -> Callable[..., tf.Tensor]:
+    def step_on_images(self) -> Any:
         """One step of the whole network.
 
         Two image batches (N, S, S, 3) in 0…255, disease labels (N, findings), cancer labels (N,) → loss sums (4,).
@@ -77,7 +83,7 @@ class Network:
         return self._make_step(image_to_logits(self.model), "all", images, images)
 
     @cached_property
-    def step_on_pooled(self) -> Callable[..., tf.Tensor]:
+    def step_on_pooled(self) -> Any:
         """One step of everything after the backbones, from two batches of pooled features (N, D)."""
         specs = [tf.TensorSpec((None, self.pooled_width(name)), tf.float32) for name in MODALITIES]
         return self._make_step(pooled_to_logits(self.model), "heads", *specs)
@@ -124,9 +130,7 @@ class Network:
             self._optimizers[trainable] = optimizer
         return self._optimizers[trainable]
 
-    def _make_step(
-        self, network: keras.Model, trainable: Trainable, *inputs: tf.TensorSpec
-    ) -> Callable[..., tf.Tensor]:
+    def _make_step(self, network: keras.Model, trainable: Trainable, *inputs: tf.TensorSpec) -> Any:
         variables = self._trainable_variables(trainable)
         optimizer = self._optimizer(trainable)
         weights = self.experiment.training.loss

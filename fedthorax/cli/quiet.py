@@ -25,14 +25,17 @@ def quiet_libraries() -> None:
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ["KERAS_BACKEND"] = "tensorflow"  # ~/.keras/keras.json may name another one
-    # Keras converts TensorFlow variables with np.array, whose `copy` TensorFlow does not know yet.
-    warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy keyword", DeprecationWarning)
 
 
 def import_tensorflow() -> None:
     """Import TensorFlow, whose native code writes to stderr before any log level counts."""
     with _native_stderr_closed():
         import tensorflow  # noqa: F401
+    # Flower's simulation asks for deprecation warnings; it must have done so before they are ignored here.
+    import flwr.simulation  # noqa: F401
+
+    # Keras converts TensorFlow variables with np.array, whose `copy` TensorFlow does not know yet.
+    warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy keyword", DeprecationWarning)
 
 
 @contextmanager

@@ -58,16 +58,16 @@ class Reply:
     error: str | None = None
 
 
-def encode(message: Task | Reply) -> RecordDict:
-    """The message as Flower carries it."""
+def encode(message: Task | Reply, weights: ArrayRecord | None = None) -> RecordDict:
+    """The message as Flower carries it; ``weights`` is ``encode_weights(message.weights)`` where that was done before."""
     fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name != "weights"}
-    arrays = {name: Array(np.ascontiguousarray(values)) for name, values in message.weights.items()}
-    return RecordDict(
-        {
-            _TEXT: ConfigRecord({_JSON: json.dumps(fields, allow_nan=False)}),
-            _WEIGHTS: ArrayRecord(arrays),
-        }
-    )
+    text = ConfigRecord({_JSON: json.dumps(fields, allow_nan=False)})
+    return RecordDict({_TEXT: text, _WEIGHTS: encode_weights(message.weights) if weights is None else weights})
+
+
+def encode_weights(weights: Segments) -> ArrayRecord:
+    """The weights as Flower carries them: a copy, which messages to several hospitals can share."""
+    return ArrayRecord({name: Array(np.ascontiguousarray(values)) for name, values in weights.items()})
 
 
 def decode_task(record: RecordDict) -> Task:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flwr.app import Message
+from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
 
-from fedthorax.common.messages import Reply, Task, decode_reply, encode, num_bytes
+from fedthorax.common.messages import Reply, Task, decode_reply, encode, encode_weights, num_bytes
 
 _KINDS = {"describe": "query", "train": "train", "evaluate": "evaluate"}
 
@@ -51,13 +51,16 @@ class FlowerChannel:
         """
         self._wait_for_nodes()
         messages = []
+        shared: dict[int, ArrayRecord] = {}  # a model of its own for each hospital would be a lot of memory
         for position, task in enumerate(tasks):
-            record = encode(task)
+            if id(task.weights) not in shared:
+                shared[id(task.weights)] = encode_weights(task.weights)
+            record = encode(task, shared[id(task.weights)])
             self.bytes_sent += num_bytes(record)
             node = self._nodes[position % len(self._nodes)]
             messages.append(Message(record, node, _KINDS[task.kind]))
         pending = dict(zip(self.grid.push_messages(messages), tasks, strict=True))
-        del messages
+        del messages, shared
         deadline = time.monotonic() + self.timeout_s
         while pending and time.monotonic() < deadline:
             if self.stopped():

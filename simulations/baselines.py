@@ -1,0 +1,56 @@
+"""What the network has to beat: a logistic regression on the pooled features of the frozen, pretrained backbones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from fedthorax.common.data.images import ImageSet, SplitImages
+from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.scoring import Predictions
+
+_MAX_STEPS = 5000
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """Fitted on all hospitals' training images pooled; ``strength`` is scikit-learn's C, the inverse of the penalty."""
+
+    store: FeatureStore
+    train: SplitImages
+    num_classes: int
+
+    def predict(self, images: SplitImages, xray_strength: float, ct_strength: float) -> Predictions:
+        """Probabilities like a network's. A finding with one class only in training gets that class's share for all."""
+        return Predictions(self._findings(images.xray, xray_strength), self._classes(images.ct, ct_strength))
+
+    def _findings(self, images: ImageSet, strength: float) -> NDArray[np.float32]:
+        features, labels = self.store.pooled("xray", self.train.xray), self.train.xray.targets
+        wanted = self.store.pooled("xray", images)
+        columns = []
+        for column in labels.T:
+            known = ~np.isnan(column)
+            if len(np.unique(column[known])) < 2:
+                share = column[known].mean() if known.any() else 0.5
+                columns.append(np.full(len(images), share))
+            else:
+                model = _fit(features[known], column[known], strength)
+                columns.append(model.predict_proba(wanted)[:, 1])
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def _classes(self, images: ImageSet, strength: float) -> NDArray[np.float32]:
+        known = self.train.ct.targets >= 0
+        model = _fit(self.store.pooled("ct", self.train.ct)[known], self.train.ct.targets[known], strength)
+        probabilities = np.zeros((len(images), self.num_classes), np.float32)
+        probabilities[:, model.classes_] = model.predict_proba(self.store.pooled("ct", images))
+        return probabilities
+
+
+def _fit(
+    features: NDArray[np.float32], labels: Sequence[float] | NDArray[np.float32], strength: float
+) -> LogisticRegression:
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=_MAX_STEPS)).fit(features, labels)

@@ -59,7 +59,7 @@ class Reply:
 
 
 def encode(message: Task | Reply, weights: ArrayRecord | None = None) -> RecordDict:
-    """The message as Flower carries it; ``weights`` is ``encode_weights(message.weights)`` where that was done before."""
+    """The message as Flower carries it; ``weights`` are the encoded weights where that was done before."""
     fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name != "weights"}
     text = ConfigRecord({_JSON: json.dumps(fields, allow_nan=False)})
     return RecordDict({_TEXT: text, _WEIGHTS: encode_weights(message.weights) if weights is None else weights})

@@ -2,8 +2,9 @@
 
     python benchmarks/batch_norm.py configs/real.yaml --passes 2
 
-Trains the heads on frozen features, then everything for some passes, once with the backbones' batch normalisation frozen
-and once learning, from the same weights and pairs; prints the central validation and test figures after every pass.
+Trains the heads on frozen features, then everything for some passes, once with the backbones' batch normalisation
+frozen and once learning, from the same weights and pairs; prints the central validation and test figures after every
+pass.
 """
 
 import argparse
@@ -64,9 +65,10 @@ def measure(experiment: Experiment, heads_passes: int, passes: int, rate: float)
             )
             for name, split in (("valid", valid), ("test", test)):
                 scores = score(network, store, split, experiment.seed)
+                disease, cancer = scores["disease"]["macro"], scores["cancer"]
                 line += (
-                    f" | {name}: X-ray ROC-AUC {scores['disease']['macro']['roc_auc']:.3f}"
-                    f" CT ROC-AUC {scores['cancer']['macro']['roc_auc']:.3f} accuracy {scores['cancer']['accuracy']:.3f}"
+                    f" | {name}: X-ray ROC-AUC {disease['roc_auc']:.3f}"
+                    f" CT ROC-AUC {cancer['macro']['roc_auc']:.3f} accuracy {cancer['accuracy']:.3f}"
                 )
             print(f"{line} | {report.seconds:.0f} s", flush=True)
 

@@ -37,4 +37,4 @@ def test_it_tells_type_range_and_meaning_within_80_columns() -> None:
     assert "# Share of patients to train on. [number, 0 or more, at most 1]\n    train: 0.7\n" in text
     assert "  # Largest global gradient norm; null: no clipping. [number or null, above 0]\n  clip_norm: 1.0\n" in text
     assert "# What is predicted. [required]\nlabels:\n" in text
-    assert "[pad | squash]\n  aspect: pad\n" in text
+    assert "[pad | squash]\n  aspect: squash\n" in text

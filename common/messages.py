@@ -4,6 +4,7 @@ Carried by Flower as a ``RecordDict`` of one JSON text and one array a weight se
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ class Task:
     ``train``: score the incoming weights on the validation split, then train them for the phase.
     ``evaluate``: score the incoming weights on ``splits``.
     ``round`` is the round that the work belongs to; the weights come from the round before.
+
+    ``run`` names one run of the experiment, for ever; with round, site and ``model_sha256`` (the weights that the task
+    starts from) it makes the task's identity, so that a task sent twice is known as one.
     """
 
     kind: TaskKind
@@ -40,6 +44,17 @@ class Task:
     splits: tuple[str, ...] = ()
     test_digests: tuple[str, ...] = ()
     digest_key: str = ""  # hexadecimal
+    run: str = ""
+    model_sha256: str = ""  # weights_digest of ``weights``
+    deadline: float = 0.0  # Unix seconds after which the server no longer waits; 0: it waits without end
+    acknowledged: tuple[str, ...] = ()  # ids of the site's earlier tasks whose replies have arrived
+    audit_head: str = ""  # newest hash of the server's audit log
+
+    @property
+    def id(self) -> str:
+        """The same for the same work, however often it is sent."""
+        parts = (self.run, self.kind, self.site, self.round, self.model_sha256, self.splits)
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,8 @@ class Reply:
     weights: Segments = field(default_factory=dict)
     num_pairs: int = 0
     error: str | None = None
+    task_id: str = ""  # Task.id of what is answered
+    egress_head: str = ""  # newest hash of the site's log of what left the building
 
 
 def encode(message: Task | Reply, weights: ArrayRecord | None = None) -> RecordDict:
@@ -73,7 +90,7 @@ def encode_weights(weights: Segments) -> ArrayRecord:
 def decode_task(record: RecordDict) -> Task:
     """Raises ValueError when the record is not a task of this version."""
     fields = _fields(record, Task)
-    for name in ("splits", "test_digests"):
+    for name in ("splits", "test_digests", "acknowledged"):
         fields[name] = tuple(fields[name])
     return Task(**fields)
 

@@ -11,6 +11,16 @@ UNKNOWN_CLASS = -1
 
 
 @dataclass(frozen=True, slots=True)
+class Attributes:
+    """What else is known of an image and its patient; None where it is not."""
+
+    sex: Literal["F", "M"] | None = None
+    age_years: float | None = None
+    view: str | None = None  # PA, AP, LL
+    scanner: str | None = None  # manufacturer and model
+
+
+@dataclass(frozen=True, slots=True)
 class XrayRecord:
     """One chest X-ray.
 
@@ -22,6 +32,7 @@ class XrayRecord:
     patient: str
     findings: tuple[float, ...]
     split: Split | None = None
+    attributes: Attributes = Attributes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,7 @@ class CtRecord:
     patient: str
     cancer_class: int
     split: Split | None = None
+    attributes: Attributes = Attributes()
 
 
 @dataclass(frozen=True, slots=True)

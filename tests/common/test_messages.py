@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, RecordDict
@@ -16,6 +18,11 @@ TASK = Task(
     splits=("valid",),
     test_digests=("d1", "d2"),
     digest_key="00ff",
+    run="tiny-1",
+    model_sha256="ab",
+    deadline=12.5,
+    acknowledged=("t1", "t2"),
+    audit_head="cd",
 )
 
 
@@ -61,3 +68,9 @@ def test_bytes_count_arrays_and_text():
         num_bytes(encode(Reply("train", "a", 1, weights={"f": np.zeros(n, np.float32)}))) for n in (10, 1010)
     )
     assert large - small == 4000
+
+
+def test_a_task_is_the_same_however_often_it_is_sent_and_another_from_another_model():
+    again = replace(TASK, deadline=99.0, acknowledged=(), audit_head="ef")
+    other = replace(TASK, model_sha256="ac")
+    assert again.id == TASK.id != other.id

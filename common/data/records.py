@@ -9,6 +9,19 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 UNKNOWN_CLASS = -1
 
+Fault = Literal[
+    "missing",
+    "permission",
+    "disk",  # an error of the disk, or a folder in place of a file
+    "empty",
+    "truncated",  # or damaged: it begins like an image
+    "not_an_image",
+    "unsupported",  # an image, but of a kind that is not read
+    "other_modality",
+    "not_used",  # a good picture that is none of the axial chest slices or X-rays wanted here
+    "other",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
@@ -18,6 +31,20 @@ class Attributes:
     age_years: float | None = None
     view: str | None = None  # PA, AP, LL
     scanner: str | None = None  # manufacturer and model
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ImageRef:
+    """One picture on the disk: a file and, of a file that holds several, which of them, counted from 0.
+
+    ``frame`` is None for the only picture of a file. Slices of a volume are counted from the feet to the head.
+    """
+
+    path: Path
+    frame: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.frame is None else f"{self.path} (slice {self.frame})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +71,17 @@ class CtRecord:
     cancer_class: int
     split: Split | None = None
     attributes: Attributes = Attributes()
+    frame: int | None = None  # of a file that holds several slices, see ImageRef
 
 
 @dataclass(frozen=True, slots=True)
 class BadFile:
-    """A file that could not be used, and why, in words for the person who keeps the folder."""
+    """A file that could not be used, and why, in words for the person who keeps the folder.
+
+    ``frame`` is None if the whole file is meant; ``fault`` is the reason in one of few words, to count by.
+    """
 
     path: Path
     reason: str
+    frame: int | None = None
+    fault: Fault = "other"

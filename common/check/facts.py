@@ -2,8 +2,8 @@
 
 import io
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +13,8 @@ from PIL import Image
 from fedthorax.common.check.chest import chest_likeness, mirror_symmetry
 from fedthorax.common.check.letters import letters_in_a_row
 from fedthorax.common.check.perceptual_hash import SIDE, perceptual_hash, signature
-from fedthorax.common.data.decode import pixel_digest
+from fedthorax.common.data.decode import SNIFF_BYTES, format_of, pixel_digest
+from fedthorax.common.data.silence import silence
 
 FACTS_VERSION = 1
 """Part of every key of the store: to be raised when a field is computed in another way."""
@@ -69,14 +70,14 @@ class ImageFacts:
         return cls(**fields, hash=blob[:32], signature=blob[32:])
 
 
-def facts_of(image: NDArray[np.uint8], content: bytes, path: Path) -> ImageFacts:
-    """The facts of a decoded ``image`` (H, W, 3) that lies as ``content`` in ``path``."""
+def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
+    """The facts of a decoded ``image`` (H, W, 3) of a file with the bytes ``content``."""
     grey = Image.fromarray(image).convert("L")
     low, high = cast(tuple[int, int], grey.getextrema())
     small = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0), np.float32)
     thumbnail = signature(small)
     corners = np.concatenate([small[rows, columns].ravel() for rows in _ENDS for columns in _ENDS])
-    format_name, mode, bits = stored_as(content, path)
+    format_name, mode, bits = stored_as(content)
     upright, quarter, half, three_quarters = chest_likeness(small)
     return ImageFacts(
         digest=pixel_digest(image),
@@ -89,7 +90,8 @@ def facts_of(image: NDArray[np.uint8], content: bytes, path: Path) -> ImageFacts
         grey_range=high - low,
         corner_grey=round(float(corners.mean()), 2),
         centre_grey=round(float(small[SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4].mean()), 2),
-        colour_share=_colour_share(image),
+        # The windows of a CT slice are shown as colours, which are no colours of the picture.
+        colour_share=_colour_share(image) if format_name in ("PNG", "JPEG") else 0.0,
         content_share=_content_share(grey),
         letters=letters_in_a_row(grey),
         chest=(upright, quarter, half, three_quarters),
@@ -102,28 +104,20 @@ def facts_of(image: NDArray[np.uint8], content: bytes, path: Path) -> ImageFacts
 _ENDS = (slice(0, SIDE // 8), slice(-SIDE // 8, None))
 
 
-def stored_as(content: bytes, path: Path) -> tuple[str, str, int | None]:
+def stored_as(content: bytes) -> tuple[str, str, int | None]:
     """Format, mode and bits a channel, from the header alone; unknown parts are ``?`` and None."""
-    if content.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
-        try:
-            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
-                bits = content[24] if image.format == "PNG" else getattr(image, "bits", 8)
-                return str(image.format), image.mode, int(bits)
-        except Exception:  # The picture itself was decoded; a header that Pillow warns about only lacks its mode.
-            return ("PNG" if content.startswith(b"\x89") else "JPEG"), "?", None
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        return "NIfTI", "?", None
-    return _stored_as_dicom(content)
+    kind = format_of(content[:SNIFF_BYTES])
+    if kind in ("PNG", "JPEG"):
+        # Warnings about the header are not for here: the picture itself was decoded.
+        with silence(), suppress(Exception), Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
+            return kind, image.mode, content[24] if kind == "PNG" else getattr(image, "bits", 8)
+    if kind == "DICOM":
+        import pydicom
 
-
-def _stored_as_dicom(content: bytes) -> tuple[str, str, int | None]:
-    import pydicom
-
-    try:
-        header: Any = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, force=True)
-        return "DICOM", str(header.PhotometricInterpretation), int(header.BitsStored)
-    except Exception:  # The decoder has accepted the file; here it is only described.
-        return "DICOM" if content[128:132] == b"DICM" else "other", "?", None
+        with silence(), suppress(Exception):
+            header: Any = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, force=True)
+            return kind, str(header.PhotometricInterpretation), int(header.BitsStored)
+    return kind or "?", "?", None
 
 
 def _colour_share(image: NDArray[np.uint8]) -> float:

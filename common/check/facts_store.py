@@ -4,6 +4,7 @@ They are kept by the content of the file, not by its name: a renamed or copied f
 store holds small thumbnails of patients' images: only its owner may read it, and it stays at the hospital.
 """
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,7 @@ from fedthorax.common.check.facts import FACTS_VERSION, ImageFacts
 
 _TABLES = """
 create table if not exists facts (key text primary key, fields text not null, picture blob not null);
-create table if not exists files (path text primary key, state text not null, key text not null);
+create table if not exists files (path text primary key, state text not null, content text not null);
 """
 _WAIT_SECONDS = 60.0  # for another check that is writing
 
@@ -53,9 +54,9 @@ class FactsStore:
         self._database.close()
 
     def files(self) -> dict[str, tuple[str, str]]:
-        """By absolute path, the state of the file when it was last read, and the key of its content."""
-        rows = self._database.execute("select path, state, key from files")
-        return {path: (state, key) for path, state, key in rows}
+        """By absolute path, the state of the file when it was last read, and the hash of its content."""
+        rows = self._database.execute("select path, state, content from files")
+        return {path: (state, content) for path, state, content in rows}
 
     def keys(self) -> frozenset[str]:
         return frozenset(key for (key,) in self._database.execute("select key from facts"))
@@ -70,7 +71,7 @@ class FactsStore:
             return None
 
     def add(self, facts: Mapping[str, ImageFacts], files: Iterable[tuple[str, str, str]]) -> None:
-        """``facts`` by key, ``files`` as (path, state, key); written in one transaction.
+        """``facts`` by key, ``files`` as (path, state, content hash); written in one transaction.
 
         Raises OSError if the disk does not take it.
         """
@@ -83,9 +84,9 @@ class FactsStore:
             raise OSError(f"the check's cache cannot be written ({error}); name another with --cache") from error
 
 
-def facts_key(content_hash: str, frame: int) -> str:
-    """``frame`` is the number of the slice inside a file of many, else 0."""
-    return f"{FACTS_VERSION}:{content_hash}:{frame}"
+def facts_key(content_hash: str, frame: int | None, preparation: str) -> str:
+    """``frame`` is the number of the slice inside a file of many; ``preparation`` is how the picture was decoded."""
+    return hashlib.blake2b(repr((FACTS_VERSION, content_hash, frame, preparation)).encode(), digest_size=20).hexdigest()
 
 
 def default_folder() -> Path:

@@ -98,7 +98,7 @@ def _fine_correlation(one: Bytes, other: Bytes) -> NDArray[np.float32]:
 
 def _detail(signatures: Bytes) -> NDArray[np.float32]:
     pictures = signatures.reshape(-1, SIDE, SIDE).astype(np.float32)
-    detail = (pictures - _SMOOTHING @ pictures @ _SMOOTHING.T).reshape(len(pictures), -1)
+    detail = (pictures - _SMOOTHING @ pictures @ _SMOOTHING.T).reshape(-1, SIDE * SIDE)
     detail -= detail.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(detail, axis=1, keepdims=True)
     return np.divide(detail, lengths, out=np.zeros_like(detail), where=lengths > 1e-3)

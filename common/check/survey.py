@@ -3,128 +3,137 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedthorax.common.check.facts import ImageFacts, facts_of
 from fedthorax.common.check.facts_store import FactsStore, facts_key
-from fedthorax.common.data.decode import try_decode
-from fedthorax.common.data.records import BadFile
+from fedthorax.common.config.data import CT_WINDOWS, CtWindow
+from fedthorax.common.data.decode import Modality, decode_frames, read_content
+from fedthorax.common.data.records import BadFile, ImageRef
 
 Progress = Callable[[int, int], None]
 
 _WRITE_EVERY = 200  # images between two writes of the store: about what a kill costs
-_AHEAD = 64  # files handed to the pool beyond what has come back, so that decoded pictures do not pile up
-_MAGICS = (b"\x89PNG", b"\xff\xd8\xff", b"\x1f\x8b")  # PNG, JPEG, gzip as in .nii.gz
-
-
-@dataclass(frozen=True)
-class UnreadableFile:
-    """``code`` is file-no-permission, file-truncated or file-not-an-image."""
-
-    path: Path
-    code: str
-    reason: str
+_AHEAD = 16  # files handed to the pool beyond what has come back, so that what was read does not pile up
 
 
 @dataclass(frozen=True)
 class Survey:
-    """``facts`` by path; a path is either there or in ``unreadable``. ``num_read`` files had to be decoded."""
+    """An image is either in ``facts`` or in ``unreadable``. ``num_decoded`` images were not in the store."""
 
-    facts: dict[Path, ImageFacts]
-    unreadable: tuple[UnreadableFile, ...]
-    num_read: int
+    facts: dict[ImageRef, ImageFacts]
+    unreadable: tuple[BadFile, ...]
+    num_decoded: int
 
 
 @dataclass(frozen=True)
 class _Reading:
+    """One file: for each wanted frame its key, and its facts unless the store has them already."""
+
     state: str
-    key: str
-    facts: ImageFacts | None  # None where the store has them already
+    content_hash: str
+    frames: tuple[tuple[ImageRef, str, ImageFacts | BadFile | None], ...]
 
 
-def survey(paths: Sequence[Path], store: FactsStore, progress: Progress | None = None) -> Survey:
-    """The facts of ``paths``, from ``store`` where it has them; ``progress`` gets files done and all files."""
-    known_files, known_keys = store.files(), store.keys()
-    facts: dict[Path, ImageFacts] = {}
-    unreadable: list[UnreadableFile] = []
-    to_read: list[Path] = []
-    for path in paths:
-        known = known_files.get(str(path.absolute()))
-        stored = store.get(known[1]) if known is not None and known[0] == _state(path) else None
-        if stored is None:
-            to_read.append(path)
-        else:
-            facts[path] = stored
-    done, fresh, files = len(facts), dict[str, ImageFacts](), list[tuple[str, str, str]]()
-    try:
-        for path, reading in _read_all(to_read, known_keys):
-            done += 1
-            if isinstance(reading, UnreadableFile):
-                unreadable.append(reading)
+@dataclass(frozen=True)
+class Surveyor:
+    """Reads images of one ``modality`` (None: whatever they are), shown through ``ct_windows``."""
+
+    store: FactsStore
+    modality: Modality | None = None
+    ct_windows: tuple[CtWindow, ...] = CT_WINDOWS
+
+    def survey(self, images: Sequence[ImageRef], progress: Progress | None = None) -> Survey:
+        """The facts of ``images``, from the store where it has them; ``progress`` gets images done and all images."""
+        frames: dict[Path, list[ImageRef]] = {}
+        for image in images:
+            frames.setdefault(image.path, []).append(image)
+        facts: dict[ImageRef, ImageFacts] = {}
+        to_read: list[list[ImageRef]] = []
+        known_files = self.store.files()
+        for path, refs in frames.items():
+            state, content_hash = known_files.get(str(path.absolute()), ("", ""))
+            stored = {}
+            if state and state == _state(path):
+                stored = {ref: self.store.get(self._key(content_hash, ref)) for ref in refs}
+            if stored and None not in stored.values():
+                facts |= {ref: fact for ref, fact in stored.items() if fact is not None}
             else:
-                found = reading.facts or store.get(reading.key)
-                if found is None:  # The row was damaged since its key was listed.
-                    again = _read(path, frozenset())
-                    found = again.facts if isinstance(again, _Reading) else None
-                if found is not None:
-                    facts[path] = fresh[reading.key] = found
-                    files.append((str(path.absolute()), reading.state, reading.key))
-            if len(files) >= _WRITE_EVERY:
-                store.add(fresh, files)
-                fresh, files = {}, []
-            if progress is not None:
-                progress(done, len(paths))
-    finally:
-        store.add(fresh, files)
-    return Survey(facts, tuple(unreadable), len(to_read))
+                to_read.append(refs)
+        return self._read_rest(facts, to_read, len(images), progress)
 
-
-def unreadable_code(path: Path, content: bytes | None = None) -> str:
-    """Why a file that could not be decoded could not: by permission, by its beginning, else by damage."""
-    if content is None:
+    def _read_rest(
+        self, facts: dict[ImageRef, ImageFacts], to_read: list[list[ImageRef]], total: int, progress: Progress | None
+    ) -> Survey:
+        unreadable: list[BadFile] = []
+        fresh, files = dict[str, ImageFacts](), list[tuple[str, str, str]]()
+        num_decoded, done = 0, len(facts)
         try:
-            content = path.read_bytes()
-        except PermissionError:
-            return "file-no-permission"
-        except OSError:
-            return "file-truncated"
-    if not content or content[128:132] == b"DICM" or content.startswith(_MAGICS):
-        return "file-truncated"
-    return "file-not-an-image"
+            for path, reading in self._read_all(to_read, self.store.keys()):
+                if isinstance(reading, BadFile):  # the whole file: its frames come one by one only if it opens
+                    unreadable.append(reading)
+                    done += 1
+                    continue
+                for ref, key, found in reading.frames:
+                    done += 1
+                    if isinstance(found, BadFile):
+                        unreadable.append(found)
+                        continue
+                    num_decoded += found is not None
+                    fact = found or fresh.get(key) or self.store.get(key)
+                    if fact is None:
+                        raise OSError(f"{path}: its entry in the check's cache was damaged meanwhile; check again")
+                    facts[ref] = fact
+                    if found is not None:
+                        fresh[key] = found
+                files.append((str(path.absolute()), reading.state, reading.content_hash))
+                if len(files) >= _WRITE_EVERY:
+                    self.store.add(fresh, files)
+                    fresh, files = {}, []
+                if progress is not None:
+                    progress(done, total)
+        finally:
+            self.store.add(fresh, files)
+        return Survey(facts, tuple(unreadable), num_decoded)
 
+    def _read_all(
+        self, to_read: Sequence[Sequence[ImageRef]], known: frozenset[str]
+    ) -> Iterator[tuple[Path, _Reading | BadFile]]:
+        pool = ThreadPoolExecutor(max_workers=_num_cores(), thread_name_prefix="check")
+        waiting: list[tuple[Path, Future[_Reading | BadFile]]] = []
+        try:
+            for refs in to_read:
+                waiting.append((refs[0].path, pool.submit(self._read, refs, known)))
+                if len(waiting) > _AHEAD:
+                    path, future = waiting.pop(0)
+                    yield path, future.result()
+            for path, future in waiting:
+                yield path, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
-def _read_all(paths: Sequence[Path], known: frozenset[str]) -> Iterator[tuple[Path, "_Reading | UnreadableFile"]]:
-    pool = ThreadPoolExecutor(max_workers=_num_cores(), thread_name_prefix="check")
-    try:
-        waiting = []
-        for path in paths:
-            waiting.append((path, pool.submit(_read, path, known)))
-            if len(waiting) > _AHEAD:
-                first, future = waiting.pop(0)
-                yield first, future.result()
-        for path, future in waiting:
-            yield path, future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    def _read(self, refs: Sequence[ImageRef], known: frozenset[str]) -> _Reading | BadFile:
+        """All wanted frames of one file."""
+        path = refs[0].path
+        state = _state(path)
+        content = read_content(path)
+        if isinstance(content, BadFile):
+            return content
+        content_hash = hashlib.blake2b(content, digest_size=20).hexdigest()
+        keys = {ref: self._key(content_hash, ref) for ref in refs}
+        wanted = [ref for ref in refs if keys[ref] not in known]
+        pictures = decode_frames(path, content, [ref.frame for ref in wanted], self.modality, self.ct_windows)
+        found = {
+            ref: picture if isinstance(picture, BadFile) else facts_of(picture, content)
+            for ref, picture in zip(wanted, pictures, strict=True)
+        }
+        return _Reading(state, content_hash, tuple((ref, keys[ref], found.get(ref)) for ref in refs))
 
-
-def _read(path: Path, known: frozenset[str]) -> "_Reading | UnreadableFile":
-    state = _state(path)
-    try:
-        content = path.read_bytes()
-    except PermissionError:
-        return UnreadableFile(path, "file-no-permission", "may not be read by this user (permission denied)")
-    except OSError as error:
-        return UnreadableFile(path, "file-truncated", f"could not be read from the disk ({error.strerror})")
-    key = facts_key(hashlib.blake2b(content, digest_size=20).hexdigest(), 0)
-    if key in known:
-        return _Reading(state, key, None)
-    image = try_decode(path)
-    if isinstance(image, BadFile):
-        return UnreadableFile(path, unreadable_code(path, content), image.reason)
-    return _Reading(state, key, facts_of(image, content, path))
+    def _key(self, content_hash: str, image: ImageRef) -> str:
+        windows = [(window.center, window.width) for window in self.ct_windows]
+        return facts_key(content_hash, image.frame, f"{self.modality} {windows}")
 
 
 def _state(path: Path) -> str:

@@ -3,18 +3,23 @@
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from fedthorax.common.config.data import CtSource
+from fedthorax.common.config.data import CtSlices, CtSource
+from fedthorax.common.data.ct_series import find_slices
 from fedthorax.common.data.folder_records import FolderRecords
 from fedthorax.common.data.labels import did_you_mean, split_cell, split_of
-from fedthorax.common.data.listing import Listing, list_images, normal_name
+from fedthorax.common.data.listing import IMAGE_KINDS, Listing, list_images, normal_name
 from fedthorax.common.data.records import BadFile, CtRecord, Split
 from fedthorax.common.data.table import listed, read_table
 
 SLICES_FILE = "slices.csv"
 
 
-def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtRecord]:
-    """The slices of ``source``, sorted by path.
+def ct_records(
+    source: CtSource,
+    classes: Sequence[str],
+    policy: CtSlices = CtSlices(),  # noqa: B008  it is frozen
+) -> FolderRecords[CtRecord]:
+    """The slices of ``source``, sorted by path, those of a DICOM or NIfTI series that ``policy`` chooses by height.
 
     Class folders stand directly in the CT folder or below train/, valid/ (val/, validation/) and test/, which then
     give the split; slices may lie deeper inside a class folder. The patient comes from an optional ``slices.csv``
@@ -29,8 +34,10 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
     _check_folders(source.folder, classes)
     patients, splits, bad = _read_slices(listing)
 
+    found = find_slices(listing.images, policy)
     records, own_patient = [], []
-    for name, path in listing.images.items():
+    for slice_ in found.slices:
+        name, path = slice_.name, slice_.image.path
         folder_split, class_name, file = _place(source.folder, name)
         split = splits.get(name) or folder_split
         if folder_split is not None and split != folder_split:
@@ -42,7 +49,7 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
         if not patient:
             patient = f"CT {name}"
             own_patient.append(name)
-        records.append(CtRecord(path, patient, classes.index(class_name), split))
+        records.append(CtRecord(path, patient, classes.index(class_name), split, frame=slice_.image.frame))
 
     notes = []
     if own_patient:
@@ -55,8 +62,13 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
         notes.append(f"the CT folder holds no slice of {', '.join(empty)}")
     others = [name for name in listing.others if name != SLICES_FILE]
     if others:
-        notes.append(f"{len(others)} files in the CT folder are not PNG or JPEG and are not used: {listed(others)}")
-    return FolderRecords(tuple(records), bad, tuple(notes))
+        notes.append(f"{len(others)} files in the CT folder are not {IMAGE_KINDS} and are not used: {listed(others)}")
+    if found.left_out:
+        named = [f"{left.path.name} {left.reason}" for left in found.left_out]
+        notes.append(f"{len(named)} CT pictures are no axial chest slices and are not used: {listed(named)}")
+    if found.dropped:
+        notes.append(f"data.ct_slices passes over {found.dropped} of {found.dropped + len(records)} CT slices")
+    return FolderRecords(tuple(records), (*bad, *found.bad), tuple(notes), found.left_out)
 
 
 def _check_folders(folder: Path, classes: Sequence[str]) -> None:

@@ -33,4 +33,5 @@ def _pool(sites: Sequence[SiteImages], split: Split, modality: Literal["xray", "
             f"{site.name}/{patient}" for site, images in zip(sites, sets, strict=True) for patient in images.patients
         ),
         tuple(digest for images in sets for digest in images.digests),
+        tuple(images.ref(row).frame for images in sets for row in range(len(images))),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from fedthorax.common.config.data import XraySource
 from fedthorax.common.data.folder_records import FolderRecords
 from fedthorax.common.data.labels import LabelRow, LabelTable, read_labels
-from fedthorax.common.data.listing import Listing, list_images, normal_name
+from fedthorax.common.data.listing import IMAGE_KINDS, Listing, list_images, normal_name
 from fedthorax.common.data.records import BadFile, XrayRecord
 from fedthorax.common.data.table import listed
 
@@ -54,7 +54,9 @@ def xray_records(source: XraySource, findings: Sequence[str]) -> FolderRecords[X
         )
     others = [name for name in listing.others if (source.folder / name).absolute() != labels_path.absolute()]
     if others:
-        notes.append(f"{len(others)} files in the X-ray folder are not PNG or JPEG and are not used: {listed(others)}")
+        notes.append(
+            f"{len(others)} files in the X-ray folder are not {IMAGE_KINDS} and are not used: {listed(others)}"
+        )
     if not table.rows:
         notes.append(f"{table.path.name} labels no X-ray")
     records.sort(key=lambda record: record.path.as_posix())

@@ -1,10 +1,12 @@
 """Sex, age, view and scanner as label files and DICOM headers write them."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from dataclasses import dataclass
 from typing import Literal
 
 from fedthorax.common.data.records import Attributes
+from fedthorax.common.data.table import Row, Table, listed
 
 _SEXES: dict[str, Literal["F", "M"]] = {
     **dict.fromkeys(("f", "female", "w", "weiblich", "woman"), "F"),
@@ -17,6 +19,18 @@ _OLDEST = 120
 
 AGE_BANDS = ("0-17", "18-39", "40-59", "60-79", "80+")
 """Ages in whole years; 80+ in one, because few people are that old."""
+
+
+@dataclass(frozen=True)
+class AttributeColumns:
+    """The columns of a table; of several ``view`` columns the first counts that tells one."""
+
+    sex: str | None = None
+    age: str | None = None
+    birth: str | None = None
+    study_date: str | None = None
+    view: tuple[str, ...] = ()
+    scanner: tuple[str, ...] = ()
 
 
 def sex_of(cell: str) -> Literal["F", "M"] | None:
@@ -59,11 +73,6 @@ def view_of(cell: str) -> str | None:
     return "LL" if words[0] in lateral or (words[0] in ("LEFT", "RIGHT") and words[1:2] == ["LATERAL"]) else None
 
 
-def not_said(cell: str) -> bool:
-    """Whether the cell says in words, or by being empty, that the attribute is not known."""
-    return cell.strip().casefold() in _NOT_SAID
-
-
 def age_band(age_years: float) -> str:
     return AGE_BANDS[sum(age_years >= lowest for lowest in (18, 40, 60, 80))]
 
@@ -78,9 +87,36 @@ def completed(attributes: Attributes, header: Attributes) -> Attributes:
     )
 
 
-def first_view(cells: Sequence[str]) -> str | None:
-    """The view that the first cell tells which tells one: CheXpert has AP/PA in one column and lateral in another."""
-    return next((view for view in map(view_of, cells) if view), None)
+def read_attributes(table: Table, columns: AttributeColumns) -> tuple[list[Attributes], tuple[str, ...]]:
+    """Those of each row, and notes on cells that were not understood: such an attribute is unknown."""
+    strange: dict[str, Counter[str]] = {}
+
+    def said(row: Row, column: str | None) -> str:
+        cell = row.cells[column] if column else ""
+        return "" if cell.casefold() in _NOT_SAID else cell
+
+    def remember(column: str | None, cell: str) -> None:
+        if cell and column:
+            strange.setdefault(column, Counter())[cell] += 1
+
+    found = []
+    for row in table.rows:
+        if (sex := sex_of(cell := said(row, columns.sex))) is None:
+            remember(columns.sex, cell)
+        if (age_years := age_of(cell := said(row, columns.age))) is None:
+            remember(columns.age, cell)
+            age_years = age_between(said(row, columns.birth), said(row, columns.study_date))
+        views = [said(row, column) for column in columns.view]
+        if (view := next((view for view in map(view_of, views) if view), None)) is None:
+            remember(columns.view[0] if columns.view else None, views[0] if views else "")
+        scanner = " ".join(cell for column in columns.scanner if (cell := said(row, column)))
+        found.append(Attributes(sex, age_years, view, scanner or None))
+    notes = tuple(
+        f"{table.path.name}, column {column}: {cells.total()} cells are not understood and count as unknown: "
+        + listed([f"{cell!r} ({number})" for cell, number in cells.most_common()])
+        for column, cells in strange.items()
+    )
+    return found, notes
 
 
 def _year(cell: str) -> int | None:

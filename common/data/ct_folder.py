@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from fedthorax.common.config.data import CtSource
-from fedthorax.common.data.attributes import age_of, completed, sex_of
+from fedthorax.common.data.attributes import AttributeColumns, completed, read_attributes
 from fedthorax.common.data.finding_names import did_you_mean
 from fedthorax.common.data.folder_records import FolderRecords
 from fedthorax.common.data.labels import split_cell, split_of
@@ -43,7 +43,7 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
     listing = list_images(source.folder)
     classes = [normal_name(name) for name in classes]
     _check_folders(source.folder, classes)
-    rows, bad = _read_slices(listing)
+    rows, bad, table_notes = _read_slices(listing)
 
     header_of = headers(list(listing.images.values()))
     records, own_patient = [], []
@@ -65,7 +65,7 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
         attributes = completed(row.attributes, header.attributes) if header else row.attributes
         records.append(CtRecord(path, patient, classes.index(class_name), split, attributes))
 
-    notes = list(own_patients_note("CT slices", own_patient, len(records)))
+    notes = [*table_notes, *own_patients_note("CT slices", own_patient, len(records))]
     empty = [name for index, name in enumerate(classes) if all(record.cancer_class != index for record in records)]
     if empty:
         notes.append(f"the CT folder holds no slice of {', '.join(empty)}")
@@ -102,26 +102,25 @@ def _place(folder: Path, name: str) -> tuple[Split | None, str]:
     return split, folders[0]
 
 
-def _read_slices(listing: Listing) -> tuple[dict[str, _SliceRow], tuple[BadFile, ...]]:
+def _read_slices(listing: Listing) -> tuple[dict[str, _SliceRow], tuple[BadFile, ...], tuple[str, ...]]:
+    """Rows by slice, slices that do not exist, and notes."""
     path = listing.folder / SLICES_FILE
     if not path.exists():
-        return {}, ()
+        return {}, (), ()
     table = read_table(path)
     for column in ("file", "patient_id"):
         if column not in table.columns:
             raise ValueError(f"{path}: expected the columns file and patient_id, found {', '.join(table.columns)}")
     found: dict[str, _SliceRow] = {}
     bad = []
-    for row in table.rows:
+    sex, age = ("sex" if "sex" in table.columns else None), ("age" if "age" in table.columns else None)
+    scanner = ("scanner",) if "scanner" in table.columns else ()
+    attributes, notes = read_attributes(table, AttributeColumns(sex=sex, age=age, scanner=scanner))
+    for row, row_attributes in zip(table.rows, attributes, strict=True):
         name = normal_name(row.cells["file"].replace("\\", "/"))
         if name in found:
             raise ValueError(f"{path}, line {row.line}: {name} has a row already; each slice may have one")
-        attributes = Attributes(
-            sex=sex_of(row.cells.get("sex", "")),
-            age_years=age_of(row.cells.get("age", "")),
-            scanner=row.cells.get("scanner") or None,
-        )
-        found[name] = _SliceRow(row.cells["patient_id"] or None, split_cell(table, row), attributes)
+        found[name] = _SliceRow(row.cells["patient_id"] or None, split_cell(table, row), row_attributes)
         if name not in listing.images and name not in listing.others:
             bad.append(BadFile(listing.folder / name, f"stands in {SLICES_FILE}, line {row.line}, but does not exist"))
-    return found, tuple(bad)
+    return found, tuple(bad), notes

@@ -4,19 +4,18 @@ Plain: ``file, patient_id, <one column a finding>, ...`` with 1 present, 0 absen
 ``age``, ``view`` and ``scanner`` are read where they stand. All other columns are ignored.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedthorax.common.config.label_mapping import LabelFormat, LabelMapping, Match
-from fedthorax.common.data.attributes import age_between, age_of, first_view, not_said, sex_of
+from fedthorax.common.data.attributes import read_attributes
 from fedthorax.common.data.column_findings import column_findings
 from fedthorax.common.data.finding_names import did_you_mean
 from fedthorax.common.data.layouts import Layout, join_columns, layout_of
 from fedthorax.common.data.listed_findings import listed_findings
 from fedthorax.common.data.records import Attributes, Split
-from fedthorax.common.data.table import Row, Table, join_tables, listed, read_table
+from fedthorax.common.data.table import Row, Table, join_tables, read_table
 
 _SPLITS: dict[str, Split] = {
     "train": "train",
@@ -82,7 +81,7 @@ def read_labels(
     else:
         values, new_notes = listed_findings(table, layout, layout.labels, findings)
     notes += new_notes
-    attributes, new_notes = _attributes(table, layout)
+    attributes, new_notes = read_attributes(table, layout.attributes)
     notes += new_notes
     rows = [
         LabelRow(
@@ -136,33 +135,3 @@ def _check_distinct(table: Table, rows: Sequence[LabelRow]) -> None:
                 "each image may have one row"
             )
         first[row.file] = row.line
-
-
-def _attributes(table: Table, layout: Layout) -> tuple[list[Attributes], tuple[str, ...]]:
-    """Those of each row, and which cells were not understood: such an attribute is unknown, the image is used."""
-    strange: dict[str, Counter[str]] = {}
-
-    def remember(column: str, cell: str) -> None:
-        if not not_said(cell):
-            strange.setdefault(column, Counter())[cell] += 1
-
-    found = []
-    for row in table.rows:
-        sex = age = None
-        if layout.sex and (sex := sex_of(row.cells[layout.sex])) is None:
-            remember(layout.sex, row.cells[layout.sex])
-        if layout.age and (age := age_of(row.cells[layout.age])) is None:
-            remember(layout.age, row.cells[layout.age])
-        if age is None and layout.birth and layout.study_date:
-            age = age_between(row.cells[layout.birth], row.cells[layout.study_date])
-        view_cells = [row.cells[column] for column in layout.view]
-        if (view := first_view(view_cells)) is None and view_cells:
-            remember(layout.view[0], view_cells[0])
-        scanner = " ".join(cell for column in layout.scanner if not not_said(cell := row.cells[column]))
-        found.append(Attributes(sex, age, view, scanner or None))
-    notes = tuple(
-        f"{table.path.name}, column {column}: {cells.total()} cells are not understood and count as unknown: "
-        + listed([f"{cell!r} ({number})" for cell, number in cells.most_common()])
-        for column, cells in strange.items()
-    )
-    return found, notes

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fedthorax.common.config.label_mapping import LabelFormat, LabelMapping, Match, Uncertain
+from fedthorax.common.data.attributes import AttributeColumns
 from fedthorax.common.data.finding_names import did_you_mean
 from fedthorax.common.data.table import Table
 
@@ -44,12 +45,7 @@ class Layout:
     match: Match
     patient: str | None
     split: str | None
-    sex: str | None
-    age: str | None
-    birth: str | None
-    study_date: str | None
-    view: tuple[str, ...]
-    scanner: tuple[str, ...]
+    attributes: AttributeColumns
     labels: str | None
     separator: str
     names: Mapping[str, str | None]
@@ -66,8 +62,9 @@ class Layout:
     @property
     def used_columns(self) -> frozenset[str]:
         """Columns that are no finding."""
-        single = (self.file, self.patient, self.split, self.sex, self.age, self.birth, self.study_date, self.labels)
-        return frozenset(name for name in (*single, *self.view, *self.scanner) if name)
+        own = (self.file, self.patient, self.split, self.labels)
+        of = self.attributes
+        return frozenset(filter(None, (*own, of.sex, of.age, of.birth, of.study_date, *of.view, *of.scanner)))
 
 
 @dataclass(frozen=True)
@@ -214,12 +211,14 @@ def layout_of(table: Table, format: LabelFormat, mapping: LabelMapping) -> Layou
         match=mapping.match or form.match,
         patient=_column(table, "patient", mapping.patient, form.patient),
         split=_column(table, "split", mapping.split, form.split),
-        sex=_column(table, "sex", mapping.sex, form.sex),
-        age=_column(table, "age", mapping.age, form.age),
-        birth=_column(table, "birth", mapping.birth, form.birth),
-        study_date=_column(table, "study_date", mapping.study_date, form.study_date),
-        view=_columns(table, "view", mapping.view, form.view),
-        scanner=_columns(table, "scanner", mapping.scanner, form.scanner),
+        attributes=AttributeColumns(
+            sex=_column(table, "sex", mapping.sex, form.sex),
+            age=_column(table, "age", mapping.age, form.age),
+            birth=_column(table, "birth", mapping.birth, form.birth),
+            study_date=_column(table, "study_date", mapping.study_date, form.study_date),
+            view=_columns(table, "view", mapping.view, form.view),
+            scanner=_columns(table, "scanner", mapping.scanner, form.scanner),
+        ),
         labels=labels,
         separator=mapping.separator or "|",
         names=mapping.names,

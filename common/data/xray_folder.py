@@ -35,8 +35,8 @@ def xray_records(source: XraySource, findings: Sequence[str]) -> FolderRecords[X
         if not listing.images:
             return FolderRecords((), (), ("the X-ray folder holds no X-rays and no label file",))
         raise FileNotFoundError(
-            f"{source.folder}: holds {len(listing.images)} images but no label file ({', '.join(_LABEL_FILES)})"
-            f"{_other_tables(listing)}; add one, or name the label file under xray.labels"
+            f"{source.folder}: holds {len(listing.images)} images but none of {', '.join(_LABEL_FILES)}; add a label "
+            f"file, or name it under xray.labels{_other_tables(listing)}"
         )
     table = read_labels(labels_path, source.format, findings, source.mapping, source.further_tables)
     find = _by_path(listing, table) if table.match == "path" else _by_name(listing, table)
@@ -96,7 +96,7 @@ def _find_labels(folder: Path) -> Path | None:
 
 def _other_tables(listing: Listing) -> str:
     tables = [name for name in listing.others if name.lower().endswith((".csv", ".tsv", ".csv.gz"))]
-    return f" but {listed(tables)}" if tables else ""
+    return f" (the folder holds {listed(tables)})" if tables else ""
 
 
 def _below(folder: Path, path: Path) -> str:

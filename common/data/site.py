@@ -100,6 +100,7 @@ def _image_set(
         patients=tuple(record.patient for record in kept),
         digests=decoded.digests,
         frames=tuple(record.frame if isinstance(record, CtRecord) else None for record in kept),
+        attributes=tuple(record.attributes for record in kept),
     )
 
 

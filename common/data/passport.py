@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from fedthorax.common.config.labels import LabelsConfig
-from fedthorax.common.data.images import SiteImages, SplitImages
+from fedthorax.common.data.attributes import AGE_BANDS, age_band
+from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.data.pairing import PairingReport
+from fedthorax.common.data.records import Attributes, BadFile
 
 
 def passport(site: SiteImages, labels: LabelsConfig, pairing: PairingReport | None = None) -> dict[str, Any]:
     """JSON-ready; ``pairing`` is null if nothing was paired. Files are named relative to the site's folders."""
     return {
         "splits": {split: _split_counts(images, labels) for split, images in site.splits.items()},
-        "skipped": [{"file": _relative(bad.path, site.folders), "reason": bad.reason} for bad in site.skipped],
+        "skipped": [{"file": _relative(bad, site.folders), "reason": bad.reason} for bad in site.skipped],
         "notes": list(site.notes),
         "pairing": None if pairing is None else asdict(pairing),
     }
@@ -51,12 +53,28 @@ def _split_counts(images: SplitImages, labels: LabelsConfig) -> dict[str, Any]:
         "ct_patients": len(set(images.ct.patients)),
         "findings": findings,
         "cancer_classes": classes,
+        "attributes": {"xray": _attribute_counts(images.xray), "ct": _attribute_counts(images.ct)},
     }
 
 
-def _relative(path: Path, folders: Sequence[Path]) -> str:
+def _attribute_counts(images: ImageSet) -> dict[str, dict[str, int]]:
+    """Images by sex, age and view; the scanner is left out, because a rare one names the hospital's department."""
+    known = images.attributes or (Attributes(),) * len(images)
+    groups: dict[str, tuple[Sequence[str], list[str | None]]] = {
+        "sex": (("F", "M"), [found.sex for found in known]),
+        "age_years": (AGE_BANDS, [None if found.age_years is None else age_band(found.age_years) for found in known]),
+        "view": (("PA", "AP", "LL"), [found.view for found in known]),
+    }
+    return {
+        name: {**{value: values.count(value) for value in usual}, "unknown": sum(v not in usual for v in values)}
+        for name, (usual, values) in groups.items()
+    }
+
+
+def _relative(bad: BadFile, folders: Sequence[Path]) -> str:
     """Never an absolute path: how a hospital's disks are arranged is nobody's business outside."""
+    mark = "" if bad.frame is None else f"#{bad.frame}"
     for folder in folders:
-        if path.is_relative_to(folder):
-            return path.relative_to(folder).as_posix()
-    return path.name
+        if bad.path.is_relative_to(folder):
+            return bad.path.relative_to(folder).as_posix() + mark
+    return bad.path.name + mark

@@ -1,6 +1,6 @@
 """What is known of an image before it is decoded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -84,4 +84,4 @@ class BadFile:
     path: Path
     reason: str
     frame: int | None = None
-    fault: Fault = "other"
+    fault: Fault = field(default="other", compare=False)

@@ -8,7 +8,7 @@ import pytest
 from fedthorax.common.config.data import DataConfig, SourceConfig
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.data.images import SiteImages
-from fedthorax.common.data.labels import NIH_FINDINGS
+from fedthorax.common.data.layouts import NIH_FINDINGS
 from fedthorax.common.data.overlap import shared_images
 from fedthorax.common.data.site import load_site
 

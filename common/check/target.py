@@ -26,7 +26,7 @@ from fedthorax.common.data.table import read_table
 
 CENTRAL = "central"
 
-_LABEL_FILES = ("labels.csv", "Data_Entry*.csv", "PADCHEST_*.csv*", "mimic-cxr-*-chexpert.csv*", "*.csv")
+_LABEL_FILES = ("labels.csv", "Data_Entry*.csv", "PADCHEST_*.csv*", "mimic-cxr-*-chexpert.csv*")
 _LISTS_OF_FINDINGS = ("Finding Labels", "finding_labels", "Labels")
 _NO_FINDING = frozenset({"", "No Finding", "normal"})
 _CELLS = frozenset({"", "0", "1", "-1", "0.0", "1.0", "-1.0"})
@@ -37,8 +37,8 @@ _OTHER_COLUMNS = frozenset(
 
 @dataclass(frozen=True)
 class Target:
-    """One hospital's folders. A modality that is not there is None; ``loose`` are images of ``loose_modality`` without
-    any labels. ``findings`` and ``classes`` are None where the folder itself has to tell them. Splits are drawn as the
+    """One hospital's folders. A modality that is not there is None; ``loose`` is a folder of images without
+    any labels, of ``loose_modality`` unless their DICOM header says otherwise. ``findings`` and ``classes`` are None where the folder itself has to tell them. Splits are drawn as the
     run would draw them where ``seed`` is known, else only given splits count.
     """
 
@@ -63,7 +63,7 @@ class Target:
         if self.ct is not None:
             found["ct"] = self.ct.folder
         if self.loose is not None:
-            found[self.loose_modality] = self.loose
+            return {"xray": self.loose, "ct": self.loose}
         return found
 
 
@@ -185,12 +185,20 @@ def _xray_source(folder: Path) -> XraySource:
 
 
 def _label_file(folder: Path) -> Path | None:
-    """The first pattern that fits names it; of several files of the last pattern nobody knows which is meant."""
+    """The first pattern that fits names it. A table of another name is one only if it names findings, and if no other
+    does so too: then nobody knows which is meant."""
     for pattern in _LABEL_FILES:
-        found = sorted(place for place in folder.glob(pattern) if place.is_file() and place.name != "slices.csv")
-        if len(found) == 1 or (found and pattern != "*.csv"):
+        if found := sorted(place for place in folder.glob(pattern) if place.is_file()):
             return found[0]
-    return None
+    others = [place for place in sorted(folder.glob("*.csv")) if place.name != "slices.csv" and _names_findings(place)]
+    return others[0] if len(others) == 1 else None
+
+
+def _names_findings(table: Path) -> bool:
+    try:
+        return bool(findings_in(table))
+    except (ValueError, OSError):
+        return False
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from fedthorax import __version__
+from fedthorax.cli.check import check
 from fedthorax.cli.config import config
 from fedthorax.cli.evaluate import evaluate
 from fedthorax.cli.partition import partition
@@ -51,6 +52,7 @@ for _command, _short_help in (
     (train, "Train on pooled images, or on one hospital's alone."),
     (evaluate, "Score a model on one site's images."),
     (predict, "Show what a model says about images."),
+    (check, "Find what is wrong with images, labels and splits."),
     (phantom, "Draw hospitals full of phantom images."),
     (partition, "Deal out one collection to several hospitals."),
     (report, "Write a run's report again."),

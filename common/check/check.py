@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedthorax.common.check.bad_files import bad_file_issues
 from fedthorax.common.check.counts import counts
 from fedthorax.common.check.duplicates import (
     Group,
@@ -16,13 +17,14 @@ from fedthorax.common.check.duplicates import (
 from fedthorax.common.check.facts import ImageFacts
 from fedthorax.common.check.facts_store import FactsStore
 from fedthorax.common.check.fix_splits import fixed_splits
-from fedthorax.common.check.holdings import Holdings, bad_file_issues, hold
+from fedthorax.common.check.holdings import Holdings, hold
 from fedthorax.common.check.issue import Issue, Level, in_order
-from fedthorax.common.check.labelled import KINDS, Modality
+from fedthorax.common.check.labelled import KINDS
 from fedthorax.common.check.shortcuts import Shortcut, shortcut_issues, shortcuts
 from fedthorax.common.check.survey import Progress, Surveyor
 from fedthorax.common.check.suspects import suspect_issues
 from fedthorax.common.check.target import Target
+from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.records import ImageRef, Split
 from fedthorax.common.data.split_file import relative_name
 

@@ -1,8 +1,8 @@
 """Whether a small grey picture looks like an upright frontal chest radiograph.
 
-The pattern is the mean of 500 radiographs of the NIH ChestX-ray14 collection, reduced to 8 x 8, made symmetric, centred,
-scaled and rounded (`benchmarks/check_calibration.py` computes it again): shoulders and air above, two dark lungs, a
-bright mediastinum and abdomen. It holds nothing of any single patient.
+The pattern is the mean of 500 radiographs of the NIH ChestX-ray14 collection, reduced to 8 x 8, made symmetric,
+centred, scaled and rounded (`benchmarks/check_calibration.py` computes it again): shoulders and air above, two dark
+lungs, a bright mediastinum and abdomen. It holds nothing of any single patient.
 """
 
 import numpy as np

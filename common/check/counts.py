@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fedthorax.common.check.facts import ImageFacts
-from fedthorax.common.check.labelled import KINDS, LabelledImage, Modality
+from fedthorax.common.check.labelled import KINDS, LabelledImage
+from fedthorax.common.data.attributes import age_band
+from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.records import SPLITS, ImageRef
 
 UNDRAWN = "not given"
 UNKNOWN = "unknown"
-_AGE_BANDS = (18, 40, 60, 80)
 
 
 def counts(
@@ -53,7 +54,7 @@ def _of_modality(
         "co_occurrence": _co_occurrence(images, labels) if modality == "xray" else {},
         "attributes": {
             "sex": _tally(image.attributes.sex for image in images),
-            "age": _tally(_age_band(image.attributes.age_years) for image in images),
+            "age": _tally(_band(image.attributes.age_years) for image in images),
             "view": _tally(image.attributes.view for image in images),
             "scanner": _tally(image.attributes.scanner for image in images),
         },
@@ -100,9 +101,5 @@ def _tally(values: Iterable[str | None]) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda item: (item[0] == UNKNOWN, -item[1], item[0])))
 
 
-def _age_band(years: float | None) -> str | None:
-    if years is None:
-        return None
-    edges = (0, *_AGE_BANDS)
-    lower = max(edge for edge in edges if edge <= max(years, 0))
-    return f"{lower} or more" if lower == _AGE_BANDS[-1] else f"{lower} to {edges[edges.index(lower) + 1] - 1}"
+def _band(age_years: float | None) -> str | None:
+    return None if age_years is None else age_band(age_years)

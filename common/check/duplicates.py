@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from fedthorax.common.check.facts import ImageFacts
 from fedthorax.common.check.issue import Issue
-from fedthorax.common.check.labelled import KINDS, LabelledImage, Modality, counted, differ, kind, names, splits_of
+from fedthorax.common.check.labelled import KINDS, LabelledImage, counted, differ, kind, names, splits_of
 from fedthorax.common.check.perceptual_hash import HASH_BYTES, SIDE, as_rows, near_pairs
+from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.records import SPLITS, ImageRef
 
 Group = tuple[LabelledImage, ...]
@@ -72,7 +73,8 @@ def near_duplicate_issues(pairs: Sequence[Group]) -> list[Issue]:
 
 
 def patient_issues(images: Iterable[LabelledImage]) -> list[Issue]:
-    """Patients for whom two different splits are given, X-rays and CT slices together."""
+    """Patients for whom two different splits are given, X-rays and CT slices together. The sentence names nobody: it
+    may leave the hospital as the reason of a refusal."""
     by_patient: dict[str, list[LabelledImage]] = {}
     for image in images:
         if image.split is not None:
@@ -80,14 +82,12 @@ def patient_issues(images: Iterable[LabelledImage]) -> list[Issue]:
     torn = [(patient, group) for patient, group in sorted(by_patient.items()) if len(splits_of(group)) > 1]
     if not torn:
         return []
-    first, group = torn[0]
-    sides = " and ".join(split for split in SPLITS if split in splits_of(group))
     number = counted(len(torn), "patient stands", "patients stand")
     return [
         Issue(
             "patient-across-splits",
             len(torn),
-            f"{number} on two sides of the split, such as {first} in {sides}",
+            f"{number} on two sides of the split",
             tuple(image.name for _, group in torn for image in group),
             groups=tuple(names(group) for _, group in torn),
         )
@@ -99,9 +99,7 @@ def _across(torn: Sequence[Group], modality: Modality, code: str, likeness: str)
     told, later = [], dict[LabelledImage, None]()
     for position, split in enumerate(SPLITS):
         for earlier in SPLITS[:position]:
-            shared = [
-                image for group in torn if earlier in splits_of(group) for image in group if image.split == split
-            ]
+            shared = [image for group in torn if earlier in splits_of(group) for image in group if image.split == split]
             if shared:
                 told.append(f"{kind(modality, len(shared))} in {split}: {likeness} one in {earlier}")
                 later |= dict.fromkeys(shared)
@@ -123,4 +121,3 @@ def _undrawn(group: Group) -> bool:
     """Whether a draw could tear the group apart."""
     drawn_patients = {image.patient for image in group if image.split is None}
     return bool(drawn_patients) and len({image.patient for image in group}) > 1
-

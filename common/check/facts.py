@@ -1,4 +1,4 @@
-"""What the check remembers of one image: numbers and a thumbnail, enough for every question without reading it again."""
+"""What the check remembers of one image: numbers and a thumbnail, enough for all questions without reading it again."""
 
 import io
 import json

@@ -39,7 +39,9 @@ class FactsStore:
                 file.unlink(missing_ok=True)
                 self._database = _open(file)
             except sqlite3.Error as error:
-                raise OSError(f"{file}: the check's cache cannot be used ({error}); name another with --cache") from None
+                raise OSError(
+                    f"{file}: the check's cache cannot be used ({error}); name another with --cache"
+                ) from None
         except OSError as error:
             raise OSError(
                 f"{folder}: the check's cache folder cannot be written ({error.strerror}); name another with --cache"
@@ -48,7 +50,9 @@ class FactsStore:
     def __enter__(self) -> "FactsStore":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with suppress(sqlite3.Error):
             self._database.commit()
         self._database.close()

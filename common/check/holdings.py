@@ -5,28 +5,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedthorax.common.check.bad_files import bad_file_issues
 from fedthorax.common.check.issue import Issue
-from fedthorax.common.check.labelled import KINDS, LabelledImage, Modality, counted, kind
+from fedthorax.common.check.labelled import KINDS, LabelledImage, counted, kind, labelled_images, slice_name
 from fedthorax.common.check.target import Target, class_folders, findings_in
 from fedthorax.common.data.ct_folder import ct_records
+from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.finding_names import did_you_mean
 from fedthorax.common.data.folder_records import FolderRecords
 from fedthorax.common.data.listing import list_images, normal_name
 from fedthorax.common.data.patients import headers
-from fedthorax.common.data.records import UNKNOWN_CLASS, BadFile, CtRecord, ImageRef, XrayRecord
-from fedthorax.common.data.split_file import read_split_file, relative_name, split_notes, with_splits
+from fedthorax.common.data.records import BadFile, CtRecord, ImageRef, XrayRecord
+from fedthorax.common.data.split_file import read_split_file, split_keys, split_notes, with_splits
 from fedthorax.common.data.splits import assign_splits
 from fedthorax.common.data.table import listed
 from fedthorax.common.data.xray_folder import xray_records
 from fedthorax.common.seeds import derive_seed
-
-_FAULT_CODES: Mapping[str, str] = {
-    "missing": "label-without-image",
-    "permission": "file-no-permission",
-    "disk": "file-truncated",
-    "empty": "file-truncated",
-    "truncated": "file-truncated",
-}
 
 
 @dataclass(frozen=True)
@@ -65,59 +59,6 @@ def hold(target: Target) -> Holdings:
     return Holdings(found.label_names, (*images, *found.loose), xray, ct, tuple(found.issues))
 
 
-def labelled_images(
-    xray: Sequence[XrayRecord], ct: Sequence[CtRecord], folders: Mapping[Modality, Path]
-) -> tuple[LabelledImage, ...]:
-    return (
-        *(
-            LabelledImage(
-                "xray",
-                ImageRef(record.path),
-                relative_name(record.path, folders["xray"]),
-                record.patient,
-                record.findings,
-                record.split,
-                record.attributes,
-            )
-            for record in xray
-        ),
-        *(
-            LabelledImage(
-                "ct",
-                ImageRef(record.path, record.frame),
-                _slice_name(record.path, folders["ct"], record.frame),
-                record.patient,
-                (math.nan if record.cancer_class == UNKNOWN_CLASS else float(record.cancer_class),),
-                record.split,
-                record.attributes,
-            )
-            for record in ct
-        ),
-    )
-
-
-def bad_file_code(bad: BadFile) -> str:
-    """The code under which a file that cannot be used is counted."""
-    if bad.fault == "other":
-        return "file-truncated" if bad.path.exists() else "label-without-image"
-    return _FAULT_CODES.get(bad.fault, "file-not-an-image")
-
-
-def bad_file_issues(bad: Sequence[BadFile], modality: Modality, folder: Path) -> list[Issue]:
-    """One issue a code; a picture that is good but not wanted here, such as a scout view, is a remark."""
-    by_code: dict[str, list[BadFile]] = {}
-    for file in bad:
-        by_code.setdefault("remark" if file.fault == "not_used" else bad_file_code(file), []).append(file)
-    issues = []
-    for code, files in by_code.items():
-        listed_names = tuple(_slice_name(file.path, folder, file.frame) for file in files)
-        reasons = list(dict.fromkeys(file.reason for file in files))
-        what = "row" if code == "label-without-image" else "file"
-        words = f"{counted(len(files), what)} of the {KINDS[modality]}: {'; '.join(reasons[:3])}"
-        issues.append(Issue(code, len(files), words, listed_names, modality))
-    return issues
-
-
 def _xray(target: Target, found: _Findings) -> tuple[XrayRecord, ...]:
     source = target.xray
     if source is None:
@@ -152,7 +93,7 @@ def _ct(target: Target, found: _Findings) -> tuple[CtRecord, ...]:
         strange = [record for record in records.records if record.cancer_class >= len(classes)]
         told = listed([name + did_you_mean(name, classes) for name in unknown])
         words = f"{counted(len(unknown), 'class folder')} not among {', '.join(classes)}: {told}"
-        files = tuple(_slice_name(record.path, source.folder, record.frame) for record in strange)
+        files = tuple(slice_name(record.path, source.folder, record.frame) for record in strange)
         found.issues.append(Issue("unknown-class", len(unknown), words, files, "ct"))
     _add_notes(records, "ct", source.folder, found)
     return tuple(record for record in records.records if record.cancer_class < len(classes))
@@ -210,23 +151,12 @@ def _with_split_file(
     if target.split_file is None:
         return xray, ct
     splits = read_split_file(target.split_file)
-    if target.xray is not None:
-        xray = with_splits(xray, "xray", target.xray.folder, splits)
-    if target.ct is not None:
-        ct = with_splits(ct, "ct", target.ct.folder, splits)
-    names = split_keys(xray, ct, target.folders)
+    no_folder = Path()
+    xray_folder, ct_folder = target.folders.get("xray", no_folder), target.folders.get("ct", no_folder)
+    xray, ct = with_splits(xray, "xray", xray_folder, splits), with_splits(ct, "ct", ct_folder, splits)
+    names = split_keys(xray, ct, xray_folder, ct_folder)
     found.issues += [Issue("remark", 1, note) for note in split_notes(target.split_file, splits, names)]
     return xray, ct
-
-
-def split_keys(
-    xray: Sequence[XrayRecord], ct: Sequence[CtRecord], folders: Mapping[Modality, Path]
-) -> list[tuple[str, str]]:
-    """(modality, file) of each record, as the split file names them."""
-    return [
-        *(("xray", relative_name(record.path, folders["xray"])) for record in xray),
-        *(("ct", relative_name(record.path, folders["ct"])) for record in ct),
-    ]
 
 
 def _patients_unknown(images: Sequence[LabelledImage]) -> list[Issue]:
@@ -239,9 +169,3 @@ def _patients_unknown(images: Sequence[LabelledImage]) -> list[Issue]:
             words = f"no patient is known for {len(own):,} of {kind(modality, len(ours))}"
             issues.append(Issue("patient-unknown", len(own), words, tuple(own), modality))
     return issues
-
-
-def _slice_name(path: Path, folder: Path, frame: int | None) -> str:
-    name = relative_name(path, folder)
-    return name if frame is None else f"{name} (slice {frame})"
-

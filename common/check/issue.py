@@ -61,7 +61,8 @@ CODES: Mapping[str, Code] = {
     "file-not-an-image": Code(
         "error",
         "Files that are no image, or of a kind that is not read",
-        "Look at what these files are. A wrong ending can be corrected by renaming; what is no image belongs elsewhere.",
+        "Look at what these files are. A wrong ending can be corrected by renaming; what is no image belongs "
+        "elsewhere.",
     ),
     "label-without-image": Code(
         "error",
@@ -105,7 +106,8 @@ CODES: Mapping[str, Code] = {
     "near-duplicate-different-labels": Code(
         "warning",
         "Nearly the same picture under different labels",
-        "Look at the pairs; if it is one examination, ask which label is right. Neighbouring CT slices may rightly differ.",
+        "Look at the pairs; if it is one examination, ask which label is right. Neighbouring CT slices may "
+        "rightly differ.",
     ),
     "duplicate-undrawn": Code(
         "warning",
@@ -116,7 +118,8 @@ CODES: Mapping[str, Code] = {
     "inverted": Code(
         "warning",
         "Images whose greys look inverted",
-        "Look at them: bone should be bright and air dark. If they are inverted, export them again or invert the greys; "
+        "Look at them: bone should be bright and air dark. If they are inverted, export them again or invert the "
+        "greys; "
         "if they are right as they are, leave them.",
     ),
     "sideways": Code(
@@ -145,7 +148,8 @@ CODES: Mapping[str, Code] = {
         "warning",
         "A property of the file gives a label away",
         "The model can learn this instead of the disease. Find out why the images with the label differ (another "
-        "scanner, another export, another source) and read scores with care; images of both kinds from one source help.",
+        "scanner, another export, another source) and read scores with care; images of both kinds from one "
+        "source help.",
     ),
     "image-without-label": Code(
         "warning",

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
-from fedthorax.common.data.records import Attributes, ImageRef, Split
+from fedthorax.common.data.decode import Modality
+from fedthorax.common.data.records import UNKNOWN_CLASS, Attributes, CtRecord, ImageRef, Split, XrayRecord
+from fedthorax.common.data.split_file import relative_name
 
-Modality = Literal["xray", "ct"]
+_NOTHING_ELSE = Attributes()
 
 KINDS: Mapping[Modality, str] = {"xray": "X-rays", "ct": "CT slices"}
 
@@ -26,7 +28,7 @@ class LabelledImage:
     patient: str
     labels: tuple[float, ...]
     split: Split | None
-    attributes: Attributes = Attributes()
+    attributes: Attributes = _NOTHING_ELSE
 
 
 def differ(images: Iterable[LabelledImage]) -> bool:
@@ -55,3 +57,41 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 def kind(modality: Modality, number: int) -> str:
     """``1 X-ray``, ``2 X-rays``."""
     return counted(number, KINDS[modality][:-1])
+
+
+def labelled_images(
+    xray: Sequence[XrayRecord], ct: Sequence[CtRecord], folders: Mapping[Modality, Path]
+) -> tuple[LabelledImage, ...]:
+    """The records as the check sees them, X-rays first."""
+    return (
+        *(
+            LabelledImage(
+                "xray",
+                ImageRef(record.path),
+                relative_name(record.path, folders["xray"]),
+                record.patient,
+                record.findings,
+                record.split,
+                record.attributes,
+            )
+            for record in xray
+        ),
+        *(
+            LabelledImage(
+                "ct",
+                ImageRef(record.path, record.frame),
+                slice_name(record.path, folders["ct"], record.frame),
+                record.patient,
+                (math.nan if record.cancer_class == UNKNOWN_CLASS else float(record.cancer_class),),
+                record.split,
+                record.attributes,
+            )
+            for record in ct
+        ),
+    )
+
+
+def slice_name(path: Path, folder: Path, frame: int | None) -> str:
+    """The path below ``folder`` and, of a file that holds several slices, which of them."""
+    name = relative_name(path, folder)
+    return name if frame is None else f"{name} (slice {frame})"

@@ -51,7 +51,11 @@ def _site(check: SiteCheck) -> dict[str, Any]:
         "levels": [{"level": level, "words": counted(numbers[level], level)} for level in LEVELS],
         "refused": numbers["error"] > 0,
         "issues": [_issue(issue, pictures) for issue in check.issues],
-        "holdings": [_holding(KINDS[modality], held) for modality, held in check.counts.items() if held["images"]],
+        "holdings": [
+            _holding(kind, check.counts[modality])
+            for modality, kind in KINDS.items()
+            if check.counts[modality]["images"]
+        ],
         "shortcuts": [
             {
                 "label": shortcut.label,

@@ -21,7 +21,7 @@ STYLE = (
 .group img { display: block; width: 9rem; height: 9rem; object-fit: contain; background: #000; }
 .group .none { width: 9rem; height: 9rem; display: grid; place-items: center; background: var(--panel);
   color: var(--soft); font-size: .8rem; border: 1px dashed var(--rule); }
-.group figcaption { font-size: .74rem; line-height: 1.25; overflow-wrap: anywhere; }
+.group figcaption { font-weight: 400; font-size: .74rem; line-height: 1.25; overflow-wrap: anywhere; }
 .tallies { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem; }
 .tallies h4 { margin: .2rem 0; } .tallies table { margin: 0; }
 tr.marked td, tr.marked th { color: var(--grave); }
@@ -115,7 +115,8 @@ Do not send it, and do not put it where others can read it. It loads nothing fro
 <details><summary>Shortcuts: how well a property of the file alone predicts each label</summary>
 <div class="wide"><table>
 <thead><tr><th scope="col" class="left">Label</th><th scope="col" class="left">Predicted by</th>
-<th scope="col">ROC-AUC</th><th scope="col">Interval</th><th scope="col" class="left">Not asked because</th></tr></thead>
+<th scope="col">ROC-AUC</th><th scope="col">Interval</th>
+<th scope="col" class="left">Not asked because</th></tr></thead>
 <tbody>
 {%- for row in site.shortcuts %}
 <tr{% if row.warning %} class="marked"{% endif %}><th scope="row">{{ row.label }}</th>

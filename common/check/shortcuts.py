@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fedthorax.common.check.facts import ImageFacts
 from fedthorax.common.check.issue import Issue
-from fedthorax.common.check.labelled import KINDS, LabelledImage, Modality
+from fedthorax.common.check.labelled import KINDS, LabelledImage
+from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.records import ImageRef
 
 MIN_PATIENTS = 10
@@ -50,8 +51,10 @@ class Shortcut:
 
     @property
     def is_warning(self) -> bool:
-        return self.roc_auc is not None and self.interval is not None and (
-            self.roc_auc > WARN_FROM and self.interval[0] > 0.5
+        return (
+            self.roc_auc is not None
+            and self.interval is not None
+            and (self.roc_auc > WARN_FROM and self.interval[0] > 0.5)
         )
 
 
@@ -124,7 +127,9 @@ def _shortcut(
     questions: int,
 ) -> Shortcut:
     positive, negative = truth == 1, truth == 0
-    num_positive, num_negative = (len({patients[row] for row in np.flatnonzero(rows)}) for rows in (positive, negative))
+    num_positive, num_negative = (
+        len({patients[int(row)] for row in np.flatnonzero(rows)}) for rows in (positive, negative)
+    )
     if min(num_positive, num_negative) < MIN_PATIENTS:
         reason = f"{num_positive} patients with {label} and {num_negative} without; {MIN_PATIENTS} of each are needed"
         return Shortcut(modality, label, by, None, None, num_positive, num_negative, reason)
@@ -145,7 +150,7 @@ def _roc_auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> fl
 
 def _standard_error(area: float, num_positive: int, num_negative: int) -> float:
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = (
-        area * (1 - area) + (num_positive - 1) * (q1 - area**2) + (num_negative - 1) * (q2 - area**2)
-    ) / (num_positive * num_negative)
+    variance = (area * (1 - area) + (num_positive - 1) * (q1 - area**2) + (num_negative - 1) * (q2 - area**2)) / (
+        num_positive * num_negative
+    )
     return math.sqrt(max(variance, 0.0))

@@ -35,14 +35,20 @@ def suspect_issues(images: Sequence[LabelledImage], facts: Mapping[ImageRef, Ima
             asked += [
                 ("inverted", _inverted, frontal, "look inverted: dark bone, bright air"),
                 ("sideways", _turned, frontal, "look turned by a quarter or half"),
-                ("framing", _framing, frontal, "are framed unlike a frontal chest: cropped, off centre or wide borders"),
+                (
+                    "framing",
+                    _framing,
+                    frontal,
+                    "are framed unlike a frontal chest: cropped, off centre or wide borders",
+                ),
             ]
         else:
             asked.append(("inverted", _bright_air, ours, "look inverted: bright air around a dark body"))
         for code, judge, candidates, words in asked:
             marked = [(judge(facts[image.ref]), image) for image in candidates]
             found = sorted(
-                ((value, image) for value, image in marked if value is not None), key=lambda pair: (-pair[0], pair[1].name)
+                ((value, image) for value, image in marked if value is not None),
+                key=lambda pair: (-pair[0], pair[1].name),
             )
             if found:
                 suspects = [image for _, image in found]

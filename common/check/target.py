@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from fedthorax.common.check.labelled import Modality
 from fedthorax.common.config.data import (
     CT_WINDOWS,
     CtSlices,
@@ -20,6 +19,7 @@ from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.problems import dotted, shown
 from fedthorax.common.config.yaml_text import read_yaml
+from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.labels import split_of
 from fedthorax.common.data.listing import is_image, normal_name
 from fedthorax.common.data.table import read_table
@@ -34,12 +34,15 @@ _OTHER_COLUMNS = frozenset(
     {"file", "split", "sex", "age", "view", "patient_id", "patient", "follow-up #", "patient age", "support devices"}
 )
 
+_FRACTIONS, _ALL_SLICES = SplitFractions(), CtSlices()
+
 
 @dataclass(frozen=True)
 class Target:
-    """One hospital's folders. A modality that is not there is None; ``loose`` is a folder of images without
-    any labels, of ``loose_modality`` unless their DICOM header says otherwise. ``findings`` and ``classes`` are None where the folder itself has to tell them. Splits are drawn as the
-    run would draw them where ``seed`` is known, else only given splits count.
+    """One hospital's folders. A modality that is not there is None; ``loose`` is a folder of images without any
+    labels, of ``loose_modality`` unless their DICOM header says otherwise. ``findings`` and ``classes`` are None where
+    the folder itself has to tell them. Splits are drawn as the run would draw them where ``seed`` is known, else only
+    given splits count.
     """
 
     name: str
@@ -50,10 +53,10 @@ class Target:
     findings: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
     split_file: Path | None = None
-    fractions: SplitFractions = SplitFractions()
+    fractions: SplitFractions = _FRACTIONS
     seed: int | None = None
     ct_windows: tuple[CtWindow, ...] = CT_WINDOWS
-    ct_slices: CtSlices = CtSlices()
+    ct_slices: CtSlices = _ALL_SLICES
 
     @property
     def folders(self) -> dict[Modality, Path]:
@@ -171,8 +174,8 @@ def _of_folder(folder: Path, modality: Modality) -> Target:
     name = folder.absolute().name or "folder"
     below = {normal_name(place.name).lower(): place for place in sorted(folder.iterdir()) if place.is_dir()}
     if "xray" in below or "ct" in below:
-        xray, ct = below.get("xray"), below.get("ct")
-        return Target(name, xray and _xray_source(xray), ct and CtSource(folder=ct))
+        xray = _xray_source(below["xray"]) if "xray" in below else None
+        return Target(name, xray, CtSource(folder=below["ct"]) if "ct" in below else None)
     if _label_file(folder) is not None:
         return Target(name, _xray_source(folder))
     if class_folders(folder):

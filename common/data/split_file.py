@@ -71,6 +71,14 @@ def split_notes(path: Path, splits: Splits, names: Iterable[tuple[str, str]]) ->
     return tuple(notes)
 
 
+def split_keys(
+    xray: Iterable[XrayRecord], ct: Iterable[CtRecord], xray_folder: Path, ct_folder: Path
+) -> list[tuple[str, str]]:
+    """(modality, file) of each record, as the split file names them."""
+    keys = [("xray", relative_name(record.path, xray_folder)) for record in xray]
+    return keys + [("ct", relative_name(record.path, ct_folder)) for record in ct]
+
+
 def relative_name(path: Path, folder: Path) -> str:
     """The path as the split file names it; an image outside the folder keeps its whole path."""
     return normal_name((path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix())

@@ -12,7 +12,9 @@ from fedthorax.cli.steps import counted
 
 def check(
     path: Annotated[Path, typer.Argument(metavar="FOLDER|FILE.yaml", help="Images, a site.yaml or an experiment.")],
-    site: Annotated[str | None, typer.Option("--site", metavar="NAME", help="Only this site of the experiment.")] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", metavar="NAME", help="Only this site of the experiment.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit status 1 if there is a warning.")] = False,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="OUT", help="Also write one page with thumbnails.")
@@ -50,7 +52,9 @@ def check(
     started = time.monotonic()
     targets = targets_of(path, site, modality)
     if fix_splits is not None and len(targets) > 1:
-        raise ValueError(f"--fix-splits: a split is one site's; name one of {', '.join(t.name for t in targets)} by --site")
+        raise ValueError(
+            f"--fix-splits: a split is one site's; name one of {', '.join(t.name for t in targets)} by --site"
+        )
     checks = []
     with FactsStore(None if no_cache else cache or default_folder()) as store:
         for target in targets:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config.data import CT_WINDOWS, CacheConfig, CtWindow
+from fedthorax.common.data.cpus import num_cpus
 from fedthorax.common.data.decode import Modality, decode_frames, fit_square, pixel_digest, read_content
 from fedthorax.common.data.disk_cache import DiskCache, Entry, FileState, Place, Shard, checksum, file_state, hash_of
 from fedthorax.common.data.records import BadFile, ImageRef
@@ -93,7 +94,7 @@ def decode_all(
     refs = [image if isinstance(image, ImageRef) else ImageRef(image) for image in images]
     preprocessing = _Preprocessing(image_size, aspect, modality, tuple(ct_windows))
     report = progress or (lambda _: None)
-    with ThreadPoolExecutor(max_workers=_num_cores(), thread_name_prefix="decode") as pool:
+    with ThreadPoolExecutor(max_workers=num_cpus(), thread_name_prefix="decode") as pool:
         try:
             if cache.folder is None or cache.disk_gb == 0 or not refs:
                 return _without_disk(refs, preprocessing, cache, report, pool)
@@ -289,10 +290,6 @@ def _decode_group(refs: Sequence[ImageRef], preprocessing: _Preprocessing, disk:
 @lru_cache(maxsize=1)
 def _versions() -> str:
     return f"{_DECODING_VERSION} {' '.join(version(name) for name in _LIBRARIES)}"
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _allocate(shape: tuple[int, ...], cache: CacheConfig) -> NDArray[np.uint8]:

@@ -1,12 +1,12 @@
 """From the files of a CT folder to its axial slices, in the order in which they lie in the body."""
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from fedthorax.common.config.data import CtSlices
+from fedthorax.common.data.cpus import num_cpus
 from fedthorax.common.data.ct_region import height_of, not_axial, not_wanted
 from fedthorax.common.data.decode import SNIFF_BYTES, format_of, read_content
 from fedthorax.common.data.dicom_header import Header, read_header
@@ -55,7 +55,7 @@ def find_slices(images: Mapping[str, Path], policy: CtSlices) -> FoundSlices:
     bad: list[BadFile] = []
     left_out: list[BadFile] = []
     series: dict[tuple[str, str], list[CtSlice]] = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="headers") as pool:
+    with ThreadPoolExecutor(max_workers=num_cpus(), thread_name_prefix="headers") as pool:
         found = pool.map(_slices_of, images, images.values())
         for name, slices in zip(images, found, strict=True):
             if isinstance(slices, BadFile):

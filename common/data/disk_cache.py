@@ -115,7 +115,8 @@ class DiskCache:
         self._lock = threading.Lock()
         self._maps: dict[str, NDArray[np.uint8]] = {}
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise OSError(
                 f"{folder.parent}: the cache folder cannot be made ({error.strerror}); see data.cache.folder"

@@ -4,13 +4,13 @@ Flower is not known here. The worker takes a Task and gives a Reply; in a simula
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.data.images import SiteImages
-from fedthorax.common.data.overlap import keyed_digests
+from fedthorax.common.data.overlap import keyed_digests, unseen
 from fedthorax.common.data.pairing import reuse, training_pairs
 from fedthorax.common.data.passport import fingerprint, passport
 from fedthorax.common.data.records import Split
@@ -106,12 +106,19 @@ class SiteWorker:
         return Reply("train", task.site, task.round, results, weights, fitted.pairs)
 
     def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: Scores of the incoming weights by split."""
+        """``results``: Scores of the incoming weights by split. Test images that also stand in train or valid are left
+        out of ``test``; where there are any, ``test_with_duplicates`` counts them too."""
         images, network, store = self._ready(task, experiment)
         results: dict[str, Scores] = {}
         for split in ("train", "valid", "test"):
             if split in task.splits:
                 results[split] = self._score(task, experiment, network, store, images, split, False)
+        if "test" in results:
+            test, new = images.splits["test"], unseen(images.splits)
+            if len(new.xray) < len(test.xray) or len(new.ct) < len(test.ct):
+                alone = replace(images, splits={**images.splits, "test": new})
+                results["test_with_duplicates"] = results["test"]
+                results["test"] = self._score(task, experiment, network, store, alone, "test", False)
         return Reply("evaluate", task.site, task.round, results)
 
     def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore]:

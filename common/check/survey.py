@@ -71,24 +71,19 @@ class Surveyor:
         fresh, files = dict[str, ImageFacts](), list[tuple[str, str, str]]()
         num_decoded, done = 0, len(facts)
         try:
-            for path, reading in self._read_all(to_read, self.store.keys()):
-                if isinstance(reading, BadFile):  # the whole file: its frames come one by one only if it opens
+            for refs, reading in self._read_all(to_read, self.store.keys()):
+                done += len(refs)
+                if isinstance(reading, BadFile):  # the whole file
                     unreadable.append(reading)
-                    done += 1
-                    continue
-                for ref, key, found in reading.frames:
-                    done += 1
-                    if isinstance(found, BadFile):
-                        unreadable.append(found)
-                        continue
-                    num_decoded += found is not None
-                    fact = found or fresh.get(key) or self.store.get(key)
-                    if fact is None:
-                        raise OSError(f"{path}: its entry in the check's cache was damaged meanwhile; check again")
-                    facts[ref] = fact
-                    if found is not None:
-                        fresh[key] = found
-                files.append((str(path.absolute()), reading.state, reading.content_hash))
+                else:
+                    for ref, key, found in reading.frames:
+                        fact = found or fresh.get(key) or self.store.get(key) or self._read_again(ref)
+                        num_decoded += found is not None
+                        if isinstance(fact, BadFile):
+                            unreadable.append(fact)
+                        else:
+                            facts[ref] = fresh[key] = fact
+                    files.append((str(refs[0].path.absolute()), reading.state, reading.content_hash))
                 if len(files) >= _WRITE_EVERY:
                     self.store.add(fresh, files)
                     fresh, files = {}, []
@@ -100,17 +95,17 @@ class Surveyor:
 
     def _read_all(
         self, to_read: Sequence[Sequence[ImageRef]], known: frozenset[str]
-    ) -> Iterator[tuple[Path, _Reading | BadFile]]:
+    ) -> Iterator[tuple[Sequence[ImageRef], _Reading | BadFile]]:
         pool = ThreadPoolExecutor(max_workers=_num_cores(), thread_name_prefix="check")
-        waiting: list[tuple[Path, Future[_Reading | BadFile]]] = []
+        waiting: list[tuple[Sequence[ImageRef], Future[_Reading | BadFile]]] = []
         try:
             for refs in to_read:
-                waiting.append((refs[0].path, pool.submit(self._read, refs, known)))
+                waiting.append((refs, pool.submit(self._read, refs, known)))
                 if len(waiting) > _AHEAD:
-                    path, future = waiting.pop(0)
-                    yield path, future.result()
-            for path, future in waiting:
-                yield path, future.result()
+                    first, future = waiting.pop(0)
+                    yield first, future.result()
+            for rest, future in waiting:
+                yield rest, future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -130,6 +125,14 @@ class Surveyor:
             for ref, picture in zip(wanted, pictures, strict=True)
         }
         return _Reading(state, content_hash, tuple((ref, keys[ref], found.get(ref)) for ref in refs))
+
+    def _read_again(self, image: ImageRef) -> ImageFacts | BadFile:
+        """The facts of an image whose row in the store is damaged."""
+        reading = self._read([image], frozenset())
+        if isinstance(reading, BadFile):
+            return reading
+        fact = reading.frames[0][2]
+        return BadFile(image.path, "changed while it was read", image.frame) if fact is None else fact
 
     def _key(self, content_hash: str, image: ImageRef) -> str:
         windows = [(window.center, window.width) for window in self.ct_windows]

@@ -21,7 +21,7 @@ from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import fit
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Scores, score
+from fedthorax.common.training.scoring import Scores, score, with_duplicates
 
 LoadImages = Callable[[Experiment, str, Callable[[int, int], None]], SiteImages]
 BuildNetwork = Callable[[Experiment], tuple[Network, FeatureStore]]
@@ -117,8 +117,9 @@ class SiteWorker:
             test, new = images.splits["test"], unseen(images.splits)
             if len(new.xray) < len(test.xray) or len(new.ct) < len(test.ct):
                 alone = replace(images, splits={**images.splits, "test": new})
-                results["test_with_duplicates"] = results["test"]
+                whole = results["test"]
                 results["test"] = self._score(task, experiment, network, store, alone, "test", False)
+                results["test_with_duplicates"] = with_duplicates(results["test"], whole, new, test)
         return Reply("evaluate", task.site, task.round, results)
 
     def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore]:

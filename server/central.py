@@ -19,7 +19,7 @@ from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disea
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Predictions, Scores, predict, score, scores_of
+from fedthorax.common.training.scoring import Predictions, Scores, predict, score, scores_of, with_duplicates
 
 NAME = "central"
 
@@ -113,15 +113,16 @@ class CentralData:
         return scores, predictions
 
     def test_with_duplicates(
-        self, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None
+        self, clean: Scores, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None
     ) -> Scores | None:
-        """Scores on the whole test split, with the images that were left out: how much they would flatter the model.
-
-        None if none was left out. Without intervals: copies of a training image are no sample of anything.
+        """Figures on the whole test split, with the images that were left out of ``clean``: how much they would flatter
+        the model. None if none was left out. Without intervals: copies of a training image are no sample of anything.
         """
         if not self.left_out:
             return None
-        return score(network, store, self.images.splits["test"], self._seed("test"), keep, progress)
+        whole = self.images.splits["test"]
+        scores = score(network, store, whole, self._seed("test"), keep, progress)
+        return with_duplicates(clean, scores, self.test, whole)
 
     def predictions_csv(self, predictions: Predictions) -> str:
         """One row an image of the test split: file, patient, modality, then truth and probability of each label."""

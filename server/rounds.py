@@ -155,7 +155,7 @@ class Rounds:
         scores, predictions = self.central.final_test(self.network, self.store, False, self._progress(best_round))
         self.record.document["test"] = scores | {"round": best_round}
         self.record.document["test_with_duplicates"] = self.central.test_with_duplicates(
-            self.network, self.store, False, self._progress(best_round)
+            scores, self.network, self.store, False, self._progress(best_round)
         )
         return predictions
 

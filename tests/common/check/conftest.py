@@ -23,7 +23,9 @@ def draw_chest(seed: int, side: int = 96) -> Picture:
     for middle in (0.28, 0.72):
         picture -= 0.4 * np.exp(-(((x - middle) / 0.15) ** 2) - ((y - 0.4) / 0.24) ** 2)
     picture -= 0.5 * np.clip(0.25 - y, 0, 1) / 0.25 * (np.abs(x - 0.5) > 0.2)
-    shadows = Image.fromarray(rng.normal(0, 1, (30, 30)).astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
+    shadows = Image.fromarray(rng.normal(0, 1, (30, 30)).astype(np.float32)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
     picture += 0.09 * np.asarray(shadows)
     return np.clip(255 * (picture - 0.1), 5, 250).astype(np.uint8)
 
@@ -32,7 +34,9 @@ def draw_body(seed: int, side: int = 96) -> Picture:
     """A bright ellipse in black air, with organs of its own for every seed: an axial slice of nobody."""
     rng = np.random.default_rng(1000 + seed)
     y, x = np.mgrid[0:side, 0:side] / side - 0.5
-    organs = Image.fromarray(rng.normal(0, 1, (10, 10)).astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
+    organs = Image.fromarray(rng.normal(0, 1, (10, 10)).astype(np.float32)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
     inside = (x / 0.42) ** 2 + (y / 0.36) ** 2 < 1
     return np.where(inside, np.clip(150 + 40 * np.asarray(organs), 20, 250), 2).astype(np.uint8)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fedthorax.common.check.facts import ImageFacts
 from fedthorax.common.check.issue import Issue
 from fedthorax.common.check.labelled import KINDS, LabelledImage, kind, names
+from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.records import ImageRef
 
 _MAX_GREY_RANGE = 8  # of 255 between the darkest and the brightest pixel
@@ -12,7 +13,7 @@ _PHOTO_SHARE, _MARK_SHARE = 0.05, 0.0002  # coloured pixels: of a photograph; of
 _LETTERS = 6
 _TURN_MARGIN = 0.1  # by which another orientation must look more like a chest
 _MIN_CHEST, _MIN_SYMMETRY, _MIN_CONTENT = 0.25, -0.15, 0.7
-_CORNER_STEP = 60  # by which the air around a body would have to be brighter than its middle
+_BRIGHT_CORNER, _CORNER_STEP = 180, 30  # greys of the air around a body: how bright, and above the body's middle
 _LATERAL_VIEWS = ("LL", "RL", "LATERAL")
 
 Judge = Callable[[ImageFacts], float | None]
@@ -20,41 +21,29 @@ Judge = Callable[[ImageFacts], float | None]
 
 
 def suspect_issues(images: Sequence[LabelledImage], facts: Mapping[ImageRef, ImageFacts]) -> list[Issue]:
-    """X-rays are compared with an upright frontal chest, unless their view is known to be lateral; CT slices with a
-    body surrounded by air. Turned CT slices are not looked for: a chest from below is as round as from above."""
+    """One issue a code and modality, the most suspect images first.
+
+    X-rays are compared with an upright frontal chest, unless their view is known to be lateral; CT slices with a body
+    surrounded by air. Turned CT slices are not looked for: a chest is as round from above as from below.
+    """
     issues = []
     for modality in KINDS:
         ours = [image for image in images if image.modality == modality and image.ref in facts]
         frontal = [image for image in ours if (image.attributes.view or "").upper() not in _LATERAL_VIEWS]
-        asked: list[tuple[str, Judge, Sequence[LabelledImage], str]] = [
-            ("single-colour", _single_colour, ours, "show a single colour"),
-            ("colour-photo", _colour_photo, ours, "are colour pictures"),
-            ("annotated", _annotated, ours, "have writing or coloured marks in the picture"),
-        ]
-        if modality == "xray":
-            asked += [
-                ("inverted", _inverted, frontal, "look inverted: dark bone, bright air"),
-                ("sideways", _turned, frontal, "look turned by a quarter or half"),
-                (
-                    "framing",
-                    _framing,
-                    frontal,
-                    "are framed unlike a frontal chest: cropped, off centre or wide borders",
-                ),
-            ]
-        else:
-            asked.append(("inverted", _bright_air, ours, "look inverted: bright air around a dark body"))
-        for code, judge, candidates, words in asked:
+        for code, (judge, words) in _JUDGES[modality].items():
+            candidates = frontal if code in _FRONTAL_ONLY else ours
             marked = [(judge(facts[image.ref]), image) for image in candidates]
-            found = sorted(
-                ((value, image) for value, image in marked if value is not None),
-                key=lambda pair: (-pair[0], pair[1].name),
-            )
+            found = [(value, image) for value, image in marked if value is not None]
+            found.sort(key=lambda pair: (-pair[0], pair[1].name))
             if found:
-                suspects = [image for _, image in found]
                 sentence = f"{len(found):,} of {kind(modality, len(candidates))} {words}"
-                issues.append(Issue(code, len(found), sentence, names(suspects), modality))
+                issues.append(Issue(code, len(found), sentence, names([image for _, image in found]), modality))
     return issues
+
+
+def suspect_codes(facts: ImageFacts, modality: Modality) -> frozenset[str]:
+    """The codes of all that is suspect in one image, frontal if it is an X-ray."""
+    return frozenset(code for code, (judge, _) in _JUDGES[modality].items() if judge(facts) is not None)
 
 
 def _single_colour(facts: ImageFacts) -> float | None:
@@ -100,4 +89,21 @@ def _framing(facts: ImageFacts) -> float | None:
 
 def _bright_air(facts: ImageFacts) -> float | None:
     step = facts.corner_grey - facts.centre_grey
-    return step if step > _CORNER_STEP else None
+    return step if step > _CORNER_STEP and facts.corner_grey >= _BRIGHT_CORNER else None
+
+
+_COMMON: Mapping[str, tuple[Judge, str]] = {
+    "single-colour": (_single_colour, "show a single colour"),
+    "colour-photo": (_colour_photo, "are colour pictures"),
+    "annotated": (_annotated, "have writing or coloured marks in the picture"),
+}
+_JUDGES: Mapping[Modality, Mapping[str, tuple[Judge, str]]] = {
+    "xray": {
+        **_COMMON,
+        "inverted": (_inverted, "look inverted: dark bone, bright air"),
+        "sideways": (_turned, "look turned by a quarter or half"),
+        "framing": (_framing, "are framed unlike a frontal chest: cropped, off centre or wide borders"),
+    },
+    "ct": {**_COMMON, "inverted": (_bright_air, "look inverted: bright air around a dark body")},
+}
+_FRONTAL_ONLY = frozenset({"inverted", "sideways", "framing"})

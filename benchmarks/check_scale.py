@@ -1,0 +1,148 @@
+"""Time and memory of `fedthorax check`: a real run on some thousand files, and the search for near copies among many.
+
+    python benchmarks/check_scale.py --files 2000 --hashes 10000 100000
+
+The files are drawn (1024 x 1024 grey PNG, smooth noise over a chest-like pattern) and checked twice by the command
+itself, in a process of its own: cold, then with everything in the cache. Minutes are of one processor core. For the search, thumbnails are drawn that vary
+as real radiographs do: with --data, from the principal components of the radiographs there, else as smooth noise.
+One in a hundred has a planted near copy. Each size runs in a process of its own; memory is the peak of that process.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fedthorax.common.check.perceptual_hash import (
+    HASH_BYTES,
+    SIDE,
+    as_rows,
+    candidate_pairs,
+    near_pairs,
+    perceptual_hash,
+    signature,
+)
+from fedthorax.common.data.decode import decode_image
+from fedthorax.common.data.listing import list_images
+
+COMPONENTS = 200
+
+
+def smooth(rng: np.random.Generator, side: int, grains: int) -> np.ndarray:
+    noise = Image.fromarray(rng.normal(0, 1, (grains, grains)).astype(np.float32))
+    return np.asarray(noise.resize((side, side), Image.Resampling.BICUBIC))
+
+
+def draw_files(folder: Path, number: int) -> None:
+    folder.mkdir(parents=True)
+
+    def draw(index: int) -> None:
+        rng = np.random.default_rng(index)
+        picture = 128 + 30 * smooth(rng, 1024, 8) + 15 * smooth(rng, 1024, 64) + rng.normal(0, 3, (1024, 1024))
+        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(folder / f"{index}.png", compress_level=1)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(draw, range(number)))
+
+
+def run_check(folder: Path, cache: Path) -> float:
+    """Seconds of processor time, which other work on the machine does not change."""
+    command = [sys.executable, "-m", "fedthorax.cli.main", "check", str(folder), "--json", "--cache", str(cache)]
+    started = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    seconds = time.monotonic() - started
+    decoded = json.loads(output)["sites"][0]["images_decoded"]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(
+        f"  {decoded} images decoded: {seconds:.1f} s, {processor:.1f} s of processor time; "
+        f"largest memory so far {after.ru_maxrss / 1024:.0f} MiB",
+        flush=True,
+    )
+    return processor
+
+
+def thumbnails(number: int, data: Path | None) -> np.ndarray:
+    """(N, SIDE, SIDE) float32; the last hundredth are near copies of the first."""
+    rng = np.random.default_rng(0)
+    num_copies = number // 100
+    if data is None:
+        drawn = np.stack([smooth(rng, SIDE, 12) for _ in range(number - num_copies)])
+    else:
+        real = np.stack([small(path) for name in ("nih-224", "hannover-224") for path in images(data / name)])
+        mean = real.mean(axis=0)
+        _, scales, components = np.linalg.svd(real - mean, full_matrices=False)
+        scales = scales[:COMPONENTS] / np.sqrt(len(real))
+        weights = rng.normal(0, 1, (number - num_copies, COMPONENTS)).astype(np.float32) * scales
+        drawn = (weights @ components[:COMPONENTS] + mean).reshape(-1, SIDE, SIDE)
+    noise = rng.normal(0, 0.01 * drawn.std(), (num_copies, SIDE, SIDE)).astype(np.float32)
+    return np.concatenate([drawn, drawn[:num_copies] * np.float32(0.9) + noise]).astype(np.float32)
+
+
+def images(folder: Path) -> list[Path]:
+    return list(list_images(folder).images.values())
+
+
+def small(path: Path) -> np.ndarray:
+    grey = Image.fromarray(decode_image(path)).convert("L")
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32).ravel()
+
+
+def search(number: int, data: Path | None) -> None:
+    marks = [signature(thumbnail) for thumbnail in thumbnails(number, data)]
+    hashes = as_rows([perceptual_hash(mark) for mark in marks], HASH_BYTES)
+    signatures = as_rows([mark.tobytes() for mark in marks], SIDE * SIDE)
+    del marks
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    started, processor = time.monotonic(), time.process_time()
+    candidates = candidate_pairs(hashes)
+    found = near_pairs(hashes, signatures)
+    seconds, processor = time.monotonic() - started, time.process_time() - processor
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    num_copies = number // 100
+    planted = {(row, number - num_copies + row) for row in range(num_copies)}
+    hits = planted & {(int(left), int(right)) for left, right in found}
+    print(
+        f"  {number:,} hashes: {seconds:.1f} s ({processor:.1f} s of processor time, both searches), "
+        f"{len(candidates):,} candidates of {number * (number - 1) // 2:,} pairs, {len(hits)} of {num_copies} planted "
+        f"copies found, {len(found) - len(hits)} other pairs; memory {before:.0f} MiB before, {peak:.0f} MiB at most",
+        flush=True,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=2000, help="Files of the real run; 0: none.")
+    parser.add_argument("--hashes", type=int, nargs="*", default=[10_000, 100_000], help="Sizes of the search.")
+    parser.add_argument("--data", type=Path, help="Folder with nih-224 and hannover-224.")
+    parser.add_argument("--search-only", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.search_only:
+        search(options.search_only, options.data)
+        return
+    if options.files:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            draw_files(folder / "images", options.files)
+            print(f"{options.files} files of 1024 x 1024:", flush=True)
+            for words in ("cold", "warm"):
+                processor = run_check(folder / "images", folder / "cache")
+                print(f"  extrapolated to 100,000 files, {words}: {processor / options.files * 1e5 / 60:.0f} minutes")
+    print("search for near copies:", flush=True)
+    for number in options.hashes:
+        data = ["--data", str(options.data)] if options.data else []
+        subprocess.run([sys.executable, __file__, "--search-only", str(number), *data], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -123,7 +123,7 @@ def _is_ct(path: Path) -> bool:
 
 
 def _lines(text: str, fits: Callable[[str], bool], most: int) -> list[str]:
-    """``text`` in at most ``most`` lines that fit, broken at spaces where there are any. Of a text too long for that the
+    """``text`` in at most ``most`` lines that fit, broken at spaces where there are any. Of a text too long for it the
     middle is left out: the end of a file's name tells it apart.
     """
     lines, rest = [], text

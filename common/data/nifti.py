@@ -89,7 +89,7 @@ def open_nifti_units(content: bytes) -> tuple[Volume, Callable[[int], NDArray[An
     if not np.isfinite(slope) or slope == 0:  # NIfTI-1: not scaled
         slope, intercept = 1.0, 0.0
     intercept = intercept if np.isfinite(intercept) else 0.0
-    lowest = min(float(end) * slope + intercept for end in (voxels.min(), voxels.max()))
+    lowest = min(float(end) * slope + intercept for end in (np.nanmin(voxels), np.nanmax(voxels)))
     if not lowest < _NO_AIR:
         raise UndecodableError(
             "unsupported",

@@ -136,9 +136,12 @@ def pattern(pictures: dict[str, Picture]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with nih-224, nih-1024, hannover-224 and ct-kaggle")
-    folder = parser.parse_args().data
-    sets = {name: load(folder / name) for name in (*XRAYS, CT)}
+    parser.add_argument("--sets", nargs="*", default=[*XRAYS, CT], help="only these, without the table of copies")
+    options = parser.parse_args()
+    sets = {name: load(options.data / name) for name in options.sets}
     orientation_table(sets)
+    if len(sets) <= len(XRAYS):
+        return
     copy_table(sets)
     print(f"\nPattern of an upright frontal chest, left half:\n{pattern(sets['nih-224'])}")
 

@@ -2,10 +2,10 @@
 
     python benchmarks/check_scale.py --files 2000 --hashes 10000 100000
 
-The files are drawn (1024 x 1024 grey PNG, smooth noise over a chest-like pattern) and checked twice by the command
-itself, in a process of its own: cold, then with everything in the cache. Minutes are of one processor core. For the search, thumbnails are drawn that vary
-as real radiographs do: with --data, from the principal components of the radiographs there, else as smooth noise.
-One in a hundred has a planted near copy. Each size runs in a process of its own; memory is the peak of that process.
+The files are drawn (1024 x 1024 grey PNG of smooth noise) and checked twice by the command itself, in a process of its
+own: cold, then with everything in the cache. Minutes are of one processor core. For the search, thumbnails are drawn
+that vary as real radiographs do: with --data, from the principal components of the radiographs there, else as smooth
+noise. One in a hundred has a planted near copy. Each size runs in a process of its own; memory is the peak of that.
 """
 
 import argparse

@@ -26,7 +26,6 @@ from fedthorax.common.check.perceptual_hash import (
     HASH_BYTES,
     SIDE,
     as_rows,
-    candidate_pairs,
     near_pairs,
     perceptual_hash,
     signature,
@@ -98,24 +97,26 @@ def small(path: Path) -> np.ndarray:
     return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32).ravel()
 
 
-def search(number: int, data: Path | None) -> None:
+def draw_hashes(number: int, data: Path | None, file: Path) -> None:
     marks = [signature(thumbnail) for thumbnail in thumbnails(number, data)]
     hashes = as_rows([perceptual_hash(mark) for mark in marks], HASH_BYTES)
-    signatures = as_rows([mark.tobytes() for mark in marks], SIDE * SIDE)
-    del marks
+    np.savez(file, hashes=hashes, signatures=as_rows([mark.tobytes() for mark in marks], SIDE * SIDE))
+
+
+def search(file: Path) -> None:
+    with np.load(file) as drawn:
+        hashes, signatures = drawn["hashes"], drawn["signatures"]
+    number, num_copies = len(hashes), len(hashes) // 100
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     started, processor = time.monotonic(), time.process_time()
-    candidates = candidate_pairs(hashes)
     found = near_pairs(hashes, signatures)
     seconds, processor = time.monotonic() - started, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    num_copies = number // 100
-    planted = {(row, number - num_copies + row) for row in range(num_copies)}
-    hits = planted & {(int(left), int(right)) for left, right in found}
+    hits = {(row, number - num_copies + row) for row in range(num_copies)} & set(map(tuple, found.tolist()))
     print(
-        f"  {number:,} hashes: {seconds:.1f} s ({processor:.1f} s of processor time, both searches), "
-        f"{len(candidates):,} candidates of {number * (number - 1) // 2:,} pairs, {len(hits)} of {num_copies} planted "
-        f"copies found, {len(found) - len(hits)} other pairs; memory {before:.0f} MiB before, {peak:.0f} MiB at most",
+        f"  {number:,} hashes: {seconds:.1f} s, {processor:.1f} s of processor time; {len(hits)} of {num_copies} "
+        f"planted copies found and {len(found) - len(hits)} other pairs, of {number * (number - 1) // 2:,}; memory "
+        f"{before:.0f} MiB before, {peak:.0f} MiB at most",
         flush=True,
     )
 
@@ -125,10 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--files", type=int, default=2000, help="Files of the real run; 0: none.")
     parser.add_argument("--hashes", type=int, nargs="*", default=[10_000, 100_000], help="Sizes of the search.")
     parser.add_argument("--data", type=Path, help="Folder with nih-224 and hannover-224.")
-    parser.add_argument("--search-only", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--search-only", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.search_only:
-        search(options.search_only, options.data)
+        search(options.search_only)
         return
     if options.files:
         with tempfile.TemporaryDirectory() as temporary:
@@ -140,8 +141,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(f"  extrapolated to 100,000 files, {words}: {processor / options.files * 1e5 / 60:.0f} minutes")
     print("search for near copies:", flush=True)
     for number in options.hashes:
-        data = ["--data", str(options.data)] if options.data else []
-        subprocess.run([sys.executable, __file__, "--search-only", str(number), *data], check=True)
+        with tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary) / "hashes.npz"
+            draw_hashes(number, options.data, file)
+            subprocess.run([sys.executable, __file__, "--search-only", str(file)], check=True)
 
 
 if __name__ == "__main__":

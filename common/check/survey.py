@@ -16,7 +16,7 @@ from fedthorax.common.data.records import BadFile, ImageRef
 Progress = Callable[[int, int], None]
 
 _WRITE_EVERY = 200  # images between two writes of the store: about what a kill costs
-_AHEAD = 16  # files handed to the pool beyond what has come back, so that what was read does not pile up
+_AHEAD = 4  # files a core handed to the pool beyond what has come back, so that what was read does not pile up
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,13 @@ class Surveyor:
     def _read_all(
         self, to_read: Sequence[Sequence[ImageRef]], known: frozenset[str]
     ) -> Iterator[tuple[Sequence[ImageRef], _Reading | BadFile]]:
-        pool = ThreadPoolExecutor(max_workers=_num_cores(), thread_name_prefix="check")
+        cores = _num_cores()
+        pool = ThreadPoolExecutor(max_workers=cores, thread_name_prefix="check")
         waiting: list[tuple[Sequence[ImageRef], Future[_Reading | BadFile]]] = []
         try:
             for refs in to_read:
                 waiting.append((refs, pool.submit(self._read, refs, known)))
-                if len(waiting) > _AHEAD:
+                if len(waiting) > _AHEAD * cores:
                     first, future = waiting.pop(0)
                     yield first, future.result()
             for rest, future in waiting:

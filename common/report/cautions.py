@@ -181,13 +181,13 @@ def _data(metrics: Mapping[str, Any]) -> Iterator[Caution]:
 def _flattered(metrics: Mapping[str, Any]) -> str:
     """What the headline figures would be with those images, which is what a careless test reports."""
     figures = [
-        f"{words} {figure(without)} instead of {figure(at(metrics, 'test', *path))}"
+        f"{words} {figure(whole)} instead of {figure(at(metrics, 'test', *path))}"
         for words, path in (
             ("mean ROC-AUC of the findings", ("disease", "macro", "roc_auc")),
-            ("of the CT classes", ("cancer", "macro", "roc_auc")),
+            ("mean ROC-AUC of the CT classes", ("cancer", "macro", "roc_auc")),
             ("CT accuracy", ("cancer", "accuracy")),
         )
-        if (without := at(metrics, "test_with_duplicates", *path)) is not None
+        if (whole := at(metrics, "test_with_duplicates", *path)) not in (None, at(metrics, "test", *path))
     ]
     return f" Counting them too: {', '.join(figures)}." if figures else ""
 

@@ -103,15 +103,21 @@ def draw_hashes(number: int, data: Path | None, file: Path) -> None:
     np.savez(file, hashes=hashes, signatures=as_rows([mark.tobytes() for mark in marks], SIDE * SIDE))
 
 
+def largest_memory() -> float:
+    """Peak resident memory of this process in MiB; getrusage would count that of the process that started it."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
 def search(file: Path) -> None:
     with np.load(file) as drawn:
         hashes, signatures = drawn["hashes"], drawn["signatures"]
     number, num_copies = len(hashes), len(hashes) // 100
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = largest_memory()
     started, processor = time.monotonic(), time.process_time()
     found = near_pairs(hashes, signatures)
     seconds, processor = time.monotonic() - started, time.process_time() - processor
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = largest_memory()
     hits = {(row, number - num_copies + row) for row in range(num_copies)} & set(map(tuple, found.tolist()))
     print(
         f"  {number:,} hashes: {seconds:.1f} s, {processor:.1f} s of processor time; {len(hits)} of {num_copies} "

@@ -65,3 +65,10 @@ def test_a_crowd_of_equal_hashes_is_compared_in_blocks(monkeypatch: pytest.Monke
     monkeypatch.setattr("fedthorax.common.check.perceptual_hash._BLOCK", 3)
     hashes = np.tile(np.packbits(np.random.default_rng(0).integers(0, 2, 256)), (7, 1))
     assert candidate_pairs(hashes).tolist() == [[i, j] for i in range(7) for j in range(i + 1, 7)]
+
+
+def test_equal_hashes_are_not_enough(chest: Callable[..., np.ndarray]) -> None:
+    (one, picture), (_, other) = described(chest(0)), described(chest(1))
+    hashes = as_rows([one, one], HASH_BYTES)
+    assert near_pairs(hashes, as_rows([picture, other], SIDE * SIDE)).tolist() == []
+    assert near_pairs(hashes, as_rows([picture, picture], SIDE * SIDE)).tolist() == [[0, 1]]

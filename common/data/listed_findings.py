@@ -69,14 +69,18 @@ def _names(table: Table, layout: Layout, column: str, row: Row) -> frozenset[str
             items = None
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
             raise ValueError(f"{place}: expected a list such as ['one name', 'another name'], found {cell!r}")
-        names = [item.strip() for item in items if item.strip()]
+        names = [_name(item) for item in items if item.strip()]
         if not names:
             return None if layout.empty == "unknown" else frozenset()
         return frozenset(names)
-    names = [name.strip() for name in cell.split(layout.separator)]
+    names = [_name(part) for part in cell.split(layout.separator)]
     if not all(names):
         raise ValueError(f"{place}: {expected}")
     return frozenset(names)
+
+
+def _name(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _check_names(

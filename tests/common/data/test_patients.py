@@ -7,10 +7,12 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from fedthorax.common.config.data import CtSource, XraySource
+from fedthorax.common.config.data import CtSource, DataConfig, SourceConfig, SplitFractions, XraySource
+from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.data.ct_folder import ct_records
 from fedthorax.common.data.patients import headers, own_patients_note, patient_in_path
 from fedthorax.common.data.records import Attributes
+from fedthorax.common.data.site import load_site
 from fedthorax.common.data.xray_folder import xray_records
 
 Write = Callable[..., Path]
@@ -118,3 +120,18 @@ def test_mimics_images_are_found_by_their_name_without_ending(tmp_path: Path, ta
     found = xray_records(XraySource(folder=tmp_path, further_tables=(images,)), ["Edema"])
     assert [(r.path.name, r.patient, r.findings) for r in found.records] == [("ab-1.jpg", "100", (1.0,))]
     assert found.notes == ()
+
+
+def test_a_patients_x_ray_and_ct_meet_where_the_ids_are_the_same(tmp_path: Path, table: Write, draw: Draw) -> None:
+    draw(tmp_path / "xray/a.png", seed=1)
+    draw(tmp_path / "ct/normal/p7/1.png", seed=2)
+    draw(tmp_path / "ct/tumour/p8/1.png", seed=3)
+    table("file,patient_id,Mass,split", "a.png,p7,1,test", name="xray/labels.csv")
+    source = SourceConfig(
+        xray=tmp_path / "xray", ct=CtSource(folder=tmp_path / "ct", patient_pattern=r"/(?P<patient>p\d)/")
+    )
+    data = DataConfig(hospitals={"north": source}, central=source)
+    labels = LabelsConfig(findings=("Mass",), cancer_classes=("normal", "tumour"))
+    site = load_site("north", source, labels, data, SplitFractions(train=1, valid=0, test=0), image_size=8, seed=0)
+    assert site.splits["test"].ct.patients == site.splits["test"].xray.patients == ("p7",)
+    assert site.splits["train"].ct.patients == ("p8",)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fedthorax.common.data.table import join_tables, listed, read_table
 
@@ -23,6 +25,10 @@ def test_comma_semicolon_and_tab_are_read_with_and_without_a_byte_order_mark(
     assert [(row.line, dict(row.cells)) for row in table.rows] == [(3, {"file": "a.png", "Mass": "1"})]
 
 
+def test_a_line_break_in_a_column_name_is_a_blank(table: Write) -> None:
+    assert read_table(table('file,"Pleural', ' Effusion"', "a.png,1")).columns == ("file", "Pleural Effusion")
+
+
 def test_a_cell_in_quotes_may_hold_the_separator(table: Write) -> None:
     assert read_table(table("file,note", '"a,b.png",x')).rows[0].cells["file"] == "a,b.png"
 
@@ -37,8 +43,9 @@ def test_a_cell_in_quotes_may_hold_the_separator(table: Write) -> None:
         (b"file,a\nx.png,1,2\n", "line 2: expected 2 cells as in the header, found 3"),
         (
             b"file,a\nx.png,1\nM\xfcller \xdcbung.png,1\n",
-            "line 3 is not UTF-8 text; in Windows-1252 it would hold 'Müller'. If that is right, set xray.mapping.enc",
+            "line 3 is not UTF-8 text; in Windows-1252 it would hold 'Müller'. Save the file from",
         ),
+        (b"\xff\xfea\x00b", "line 1 cannot be read as utf-16"),
         (b"PK\x03\x04rest", "is a spreadsheet, expected CSV text; save it from the spreadsheet as CSV UTF-8"),
         (b"\x1f\x8b\x08\x00broken", "is a damaged or truncated gzip file"),
         (b'file,a\n"x"y,1\n', "line 2: is not a CSV line"),
@@ -117,3 +124,19 @@ def test_tables_that_cannot_be_joined_are_refused(table: Write, other: list[str]
     one = read_table(table("study,Mass", "1,1", "1,0", name="a.csv"))
     with pytest.raises(ValueError, match=message):
         join_tables(one, read_table(table(*other, name="b.csv")), ["study"])
+
+
+@given(st.one_of(st.binary(max_size=200), st.text(',;\t"\n ab', max_size=60).map(str.encode)))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_file_holds_it_is_a_table_or_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any.csv"
+    path.write_bytes(content)
+    message = ""
+    try:
+        read = read_table(path)
+    except ValueError as error:
+        message = str(error)
+    else:
+        assert all(set(row.cells) == set(read.columns) for row in read.rows)
+    assert message == "" or message.startswith(str(path))
+    assert "\n" not in message

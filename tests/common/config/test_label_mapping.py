@@ -33,6 +33,7 @@ def test_a_mapping_stands_in_the_experiment_or_in_a_file_of_its_own(experiment_f
     source = {"folder": "x", "mapping": "mapping.yaml"}
     by_file = load_experiment(file, [f"{NORTH}={json.dumps(source)}"])
     mapping = by_file.data.hospitals["north"].xray.mapping
+    assert mapping is not None
     assert mapping.names == {"Erguss": "Effusion", "Hernie": None}
     by_value = load_experiment(file, [f"{NORTH}={json.dumps(source | {'mapping': mapping.model_dump(mode='json')})}"])
     assert by_value == by_file

@@ -53,6 +53,11 @@ def test_chexperts_no_finding_makes_absent_what_is_not_mentioned_but_for_devices
     np.testing.assert_array_equal(values(labels), [[0, 0, NAN, 1]])
 
 
+def test_an_uncertain_finding_beside_no_finding_follows_the_policy(table: Write) -> None:
+    path = table(CHEXPERT, f"{VIEW1},Female,68,Frontal,AP,1.0,-1.0,,")
+    np.testing.assert_array_equal(values(mapped(path, ["Edema", "Pleural Effusion"], uncertain="ones")), [[1, 0]])
+
+
 @pytest.mark.parametrize(
     ("mapping", "expected"),
     [

@@ -243,7 +243,7 @@ def plain_cell(cell: str) -> str:
         number = float(word.replace(",", ".", 1))
     except ValueError:
         return word
-    return f"{number:g}" if math.isfinite(number) else word
+    return f"{number:.12g}"
 
 
 def _format_of(table: Table, format: LabelFormat, mapping: LabelMapping) -> _Format:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from fedthorax.common.config.frozen import Frozen
-from fedthorax.common.config.label_mapping import LabelFormat, LabelMapping, MappingValue
+from fedthorax.common.config.label_mapping import LabelFormat, MappingValue
 
 _PathValue = Annotated[Path, Field(strict=False)]
 
@@ -48,8 +48,8 @@ class XraySource(Frozen):
         strict=False,
         description="CSV files with further columns of the images or studies, joined to the label file.",
     )
-    mapping: MappingValue = Field(
-        default=LabelMapping(),
+    mapping: MappingValue | None = Field(
+        default=None,
         description="Where the label file differs from its format; a path: this mapping stands in a YAML file.",
     )
     patient_pattern: _PatientPattern | None = Field(

@@ -1,12 +1,12 @@
 """Sex, age, view and scanner as label files and DICOM headers write them."""
 
 import re
-from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from fedthorax.common.data.records import Attributes
-from fedthorax.common.data.table import Row, Table, listed
+from fedthorax.common.data.table import Row, Table
 
 _SEXES: dict[str, Literal["F", "M"]] = {
     **dict.fromkeys(("f", "female", "w", "weiblich", "woman"), "F"),
@@ -37,6 +37,7 @@ def sex_of(cell: str) -> Literal["F", "M"] | None:
     return _SEXES.get(cell.strip().casefold())
 
 
+@lru_cache(maxsize=1024)
 def age_of(cell: str) -> float | None:
     """Years: a number, with a decimal point or comma, or DICOM's three digits with D, W, M or Y, such as ``058Y``.
 
@@ -62,6 +63,7 @@ def age_between(birth: str, study: str) -> float | None:
     return float(seen - born)
 
 
+@lru_cache(maxsize=1024)
 def view_of(cell: str) -> str | None:
     """PA, AP or LL (lateral, of either side); None for any other view, and for the bare word frontal."""
     words = re.split(r"[\s_,;/-]+", cell.strip().upper())
@@ -89,32 +91,33 @@ def completed(attributes: Attributes, header: Attributes) -> Attributes:
 
 def read_attributes(table: Table, columns: AttributeColumns) -> tuple[list[Attributes], tuple[str, ...]]:
     """Those of each row, and notes on cells that were not understood: such an attribute is unknown."""
-    strange: dict[str, Counter[str]] = {}
+    strange: dict[str, list[int]] = {}
 
     def said(row: Row, column: str | None) -> str:
         cell = row.cells[column] if column else ""
         return "" if cell.casefold() in _NOT_SAID else cell
 
-    def remember(column: str | None, cell: str) -> None:
+    def remember(row: Row, column: str | None, cell: str) -> None:
         if cell and column:
-            strange.setdefault(column, Counter())[cell] += 1
+            strange.setdefault(column, []).append(row.line)
 
     found = []
     for row in table.rows:
         if (sex := sex_of(cell := said(row, columns.sex))) is None:
-            remember(columns.sex, cell)
+            remember(row, columns.sex, cell)
         if (age_years := age_of(cell := said(row, columns.age))) is None:
-            remember(columns.age, cell)
+            remember(row, columns.age, cell)
             age_years = age_between(said(row, columns.birth), said(row, columns.study_date))
         views = [said(row, column) for column in columns.view]
         if (view := next((view for view in map(view_of, views) if view), None)) is None:
-            remember(columns.view[0] if columns.view else None, views[0] if views else "")
+            remember(row, columns.view[0] if columns.view else None, views[0] if views else "")
         scanner = " ".join(cell for column in columns.scanner if (cell := said(row, column)))
         found.append(Attributes(sex, age_years, view, scanner or None))
+    # Notes leave the hospital, and what stands in a wrong column may be a name: no cell is quoted.
     notes = tuple(
-        f"{table.path.name}, column {column}: {cells.total()} cells are not understood and count as unknown: "
-        + listed([f"{cell!r} ({number})" for cell, number in cells.most_common()])
-        for column, cells in strange.items()
+        f"{table.path.name}, column {column}: {len(lines)} cells, the first in line {lines[0]}, are not understood and "
+        "count as unknown"
+        for column, lines in strange.items()
     )
     return found, notes
 

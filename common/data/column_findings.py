@@ -67,7 +67,7 @@ def _finding(
     for column in columns:
         value = _value(table, layout, row, column, policy)
         if without_finding and column != layout.no_finding and column not in layout.beside_no_finding:
-            if value == 1:
+            if layout.cells.get(plain_cell(row.cells[column])) == 1:
                 raise ValueError(
                     f"{table.path}, line {row.line}: {layout.no_finding} and {column} are both present; correct the "
                     "row, or list the name under xray.mapping.beside_no_finding"

@@ -73,6 +73,6 @@ def unclear_names(guesses: Sequence[tuple[str, str]]) -> str:
     questions = " ".join(f"`{name}`: did you mean `{finding}`?" for name, finding in guesses)
     answer = ", ".join(f"{name}: {finding}" for name, finding in guesses)
     return (
-        f"{questions} If so, write under xray.mapping `names: {{{answer}}}` or correct the file; "
+        f"{questions} If so, write under xray.mapping `names: {{{answer}}}`, or correct the file or labels.findings; "
         "if not, give the name null there"
     )

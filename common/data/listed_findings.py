@@ -11,6 +11,7 @@ from fedthorax.common.data.layouts import Layout, plain_cell
 from fedthorax.common.data.table import Row, Table, listed
 
 _SEPARATORS = "|;,/"
+_COMMON = 5
 
 
 def listed_findings(
@@ -37,13 +38,13 @@ def listed_findings(
         why = ", which the NIH collection was not searched for" if layout.name == "nih" else ""
         notes.append(f"{table.path.name} never names {', '.join(unknown)}{why}: unknown for every X-ray")
     used = set().union(*sources.values()) | layout.incomplete | {layout.no_finding}
-    foreign = [
-        f"{name} ({number} X-rays)"
-        for name, number in sorted(occurring.items())
-        if name not in used and layout.names.get(name, name) is not None
-    ]
+    foreign = {name: n for name, n in sorted(occurring.items()) if name not in used and layout.names.get(name, name)}
     if foreign:
-        notes.append(f"{table.path.name} names findings that the consortium does not predict: {listed(foreign, 14)}")
+        # Notes leave the hospital, and a wrong column may hold whole reports: only what is common is quoted.
+        quoted = [f"{n} ({c} X-rays)" for n, c in foreign.items() if c >= _COMMON or n in (layout.searched or ())]
+        rare = len(foreign) - len(quoted)
+        quoted += [f"{rare} names in fewer than {_COMMON} X-rays each"] if rare else []
+        notes.append(f"{table.path.name} names findings that the consortium does not predict: {listed(quoted, 15)}")
     values = [
         _values(table, layout, column, row, names, list(sources.values()))
         for row, names in zip(table.rows, lists, strict=True)
@@ -68,14 +69,18 @@ def _names(table: Table, layout: Layout, column: str, row: Row) -> frozenset[str
             items = None
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
             raise ValueError(f"{place}: expected a list such as ['one name', 'another name'], found {cell!r}")
-        names = [item.strip() for item in items if item.strip()]
+        names = [_name(item) for item in items if item.strip()]
         if not names:
             return None if layout.empty == "unknown" else frozenset()
         return frozenset(names)
-    names = [name.strip() for name in cell.split(layout.separator)]
+    names = [_name(part) for part in cell.split(layout.separator)]
     if not all(names):
         raise ValueError(f"{place}: {expected}")
     return frozenset(names)
+
+
+def _name(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _check_names(

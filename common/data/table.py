@@ -30,14 +30,16 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
     """The table in ``path``, which may be gzip-compressed: separated by comma, semicolon or tab.
 
     UTF-8 with or without a byte-order mark, or UTF-16 with one, unless another ``encoding`` is given. Empty lines are
-    left out. Raises FileNotFoundError, or ValueError with the file and the line.
+    left out; a line break in a column name is a blank.
+
+    Raises FileNotFoundError, PermissionError, or ValueError with the file and the line.
     """
     stream = io.StringIO(_text(path, encoding), newline="")
     header = stream.readline()
     stream.seek(0)
     lines = csv.reader(stream, delimiter=max(",;\t", key=header.count), strict=True)
     try:
-        columns = tuple(name.strip() for name in next(lines, []))
+        columns = tuple(" ".join(name.split()) for name in next(lines, []))
         _check_columns(path, columns)
         rows = []
         for cells in lines:
@@ -135,14 +137,15 @@ def _text(path: Path, encoding: str | None) -> str:
 def _not_decodable(content: bytes, error: UnicodeDecodeError) -> str:
     """Where the text breaks, and how the place would read in the encoding that Western European spreadsheets use."""
     line = content.count(b"\n", 0, error.start) + 1
-    around = re.search(rb"[^\s,;\t\"]*$", content[: error.start])
+    if not error.encoding.startswith("utf-8"):
+        return f"line {line} cannot be read as {error.encoding} text; save the file from the spreadsheet as CSV UTF-8"
+    around = re.search(rb"[^\s,;\"]*$", content[: error.start])
     start = around.start() if around else error.start
-    end = re.search(rb"[\s,;\t\"]|$", content[error.start :])
+    end = re.search(rb"[\s,;\"]|$", content[error.start :])
     word = content[start : error.start + (end.start() if end else 1)].decode("windows-1252", "replace")[:40]
     return (
-        f"line {line} is not {'UTF-8' if error.encoding.startswith('utf-8') else error.encoding} text; in Windows-1252 "
-        f"it would hold {word!r}. If that is right, set xray.mapping.encoding to windows-1252; otherwise save the file "
-        "from the spreadsheet as CSV UTF-8"
+        f"line {line} is not UTF-8 text; in Windows-1252 it would hold {word!r}. Save the file from the spreadsheet as "
+        "CSV UTF-8, or, if that word is right and this is the label file, set xray.mapping.encoding to windows-1252"
     )
 
 

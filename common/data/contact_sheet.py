@@ -128,7 +128,8 @@ def _lines(text: str, fits: Callable[[str], bool], most: int) -> list[str]:
     """
     shown, half = text, len(text) // 2
     while True:
-        lines, rest = [], shown
+        lines: list[str] = []
+        rest = shown
         while rest and len(lines) <= most:
             count = 1
             while count < len(rest) and fits(rest[: count + 1]):

@@ -124,6 +124,7 @@ def save_models(
         "cancer_classes": list(experiment.labels.cancer_classes),
         "image_size": experiment.model.image_size,
         "aspect": experiment.data.aspect,
+        "ct_windows": [window.model_dump() for window in experiment.data.ct_windows],
         "threshold": experiment.evaluation.threshold,
         "versions": package_versions(),
         "models": {},

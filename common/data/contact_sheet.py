@@ -126,18 +126,19 @@ def _lines(text: str, fits: Callable[[str], bool], most: int) -> list[str]:
     """``text`` in at most ``most`` lines that fit, broken at spaces where there are any. Of a text too long for it the
     middle is left out: the end of a file's name tells it apart.
     """
-    lines, rest = [], text
-    while rest:
-        count = next((n for n in range(len(rest), 1, -1) if fits(rest[:n])), 1)
-        if count < len(rest) and (space := rest.rfind(" ", 1, count + 1)) > 0:
-            count = space
-        lines.append(rest[:count])
-        rest = rest[count:].lstrip()
-    if len(lines) <= max(most, 1):
-        return lines
-    shorter = (len(text) - 4) // 2
-    return (
-        _lines(f"{text[:shorter].rstrip('.')}...{text[-shorter:].lstrip('.')}", fits, most)
-        if shorter > 0
-        else lines[:1]
-    )
+    shown, half = text, len(text) // 2
+    while True:
+        lines: list[str] = []
+        rest = shown
+        while rest and len(lines) <= most:
+            count = 1
+            while count < len(rest) and fits(rest[: count + 1]):
+                count += 1
+            if count < len(rest) and (space := rest.rfind(" ", 1, count + 1)) > 0:
+                count = space
+            lines.append(rest[:count])
+            rest = rest[count:].lstrip()
+        if (not rest and len(lines) <= most) or half < 2:
+            return lines[:most]
+        half = min(half - 1, most * max(len(line) for line in lines)) if half * 2 >= len(text) - 1 else half - 1
+        shown = f"{text[:half].rstrip('.')}...{text[-half:].lstrip('.')}"

@@ -1,7 +1,9 @@
 """The pictures in a DICOM file: radiographs as their maker wants them shown, CT slices in windows."""
 
 import io
+import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -106,7 +108,7 @@ def _pixels(dataset: "Dataset", frame: int) -> NDArray[Any]:
             f"is packed in a way that is not read (transfer syntax {syntax.name}); export it uncompressed, or as JPEG, "
             "JPEG-LS, JPEG 2000 or RLE",
         ) from None
-    _quiet_gdcm()
+    _quiet_codecs()
     try:
         pixels, _ = decoder.as_array(dataset, index=frame)
     except MemoryError:
@@ -124,10 +126,13 @@ def _truncated() -> UndecodableError:
     return UndecodableError("truncated", "is truncated: it begins like a DICOM file but ends before its last pixel")
 
 
-def _quiet_gdcm() -> None:
-    """GDCM writes its warnings to stderr by itself."""
+@cache
+def _quiet_codecs() -> None:
+    """They write to stderr what is wrong with a file, GDCM by itself and the others through their loggers."""
     import gdcm
 
+    for name in ("pydicom", "openjpeg"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     gdcm.Trace.WarningOff()
     gdcm.Trace.ErrorOff()
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+import typer
+
+from fedthorax.common.data.records import ImageRef
 
 
 def model_file(path: Path) -> Path:
@@ -20,17 +23,31 @@ def model_file(path: Path) -> Path:
     return path
 
 
-def image_files(paths: Iterable[Path]) -> list[Path]:
-    """The named images, and those in any depth of the named folders, in the order of their names."""
-    found: list[Path] = []
+def image_files(paths: Iterable[Path], modality: Literal["xray", "ct"]) -> list[ImageRef]:
+    """The named images, and those in any depth of the named folders, in the order of their names.
+
+    CT series and volumes give their axial slices from the feet to the head; what else such a folder holds is said on
+    stderr, a file that is none is an error.
+    """
+    from fedthorax.common.config.data import CtSlices
+    from fedthorax.common.data.ct_series import find_slices
+    from fedthorax.common.data.listing import IMAGE_KINDS, list_images
+
+    found: list[ImageRef] = []
     for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS and p.is_file())
-            if not inside:
-                raise FileNotFoundError(f"{path}: no image in this folder; expected {', '.join(IMAGE_ENDINGS)}")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
+        if not path.exists():
             raise FileNotFoundError(f"{path}: no such image or folder")
+        inside = dict(list_images(path).images) if path.is_dir() else {path.name: path}
+        if not inside:
+            raise FileNotFoundError(f"{path}: no image in this folder; expected {IMAGE_KINDS} files")
+        if modality == "xray":
+            found += [ImageRef(image) for image in inside.values()]
+            continue
+        slices = find_slices(inside, CtSlices())
+        if slices.bad or (slices.left_out and not slices.slices):
+            first = [*slices.bad, *slices.left_out][0]
+            raise ValueError(f"{ImageRef(first.path, first.frame)} {first.reason}")
+        for left in slices.left_out:
+            typer.echo(f"not used: {ImageRef(left.path, left.frame)} {left.reason}", err=True)
+        found += [slice_.image for slice_ in slices.slices]
     return found

@@ -34,7 +34,7 @@ def predict(
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json exclude each other")
     path = model_file(model)
-    xrays, slices = image_files(xray), image_files(ct)
+    xrays, slices = image_files(xray, "xray"), image_files(ct, "ct")
     import_tensorflow()
     from fedthorax.common.training.predict import predict_files
 

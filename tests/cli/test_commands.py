@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fedthorax.cli import main as cli
+from fedthorax.common.data.records import ImageRef
 from fedthorax.common.events import EventLog
 
 WriteFile = Callable[..., Path]
@@ -133,7 +134,7 @@ def test_train_takes_one_hospital_or_all(experiment_file: WriteFile, monkeypatch
         (["predict", "model.keras", "--xray", "x.png", "--ct", "."], "error: x.png: no such image or folder"),
         (
             ["predict", "model.keras", "--xray", ".", "--ct", "."],
-            "error: .: no image in this folder; expected .png, .jpg, .jpeg",
+            "error: .: no image in this folder; expected PNG, JPEG, DICOM or NIfTI files",
         ),
         (["report", "."], "error: .: expected a run folder, but it has no metrics.json"),
         (["partition", "out", "--ct", ".", "--sizes", "1,x"],
@@ -180,7 +181,13 @@ def test_predict_finds_the_best_model_and_all_images_and_ranks_what_it_says(
     predictor: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(["predict", "run", "--xray", "x", "--ct", "s.jpg"]) == 0
-    assert predictor == [(Path("run/model/best.keras"), [Path("x/a/c.JPG"), Path("x/b.png")], [Path("s.jpg")])]
+    assert predictor == [
+        (
+            Path("run/model/best.keras"),
+            [ImageRef(Path("x/a/c.JPG")), ImageRef(Path("x/b.png"))],
+            [ImageRef(Path("s.jpg"))],
+        )
+    ]
     assert capsys.readouterr().out.splitlines() == [
         "x/b.png",
         "  0.750 * Mass",

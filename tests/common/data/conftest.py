@@ -57,7 +57,9 @@ def write_dicom() -> Callable[..., Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         dataset = radiograph(stored, elements)
         if hasattr(uid, syntax) and getattr(uid, syntax).is_encapsulated:
-            dataset.compress(getattr(uid, syntax), encoding_plugin=_ENCODERS[syntax], **(encoding or {}))
+            dataset.compress(
+                getattr(uid, syntax), encoding_plugin=_ENCODERS[syntax], generate_instance_uid=False, **(encoding or {})
+            )
         else:
             dataset.file_meta.TransferSyntaxUID = getattr(uid, syntax)
         if syntax == "ExplicitVRBigEndian":

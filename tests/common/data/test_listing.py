@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedthorax.common.data.listing import list_images
@@ -66,3 +67,14 @@ def test_a_subfolder_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(PermissionError, match="locked: this folder may not be read by this user"):
         list_images(tmp_path)
+
+
+def test_dicom_files_are_found_whatever_they_are_called(tmp_path: Path, write_dicom: Callable[..., Path]) -> None:
+    for name in ("a.dcm", "IM000001", "1.2.840.10008", "DICOMDIR", "b.DCM"):
+        write_dicom(tmp_path / name, np.zeros((2, 2), np.uint8))
+    (tmp_path / "notes").write_text("as agreed")
+    (tmp_path / "v.nii.gz").touch()
+    (tmp_path / "logs.gz").touch()
+    listing = list_images(tmp_path)
+    assert list(listing.images) == ["1.2.840.10008", "IM000001", "a.dcm", "b.DCM", "v.nii.gz"]
+    assert listing.others == ("DICOMDIR", "logs.gz", "notes")

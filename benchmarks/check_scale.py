@@ -17,11 +17,22 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from fedthorax.common.check.counts import counts
+from fedthorax.common.check.duplicates import (
+    duplicate_issues,
+    near_duplicate_issues,
+    near_pictures,
+    patient_issues,
+    same_pictures,
+)
+from fedthorax.common.check.facts import ImageFacts
+from fedthorax.common.check.labelled import LabelledImage
 from fedthorax.common.check.perceptual_hash import (
     HASH_BYTES,
     SIDE,
@@ -30,10 +41,16 @@ from fedthorax.common.check.perceptual_hash import (
     perceptual_hash,
     signature,
 )
+from fedthorax.common.check.shortcuts import shortcuts
+from fedthorax.common.check.suspects import suspect_issues
 from fedthorax.common.data.decode import decode_image
 from fedthorax.common.data.listing import list_images
+from fedthorax.common.data.records import SPLITS, ImageRef
 
 COMPONENTS = 200
+FACTS = ImageFacts(
+    "", 1024, 1024, "PNG", "L", 8, 100.0, 250, 0.0, 9.0, 0.0, 1.0, 1, (0.8, 0.1, -0.2, 0.1), 0.9, b"", b""
+)
 
 
 def smooth(rng: np.random.Generator, side: int, grains: int) -> np.ndarray:
@@ -127,15 +144,46 @@ def search(file: Path) -> None:
     )
 
 
+def after_reading(file: Path) -> None:
+    """All that the check asks once the images are read: duplicates, near copies, suspects, shortcuts, counts."""
+    with np.load(file) as drawn:
+        hashes, signatures = drawn["hashes"], drawn["signatures"]
+    held, facts = [], {}
+    for row, (mark, thumbnail) in enumerate(zip(hashes, signatures, strict=True)):
+        ref = ImageRef(Path(f"images/{row:06}.png"))
+        labels = tuple(float((row * 7 + place) % 9 == 0) for place in range(14))
+        held.append(LabelledImage("xray", ref, f"images/{row:06}.png", f"p{row // 2}", labels, SPLITS[row // 2 % 3]))
+        facts[ref] = replace(
+            FACTS, digest=str(row), mean_grey=float(thumbnail[0]), hash=mark.tobytes(), signature=thumbnail.tobytes()
+        )
+    del hashes, signatures
+    started, processor = time.monotonic(), time.process_time()
+    groups = same_pictures(held, {ref: fact.digest for ref, fact in facts.items()})
+    issues = duplicate_issues(groups) + near_duplicate_issues(near_pictures(held, facts)) + patient_issues(held)
+    issues += suspect_issues(held, facts)
+    names = {"xray": [f"finding {place}" for place in range(14)]}
+    found, numbers = shortcuts(held, facts, names), counts(held, facts, names)
+    print(
+        f"  {len(held):,} X-rays, everything after the reading: {time.monotonic() - started:.1f} s, "
+        f"{time.process_time() - processor:.1f} s of processor time; {len(issues)} findings, {len(found)} shortcuts, "
+        f"{numbers['xray']['images']:,} counted; memory {largest_memory():.0f} MiB at most",
+        flush=True,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=2000, help="Files of the real run; 0: none.")
     parser.add_argument("--hashes", type=int, nargs="*", default=[10_000, 100_000], help="Sizes of the search.")
     parser.add_argument("--data", type=Path, help="Folder with nih-224 and hannover-224.")
     parser.add_argument("--search-only", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--after-reading", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.search_only:
         search(options.search_only)
+        return
+    if options.after_reading:
+        after_reading(options.after_reading)
         return
     if options.files:
         with tempfile.TemporaryDirectory() as temporary:
@@ -150,7 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             file = Path(temporary) / "hashes.npz"
             draw_hashes(number, options.data, file)
-            subprocess.run([sys.executable, __file__, "--search-only", str(file)], check=True)
+            for step in ("--search-only", "--after-reading"):
+                subprocess.run([sys.executable, __file__, step, str(file)], check=True)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedthorax.common.config.data import CacheConfig
+from fedthorax.common.config.data import CT_WINDOWS, CacheConfig
 from fedthorax.common.data import cache, disk_cache
 from fedthorax.common.data.cache import decode_all
 from fedthorax.common.data.decode import decode_image, fit_square, pixel_digest
-from fedthorax.common.data.records import BadFile
+from fedthorax.common.data.records import BadFile, ImageRef
 
 Draw = Callable[..., Path]
 MEMORY = CacheConfig()
@@ -171,6 +171,33 @@ def test_a_picture_that_stands_twice_is_right_twice(tmp_path: Path, pictures: li
         decoded = decode_all(twice, SIZE, "pad", settings)
         np.testing.assert_array_equal(decoded.images, expected)
         assert decoded.kept == tuple(range(13))
+
+
+def test_the_slices_of_a_volume_are_kept_one_by_one(
+    tmp_path: Path, write_nifti: Callable[..., Path], no_reading: Callable[[], None]
+) -> None:
+    units = np.random.default_rng(0).integers(-1000, 500, (8, 8, 5)).astype(np.int16)
+    volume = write_nifti(tmp_path / "v.nii.gz", units)
+    refs = [ImageRef(volume, frame) for frame in (4, 0, 2)]
+    settings = CacheConfig(folder=tmp_path / "cache")
+    first = decode_all(refs, SIZE, "pad", settings, modality="ct")
+    np.testing.assert_array_equal(first.images, [fit_square(decode_image(ref), SIZE, "pad") for ref in refs])
+    bad = decode_all([*refs, ImageRef(volume, 5)], SIZE, "pad", settings, modality="ct").bad
+    assert [(file.path, file.frame) for file in bad] == [(volume, 5)]
+    no_reading()
+    again = decode_all(refs[::-1], SIZE, "pad", settings, modality="ct")
+    np.testing.assert_array_equal(again.images, first.images[::-1])
+
+
+def test_other_windows_and_another_modality_are_decoded_again(tmp_path: Path, write_ct: Callable[..., Path]) -> None:
+    path = write_ct(tmp_path / "a.dcm", np.array([[-1000, 40], [300, -600]]))
+    settings = CacheConfig(folder=tmp_path / "cache")
+    lung, bone = (
+        decode_all([path], 2, "pad", settings, modality="ct", ct_windows=[window]).images[0]
+        for window in CT_WINDOWS[::2]
+    )
+    assert (lung != bone).any()
+    assert decode_all([path], 2, "pad", settings, modality="xray").bad
 
 
 def test_new_pictures_among_known_ones_alone_are_decoded(
@@ -338,7 +365,7 @@ def test_more_than_the_cache_holds_is_right_but_not_kept(tmp_path: Path, picture
 _WRITER = """
 import sys, time
 from pathlib import Path
-from fedthorax.common.config.data import CacheConfig
+from fedthorax.common.config.data import CT_WINDOWS, CacheConfig
 from fedthorax.common.data import cache, disk_cache
 cache._BATCH = 2
 pictures, folder, stop = sorted(Path(sys.argv[1]).iterdir()), Path(sys.argv[2]), int(sys.argv[3])
@@ -360,13 +387,16 @@ def test_a_process_killed_while_it_writes_leaves_a_right_cache(
     tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "cache"
-    with writer(pictures, folder, stop=5) as process:
+    process = writer(pictures, folder, stop=5)
+    try:
         assert process.stdout is not None
         assert process.stdout.readline() == "stopped\n"
         # While the writer lives, its unfinished shard is left alone.
         decode_all(pictures[:1], SIZE, "pad", CacheConfig(folder=folder))
         assert max(path.stat().st_size for path in shards(folder)) == 6 * SIZE * SIZE * 3
+    finally:
         process.kill()
+        process.communicate()
     decoded: list[str] = []
     real = cache.decode_frames
     monkeypatch.setattr(cache, "decode_frames", lambda path, *rest: decoded.append(path.name) or real(path, *rest))

@@ -1,0 +1,77 @@
+"""Prediction sees images as training saw them, whatever file they come in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedthorax.common.data.records import ImageRef
+from fedthorax.common.training import predict
+from fedthorax.common.training.saved_model import SavedModel
+
+FACTS = {
+    "findings": ["Mass"],
+    "cancer_classes": ["normal", "tumour"],
+    "image_size": 4,
+    "aspect": "squash",
+    "threshold": 0.5,
+    "ct_windows": [{"center": 0.0, "width": 2000.0}],
+}
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, np.ndarray]]:
+    """The batches that a model in place of the saved one is given; it says how bright the images are."""
+    batches: list[Mapping[str, np.ndarray]] = []
+
+    def model(inputs: Mapping[str, np.ndarray], training: bool) -> dict[str, np.ndarray]:
+        assert not training
+        batches.append(inputs)
+        tumour = inputs["ct"].mean(axis=(1, 2, 3)) / 255
+        return {
+            "disease": inputs["xray"].mean(axis=(1, 2, 3), keepdims=False)[:, None] / 255,
+            "cancer": np.stack([1 - tumour, tumour], axis=1),
+        }
+
+    saved = SavedModel(Path("best.keras"), model, FACTS)
+    monkeypatch.setattr(predict, "load_saved_model", lambda path: saved)
+    return batches
+
+
+def save_grey(path: Path, value: int) -> Path:
+    Image.fromarray(np.full((6, 8), value, np.uint8)).save(path)
+    return path
+
+
+def save_volume(path: Path, units: np.ndarray) -> Path:
+    nibabel.Nifti1Image(units, np.eye(4)).to_filename(path)
+    return path
+
+
+def test_one_x_ray_goes_with_each_slice_of_a_volume(tmp_path: Path, seen: list[Mapping[str, np.ndarray]]) -> None:
+    xray = save_grey(tmp_path / "x.png", 204)
+    units = np.repeat(np.repeat([[[-1000, 0, 500]]], 4, axis=0), 4, axis=1).astype(np.int16)
+    volume = save_volume(tmp_path / "v.nii.gz", units)
+    rows = predict.predict_files(Path("run"), [xray], [ImageRef(volume, frame) for frame in range(3)])
+    # In the one window that the model was trained on, -1000..1000.
+    assert [row["cancer"]["tumour"] for row in rows] == pytest.approx([0, 128 / 255, 191 / 255], abs=1e-6)
+    assert [row["disease"]["Mass"] for row in rows] == pytest.approx([0.8] * 3)
+    assert [row["ct"] for row in rows] == [f"{volume} (slice {frame})" for frame in range(3)]
+    assert rows[0]["predicted"] == {"findings": ["Mass"], "cancer_class": "normal"}
+    assert [batch["ct"].dtype for batch in seen] == [np.float32]
+
+
+def test_a_file_of_another_modality_or_none_at_all_is_named(
+    tmp_path: Path, seen: list[Mapping[str, np.ndarray]]
+) -> None:
+    xray = save_grey(tmp_path / "x.png", 9)
+    volume = save_volume(tmp_path / "v.nii", np.full((2, 2, 1), -900, np.int16))
+    with pytest.raises(ValueError, match=r"v\.nii: is a NIfTI volume, expected an X-ray"):
+        predict.predict_files(Path("run"), [volume], [xray])
+    (tmp_path / "e.png").touch()
+    with pytest.raises(ValueError, match=r"e\.png: is empty \(0 bytes\)"):
+        predict.predict_files(Path("run"), [xray], [tmp_path / "e.png"])
+    assert not seen

@@ -1,6 +1,6 @@
 """A split in which patients, copies and near copies stay together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from fedthorax.common.check.labelled import LabelledImage
@@ -56,8 +56,3 @@ def _root(patient: str, parents: dict[str, str]) -> str:
     while parents[patient] != root:
         parents[patient], patient = root, parents[patient]
     return root
-
-
-def num_moved(before: Mapping[ImageRef, Split | None], after: Mapping[ImageRef, Split | None]) -> int:
-    """Images whose given split changed."""
-    return sum(split is not None and after[ref] != split for ref, split in before.items())

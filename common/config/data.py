@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.config.privacy import PrivacyConfig
 
 _PathValue = Annotated[Path, Field(strict=False)]
 
@@ -94,6 +95,9 @@ class DataConfig(Frozen):
         default="longest", description="How many pairs an epoch has: as many as this side has images."
     )
     cache: CacheConfig = Field(default=CacheConfig(), description="What is kept between epochs.")
+    privacy: PrivacyConfig = Field(
+        default=PrivacyConfig(), description="Least protection of what hospitals tell in `fedthorax stats`."
+    )
 
     @model_validator(mode="after")
     def _plain_hospital_names(self) -> "DataConfig":

@@ -30,6 +30,7 @@ from fedthorax.common.statistics.site_statistics import (
 from fedthorax.common.statistics.suppression import Count, is_small, shown_counts, shown_total
 
 NO_KEY = "this hospital has no duplicate key"
+BAD_KEY = "this hospital's duplicate key cannot be used: it is missing, malformed or open to other users there"
 _SIZE_LIMITS = (256, 512, 1024, 2048)
 
 
@@ -57,10 +58,7 @@ def site_statistics(
         for column, name in enumerate(labels.findings)
     }
     class_names = [labels.cancer_classes[index] if index >= 0 else UNKNOWN for index in classes]
-    hashes: Tokens | None = None
-    if duplicate_key is not None:
-        digests = [[digest for part in parts for digest in part.digests] for parts in (xray, ct)]
-        hashes = tokens(read_key(duplicate_key), nonce, *digests)
+    hashes, no_hashes = _hashes(xray, ct, nonce, duplicate_key)
     return SiteStatistics(
         policy=policy,
         xray=_modality(xray, xray_patients, policy, derive_seed(seed, "halves", site.name, "xray")),
@@ -69,8 +67,22 @@ def site_statistics(
         cancer_classes=_table(class_names, (*labels.cancer_classes, UNKNOWN), ct_patients, policy, "class"),
         co_occurrence=finding_pairs(targets, xray_patients, labels.findings, findings, policy),
         duplicates=hashes,
-        duplicates_reason=NO_KEY if hashes is None else None,
+        duplicates_reason=no_hashes,
     )
+
+
+def _hashes(
+    xray: Sequence[ImageSet], ct: Sequence[ImageSet], nonce: bytes, duplicate_key: Path | None
+) -> tuple[Tokens | None, str | None]:
+    """Hashes, or the reason why there are none. It names no file: how a hospital's disks look is nobody's business."""
+    if duplicate_key is None:
+        return None, NO_KEY
+    try:
+        key = read_key(duplicate_key)
+    except (OSError, ValueError):
+        return None, BAD_KEY
+    digests = [[digest for part in parts for digest in part.digests] for parts in (xray, ct)]
+    return tokens(key, nonce, *digests), None
 
 
 def _modality(parts: Sequence[ImageSet], patients: NDArray[np.int64], policy: PrivacyConfig, seed: int) -> Modality:
@@ -87,7 +99,8 @@ def _modality(parts: Sequence[ImageSet], patients: NDArray[np.int64], policy: Pr
         cells = _folded([value(known) or UNKNOWN for known in attributes], patients, policy)
         return _table(cells, (*sorted(set(cells) - {OTHER, UNKNOWN}), OTHER, UNKNOWN), patients, policy, what)
 
-    intensity, distance, reasons = None, None, {}
+    intensity, distance = None, None
+    reasons: dict[str, str] = {}
     least = policy.smallest_count
     if total and total >= least:
         histograms = np.concatenate([image_histograms(part.images) for part in parts])

@@ -36,6 +36,7 @@ class RunRecord:
             },
             "sites": {site: {"data": None, "fingerprint": None, "test": None} for site in sites},
             "central": {"data": None, "left_out": []},
+            "statistics": None,
             "rounds": [],
             "best_round": None,
             "selection": {"metric": experiment.evaluation.selection_metric, "value": None},

@@ -25,6 +25,7 @@ from fedthorax.cli.predict import predict
 from fedthorax.cli.quiet import quiet_libraries
 from fedthorax.cli.report import report
 from fedthorax.cli.simulate import simulate
+from fedthorax.cli.stats import stats
 from fedthorax.cli.train import train
 
 EXIT_ERROR = 1
@@ -53,6 +54,7 @@ for _command, _short_help in (
     (predict, "Show what a model says about images."),
     (phantom, "Draw hospitals full of phantom images."),
     (partition, "Deal out one collection to several hospitals."),
+    (stats, "Ask all hospitals for counts; no image leaves."),
     (report, "Write a run's report again."),
     (config, "Show all settings, or check a file."),
 ):

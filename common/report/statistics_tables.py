@@ -85,8 +85,31 @@ def _findings(document: Mapping[str, Any]) -> TextTable:
         rows.append((finding, *cells, f"{_total(support)} of {known}" if known != UNDEFINED else _total(support)))
     reasons = [table["reason"] for site in document["sites"].values() for table in site["findings"].values()]
     return TextTable(
-        "Findings: X-rays that show it, of those whose label is known", _heads(document), tuple(rows), _reasons(reasons)
+        "Findings: X-rays that show it, of those whose label is known",
+        _heads(document),
+        tuple(rows),
+        (*_reasons(reasons), *_support_notes(document)),
     )
+
+
+def _support_notes(document: Mapping[str, Any]) -> list[str]:
+    """Findings that several hospitals cannot teach together."""
+    nowhere, alone = [], []
+    for finding in document["totals"]["findings"]:
+        cells = {name: site["findings"][finding]["cells"] for name, site in document["sites"].items()}
+        if all(counts["present"] == 0 for counts in cells.values()):
+            nowhere.append(finding)
+        known = [name for name, counts in cells.items() if counts["present"] != 0 or counts["absent"] != 0]
+        if len(known) == 1 < len(cells):
+            alone.append(f"{finding} ({known[0]})")
+    notes = []
+    if nowhere:
+        notes.append(f"no hospital has an X-ray that shows {joined(nowhere, 20)}")
+    if alone:
+        notes.append(
+            f"labelled at one hospital only, so that a model may learn the hospital instead: {joined(alone, 20)}"
+        )
+    return notes
 
 
 def _classes(document: Mapping[str, Any]) -> TextTable:
@@ -110,7 +133,7 @@ def _together(document: Mapping[str, Any]) -> TextTable | None:
     rows = [(" + ".join(pair), *map(_pair, by_pair[pair]), _pair_total(by_pair[pair])) for pair in often[:MAX_PAIRS]]
     rest = len(counts) - len(rows)
     notes = (
-        f"{counted(rest, 'other pair')} of findings: less often, never, hidden or never known together; see --json",
+        f"{counted(rest, 'other pair')} of findings, less often, hidden or never known together, stand in the JSON",
     )
     return TextTable("Findings on the same X-ray", _heads(document), tuple(rows), notes if rest else ())
 
@@ -147,7 +170,7 @@ def distances(document: Mapping[str, Any]) -> TextTable | None:
         rows.append((f"two halves of {site}", *map(_figure, within), UNDEFINED, UNDEFINED))
     notes = []
     if len(pairs) > MAX_PAIRS:
-        notes.append(f"{len(pairs) - MAX_PAIRS} pairs that differ less are left out here; see --json")
+        notes.append(f"{len(pairs) - MAX_PAIRS} pairs that differ less are left out here; the JSON has them")
     for entry in measured["findings"]["pairs"][:MAX_PAIRS]:
         if entry["distance"] is not None:
             notes.append(f"findings of {' and '.join(entry['sites'])}: over {joined(entry['over'])}")

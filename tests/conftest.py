@@ -88,3 +88,15 @@ def told() -> Callable[..., dict[str, Any]]:
         }
 
     return answer
+
+
+@pytest.fixture
+def statistics_document(told: Callable[..., dict[str, Any]], experiment_file: Callable[[], Path]) -> dict[str, Any]:
+    """Two hospitals' statistics, as the server writes them down; st.mary hides how often it sees an effusion."""
+    from fedthorax.common.config.load import load_experiment
+    from fedthorax.server.statistics import gather_statistics
+
+    answers = {"north": told(), "st.mary": told(present=None)}
+    document = gather_statistics(load_experiment(experiment_file()), tuple(answers), answers).document()
+    assert document["failures"] == []
+    return document

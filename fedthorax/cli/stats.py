@@ -7,7 +7,6 @@ import typer
 
 from fedthorax.cli.output import JsonOption, SetOption, console, near, print_json
 from fedthorax.cli.quiet import import_tensorflow
-from fedthorax.cli.statistics_lines import statistics_lines
 from fedthorax.common.config.load import load_experiment
 
 
@@ -43,6 +42,8 @@ def stats(
     if as_json:
         print_json(document)
         return
+    from fedthorax.cli.statistics_lines import statistics_lines
+
     typer.echo("\n".join(statistics_lines(document)))
     if html is not None:
         typer.echo(f"page: {near(html)}")

@@ -144,11 +144,12 @@ class CentralData:
         return [modality, self._relative(images, row), images.patients[row]]
 
     def _relative(self, images: ImageSet, row: int) -> str:
-        path = images.paths[row]
+        path, frame = images.paths[row], images.ref(row).frame
+        mark = "" if frame is None else f"#{frame}"
         for source in (self._experiment.data.central.xray.folder, self._experiment.data.central.ct.folder):
             if path.is_relative_to(source):
-                return path.relative_to(source).as_posix()
-        return path.name
+                return path.relative_to(source).as_posix() + mark
+        return path.name + mark
 
     def _seed(self, split: str) -> int:
         return derive_seed(self._experiment.seed, "evaluation pairs", NAME, split)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.label_mapping import LabelFormat, MappingValue
@@ -93,6 +93,41 @@ class SplitFractions(Frozen):
         return self
 
 
+class CtWindow(Frozen):
+    """A range of Hounsfield units shown from black to white."""
+
+    center: float = Field(description="Middle of the range, in Hounsfield units.")
+    width: float = Field(ge=1, description="Length of the range, in Hounsfield units.")
+
+
+# Lung, mediastinum, bone: Radiopaedia, "Windowing (CT)", https://radiopaedia.org/articles/windowing-ct
+CT_WINDOWS = (CtWindow(center=-600, width=1500), CtWindow(center=50, width=350), CtWindow(center=400, width=1800))
+
+
+class CtSlices(Frozen):
+    """Which slices of a CT series or volume are used; what is given holds together."""
+
+    min_lung_share: float = Field(
+        default=0.0, ge=0, lt=1, description="Least share of the body that is lung, by area; 0: not looked at."
+    )
+    between: tuple[float, float] = Field(
+        default=(0.0, 1.0), strict=False, description="Part of the series from its lowest (0) to its highest (1) slice."
+    )
+    between_mm: Annotated[tuple[float, float], Field(strict=False)] | None = Field(
+        default=None, description="Heights in millimetres, as the scanner counts them; null: all."
+    )
+    every: int = Field(default=1, ge=1, description="Every n-th of the slices that remain.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "CtSlices":
+        low, high = self.between
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"between must be two shares from 0 to 1 in rising order, found [{low:g}, {high:g}]")
+        if self.between_mm is not None and not self.between_mm[0] < self.between_mm[1]:
+            raise ValueError(f"between_mm must be in rising order, found {list(self.between_mm)}")
+        return self
+
+
 class CacheConfig(Frozen):
     """Decoded images are kept as uint8; pooled features of frozen backbones as float32."""
 
@@ -101,6 +136,11 @@ class CacheConfig(Frozen):
         default=None,
         description="Where decoded images beyond memory_mb and pooled features are kept; null: a folder that is "
         "removed with the process.",
+    )
+    disk_gb: float = Field(
+        default=20.0,
+        ge=0,
+        description="Decoded images kept in folder, in GiB; the least recently used make room for new ones.",
     )
 
 
@@ -120,6 +160,14 @@ class DataConfig(Frozen):
         description="squash: stretch to the square; pad: keep the proportions and fill up with black. On real "
         "CT slices pad cost accuracy (docs/results.md): its black bars give the format of an image away.",
     )
+    ct_windows: tuple[CtWindow, ...] = Field(
+        default=CT_WINDOWS,
+        strict=False,
+        min_length=1,
+        max_length=3,
+        description="Windows of DICOM and NIfTI slices: lung, mediastinum and bone, one a colour, or a single one.",
+    )
+    ct_slices: CtSlices = Field(default=CtSlices(), description="Which slices of a DICOM series or NIfTI volume count.")
     on_bad_file: Literal["error", "skip"] = Field(
         default="error", description="A file that cannot be read stops the run, or is left out, named and counted."
     )
@@ -134,6 +182,13 @@ class DataConfig(Frozen):
     privacy: PrivacyConfig = Field(
         default=PrivacyConfig(), description="Least protection of what hospitals tell in `fedthorax stats`."
     )
+
+    @field_validator("ct_windows")
+    @classmethod
+    def _one_or_three(cls, windows: tuple[CtWindow, ...]) -> tuple[CtWindow, ...]:
+        if len(windows) == 2:
+            raise ValueError("expected one window, or three: one a colour channel; found 2")
+        return windows
 
     @model_validator(mode="after")
     def _plain_hospital_names(self) -> "DataConfig":

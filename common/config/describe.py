@@ -62,6 +62,7 @@ def _section(model: type[BaseModel], before: tuple[str, ...], defaults: BaseMode
             lines += _section(nested, path, default if isinstance(default, BaseModel) else None)
         else:
             lines.append(textwrap.indent(write_yaml({name: _plain(default)}), indent))
+            lines.append(_items(field.annotation, indent + "  "))
     return lines
 
 
@@ -81,7 +82,9 @@ def _items(annotation: Any, indent: str) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(item) for item in value]
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
     return str(value) if isinstance(value, Path) else value
 
 

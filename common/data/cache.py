@@ -1,27 +1,36 @@
 """Decoded images, once: in memory, in a file beyond that, and on disk for the next run."""
 
-import hashlib
 import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.config.data import CacheConfig
-from fedthorax.common.data.decode import fit_square, pixel_digest, try_decode
-from fedthorax.common.data.records import BadFile
+from fedthorax.common.config.data import CT_WINDOWS, CacheConfig, CtWindow
+from fedthorax.common.data.cpus import num_cpus
+from fedthorax.common.data.decode import Modality, decode_frames, fit_square, pixel_digest, read_content
+from fedthorax.common.data.disk_cache import DiskCache, Entry, FileState, Place, Shard, checksum, file_state, hash_of
+from fedthorax.common.data.records import BadFile, ImageRef
 
 # Part of every key: to be raised when decoding or resizing changes, so that no run mixes old pictures with new ones.
-_DECODING_VERSION = 1
+_DECODING_VERSION = 2
 
-_DIGEST_BYTES = 16
+# Whose new versions may decode a few pixels otherwise.
+_LIBRARIES = ("numpy", "pillow", "pydicom", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls", "nibabel")
+
+# Squares between two writings of the index: what a killed process loses at most.
+_BATCH = 256
 
 _memory_lock = threading.Lock()
 _memory_in_use = 0
@@ -29,7 +38,7 @@ _memory_in_use = 0
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """``images`` is uint8 (N, S, S, 3), read-only; row i is the file ``paths[kept[i]]`` of the call."""
+    """``images`` is uint8 (N, S, S, 3), read-only; row i is the picture ``kept[i]`` of the call."""
 
     images: NDArray[np.uint8]
     kept: tuple[int, ...]
@@ -37,56 +46,250 @@ class DecodedImages:
     bad: tuple[BadFile, ...]
 
 
+@dataclass(frozen=True)
+class _Preprocessing:
+    image_size: int
+    aspect: Literal["pad", "squash"]
+    modality: Modality | None
+    ct_windows: tuple[CtWindow, ...]
+
+    def finished(self, picture: NDArray[np.uint8]) -> "_Decoded":
+        return _Decoded(fit_square(picture, self.image_size, self.aspect), pixel_digest(picture))
+
+    def key(self, content: bytes, frame: int | None) -> bytes:
+        """Of the square that comes of a file of this content: another key for whatever may change it."""
+        windows = [(window.center, window.width) for window in self.ct_windows] if self.modality != "xray" else []
+        facts = (_versions(), self.image_size, self.aspect, self.modality, windows, frame)
+        return hash_of(content, repr(facts).encode())
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    square: NDArray[np.uint8]
+    digest: str
+
+
+_Result = _Decoded | Place | BadFile
+
+
 def decode_all(
-    paths: Sequence[Path],
+    images: Sequence[Path | ImageRef],
     image_size: int,
     aspect: Literal["pad", "squash"],
     cache: CacheConfig,
     progress: Callable[[int], None] | None = None,
+    modality: Modality | None = None,
+    ct_windows: Sequence[CtWindow] = CT_WINDOWS,
 ) -> DecodedImages:
-    """All readable images of ``paths`` in this order, decoded on all cores of the process.
+    """All readable pictures of ``images`` in this order, decoded on all cores of the process.
 
-    They are held in memory while the process stays within ``cache.memory_mb``, else in a file without a name in
-    ``cache.folder`` or the system's temporary folder, which the system removes with the process. With a folder, squares
-    and digests are also kept there for the next run: one file an image, readable by its owner only, found again by
-    path, time of change, length, image size and aspect. ``progress`` is called with the number of files done.
+    With ``cache.folder``, squares and digests are kept there for the next run (``DiskCache``), readable by their owner
+    only, and the result is mapped from there where its rows lie together, as they do if the same pictures were asked
+    for before. Otherwise they are held in memory while the process stays within ``cache.memory_mb``, else in a file
+    without a name in ``cache.folder`` or the system's temporary folder, which the system removes with the process.
+    More pictures than ``cache.disk_gb`` holds are not kept. ``progress`` is called with the number of pictures done.
 
     Raises OSError if the folder cannot be written.
     """
-    if cache.folder is not None:
-        _make_folder(cache.folder)
-    images = _allocate((len(paths), image_size, image_size, 3), cache)
+    refs = [image if isinstance(image, ImageRef) else ImageRef(image) for image in images]
+    preprocessing = _Preprocessing(image_size, aspect, modality, tuple(ct_windows))
+    report = progress or (lambda _: None)
+    with ThreadPoolExecutor(max_workers=num_cpus(), thread_name_prefix="decode") as pool:
+        try:
+            if cache.folder is None or cache.disk_gb == 0 or not refs:
+                return _without_disk(refs, preprocessing, cache, report, pool)
+            with closing(DiskCache(cache.folder / "decoded", image_size, int(cache.disk_gb * 2**30))) as disk:
+                return _with_disk(refs, preprocessing, cache, disk, report, pool)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _without_disk(
+    refs: Sequence[ImageRef],
+    preprocessing: _Preprocessing,
+    cache: CacheConfig,
+    report: Callable[[int], None],
+    pool: ThreadPoolExecutor,
+) -> DecodedImages:
+    squares = _allocate((len(refs), preprocessing.image_size, preprocessing.image_size, 3), cache)
     kept: list[int] = []
     digests: list[str] = []
     bad: list[BadFile] = []
-    pool = ThreadPoolExecutor(max_workers=_num_cores(), thread_name_prefix="decode")
+    groups = pool.map(lambda group: _decode_group(group, preprocessing, None), _by_file(refs))
+    for index, result in enumerate(result for group in groups for result in group.results):
+        if isinstance(result, BadFile):
+            bad.append(result)
+        elif isinstance(result, _Decoded):
+            squares[len(kept)] = result.square
+            kept.append(index)
+            digests.append(result.digest)
+        report(index + 1)
+    squares = squares[: len(kept)]
+    squares.flags.writeable = False
+    return DecodedImages(squares, tuple(kept), tuple(digests), tuple(bad))
+
+
+def _with_disk(
+    refs: Sequence[ImageRef],
+    preprocessing: _Preprocessing,
+    cache: CacheConfig,
+    disk: DiskCache,
+    report: Callable[[int], None],
+    pool: ThreadPoolExecutor,
+) -> DecodedImages:
+    states = dict(zip(paths := list(dict.fromkeys(ref.path for ref in refs)), pool.map(file_state, paths), strict=True))
+    contents = disk.contents(state for state in states.values() if state is not None)
+    keys = [
+        preprocessing.key(contents[state.path], ref.frame)
+        if (state := states[ref.path]) is not None and state.path in contents
+        else None
+        for ref in refs
+    ]
+    found = disk.places({key for key in keys if key is not None})
+    results = _hits(keys, found, disk, pool)
+    missing = [index for index, result in enumerate(results) if result is None]
+    if len(missing) < len(refs):
+        report(len(refs) - len(missing))
+    if missing:
+        in_use = {result.shard for result in results if isinstance(result, Place)}
+        shard = disk.new_shard(len(missing), in_use)
+        if shard is None:
+            return _without_disk(refs, preprocessing, cache, report, pool)
+        _fill(shard, missing, refs, preprocessing, disk, states, results, report, pool)
+    return _assemble(results, preprocessing, cache, disk)
+
+
+def _hits(
+    keys: Sequence[bytes | None],
+    found: Mapping[bytes, Sequence[Place]],
+    disk: DiskCache,
+    pool: ThreadPoolExecutor,
+) -> list[_Result | None]:
+    """The place of each key whose square is whole, the next row of the same shard where there is a choice."""
+    results: list[_Result | None] = []
+    before: Place | None = None
+    for key in keys:
+        choice = found.get(key, ()) if key is not None else ()
+        following = [p for p in choice if before is not None and (p.shard, p.row) == (before.shard, before.row + 1)]
+        place = next(iter((*following, *choice)), None)
+        results.append(place)
+        before = place or before
+    wanted = list(dict.fromkeys(place for place in results if isinstance(place, Place)))
+    parts = [wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH)]
+    damaged = {p for part in pool.map(lambda part: [p for p in part if disk.square(p) is None], parts) for p in part}
+    if damaged:
+        disk.forget(damaged)
+    return [None if isinstance(place, Place) and place in damaged else place for place in results]
+
+
+def _fill(
+    shard: Shard,
+    missing: Sequence[int],
+    refs: Sequence[ImageRef],
+    preprocessing: _Preprocessing,
+    disk: DiskCache,
+    states: Mapping[Path, FileState | None],
+    results: list[_Result | None],
+    report: Callable[[int], None],
+    pool: ThreadPoolExecutor,
+) -> None:
+    """Decode what is missing into ``shard`` and say in ``results`` where it lies."""
+    waiting: list[Entry] = []
+    known: dict[FileState, bytes] = {}
+    row, place_in_all = 0, iter(missing)
+    done = len(refs) - len(missing)
     try:
-        results = pool.map(lambda path: _square_and_digest(path, image_size, aspect, cache.folder), paths)
-        for index, result in enumerate(results):
-            if isinstance(result, BadFile):
-                bad.append(result)
-            else:
-                images[len(kept)], digest = result
-                kept.append(index)
-                digests.append(digest)
-            if progress is not None:
-                progress(index + 1)
+        for group in pool.map(
+            lambda group: _decode_group(group, preprocessing, disk), _by_file([refs[index] for index in missing])
+        ):
+            for result in group.results:
+                index = next(place_in_all)
+                results[index] = result
+                if isinstance(result, _Decoded):
+                    shard.squares[row] = result.square
+                    entry = Entry(
+                        row,
+                        preprocessing.key(group.content, refs[index].frame),
+                        group.content,
+                        result.digest,
+                        checksum(result.square),
+                    )
+                    results[index] = Place(shard.name, row, entry.digest, entry.checksum)
+                    waiting.append(entry)
+                    row += 1
+                if not isinstance(result, BadFile) and (state := states[refs[index].path]) is not None:
+                    known[state] = group.content
+                done += 1
+                report(done)
+            if len(waiting) >= _BATCH:
+                disk.add(shard, waiting, known)
+                waiting, known = [], {}
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    images = images[: len(kept)]
-    images.flags.writeable = False
-    return DecodedImages(images, tuple(kept), tuple(digests), tuple(bad))
+        try:
+            disk.add(shard, waiting, known)
+        finally:
+            disk.finish(shard, row)
 
 
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _assemble(
+    results: Sequence[_Result | None], preprocessing: _Preprocessing, cache: CacheConfig, disk: DiskCache
+) -> DecodedImages:
+    kept = [index for index, result in enumerate(results) if isinstance(result, Place)]
+    places = [result for result in results if isinstance(result, Place)]
+    bad = tuple(result for result in results if isinstance(result, BadFile))
+    digests = tuple(place.digest for place in places)
+    shards = dict.fromkeys(place.shard for place in places)
+    disk.used(shards)
+    first = places[0] if places else None
+    together = first is not None and all(
+        place.shard == first.shard and place.row == first.row + n for n, place in enumerate(places)
+    )
+    if first is not None and together and (mapped := disk.squares(first.shard)) is not None:
+        return DecodedImages(mapped[first.row : first.row + len(places)], tuple(kept), digests, bad)
+    squares = _allocate((len(places), preprocessing.image_size, preprocessing.image_size, 3), cache)
+    for row, place in enumerate(places):
+        source = disk.squares(place.shard)
+        if source is None:
+            raise OSError(f"{cache.folder}: the cache was removed while it was read; start again")
+        squares[row] = source[place.row]
+    squares.flags.writeable = False
+    return DecodedImages(squares, tuple(kept), digests, bad)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"{folder}: the cache folder cannot be made ({error.strerror}); see data.cache.folder") from error
+def _by_file(refs: Sequence[ImageRef]) -> list[list[ImageRef]]:
+    """Pictures of one file that follow each other are decoded together: a volume is unpacked once."""
+    return [list(group) for _, group in groupby(refs, key=lambda ref: ref.path)]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The pictures of one file; ``content`` is the hash of its bytes, empty where nothing is kept."""
+
+    results: Sequence[_Decoded | Place | BadFile]
+    content: bytes
+
+
+def _decode_group(refs: Sequence[ImageRef], preprocessing: _Preprocessing, disk: DiskCache | None) -> _Group:
+    """Pictures of one file, decoded, or their places where ``disk`` has the same content under another name."""
+    content = read_content(refs[0].path)
+    if isinstance(content, BadFile):
+        return _Group([replace(content, frame=ref.frame) for ref in refs], b"")
+    content_hash = hash_of(content) if disk is not None else b""
+    if disk is not None:
+        keys = [preprocessing.key(content_hash, ref.frame) for ref in refs]
+        found = disk.places(set(keys))
+        places = [next((p for p in found.get(key, ()) if disk.square(p) is not None), None) for key in keys]
+        whole = [place for place in places if place is not None]
+        if len(whole) == len(refs):
+            return _Group(whole, content_hash)
+    frames = [ref.frame for ref in refs]
+    decoded = decode_frames(refs[0].path, content, frames, preprocessing.modality, preprocessing.ct_windows)
+    return _Group([p if isinstance(p, BadFile) else preprocessing.finished(p) for p in decoded], content_hash)
+
+
+@lru_cache(maxsize=1)
+def _versions() -> str:
+    return f"{_DECODING_VERSION} {' '.join(version(name) for name in _LIBRARIES)}"
 
 
 def _allocate(shape: tuple[int, ...], cache: CacheConfig) -> NDArray[np.uint8]:
@@ -120,64 +323,3 @@ def _give_back(num_bytes: int) -> None:
     global _memory_in_use
     with _memory_lock:
         _memory_in_use -= num_bytes
-
-
-def _square_and_digest(
-    path: Path, image_size: int, aspect: Literal["pad", "squash"], folder: Path | None
-) -> tuple[NDArray[np.uint8], str] | BadFile:
-    entry = _entry(path, image_size, aspect, folder) if folder is not None else None
-    if entry is not None and (stored := _read(entry, image_size)) is not None:
-        return stored
-    image = try_decode(path)
-    if isinstance(image, BadFile):
-        return image
-    square, digest = fit_square(image, image_size, aspect), pixel_digest(image)
-    if entry is not None:
-        _write(entry, square, digest)
-    return square, digest
-
-
-def _entry(path: Path, image_size: int, aspect: str, folder: Path) -> Path | None:
-    """Where the decoded image would lie; None if the file itself cannot be looked at."""
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    key = (_DECODING_VERSION, str(path.absolute()), state.st_mtime_ns, state.st_size, image_size, aspect)
-    name = hashlib.blake2b(repr(key).encode(), digest_size=20).hexdigest()
-    return folder / "decoded" / name[:2] / name[2:]
-
-
-def _read(entry: Path, image_size: int) -> tuple[NDArray[np.uint8], str] | None:
-    """The entry: checksum, digest, pixels. None if there is none, or if it was damaged, say by a full disk."""
-    try:
-        content = entry.read_bytes()
-    except OSError:
-        return None
-    checksum, digest, pixels = content[:_DIGEST_BYTES], content[_DIGEST_BYTES : 2 * _DIGEST_BYTES], content[32:]
-    if len(pixels) != image_size * image_size * 3 or _checksum(content[_DIGEST_BYTES:]) != checksum:
-        return None
-    return np.frombuffer(pixels, np.uint8).reshape(image_size, image_size, 3), digest.hex()
-
-
-def _write(entry: Path, square: NDArray[np.uint8], digest: str) -> None:
-    content = bytes.fromhex(digest) + square.tobytes()
-    temporary = None
-    try:
-        entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # mkstemp makes files that only their owner can read.
-        handle, temporary = tempfile.mkstemp(dir=entry.parent, prefix=".")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(_checksum(content) + content)
-        Path(temporary).replace(entry)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OSError(
-            f"{entry.parent.parent.parent}: the cache folder cannot be written ({error.strerror}); free some space or "
-            "set data.cache.folder to null"
-        ) from error
-
-
-def _checksum(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()

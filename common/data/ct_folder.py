@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from fedthorax.common.config.data import CtSource
+from fedthorax.common.config.data import CtSlices, CtSource
 from fedthorax.common.data.attributes import AttributeColumns, completed, read_attributes
+from fedthorax.common.data.ct_series import find_slices
 from fedthorax.common.data.finding_names import did_you_mean
 from fedthorax.common.data.folder_records import FolderRecords
 from fedthorax.common.data.labels import split_cell, split_of
-from fedthorax.common.data.listing import Listing, list_images, normal_name
-from fedthorax.common.data.patients import headers, own_patients_note, patient_in_path
+from fedthorax.common.data.listing import IMAGE_KINDS, Listing, list_images, normal_name
+from fedthorax.common.data.patients import own_patients_note, patient_in_path
 from fedthorax.common.data.records import Attributes, BadFile, CtRecord, Split
 from fedthorax.common.data.table import listed, read_table
 
@@ -28,8 +29,12 @@ class _SliceRow:
     attributes: Attributes = field(default_factory=Attributes)
 
 
-def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtRecord]:
-    """The slices of ``source``, sorted by path.
+def ct_records(
+    source: CtSource,
+    classes: Sequence[str],
+    policy: CtSlices = CtSlices(),  # noqa: B008  it is frozen
+) -> FolderRecords[CtRecord]:
+    """The slices of ``source``, sorted by path, those of a DICOM or NIfTI series that ``policy`` chooses by height.
 
     Class folders stand directly in the CT folder or below train/, valid/ (val/, validation/) and test/, which then
     give the split; slices may lie deeper inside a class folder. The patient comes from an optional ``slices.csv``
@@ -45,9 +50,10 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
     _check_folders(source.folder, classes)
     rows, bad, table_notes = _read_slices(listing)
 
-    header_of = headers(list(listing.images.values()))
+    found = find_slices(listing.images, policy)
     records, own_patient = [], []
-    for name, path in listing.images.items():
+    for slice_ in found.slices:
+        name, header = slice_.name, slice_.header
         folder_split, class_name = _place(source.folder, name)
         row = rows.get(name, _SliceRow())
         split = row.split or folder_split
@@ -55,15 +61,16 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
             raise ValueError(
                 f"{source.folder}: {SLICES_FILE} puts {name} into {split}, but it lies in the folder of {folder_split}"
             )
-        header = header_of.get(path)
         patient = row.patient or (header.patient_id if header else None)
         if not patient:
             patient = patient_in_path(name, source.patient_pattern or _FILE_OF_PATIENT)
         if not patient:
-            patient = f"CT {name}"
+            # Slices of one series, or of one volume, are of one person, whoever it is.
+            patient = f"CT {header.series if header and header.series else name}"
             own_patient.append(name)
         attributes = completed(row.attributes, header.attributes) if header else row.attributes
-        records.append(CtRecord(path, patient, classes.index(class_name), split, attributes))
+        path, frame = slice_.image.path, slice_.image.frame
+        records.append(CtRecord(path, patient, classes.index(class_name), split, attributes, frame))
 
     notes = [*table_notes, *own_patients_note("CT slices", own_patient, len(records))]
     empty = [name for index, name in enumerate(classes) if all(record.cancer_class != index for record in records)]
@@ -71,8 +78,13 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
         notes.append(f"the CT folder holds no slice of {', '.join(empty)}")
     others = [name for name in listing.others if name != SLICES_FILE]
     if others:
-        notes.append(f"{len(others)} files in the CT folder are not PNG or JPEG and are not used: {listed(others)}")
-    return FolderRecords(tuple(records), bad, tuple(notes))
+        notes.append(f"{len(others)} files in the CT folder are not {IMAGE_KINDS} and are not used: {listed(others)}")
+    if found.left_out:
+        named = [f"{left.path.name} {left.reason}" for left in found.left_out]
+        notes.append(f"{len(named)} CT pictures are no axial chest slices and are not used: {listed(named)}")
+    if found.dropped:
+        notes.append(f"data.ct_slices passes over {found.dropped} of {found.dropped + len(records)} CT slices")
+    return FolderRecords(tuple(records), (*bad, *found.bad), tuple(notes), found.left_out)
 
 
 def _check_folders(folder: Path, classes: Sequence[str]) -> None:

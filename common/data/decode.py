@@ -1,76 +1,148 @@
 """From an image file to what a person sees of it: uint8 RGB, upright.
 
-One decoder a format stands behind one function; a further format is one more entry in ``DECODERS``. Colour profiles
-and PNG gamma are not applied: they differ by a barely visible shade, and most radiographs carry none.
+A file is known by how it begins, not by its name. One decoder a format stands behind one function.
 """
 
 import hashlib
-import io
-import threading
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
-from fedthorax.common.data.records import BadFile
+from fedthorax.common.config.data import CT_WINDOWS, CtWindow
+from fedthorax.common.data import pillow_image
+from fedthorax.common.data.dicom_header import HEAD_BYTES, begins_like_dicom
+from fedthorax.common.data.nifti import begins_like_nifti
+from fedthorax.common.data.records import BadFile, Fault, ImageRef
+from fedthorax.common.data.silence import silence
+from fedthorax.common.data.undecodable import UndecodableError
 
-# Entering the warnings filter is not safe in several threads at once, and decoding runs in a thread pool. Only the
-# parsing of headers warns, so only that part is done one by one.
-_header_lock = threading.Lock()
+Modality = Literal["xray", "ct"]
 
-_MAGIC = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+Format = Literal["PNG", "JPEG", "DICOM", "NIfTI"]
 
-# Detectors deliver 10 to 16 bits; PNG has no depth between 8 and 16.
-_GREY_DEPTHS = (8, 10, 12, 14, 16)
-
-_TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+SNIFF_BYTES = 4096
+"""How much of a file ``format_of`` wants: a packed NIfTI header needs more than its 540 bytes at times."""
 
 
-def decode_image(path: Path) -> NDArray[np.uint8]:
-    """The picture in ``path`` as uint8 (H, W, 3) RGB.
+def decode_image(
+    image: Path | ImageRef, modality: Modality | None = None, ct_windows: Sequence[CtWindow] = CT_WINDOWS
+) -> NDArray[np.uint8]:
+    """The picture ``image`` as uint8 (H, W, 3) RGB.
 
-    Transparent parts are shown on black. The EXIF orientation is applied. 16-bit grey is scaled to 0..255 from the
-    smallest usual depth (8, 10, 12, 14, 16 bits) that holds the largest stored value: 12-bit detector data in a 16-bit
-    file would otherwise be seen almost black. Of several frames the first is taken.
+    PNG and JPEG: transparent parts are shown on black, the EXIF orientation is applied. 16-bit grey is scaled to 0..255
+    from the smallest usual depth (8, 10, 12, 14, 16 bits) that holds the largest stored value: 12-bit detector data in
+    a 16-bit file would otherwise be seen almost black. Of several frames the first is taken.
+
+    DICOM and NIfTI: see ``open_dicom`` and ``open_nifti``; ``ct_windows`` are shown as the colours of a CT slice. A
+    file of another ``modality`` than expected is refused where it says what it is.
 
     Raises ValueError with the file and the reason if it cannot be read.
     """
-    decoded = try_decode(path)
+    decoded = try_decode(image, modality, ct_windows)
     if isinstance(decoded, BadFile):
-        raise ValueError(f"{decoded.path}: {decoded.reason}")
+        raise ValueError(f"{ImageRef(decoded.path, decoded.frame)}: {decoded.reason}")
     return decoded
 
 
-def try_decode(path: Path) -> NDArray[np.uint8] | BadFile:
+def try_decode(
+    image: Path | ImageRef, modality: Modality | None = None, ct_windows: Sequence[CtWindow] = CT_WINDOWS
+) -> NDArray[np.uint8] | BadFile:
     """Like ``decode_image``, but a file that cannot be read is returned with its reason, which names no path."""
-    decoder = DECODERS.get(path.suffix.lower())
-    if decoder is None:
-        kind = f"files ending in {path.suffix}" if path.suffix else "files without an ending"
-        return BadFile(path, f"{kind} are not read; expected one of {', '.join(sorted(DECODERS))}")
+    ref = image if isinstance(image, ImageRef) else ImageRef(image)
+    content = read_content(ref.path)
+    if isinstance(content, BadFile):
+        return content
+    return next(decode_frames(ref.path, content, [ref.frame], modality, ct_windows))
+
+
+def read_content(path: Path) -> bytes | BadFile:
+    """All bytes of the file, read before decoding: an error of the disk must not be mistaken for one of the picture."""
     try:
-        return decoder(path)
+        content = path.read_bytes()
     except FileNotFoundError:
-        return BadFile(path, "does not exist")
+        return BadFile(path, "does not exist", fault="missing")
     except PermissionError:
-        return BadFile(path, "may not be read by this user (permission denied)")
+        return BadFile(path, "may not be read by this user (permission denied)", fault="permission")
     except IsADirectoryError:
-        return BadFile(path, "is a folder, expected a file")
+        return BadFile(path, "is a folder, expected a file", fault="disk")
     except OSError as error:
-        return BadFile(path, f"could not be read from the disk ({error.strerror})")
-    except ValueError as error:
-        return BadFile(path, str(error))
+        return BadFile(path, f"could not be read from the disk ({error.strerror})", fault="disk")
+    return content if content else BadFile(path, "is empty (0 bytes)", fault="empty")
+
+
+def decode_frames(
+    path: Path,
+    content: bytes,
+    frames: Sequence[int | None],
+    modality: Modality | None = None,
+    ct_windows: Sequence[CtWindow] = CT_WINDOWS,
+) -> Iterator[NDArray[np.uint8] | BadFile]:
+    """The pictures ``frames`` of the file ``path`` with the bytes ``content``, one after the other.
+
+    A volume is unpacked once for all of them. The caller of ``next`` keeps warnings silent only while it runs.
+    """
+    try:
+        with silence():
+            count, decode = _open(content, modality, ct_windows)
+    except UndecodableError as error:
+        yield from (_bad(path, frame, error.fault, error) for frame in frames)
+        return
+    for frame in frames:
+        try:
+            with silence():
+                picture = decode(_index(frame, count))
+        except UndecodableError as error:
+            yield _bad(path, frame, error.fault, error)
+        else:
+            yield picture
+
+
+def format_of(head: bytes) -> Format | None:
+    """The format of a file that begins with ``head`` (``SNIFF_BYTES`` or all of it); None if it is no known image."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if begins_like_dicom(head[:HEAD_BYTES]):
+        return "DICOM"
+    return "NIfTI" if begins_like_nifti(head[:SNIFF_BYTES]) else None
+
+
+def _open(
+    content: bytes, modality: Modality | None, ct_windows: Sequence[CtWindow]
+) -> tuple[int, Callable[[int], NDArray[np.uint8]]]:
+    """The number of pictures, and the function that decodes one."""
+    match format_of(content[:SNIFF_BYTES]):
+        case "PNG" | "JPEG":
+            return 1, lambda _: pillow_image.decode_picture(content)
+        case "DICOM":
+            from fedthorax.common.data.dicom_pixels import open_dicom
+
+            return open_dicom(content, modality, ct_windows)
+        case "NIfTI":
+            from fedthorax.common.data.nifti import open_nifti
+
+            return open_nifti(content, modality, ct_windows)
+    raise UndecodableError(
+        "not_an_image",
+        "is not an image that can be read: it begins neither like a PNG, JPEG or DICOM nor like a NIfTI file",
+    )
+
+
+def _index(frame: int | None, count: int) -> int:
+    if frame is None and count > 1:
+        raise UndecodableError("unsupported", f"holds {count} pictures, expected one")
+    if frame is not None and not 0 <= frame < count:
+        raise UndecodableError("missing", f"holds {count} pictures, so there is no number {frame} counted from 0")
+    return frame or 0
+
+
+def _bad(path: Path, frame: int | None, fault: Fault, error: ValueError) -> BadFile:
+    return BadFile(path, str(error), frame, fault)
 
 
 def fit_square(image: NDArray[np.uint8], size: int, aspect: Literal["pad", "squash"]) -> NDArray[np.uint8]:
@@ -102,69 +174,3 @@ def pixel_digest(image: NDArray[np.uint8]) -> str:
 
 def _resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def _decode_with_pillow(path: Path) -> NDArray[np.uint8]:
-    # All bytes are read first, so that an error of the disk is not mistaken for one of the picture.
-    content = path.read_bytes()
-    if not content:
-        raise ValueError("is empty (0 bytes)")
-    kind = next((name for magic, name in _MAGIC.items() if content.startswith(magic)), None)
-    if kind is None:
-        raise ValueError("is not an image that can be read: it begins neither like a PNG nor like a JPEG file")
-    try:
-        with _open(content) as image:
-            image.load()
-            return _as_seen(image, _orientation(image))
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        limit = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise ValueError(f"has more than {limit} million pixels, far beyond any radiograph") from None
-    except MemoryError:
-        raise
-    # A damaged file can make a parser fail in any way; it has to be named, and must not end the run by itself.
-    except Exception as error:
-        state = "truncated" if "truncated" in str(error).lower() else "truncated or damaged"
-        raise ValueError(f"is {state}: it begins like a {kind} file but cannot be decoded to its end") from None
-
-
-def _open(content: bytes) -> Image.Image:
-    with _header_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
-
-
-def _orientation(image: Image.Image) -> int:
-    with _header_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-        except Exception:  # Damaged EXIF data beside an intact picture: upright is the best guess.
-            return 1
-
-
-def _as_seen(image: Image.Image, orientation: int) -> NDArray[np.uint8]:
-    if image.mode.startswith("I"):
-        image = _eight_bit(image)
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        if image.getchannel("A").getextrema() != (255, 255):
-            image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    image = image.convert("RGB")
-    if orientation in _TRANSPOSITIONS:
-        image = image.transpose(_TRANSPOSITIONS[orientation])
-    return np.array(image)
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    stored = np.asarray(image).astype(np.uint32)
-    largest = next(2**depth - 1 for depth in _GREY_DEPTHS if stored.max() < 2**depth)
-    return Image.fromarray(((stored * 255 + largest // 2) // largest).astype(np.uint8))
-
-
-DECODERS: Mapping[str, Callable[[Path], NDArray[np.uint8]]] = {
-    ".png": _decode_with_pillow,
-    ".jpg": _decode_with_pillow,
-    ".jpeg": _decode_with_pillow,
-}
-"""The decoder of a file by its ending in lower case. A decoder raises OSError, or ValueError with the reason."""

@@ -10,8 +10,11 @@ Record = TypeVar("Record", XrayRecord, CtRecord)
 
 @dataclass(frozen=True)
 class FolderRecords(Generic[Record]):
-    """Records sorted by path, files that are named but missing, and what is to be said; notes name no absolute path."""
+    """Records sorted by path, slices of a series by their place in the body; files that cannot be used; what is to be
+    said, which names no absolute path; and good files that are not what is wanted here, such as scout views.
+    """
 
     records: tuple[Record, ...]
     bad: tuple[BadFile, ...]
     notes: tuple[str, ...]
+    left_out: tuple[BadFile, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.data.records import Attributes, BadFile, Split
+from fedthorax.common.data.records import Attributes, BadFile, ImageRef, Split
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class ImageSet:
     ``images`` is uint8 of shape (N, S, S, 3), in memory or memory-mapped. ``targets`` is float32 (N, findings) with
     1 present, 0 absent, NaN unknown for X-rays, and int32 (N,) with -1 unknown for CT slices. ``digests`` are hashes of
     the decoded pixels before resizing: equal digests mean the same picture, whatever the file format. ``attributes``
-    is empty where nothing else is known of any image.
+    is empty where nothing else is known of any image. ``frames`` are the numbers of pictures in their files, see
+    ``ImageRef``; None: each file holds one.
     """
 
     images: NDArray[np.uint8]
@@ -27,9 +28,14 @@ class ImageSet:
     patients: tuple[str, ...]
     digests: tuple[str, ...]
     attributes: tuple[Attributes, ...] = ()
+    frames: tuple[int | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def ref(self, row: int) -> ImageRef:
+        """The file of a row, and which of its pictures."""
+        return ImageRef(self.paths[row], self.frames[row] if self.frames is not None else None)
 
 
 @dataclass(frozen=True)

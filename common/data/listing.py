@@ -6,7 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedthorax.common.data.decode import DECODERS
+from fedthorax.common.data.dicom_header import HEAD_BYTES, begins_like_dicom
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".nii", ".nii.gz")
+"""Files that a person means as images; DICOM files of any other name are known by how they begin."""
+
+IMAGE_KINDS = "PNG, JPEG, DICOM or NIfTI"
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,10 @@ class Listing:
 
 
 def list_images(folder: Path) -> Listing:
-    """All files below ``folder`` by ending; links are followed, hidden files and folders left out.
+    """All files below ``folder``; links are followed, hidden files and folders left out.
+
+    Images are known by their ending. Scanners name files by numbers, with or without dots, so a file of any other name
+    is an image if it begins like DICOM, unless it is the index of a disc (DICOMDIR).
 
     Raises FileNotFoundError, NotADirectoryError or PermissionError: also a subfolder that may not be read is an error,
     because its images would be missing without a word.
@@ -32,11 +40,24 @@ def list_images(folder: Path) -> Listing:
     others: list[str] = []
     for path in _files(folder, frozenset()):
         name = normal_name(path.relative_to(folder).as_posix())
-        if path.suffix.lower() in DECODERS:
+        if is_image(path):
             images[name] = path
         else:
             others.append(name)
     return Listing(folder, dict(sorted(images.items())), tuple(sorted(others)))
+
+
+def is_image(path: Path) -> bool:
+    """Whether ``path`` is meant as an image; it need not be readable as one."""
+    if path.name.lower().endswith(IMAGE_ENDINGS):
+        return True
+    if path.name == "DICOMDIR":
+        return False
+    try:
+        with path.open("rb") as stream:
+            return begins_like_dicom(stream.read(HEAD_BYTES))
+    except OSError:
+        return False
 
 
 def _files(folder: Path, above: frozenset[str]) -> Iterator[Path]:

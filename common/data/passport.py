@@ -12,14 +12,14 @@ from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.data.attributes import AGE_BANDS, age_band
 from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.data.pairing import PairingReport
-from fedthorax.common.data.records import Attributes
+from fedthorax.common.data.records import Attributes, BadFile
 
 
 def passport(site: SiteImages, labels: LabelsConfig, pairing: PairingReport | None = None) -> dict[str, Any]:
     """JSON-ready; ``pairing`` is null if nothing was paired. Files are named relative to the site's folders."""
     return {
         "splits": {split: _split_counts(images, labels) for split, images in site.splits.items()},
-        "skipped": [{"file": _relative(bad.path, site.folders), "reason": bad.reason} for bad in site.skipped],
+        "skipped": [{"file": _relative(bad, site.folders), "reason": bad.reason} for bad in site.skipped],
         "notes": list(site.notes),
         "pairing": None if pairing is None else asdict(pairing),
     }
@@ -71,9 +71,10 @@ def _attribute_counts(images: ImageSet) -> dict[str, dict[str, int]]:
     }
 
 
-def _relative(path: Path, folders: Sequence[Path]) -> str:
+def _relative(bad: BadFile, folders: Sequence[Path]) -> str:
     """Never an absolute path: how a hospital's disks are arranged is nobody's business outside."""
+    mark = "" if bad.frame is None else f"#{bad.frame}"
     for folder in folders:
-        if path.is_relative_to(folder):
-            return path.relative_to(folder).as_posix()
-    return path.name
+        if bad.path.is_relative_to(folder):
+            return bad.path.relative_to(folder).as_posix() + mark
+    return bad.path.name + mark

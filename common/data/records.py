@@ -1,6 +1,6 @@
 """What is known of an image before it is decoded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -8,6 +8,19 @@ Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 UNKNOWN_CLASS = -1
+
+Fault = Literal[
+    "missing",
+    "permission",
+    "disk",  # an error of the disk, or a folder in place of a file
+    "empty",
+    "truncated",  # or damaged: it begins like an image
+    "not_an_image",
+    "unsupported",  # an image, but of a kind that is not read
+    "other_modality",
+    "not_used",  # a good picture that is none of the axial chest slices or X-rays wanted here
+    "other",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +78,10 @@ class CtRecord:
 class BadFile:
     """A file that could not be used, and why, in words for the person who keeps the folder.
 
-    ``frame`` is None if the whole file is meant.
+    ``frame`` is None if the whole file is meant; ``fault`` is the reason in one of few words, to count by.
     """
 
     path: Path
     reason: str
     frame: int | None = None
+    fault: Fault = field(default="other", compare=False)

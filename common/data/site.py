@@ -10,9 +10,10 @@ from fedthorax.common.config.data import DataConfig, SourceConfig, SplitFraction
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.data.cache import DecodedImages, decode_all
 from fedthorax.common.data.ct_folder import ct_records
+from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.data.overlap import shared_images
-from fedthorax.common.data.records import SPLITS, BadFile, CtRecord, Split, XrayRecord
+from fedthorax.common.data.records import SPLITS, BadFile, CtRecord, ImageRef, Split, XrayRecord
 from fedthorax.common.data.splits import assign_splits
 from fedthorax.common.data.xray_folder import xray_records
 from fedthorax.common.seeds import derive_seed
@@ -32,6 +33,7 @@ def load_site(
 ) -> SiteImages:
     """The X-rays and CT slices of ``source``, split by patient and decoded; a split without images is empty.
 
+    Pictures that are not what is wanted here, such as scout views, stand in ``skipped`` and are no error.
     ``data.on_bad_file`` decides whether files that cannot be read end in a ValueError that names the first five, or in
     ``skipped``. ``progress`` is called with files done and all files. Errors begin with the name of the site.
     """
@@ -54,18 +56,19 @@ def _load(
     progress: Callable[[int, int], None] | None,
 ) -> SiteImages:
     found_xray = xray_records(source.xray, labels.findings)
-    found_ct = ct_records(source.ct, labels.cancer_classes)
+    found_ct = ct_records(source.ct, labels.cancer_classes, data.ct_slices)
     bad = [*found_xray.bad, *found_ct.bad]
     _stop_if_bad(bad, data)
     xray, ct = assign_splits(found_xray.records, found_ct.records, fractions, derive_seed(seed, "splits", name))
 
     total, done = len(xray) + len(ct), 0
 
-    def decode(records: Sequence[Record]) -> DecodedImages:
+    def decode(records: Sequence[Record], modality: Modality) -> DecodedImages:
         nonlocal done
         before = done
         report = None if progress is None else lambda number: progress(before + number, total)
-        decoded = decode_all([r.path for r in records], image_size, data.aspect, data.cache, report)
+        refs = [ImageRef(r.path, r.frame if isinstance(r, CtRecord) else None) for r in records]
+        decoded = decode_all(refs, image_size, data.aspect, data.cache, report, modality, data.ct_windows)
         done += len(records)
         bad.extend(decoded.bad)
         return decoded
@@ -75,10 +78,11 @@ def _load(
         xray_part = [record for record in xray if record.split == split]
         ct_part = [record for record in ct if record.split == split]
         splits[split] = SplitImages(
-            xray=_image_set(xray_part, decode(xray_part), lambda kept: _findings(kept, len(labels.findings))),
-            ct=_image_set(ct_part, decode(ct_part), _classes),
+            xray=_image_set(xray_part, decode(xray_part, "xray"), lambda kept: _findings(kept, len(labels.findings))),
+            ct=_image_set(ct_part, decode(ct_part, "ct"), _classes),
         )
     _stop_if_bad(bad, data)
+    bad += [*found_xray.left_out, *found_ct.left_out]
     notes = (*found_xray.notes, *found_ct.notes, *_repeated_pictures(splits))
     return SiteImages(name, splits, tuple(bad), notes, folders=(source.xray.folder, source.ct.folder))
 
@@ -95,6 +99,7 @@ def _image_set(
         paths=tuple(record.path for record in kept),
         patients=tuple(record.patient for record in kept),
         digests=decoded.digests,
+        frames=tuple(record.frame if isinstance(record, CtRecord) else None for record in kept),
         attributes=tuple(record.attributes for record in kept),
     )
 
@@ -109,7 +114,7 @@ def _classes(records: Sequence[CtRecord]) -> NDArray[np.int32]:
 
 def _stop_if_bad(bad: Sequence[BadFile], data: DataConfig) -> None:
     if bad and data.on_bad_file == "error":
-        first = "; ".join(f"{file.path} {file.reason}" for file in bad[:5])
+        first = "; ".join(f"{ImageRef(file.path, file.frame)} {file.reason}" for file in bad[:5])
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise ValueError(
             f"{len(bad)} files cannot be used: {first}{more}. Repair or remove them, or set data.on_bad_file to skip"

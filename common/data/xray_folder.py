@@ -7,7 +7,7 @@ from fedthorax.common.config.data import XraySource
 from fedthorax.common.data.attributes import completed
 from fedthorax.common.data.folder_records import FolderRecords
 from fedthorax.common.data.labels import LabelRow, LabelTable, read_labels
-from fedthorax.common.data.listing import Listing, list_images, normal_name
+from fedthorax.common.data.listing import IMAGE_KINDS, Listing, list_images, normal_name
 from fedthorax.common.data.patients import headers, own_patients_note, patient_in_path
 from fedthorax.common.data.records import BadFile, XrayRecord
 from fedthorax.common.data.table import listed
@@ -78,7 +78,9 @@ def xray_records(source: XraySource, findings: Sequence[str]) -> FolderRecords[X
     tables = {path.absolute() for path in (labels_path, *source.further_tables)}
     others = [name for name in listing.others if (source.folder / name).absolute() not in tables]
     if others:
-        notes.append(f"{len(others)} files in the X-ray folder are not PNG or JPEG and are not used: {listed(others)}")
+        notes.append(
+            f"{len(others)} files in the X-ray folder are not {IMAGE_KINDS} and are not used: {listed(others)}"
+        )
     if not table.rows:
         notes.append(f"{table.path.name} labels no X-ray")
     records.sort(key=lambda record: record.path.as_posix())

@@ -19,6 +19,7 @@ from typer.core import TyperCommand
 from fedthorax import __version__
 from fedthorax.cli.config import config
 from fedthorax.cli.evaluate import evaluate
+from fedthorax.cli.look import look
 from fedthorax.cli.partition import partition
 from fedthorax.cli.phantom import phantom
 from fedthorax.cli.predict import predict
@@ -52,6 +53,7 @@ for _command, _short_help in (
     (train, "Train on pooled images, or on one hospital's alone."),
     (evaluate, "Score a model on one site's images."),
     (predict, "Show what a model says about images."),
+    (look, "Draw what the model will see of a folder."),
     (phantom, "Draw hospitals full of phantom images."),
     (partition, "Deal out one collection to several hospitals."),
     (stats, "Ask all hospitals for counts; no image leaves."),

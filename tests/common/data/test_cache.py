@@ -3,14 +3,17 @@
 import gc
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fedthorax.common.config.data import CacheConfig
-from fedthorax.common.data import cache
+from fedthorax.common.data import cache, disk_cache
 from fedthorax.common.data.cache import decode_all
 from fedthorax.common.data.decode import decode_image, fit_square, pixel_digest
 from fedthorax.common.data.records import BadFile
@@ -28,12 +31,33 @@ def pictures(tmp_path: Path, draw: Draw) -> list[Path]:
 @pytest.fixture
 def no_decoding(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def forbid() -> None:
-        def fail(path: Path) -> None:
+        def fail(path: Path, *_: object) -> None:
             raise AssertionError(f"{path} was decoded again")
 
-        monkeypatch.setattr(cache, "try_decode", fail)
+        monkeypatch.setattr(cache, "decode_frames", fail)
 
     return forbid
+
+
+@pytest.fixture
+def no_reading(monkeypatch: pytest.MonkeyPatch, settled: None) -> Callable[[], None]:
+    def forbid() -> None:
+        def fail(path: Path) -> None:
+            raise AssertionError(f"{path} was read again")
+
+        monkeypatch.setattr(cache, "read_content", fail)
+
+    return forbid
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of a test are younger than the two seconds in which their times prove nothing."""
+    monkeypatch.setattr(disk_cache, "_SETTLED_SECONDS", -1.0)
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted((folder / "decoded").glob("*.rgb"))
 
 
 @pytest.mark.parametrize("memory_mb", [2048, 0])
@@ -97,20 +121,74 @@ def test_the_budget_is_the_process_and_is_given_back(pictures: list[Path]) -> No
 
 def test_images_beyond_memory_leave_no_file_behind(tmp_path: Path, pictures: list[Path]) -> None:
     folder = tmp_path / "cache"
-    decoded = decode_all(pictures, SIZE, "pad", CacheConfig(memory_mb=0, folder=folder))
+    folder.mkdir()
+    decoded = decode_all(pictures, SIZE, "pad", CacheConfig(memory_mb=0, disk_gb=0, folder=folder))
     assert isinstance(decoded.images, np.memmap)
     assert [path for path in folder.iterdir() if path.is_file()] == []
 
 
-def test_a_second_run_reads_squares_and_digests_from_the_folder(
+def test_a_second_run_reads_no_file_and_maps_the_squares(
+    tmp_path: Path, pictures: list[Path], no_reading: Callable[[], None]
+) -> None:
+    settings = CacheConfig(folder=tmp_path / "cache")
+    first = decode_all(pictures, SIZE, "pad", settings)
+    no_reading()
+    again = decode_all(pictures, SIZE, "pad", settings)
+    assert isinstance(first.images, np.memmap)
+    assert isinstance(again.images, np.memmap)
+    np.testing.assert_array_equal(first.images, [fit_square(decode_image(p), SIZE, "pad") for p in pictures])
+    np.testing.assert_array_equal(first.images, again.images)
+    assert first.digests == again.digests == tuple(pixel_digest(decode_image(p)) for p in pictures)
+    assert len(shards(tmp_path / "cache")) == 1
+
+
+def test_files_that_were_just_written_are_read_again_but_not_decoded(
     tmp_path: Path, pictures: list[Path], no_decoding: Callable[[], None]
 ) -> None:
     settings = CacheConfig(folder=tmp_path / "cache")
     first = decode_all(pictures, SIZE, "pad", settings)
     no_decoding()
-    again = decode_all(pictures, SIZE, "pad", settings)
-    np.testing.assert_array_equal(first.images, again.images)
-    assert first.digests == again.digests
+    np.testing.assert_array_equal(decode_all(pictures, SIZE, "pad", settings).images, first.images)
+
+
+def test_a_picture_is_known_by_its_content_wherever_it_lies(
+    tmp_path: Path, pictures: list[Path], no_decoding: Callable[[], None]
+) -> None:
+    settings = CacheConfig(folder=tmp_path / "cache")
+    first = decode_all(pictures, SIZE, "pad", settings)
+    no_decoding()
+    elsewhere = [path.rename(tmp_path / f"moved {path.name}") for path in reversed(pictures)]
+    moved = decode_all(elsewhere, SIZE, "pad", settings)
+    np.testing.assert_array_equal(moved.images, first.images[::-1])
+    assert not moved.images.flags.writeable
+
+
+def test_a_picture_that_stands_twice_is_right_twice(tmp_path: Path, pictures: list[Path], settled: None) -> None:
+    twice = [*pictures, pictures[2], *pictures[::-1]]
+    settings = CacheConfig(folder=tmp_path / "cache")
+    expected = [fit_square(decode_image(path), SIZE, "pad") for path in twice]
+    for _ in range(2):
+        decoded = decode_all(twice, SIZE, "pad", settings)
+        np.testing.assert_array_equal(decoded.images, expected)
+        assert decoded.kept == tuple(range(13))
+
+
+def test_new_pictures_among_known_ones_alone_are_decoded(
+    tmp_path: Path, pictures: list[Path], settled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = CacheConfig(folder=tmp_path / "cache")
+    decode_all(pictures[::2], SIZE, "pad", settings)
+    decoded: list[str] = []
+    real = cache.decode_frames
+
+    def counted(path: Path, *arguments: Any) -> Any:
+        decoded.append(path.name)
+        return real(path, *arguments)
+
+    monkeypatch.setattr(cache, "decode_frames", counted)
+    images = decode_all(pictures, SIZE, "pad", settings).images
+    assert sorted(decoded) == ["1.png", "3.png", "5.png"]
+    np.testing.assert_array_equal(images, [fit_square(decode_image(path), SIZE, "pad") for path in pictures])
 
 
 def test_two_image_sizes_are_kept_beside_each_other(
@@ -130,13 +208,16 @@ def test_an_empty_split_needs_no_file_when_the_memory_is_used_up(pictures: list[
 
 
 @pytest.mark.parametrize("change", ["pixels", "size", "aspect"])
-def test_whatever_changes_the_picture_is_decoded_again(tmp_path: Path, pictures: list[Path], change: str) -> None:
+def test_whatever_changes_the_picture_is_decoded_again(
+    tmp_path: Path, pictures: list[Path], change: str, settled: None
+) -> None:
     settings = CacheConfig(folder=tmp_path / "cache")
     decode_all(pictures, SIZE, "pad", settings)
     if change == "pixels":
+        state = pictures[0].stat()
         content = pictures[1].read_bytes()
         pictures[0].write_bytes(content)
-        os.utime(pictures[0], ns=(1, 1))
+        os.utime(pictures[0], ns=(state.st_atime_ns, state.st_mtime_ns))
     size = 5 if change == "size" else SIZE
     aspect = "squash" if change == "aspect" else "pad"
     decoded = decode_all(pictures, size, aspect, settings)  # type: ignore[arg-type]
@@ -148,24 +229,44 @@ def test_only_the_owner_can_read_what_is_kept(tmp_path: Path, pictures: list[Pat
     folder = tmp_path / "cache"
     decode_all(pictures, SIZE, "pad", CacheConfig(folder=folder))
     files = [path for path in folder.rglob("*") if path.is_file()]
-    assert len(files) == 6
+    assert {path.suffix for path in files} == {".rgb", ".sqlite"}
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "decoded")} == {0o700}
+    assert b"images/0.png" not in (folder / "decoded/index.sqlite").read_bytes(), "paths may name patients"
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[:-1] + b"\x00" + b"\x01"[:0]])
-def test_a_damaged_entry_is_decoded_again(
-    tmp_path: Path, pictures: list[Path], damage: Callable[[bytes], bytes]
+def _flip_a_byte(folder: Path) -> None:
+    for path in shards(folder):
+        content = bytearray(path.read_bytes())
+        content[40] ^= 1
+        path.write_bytes(content)
+
+
+def _cut(folder: Path) -> None:
+    for path in shards(folder):
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def _remove(folder: Path) -> None:
+    for path in shards(folder):
+        path.unlink()
+
+
+def _spoil_the_index(folder: Path) -> None:
+    (folder / "decoded/index.sqlite").write_bytes(b"nonsense" * 1000)
+
+
+@pytest.mark.parametrize("damage", [_flip_a_byte, _cut, _remove, _spoil_the_index])
+def test_a_damaged_cache_is_filled_again(
+    tmp_path: Path, pictures: list[Path], damage: Callable[[Path], None], settled: None
 ) -> None:
     folder = tmp_path / "cache"
-    first = decode_all(pictures, SIZE, "pad", CacheConfig(folder=folder))
-    for path in folder.rglob("*"):
-        if path.is_file():
-            content = bytearray(damage(path.read_bytes()))
-            content[40] ^= 1
-            path.write_bytes(bytes(content))
-    again = decode_all(pictures, SIZE, "pad", CacheConfig(folder=folder))
-    np.testing.assert_array_equal(first.images, again.images)
+    expected = [fit_square(decode_image(path), SIZE, "pad") for path in pictures]
+    decode_all(pictures, SIZE, "pad", CacheConfig(folder=folder))
+    damage(folder)
+    for _ in range(2):
+        again = decode_all(pictures, SIZE, "pad", CacheConfig(folder=folder))
+        np.testing.assert_array_equal(again.images, expected)
 
 
 def test_bad_files_are_not_kept_so_that_a_repaired_right_is_seen(
@@ -173,8 +274,9 @@ def test_bad_files_are_not_kept_so_that_a_repaired_right_is_seen(
 ) -> None:
     settings = CacheConfig(folder=tmp_path / "cache")
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "try_decode", lambda path: BadFile(path, "may not be read"))
+        patch.setattr(cache, "read_content", lambda path: BadFile(path, "may not be read"))
         assert len(decode_all(pictures, SIZE, "pad", settings).bad) == 6
+    assert not shards(tmp_path / "cache")
     assert len(decode_all(pictures, SIZE, "pad", settings).kept) == 6
 
 
@@ -184,26 +286,115 @@ def test_a_folder_that_cannot_be_made_or_written_is_named(
     with pytest.raises(OSError, match=r"0\.png/cache: the cache folder cannot be made .*data\.cache\.folder"):
         decode_all(pictures, SIZE, "pad", CacheConfig(folder=pictures[0] / "cache"))
 
-    def fail(self: Path, target: Path) -> None:
+    def fail(*_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr(os, "posix_fallocate", fail)
     folder = tmp_path / "cache"
-    with pytest.raises(OSError, match=r"cache: the cache folder cannot be written \(No space left on device\)"):
+    with pytest.raises(OSError, match=r"cache: the cache folder cannot be written \(No space left on device\); free"):
         decode_all(pictures, SIZE, "pad", CacheConfig(folder=folder))
-    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    assert not shards(folder)
+
+
+def limited(folder: Path, num_squares: float) -> CacheConfig:
+    return CacheConfig(folder=folder, disk_gb=num_squares * SIZE * SIZE * 3 / 2**30)
+
+
+def test_the_least_recently_used_make_room(
+    tmp_path: Path, pictures: list[Path], settled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = limited(tmp_path / "cache", 4)
+    old, middle, new = pictures[:2], pictures[2:4], pictures[4:]
+    mapped = decode_all(old, SIZE, "pad", settings)
+    decode_all(middle, SIZE, "pad", settings)
+    decode_all(old, SIZE, "pad", settings)  # now the middle ones were used longest ago
+    decode_all(new, SIZE, "pad", settings)
+    assert sum(path.stat().st_size for path in shards(tmp_path / "cache")) == 4 * SIZE * SIZE * 3
+    read: list[str] = []
+    real = cache.read_content
+    monkeypatch.setattr(cache, "read_content", lambda path: read.append(path.name) or real(path))
+    decode_all(old, SIZE, "pad", settings)
+    decode_all(new, SIZE, "pad", settings)
+    assert read == []
+    decode_all(middle, SIZE, "pad", settings)
+    assert sorted(read) == ["2.png", "3.png"]
+    np.testing.assert_array_equal(mapped.images[1], fit_square(decode_image(old[1]), SIZE, "pad"))
+
+
+def test_what_is_mapped_stays_right_when_it_is_thrown_away(tmp_path: Path, pictures: list[Path]) -> None:
+    settings = limited(tmp_path / "cache", 3)
+    first = decode_all(pictures[:3], SIZE, "pad", settings)
+    decode_all(pictures[3:], SIZE, "pad", settings)
+    assert len(shards(tmp_path / "cache")) == 1
+    np.testing.assert_array_equal(first.images, [fit_square(decode_image(p), SIZE, "pad") for p in pictures[:3]])
+
+
+def test_more_than_the_cache_holds_is_right_but_not_kept(tmp_path: Path, pictures: list[Path]) -> None:
+    decoded = decode_all(pictures, SIZE, "pad", limited(tmp_path / "cache", 5.5))
+    np.testing.assert_array_equal(decoded.images, [fit_square(decode_image(p), SIZE, "pad") for p in pictures])
+    assert not shards(tmp_path / "cache")
+
+
+_WRITER = """
+import sys, time
+from pathlib import Path
+from fedthorax.common.config.data import CacheConfig
+from fedthorax.common.data import cache, disk_cache
+cache._BATCH = 2
+pictures, folder, stop = sorted(Path(sys.argv[1]).iterdir()), Path(sys.argv[2]), int(sys.argv[3])
+def wait(done):
+    if done == stop:
+        print("stopped", flush=True)
+        time.sleep(600)
+decoded = cache.decode_all(pictures, 4, "pad", CacheConfig(folder=folder), wait)
+print(decoded.images.tobytes().hex())
+"""
+
+
+def writer(pictures: list[Path], folder: Path, stop: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", _WRITER, str(pictures[0].parent), str(folder), str(stop)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_process_killed_while_it_writes_leaves_a_right_cache(
+    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cache"
+    with writer(pictures, folder, stop=5) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stopped\n"
+        # While the writer lives, its unfinished shard is left alone.
+        decode_all(pictures[:1], SIZE, "pad", CacheConfig(folder=folder))
+        assert max(path.stat().st_size for path in shards(folder)) == 6 * SIZE * SIZE * 3
+        process.kill()
+    decoded: list[str] = []
+    real = cache.decode_frames
+    monkeypatch.setattr(cache, "decode_frames", lambda path, *rest: decoded.append(path.name) or real(path, *rest))
+    again = decode_all(pictures, SIZE, "pad", CacheConfig(folder=folder))
+    assert sorted(decoded) == ["4.png", "5.png"], "the four that were named before the kill are kept"
+    np.testing.assert_array_equal(again.images, [fit_square(decode_image(path), SIZE, "pad") for path in pictures])
+    assert sum(path.stat().st_size for path in shards(folder)) == 6 * SIZE * SIZE * 3
+
+
+def test_two_processes_at_once_both_get_the_right_pictures(tmp_path: Path, pictures: list[Path]) -> None:
+    folder = tmp_path / "cache"
+    processes = [writer(pictures, folder, stop=-1) for _ in range(2)]
+    outputs = [process.communicate()[0].strip() for process in processes]
+    expected = np.stack([fit_square(decode_image(path), SIZE, "pad") for path in pictures]).tobytes().hex()
+    assert outputs == [expected, expected]
+    assert decode_all(pictures, SIZE, "pad", CacheConfig(folder=folder)).images.tobytes().hex() == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve space on a disk")
 def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(
-    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+    pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", fail)
     with pytest.raises(OSError, match=r"no room for 0 MiB of decoded images \(No space left"):
-        decode_all(pictures, SIZE, "pad", CacheConfig(memory_mb=0, folder=tmp_path))
+        decode_all(pictures, SIZE, "pad", CacheConfig(memory_mb=0))
 
 
 def test_an_interruption_ends_the_decoding(pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

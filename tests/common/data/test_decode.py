@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from fedthorax.common.data import decode
+from fedthorax.common.data import pillow_image
 from fedthorax.common.data.decode import decode_image, fit_square, pixel_digest, try_decode
 from fedthorax.common.data.records import BadFile
 
@@ -110,10 +110,10 @@ def test_damaged_exif_data_do_not_hide_the_picture(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode_image(path), AS_RGB)
 
 
-def test_a_jpeg_named_png_is_read_by_what_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.PNG", "a.dcm", "a.nii", "image"])
+def test_a_jpeg_of_another_name_is_read_by_what_it_is(tmp_path: Path, name: str) -> None:
     path = save(tmp_path, Image.new("L", (8, 8), 90), "a.jpg")
-    path = path.rename(tmp_path / "a.PNG")
-    np.testing.assert_allclose(decode_image(path), 90, atol=1)
+    np.testing.assert_allclose(decode_image(path.rename(tmp_path / name)), 90, atol=1)
 
 
 def _png(tmp_path: Path) -> bytes:
@@ -134,15 +134,15 @@ def _gif(tmp_path: Path) -> bytes:
     ("name", "content", "reason"),
     [
         ("a.png", lambda _: b"", r"is empty \(0 bytes\)"),
-        ("a.png", lambda _: b"<html>", "is not an image that can be read: it begins neither like a PNG nor"),
+        ("a.png", lambda _: b"<html>", "is not an image that can be read: it begins neither like a PNG, JPEG"),
         ("a.png", _gif, "is not an image that can be read"),
         ("a.png", lambda t: _png(t)[:1000], "is truncated: it begins like a PNG file but cannot be decoded to its end"),
         ("a.jpg", lambda t: _jpeg(t)[:1000], "is truncated: it begins like a JPEG file but cannot be decoded"),
         ("a.png", lambda t: _png(t)[:12], "is truncated or damaged: it begins like a PNG"),
         ("a.jpg", lambda t: _jpeg(t)[:4], "is truncated or damaged: it begins like a JPEG"),
         ("a.png", lambda t: _png(t)[:60] + b"xyz" + _png(t)[63:], "is truncated or damaged"),
-        ("a.dcm", _png, r"files ending in \.dcm are not read; expected one of \.jpeg, \.jpg, \.png"),
-        ("image", _png, "files without an ending are not read"),
+        ("a.nii.gz", lambda _: b"\x1f\x8b nonsense", "is not an image that can be read"),
+        ("notes.txt", lambda _: b"as agreed", "is not an image that can be read"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_with_its_reason(
@@ -213,7 +213,7 @@ def test_running_out_of_memory_is_not_called_a_damaged_file(tmp_path: Path, monk
     def exhaust(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(decode, "_as_seen", exhaust)
+    monkeypatch.setattr(pillow_image, "_as_seen", exhaust)
     with pytest.raises(MemoryError):
         decode_image(save(tmp_path, Image.fromarray(GREY)))
 

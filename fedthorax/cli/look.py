@@ -1,0 +1,70 @@
+"""``fedthorax look``: what the model will see of a folder, as one picture."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fedthorax.cli.output import JsonOption, OverwriteOption, console, near, print_json
+from fedthorax.cli.steps import counted
+
+
+def look(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of images in any depth, or one file.")],
+    out: Annotated[Path, typer.Option("--out", metavar="PNG", help="Picture to write.")] = Path("look.png"),
+    modality: Annotated[
+        Literal["auto", "xray", "ct"], typer.Option(help="auto: what the files say of themselves.")
+    ] = "auto",
+    size: Annotated[int | None, typer.Option(min=16, max=1024, help="Side of each image.  [default: 224]")] = None,
+    columns: Annotated[int, typer.Option(min=1, max=64, help="Images in a row.")] = 8,
+    limit: Annotated[int, typer.Option(min=1, max=4096, help="Images at most; of more, every n-th.")] = 64,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="YAML", help="Experiment whose size, windows and slices to use.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the images of a folder as the model will see them: decoded, in
+    their windows, resized, with file names. Files that cannot be used are
+    shown with the reason.
+
+    The picture shows patients: keep it where the images are kept.
+
+    \b
+    Example:
+      fedthorax look data/demo/north/xray
+      fedthorax look ct/ --modality ct --size 128 --columns 12 --out ct.png
+    """
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{near(out)} exists; name another file with --out, or give --overwrite")
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: no such folder or file")
+    from fedthorax.common.atomic_write import write_bytes
+    from fedthorax.common.config.data import CT_WINDOWS, CtSlices
+    from fedthorax.common.config.load import load_experiment
+    from fedthorax.common.data.contact_sheet import draw_sheet, look_at
+
+    experiment = load_experiment(config) if config is not None else None
+    windows = experiment.data.ct_windows if experiment else CT_WINDOWS
+    policy = experiment.data.ct_slices if experiment else CtSlices()
+    aspect: Literal["pad", "squash"] = experiment.data.aspect if experiment else "squash"
+    side = size or (experiment.model.image_size if experiment else 224)
+    with counted(console(to_stderr=True), f"looking at {near(folder)}") as progress:
+        looked = look_at(folder, modality, side, aspect, limit, windows, policy, progress)
+    if not looked.tiles:
+        raise FileNotFoundError(f"{near(folder)}: holds no PNG, JPEG, DICOM or NIfTI file")
+    write_bytes(out, draw_sheet(looked.tiles, side, columns), private=True)
+    refused = [(tile.name, tile.picture) for tile in looked.tiles if isinstance(tile.picture, str)]
+    if as_json:
+        print_json(
+            {
+                "picture": str(out.absolute()),
+                "shown": [tile.name for tile in looked.tiles],
+                "images": looked.total,
+                "not_used": [{"file": name, "reason": reason} for name, reason in refused],
+            }
+        )
+        return
+    typer.echo(f"wrote {near(out)}: {len(looked.tiles)} of {looked.total} images, {len(refused)} of them not used")
+    for name, reason in refused:
+        typer.echo(f"  {name}: {reason}")

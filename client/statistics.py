@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.data.attributes import AGE_BANDS, age_band
 from fedthorax.common.data.images import ImageSet, SiteImages
 from fedthorax.common.data.original_size import original_sizes
 from fedthorax.common.data.records import SPLITS, Attributes
@@ -17,7 +18,6 @@ from fedthorax.common.statistics.co_occurrence import finding_pairs, num_patient
 from fedthorax.common.statistics.duplicates import read_key, tokens
 from fedthorax.common.statistics.intensity import halves_distance, image_histograms, mean_histogram
 from fedthorax.common.statistics.site_statistics import (
-    AGE_BANDS,
     OTHER,
     SEXES,
     SIZE_BANDS,
@@ -117,7 +117,7 @@ def _modality(parts: Sequence[ImageSet], patients: NDArray[np.int64], policy: Pr
         images=shown_total(len(patients), total, policy),
         patients=shown_total(total, total, policy),
         sex=fixed(lambda known: known.sex, SEXES, "sex"),
-        age=fixed(lambda known: _age_band(known.age_years), AGE_BANDS, "age"),
+        age=fixed(lambda known: None if known.age_years is None else age_band(known.age_years), AGE_BANDS, "age"),
         shorter_side=_table(
             [UNKNOWN if side is None else _size_band(side) for side in sides],
             (*SIZE_BANDS, UNKNOWN),
@@ -169,10 +169,6 @@ def _numbered(parts: Sequence[ImageSet]) -> NDArray[np.int64]:
     """A number for each image's patient."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for part in parts for name in part.patients], np.int64)
-
-
-def _age_band(years: float | None) -> str | None:
-    return None if years is None or years < 0 else AGE_BANDS[min(int(years // 10), len(AGE_BANDS) - 1)]
 
 
 def _size_band(side: int) -> str:

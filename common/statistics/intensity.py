@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from fedthorax.common.statistics.distance import jensen_shannon_distance
 from fedthorax.common.statistics.site_statistics import BIN_WIDTH, NUM_BINS
 
-_CHUNK = 64
 _HALVINGS = 20
 _DECIMALS = 4
 
@@ -14,11 +13,10 @@ _DECIMALS = 4
 def image_histograms(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """(N, ``NUM_BINS``) pixels by grey level, the mean of the three channels; ``images`` is (N, S, S, 3)."""
     histograms = np.zeros((len(images), NUM_BINS), np.int64)
-    for start in range(0, len(images), _CHUNK):
-        chunk = np.asarray(images[start : start + _CHUNK])
-        bins = chunk.sum(axis=3, dtype=np.uint16) // 3 // BIN_WIDTH
-        for row, image in enumerate(bins, start=start):
-            histograms[row] = np.bincount(image.ravel(), minlength=NUM_BINS)
+    first_sums = np.arange(NUM_BINS) * 3 * BIN_WIDTH  # the smallest sum of three channels in each bin
+    for row, image in enumerate(images):
+        sums = image[..., 0].astype(np.uint16) + image[..., 1] + image[..., 2]
+        histograms[row] = np.add.reduceat(np.bincount(sums.ravel(), minlength=3 * 255 + 1), first_sums)
     return histograms
 
 

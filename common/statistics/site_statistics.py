@@ -9,7 +9,6 @@ from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.statistics.suppression import rounded
 
-AGE_BANDS = (*(f"{decade} to {decade + 9}" for decade in range(0, 90, 10)), "90 and over")
 SEXES = ("F", "M")
 SIZE_BANDS = ("below 256", "256 to 511", "512 to 1023", "1024 to 2047", "2048 and more")
 UNKNOWN = "unknown"

@@ -91,7 +91,7 @@ def test_many_images_of_few_patients_are_hidden():
 def test_sex_age_view_and_scanner_are_counted():
     told = statistics(hospital(image_set(labelled((80, 1, 0)), [WOMAN] * 60 + [Attributes()] * 20))).xray
     assert told.sex.cells == {"F": 60, "M": 0, "unknown": 20}
-    assert {name: count for name, count in told.age.cells.items() if count} == {"30 to 39": 60, "unknown": 20}
+    assert {name: count for name, count in told.age.cells.items() if count} == {"18-39": 60, "unknown": 20}
     assert told.view.cells == {"PA": 60, "other": 0, "unknown": 20}
     assert told.scanner.cells == {"Acme One": 60, "other": 0, "unknown": 20}
 

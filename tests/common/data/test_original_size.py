@@ -1,9 +1,10 @@
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 from fedthorax.common.data.original_size import original_sizes
 
@@ -11,19 +12,19 @@ from fedthorax.common.data.original_size import original_sizes
 def dicom(path: Path) -> Path:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = pydicom.uid.ComputedRadiographyImageStorage
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
     data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.Rows, data.Columns, data.BitsAllocated = 3, 5, 8
-    data.PixelData = np.zeros((3, 5), np.uint8).tobytes() + b"\0"
-    data["PixelData"].VR = "OB"
+    data.Rows, data.Columns = 3, 5
     data.save_as(path)
     return path
 
 
 def test_sizes_are_read_from_the_header(draw, tmp_path):
-    files = [draw(tmp_path / "a.png", height=4, width=6), dicom(tmp_path / "b.dcm")]
-    assert original_sizes(files) == [(4, 6), (3, 5)]
+    volume = tmp_path / "c.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 6, 4), np.int16), np.diag([-1, -1, 2, 1])), volume)
+    files = [draw(tmp_path / "a.png", height=4, width=6), dicom(tmp_path / "b.dcm"), volume, volume]
+    assert original_sizes(files) == [(4, 6), (3, 5), (6, 8), (6, 8)]
 
 
 def test_what_is_no_image_has_no_size(tmp_path):

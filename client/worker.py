@@ -4,7 +4,7 @@ Flower is not known here. The worker takes a Task and gives a Reply; in a simula
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.config.privacy import PrivacyConfig, stricter
 from fedthorax.common.data.images import SiteImages
-from fedthorax.common.data.overlap import keyed_digests
+from fedthorax.common.data.overlap import keyed_digests, unseen
 from fedthorax.common.data.pairing import reuse, training_pairs
 from fedthorax.common.data.passport import fingerprint, passport
 from fedthorax.common.data.records import Split
@@ -24,10 +24,14 @@ from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import fit
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Scores, score
+from fedthorax.common.training.scoring import Scores, score, with_duplicates
 
 LoadImages = Callable[[Experiment, str, Callable[[int, int], None]], SiteImages]
 BuildNetwork = Callable[[Experiment], tuple[Network, FeatureStore]]
+
+
+# Counting is not training: the lead is to hear of such data too. Files that cannot be read still need an acceptance.
+_COUNTED_ANYWAY = ("duplicate-across-splits", "duplicate-different-labels", "patient-across-splits")
 
 
 class SiteWorker:
@@ -125,17 +129,26 @@ class SiteWorker:
         return Reply("train", task.site, task.round, results, weights, fitted.pairs)
 
     def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: Scores of the incoming weights by split."""
+        """``results``: Scores of the incoming weights by split. Test images that also stand in train or valid are left
+        out of ``test``; where there are any, ``test_with_duplicates`` counts them too."""
         images, network, store = self._ready(task, experiment)
         results: dict[str, Scores] = {}
         for split in ("train", "valid", "test"):
             if split in task.splits:
                 results[split] = self._score(task, experiment, network, store, images, split, False)
+        if "test" in results:
+            test, new = images.splits["test"], unseen(images.splits)
+            if len(new.xray) < len(test.xray) or len(new.ct) < len(test.ct):
+                alone = replace(images, splits={**images.splits, "test": new})
+                whole = results["test"]
+                results["test"] = self._score(task, experiment, network, store, alone, "test", False)
+                results["test_with_duplicates"] = with_duplicates(results["test"], whole, new, test)
         return Reply("evaluate", task.site, task.round, results)
 
     def _statistics(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: ``statistics`` (SiteStatistics). No weights, and no network is built."""
-        images = self._images(task, experiment)
+        data = experiment.data.model_copy(update={"accept": (*experiment.data.accept, *_COUNTED_ANYWAY)})
+        images = self._images(task, experiment.model_copy(update={"data": data}))
         return Reply("statistics", task.site, task.round, {"statistics": self._tell(task, experiment, images)})
 
     def _tell(self, task: Task, experiment: Experiment, images: SiteImages) -> dict[str, Any]:

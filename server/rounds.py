@@ -77,7 +77,7 @@ class Rounds:
         self.central.leave_out(overlaps)
         left_out = self.central.left_out
         if left_out:
-            text = f"{len(left_out)} central test images also stand at a hospital and are left out of the test"
+            text = f"{len(left_out)} central test images also stand where a model is trained or selected: scored apart"
             self.events.emit("note", text=text)
         self.record.document["central"] = {"data": self.central.describe(), "left_out": left_out}
 
@@ -149,13 +149,16 @@ class Rounds:
         valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
         for reply in self._replies("evaluate", last_round, weights=last, splits=valid_splits):
             self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
-            self.record.document["sites"][reply.site]["test"] = reply.results.get("test")
+            self.record.site_tests(reply.site, reply.results)
         if best_round != last_round:
             for reply in self._replies("evaluate", last_round, weights=best, splits=("test",)):
-                self.record.document["sites"][reply.site]["test"] = reply.results["test"]
+                self.record.site_tests(reply.site, reply.results)
         self.network.layout.write(best)
         scores, predictions = self.central.final_test(self.network, self.store, False, self._progress(best_round))
         self.record.document["test"] = scores | {"round": best_round}
+        self.record.document["test_with_duplicates"] = self.central.test_with_duplicates(
+            scores, self.network, self.store, False, self._progress(best_round)
+        )
         return predictions
 
     def _replies(self, kind: TaskKind, number: int, **arguments: Any) -> Iterator[Reply]:

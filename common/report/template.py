@@ -230,6 +230,10 @@ is seen in a pass.</caption>
 {%- if remark.notes %}
 <ul>{% for note in remark.notes %}<li>{{ note }}</li>{% endfor %}</ul>
 {%- endif %}
+{%- if remark.check %}
+<p>Found by the check of the data:</p>
+<ul>{% for issue in remark.check %}<li>{{ issue }}</li>{% endfor %}</ul>
+{%- endif %}
 {%- if remark.skipped %}
 <details{% if remark.num_skipped <= 10 %} open{% endif %}><summary>{{ remark.num_skipped }} skipped
 {{ "file" if remark.num_skipped == 1 else "files" }}</summary>
@@ -243,7 +247,7 @@ is seen in a pass.</caption>
 {%- if left_out %}
 <h3>Central images left out of the scores</h3>
 <details{% if left_out|length <= 10 %} open{% endif %}><summary>
-{{- left_out|length }} that a hospital holds too</summary>
+{{- left_out|length }} that also stand where a model is trained or selected</summary>
 <ul class="small">
 {%- for image in left_out[:50] %}<li>{{ image.file }} ({{ image.modality }}, {{ image.split }}): same picture as at
 {{ image.same_as_site }}</li>{% endfor %}

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from fedthorax import __version__
+from fedthorax.cli.check import check
 from fedthorax.cli.config import config
 from fedthorax.cli.evaluate import evaluate
 from fedthorax.cli.look import look
@@ -53,6 +54,7 @@ for _command, _short_help in (
     (train, "Train on pooled images, or on one hospital's alone."),
     (evaluate, "Score a model on one site's images."),
     (predict, "Show what a model says about images."),
+    (check, "Find what is wrong with images, labels and splits."),
     (look, "Draw what the model will see of a folder."),
     (phantom, "Draw hospitals full of phantom images."),
     (partition, "Deal out one collection to several hospitals."),

@@ -15,6 +15,7 @@ from fedthorax.common.data.original_size import original_sizes
 from fedthorax.common.data.records import SPLITS, Attributes
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.statistics.co_occurrence import finding_pairs, num_patients
+from fedthorax.common.statistics.coarse_hash import coarse_hashes
 from fedthorax.common.statistics.duplicates import read_key, tokens
 from fedthorax.common.statistics.intensity import halves_distance, image_histograms, mean_histogram
 from fedthorax.common.statistics.site_statistics import (
@@ -81,8 +82,16 @@ def _hashes(
         key = read_key(duplicate_key)
     except (OSError, ValueError):
         return None, BAD_KEY
-    digests = [[digest for part in parts for digest in part.digests] for parts in (xray, ct)]
-    return tokens(key, nonce, *digests), None
+    return tokens(
+        key,
+        nonce,
+        {
+            "xray": [digest for part in xray for digest in part.digests],
+            "ct": [digest for part in ct for digest in part.digests],
+            "xray_alike": [digest for part in xray for digest in coarse_hashes(part.images)],
+            "ct_alike": [digest for part in ct for digest in coarse_hashes(part.images)],
+        },
+    ), None
 
 
 def _modality(parts: Sequence[ImageSet], patients: NDArray[np.int64], policy: PrivacyConfig, seed: int) -> Modality:

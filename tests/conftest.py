@@ -83,7 +83,10 @@ def told() -> Callable[..., dict[str, Any]]:
             },
             "cancer_classes": table(normal=0, tumour=0, unknown=0),
             "co_occurrence": [{"findings": ["Effusion", "Mass"], "images": 10, "reason": None}],
-            "duplicates": {"key_check": "0" * 32, "xray": ["1" * 32], "ct": []},
+            "duplicates": {
+                **{"key_check": "0" * 32, "xray": ["1" * 32], "ct": []},
+                **{"xray_alike": ["1" * 32], "ct_alike": []},
+            },
             "duplicates_reason": None,
         }
 

@@ -194,12 +194,15 @@ def _duplicates(document: Mapping[str, Any]) -> TextTable | None:
         if entry["reason"]:
             notes.append(f"{name}: not compared, {entry['reason']}")
         else:
-            rows.append((name, str(entry["xray"]), str(entry["ct"])))
+            rows.append((name, *(str(entry[kind]) for kind in ("xray", "xray_alike", "ct", "ct_alike"))))
     if not rows and notes:
-        rows = [(" - ".join(entry["sites"]), UNDEFINED, UNDEFINED) for entry in pairs]
+        rows = [(" - ".join(entry["sites"]), *(UNDEFINED,) * 4) for entry in pairs]
     notes += [f"{site}: {reason}" for site, reason in document["duplicates"]["without_hashes"].items()]
     return TextTable(
-        "Images that two hospitals both hold, pixel for pixel", ("X-rays", "CT slices"), tuple(rows), tuple(notes)
+        "Images that two hospitals both hold: pixel for pixel, or alike",
+        ("X-rays", "alike", "CT slices", "alike"),
+        tuple(rows),
+        tuple(notes),
     )
 
 

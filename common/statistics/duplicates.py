@@ -1,4 +1,4 @@
-"""Images that two hospitals both hold, found without showing them: keyed hashes of the decoded pixels.
+"""Images that two hospitals both hold, found without showing them: keyed hashes of pixels and of what they show.
 
 The hospitals share a key that the server does not have. A hash is HMAC-SHA-256 (RFC 2104) of an image's digest under a
 key derived from the shared one and from a number that the server draws for the query, so hashes of two queries cannot
@@ -10,12 +10,15 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from fedthorax.common.statistics.site_statistics import Tokens
+
+Kind = Literal["xray", "ct", "xray_alike", "ct_alike"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _FILL_TO = 100
 _TOKEN_BYTES = 16
@@ -47,8 +50,8 @@ def read_key(path: Path) -> bytes:
     return bytes.fromhex(text)
 
 
-def tokens(key: bytes, nonce: bytes, xray: Collection[str], ct: Collection[str]) -> Tokens:
-    """The hashes of the images' digests, each digest once.
+def tokens(key: bytes, nonce: bytes, digests: Mapping[Kind, Collection[str]]) -> Tokens:
+    """The hashes of the digests of each kind, each digest once.
 
     They are sorted, so that their order tells nothing, and filled up with random ones to a multiple of 100, so that
     their number does not tell how many different images there are.
@@ -58,28 +61,30 @@ def tokens(key: bytes, nonce: bytes, xray: Collection[str], ct: Collection[str])
     def token(text: str) -> str:
         return hmac.digest(query_key, text.encode(), "sha256")[:_TOKEN_BYTES].hex()
 
-    def filled(kind: str, digests: Collection[str]) -> tuple[str, ...]:
-        hashed = {token(f"{kind} {digest}") for digest in digests}
+    def filled(kind: Kind) -> tuple[str, ...]:
+        hashed = {token(f"{kind} {digest}") for digest in digests[kind]}
         while len(hashed) % _FILL_TO:
             hashed.add(secrets.token_hex(_TOKEN_BYTES))
         return tuple(sorted(hashed))
 
-    return Tokens(key_check=token("key check"), xray=filled("xray", xray), ct=filled("ct", ct))
+    return Tokens(key_check=token("key check"), **{kind: filled(kind) for kind in KINDS})
 
 
 def shared_images(sites: dict[str, Tokens | None]) -> list[dict[str, Any]]:
-    """Different images that each pair of sites has in common; None with its ``reason`` where it cannot be told."""
+    """Different images that each pair of sites has in common; None with its ``reason`` where it cannot be told.
+
+    Images that are alike among themselves, such as neighbouring slices of a scan, count once.
+    """
     found = []
     for one, other in combinations(sites, 2):
         mine, theirs = sites[one], sites[other]
-        entry: dict[str, Any] = {"sites": [one, other], "xray": None, "ct": None, "reason": None}
+        entry: dict[str, Any] = {"sites": [one, other], **dict.fromkeys(KINDS), "reason": None}
         if mine is None or theirs is None:
             without = [name for name in (one, other) if sites[name] is None]
             entry["reason"] = f"no hashes from {' and '.join(without)}"
         elif mine.key_check != theirs.key_check:
             entry["reason"] = "the two hospitals have different duplicate keys"
         else:
-            entry["xray"] = len(set(mine.xray) & set(theirs.xray))
-            entry["ct"] = len(set(mine.ct) & set(theirs.ct))
+            entry |= {kind: len(set(getattr(mine, kind)) & set(getattr(theirs, kind))) for kind in KINDS}
         found.append(entry)
     return found

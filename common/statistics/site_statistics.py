@@ -59,11 +59,16 @@ class Modality(Frozen):
 
 
 class Tokens(Frozen):
-    """Keyed hashes of the site's images, sorted and filled up with random ones; ``key_check`` tells keys apart."""
+    """Keyed hashes of the site's images, sorted and filled up with random ones; ``key_check`` tells keys apart.
+
+    ``xray`` and ``ct`` are of the pixels, ``xray_alike`` and ``ct_alike`` of what the picture shows.
+    """
 
     key_check: Token
     xray: tuple[Token, ...]
     ct: tuple[Token, ...]
+    xray_alike: tuple[Token, ...]
+    ct_alike: tuple[Token, ...]
 
 
 class SiteStatistics(Frozen):

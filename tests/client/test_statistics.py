@@ -14,7 +14,7 @@ from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.data.records import Attributes
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Task
-from fedthorax.common.statistics.duplicates import new_key
+from fedthorax.common.statistics.duplicates import KINDS, new_key
 from fedthorax.common.statistics.site_statistics import SiteStatistics, check_policy
 
 LABELS = LabelsConfig(findings=("Effusion", "Mass"), cancer_classes=("normal", "tumour"))
@@ -134,7 +134,7 @@ def test_without_a_key_there_are_no_hashes(tmp_path):
 
 def test_with_a_key_there_are(tmp_path):
     told = statistics(hospital(image_set(labelled((20, 1, 0)))), key=new_key(tmp_path / "key"))
-    assert (len(told.duplicates.xray), len(told.duplicates.ct)) == (100, 0)
+    assert [len(getattr(told.duplicates, kind)) for kind in KINDS] == [100, 0, 0, 0]  # one colour is alike nothing
 
 
 def test_a_bad_key_is_reported_without_the_name_of_its_file(tmp_path):

@@ -2,9 +2,15 @@ import stat
 
 import pytest
 
-from fedthorax.common.statistics.duplicates import new_key, read_key, shared_images, tokens
+from fedthorax.common.statistics.duplicates import KINDS, new_key, read_key, shared_images
+from fedthorax.common.statistics.duplicates import tokens as tokens_of
 
 KEY, NONCE = bytes(32), b"query 1"
+
+
+def tokens(key, nonce, xray, ct):
+    """Of digests of X-rays and CT slices; what is alike is given to the X-rays' digests only."""
+    return tokens_of(key, nonce, {"xray": xray, "ct": ct, "xray_alike": xray, "ct_alike": []})
 
 
 def test_equal_images_give_equal_hashes_under_one_key_and_query_only():
@@ -19,6 +25,7 @@ def test_equal_images_give_equal_hashes_under_one_key_and_query_only():
 def test_an_image_as_x_ray_is_not_the_same_as_a_slice():
     told = tokens(KEY, NONCE, ["a"], ["a"])
     assert not set(told.xray) & set(told.ct)
+    assert not set(told.xray) & set(told.xray_alike)
 
 
 @pytest.mark.parametrize(("images", "length"), [(0, 0), (1, 100), (100, 100), (101, 200)])
@@ -39,9 +46,9 @@ def test_shared_images_are_counted_for_every_pair():
         "east": tokens(KEY, NONCE, ["d"], []),
     }
     assert shared_images(sites) == [
-        {"sites": ["north", "south"], "xray": 2, "ct": 1, "reason": None},
-        {"sites": ["north", "east"], "xray": 0, "ct": 0, "reason": None},
-        {"sites": ["south", "east"], "xray": 0, "ct": 0, "reason": None},
+        {"sites": ["north", "south"], "xray": 2, "ct": 1, "xray_alike": 2, "ct_alike": 0, "reason": None},
+        {"sites": ["north", "east"], **dict.fromkeys(KINDS, 0), "reason": None},
+        {"sites": ["south", "east"], **dict.fromkeys(KINDS, 0), "reason": None},
     ]
 
 

@@ -12,6 +12,8 @@ from fedthorax.server.statistics import gather_statistics
 
 pytestmark = pytest.mark.real_data
 
+ACCEPTED = "duplicate-across-splits, duplicate-different-labels, patient-across-splits"  # as the site worker does
+
 
 def test_two_real_hospitals_are_told_apart_and_share_slices(real_data: Path, tmp_path: Path) -> None:
     folders = [
@@ -24,7 +26,7 @@ def test_two_real_hospitals_are_told_apart_and_share_slices(real_data: Path, tmp
         )
     ]
     config = Path(__file__).parents[2] / "configs" / "statistics.yaml"
-    experiment = load_experiment(config, [*folders, "model.image_size=64"])
+    experiment = load_experiment(config, [*folders, "model.image_size=64", f"data.accept=[{ACCEPTED}]"])
     key = new_key(tmp_path / "key")
     told = {}
     for name, source in experiment.data.hospitals.items():

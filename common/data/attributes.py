@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from fedthorax.common.data.records import Attributes
@@ -36,6 +37,7 @@ def sex_of(cell: str) -> Literal["F", "M"] | None:
     return _SEXES.get(cell.strip().casefold())
 
 
+@lru_cache(maxsize=1024)
 def age_of(cell: str) -> float | None:
     """Years: a number, with a decimal point or comma, or DICOM's three digits with D, W, M or Y, such as ``058Y``.
 
@@ -61,6 +63,7 @@ def age_between(birth: str, study: str) -> float | None:
     return float(seen - born)
 
 
+@lru_cache(maxsize=1024)
 def view_of(cell: str) -> str | None:
     """PA, AP or LL (lateral, of either side); None for any other view, and for the bare word frontal."""
     words = re.split(r"[\s_,;/-]+", cell.strip().upper())

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from fedthorax.common.config.label_mapping import LabelFormat, LabelMapping, Match, Uncertain
@@ -234,6 +235,7 @@ def layout_of(table: Table, format: LabelFormat, mapping: LabelMapping) -> Layou
     )
 
 
+@lru_cache(maxsize=1024)
 def plain_cell(cell: str) -> str:
     """One spelling of a cell: lower case, and numbers without a decimal comma or superfluous zeros."""
     word = cell.strip().casefold()
@@ -241,7 +243,7 @@ def plain_cell(cell: str) -> str:
         number = float(word.replace(",", ".", 1))
     except ValueError:
         return word
-    return f"{number:g}" if math.isfinite(number) else word
+    return f"{number:.12g}"
 
 
 def _format_of(table: Table, format: LabelFormat, mapping: LabelMapping) -> _Format:

@@ -38,6 +38,7 @@ class RunRecord:
                 site: {"data": None, "fingerprint": None, "test": None, "test_with_duplicates": None} for site in sites
             },
             "central": {"data": None, "left_out": []},
+            "statistics": None,
             "rounds": [],
             "best_round": None,
             "selection": {"metric": experiment.evaluation.selection_metric, "value": None},

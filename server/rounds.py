@@ -22,6 +22,7 @@ from fedthorax.server.checkpoints import Checkpoints
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
+from fedthorax.server.statistics import gather_statistics
 from fedthorax.server.update_check import check_update
 
 
@@ -65,13 +66,14 @@ class Rounds:
         key = secrets.token_bytes(32)  # the digests mean nothing to who does not hold the image
         digests = keyed_digests(self.central.digests(), key)
         self.record.open_round(0, None)
-        overlaps = {}
+        overlaps, told = {}, {}
         for reply in self._replies("describe", 0, test_digests=digests, digest_key=key.hex()):
             entry = self.record.document["sites"][reply.site]
             entry["data"], entry["fingerprint"] = reply.results["data"], reply.results["fingerprint"]
-            overlaps[reply.site] = reply.results["overlap"]
+            overlaps[reply.site], told[reply.site] = reply.results["overlap"], reply.results.get("statistics")
             self.audit.append("site joined", site=reply.site, data_fingerprint=reply.results["fingerprint"])
         self._require(len(overlaps), 0)
+        self.record.document["statistics"] = gather_statistics(self.experiment, self.sites, told).document()
         self.central.leave_out(overlaps)
         left_out = self.central.left_out
         if left_out:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from fedthorax.common.check.issue import ERROR_CODES
 from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.label_mapping import LabelFormat, MappingValue
+from fedthorax.common.config.privacy import PrivacyConfig
 
 _PathValue = Annotated[Path, Field(strict=False)]
 
@@ -191,6 +192,9 @@ class DataConfig(Frozen):
         default="longest", description="How many pairs an epoch has: as many as this side has images."
     )
     cache: CacheConfig = Field(default=CacheConfig(), description="What is kept between epochs.")
+    privacy: PrivacyConfig = Field(
+        default=PrivacyConfig(), description="Least protection of what hospitals tell in `fedthorax stats`."
+    )
 
     @field_validator("ct_windows")
     @classmethod

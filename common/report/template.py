@@ -68,7 +68,8 @@ TEMPLATE = """\
 </section>
 <nav aria-label="On this page"><ul>
 <li><a href="#scores">Scores</a></li><li><a href="#curves">Over the rounds</a></li>
-<li><a href="#hospitals">Hospitals</a></li><li><a href="#data">Data</a></li><li><a href="#rounds">Rounds</a></li>
+<li><a href="#hospitals">Hospitals</a></li><li><a href="#data">Data</a></li>
+{%- if statistics %}<li><a href="#statistics">Statistics</a></li>{% endif %}<li><a href="#rounds">Rounds</a></li>
 <li><a href="#settings">Settings</a></li><li><a href="#glossary">What the words mean</a></li>
 </ul></nav>
 
@@ -254,6 +255,7 @@ is seen in a pass.</caption>
 </ul></details>
 {%- endif %}
 
+{{ statistics }}
 <h2 id="rounds">Rounds</h2>
 <div class="wide"><table>
 <caption>Scores on the central validation images; traffic as seen from the server.

@@ -27,6 +27,7 @@ from fedthorax.cli.predict import predict
 from fedthorax.cli.quiet import quiet_libraries
 from fedthorax.cli.report import report
 from fedthorax.cli.simulate import simulate
+from fedthorax.cli.stats import stats
 from fedthorax.cli.train import train
 
 EXIT_ERROR = 1
@@ -57,6 +58,7 @@ for _command, _short_help in (
     (look, "Draw what the model will see of a folder."),
     (phantom, "Draw hospitals full of phantom images."),
     (partition, "Deal out one collection to several hospitals."),
+    (stats, "Ask all hospitals for counts; no image leaves."),
     (report, "Write a run's report again."),
     (config, "Show all settings, or check a file."),
 ):

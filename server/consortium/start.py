@@ -73,7 +73,7 @@ def superlink_service(folder: ConsortiumFolder, settings: ConsortiumSettings) ->
             "--disable-runtime-dependency-installation",
         ),
         log=folder.logs / "superlink.log",
-        folder=folder.flower_home,  # nothing of an experiment lies here, least of all a folder named like a module
+        folder=folder.path,  # where ServerApps work, too; nothing that could be taken for a module lies here
         environment=flower_environment(folder) | {CONSORTIUM_VARIABLE: str(folder.path)},
     )
 

@@ -1,6 +1,5 @@
 """``fedthorax server``: the lead's side of a consortium."""
 
-import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -201,10 +200,15 @@ def renew(
 
 
 def _images(data: dict[str, Any] | None) -> str:
-    """What a hospital's newest run said of its images, or a dash."""
+    """The hospital's images as its newest run counted them, all splits together, or a dash."""
     if data is None:
         return "-"
-    return json.dumps(data)
+    splits = data["splits"].values()
+    counted = [
+        f"{sum(split[modality] or 0 for split in splits)} {words}"
+        for modality, words in (("xray", "X-rays"), ("ct", "CT slices"))
+    ]
+    return ", ".join(counted)
 
 
 @contextmanager

@@ -94,25 +94,26 @@ class FlowerChannel:
                 arrived = False
                 for site, dispatch in list(waiting.items()):
                     reply = self._advance(dispatch, connected.get(site), now)
+                    answered = reply is not None
                     if reply is None and now >= dispatch.task.deadline > 0:
                         self._tell(site, "missing")
                         reply = failed(dispatch.task, f"no reply by the deadline; {dispatch.reason}")
                     if reply is not None:
                         del waiting[site]
-                        self._close(dispatch)
+                        self._close(dispatch, answered)
                         arrived = True
                         yield reply
                 self._look_for_late()
                 for site in self._given_up(waiting) if enough() else ():
                     dispatch = waiting.pop(site)
                     self._tell(site, "missing")
-                    self._close(dispatch, answered=False)
+                    self._close(dispatch, False)
                     yield failed(dispatch.task, f"not connected for {self.connect_timeout_s:g} s")
                 if waiting and not arrived:
                     time.sleep(self.poll_s)
         finally:
             for dispatch in waiting.values():  # nobody waits for these any more
-                self._close(dispatch, answered=False)
+                self._close(dispatch, False)
 
     def late(self) -> list[LateReply]:
         found, self._late = self._late, []
@@ -184,7 +185,7 @@ class FlowerChannel:
             return failed(task, "refused: the reply answers another task")
         return reply
 
-    def _close(self, dispatch: _Dispatch, answered: bool = True) -> None:
+    def _close(self, dispatch: _Dispatch, answered: bool) -> None:
         if answered:
             self._closed[dispatch.task.id] = time.time()
         light = Task(dispatch.task.kind, dispatch.task.site, dispatch.task.round, "", deadline=dispatch.task.deadline)

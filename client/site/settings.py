@@ -4,17 +4,14 @@ Nothing in it comes from the server, and nothing that the server sends can chang
 """
 
 import json
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from fedthorax.common.config.data import CacheConfig, CtSource, SourceConfig, XraySource
 from fedthorax.common.config.frozen import Frozen
-from fedthorax.common.config.problems import dotted, problem_lines, shown
-from fedthorax.common.config.schema import as_model
-from fedthorax.common.config.yaml_text import read_yaml
+from fedthorax.common.config.settings_file import read_settings
 
 _PathValue = Annotated[Path, Field(strict=False)]
 
@@ -120,43 +117,8 @@ class SiteSettings(Frozen):
 
 
 def load_settings(path: Path) -> SiteSettings:
-    """The settings in the file at ``path``, with absolute paths.
-
-    FileNotFoundError, or one ValueError with one line a problem: the file, the key's path, what was expected and what
-    came.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected the site.yaml that `fedthorax site init` writes")
-    try:
-        raw = read_yaml(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path}: expected keys such as name, xray and ct, got {shown(raw)}")
-    try:
-        settings = SiteSettings.model_validate(raw)
-    except ValidationError as error:
-        raise ValueError("\n".join(_lines(path, error))) from None
-    return _absolute(settings, path.absolute().parent)
-
-
-def _lines(path: Path, error: ValidationError) -> list[str]:
-    lines = []
-    unknown = {item["loc"] for item in error.errors() if item["type"] == "extra_forbidden"}
-    for keys, words in problem_lines(error):
-        words = _unknown_key(keys) if keys in unknown else words
-        lines.append(": ".join([str(path), *([dotted(keys)] if keys else []), words]))
-    return lines
-
-
-def _unknown_key(keys: tuple[str | int, ...]) -> str:
-    model: Any = SiteSettings
-    for key in keys[:-1]:
-        field = model.model_fields.get(str(key)) if model is not None else None
-        model = as_model(field.annotation) if field is not None else None
-    known = list(model.model_fields) if model is not None else []
-    close = get_close_matches(str(keys[-1]), known, n=1, cutoff=0.7)
-    return f"unknown key; did you mean `{close[0]}`?" if close else f"unknown key; expected one of {', '.join(known)}"
+    """The settings in the file at ``path``, with absolute paths; FileNotFoundError, or ValueError in words."""
+    return _absolute(read_settings(path, SiteSettings), path.absolute().parent)
 
 
 def _absolute(settings: SiteSettings, root: Path) -> SiteSettings:
@@ -173,7 +135,7 @@ def _absolute(settings: SiteSettings, root: Path) -> SiteSettings:
 
 def settings_text(name: str, consortium: str, server: str, xray: Path, ct: Path) -> str:
     """A new site.yaml: what is known, and every choice that a hospital should know of with its meaning."""
-    limits = SiteSettings.model_fields["limits"].default
+    limits = Limits()
 
     def note(model: type[Frozen], key: str) -> str:
         return str(model.model_fields[key].description)

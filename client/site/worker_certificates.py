@@ -1,7 +1,6 @@
-"""The hospital's key pair, made here; the private half never leaves this machine."""
+"""Certificates for a worker on another host, such as one with a GPU: both sides show one, of the hospital's own."""
 
 import ipaddress
-import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,35 +11,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedthorax.common.atomic_write import write_bytes
 
+_PEM = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)  # gRPC reads keys in no other format
 VALID_DAYS = 825  # longest life of a server certificate that all TLS libraries accept
-
-
-def make_key_pair(private: Path, public: Path) -> str:
-    """An ECDSA key on P-384 in the formats that Flower reads; returns the public key as OpenSSH text.
-
-    FileExistsError where a private key is: a hospital that lost its name's key has to be admitted anew.
-    """
-    if private.exists():
-        raise FileExistsError(f"{private}: a key is here already; it is this hospital's identity and is not replaced")
-    key = ec.generate_private_key(ec.SECP384R1())
-    text = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    write_bytes(private, (_private_bytes(key, serialization.PrivateFormat.OpenSSH),), mode=0o600)
-    write_bytes(public, (text + b"\n",))
-    return text.decode()
-
-
-def read_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """The hospital's key; PermissionError where others may read it, ValueError where it is not one of ours."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise PermissionError(f"{path}: others may read it (mode {mode:03o}); run: chmod 600 {path}")
-    try:
-        key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
-    except ValueError as error:
-        raise ValueError(f"{path}: not a private key in OpenSSH format: {error}") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise ValueError(f"{path}: expected an ECDSA key on the curve P-384")
-    return key
 
 
 def make_worker_certificates(folder: Path, host: str) -> tuple[Path, Path]:
@@ -62,14 +34,10 @@ def make_worker_certificates(folder: Path, host: str) -> tuple[Path, Path]:
         target.mkdir(parents=True, exist_ok=True)
         write_bytes(target / "ca.crt", (authority.public_bytes(serialization.Encoding.PEM),))
         write_bytes(target / "tls.crt", (certificate.public_bytes(serialization.Encoding.PEM),))
-        # gRPC reads keys in this format
-        write_bytes(target / "tls.key", (_private_bytes(key, serialization.PrivateFormat.PKCS8),), mode=0o600)
+        private = key.private_bytes(*_PEM, serialization.NoEncryption())
+        write_bytes(target / "tls.key", (private,), mode=0o600)
         made.append(target)
     return made[0], made[1]
-
-
-def _private_bytes(key: ec.EllipticCurvePrivateKey, form: serialization.PrivateFormat) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
 def _certificate(

@@ -63,8 +63,8 @@ class Bench:
     def __post_init__(self) -> None:
         data, labels, size = self.experiment.data, self.experiment.labels, self.experiment.model.image_size
         self.sites = {
-            name: load_site(name, source, labels, data, data.splits, size, self.experiment.seed)
-            for name, source in data.hospitals.items()
+            name: load_site(name, data.sources_of(name), labels, data, data.splits, size, self.experiment.seed)
+            for name in data.hospitals
         }
         self.sites[POOLED] = pool_sites(POOLED, [self.sites[name] for name in data.hospitals])
         self.network: Network | None = None

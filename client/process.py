@@ -50,7 +50,7 @@ class SiteProcess:
             return self._sites[name]
         site = load_site(
             name,
-            experiment.data.hospitals[name],
+            experiment.data.sources_of(name),
             experiment.labels,
             experiment.data,
             experiment.data.splits,

@@ -4,9 +4,10 @@ Flower is not known here. The worker takes a Task and gives a Reply; in a simula
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from fedthorax import __version__
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.data.images import SiteImages
@@ -49,15 +50,16 @@ class SiteWorker:
             if task.kind not in self._tasks:
                 raise ValueError(f"unknown task {task.kind!r}; this site does {', '.join(self._tasks)}")
             experiment = parse_experiment(task.experiment)
-            return self._tasks[task.kind](task, experiment)
+            return replace(self._tasks[task.kind](task, experiment), task_id=task.id)
         except Exception as error:  # whatever it is, the round must be able to go on without this hospital
             reason = " ".join(str(error).split()) or type(error).__name__
             if not isinstance(error, (ValueError, OSError, RuntimeError, ArithmeticError)):
                 reason = f"{type(error).__name__}: {reason}"
-            return Reply(task.kind, task.site, task.round, error=reason[:2000])
+            return Reply(task.kind, task.site, task.round, error=reason[:2000], task_id=task.id)
 
     def _describe(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: ``data`` (a data passport) and ``overlap`` (positions in ``test_digests`` held here too)."""
+        """``results``: ``data`` (a data passport), its ``fingerprint``, ``overlap`` (positions in ``test_digests`` held
+        here too) and ``software_version``."""
         images = self._images(task, experiment)
         train = images.splits["train"]
         pairs = training_pairs(
@@ -77,6 +79,7 @@ class SiteWorker:
             "data": passport(images, experiment.labels, report),
             "overlap": overlap,
             "fingerprint": fingerprint(images),
+            "software_version": __version__,
         }
         return Reply("describe", task.site, task.round, results)
 

@@ -29,9 +29,10 @@ class CentralData:
 
     def __init__(self, experiment: Experiment, progress: Progress | None = None) -> None:
         self._experiment = experiment
+        self._sources = experiment.data.central_sources()
         self.images: SiteImages = load_site(
             NAME,
-            experiment.data.central,
+            self._sources,
             experiment.labels,
             experiment.data,
             experiment.data.central_splits,
@@ -145,7 +146,7 @@ class CentralData:
 
     def _relative(self, images: ImageSet, row: int) -> str:
         path = images.paths[row]
-        for source in (self._experiment.data.central.xray.folder, self._experiment.data.central.ct.folder):
+        for source in (self._sources.xray.folder, self._sources.ct.folder):
             if path.is_relative_to(source):
                 return path.relative_to(source).as_posix()
         return path.name

@@ -65,7 +65,7 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
                 sites = [
                     load_site(
                         one,
-                        of.data.hospitals[one],
+                        of.data.sources_of(one),
                         of.labels,
                         of.data,
                         of.data.splits,

@@ -1,0 +1,30 @@
+"""The experiment as a hospital of a consortium gets it: what is to be done, without anybody's folders."""
+
+from fedthorax.common.config.data import CacheConfig
+from fedthorax.common.config.experiment import Experiment
+from fedthorax.common.config.model import RECEIVED
+from fedthorax.common.config.output import OutputConfig
+
+
+def travelling(experiment: Experiment) -> Experiment:
+    """``experiment`` without a path of the server's or of another hospital's.
+
+    Every hospital's folders and the server's are null, cache and output are the defaults: the hospital puts in its own.
+    Pretrained weights stay at the server. They come with the first task, as all weights do, so the hospital builds its
+    network from ``model.weights: received``, at random, and never needs the file.
+    """
+    data = experiment.data.model_copy(
+        update={"hospitals": dict.fromkeys(experiment.data.hospitals), "central": None, "cache": CacheConfig()}
+    )
+    weights = experiment.model.weights
+    model = experiment.model.model_copy(update={"weights": weights if weights == "none" else RECEIVED})
+    return experiment.model_copy(update={"data": data, "model": model, "output": OutputConfig()})
+
+
+def require_own_weights(experiment: Experiment) -> None:
+    """Raise ValueError where ``experiment`` is one that was made for a hospital: nobody would send it the weights."""
+    if experiment.model.weights == RECEIVED:
+        raise ValueError(
+            f"model.weights is {RECEIVED}, which only a hospital of a consortium reads; "
+            "give imagenet, none, or a weights file"
+        )

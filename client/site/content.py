@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.client.site import protocol
 from fedthorax.common.messages import Reply, Task
 
 Message = TypeVar("Message", Task, Reply)
@@ -27,7 +28,7 @@ class Content:
     def num_bytes(self) -> int:
         return len(self.text) + sum(values.nbytes for _, values in self.weights)
 
-    def parts(self) -> Iterator[memoryview]:
+    def pieces(self) -> Iterator[memoryview]:
         """All bytes in order, in pieces of at most PART_BYTES."""
         for piece in (self.text, *(values for _, values in self.weights)):
             view = memoryview(piece).cast("B")
@@ -57,6 +58,15 @@ def message_of(kind: type[Message], content: Content) -> Message:
         if get_origin(hint) is tuple:
             fields[name] = tuple(fields[name])
     return kind(**fields, weights=dict(content.weights))
+
+
+def parts_of(message: Task | Reply) -> Iterator[Any]:
+    """The message as the parts of ``site_worker.proto``."""
+    content = content_of(message)
+    segments = [protocol.Segment(name=name, num_values=len(values)) for name, values in content.weights]
+    yield protocol.Part(header=protocol.Header(json_bytes=len(content.text), segments=segments))
+    for piece in content.pieces():
+        yield protocol.Part(data=bytes(piece))
 
 
 class Assembly:

@@ -23,29 +23,33 @@ class ReplyStore:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def save(self, task_id: str, reply: Reply) -> None:
-        """On disk when this returns."""
+    def save(self, task_id: str, request: str, reply: Reply) -> None:
+        """On disk when this returns. ``request`` is a hash of what was asked (worker.request_sha256)."""
         content = content_of(reply)
         digest = hashlib.sha256()
-        for piece in content.parts():
+        for piece in content.pieces():
             digest.update(piece)
         head = {
             "json_bytes": len(content.text),
             "segments": [[name, len(values)] for name, values in content.weights],
             "sha256": digest.hexdigest(),
+            "request": request,
         }
-        write_bytes(self._reply(task_id), (json.dumps(head).encode() + b"\n", *content.parts()), mode=0o600)
+        write_bytes(self._reply(task_id), (json.dumps(head).encode() + b"\n", *content.pieces()), mode=0o600)
         self._attempts(task_id).unlink(missing_ok=True)
 
-    def load(self, task_id: str) -> Reply | None:
-        """The reply to the task, or None where there is none. A damaged file is removed: the task is done again."""
+    def load(self, task_id: str, request: str) -> Reply | None:
+        """The reply to the task as ``request`` asks it, or None.
+
+        A damaged file, or the answer to another request, is removed: the task is done again.
+        """
         path = self._reply(task_id)
         try:
             with path.open("rb") as file:
                 head = json.loads(file.readline())
                 data = file.read()
-            if hashlib.sha256(data).hexdigest() != head["sha256"]:
-                raise ValueError("another hash")
+            if hashlib.sha256(data).hexdigest() != head["sha256"] or head["request"] != request:
+                raise ValueError("damaged, or another request")
             assembly = Assembly(head["json_bytes"], [(name, count) for name, count in head["segments"]], len(data))
             assembly.add(data)
             return message_of(Reply, assembly.content())

@@ -22,6 +22,10 @@ class EgressLog:
         self.path = path
         self._log = AuditLog(path)
 
+    def mend(self) -> None:
+        """Take off a half-written last line, such as a power cut leaves, and say so in the log."""
+        self._log.mend()
+
     def record(self, task: Task, reply: Reply, again: bool = False) -> Reply:
         """Write down that ``reply`` is about to leave, and return it with the new head of the chain.
 
@@ -31,7 +35,7 @@ class EgressLog:
         reply = replace(reply, egress_head="")
         content = content_of(reply)
         digest = hashlib.sha256()
-        for piece in content.parts():
+        for piece in content.pieces():
             digest.update(piece)
         what: dict[str, Any] = {
             "results": sorted(reply.results),
@@ -58,6 +62,11 @@ def read_egress(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def read_heads(path: Path) -> set[str]:
+    """The hashes of all lines: every head that the log has had."""
+    return {line["hash"] for line in read_egress(path)}
 
 
 def verify_egress(path: Path, server_audit: Path | None = None) -> int:

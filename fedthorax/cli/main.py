@@ -24,6 +24,7 @@ from fedthorax.cli.phantom import phantom
 from fedthorax.cli.predict import predict
 from fedthorax.cli.quiet import quiet_libraries
 from fedthorax.cli.report import report
+from fedthorax.cli.server import server
 from fedthorax.cli.simulate import simulate
 from fedthorax.cli.train import train
 
@@ -57,6 +58,7 @@ for _command, _short_help in (
     (config, "Show all settings, or check a file."),
 ):
     app.command(cls=_Command, short_help=_short_help, no_args_is_help=_command is not config)(_command)
+app.add_typer(server, short_help="Lead a consortium: set up, admit, serve.")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,151 @@
+"""``fedthorax server``: the lead's side of a consortium."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from fedthorax.cli.output import JsonOption, console, near, print_json
+
+FolderOption = Annotated[
+    Path | None, typer.Option("--folder", metavar="DIR", help="The consortium's folder; else the one here.")
+]
+InsecureOption = Annotated[
+    bool, typer.Option("--insecure", help="Plain HTTP, on a loopback address only: for trials on one machine.")
+]
+
+server = typer.Typer(
+    name="server",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The lead's side of a consortium: set it up, admit hospitals, serve.",
+)
+
+
+@server.command("init")
+def init(
+    file: Annotated[Path, typer.Argument(metavar="CONSORTIUM.yaml", help="Name and address of the consortium.")],
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="Where to make it, instead of a folder of its name.")
+    ] = None,
+) -> None:
+    """Make the consortium's folder: its certificate authority, the server's
+    certificate, the list of hospitals, and the invitation for them.
+
+    \b
+    Example of CONSORTIUM.yaml:
+      name: thorax-network
+      address: fl.example.org:8443
+    """
+    from fedthorax.server.consortium.folder import create_consortium
+
+    made = create_consortium(file, folder)
+    out = console()
+    out.print(f"made {near(made.path)}", markup=False, soft_wrap=True)
+    out.print(f"give every hospital {near(made.invitation)}; it holds no secret", markup=False, soft_wrap=True)
+    out.print(f"keep {near(made.ca_key.parent)} to yourself, and a copy in a safe place", markup=False, soft_wrap=True)
+    out.print("next: fedthorax server start", markup=False)
+
+
+@server.command("start")
+def start(folder: FolderOption = None, insecure: InsecureOption = False) -> None:
+    """Serve the consortium until Ctrl-C: Flower's SuperLink, and the gateway
+    in front of it. What ends is started again.
+
+    \b
+    Example:
+      fedthorax server start --folder thorax-network
+    """
+    from fedthorax.server.consortium.folder import open_consortium
+    from fedthorax.server.consortium.start import start as serve
+
+    out = console()
+    with _until_interrupted() as stop:
+        serve(open_consortium(folder), lambda text: out.print(text, markup=False, soft_wrap=True), stop, insecure)
+    out.print("stopped", markup=False)
+
+
+@server.command("admit")
+def admit(
+    file: Annotated[Path, typer.Argument(metavar="NAME.site.json", help="The file that the hospital sent.")],
+    folder: FolderOption = None,
+    expected: Annotated[
+        str | None,
+        typer.Option("--fingerprint", metavar="SHA256:...", help="What the hospital said its key's fingerprint is."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Admit a hospital under its name, or let an admitted one change its key.
+
+    The file shows by itself that it was not changed, but not who sent it: ask
+    the hospital for its fingerprint on another way, and give it here.
+
+    \b
+    Example:
+      fedthorax server admit "St. Anna.site.json" --fingerprint SHA256:2Tb6...
+    """
+    from fedthorax.server.consortium.admission import admit as admit_file
+    from fedthorax.server.consortium.folder import open_consortium
+
+    done = admit_file(open_consortium(folder), file, expected)
+    if as_json:
+        print_json(
+            {
+                "name": done.hospital.name,
+                "fingerprint": done.fingerprint,
+                "node_id": done.hospital.node_id,
+                "replaced_key": done.replaced_key,
+            }
+        )
+        return
+    out = console()
+    what = "changed its key" if done.replaced_key else "is admitted"
+    out.print(f"{done.hospital.name} {what}: {done.fingerprint}", markup=False, soft_wrap=True)
+    if expected is None:
+        out.print("compare this with what the hospital reads to you; if it differs, revoke it", markup=False)
+    if not done.connectable:
+        out.print("the server does not run; the hospital can connect once it does", markup=False)
+
+
+@server.command("revoke")
+def revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The hospital's name.")],
+    folder: FolderOption = None,
+) -> None:
+    """Shut a hospital out, from its next request on.
+
+    \b
+    Example:
+      fedthorax server revoke "St. Anna"
+    """
+    from fedthorax.server.consortium.admission import revoke as shut_out
+    from fedthorax.server.consortium.folder import open_consortium
+
+    shut_out(open_consortium(folder), name)
+    console().print(f"{name} is revoked; it can register again with a new key only", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a polite kill sets; a second one is handled as everywhere else."""
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number, present in before.items():
+        if present is not signal.SIG_IGN:
+            signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, present in before.items():
+            signal.signal(number, present)

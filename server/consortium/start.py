@@ -1,0 +1,202 @@
+"""``fedthorax server start``: Flower's SuperLink and the gateway, kept up together."""
+
+import fcntl
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedthorax import __version__
+from fedthorax.common.atomic_write import write_text
+from fedthorax.common.consortium.supervision import Service, supervise
+from fedthorax.server.consortium.admission import tell_superlink
+from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate
+from fedthorax.server.consortium.control import NO_PROXY, ServerNotRunningError
+from fedthorax.server.consortium.folder import ConsortiumFolder, offer_invitation
+from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
+
+CONSORTIUM_VARIABLE = "FEDTHORAX_CONSORTIUM"
+_TASK_POLL_SECONDS = "0.2"  # how soon Flower starts the process of a new run
+_RENEW_DAYS = 30
+_LOOPBACK_DAYS = 1825  # a server is started again at least once in so many days
+
+
+def start(
+    folder: ConsortiumFolder,
+    tell: Callable[[str], None],
+    stop: threading.Event,
+    insecure: bool = False,
+) -> None:
+    """Serve the consortium until ``stop`` is set.
+
+    RuntimeError if another process serves it; ValueError if plain HTTP is asked for where others could listen, or if
+    a port is taken.
+    """
+    settings = folder.settings()
+    if insecure:
+        refuse_plain_http(settings)
+    with _only_server(folder):
+        for address in (settings.gateway_address, settings.superlink_address):
+            _require_free(address)
+        _tell_certificate(folder, tell, insecure)
+        if days_left(folder.loopback_certificate) < _LOOPBACK_DAYS:
+            issue_loopback_certificate(folder.loopback_certificate, folder.loopback_key)
+        offer_invitation(folder, settings)
+        folder.audit.append("started", version=__version__, address=settings.address, insecure=insecure)
+        ready = _Readiness(folder, settings, tell)
+        services = (superlink_service(folder, settings), gateway_service(folder, insecure))
+        try:
+            supervise(services, tell, stop, lambda pids: _write_state(folder, settings, pids), ready.tick)
+        finally:
+            folder.state.unlink(missing_ok=True)
+            folder.audit.append("stopped")
+
+
+def superlink_service(folder: ConsortiumFolder, settings: ConsortiumSettings) -> Service:
+    """Flower's SuperLink on loopback: node authentication on, state on disk, nothing fetched, nothing reported."""
+    return Service(
+        name="superlink",
+        command=(
+            str(Path(sys.executable).with_name("flower-superlink")),
+            "--host=127.0.0.1",
+            f"--port={settings.superlink_port}",
+            f"--ssl-ca-certfile={folder.loopback_certificate}",
+            f"--ssl-certfile={folder.loopback_certificate}",
+            f"--ssl-keyfile={folder.loopback_key}",
+            "--enable-supernode-auth",
+            f"--database={folder.database}",
+            "--disable-runtime-dependency-installation",
+        ),
+        log=folder.logs / "superlink.log",
+        folder=folder.flower_home,  # nothing of an experiment lies here, least of all a folder named like a module
+        environment=flower_environment(folder) | {CONSORTIUM_VARIABLE: str(folder.path)},
+    )
+
+
+def gateway_service(folder: ConsortiumFolder, insecure: bool) -> Service:
+    return Service(
+        name="gateway",
+        command=(
+            sys.executable,
+            "-m",
+            "fedthorax.server.consortium.gateway_process",
+            str(folder.path),
+            *(["--insecure"] if insecure else []),
+        ),
+        log=folder.logs / "gateway.log",
+        folder=folder.flower_home,
+    )
+
+
+def flower_environment(folder: ConsortiumFolder) -> dict[str, str]:
+    """The environment of every process of Flower's at the lead."""
+    return {
+        "FLWR_HOME": str(folder.flower_home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": _TASK_POLL_SECONDS,
+        "NO_PROXY": NO_PROXY,
+        "no_proxy": NO_PROXY,
+        "PYTHONSAFEPATH": "1",
+    }
+
+
+def running(folder: ConsortiumFolder) -> dict[str, object] | None:
+    """What server.json says while a process serves the consortium; None otherwise."""
+    try:
+        with _only_server(folder):
+            return None
+    except RuntimeError:
+        pass
+    try:
+        value: dict[str, object] = json.loads(folder.state.read_text(encoding="utf-8"))
+        return value
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+@contextmanager
+def _only_server(folder: ConsortiumFolder) -> Iterator[None]:
+    descriptor = os.open(folder.path / ".server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"{folder.path}: another process serves this consortium already") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _require_free(address: str) -> None:
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(
+                f"cannot listen at {address}: {error.strerror}; end what uses the port, or choose another in "
+                "consortium.yaml"
+            ) from None
+
+
+def _tell_certificate(folder: ConsortiumFolder, tell: Callable[[str], None], insecure: bool) -> None:
+    if insecure:
+        tell("plain HTTP (--insecure): nothing on the wire is secret; for trials on this machine only")
+        return
+    left = days_left(folder.server_certificate)
+    if left < 0:
+        raise ValueError(f"{folder.server_certificate}: ended {-left} days ago; renew it with `fedthorax server renew`")
+    if left < _RENEW_DAYS:
+        tell(f"the server's certificate ends in {left} days; renew it with `fedthorax server renew`")
+
+
+def _write_state(folder: ConsortiumFolder, settings: ConsortiumSettings, pids: Mapping[str, int]) -> None:
+    value = {
+        "pid": os.getpid(),
+        "services": dict(pids),
+        "gateway": settings.gateway_address,
+        "superlink": settings.superlink_address,
+        "since": time.time(),
+    }
+    write_text(folder.state, json.dumps(value, indent=1) + "\n")
+
+
+class _Readiness:
+    """Once the SuperLink answers it is told the list of hospitals, and the person that all is up."""
+
+    def __init__(self, folder: ConsortiumFolder, settings: ConsortiumSettings, tell: Callable[[str], None]) -> None:
+        self._folder, self._settings, self._tell = folder, settings, tell
+        self._done = False
+        self._next = 0.0
+
+    def tick(self) -> None:
+        if self._done or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 0.5
+        if not (_answers(self._settings.superlink_address) and _answers(self._settings.gateway_address)):
+            return
+        try:
+            tell_superlink(self._folder)
+        except ServerNotRunningError:
+            return
+        self._done = True
+        self._tell(f"{self._settings.name} is ready for hospitals at {self._settings.address}")
+
+
+def _answers(address: str) -> bool:
+    host, port = split_address(address)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False

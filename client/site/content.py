@@ -30,8 +30,8 @@ class Content:
 
     def pieces(self) -> Iterator[memoryview]:
         """All bytes in order, in pieces of at most PART_BYTES."""
-        for piece in (self.text, *(values for _, values in self.weights)):
-            view = memoryview(piece).cast("B")
+        for piece in (memoryview(self.text), *(memoryview(values) for _, values in self.weights)):
+            view = piece.cast("B")
             for start in range(0, len(view), PART_BYTES):
                 yield view[start : start + PART_BYTES]
 

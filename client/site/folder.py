@@ -10,7 +10,8 @@
     egress.jsonl         everything that left the building, hash-chained
     state/               kept over restarts: replies that the server has not acknowledged, decisions about runs
     results/RUN/         models and report of a finished run, a run folder like those of a simulation
-    run/                 only while the site runs: worker.sock, events.jsonl, processes.json
+    run/                 only while the site runs: worker.sock, events.jsonl, node.toml, processes.json
+    flwr/                what Flower's processes keep (FLWR_HOME)
     logs/                worker.log, supernode.log, clientapp.log
 """
 
@@ -34,7 +35,7 @@ class SiteFolder:
 
     def make(self) -> None:
         """The folder and those inside that do not exist yet."""
-        for folder in (self.path, self.keys, self.state, self.results, self.run, self.logs):
+        for folder in (self.path, self.keys, self.state, self.results, self.run, self.flower, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
         self.keys.chmod(0o700)
         self.state.chmod(0o700)
@@ -61,6 +62,10 @@ class SiteFolder:
     @property
     def private_key(self) -> Path:
         return self.keys / "site.key"
+
+    @property
+    def next_private_key(self) -> Path:
+        return self.keys / "next.key"
 
     @property
     def public_key(self) -> Path:
@@ -93,6 +98,14 @@ class SiteFolder:
     @property
     def events(self) -> Path:
         return self.run / "events.jsonl"
+
+    @property
+    def processes(self) -> Path:
+        return self.run / "processes.json"
+
+    @property
+    def flower(self) -> Path:
+        return self.path / "flwr"
 
     @property
     def logs(self) -> Path:

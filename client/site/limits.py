@@ -25,7 +25,9 @@ def _exceeded(task: Task, experiment: Experiment, limits: Limits) -> Iterator[tu
     """(what, the limit's key, its value, what was asked) of each limit that the experiment or the task exceeds."""
     training, model = experiment.training, experiment.model
     rates = [task.learning_rate] if task.kind == "train" else []
-    rates += [training.learning_rate if phase.learning_rate is None else phase.learning_rate for phase in training.phases]
+    rates += [
+        training.learning_rate if phase.learning_rate is None else phase.learning_rate for phase in training.phases
+    ]
     units = max(model.encoder_units, model.feature_units, *model.fusion_units)
     most: tuple[tuple[str, str, float], ...] = (
         ("rounds", "max_rounds", training.num_rounds),

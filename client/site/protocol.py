@@ -42,11 +42,14 @@ def file_descriptor() -> descriptor_pb2.FileDescriptorProto:
             if isinstance(kind, str):
                 field.type, field.type_name = _Type.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
             else:
-                field.type = kind  # type: ignore[assignment]  # the numbers of the enumeration
+                field.type = kind
             if in_oneof:
                 field.oneof_index = 0
     service = file.service.add(name="SiteWorker")
-    for name, request, answer, streamed in (("Work", "Part", "Update", True), ("Watch", "WatchRequest", "Event", False)):
+    for name, request, answer, streamed in (
+        ("Work", "Part", "Update", True),
+        ("Watch", "WatchRequest", "Event", False),
+    ):
         service.method.add(
             name=name,
             input_type=f".{PACKAGE}.{request}",

@@ -21,14 +21,16 @@ def _folder_shorthand(value: Any) -> Any:
     return {"folder": value} if isinstance(value, (str, Path)) else value
 
 
-TASKS = ("describe", "statistics", "train", "evaluate", "finish")
-METRICS = ("loss", "disease", "cancer")
+Kind = Literal["describe", "statistics", "train", "evaluate", "finish"]
+ScoreGroup = Literal["loss", "disease", "cancer"]
+TASKS: tuple[Kind, ...] = ("describe", "statistics", "train", "evaluate", "finish")
+METRICS: tuple[ScoreGroup, ...] = ("loss", "disease", "cancer")
 
 
 class Limits(Frozen):
     """What the consortium may ask of this hospital. A task beyond a limit is refused, with the limit's name."""
 
-    tasks: tuple[Literal["describe", "statistics", "train", "evaluate", "finish"], ...] = Field(
+    tasks: tuple[Kind, ...] = Field(
         default=TASKS, strict=False, description="Kinds of tasks that are done here; others are refused."
     )
     max_rounds: int = Field(default=1000, ge=1, description="Most rounds of a run.")
@@ -42,7 +44,7 @@ class Limits(Frozen):
     max_threads: int | None = Field(
         default=None, ge=1, description="Most processor threads a run may ask for; null: as many as there are cores."
     )
-    metrics: tuple[Literal["loss", "disease", "cancer"], ...] = Field(
+    metrics: tuple[ScoreGroup, ...] = Field(
         default=METRICS, strict=False, description="Groups of scores of this hospital's images that may leave."
     )
     smallest_count: int = Field(
@@ -50,7 +52,9 @@ class Limits(Frozen):
         ge=0,
         description="A score over fewer images than this, and a count below it, stays here; 0: all may leave.",
     )
-    file_names: bool = Field(default=False, description="Whether names of image files may leave (in reports of faults).")
+    file_names: bool = Field(
+        default=False, description="Whether names of image files may leave (in reports of faults)."
+    )
 
 
 class Users(Frozen):

@@ -55,9 +55,7 @@ def _scores(scores: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     if "cancer" not in limits.metrics:
         kept["cancer"] = _task(cancer, "per_class", dict.fromkeys(cancer["per_class"], _NOT_ALLOWED), limits)
     else:
-        reasons = {
-            name: few for name, row in cancer["per_class"].items() if row["support"] < limits.smallest_count
-        }
+        reasons = {name: few for name, row in cancer["per_class"].items() if row["support"] < limits.smallest_count}
         kept["cancer"] = _task(cancer, "per_class", reasons, limits) if reasons else cancer
     return kept
 

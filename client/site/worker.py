@@ -93,11 +93,10 @@ class TaskDesk:
             for job in self._jobs.values():
                 if job.task.run == task.run and job.task.round < task.round:
                     job.stop_reason = f"the server has gone on to round {task.round}"
-            job = self._jobs.get(task.id)
-            if job is None:
-                job = self._jobs[task.id] = Job(task)
-                self._queue.put(job)
-        return job
+            if task.id not in self._jobs:
+                self._jobs[task.id] = Job(task)
+                self._queue.put(self._jobs[task.id])
+            return self._jobs[task.id]
 
     def run(self, do: Callable[[Task], Reply], finish: Callable[[Task, Experiment], Reply]) -> None:
         """Do tasks until ``close``, in this thread: TensorFlow wants to stay in one."""
@@ -221,7 +220,9 @@ class TaskDesk:
     def _check_head(self, task: Task) -> None:
         """What the server has seen of our log must still stand in it: else somebody has cut or rewritten it."""
         if task.egress_head and task.egress_head not in read_heads(self.folder.egress):
-            raise ValueError("the hospital's log of what left lacks a line that the server has seen; it must be looked at")
+            raise ValueError(
+                "the hospital's log of what left lacks a line that the server has seen; it must be looked at"
+            )
 
 
 def at_this_site(experiment: Experiment, settings: SiteSettings) -> Experiment:
@@ -230,7 +231,9 @@ def at_this_site(experiment: Experiment, settings: SiteSettings) -> Experiment:
     ValueError where the network would be read from a file: a path from the server is never opened here.
     """
     if experiment.model.weights not in ("none", "received"):
-        raise ValueError(f"model.weights is {experiment.model.weights}: a hospital takes its weights with the task only")
+        raise ValueError(
+            f"model.weights is {experiment.model.weights}: a hospital takes its weights with the task only"
+        )
     hospitals = dict.fromkeys(experiment.data.hospitals) | {settings.name: settings.source}
     data = experiment.data.model_copy(update={"hospitals": hospitals, "central": None, "cache": settings.cache})
     return experiment.model_copy(update={"data": data})

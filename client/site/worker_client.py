@@ -64,7 +64,9 @@ def ask_worker(task: Task, node_config: Mapping[str, Any]) -> Reply:
         except (OSError, ValueError, KeyError) as error:
             return _failure(task, f"the site worker cannot be asked: {error}")
         if time.monotonic() - away_since > WORKER_WAIT_S:
-            return _failure(task, f"the site worker has not been there for {WORKER_WAIT_S:g} s; is `site start` running?")
+            return _failure(
+                task, f"the site worker has not been there for {WORKER_WAIT_S:g} s; is `site start` running?"
+            )
         if task.deadline and time.time() > task.deadline:
             return _failure(task, "the site worker was not there by the deadline")
         time.sleep(RETRY_S)
@@ -72,9 +74,7 @@ def ask_worker(task: Task, node_config: Mapping[str, Any]) -> Reply:
 
 def watch_worker(channel: grpc.Channel) -> Iterator[str]:
     """The worker's events as JSON, one after the other, until it ends or the channel is closed."""
-    call = channel.unary_stream(
-        protocol.WATCH, protocol.WatchRequest.SerializeToString, protocol.Event.FromString
-    )
+    call = channel.unary_stream(protocol.WATCH, protocol.WatchRequest.SerializeToString, protocol.Event.FromString)
     for event in call(protocol.WatchRequest()):
         yield event.json
 

@@ -58,9 +58,11 @@ class WorkerService:
         while not job.done.wait(PROGRESS_S):
             stage, done, total = job.stage
             yield protocol.Update(progress=protocol.Progress(stage=stage, done=done, total=total))
-        if job.reply is None:
+        reply = job.reply
+        if reply is None:
             context.abort(grpc.StatusCode.UNAVAILABLE, "the site worker starts anew for this task")
-        yield from (protocol.Update(part=part) for part in parts_of(job.reply))
+        else:
+            yield from (protocol.Update(part=part) for part in parts_of(reply))
 
     def watch(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         path, offset = self._desk.folder.events, 0

@@ -26,6 +26,7 @@ from fedthorax.cli.quiet import quiet_libraries
 from fedthorax.cli.report import report
 from fedthorax.cli.server import server
 from fedthorax.cli.simulate import simulate
+from fedthorax.cli.site import site
 from fedthorax.cli.train import train
 
 EXIT_ERROR = 1
@@ -59,6 +60,7 @@ for _command, _short_help in (
 ):
     app.command(cls=_Command, short_help=_short_help, no_args_is_help=_command is not config)(_command)
 app.add_typer(server, short_help="Lead a consortium: set up, admit, serve.")
+app.add_typer(site, short_help="Be a hospital: set up, check, take part, decide.")
 
 
 def _show_version(wanted: bool) -> None:

@@ -19,7 +19,7 @@ _FLOAT = np.dtype("<f4")
 
 @dataclass(frozen=True)
 class Content:
-    """``text`` is the JSON of all fields but the weights; the weights are (name, values) in the order of the message."""
+    """``text`` is the JSON of all fields but the weights, which are (name, values) in the order of the message."""
 
     text: bytes
     weights: tuple[tuple[str, NDArray[np.float32]], ...]
@@ -30,7 +30,7 @@ class Content:
 
     def pieces(self) -> Iterator[memoryview]:
         """All bytes in order, in pieces of at most PART_BYTES."""
-        for piece in (memoryview(self.text), *(memoryview(values) for _, values in self.weights)):
+        for piece in (memoryview(self.text), *(values.data for _, values in self.weights)):
             view = piece.cast("B")
             for start in range(0, len(view), PART_BYTES):
                 yield view[start : start + PART_BYTES]

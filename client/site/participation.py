@@ -145,7 +145,7 @@ def run_summary(experiment: Experiment, settings: SiteSettings) -> dict[str, Any
     leaves = [
         "how many images there are by split, finding and class, and which of the server's test images are here too "
         "(compared by keyed hashes)",
-        f"after each of {training.num_rounds} rounds: the trained weights, and the number of pairs they were trained on",
+        f"after each of {training.num_rounds} rounds: the trained weights, and how many pairs they were trained on",
     ]
     if limits.metrics:
         names = {"loss": "losses", "disease": "scores of the X-ray findings", "cancer": "scores of the CT classes"}

@@ -1,19 +1,17 @@
 """``fedthorax site check``: whether this hospital could take part now, and in plain words what stands in the way."""
 
 import datetime
-import email.utils
 import os
 import shutil
-import ssl
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import psutil
 
 from fedthorax import __version__
+from fedthorax.client.site.about import About, ask_about
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.participation import Participation
 from fedthorax.client.site.settings import SiteSettings
@@ -31,7 +29,6 @@ ODD_CLOCK_SKEW_S = 30.0
 LEAST_DISK_MB = 2048
 LEAST_MEMORY_MB = 2560  # TensorFlow, the twin network at 224 pixels and a batch of 16, measured in docs/results.md
 SAMPLE = 200  # files of a folder that are opened without --experiment
-CONNECT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def _xrays(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
         found = [p for p in (source.folder / "labels.csv", *source.folder.glob("Data_Entry*.csv")) if p.is_file()]
         if not found:
             raise FileNotFoundError(
-                f"{source.folder}: no labels.csv and no Data_Entry*.csv inside; name the file as xray.labels in site.yaml"
+                f"{source.folder}: no labels.csv, no Data_Entry*.csv inside; name the file as xray.labels in site.yaml"
             )
         labels = found[0]
     if not labels.is_file():
@@ -187,50 +184,14 @@ def _memory(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
 
 
 def _server(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
-    import httpx  # comes with Flower, and is what its SuperNode uses
-
-    proxy = settings.https_proxy or os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
-    way = f" through {proxy}" if proxy else ""
-    verify = ssl.create_default_context(cafile=str(folder.ca_certificate))
-    try:
-        with httpx.Client(verify=verify, timeout=CONNECT_S, proxy=settings.https_proxy) as client:
-            sent = time.time()
-            answer = client.get(f"https://{settings.server}/fedthorax/about")
-            seconds = time.time() - sent
-            answer.raise_for_status()
-            about = answer.json()
-    except httpx.ProxyError as error:
-        raise ConnectionError(f"the proxy {proxy} refuses the way to {settings.server}: {error}") from error
-    except httpx.HTTPStatusError as error:
-        raise ConnectionError(
-            f"{settings.server}{way} answers with status {error.response.status_code}: is it a FedThorax server?"
-        ) from error
-    except httpx.TransportError as error:
-        raise ConnectionError(_unreachable(settings.server + way, error)) from error
-    except ValueError as error:
-        raise ConnectionError(f"{settings.server}{way} does not answer as a FedThorax server does") from error
-    yield Finding("server", "good", f"{settings.server} reached{way} in {1000 * seconds:.0f} ms")
+    about = ask_about(folder, settings)
+    yield Finding("server", "good", f"{settings.server} reached{about.way} in {1000 * about.seconds:.0f} ms")
     yield _certificate(folder)
-    if about.get("consortium") != settings.consortium:
-        words = f"the server belongs to {about.get('consortium')}, the invitation to {settings.consortium}"
+    if about.consortium != settings.consortium:
+        words = f"the server belongs to {about.consortium}, the invitation to {settings.consortium}"
         yield Finding("consortium", "problem", f"{words}; ask the lead")
-    yield _version(str(about.get("software_version")))
-    yield _clock(about.get("time"), answer.headers.get("date"), sent, seconds)
-
-
-def _unreachable(where: str, error: Exception) -> str:
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        reason = text.split("certificate verify failed: ")[-1].split(" (_ssl")[0]
-        return (
-            f"{where}: the server's certificate is not to be trusted ({reason}); compare ca.crt with the lead, and let "
-            "nobody tell you to go on without"
-        )
-    if "getaddrinfo" in text or "Name or service" in text:
-        return f"{where}: no machine of this name is known; is `server` in site.yaml right?"
-    if isinstance(error, TimeoutError) or "timed out" in text.lower() or not text:
-        return f"{where}: no answer within {CONNECT_S:g} s; does a firewall stand in between? Outgoing TCP is enough"
-    return f"{where}: {text}; does the server run, and may this machine connect to it?"
+    yield _version(about.software_version)
+    yield _clock(about)
 
 
 def _certificate(folder: SiteFolder) -> Finding:
@@ -251,21 +212,13 @@ def _version(theirs: str) -> Finding:
     return Finding("version", "good" if theirs == __version__ else "warning", words)
 
 
-def _clock(exact: Any, header: str | None, sent: float, seconds: float) -> Finding:
+def _clock(about: About) -> Finding:
     """The server's clock against ours, taken for the middle of the request."""
-    theirs, coarse = None, 0.0
-    if isinstance(exact, str):
-        try:
-            theirs = datetime.datetime.fromisoformat(exact).timestamp()
-        except ValueError:
-            theirs = None
-    if theirs is None and header is not None:
-        theirs, coarse = email.utils.parsedate_to_datetime(header).timestamp() + 0.5, 0.5  # whole seconds
-    if theirs is None:
+    if about.clock is None:
         return Finding("clock", "warning", "the server does not say what time it is")
-    skew = sent + seconds / 2 - theirs
+    skew = about.asked + about.seconds / 2 - about.clock
     words = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the server's"
-    if abs(skew) > MOST_CLOCK_SKEW_S + coarse:
+    if abs(skew) > MOST_CLOCK_SKEW_S:
         return Finding(
             "clock", "problem", f"{words}; the server refuses signatures of another time: set the clock (NTP)"
         )

@@ -86,8 +86,8 @@ def renew_invitation(site: SiteFolder, invitation_file: Path) -> Invitation:
         raise ValueError(f"{invitation_file}: it invites to {invitation.consortium}, not to {settings.consortium}")
     if invitation.address != settings.server:
         raise ValueError(
-            f"{invitation_file}: the server is at {invitation.address} now; write that as `server` into {site.settings} "
-            "if you know that it is right, then give the invitation again"
+            f"{invitation_file}: the server is at {invitation.address} now; write that as `server` into "
+            f"{site.settings} if you know that it is right, then give the invitation again"
         )
     _take_invitation(site, invitation)
     return invitation

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedthorax.client.site.connection import ConnectionWords
+from fedthorax.client.site.about import ask_about
+from fedthorax.client.site.connection import Connection
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.setup import require_private_key
@@ -43,28 +44,42 @@ def run_site(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], N
     folder.make()
     with _only_one(folder):
         _share_out(folder, settings)
-        services = site_services(folder, settings, tell)
+        connection = Connection(settings.server, tell, stop)
+        services = site_services(folder, settings, connection)
 
         def changed(pids: Mapping[str, int]) -> None:
             write_text(folder.processes, json.dumps({"supervisor": os.getpid(), **pids}) + "\n")
 
+        def told(text: str) -> None:
+            if not connection.explains(text):
+                tell(text)
+
+        def reachable() -> bool:
+            try:
+                ask_about(folder, settings)
+            except OSError:
+                return False
+            return True
+
+        threading.Thread(target=connection.look, args=(reachable,), name="look", daemon=True).start()
         try:
-            supervise(services, tell, stop, changed)
+            supervise(services, told, stop, changed)
         finally:
             folder.processes.unlink(missing_ok=True)
 
 
-def site_services(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], None]) -> list[Service]:
+def site_services(folder: SiteFolder, settings: SiteSettings, connection: Connection) -> list[Service]:
     """The processes in the order in which they start."""
     users, port = settings.users, _free_port()
     services = []
     if settings.worker is None:
         worker = (sys.executable, "-m", "fedthorax.cli.main", "site", "worker", "--folder", str(folder.path))
         services.append(_service(folder, "worker", worker, users.worker, users.group, {}))
-    words = ConnectionWords(tell, settings.server)
     supernode = _supernode(folder, settings, port)
     environment = _network_environment(settings)
-    services.append(_service(folder, "supernode", supernode, users.supernode, users.group, environment, words.take))
+    services.append(
+        _service(folder, "supernode", supernode, users.supernode, users.group, environment, connection.take)
+    )
     if users.clientapp is not None:
         superexec = [_flower("superexec"), "--insecure", "--runtime-api-address", f"127.0.0.1:{port}"]
         superexec += ["--superexec-auth-secret-file", str(_secret_file(folder))]

@@ -34,7 +34,7 @@ class RestartNeeded(Exception):  # noqa: N818  not an error: the supervisor star
     """This process cannot do the task, a new one can."""
 
 
-class TaskStopped(RuntimeError):
+class TaskStopped(RuntimeError):  # noqa: N818  a decision, not a fault
     """The task is not worth going on with: its deadline has passed, or the hospital does not want it any more."""
 
 

@@ -28,8 +28,8 @@ _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode
 
 
 def open_channel(node_config: Mapping[str, Any]) -> grpc.Channel:
-    """``socket``: path of a Unix socket; ``worker``: host:port, with the files ``worker-ca``, ``worker-certificate`` and
-    ``worker-key``."""
+    """``socket``: path of a Unix socket; or ``worker``: host:port, with the files ``worker-ca``, ``worker-certificate``
+    and ``worker-key``."""
     if "socket" in node_config:
         return grpc.insecure_channel(f"unix:{node_config['socket']}", _OPTIONS)
     ca, certificate, key = (
@@ -40,8 +40,11 @@ def open_channel(node_config: Mapping[str, Any]) -> grpc.Channel:
 
 
 def ask_worker(task: Task, node_config: Mapping[str, Any]) -> Reply:
-    """The worker's reply, or one that says why there is none. Always returns: by the task's deadline, or once the worker
-    was lost MOST_LOSSES times during the task, or when it has been away for WORKER_WAIT_S."""
+    """The worker's reply, or one that says why there is none.
+
+    Always returns: by the task's deadline, or once the worker was lost MOST_LOSSES times during the task, or when it
+    has been away for WORKER_WAIT_S.
+    """
     losses, away_since = 0, time.monotonic()
     while True:
         heard = False

@@ -51,7 +51,13 @@ def init(
 
 
 @server.command("start")
-def start(folder: FolderOption = None, insecure: InsecureOption = False) -> None:
+def start(
+    folder: FolderOption = None,
+    insecure: InsecureOption = False,
+    no_gateway: Annotated[
+        bool, typer.Option("--no-gateway", help="Another gateway stands in front, such as deploy/nginx.conf.")
+    ] = False,
+) -> None:
     """Serve the consortium until Ctrl-C: Flower's SuperLink, and the gateway
     in front of it. What ends is started again.
 
@@ -64,7 +70,13 @@ def start(folder: FolderOption = None, insecure: InsecureOption = False) -> None
 
     out = console()
     with until_interrupted() as stop:
-        serve(open_consortium(folder), lambda text: out.print(text, markup=False, soft_wrap=True), stop, insecure)
+        serve(
+            open_consortium(folder),
+            lambda text: out.print(text, markup=False, soft_wrap=True),
+            stop,
+            insecure=insecure,
+            gateway=not no_gateway,
+        )
     out.print("stopped", markup=False)
 
 

@@ -132,6 +132,8 @@ class RunDisplay:
         width = min(max(width, len("server")), _NAME_WIDTH)
         ascii_only = self.output.options.ascii_only
         lines = [_site_line(name, site, width, ascii_only) for name, site in progress.sites.items()]
+        if progress.server is None:  # at a hospital, which does not see the server's work
+            return Group(header, *lines)
         server = _line("server", progress.server, width, "dim")
         if progress.server_total:
             server += _bar(progress.server_done / progress.server_total, ascii_only)
@@ -170,14 +172,14 @@ def _file_number(path: Path) -> int | None:
 
 
 @contextmanager
-def watched(events_file: Path, output: Console, begun: float | None = None) -> Iterator[RunDisplay]:
+def watched(events_file: Path, output: Console, since: float | None = None) -> Iterator[RunDisplay]:
     """Show the run that is about to write ``events_file`` until the block ends; all events are shown by then.
 
-    Events older than the block, or than ``begun`` in Unix seconds, are those of an earlier run of the same name and are
-    passed over.
+    Events older than ``since`` (Unix seconds), or without it than the block, are those of an earlier run of the same
+    name and are passed over.
     """
     display = RunDisplay(output)
-    since, finish = time.time() if begun is None else begun, threading.Event()
+    since, finish = time.time() if since is None else since, threading.Event()
     live = Live(console=output, refresh_per_second=4, transient=True) if output.is_terminal else None
 
     def follow() -> None:

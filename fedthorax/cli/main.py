@@ -27,6 +27,7 @@ from fedthorax.cli.report import report
 from fedthorax.cli.run import run as run_experiment
 from fedthorax.cli.server import server
 from fedthorax.cli.simulate import simulate
+from fedthorax.cli.site import site
 from fedthorax.cli.train import train
 
 EXIT_ERROR = 1
@@ -61,6 +62,7 @@ for _command, _short_help in (
 ):
     app.command(cls=_Command, short_help=_short_help, no_args_is_help=_command is not config)(_command)
 app.add_typer(server, short_help="Lead a consortium: set up, admit, serve.")
+app.add_typer(site, short_help="Be a hospital: set up, check, take part, decide.")
 
 
 def _show_version(wanted: bool) -> None:

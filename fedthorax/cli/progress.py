@@ -86,7 +86,7 @@ class RunProgress:
     round_started: float | None = None
     round_seconds: list[float] = field(default_factory=list)
     sites: dict[str, SiteProgress] = field(default_factory=dict)
-    server: str = "starting"
+    server: str | None = None
     server_done: int = 0
     server_total: int = 0
     status: str | None = None

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -42,13 +42,15 @@ class CentralData:
         )
         self.valid, self.test = self.images.splits["valid"], self.images.splits["test"]
         self.left_out: list[dict[str, str]] = []
+        # Digests of the test X-rays, then of the test CT slices, before any is left out.
+        self.all_digests: tuple[str, ...] = (*self.test.xray.digests, *self.test.ct.digests)
 
-    def digests(self) -> tuple[str, ...]:
-        """Digests of the test X-rays, then of the test CT slices."""
-        return (*self.test.xray.digests, *self.test.ct.digests)
+    def leave_out(self, overlaps: Mapping[str, Iterable[int]]) -> None:
+        """Take out of the test split what hospitals hold too: positions in ``all_digests``, by hospital.
 
-    def leave_out(self, overlaps: dict[str, Iterable[int]]) -> None:
-        """Take out of the test split what hospitals hold too: positions in ``digests()``, by hospital."""
+        Called again, with all that is known by then, it begins anew from the whole split.
+        """
+        self.test, self.left_out = self.images.splits["test"], []
         holder: dict[int, str] = {}
         for site, positions in sorted(overlaps.items()):
             for position in positions:

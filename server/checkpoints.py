@@ -26,7 +26,7 @@ class Checkpoint:
     """The server after ``round``: enough to go on as if nothing had happened.
 
     ``record`` is the content of metrics.json. ``acknowledged`` and ``egress_heads`` are, by hospital, the ids of the
-    tasks whose replies are in here and not yet known to the hospital as arrived, and the heads of its log, oldest first.
+    tasks whose replies are in here while the hospital has not heard so, and the heads of its log, oldest first.
     ``overlaps`` holds, by hospital, positions in the central test images that it holds too.
     """
 
@@ -114,7 +114,7 @@ class Checkpoints:
         return self._folder / f"round-{round_number:04d}.npz"
 
     def _prune(self) -> None:
-        """Going on from any of the newest, even from the one before a damaged last one, needs its best round as well."""
+        """Going on from any of the newest, even the one before a damaged last one, needs its best round too."""
         newest = self.rounds()[-self._keep :]
         needed = {*newest, *(self._best_round(number) for number in newest)}
         for number in self.rounds():

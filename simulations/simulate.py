@@ -7,14 +7,17 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute
+from fedthorax.common.config.travelling import require_local
 from fedthorax.common.events import read_events
 from fedthorax.common.run_folder import RunFolder
+from fedthorax.server.resume import OpenRun, open_run
 from fedthorax.simulations.marked_processes import marked_processes
 
 if TYPE_CHECKING:
@@ -32,30 +35,36 @@ _ENVIRONMENT = {
 _OBJECT_STORE_BYTES = 512 << 20  # a few models in flight; Ray would take 30 % of the machine's memory
 
 
-def simulate(experiment: Experiment, overwrite: bool = False) -> "Outcome":
+def simulate(experiment: Experiment, overwrite: bool = False, resume: bool = False) -> "Outcome":
     """Run ``experiment`` with one virtual hospital for each of ``data.hospitals``; blocks until the report is written.
+
+    With ``resume`` the run that stands in the run folder goes on from its newest checkpoint.
 
     Hospitals train one after the other, or ``simulation.parallel_sites`` at a time, in processes that Ray keeps over
     all rounds. SIGINT ends the run in order: the outcome's status is then ``interrupted``. Leaves no process, socket or
     temporary file behind. Raises what the run raises, and ValueError or OSError for what is wrong before it starts.
     """
     experiment = absolute(experiment)
-    with RunFolder.create(experiment.run_folder, overwrite) as folder, _ray_home() as home, marked_processes():
+    require_local(experiment, experiment.data.hospitals)
+    with open_run(experiment, overwrite, resume) as run, _ray_home() as home, marked_processes():
         os.environ |= _ENVIRONMENT | {
             "FLWR_HOME": str(home / "flwr"),
-            "FEDTHORAX_EVENTS": str(folder.events),
+            "FEDTHORAX_EVENTS": str(run.folder.events),
         }
-        return _run(experiment, folder, home)
+        return _run(experiment, run, home)
 
 
-def _run(experiment: Experiment, folder: RunFolder, home: Path) -> "Outcome":
+def _run(experiment: Experiment, run: OpenRun, home: Path) -> "Outcome":
     from flwr.serverapp import ServerApp
     from flwr.simulation import run_simulation
 
     from fedthorax.client.app import app as client_app
-    from fedthorax.server.channel import FlowerChannel
+    from fedthorax.server.flower_channel import FlowerChannel
+    from fedthorax.server.nodes import in_turn
     from fedthorax.server.session import run_session
 
+    started = time.time()
+    sites = tuple(experiment.data.hospitals)
     stop = threading.Event()
     outcomes: list[Outcome] = []
     errors: list[BaseException] = []
@@ -63,15 +72,15 @@ def _run(experiment: Experiment, folder: RunFolder, home: Path) -> "Outcome":
 
     @server_app.main()
     def main(grid: "Grid", context: Any) -> None:
-        channel = FlowerChannel(grid, experiment.federation.round_timeout_s, stopped=stop.is_set)
+        channel = FlowerChannel(grid, sites, in_turn(sites), stopped=stop.is_set)
         try:
-            outcomes.append(run_session(experiment, tuple(experiment.data.hospitals), channel, folder, "simulate"))
+            outcomes.append(run_session(experiment, sites, channel, run, "simulate"))
         except BaseException as error:  # Flower would print it; it is raised below instead
             errors.append(error)
         if stop.is_set() or errors:
-            _kill_busy_sites(folder)
+            _kill_busy_sites(run.folder, started)
 
-    parallel = min(experiment.simulation.parallel_sites, len(experiment.data.hospitals))
+    parallel = min(experiment.simulation.parallel_sites, len(sites))
     backend: Any = {
         "init_args": {
             "num_cpus": parallel,
@@ -84,19 +93,20 @@ def _run(experiment: Experiment, folder: RunFolder, home: Path) -> "Outcome":
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
     }
     with _quiet_flower(), _on_interrupt(stop.set):
-        run_simulation(server_app, client_app, len(experiment.data.hospitals), backend_config=backend)
+        run_simulation(server_app, client_app, len(sites), backend_config=backend)
     if errors:
         raise errors[0]
     return outcomes[0]
 
 
-def _kill_busy_sites(folder: RunFolder) -> None:
+def _kill_busy_sites(folder: RunFolder, since: float) -> None:
     """End the hospitals' processes, which may be in the middle of an epoch that nobody waits for any more.
 
-    Ray would let them finish it first. They tell their process ids when they start.
+    Ray would let them finish it first. They tell their process ids when they start; those told before ``since`` belong
+    to a run that was resumed, and the numbers may be somebody else's by now.
     """
     for event in read_events(folder.events, 0)[0]:
-        if event["kind"] == "process":
+        if event["kind"] == "process" and event["time"] >= since:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(event["pid"], signal.SIGKILL)
 

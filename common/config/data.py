@@ -109,14 +109,14 @@ class DataConfig(Frozen):
         return self
 
     def sources_of(self, hospital: str) -> SourceConfig:
-        """The hospital's folders. Raises ValueError where only the hospital knows them, or there is no such hospital."""
+        """The hospital's folders. Raises ValueError where only the hospital knows them, or where there is none."""
         if hospital not in self.hospitals:
             raise ValueError(f"no hospital {hospital!r} in data.hospitals; expected one of {', '.join(self.hospitals)}")
         sources = self.hospitals[hospital]
         if sources is None:
             raise ValueError(
-                f"data.hospitals.{hospital} is null: only the hospital's own site.yaml names its folders, which serves a "
-                "consortium; give the two folders to run this here"
+                f"data.hospitals.{hospital} is null: only the hospital's own site.yaml names its folders, which "
+                "serves a consortium; give the two folders to run this here"
             )
         return sources
 

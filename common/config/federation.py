@@ -35,8 +35,8 @@ class FederationConfig(Frozen):
     unusual_deviations: float = Field(
         default=5.0,
         gt=0,
-        description="An update is unusual when the logarithm of its norm lies this many robust standard deviations from "
-        "the median of the updates of the last rounds.",
+        description="An update is unusual when the logarithm of its norm lies this many robust standard deviations "
+        "from the median of the updates of the last rounds.",
     )
     patience: int | None = Field(
         default=None,

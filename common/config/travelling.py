@@ -1,5 +1,7 @@
 """The experiment as a hospital of a consortium gets it: what is to be done, without anybody's folders."""
 
+from collections.abc import Iterable
+
 from fedthorax.common.config.data import CacheConfig
 from fedthorax.common.config.experiment import Experiment
 from fedthorax.common.config.model import RECEIVED
@@ -21,8 +23,16 @@ def travelling(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"data": data, "model": model, "output": OutputConfig()})
 
 
-def require_own_weights(experiment: Experiment) -> None:
-    """Raise ValueError where ``experiment`` is one that was made for a hospital: nobody would send it the weights."""
+def require_local(experiment: Experiment, hospitals: Iterable[str]) -> None:
+    """Raise ValueError unless a run of these hospitals finds all it needs here: folders and starting weights."""
+    require_weights(experiment)
+    experiment.data.central_sources()
+    for hospital in hospitals:
+        experiment.data.sources_of(hospital)
+
+
+def require_weights(experiment: Experiment) -> None:
+    """Raise ValueError where ``experiment`` was made for a hospital, which waits for weights that nobody sends."""
     if experiment.model.weights == RECEIVED:
         raise ValueError(
             f"model.weights is {RECEIVED}, which only a hospital of a consortium reads; "

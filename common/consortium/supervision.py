@@ -1,5 +1,6 @@
 """Keeping the processes of a server or a hospital up: started, watched, started again, ended together."""
 
+import contextlib
 import logging
 import os
 import re
@@ -33,6 +34,7 @@ class Service:
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     on_line: Callable[[str], None] | None = None  # called, from a thread of its own, with each line that it prints
+    unlogged: re.Pattern[str] | None = None  # lines that match anywhere are left out of the log
 
 
 def supervise(
@@ -138,15 +140,14 @@ class _Kept:
         handler = RotatingFileHandler(self.service.log, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES - 1)
         handler.setFormatter(logging.Formatter("%(message)s"))
         assert process.stdout is not None
-        try:
-            for raw in process.stdout:
+        with process.stdout as output, contextlib.closing(handler):
+            for raw in output:
                 line = _COLOURS.sub("", raw.decode("utf-8", errors="replace")).rstrip()
                 self._last_line = line.strip() or self._last_line
-                handler.emit(logging.LogRecord(self.service.name, logging.INFO, "", 0, line, None, None))
+                if self.service.unlogged is None or not self.service.unlogged.search(line):
+                    handler.emit(logging.LogRecord(self.service.name, logging.INFO, "", 0, line, None, None))
                 if self.service.on_line is not None:
                     self.service.on_line(line)
-        finally:
-            handler.close()
 
     def _finish_reading(self) -> None:
         """What it printed last; a grandchild that keeps the pipe open is not waited for."""

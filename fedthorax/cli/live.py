@@ -73,6 +73,8 @@ class RunDisplay:
             self._line(f"run {event.get('name')}: {event.get('rounds')} rounds, hospitals {sites}", "bold")
         elif kind == "site" and not self.output.is_terminal:
             self._plain_site(event)
+        elif kind == "hospital" and not self.output.is_terminal:
+            self._plain_hospital(event)
 
     def _line(self, text: str, style: str = "") -> None:
         self.output.print(Text(text, style=style))
@@ -107,6 +109,14 @@ class RunDisplay:
             self._line(
                 f"round {event.get('round')}/{self.progress.rounds}: {event['site']} trained in {seconds:.0f} s{loss}"
             )
+
+    def _plain_hospital(self, event: Mapping[str, Any]) -> None:
+        site = self.progress.sites[event["site"]]
+        known = (event["site"], self.progress.round, event.get("state"))
+        if event.get("state") == "failed" or known in self._told:  # a failure has its own line, with the reason
+            return
+        self._told.add(known)
+        self._line(f"round {self.progress.round}/{self.progress.rounds}: {event['site']} {site.words}")
 
     def picture(self, now: float) -> RenderableType:
         """The live part: a header, one line a hospital, the server."""
@@ -162,14 +172,14 @@ def _file_number(path: Path) -> int | None:
 
 
 @contextmanager
-def watched(events_file: Path, output: Console, since: float | None = None) -> Iterator[RunDisplay]:
+def watched(events_file: Path, output: Console, begun: float | None = None) -> Iterator[RunDisplay]:
     """Show the run that is about to write ``events_file`` until the block ends; all events are shown by then.
 
-    Events older than ``since`` (Unix seconds), or without it than the block, are those of an earlier run of the same
-    name and are passed over.
+    Events older than the block, or than ``begun`` in Unix seconds, are those of an earlier run of the same name and are
+    passed over.
     """
     display = RunDisplay(output)
-    since, finish = time.time() if since is None else since, threading.Event()
+    since, finish = time.time() if begun is None else begun, threading.Event()
     live = Live(console=output, refresh_per_second=4, transient=True) if output.is_terminal else None
 
     def follow() -> None:

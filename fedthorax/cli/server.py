@@ -4,11 +4,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len, set_cell_size
 
 from fedthorax.cli.output import JsonOption, console, near, print_json
 
@@ -128,6 +130,85 @@ def revoke(
 
     shut_out(open_consortium(folder), name)
     console().print(f"{name} is revoked; it can register again with a new key only", markup=False, soft_wrap=True)
+
+
+@server.command("status")
+def status(folder: FolderOption = None, as_json: JsonOption = False) -> None:
+    """List the hospitals: connected or not, last seen, images, version.
+
+    \b
+    Example:
+      fedthorax server status
+    """
+    from fedthorax.server.consortium.folder import open_consortium
+    from fedthorax.server.consortium.status import ago, consortium_status
+
+    found = consortium_status(open_consortium(folder))
+    if as_json:
+        print_json(asdict(found))
+        return
+    out = console()
+    out.print(
+        f"{found.name} at {found.address}: {'serving' if found.running else 'the server does not run'}; "
+        f"certificate good for {found.certificate_days} days, authority for {found.authority_days}",
+        markup=False,
+        soft_wrap=True,
+    )
+    if not found.hospitals:
+        out.print("no hospital is admitted yet", markup=False)
+        return
+    width = max(len("hospital"), *(cell_len(hospital.name) for hospital in found.hospitals))
+    out.print(set_cell_size("hospital", width) + "  state            last seen    version   images", style="bold")
+    for hospital in found.hospitals:
+        out.print(
+            f"{set_cell_size(hospital.name, width)}  {hospital.state:<15}  {ago(hospital.last_seen):<11}  "
+            f"{hospital.software_version or '-':<8}  {_images(hospital.data)}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+@server.command("renew")
+def renew(
+    folder: FolderOption = None,
+    authority: Annotated[
+        bool, typer.Option("--authority", help="Renew the certificate authority as well; hospitals need not hurry.")
+    ] = False,
+) -> None:
+    """Renew the server's certificate, also after a change of names in
+    consortium.yaml. A running server takes it without a break.
+
+    \b
+    Example:
+      fedthorax server renew
+    """
+    from fedthorax.server.consortium.folder import open_consortium
+    from fedthorax.server.consortium.renewal import renew as renew_certificate
+
+    consortium = open_consortium(folder)
+    done = renew_certificate(consortium, authority)
+    out = console()
+    out.print(f"the server's certificate is good for {done.certificate_days} days", markup=False)
+    if authority:
+        out.print(f"the authority is good for {done.authority_days} days", markup=False)
+        out.print(
+            f"give every hospital the new {near(consortium.invitation)}; until the old authority ends, those that do "
+            "not have it connect as before",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _images(data: dict[str, Any] | None) -> str:
+    """The hospital's images as its newest run counted them, all splits together, or a dash."""
+    if data is None:
+        return "-"
+    splits = data["splits"].values()
+    counted = [
+        f"{sum(split[modality] or 0 for split in splits)} {words}"
+        for modality, words in (("xray", "X-rays"), ("ct", "CT slices"))
+    ]
+    return ", ".join(counted)
 
 
 @contextmanager

@@ -67,8 +67,8 @@ def issue_server_certificate(
 ) -> None:
     """A new key and certificate for the server, good for ``names`` and this machine's loopback addresses.
 
-    ``authority`` is its certificate and key. ``cross`` goes into the file behind the server's own certificate; without
-    it what the present file carries there stays as long as it fits the authority.
+    ``authority`` is its certificate and key. ``cross``, and what the present file carries behind the server's
+    certificate already, goes into the new file behind it.
     """
     ca_certificate, ca_key = read_certificate(authority[0]), _read_key(authority[1])
     if ca_key.public_key() != ca_certificate.public_key():
@@ -92,7 +92,7 @@ def issue_server_certificate(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA384())
     )
-    chain = [cross] if cross is not None else _kept_chain(certificate, ca_certificate, now)
+    chain = [*([cross] if cross is not None else []), *_present_chain(certificate, now)]
     write_secret(key, _key_pem(private), replace=True)
     write_text(certificate, _pem(leaf, *chain))
 
@@ -155,7 +155,7 @@ def _authority(consortium: str, private: ec.EllipticCurvePrivateKey) -> x509.Cer
         .serial_number(serial)
         .not_valid_before(now - _SKEW)
         .not_valid_after(now + datetime.timedelta(days=AUTHORITY_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)  # 1: a renewed one below it
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(private.public_key()), critical=False)
@@ -163,11 +163,11 @@ def _authority(consortium: str, private: ec.EllipticCurvePrivateKey) -> x509.Cer
     )
 
 
-def _kept_chain(path: Path, authority: x509.Certificate, now: datetime.datetime) -> list[x509.Certificate]:
+def _present_chain(path: Path, now: datetime.datetime) -> list[x509.Certificate]:
     if not path.is_file():
         return []
     behind = x509.load_pem_x509_certificates(path.read_bytes())[1:]
-    return [c for c in behind if c.public_key() == authority.public_key() and c.not_valid_after_utc > now]
+    return [certificate for certificate in behind if certificate.not_valid_after_utc > now]
 
 
 def _usage(**uses: bool) -> x509.KeyUsage:

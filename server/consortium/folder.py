@@ -10,6 +10,7 @@
       pki/              ca, server and loopback: .crt and .key; keys are readable by their owner alone
       superlink.db      Flower's state
       flwr/             FLWR_HOME of everything that the lead runs
+      submissions/      experiments as they were submitted; submissions.jsonl lists them
       runs/             run folders
       logs/             superlink.log gateway.log
       server.json       process ids and ports while the server runs

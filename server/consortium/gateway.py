@@ -13,7 +13,6 @@ import datetime
 import json
 import logging
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -71,10 +70,12 @@ class Gateway:
     ) -> None:
         self._about = {"consortium": consortium, "software_version": __version__}
         self._members = members
+        self._upstream_answers = True
         self._largest_body = largest_body
         self._client = httpx.AsyncClient(
             base_url=f"https://{upstream}",
             verify=trusted,
+            headers={"accept-encoding": "identity"},  # unless the hospital asks for another
             trust_env=False,  # no proxy between two processes of one machine
             timeout=httpx.Timeout(ANSWER_PATIENCE_SECONDS, connect=5),
             # Below the 5 s after which the SuperLink closes an idle connection, or a request may meet a closed one.
@@ -110,10 +111,12 @@ class Gateway:
         if length is not None:
             kept.append((b"content-length", length))
         request = self._client.build_request("POST", path, headers=kept, content=self._body(receive))
-        started = time.monotonic()
         begun = False
         try:
             answer = await self._client.send(request, stream=True)
+            if not self._upstream_answers:
+                self._upstream_answers = True
+                _log.warning("the SuperLink answers again")
             try:
                 answer_headers = [(n.lower(), v) for n, v in answer.headers.raw if n.lower() not in _HELD_BACK]
                 await send({"type": "http.response.start", "status": answer.status_code, "headers": answer_headers})
@@ -126,11 +129,12 @@ class Gateway:
         except _GoneError:
             return
         except httpx.TransportError as error:
-            _log.warning("%s of %s: SuperLink: %s", path, hospital, type(error).__name__)
+            if self._upstream_answers:
+                self._upstream_answers = False
+                _log.warning("the SuperLink does not answer (%s of %s: %s)", path, hospital, type(error).__name__)
             if begun:
                 raise  # uvicorn cuts the connection, so that half an answer cannot be taken for a whole one
             raise _RefusedError(503, "the consortium's SuperLink does not answer; try again") from error
-        _log.debug("%s of %s: %d in %.2f s", path, hospital, answer.status_code, time.monotonic() - started)
 
     async def _body(self, receive: Receive) -> AsyncIterator[bytes]:
         total = 0

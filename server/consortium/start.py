@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -21,6 +22,7 @@ from fedthorax.server.consortium.folder import ConsortiumFolder, offer_invitatio
 from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
 
 CONSORTIUM_VARIABLE = "FEDTHORAX_CONSORTIUM"
+_ROUTINE = re.compile(r"\[uvicorn\.access\].* 200$|ControlServicer\.List")  # polls, thousands an hour
 _TASK_POLL_SECONDS = "0.2"  # how soon Flower starts the process of a new run
 _RENEW_DAYS = 30
 _LOOPBACK_DAYS = 1825  # a server is started again at least once in so many days
@@ -73,8 +75,9 @@ def superlink_service(folder: ConsortiumFolder, settings: ConsortiumSettings) ->
             "--disable-runtime-dependency-installation",
         ),
         log=folder.logs / "superlink.log",
-        folder=folder.flower_home,  # nothing of an experiment lies here, least of all a folder named like a module
+        folder=folder.path,  # where ServerApps work, too; nothing that could be taken for a module lies here
         environment=flower_environment(folder) | {CONSORTIUM_VARIABLE: str(folder.path)},
+        unlogged=_ROUTINE,
     )
 
 

@@ -172,14 +172,14 @@ def _file_number(path: Path) -> int | None:
 
 
 @contextmanager
-def watched(events_file: Path, output: Console, begun: float | None = None) -> Iterator[RunDisplay]:
+def watched(events_file: Path, output: Console, since: float | None = None) -> Iterator[RunDisplay]:
     """Show the run that is about to write ``events_file`` until the block ends; all events are shown by then.
 
-    Events older than the block, or than ``begun`` in Unix seconds, are those of an earlier run of the same name and are
-    passed over.
+    Events older than ``since`` (Unix seconds), or without it than the block, are those of an earlier run of the same
+    name and are passed over.
     """
     display = RunDisplay(output)
-    since, finish = time.time() if begun is None else begun, threading.Event()
+    since, finish = time.time() if since is None else since, threading.Event()
     live = Live(console=output, refresh_per_second=4, transient=True) if output.is_terminal else None
 
     def follow() -> None:

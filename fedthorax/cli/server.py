@@ -1,18 +1,14 @@
 """``fedthorax server``: the lead's side of a consortium."""
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 from rich.cells import cell_len, set_cell_size
 
 from fedthorax.cli.output import JsonOption, console, near, print_json
+from fedthorax.cli.stopping import until_interrupted
 
 FolderOption = Annotated[
     Path | None, typer.Option("--folder", metavar="DIR", help="The consortium's folder; else the one here.")
@@ -67,7 +63,7 @@ def start(folder: FolderOption = None, insecure: InsecureOption = False) -> None
     from fedthorax.server.consortium.start import start as serve
 
     out = console()
-    with _until_interrupted() as stop:
+    with until_interrupted() as stop:
         serve(open_consortium(folder), lambda text: out.print(text, markup=False, soft_wrap=True), stop, insecure)
     out.print("stopped", markup=False)
 
@@ -209,24 +205,3 @@ def _images(data: dict[str, Any] | None) -> str:
         for modality, words in (("xray", "X-rays"), ("ct", "CT slices"))
     ]
     return ", ".join(counted)
-
-
-@contextmanager
-def _until_interrupted() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or a polite kill sets; a second one is handled as everywhere else."""
-    stop = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    for number, present in before.items():
-        if present is not signal.SIG_IGN:
-            signal.signal(number, handle)
-    try:
-        yield stop
-    finally:
-        for number, present in before.items():
-            signal.signal(number, present)

@@ -122,7 +122,7 @@ def watch(folder: FolderOption = Path()) -> None:
     from fedthorax.cli.live import watched
 
     place, _ = _opened(folder)
-    with until_interrupted() as stop, watched(place.events, console(), begun=0.0):
+    with until_interrupted() as stop, watched(place.events, console(), since=0.0):
         stop.wait()
 
 

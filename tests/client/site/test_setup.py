@@ -69,7 +69,7 @@ def test_a_second_setup_does_not_replace_the_key(made: Registered, tmp_path: Pat
 
 
 def test_a_folder_that_is_not_there_and_a_bad_name_are_refused(tmp_path: Path, invitation: Path) -> None:
-    with pytest.raises(NotADirectoryError, match="--ct .*: no such folder"):
+    with pytest.raises(NotADirectoryError, match=r"--ct .*: no such folder"):
         init_site("Anna", tmp_path, tmp_path / "nowhere", invitation, tmp_path / "anna")
     with pytest.raises(ValueError, match="hospital name"):
         init_site("../Anna", tmp_path, tmp_path, invitation, tmp_path / "anna")

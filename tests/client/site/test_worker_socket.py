@@ -124,7 +124,7 @@ def test_a_worker_that_never_comes_is_reported_in_time(
 
 
 def test_a_socket_whose_path_the_system_cannot_hold_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="may have at most 100 bytes; set `socket` in site.yaml"):
+    with pytest.raises(ValueError, match="may have at most 100 bytes; set `socket` in site"):
         socket_path(SiteFolder(tmp_path / ("x" * 100)), settings())
 
 

@@ -1,120 +1,87 @@
 """The main path of a real consortium: a lead and two hospitals in folders of their own, every process a real one, TLS
 and node authentication on. The same experiment has to give the same weights as in the simulation, bit by bit."""
 
-import contextlib
 import json
-import re
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import dataclass
 
-import psutil
 import pytest
 
-from fedthorax.common.audit import verify
+from .consortium import Consortium, consortium
 
 HOSPITALS = ("north", "south")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@dataclass(frozen=True)
+class Ended:
+    """A consortium after a run of the tiny experiment, and what was said. All its processes have ended by then."""
 
-
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def running(process: subprocess.Popen[str]) -> Iterator[None]:
-    """``process`` and whatever it started are gone afterwards, and it had to end by itself when asked to."""
-    try:
-        yield
-    finally:
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=90)
-        left = [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-        _, left = psutil.wait_procs(left, timeout=20)
-        for one in left:
-            one.kill()
-    assert process.returncode == 0, output + errors
-    assert not left
+    place: Consortium
+    check: str
+    follow: str
 
 
 @pytest.fixture(scope="module")
-def ended(workplace, tmp_path_factory) -> Path:
-    """The folder in which a lead's and two hospitals' folders lie after a run of the tiny experiment."""
-    place = tmp_path_factory.mktemp("real")
-    text = f"name: lead\naddress: 127.0.0.1:{free_port()}\nsuperlink_port: {free_port()}\n"
-    (place / "consortium.yaml").write_text(text)
-    lead = ("--folder", str(place / "lead"))
-    workplace.run("server", "init", str(place / "consortium.yaml"), *lead)
+def ended(workplace, tmp_path_factory) -> Ended:
+    with consortium(tmp_path_factory.mktemp("c"), workplace.folder / "data", HOSPITALS) as place:
+        check = place.command("site", "check", "--folder", str(place.site("north")))
+        follow = place.lead("run", "tiny.yaml")
+    assert place.processes() == []
+    return Ended(place, check, follow)
+
+
+def test_a_hospital_that_is_in_order_is_told_so(ended):
+    assert "north is ready" in ended.check
+    assert "PROBLEM" not in ended.check
+
+
+def test_the_lead_sees_every_hospital_work_and_where_the_report_is(ended):
     for name in HOSPITALS:
-        data = workplace.folder / "data" / name
-        site = ("--folder", str(place / name))
-        invitation = str(place / "lead" / "invitation.json")
-        images = ("--xray", str(data / "xray"), "--ct", str(data / "ct"))
-        made = workplace.run("site", "init", "--name", name, *images, "--invitation", invitation, *site)
-        fingerprint = re.search(r"SHA256:\S+", made.stdout)
-        assert fingerprint
-        settings = place / name / "site.yaml"
-        settings.write_text(settings.read_text().replace("participation: ask", "participation: always"))
-        file = str(place / name / f"{name}.site.json")
-        workplace.run("server", "admit", file, "--fingerprint", fingerprint.group(), *lead)
-
-    def connected() -> bool:
-        listed = json.loads(workplace.run("server", "status", "--json", *lead).stdout)
-        return [hospital["state"] for hospital in listed["hospitals"]] == ["connected", "connected"]
-
-    with contextlib.ExitStack() as processes:
-        processes.enter_context(running(workplace.start("server", "start", *lead)))
-        for name in HOSPITALS:
-            processes.enter_context(running(workplace.start("site", "start", "--folder", str(place / name))))
-        wait_for(connected)
-        workplace.run("run", "tiny.yaml", *lead)
-    return place
+        assert f"round 1/3: {name} working since" in ended.follow
+        assert f"round 1/3: {name} replied" in ended.follow
+    assert "failed" not in ended.follow
+    assert ended.follow.rstrip().endswith("lead/runs/tiny/report.html")
 
 
 def test_the_run_ends_with_the_weights_of_the_simulation_bit_by_bit(ended, workplace, simulated):
-    there = json.loads((ended / "lead" / "runs" / "tiny" / "model" / "model.json").read_text())
     here = json.loads((workplace.folder / "runs" / "tiny" / "model" / "model.json").read_text())
-    assert there["models"] == here["models"]
+    assert ended.place.models("tiny") == here["models"]
 
 
 def test_scores_are_those_of_the_simulation(ended, workplace, simulated):
-    there = json.loads((ended / "lead" / "runs" / "tiny" / "metrics.json").read_text())
-    here = workplace.metrics("tiny")
+    there, here = ended.place.metrics("tiny"), workplace.metrics("tiny")
     assert (there["mode"], there["status"]) == ("consortium", "finished")
     assert there["test"] == here["test"]
     for one, other in zip(there["rounds"], here["rounds"], strict=True):
         assert one["central"] == other["central"]
         assert one["failures"] == []
-    assert (ended / "lead" / "runs" / "tiny" / "report.html").is_file()
+    for name in HOSPITALS:
+        assert there["sites"][name]["test"] == here["sites"][name]["test"]
 
 
-def test_every_log_is_a_whole_chain(ended):
-    for log in ("lead/audit.jsonl", "lead/runs/tiny/audit.jsonl", "north/egress.jsonl", "south/egress.jsonl"):
-        verify(ended / log)
+def test_every_log_is_a_whole_chain_and_knows_the_head_of_the_others(ended):
+    ended.place.verify_logs("tiny")
+    server_audit = ended.place.run_folder("tiny") / "audit.jsonl"
+    for name in HOSPITALS:
+        folder = str(ended.place.site(name))
+        ended.place.command("site", "log", "--server-audit", str(server_audit), "--folder", folder)
 
 
 def test_every_hospital_has_the_models_and_a_report(ended):
     for name in HOSPITALS:
-        found = {path.name for path in (ended / name / "results").rglob("*") if path.is_file()}
-        assert {"best.keras", "last.keras", "report.html"} <= found, found
+        listed = ended.place.command("site", "results", "--json", "--folder", str(ended.place.site(name)))
+        (result,) = json.loads(listed)["results"]
+        assert result["name"] == "tiny"
+        assert [path.rsplit("/", 1)[1] for path in result["models"]] == ["best.keras", "last.keras"]
+        facts = json.loads((ended.place.site(name) / "results" / "tiny" / "model" / "model.json").read_text())
+        hashes = {model: entry["weights_sha256"] for model, entry in facts["models"].items()}
+        assert hashes == {m: e["weights_sha256"] for m, e in ended.place.models("tiny").items()}
 
 
 def test_no_private_key_left_its_folder(ended):
+    place = ended.place.place
     holders = {
-        path.relative_to(ended).as_posix()
-        for path in ended.rglob("*")
+        path.relative_to(place).as_posix()
+        for path in place.rglob("*")
         if path.is_file() and b"PRIVATE KEY" in path.read_bytes()
     }
     own = {f"lead/pki/{name}.key" for name in ("ca", "server", "loopback")}
@@ -123,8 +90,8 @@ def test_no_private_key_left_its_folder(ended):
 
 def test_what_flower_brought_to_a_hospital_holds_no_code_and_no_folder_of_anybodys(ended, workplace):
     for name in HOSPITALS:
-        brought = [path for path in (ended / name / "flwr").rglob("apps/*/*") if path.is_file()]
+        brought = [path for path in (ended.place.site(name) / "flwr").rglob("apps/*/*") if path.is_file()]
         assert {path.name for path in brought} == {"README.md", "pyproject.toml"}
         text = "".join(path.read_text() for path in brought)
-        for secret in (str(workplace.folder), str(ended), "PRIVATE KEY"):
+        for secret in (str(workplace.folder), str(ended.place.place), "PRIVATE KEY"):
             assert secret not in text

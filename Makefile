@@ -12,7 +12,7 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench format clean
+.PHONY: help demo real test test-all check bench format clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -36,6 +36,15 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## Draw three hospitals, train them together, write runs/demo/report.html.
 	@$(BIN)/fedthorax phantom data/demo --if-needed
 	@$(BIN)/fedthorax simulate configs/demo.yaml --overwrite
+
+# Where the real images and the pretrained weights lie; `make real` only reads there.
+REAL := $(or $(FEDTHORAX_REAL_DATA),../shared/data)
+
+real: $(STAMP) ## Deal real X-rays and CT out to three hospitals in data/real, for configs/real.yaml.
+	@$(BIN)/fedthorax partition data/real --xray $(REAL)/nih-224 --ct $(REAL)/ct-kaggle/train \
+		--hospitals north,south,east --holdout-valid 0.1 --holdout-test 0.2 \
+		--ct-valid $(REAL)/ct-kaggle/valid --ct-test $(REAL)/ct-kaggle/test --link symlink --seed 1
+	@cp $(REAL)/weights/efficientnetb0_notop.h5 data/real/
 
 test: $(STAMP) ## Run the quick tests.
 	@$(BIN)/python -m pytest -q

@@ -1,11 +1,13 @@
 """Where the images lie and how they become pairs."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.config.label_mapping import LabelFormat, MappingValue
 
 _PathValue = Annotated[Path, Field(strict=False)]
 
@@ -15,16 +17,45 @@ def _folder_shorthand(value: Any) -> Any:
     return {"folder": value} if isinstance(value, (str, Path)) else value
 
 
+def _checked_pattern(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groupindex
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+    if "patient" not in groups:
+        raise ValueError(f"{pattern!r} has no group (?P<patient>…), which says what in the path is the patient's id")
+    return pattern
+
+
+_PatientPattern = Annotated[str, AfterValidator(_checked_pattern)]
+
+
 class XraySource(Frozen):
     """A folder of X-rays, in any depth, and the CSV file that labels them."""
 
     folder: _PathValue = Field(description="Folder that holds the X-ray images, in any depth.")
     labels: _PathValue | None = Field(
-        default=None, description="CSV file of the labels; null: labels.csv or Data_Entry*.csv inside the folder."
+        default=None,
+        description="CSV file of the labels; null: labels.csv, or the file of a public collection, inside the folder.",
     )
-    format: Literal["auto", "plain", "nih"] = Field(
+    format: LabelFormat = Field(
         default="auto",
-        description="plain: `file, patient_id, one column a finding`; nih: ChestX-ray14; auto: by the header.",
+        description="plain: `file, patient_id, one column a finding`; nih: ChestX-ray14; chexpert; padchest; mimic: "
+        "MIMIC-CXR-JPG; auto: by the header.",
+    )
+    further_tables: tuple[_PathValue, ...] = Field(
+        default=(),
+        strict=False,
+        description="CSV files with further columns of the images or studies, joined to the label file.",
+    )
+    mapping: MappingValue | None = Field(
+        default=None,
+        description="Where the label file differs from its format; a path: this mapping stands in a YAML file.",
+    )
+    patient_pattern: _PatientPattern | None = Field(
+        default=None,
+        description="Regular expression with a group `patient`, searched in the path below the folder where neither "
+        "the label file nor the image tells the patient.",
     )
 
 
@@ -32,6 +63,11 @@ class CtSource(Frozen):
     """A folder of CT slices with one folder a class, directly or below train/, valid/ and test/."""
 
     folder: _PathValue = Field(description="Folder that holds one folder a cancer class.")
+    patient_pattern: _PatientPattern | None = Field(
+        default=None,
+        description="Regular expression with a group `patient`, searched in the path below the folder where neither "
+        "slices.csv nor the image tells the patient; null: file names of the form PATIENT__ANYTHING.",
+    )
 
 
 class SourceConfig(Frozen):

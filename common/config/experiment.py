@@ -35,6 +35,15 @@ class Experiment(Frozen):
             raise ValueError(
                 f"training.loss.positive_weights names {', '.join(unknown)}, which labels.findings does not have"
             )
+        for place, source in (
+            *((f"data.hospitals.{name}", source) for name, source in self.data.hospitals.items()),
+            ("data.central", self.data.central),
+        ):
+            mapping = source.xray.mapping
+            for key, finding in mapping.foreign_findings(self.labels.findings) if mapping else ():
+                raise ValueError(
+                    f"{place}.xray.mapping.{key} names the finding {finding!r}, which labels.findings does not have"
+                )
         if self.model.weights == "none" and self.model.batch_norm == "frozen":
             raise ValueError(
                 "model.batch_norm is frozen, but model.weights is none: a random network whose normalisation never "

@@ -1,16 +1,31 @@
 """A folder of CT slices with one folder a class, as records."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from fedthorax.common.config.data import CtSource
+from fedthorax.common.data.attributes import AttributeColumns, completed, read_attributes
+from fedthorax.common.data.finding_names import did_you_mean
 from fedthorax.common.data.folder_records import FolderRecords
-from fedthorax.common.data.labels import did_you_mean, split_cell, split_of
+from fedthorax.common.data.labels import split_cell, split_of
 from fedthorax.common.data.listing import Listing, list_images, normal_name
-from fedthorax.common.data.records import BadFile, CtRecord, Split
+from fedthorax.common.data.patients import headers, own_patients_note, patient_in_path
+from fedthorax.common.data.records import Attributes, BadFile, CtRecord, Split
 from fedthorax.common.data.table import listed, read_table
 
 SLICES_FILE = "slices.csv"
+
+_FILE_OF_PATIENT = r"(?:^|/)(?P<patient>[^/]+?)__[^/]*$"
+
+
+@dataclass(frozen=True, slots=True)
+class _SliceRow:
+    """What ``slices.csv`` says of a slice."""
+
+    patient: str | None = None
+    split: Split | None = None
+    attributes: Attributes = field(default_factory=Attributes)
 
 
 def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtRecord]:
@@ -19,7 +34,8 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
     Class folders stand directly in the CT folder or below train/, valid/ (val/, validation/) and test/, which then
     give the split; slices may lie deeper inside a class folder. The patient comes from an optional ``slices.csv``
     beside the class folders with the columns ``file`` (relative to the CT folder), ``patient_id`` and, if wanted,
-    ``split``; else from a file name ``<patient>__<anything>``; else every slice is its own patient.
+    ``split``, ``sex``, ``age`` and ``scanner``; else from the DICOM header; else from ``source.patient_pattern`` in
+    the path or, without one, a file name ``<patient>__<anything>``; else every slice is its own patient.
 
     Raises ValueError on a class folder that the consortium does not have, on images outside class folders, and where
     ``slices.csv`` contradicts the folders.
@@ -27,29 +43,29 @@ def ct_records(source: CtSource, classes: Sequence[str]) -> FolderRecords[CtReco
     listing = list_images(source.folder)
     classes = [normal_name(name) for name in classes]
     _check_folders(source.folder, classes)
-    patients, splits, bad = _read_slices(listing)
+    rows, bad, table_notes = _read_slices(listing)
 
+    header_of = headers(list(listing.images.values()))
     records, own_patient = [], []
     for name, path in listing.images.items():
-        folder_split, class_name, file = _place(source.folder, name)
-        split = splits.get(name) or folder_split
+        folder_split, class_name = _place(source.folder, name)
+        row = rows.get(name, _SliceRow())
+        split = row.split or folder_split
         if folder_split is not None and split != folder_split:
             raise ValueError(
                 f"{source.folder}: {SLICES_FILE} puts {name} into {split}, but it lies in the folder of {folder_split}"
             )
-        prefix, mark, _ = file.partition("__")
-        patient = patients.get(name) or (prefix if mark else "")
+        header = header_of.get(path)
+        patient = row.patient or (header.patient_id if header else None)
+        if not patient:
+            patient = patient_in_path(name, source.patient_pattern or _FILE_OF_PATIENT)
         if not patient:
             patient = f"CT {name}"
             own_patient.append(name)
-        records.append(CtRecord(path, patient, classes.index(class_name), split))
+        attributes = completed(row.attributes, header.attributes) if header else row.attributes
+        records.append(CtRecord(path, patient, classes.index(class_name), split, attributes))
 
-    notes = []
-    if own_patient:
-        notes.append(
-            f"no patient is known for {len(own_patient)} of {len(records)} CT slices ({listed(own_patient)}): "
-            "each counts as a patient, so slices of one person may stand in different splits"
-        )
+    notes = [*table_notes, *own_patients_note("CT slices", own_patient, len(records))]
     empty = [name for index, name in enumerate(classes) if all(record.cancer_class != index for record in records)]
     if empty:
         notes.append(f"the CT folder holds no slice of {', '.join(empty)}")
@@ -75,35 +91,36 @@ def _subfolders(folder: Path) -> list[tuple[str, Path]]:
     return sorted((normal_name(p.name), p) for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _place(folder: Path, name: str) -> tuple[Split | None, str, str]:
-    """Split, class and file name of an image by its path relative to the CT folder."""
-    *folders, file = PurePosixPath(name).parts
+def _place(folder: Path, name: str) -> tuple[Split | None, str]:
+    """Split and class of an image by its path relative to the CT folder."""
+    folders = PurePosixPath(name).parts[:-1]
     split = split_of(folders[0]) if folders else None
     if split:
         folders = folders[1:]
     if not folders:
         raise ValueError(f"{folder}: {name} lies outside the class folders; move it into the folder of its class")
-    return split, folders[0], file
+    return split, folders[0]
 
 
-def _read_slices(listing: Listing) -> tuple[dict[str, str], dict[str, Split], tuple[BadFile, ...]]:
+def _read_slices(listing: Listing) -> tuple[dict[str, _SliceRow], tuple[BadFile, ...], tuple[str, ...]]:
+    """Rows by slice, slices that do not exist, and notes."""
     path = listing.folder / SLICES_FILE
     if not path.exists():
-        return {}, {}, ()
+        return {}, (), ()
     table = read_table(path)
     for column in ("file", "patient_id"):
         if column not in table.columns:
             raise ValueError(f"{path}: expected the columns file and patient_id, found {', '.join(table.columns)}")
-    patients: dict[str, str] = {}
-    splits: dict[str, Split] = {}
+    found: dict[str, _SliceRow] = {}
     bad = []
-    for row in table.rows:
+    sex, age = ("sex" if "sex" in table.columns else None), ("age" if "age" in table.columns else None)
+    scanner = ("scanner",) if "scanner" in table.columns else ()
+    attributes, notes = read_attributes(table, AttributeColumns(sex=sex, age=age, scanner=scanner))
+    for row, row_attributes in zip(table.rows, attributes, strict=True):
         name = normal_name(row.cells["file"].replace("\\", "/"))
-        if name in patients:
+        if name in found:
             raise ValueError(f"{path}, line {row.line}: {name} has a row already; each slice may have one")
-        patients[name] = row.cells["patient_id"]
-        if (split := split_cell(table, row)) is not None:
-            splits[name] = split
+        found[name] = _SliceRow(row.cells["patient_id"] or None, split_cell(table, row), row_attributes)
         if name not in listing.images and name not in listing.others:
             bad.append(BadFile(listing.folder / name, f"stands in {SLICES_FILE}, line {row.line}, but does not exist"))
-    return patients, splits, tuple(bad)
+    return found, tuple(bad), notes

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.data.records import BadFile, Split
+from fedthorax.common.data.records import Attributes, BadFile, Split
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class ImageSet:
 
     ``images`` is uint8 of shape (N, S, S, 3), in memory or memory-mapped. ``targets`` is float32 (N, findings) with
     1 present, 0 absent, NaN unknown for X-rays, and int32 (N,) with -1 unknown for CT slices. ``digests`` are hashes of
-    the decoded pixels before resizing: equal digests mean the same picture, whatever the file format.
+    the decoded pixels before resizing: equal digests mean the same picture, whatever the file format. ``attributes``
+    is empty where nothing else is known of any image.
     """
 
     images: NDArray[np.uint8]
@@ -25,6 +26,7 @@ class ImageSet:
     paths: tuple[Path, ...]
     patients: tuple[str, ...]
     digests: tuple[str, ...]
+    attributes: tuple[Attributes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)

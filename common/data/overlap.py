@@ -27,6 +27,7 @@ def without(images: ImageSet, indices: Collection[int]) -> ImageSet:
         paths=tuple(images.paths[row] for row in kept),
         patients=tuple(images.patients[row] for row in kept),
         digests=tuple(images.digests[row] for row in kept),
+        attributes=tuple(images.attributes[row] for row in kept) if images.attributes else (),
     )
 
 

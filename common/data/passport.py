@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from fedthorax.common.config.labels import LabelsConfig
-from fedthorax.common.data.images import SiteImages, SplitImages
+from fedthorax.common.data.attributes import AGE_BANDS, age_band
+from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.data.pairing import PairingReport
+from fedthorax.common.data.records import Attributes
 
 
 def passport(site: SiteImages, labels: LabelsConfig, pairing: PairingReport | None = None) -> dict[str, Any]:
@@ -51,6 +53,21 @@ def _split_counts(images: SplitImages, labels: LabelsConfig) -> dict[str, Any]:
         "ct_patients": len(set(images.ct.patients)),
         "findings": findings,
         "cancer_classes": classes,
+        "attributes": {"xray": _attribute_counts(images.xray), "ct": _attribute_counts(images.ct)},
+    }
+
+
+def _attribute_counts(images: ImageSet) -> dict[str, dict[str, int]]:
+    """Images by sex, age and view; the scanner is left out, because a rare one names the hospital's department."""
+    known = images.attributes or (Attributes(),) * len(images)
+    groups: dict[str, tuple[Sequence[str], list[str | None]]] = {
+        "sex": (("F", "M"), [found.sex for found in known]),
+        "age_years": (AGE_BANDS, [None if found.age_years is None else age_band(found.age_years) for found in known]),
+        "view": (("PA", "AP", "LL"), [found.view for found in known]),
+    }
+    return {
+        name: {**{value: values.count(value) for value in usual}, "unknown": sum(v not in usual for v in values)}
+        for name, (usual, values) in groups.items()
     }
 
 

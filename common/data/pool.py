@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
-from fedthorax.common.data.records import SPLITS, Split
+from fedthorax.common.data.records import SPLITS, Attributes, Split
 
 
 def pool_sites(name: str, sites: Sequence[SiteImages]) -> SiteImages:
@@ -33,4 +33,5 @@ def _pool(sites: Sequence[SiteImages], split: Split, modality: Literal["xray", "
             f"{site.name}/{patient}" for site, images in zip(sites, sets, strict=True) for patient in images.patients
         ),
         tuple(digest for images in sets for digest in images.digests),
+        tuple(attributes for images in sets for attributes in (images.attributes or (Attributes(),) * len(images))),
     )

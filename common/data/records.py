@@ -20,6 +20,20 @@ class Attributes:
     scanner: str | None = None  # manufacturer and model
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ImageRef:
+    """One picture on the disk: a file and, of a file that holds several, which of them, counted from 0.
+
+    ``frame`` is None for the only picture of a file. Slices of a volume are counted from the feet to the head.
+    """
+
+    path: Path
+    frame: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.frame is None else f"{self.path} (slice {self.frame})"
+
+
 @dataclass(frozen=True, slots=True)
 class XrayRecord:
     """One chest X-ray.
@@ -44,11 +58,16 @@ class CtRecord:
     cancer_class: int
     split: Split | None = None
     attributes: Attributes = Attributes()
+    frame: int | None = None  # of a file that holds several slices, see ImageRef
 
 
 @dataclass(frozen=True, slots=True)
 class BadFile:
-    """A file that could not be used, and why, in words for the person who keeps the folder."""
+    """A file that could not be used, and why, in words for the person who keeps the folder.
+
+    ``frame`` is None if the whole file is meant.
+    """
 
     path: Path
     reason: str
+    frame: int | None = None

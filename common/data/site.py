@@ -95,6 +95,7 @@ def _image_set(
         paths=tuple(record.path for record in kept),
         patients=tuple(record.patient for record in kept),
         digests=decoded.digests,
+        attributes=tuple(record.attributes for record in kept),
     )
 
 

@@ -1,22 +1,31 @@
 """A folder of X-rays and its label file, as records."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fedthorax.common.config.data import XraySource
+from fedthorax.common.data.attributes import completed
 from fedthorax.common.data.folder_records import FolderRecords
 from fedthorax.common.data.labels import LabelRow, LabelTable, read_labels
 from fedthorax.common.data.listing import Listing, list_images, normal_name
+from fedthorax.common.data.patients import headers, own_patients_note, patient_in_path
 from fedthorax.common.data.records import BadFile, XrayRecord
 from fedthorax.common.data.table import listed
+
+# labels.csv, and the label files of public collections under the names that they are published with.
+_LABEL_FILES = ("labels.csv", "Data_Entry*.csv", "PADCHEST_*.csv*", "mimic-cxr-*-chexpert.csv*")
 
 
 def xray_records(source: XraySource, findings: Sequence[str]) -> FolderRecords[XrayRecord]:
     """The labelled X-rays of ``source``, sorted by path.
 
-    Paths in the plain form are relative to the X-ray folder or, failing that, to the label file's folder. The NIH form
-    gives bare file names, which are looked for in any depth. A row without its image is a bad file; images without a
-    row, and files that are no images, are counted in the notes. An X-ray without a patient id is its own patient.
+    Where the label file holds paths, they are relative to the X-ray folder or, failing that, to the label file's
+    folder. Bare file names are looked for in any depth. A row without its image is a bad file; images without a row,
+    and files that are no images, are counted in the notes.
+
+    The patient comes from the label file, else from the DICOM header, else from ``source.patient_pattern`` (or that of
+    the format) in the path; an X-ray of which nobody knows the patient is its own patient. Sex, age, view and scanner
+    come from the label file, and from the DICOM header where that says nothing.
 
     Raises FileNotFoundError without folder or label file, ValueError where the label file contradicts itself.
     """
@@ -26,13 +35,13 @@ def xray_records(source: XraySource, findings: Sequence[str]) -> FolderRecords[X
         if not listing.images:
             return FolderRecords((), (), ("the X-ray folder holds no X-rays and no label file",))
         raise FileNotFoundError(
-            f"{source.folder}: holds {len(listing.images)} images but neither labels.csv nor Data_Entry*.csv; "
-            "add one, or name the label file under xray.labels"
+            f"{source.folder}: holds {len(listing.images)} images but none of {', '.join(_LABEL_FILES)}; add a label "
+            f"file, or name it under xray.labels{_other_tables(listing)}"
         )
-    table = read_labels(labels_path, source.format, findings)
-    find = _by_name(listing, table) if table.format == "nih" else _by_path(listing, table)
+    table = read_labels(labels_path, source.format, findings, source.mapping, source.further_tables)
+    find = _by_path(listing, table) if table.match == "path" else _by_name(listing, table)
 
-    records, bad, lines = [], [], dict[Path, LabelRow]()
+    found, bad, lines = [], [], dict[Path, LabelRow]()
     for row in table.rows:
         path = find[row.file]
         first = lines.setdefault(path.absolute(), row)
@@ -44,15 +53,30 @@ def xray_records(source: XraySource, findings: Sequence[str]) -> FolderRecords[X
         if not path.exists():
             bad.append(BadFile(path, f"stands in {table.path.name}, line {row.line}, but does not exist"))
             continue
-        records.append(XrayRecord(path, row.patient or f"X-ray {row.file}", row.findings, row.split))
+        found.append((path, row))
 
-    notes = list(table.notes)
+    pattern = source.patient_pattern or table.patient_pattern
+    header_of = headers([path for path, _ in found])
+    records, own_patient = [], []
+    for path, row in found:
+        header = header_of.get(path)
+        patient = row.patient or (header.patient_id if header else None)
+        if not patient and pattern:
+            patient = patient_in_path(_below(source.folder, path), pattern)
+        if not patient:
+            patient = f"X-ray {row.file}"
+            own_patient.append(row.file)
+        attributes = completed(row.attributes, header.attributes) if header else row.attributes
+        records.append(XrayRecord(path, patient, row.findings, row.split, attributes))
+
+    notes = [*table.notes, *own_patients_note("X-rays", own_patient, len(records))]
     without_row = [name for name, path in listing.images.items() if path.absolute() not in lines]
     if without_row:
         notes.append(
             f"{len(without_row)} images have no row in {table.path.name} and are not used: {listed(without_row)}"
         )
-    others = [name for name in listing.others if (source.folder / name).absolute() != labels_path.absolute()]
+    tables = {path.absolute() for path in (labels_path, *source.further_tables)}
+    others = [name for name in listing.others if (source.folder / name).absolute() not in tables]
     if others:
         notes.append(f"{len(others)} files in the X-ray folder are not PNG or JPEG and are not used: {listed(others)}")
     if not table.rows:
@@ -62,7 +86,7 @@ def xray_records(source: XraySource, findings: Sequence[str]) -> FolderRecords[X
 
 
 def _find_labels(folder: Path) -> Path | None:
-    found = sorted(p for p in folder.iterdir() if p.name == "labels.csv" or (p.match("Data_Entry*.csv")))
+    found = sorted(p for p in folder.iterdir() if any(p.match(pattern) for pattern in _LABEL_FILES))
     if len(found) > 1:
         raise ValueError(
             f"{folder}: holds several label files ({', '.join(p.name for p in found)}); name one under xray.labels"
@@ -70,29 +94,45 @@ def _find_labels(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
+def _other_tables(listing: Listing) -> str:
+    tables = [name for name in listing.others if name.lower().endswith((".csv", ".tsv", ".csv.gz"))]
+    return f" (the folder holds {listed(tables)})" if tables else ""
+
+
+def _below(folder: Path, path: Path) -> str:
+    """The path that a pattern is searched in: what lies above the folder is nobody's business."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+
+
 def _by_path(listing: Listing, table: LabelTable) -> Mapping[str, Path]:
     found = {}
     for row in table.rows:
         path = listing.images.get(normal_name(row.file))
         if path is None:
-            path, beside_table = listing.folder / row.file, table.path.parent / row.file
-            if not path.exists() and beside_table.exists():
-                path = beside_table
+            names = [row.file]
+            if table.format == "chexpert":  # Its paths begin with the collection's own folder, wherever that is now.
+                names.append(row.file.partition("/")[2])
+            places = [folder / name for name in names for folder in (listing.folder, table.path.parent)]
+            path = next((place for place in places if place.exists()), places[0])
         found[row.file] = path
     return found
 
 
 def _by_name(listing: Listing, table: LabelTable) -> Mapping[str, Path]:
+    def name_of(path: str) -> str:
+        return PurePosixPath(path).stem if table.match == "stem" else path.rpartition("/")[2]
+
     by_name: dict[str, list[str]] = {}
     for relative in listing.images:
-        by_name.setdefault(relative.rpartition("/")[2], []).append(relative)
+        by_name.setdefault(name_of(relative), []).append(relative)
     found = {}
     for row in table.rows:
-        places = by_name.get(normal_name(row.file).rpartition("/")[2], [])
+        bare = normal_name(row.file).rpartition("/")[2]
+        places = by_name.get(bare, [])
         if len(places) > 1:
             raise ValueError(
-                f"{listing.folder}: {row.file} lies in several places ({listed(places)}); the NIH form names images "
-                "without their folder, so each name may occur once"
+                f"{listing.folder}: {row.file} lies in several places ({listed(places)}); {table.path.name} names "
+                "images without their folder, so each name may occur once"
             )
         found[row.file] = listing.images[places[0]] if places else listing.folder / row.file
     return found

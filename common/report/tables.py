@@ -140,7 +140,7 @@ def label_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Labels of the training images (of the centre: test), side by side if there are few sites, else one a site."""
     found = passports(metrics)
     labels = metrics.get("labels") or {}
-    columns = []
+    columns, attributes = [], []
     for index, (name, data) in enumerate(found):
         split = "test" if index == len(found) - 1 else "train"
         content = at(data, "splits", split) or {}
@@ -151,16 +151,34 @@ def label_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "classes": [count(at(content, "cancer_classes", name)) for name in labels.get("cancer_classes") or []],
             }
         )
-    groups = [columns] if len(found) - 1 <= MAX_SIDE_BY_SIDE else [[column] for column in columns]
+        attributes.append(at(content, "attributes", "xray"))
+    together = len(found) - 1 <= MAX_SIDE_BY_SIDE
+    groups = [columns] if together else [[column] for column in columns]
+    known = [attributes] if together else [[of_site] for of_site in attributes]
     return [
         {
             "title": "All hospitals" if len(group) > 1 else group[0]["name"],
             "heads": [column["name"] for column in group],
             "findings": _rows(labels.get("findings") or [], [column["findings"] for column in group]),
             "classes": _rows(labels.get("cancer_classes") or [], [column["classes"] for column in group]),
+            "attributes": _attribute_rows(of_group),
         }
-        for group in groups
+        for group, of_group in zip(groups, known, strict=True)
     ]
+
+
+def _attribute_rows(columns: Sequence[Any]) -> list[dict[str, Any]]:
+    """X-rays by sex, age and view, without values that no X-ray has and attributes that nobody knows."""
+    rows = []
+    for attribute, title in (("sex", "Sex"), ("age_years", "Age"), ("view", "View")):
+        values = list(dict.fromkeys(value for column in columns for value in at(column, attribute) or {}))
+        found = [value for value in values if any(at(column, attribute, value) for column in columns)]
+        if set(found) - {"unknown"}:
+            rows += [
+                {"name": f"{title} {value}", "cells": [count(at(column, attribute, value)) for column in columns]}
+                for value in found
+            ]
+    return rows
 
 
 def pairing_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -208,11 +208,12 @@ is seen in a pass.</caption>
 {%- for table in labels %}
 <details{% if labels|length == 1 %} open{% endif %}><summary>{{ table.title }}</summary>
 <div class="wide"><table>
-<caption>X-ray findings: images that show the finding, of all whose label is known. CT classes: slices.</caption>
+<caption>X-ray findings: images that show the finding, of all whose label is known. CT classes: slices.
+{%- if table.attributes %} Sex, age in years and view: X-rays; LL is lateral.{% endif %}</caption>
 <thead><tr><th scope="col" class="left">Label</th>
 {%- for head in table.heads %}<th scope="col" class="site">{{ head }}</th>
 {%- endfor %}</tr></thead>
-{%- for part in (table.findings, table.classes) %}
+{%- for part in (table.findings, table.classes, table.attributes) if part %}
 <tbody{% if not loop.first %} class="next"{% endif %}>
 {%- for row in part %}
 <tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>

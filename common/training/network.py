@@ -33,7 +33,10 @@ class Network:
         self.model = build_model(experiment.model, experiment.labels, experiment.seed)
         self.layout = SegmentLayout(self.model)
         self._optimizers: dict[Trainable, keras.optimizers.Optimizer] = {}
-        self._dropouts = [layer for layer in all_layers(self.model) if isinstance(layer, keras.layers.Dropout)]
+        # A dropout of rate 0 draws nothing and has no generator.
+        self._dropouts = [
+            layer for layer in all_layers(self.model) if isinstance(layer, keras.layers.Dropout) and layer.rate
+        ]
         loss = experiment.training.loss
         self._positive_weights = tf.constant(
             [loss.positive_weights.get(finding, 1.0) for finding in experiment.labels.findings], tf.float32
@@ -54,8 +57,7 @@ class Network:
                     variable.assign(keras.ops.zeros_like(variable))
         streams = np.random.SeedSequence(seed).generate_state(len(self._dropouts))
         for layer, stream in zip(self._dropouts, streams, strict=True):
-            if layer.seed_generator is not None:  # a rate of 0 needs no numbers
-                layer.seed_generator.state.assign([int(stream), 0])
+            layer.seed_generator.state.assign([int(stream), 0])
 
     def set_learning_rate(self, trainable: Trainable, rate: float) -> None:
         self._optimizer(trainable).learning_rate.assign(rate)

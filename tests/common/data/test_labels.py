@@ -1,4 +1,4 @@
-"""The two CSV forms that label X-rays."""
+"""The CSV files that label X-rays: the forms, the mapping, and what is refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedthorax.common.data.labels import read_labels, split_of
+from fedthorax.common.config.label_mapping import LabelMapping
+from fedthorax.common.data.labels import LabelTable, read_labels, split_of
+from fedthorax.common.data.records import Attributes
 
 Write = Callable[..., Path]
 NAN = float("nan")
@@ -24,19 +26,34 @@ def test_the_plain_form_reads_present_absent_and_unknown(table: Write) -> None:
     assert labels.notes == ()
 
 
-def test_a_finding_without_a_column_is_unknown_and_said_with_the_nearest_column(table: Write) -> None:
-    labels = read_labels(table("file,patient_id,mass,Effusion", "a.png,p,1,1"), "plain", ["Mass", "Effusion", "Hernia"])
-    np.testing.assert_array_equal(labels.rows[0].findings, [NAN, 1, NAN])
+def mapped(path: Path, findings: list[str], format: str = "auto", **mapping: object) -> LabelTable:
+    return read_labels(path, format, findings, LabelMapping.model_validate(mapping))  # type: ignore[arg-type]
+
+
+def values(labels: LabelTable) -> list[tuple[float, ...]]:
+    return [row.findings for row in labels.rows]
+
+
+def test_a_finding_without_a_column_is_unknown_and_said(table: Write) -> None:
+    labels = read_labels(table("file,patient_id,Mass,other", "a.png,p,1,1"), "plain", ["Mass", "Hernia"])
+    np.testing.assert_array_equal(values(labels), [[1, NAN]])
+    assert labels.notes == ("labels.csv has no column for Hernia: unknown for every X-ray",)
+
+
+def test_the_plain_form_reads_sex_age_view_and_scanner_where_they_stand(table: Write) -> None:
+    path = table("file,sex,age,view,scanner,Mass", "a.png,f,61,AP Supine,Acme X1,1", "b.png,,,,,0")
+    labels = read_labels(path, "auto", ["Mass"])
+    assert [row.attributes for row in labels.rows] == [Attributes("F", 61.0, "AP", "Acme X1"), Attributes()]
+    assert labels.notes == ()
+
+
+def test_attributes_that_are_not_understood_are_unknown_and_counted_without_being_quoted(table: Write) -> None:
+    labels = read_labels(table("file,sex,age,Mass", "a.png,Smith,411,1", "b.png,M,n/a,1"), "auto", ["Mass"])
+    assert [row.attributes for row in labels.rows] == [Attributes(), Attributes("M")]
     assert labels.notes == (
-        "labels.csv has no column for Mass (did you mean 'mass'?), Hernia: unknown for every X-ray",
+        "labels.csv, column sex: 1 cells, the first in line 2, are not understood and count as unknown",
+        "labels.csv, column age: 1 cells, the first in line 2, are not understood and count as unknown",
     )
-
-
-@pytest.mark.parametrize("patient", ["file,Mass|a.png,1", "file,patient_id,Mass|a.png,,1"])
-def test_an_image_without_a_patient_is_said(table: Write, patient: str) -> None:
-    labels = read_labels(table(*patient.split("|")), "plain", ["Mass"])
-    assert labels.rows[0].patient is None
-    assert labels.notes == ("labels.csv gives no patient for 1 X-rays (a.png): each counts as a patient",)
 
 
 def test_a_split_column_is_read_in_both_forms(table: Write) -> None:

@@ -1,16 +1,21 @@
 """The real folders, flaws included: modes, sizes, wrong endings, missing annotations, copies across splits."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fedthorax.common.config.data import DataConfig, SourceConfig
+from fedthorax.common.config.data import CtSource, DataConfig, SourceConfig, XraySource
+from fedthorax.common.config.label_mapping import LabelMapping
 from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.data.attributes import age_band
+from fedthorax.common.data.ct_folder import ct_records
 from fedthorax.common.data.images import SiteImages
-from fedthorax.common.data.labels import NIH_FINDINGS
+from fedthorax.common.data.layouts import NIH_FINDINGS
 from fedthorax.common.data.overlap import shared_images
 from fedthorax.common.data.site import load_site
+from fedthorax.common.data.xray_folder import xray_records
 
 pytestmark = pytest.mark.real_data
 
@@ -52,3 +57,51 @@ def test_both_label_forms_of_the_nih_collection_are_read_whole(real_data: Path, 
     nih = load(real_data, "nih-1024", tmp_path, findings)
     assert sum(len(split.xray) for split in nih.splits.values()) == 64
     assert not np.isnan(nih.splits["train"].xray.targets).any()
+
+
+def test_attributes_of_every_set_are_read_from_its_own_columns(real_data: Path) -> None:
+    def counts(name: str) -> dict[str, Counter[str | None]]:
+        records = xray_records(XraySource(folder=real_data / name), ["Pneumonia"]).records
+        ages = [record.attributes.age_years for record in records]
+        return {
+            "sex": Counter(record.attributes.sex for record in records),
+            "view": Counter(record.attributes.view for record in records),
+            "age": Counter(None if years is None else age_band(years) for years in ages),
+        }
+
+    nih = counts("nih-224")
+    assert nih["sex"] == {"M": 264, "F": 236}
+    assert nih["view"] == {"PA": 417, "AP": 83}
+    assert None not in nih["age"]
+    assert counts("nih-1024")["sex"] == {"M": 39, "F": 25}
+    hannover = counts("hannover-224")
+    assert hannover["sex"] == {"M": 61, "F": 31}
+    assert hannover["view"] == {"PA": 47, "AP": 45}, "AP Supine is AP"
+    assert hannover["age"] == {None: 92}
+
+
+def test_a_finding_that_hannover_calls_otherwise_is_asked_about(real_data: Path) -> None:
+    source = XraySource(folder=real_data / "hannover-224")
+    with pytest.raises(ValueError, match=r"`COVID-19`: did you mean `COVID`\? If so"):
+        xray_records(source, ["COVID"])
+    mapping = LabelMapping(names={"COVID-19": "COVID"})
+    found = xray_records(source.model_copy(update={"mapping": mapping}), ["COVID"])
+    assert Counter(record.findings for record in found.records) == {(1.0,): 84, (0.0,): 8}
+
+
+def test_ct_slices_of_nobody_are_each_their_own_patient_and_it_is_said(real_data: Path) -> None:
+    found = ct_records(CtSource(folder=real_data / "ct-kaggle"), CLASSES)
+    assert len({record.patient for record in found.records}) == len(found.records) == 944
+    assert found.notes[0].startswith("no patient is known for 944 of 944 CT slices")
+
+
+def test_the_headers_of_real_dicom_files_tell_patients_and_scanners(real_data: Path, tmp_path: Path) -> None:
+    folder = real_data / "dicom/cr_chest"
+    files = sorted(path.name for path in folder.glob("*.dcm"))
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,Pneumonia\n" + "".join(f"{name},\n" for name in files), encoding="utf-8")
+    found = xray_records(XraySource(folder=folder, labels=labels), ["Pneumonia"])
+    patients = {record.path.name: record.patient for record in found.records}
+    assert {patients[name] for name in files if name.startswith("RG1_")} == {"9RG1"}
+    scanners = {record.path.name: record.attributes.scanner for record in found.records}
+    assert all((scanners[name] or "").startswith("Philips") for name in files if name.startswith("RG1_"))

@@ -145,7 +145,7 @@ def test_every_error_begins_with_the_hospital(source: SourceConfig, tmp_path: Pa
     with pytest.raises(ValueError, match=r"^north: .*found tumor \(did you mean 'tumour'\?\)"):
         load(source)
     (tmp_path / "xray/labels.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=r"^north: .*neither labels"):
+    with pytest.raises(FileNotFoundError, match=r"^north: .*holds 6 images but none of labels"):
         load(source)
 
 
@@ -162,6 +162,7 @@ def test_the_passport_counts_images_patients_and_labels(source: SourceConfig, tm
     pairs = training_pairs(train.xray.patients, train.ct.patients, "patient_first", "longest", seed=0)
     report = reuse(pairs, 3, 3, train.xray.patients, train.ct.patients)
     found = passport(site, LABELS, report)
+    assert found["splits"]["train"].pop("attributes")["ct"]["sex"] == {"F": 0, "M": 0, "unknown": 3}
     assert found["splits"]["train"] == {
         "xray": 3,
         "ct": 3,
@@ -179,6 +180,24 @@ def test_the_passport_counts_images_patients_and_labels(source: SourceConfig, tm
     assert found["pairing"]["same_patient_pairs"] == 2
     assert passport(site, LABELS)["pairing"] is None
     json.dumps(found, allow_nan=False)
+
+
+def test_the_passport_counts_sex_age_and_view_where_they_are_known(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/labels.csv").write_text(
+        "file,patient_id,Mass,Effusion,split,sex,age,view\n"
+        "0.png,a,1,1,train,F,17,PA\n1.png,a,1,1,train,F,80,AP Supine\n2.png,b,1,1,train,?,,LATERAL\n"
+        "3.png,c,1,1,valid,M,40,oblique\n4.png,d,1,1,test,M,40,PA\n5.png,e,1,1,test,M,40,PA\n",
+        encoding="utf-8",
+    )
+    site = load(source)
+    assert passport(site, LABELS)["splits"]["train"]["attributes"]["xray"] == {
+        "sex": {"F": 2, "M": 0, "unknown": 1},
+        "age_years": {"0-17": 1, "18-39": 0, "40-59": 0, "60-79": 0, "80+": 1, "unknown": 1},
+        "view": {"PA": 1, "AP": 1, "LL": 1, "unknown": 0},
+    }
+    assert passport(site, LABELS)["splits"]["valid"]["attributes"]["xray"]["view"]["unknown"] == 1
+    assert [known.age_years for known in site.splits["test"].xray.attributes] == [40.0, 40.0]
+    assert "labels.csv, column sex: 1 cells, the first in line 4, are not understood and count as unknown" in site.notes
 
 
 def test_no_passport_says_where_a_hospital_keeps_its_files(source: SourceConfig, tmp_path: Path) -> None:

@@ -102,7 +102,11 @@ def test_images_without_a_label_file_are_refused_and_an_empty_folder_is_said(tmp
         "the X-ray folder holds no X-rays and no label file",
     )
     draw(tmp_path / "a.png")
-    with pytest.raises(FileNotFoundError, match=r"holds 1 images but neither labels\.csv nor Data_Entry\*\.csv"):
+    with pytest.raises(FileNotFoundError, match=r"holds 1 images but none of labels\.csv, .* under xray\.labels$"):
+        xray_records(XraySource(folder=tmp_path), ["Mass"])
+    for name in ("train.csv", "valid.csv"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match=r"under xray\.labels \(the folder holds train\.csv, valid\.csv\)$"):
         xray_records(XraySource(folder=tmp_path), ["Mass"])
 
 

@@ -38,6 +38,17 @@ def test_labels_stand_side_by_side_for_few_hospitals_and_apart_for_many(metrics,
     assert len(tables.label_tables(many)) == 9
 
 
+def test_attributes_have_a_row_for_each_value_that_occurs(metrics):
+    assert tables.label_tables(metrics)[0]["attributes"] == []
+    for name, women in (("St. Anna", 3), (next(iter(metrics["sites"])), 5)):
+        train = metrics["sites"][name]["data"]["splits"]["train"]
+        train["attributes"] = {"xray": {"sex": {"F": women, "M": 0, "unknown": 1}, "view": {"PA": 0, "unknown": 4}}}
+    rows = tables.label_tables(metrics)[0]["attributes"]
+    assert [row["name"] for row in rows] == ["Sex F", "Sex unknown"]
+    assert "3" in rows[0]["cells"]
+    assert rows[0]["cells"][-1] == tables.UNDEFINED
+
+
 def test_a_long_list_of_skipped_files_is_cut_and_says_so(metrics):
     metrics["sites"]["St. Anna"]["data"]["skipped"] = [{"file": f"{n}.png", "reason": "x"} for n in range(60)]
     remark = next(remark for remark in tables.remarks(metrics) if remark["name"] == "St. Anna")

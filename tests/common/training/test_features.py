@@ -1,0 +1,44 @@
+import numpy as np
+
+from fedthorax.common.training.features import FeatureStore
+
+
+def count_computations(store, monkeypatch):
+    computed = []
+    real = store._compute
+    monkeypatch.setattr(store, "_compute", lambda *arguments: computed.append(1) or real(*arguments))
+    return computed
+
+
+def test_features_are_computed_once_for_the_same_images_and_backbone(fresh, store, draw, monkeypatch):
+    computed = count_computations(store, monkeypatch)
+    images = draw(3, 0).xray
+    first, second = store.pooled("xray", images), store.pooled("xray", images)
+    assert np.array_equal(first, second)
+    assert len(computed) == 1
+
+
+def test_another_backbone_or_another_image_gives_new_features(fresh, store, draw, monkeypatch):
+    computed = count_computations(store, monkeypatch)
+    images = draw(3, 0).xray
+    before = store.pooled("xray", images)
+    weights = fresh.layout.read(["xray.backbone"])["xray.backbone"]
+    fresh.layout.write({"xray.backbone": weights * np.float32(1.1)})
+    assert not np.array_equal(before, store.pooled("xray", images))
+    store.pooled("xray", draw(3, 0, seed=1).xray)
+    assert len(computed) == 3
+
+
+def test_kept_features_serve_the_next_process_and_are_their_owners_only(fresh, draw, tmp_path, monkeypatch):
+    images = draw(3, 0).xray
+    features = FeatureStore(fresh, tmp_path).pooled("xray", images, keep=True)
+    later = FeatureStore(fresh, tmp_path)
+    computed = count_computations(later, monkeypatch)
+    assert np.array_equal(features, later.pooled("xray", images))
+    assert computed == []
+    assert [file.stat().st_mode & 0o777 for file in tmp_path.iterdir()] == [0o600]
+
+
+def test_features_that_are_not_kept_leave_no_file(fresh, draw, tmp_path):
+    FeatureStore(fresh, tmp_path).pooled("xray", draw(3, 0).xray)
+    assert list(tmp_path.iterdir()) == []

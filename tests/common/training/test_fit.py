@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedthorax.common.config.training import PhaseConfig
+from fedthorax.common.training import fit as fit_module
+from fedthorax.common.training.fit import LocalStopper, fit
+
+HEADS = PhaseConfig(rounds=1, trainable="heads", local_epochs=2)
+
+
+def test_a_fit_reports_what_it_did(fresh, store, draw):
+    report = fit(fresh, store, draw(6, 9), draw(0, 0), HEADS, 1e-3, seed=1)
+    assert (report.pairs, report.steps, report.epochs) == (9, 6, 2)
+    assert report.loss == pytest.approx(report.disease_loss + report.cancer_loss)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(fresh, store, draw):
+    def trained(seed):
+        fresh.layout.write(fresh.starting_weights)
+        fit(fresh, store, draw(6, 9), draw(0, 0), HEADS, 1e-2, seed)
+        return fresh.layout.read()["fusion"]
+
+    assert np.array_equal(trained(1), trained(1))
+    assert not np.array_equal(trained(1), trained(2))
+
+
+@pytest.mark.parametrize(("num_xray", "num_ct"), [(0, 5), (5, 0)])
+def test_without_a_pair_nothing_is_trained_and_the_report_says_so(fresh, store, draw, num_xray, num_ct):
+    before = fresh.layout.read()
+    report = fit(fresh, store, draw(num_xray, num_ct), draw(0, 0), HEADS, 1e-3, seed=1)
+    assert (report.pairs, report.steps, report.loss) == (0, 0, None)
+    assert all(np.array_equal(before[name], values) for name, values in fresh.layout.read().items())
+
+
+def test_a_loss_that_is_no_number_ends_training_with_the_setting_to_change(fresh, store, draw):
+    weights = fresh.layout.read()
+    fresh.layout.write({**weights, "fusion": np.full_like(weights["fusion"], np.nan)})
+    with pytest.raises(
+        FloatingPointError, match=r"local epoch 1 at learning rate 0\.001; lower training.learning_rate"
+    ):
+        fit(fresh, store, draw(6, 6), draw(0, 0), HEADS, 1e-3, seed=1)
+
+
+def test_local_early_stopping_goes_back_to_the_best_epoch(fresh, store, draw, monkeypatch):
+    losses = iter([2.0, 1.0, 1.5, 1.2])
+    monkeypatch.setattr(fit_module, "predict", lambda *_: (None, {"loss": next(losses)}))
+    stopper = LocalStopper(fresh, store, draw(2, 2), HEADS, seed=1, patience=2)
+    segment = fresh.layout.read(["disease"])["disease"]
+    stops = []
+    for epoch in range(4):
+        fresh.layout.write({"disease": np.full_like(segment, epoch)})
+        stops.append(stopper.should_stop())
+    stopper.restore_best()
+    assert stops == [False, False, False, True]
+    assert set(fresh.layout.read(["disease"])["disease"]) == {1.0}
+
+
+def test_without_patience_the_last_epoch_stays(fresh, store, draw):
+    stopper = LocalStopper(fresh, store, draw(2, 2), HEADS, seed=1, patience=None)
+    before = fresh.layout.read(["disease"])
+    assert not stopper.should_stop()
+    stopper.restore_best()
+    assert np.array_equal(before["disease"], fresh.layout.read(["disease"])["disease"])
+
+
+def test_an_epoch_on_images_uses_every_image(fresh, store, draw):
+    images = draw(5, 3)
+    seen = []
+    pairs = fit_module.training_pairs(images.xray.patients, images.ct.patients, "random", "longest", 1)
+    plain = replace(
+        images.xray, images=np.broadcast_to(np.arange(5, dtype=np.uint8)[:, None, None, None], (5, 32, 32, 3))
+    )
+    for xray, _, disease, _ in fit_module.image_batches(fresh, replace(images, xray=plain), pairs, 1):
+        seen += [tuple(row) for row in disease.numpy()]
+        assert xray.dtype == "float32"
+    assert sorted(seen) == sorted(map(tuple, images.xray.targets))

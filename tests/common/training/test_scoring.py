@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from fedthorax.common.data.pairing import evaluation_pairs
+from fedthorax.common.training.scoring import predict, score
+
+
+def test_every_image_is_scored_once_with_the_partner_that_the_seed_draws(fresh, store, draw):
+    images = draw(3, 7)
+    predictions, _ = predict(fresh, store, images, seed=5)
+    pairs = evaluation_pairs(3, 7, 5)
+    expected = fresh.model.predict(
+        {
+            "xray": images.xray.images[pairs.xray].astype(np.float32),
+            "ct": images.ct.images[pairs.ct].astype(np.float32),
+        },
+        verbose=0,
+    )
+    for row in range(7):
+        assert predictions.cancer[pairs.ct[row]] == pytest.approx(expected["cancer"][row], abs=1e-5)
+        if pairs.counts_xray[row]:
+            assert predictions.disease[pairs.xray[row]] == pytest.approx(expected["disease"][row], abs=1e-5)
+
+
+def test_losses_are_means_over_images_and_not_over_pairs(fresh, store, draw):
+    images = draw(3, 7)
+    predictions, losses = predict(fresh, store, images, seed=5)
+    truth = images.xray.targets
+    cells = -np.log(np.where(truth == 1, predictions.disease, 1 - predictions.disease))
+    rows = -np.log(predictions.cancer[np.arange(7), images.ct.targets])
+    assert losses["disease_loss"] == pytest.approx(cells.mean(), rel=1e-4)
+    assert losses["cancer_loss"] == pytest.approx(rows.mean(), rel=1e-4)
+
+
+def test_a_split_without_one_modality_has_no_figure_and_no_zero(fresh, store, draw):
+    scores = score(fresh, store, draw(4, 0), seed=1)
+    assert scores["loss"] is None
+    assert scores["disease"]["macro"]["roc_auc"] is None
+    assert scores["cancer"]["accuracy"] is None

@@ -67,7 +67,9 @@ class Checkpoints:
             before = self.rounds()
             left = f"the newest whole checkpoint is of round {before[-1]}" if before else "there is no checkpoint yet"
             reason = error.strerror or str(error)
-            raise OSError(f"the checkpoint {file} cannot be written: {reason}; {left}") from error
+            raise OSError(
+                f"the checkpoint {file} cannot be written: {reason}; {left}; make room, and go on with --resume"
+            ) from error
         self._prune()
         return file
 

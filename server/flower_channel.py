@@ -140,9 +140,8 @@ class FlowerChannel:
         if node is None:
             if not dispatch.sent:
                 dispatch.reason = "not connected"
-        elif (
-            node not in dispatch.sent.values() and now >= dispatch.next_try
-        ):  # not sent, lost, or forgotten in a restart
+        elif node not in dispatch.sent.values() and now >= dispatch.next_try:
+            # Not sent yet, or lost, or forgotten by a SuperNode that has started again.
             self._send(dispatch, node, now)
         return None
 

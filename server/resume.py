@@ -47,7 +47,7 @@ def open_run(experiment: Experiment, overwrite: bool = False, resume: bool = Fal
     path = experiment.run_folder
     if overwrite and resume:
         raise ValueError("--overwrite removes the run that --resume would go on with; give one of them")
-    with _writable(path):
+    with writable(path):
         folder = RunFolder.resume(path) if resume else RunFolder.create(path, overwrite)
     with folder:
         yield _resumed(experiment, folder) if resume else OpenRun(folder)
@@ -67,7 +67,7 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> OpenRun:
             f"{folder.path} has finished after round {checkpoint.round}; there is nothing to go on with "
             "(more rounds in the last of training.phases would give it something)"
         )
-    with _writable(folder.path):
+    with writable(folder.path):
         checkpoints.remove_after(checkpoint.round)
     notes = [f"{line}; going on from round {checkpoint.round}" for line in damaged]
     return OpenRun(folder, checkpoint, (*notes, f"resumed after round {checkpoint.round}"))
@@ -128,14 +128,11 @@ def _shown(value: Any) -> str:
 
 
 @contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    """Put in words what the operating system says about a folder that takes no file."""
+def writable(path: Path, advice: str = "make room or unlock it, or choose another output.folder") -> Iterator[None]:
+    """Put in words what the operating system says about a folder that takes no file, and what to do."""
     try:
         yield
     except OSError as error:
         if error.errno in _UNWRITABLE:
-            raise OSError(
-                f"the run folder {path} cannot be written: {error.strerror}; free or unlock it, or choose another "
-                "output.folder"
-            ) from error
+            raise OSError(f"the run folder {path} cannot be written: {error.strerror}; {advice}") from error
         raise

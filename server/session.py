@@ -19,9 +19,11 @@ from fedthorax.common.training.network import Network
 from fedthorax.server.central import CentralData
 from fedthorax.server.channel import Channel, Interrupted
 from fedthorax.server.checkpoints import Checkpoints
+from fedthorax.server.hospitals import Hospitals
+from fedthorax.server.ledger import Ledger
 from fedthorax.server.models import save_models
 from fedthorax.server.record import RunRecord
-from fedthorax.server.resume import OpenRun
+from fedthorax.server.resume import OpenRun, writable
 from fedthorax.server.rounds import Rounds
 
 BuildNetwork = Callable[[Experiment], tuple[Network, FeatureStore]]
@@ -83,10 +85,11 @@ def run_session(
             )
             network, store = build(experiment)
             sent = travelling(experiment) if mode == "consortium" else experiment
+            ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
+            digest, text = network.layout.digest, sent.model_dump_json()
             rounds = Rounds(
                 experiment,
-                sites,
-                channel,
+                Hospitals(experiment, sites, channel, record, events, audit, ledger, digest, text),
                 record,
                 events,
                 audit,
@@ -96,13 +99,13 @@ def run_session(
                 central,
                 lambda: folder.write_metrics(record.document),
                 lambda: time.monotonic() - begun,
-                sent.model_dump_json(),
                 start,
             )
-            predictions = rounds.run()
-            write_text(folder.test_predictions, central.predictions_csv(predictions))
-            if mode == "consortium":
-                rounds.deliver()
+            with writable(folder.path, "make room, and go on with --resume"):
+                predictions = rounds.run()
+                write_text(folder.test_predictions, central.predictions_csv(predictions))
+                if mode == "consortium":
+                    rounds.deliver()
             status, problem, failed = "finished", "", False
         except (Interrupted, KeyboardInterrupt):
             status, problem, failed = "interrupted", "stopped by a person", False

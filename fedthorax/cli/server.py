@@ -14,7 +14,8 @@ FolderOption = Annotated[
     Path | None, typer.Option("--folder", metavar="DIR", help="The consortium's folder; else the one here.")
 ]
 InsecureOption = Annotated[
-    bool, typer.Option("--insecure", help="Plain HTTP, on a loopback address only: for trials on one machine.")
+    bool,
+    typer.Option("--insecure", help="Plain HTTP, on loopback only: behind a TLS server of your own on this machine."),
 ]
 
 server = typer.Typer(
@@ -51,7 +52,13 @@ def init(
 
 
 @server.command("start")
-def start(folder: FolderOption = None, insecure: InsecureOption = False) -> None:
+def start(
+    folder: FolderOption = None,
+    insecure: InsecureOption = False,
+    no_gateway: Annotated[
+        bool, typer.Option("--no-gateway", help="Another gateway stands in front, such as deploy/nginx.conf.")
+    ] = False,
+) -> None:
     """Serve the consortium until Ctrl-C: Flower's SuperLink, and the gateway
     in front of it. What ends is started again.
 
@@ -64,7 +71,13 @@ def start(folder: FolderOption = None, insecure: InsecureOption = False) -> None
 
     out = console()
     with until_interrupted() as stop:
-        serve(open_consortium(folder), lambda text: out.print(text, markup=False, soft_wrap=True), stop, insecure)
+        serve(
+            open_consortium(folder),
+            lambda text: out.print(text, markup=False, soft_wrap=True),
+            stop,
+            insecure=insecure,
+            gateway=not no_gateway,
+        )
     out.print("stopped", markup=False)
 
 

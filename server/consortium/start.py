@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from fedthorax.common.atomic_write import write_text
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.server.consortium.admission import tell_superlink
 from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate
-from fedthorax.server.consortium.control import NO_PROXY, ServerNotRunningError
+from fedthorax.server.consortium.control import ServerNotRunningError
+from fedthorax.server.consortium.flower_home import flower_environment, write_connection
 from fedthorax.server.consortium.folder import ConsortiumFolder, offer_invitation
 from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
 
 CONSORTIUM_VARIABLE = "FEDTHORAX_CONSORTIUM"
 _ROUTINE = re.compile(r"\[uvicorn\.access\].* 200$|ControlServicer\.List")  # polls, thousands an hour
-_TASK_POLL_SECONDS = "0.2"  # how soon Flower starts the process of a new run
 _RENEW_DAYS = 30
 _LOOPBACK_DAYS = 1825  # a server is started again at least once in so many days
 
@@ -33,25 +33,28 @@ def start(
     tell: Callable[[str], None],
     stop: threading.Event,
     insecure: bool = False,
+    gateway: bool = True,
 ) -> None:
-    """Serve the consortium until ``stop`` is set.
+    """Serve the consortium until ``stop`` is set. Without ``gateway`` another one, such as nginx, has to be in front.
 
-    RuntimeError if another process serves it; ValueError if plain HTTP is asked for where others could listen, or if
-    a port is taken.
+    RuntimeError if another process serves it; ValueError if plain HTTP is asked for where others could listen; OSError
+    if a port is taken.
     """
     settings = folder.settings()
     if insecure:
         refuse_plain_http(settings)
     with _only_server(folder):
-        for address in (settings.gateway_address, settings.superlink_address):
+        addresses = [settings.superlink_address, *([settings.gateway_address] if gateway else [])]
+        for address in addresses:
             _require_free(address)
         _tell_certificate(folder, tell, insecure)
         if days_left(folder.loopback_certificate) < _LOOPBACK_DAYS:
             issue_loopback_certificate(folder.loopback_certificate, folder.loopback_key)
         offer_invitation(folder, settings)
+        write_connection(folder)
         folder.audit.append("started", version=__version__, address=settings.address, insecure=insecure)
-        ready = _Readiness(folder, settings, tell)
-        services = (superlink_service(folder, settings), gateway_service(folder, insecure))
+        ready = _Readiness(folder, settings, addresses, tell)
+        services = [superlink_service(folder, settings), *([gateway_service(folder, insecure)] if gateway else [])]
         try:
             supervise(services, tell, stop, lambda pids: _write_state(folder, settings, pids), ready.tick)
         finally:
@@ -96,34 +99,6 @@ def gateway_service(folder: ConsortiumFolder, insecure: bool) -> Service:
     )
 
 
-def flower_environment(folder: ConsortiumFolder) -> dict[str, str]:
-    """The environment of every process of Flower's at the lead."""
-    return {
-        "FLWR_HOME": str(folder.flower_home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": _TASK_POLL_SECONDS,
-        "NO_PROXY": NO_PROXY,
-        "no_proxy": NO_PROXY,
-        "PYTHONSAFEPATH": "1",
-    }
-
-
-def running(folder: ConsortiumFolder) -> dict[str, object] | None:
-    """What server.json says while a process serves the consortium; None otherwise."""
-    try:
-        with _only_server(folder):
-            return None
-    except RuntimeError:
-        pass
-    try:
-        value: dict[str, object] = json.loads(folder.state.read_text(encoding="utf-8"))
-        return value
-    except (FileNotFoundError, ValueError):
-        return {}
-
-
 @contextmanager
 def _only_server(folder: ConsortiumFolder) -> Iterator[None]:
     descriptor = os.open(folder.path / ".server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -153,7 +128,7 @@ def _require_free(address: str) -> None:
 
 def _tell_certificate(folder: ConsortiumFolder, tell: Callable[[str], None], insecure: bool) -> None:
     if insecure:
-        tell("plain HTTP (--insecure): nothing on the wire is secret; for trials on this machine only")
+        tell("plain HTTP (--insecure): a TLS server of your own has to stand in front; SuperNodes refuse plain HTTP")
         return
     left = days_left(folder.server_certificate)
     if left < 0:
@@ -176,8 +151,14 @@ def _write_state(folder: ConsortiumFolder, settings: ConsortiumSettings, pids: M
 class _Readiness:
     """Once the SuperLink answers it is told the list of hospitals, and the person that all is up."""
 
-    def __init__(self, folder: ConsortiumFolder, settings: ConsortiumSettings, tell: Callable[[str], None]) -> None:
-        self._folder, self._settings, self._tell = folder, settings, tell
+    def __init__(
+        self,
+        folder: ConsortiumFolder,
+        settings: ConsortiumSettings,
+        addresses: Sequence[str],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._folder, self._settings, self._addresses, self._tell = folder, settings, addresses, tell
         self._done = False
         self._next = 0.0
 
@@ -185,7 +166,7 @@ class _Readiness:
         if self._done or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 0.5
-        if not (_answers(self._settings.superlink_address) and _answers(self._settings.gateway_address)):
+        if not all(_answers(address) for address in self._addresses):
             return
         try:
             tell_superlink(self._folder)

@@ -14,7 +14,7 @@ from fedthorax.server.consortium.folder import ConsortiumFolder, Hospital, read_
 from fedthorax.server.consortium.members import read_last_seen
 from fedthorax.server.consortium.runs import read_submissions
 
-_CONNECTED_SECONDS = 60  # a SuperNode sends a heartbeat every 30 s and asks for work every 3 s
+_CONNECTED_SECONDS = 60  # a SuperNode sends a heartbeat every 30 s and, when idle, asks for work every 3 s
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
     except ServerNotRunningError:
         nodes = None
     seen, described = read_last_seen(folder), _described(folder)
+    through_gateway = _has_gateway(folder)
     return ConsortiumStatus(
         name=settings.name,
         address=settings.address,
@@ -59,7 +60,7 @@ def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
         hospitals=tuple(
             HospitalStatus(
                 name=hospital.name,
-                state=_state(hospital, nodes, seen.get(hospital.name)),
+                state=_state(hospital, nodes, seen.get(hospital.name), through_gateway),
                 last_seen=seen.get(hospital.name),
                 data=described.get(hospital.name, {}).get("data"),
                 software_version=described.get(hospital.name, {}).get("software_version") or hospital.software_version,
@@ -70,15 +71,24 @@ def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
     )
 
 
-def _state(hospital: Hospital, nodes: dict[int, Node] | None, seen: float | None) -> str:
+def _state(hospital: Hospital, nodes: dict[int, Node] | None, seen: float | None, through_gateway: bool) -> str:
     if hospital.revoked:
         return "revoked"
     if nodes is None:
         return "not connected"
     node = nodes.get(hospital.node_id or 0)
-    if node is not None and node.status == "online" and seen is not None and time.time() - seen < _CONNECTED_SECONDS:
+    online = node is not None and node.status == "online"
+    # The SuperLink takes a node for connected until its heartbeats were missing for a minute; the gateway knows better.
+    if online and (not through_gateway or (seen is not None and time.time() - seen < _CONNECTED_SECONDS)):
         return "connected"
     return "never connected" if seen is None else "not connected"
+
+
+def _has_gateway(folder: ConsortiumFolder) -> bool:
+    try:
+        return "gateway" in json.loads(folder.state.read_text(encoding="utf-8"))["services"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _described(folder: ConsortiumFolder) -> dict[str, dict[str, Any]]:

@@ -13,11 +13,10 @@ from fedthorax import __version__
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute, to_yaml
+from fedthorax.server.consortium.flower_home import CONNECTION, flower_environment, write_connection
 from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
 from fedthorax.server.consortium.runs import Submission, note_submission, submissions_folder
-from fedthorax.server.consortium.start import flower_environment
 
-CONNECTION = "consortium"
 _SUBMIT_SECONDS = 120
 
 # What Flower sends to every node: two references to code that each party has installed itself, and a name.
@@ -109,22 +108,6 @@ def submit(
     note_submission(folder, submission)
     folder.audit.append("run_submitted", run_id=str(run_id), name=experiment.name, resumed=resume)
     return submission
-
-
-def write_connection(folder: ConsortiumFolder) -> None:
-    """``config.toml`` in the lead's FLWR_HOME, so that Flower's own commands reach the SuperLink without options."""
-    values = {
-        "address": folder.settings().superlink_address,
-        "root-certificates": str(folder.loopback_certificate),
-    }
-    lines = [
-        "[superlink]",
-        f'default = "{CONNECTION}"',
-        "",
-        f"[superlink.{CONNECTION}]",
-        *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()),
-    ]
-    write_text(folder.flower_home / "config.toml", "\n".join(lines) + "\n")
 
 
 def _flwr_run(folder: ConsortiumFolder, app: Path, run_config: Path) -> int:

@@ -111,3 +111,30 @@ def test_what_is_not_there_cannot_be_resumed(workplace):
     refused = workplace.run("simulate", "tiny.yaml", "--resume", "--name", "never-begun", expect=1)
     assert "never-begun holds no run that could be resumed; start it without --resume" in refused.stderr
     assert not (workplace.folder / "runs" / "never-begun").exists()
+
+
+@pytest.fixture
+def small_disk(workplace):
+    """A file system that takes one checkpoint and not two, and can be made larger; needs root."""
+    disk = workplace.folder / "small-disk"
+    disk.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on_when_there_is_room(workplace, simulated, small_disk):
+    start = ("simulate", "tiny.yaml", "--set", f"output.folder={small_disk}")
+    failed = workplace.run(*start, expect=1)
+    (line,) = failed.stderr.splitlines()
+    assert "round-0001.npz cannot be written: No space left on device" in line
+    assert line.endswith("the newest whole checkpoint is of round 0; make room, and go on with --resume")
+    subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
+    workplace.run(*start, "--resume")
+    undisturbed = workplace.folder / "runs" / "tiny" / "model" / "last.keras"
+    assert digest(small_disk / "tiny" / "model" / "last.keras") == digest(undisturbed)

@@ -19,6 +19,8 @@ def test_a_hospital_hears_that_its_reply_has_arrived_only_after_the_checkpoint()
     assert ledger.told("north") == ()
     ledger.settle()
     assert ledger.told("north") == (first.id,)
+    ledger.settle()
+    assert ledger.told("north") == (first.id,)
 
 
 def test_what_a_hospital_has_heard_is_not_told_again():

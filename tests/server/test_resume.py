@@ -184,7 +184,7 @@ def test_a_read_only_folder_is_named(experiment, tiny_disk):
     stopped_run(mine, rounds=1)
     subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
     for settings in ({"resume": True}, {"overwrite": True}):
-        words = f"the run folder {mine.run_folder} cannot be written: Read-only file system; free or unlock it"
+        words = f"the run folder {mine.run_folder} cannot be written: Read-only file system; make room or unlock it"
         with pytest.raises(OSError, match=words), open_run(mine, **settings):
             pass
 

@@ -16,6 +16,8 @@ from fedthorax.common.messages import Reply
 from fedthorax.common.model.segments import SEGMENTS
 from fedthorax.server.channel import LateReply
 from fedthorax.server.checkpoints import Checkpoints
+from fedthorax.server.hospitals import Hospitals
+from fedthorax.server.ledger import Ledger
 from fedthorax.server.record import RunRecord
 from fedthorax.server.rounds import Rounds
 
@@ -133,20 +135,20 @@ def make(experiment_file, tmp_path):
             record = RunRecord.resumed(SITES, start.record, "sha", {})
         layout = FakeLayout()
         network = SimpleNamespace(layout=layout, trained_segments=lambda trainable: HEADS)
+        events, audit = EventLog(tmp_path / "events.jsonl"), AuditLog(tmp_path / "audit.jsonl")
+        ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
         return Rounds(
             experiment,
-            SITES,
-            channel,
+            Hospitals(experiment, SITES, channel, record, events, audit, ledger, layout.digest, "{}"),
             record,
-            EventLog(tmp_path / "events.jsonl"),
-            AuditLog(tmp_path / "audit.jsonl"),
+            events,
+            audit,
             Checkpoints(tmp_path / "checkpoints", keep=9),
             network,
             None,
             FakeCentral(network),
             lambda: None,
             lambda: 1.0,
-            "{}",
             start,
         )
 
@@ -175,7 +177,7 @@ def test_three_hospitals_train_three_rounds_and_nobody_is_missing(make):
     assert [entry["failures"] + entry["late"] + entry["warnings"] for entry in rounds.record.rounds] == [[]] * 4
     assert rounds.network.layout.weights["fusion"].tolist() == [3.0, 3.0]
     assert rounds.record.document["best_round"] == 3
-    assert rounds.channel.gathered == [3, 3, 3, 3]
+    assert rounds.hospitals.channel.gathered == [3, 3, 3, 3]
 
 
 def test_a_round_goes_on_with_the_quorum_and_names_the_largest_hospital_that_is_missing(make, tmp_path):
@@ -198,7 +200,7 @@ def test_a_hospital_that_comes_later_joins_and_trains_from_the_next_round_on(mak
     absent = without(("describe", 0, "east"))
     rounds = make(FakeChannel(absent), "federation.min_sites=2")
     rounds.run()
-    asked = [(task.kind, task.round) for task in rounds.channel.tasks if task.site == "east"]
+    asked = [(task.kind, task.round) for task in rounds.hospitals.channel.tasks if task.site == "east"]
     assert asked == [("describe", 0), ("describe", 1), ("train", 2), ("train", 3), ("evaluate", 3)]
     assert [f["reason"] for f in rounds.record.rounds[1]["failures"]] == [
         "joined in round 1; trains from the next round on"
@@ -237,7 +239,7 @@ def test_another_version_does_not_take_part_and_hears_why(make):
     rounds = make(FakeChannel(old), "federation.min_sites=2")
     rounds.run()
     assert rounds.record.rounds[0]["failures"][0]["reason"].startswith("runs FedThorax 0.0.9, but the server runs")
-    assert not [task for task in rounds.channel.tasks if task.site == "east" and task.kind == "train"]
+    assert not [task for task in rounds.hospitals.channel.tasks if task.site == "east" and task.kind == "train"]
 
 
 def wild(task, reply):
@@ -307,7 +309,7 @@ def test_heads_of_both_logs_are_exchanged_and_one_that_goes_back_is_refused(make
 def test_a_task_says_what_has_arrived(make):
     rounds = make(FakeChannel())
     rounds.run()
-    tasks = [task for task in rounds.channel.tasks if task.site == "north"]
+    tasks = [task for task in rounds.hospitals.channel.tasks if task.site == "north"]
     for before, task in itertools.pairwise(tasks):
         assert task.acknowledged == (before.id,)
     assert all(task.deadline > 0 and task.run == "run-1" for task in tasks)
@@ -326,10 +328,12 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_not_been_stopped(make):
         ("train", 3),
         ("evaluate", 3),
     ]
-    whole_tasks = {(task.kind, task.round, task.site): task.id for task in whole.channel.tasks}
+    whole_tasks = {(task.kind, task.round, task.site): task.id for task in whole.hospitals.channel.tasks}
     again = {(task.kind, task.round, task.site): task.id for task in channel.tasks if task.round > 1}
     assert again.items() <= whole_tasks.items()  # the same tasks, so that a hospital can answer from its store
-    trained = next(task for task in whole.channel.tasks if (task.kind, task.round, task.site) == ("train", 1, "east"))
+    trained = next(
+        task for task in whole.hospitals.channel.tasks if (task.kind, task.round, task.site) == ("train", 1, "east")
+    )
     assert trained.id in channel.tasks[2].acknowledged
     assert rest.network.layout.weights["fusion"].tobytes() == whole.network.layout.weights["fusion"].tobytes()
     same = ("rounds", "best_round", "test", "central")
@@ -355,7 +359,7 @@ def test_changed_data_of_a_hospital_are_told(make, tmp_path):
     checkpoint = whole.checkpoints.load(1)
     checkpoint.record["sites"]["east"]["fingerprint"] = "of other images"
     make(FakeChannel(), start=checkpoint).run()
-    assert "the data of east have changed since the run began" in notes(tmp_path)
+    assert "east: its data have changed since the run began" in notes(tmp_path)
 
 
 def test_every_hospital_gets_both_models_and_only_its_own_results(make):

@@ -22,6 +22,7 @@ from pathlib import Path
 from fedthorax.client.site.about import ask_about
 from fedthorax.client.site.connection import Connection
 from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.mirror import mirror_events
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.setup import require_private_key
 from fedthorax.client.site.worker_service import socket_path
@@ -62,6 +63,9 @@ def run_site(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], N
             return True
 
         threading.Thread(target=connection.look, args=(reachable,), name="look", daemon=True).start()
+        if settings.worker is not None:
+            arguments = (node_facts(folder, settings), folder.events, stop)
+            threading.Thread(target=mirror_events, args=arguments, name="mirror", daemon=True).start()
         try:
             supervise(services, told, stop, changed)
         finally:
@@ -99,7 +103,8 @@ def restart_supernode(folder: SiteFolder) -> bool:
 
 
 def _supernode(folder: SiteFolder, settings: SiteSettings, port: int) -> tuple[str, ...]:
-    write_text(folder.run / "node.toml", node_config(folder, settings))
+    facts = node_facts(folder, settings)
+    write_text(folder.run / "node.toml", "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items()))
     command = [_flower("supernode"), "--superlink", settings.server, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--root-certificates", str(folder.ca_certificate)]
     command += ["--auth-supernode-private-key", str(folder.private_key)]
@@ -109,8 +114,8 @@ def _supernode(folder: SiteFolder, settings: SiteSettings, port: int) -> tuple[s
     return tuple(command)
 
 
-def node_config(folder: SiteFolder, settings: SiteSettings) -> str:
-    """What the ClientApp learns of this node, as TOML: how to reach the worker, and nothing else."""
+def node_facts(folder: SiteFolder, settings: SiteSettings) -> dict[str, str]:
+    """What the ClientApp learns of this node: how to reach the worker, and nothing else."""
     facts = {"name": settings.name}
     if settings.worker is None:
         facts["socket"] = str(socket_path(folder, settings))
@@ -118,7 +123,7 @@ def node_config(folder: SiteFolder, settings: SiteSettings) -> str:
         remote = settings.worker
         facts["worker"] = remote.address
         facts |= {f"worker-{key}": str(getattr(remote, key)) for key in ("ca", "certificate", "key")}
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
+    return facts
 
 
 def network_environment(settings: SiteSettings) -> dict[str, str]:

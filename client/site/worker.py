@@ -4,6 +4,7 @@ down in the egress log, kept until the server has the reply.
 
 import contextlib
 import hashlib
+import os
 import queue
 import threading
 import time
@@ -27,6 +28,7 @@ from fedthorax.common.strict_json import canonical_json
 
 MOST_ATTEMPTS = 3  # of a task that ends the worker each time
 APPROVAL_POLL_S = 0.5
+MOST_EVENTS_BYTES = 64 << 20  # of progress, before a new run begins the file anew
 _KEPT = ("train", "evaluate", "statistics")  # replies that cost enough to be kept; the others are quick to make again
 
 
@@ -40,9 +42,13 @@ class TaskStopped(RuntimeError):  # noqa: N818  a decision, not a fault
 
 @dataclass
 class Job:
-    """A task on its way. ``reply`` is None until ``done``, and stays None where the process has to be restarted."""
+    """A task on its way. ``reply`` is None until ``done``, and stays None where the process has to be restarted.
+
+    ``deadline`` is the task's, or the later one with which the server sent it again; 0 is none.
+    """
 
     task: Task
+    deadline: float
     stage: tuple[str, int, int] = ("queue", 0, 0)
     stop_reason: str | None = None
     reply: Reply | None = None
@@ -87,16 +93,20 @@ class TaskDesk:
     def submit(self, task: Task) -> Job:
         """The job of the task: the one under way if it came before, so that it is never done twice at once.
 
-        Work for an earlier round of the same run is stopped: whoever asks for a later one waits for it no longer.
+        Other work for the same run is stopped: a server asks a hospital for one thing at a time, so whoever asks for
+        the next one, or for an earlier one after a restart, waits for the last one no longer.
         """
         with self._lock:
             for job in self._jobs.values():
-                if job.task.run == task.run and job.task.round < task.round:
-                    job.stop_reason = f"the server has gone on to round {task.round}"
-            if task.id not in self._jobs:
-                self._jobs[task.id] = Job(task)
-                self._queue.put(self._jobs[task.id])
-            return self._jobs[task.id]
+                if job.task.run == task.run and job.task.id != task.id:
+                    job.stop_reason = f"the server has gone on to {task.kind} of round {task.round}"
+            known = self._jobs.get(task.id)
+            if known is not None:
+                known.deadline = 0.0 if 0.0 in (known.deadline, task.deadline) else max(known.deadline, task.deadline)
+                return known
+            job = self._jobs[task.id] = Job(task, task.deadline)
+            self._queue.put(job)
+            return job
 
     def run(self, do: Callable[[Task], Reply], finish: Callable[[Task, Experiment], Reply]) -> None:
         """Do tasks until ``close``, in this thread: TensorFlow wants to stay in one."""
@@ -170,6 +180,9 @@ class TaskDesk:
     def _announce(self, task: Task, experiment: Experiment) -> None:
         if self._announced != task.run:
             self._announced = task.run
+            with contextlib.suppress(FileNotFoundError):
+                if self.folder.events.stat().st_size > MOST_EVENTS_BYTES:
+                    os.truncate(self.folder.events, 0)  # progress of earlier runs
             self.events.emit("run", name=experiment.name, rounds=experiment.training.num_rounds, sites=[task.site])
 
     def _wait_for_approval(self, job: Job, experiment: Experiment) -> None:
@@ -214,7 +227,7 @@ class TaskDesk:
     def _require_wanted(job: Job, why: str = "") -> None:
         if job.stop_reason is not None:
             raise TaskStopped(f"stopped: {job.stop_reason}")
-        if job.task.deadline and time.time() > job.task.deadline:
+        if job.deadline and time.time() > job.deadline:
             raise TaskStopped(f"{why + ' by' if why else 'stopped at'} the deadline that the server set")
 
     def _check_head(self, task: Task) -> None:

@@ -1,5 +1,6 @@
 """The site worker as others reach it: gRPC on a Unix socket that its owner and one group may open, or mTLS over TCP."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -135,6 +136,7 @@ def _listen_remote(server: grpc.Server, settings: SiteSettings) -> None:
 
 def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     """Do tasks until SIGTERM or SIGINT; returns the exit status."""
+    lock = _lock(folder)
     folder.events.unlink(missing_ok=True)
     desk = TaskDesk(folder, settings)
     server = start_server(desk)
@@ -149,7 +151,19 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     process = SiteProcess(desk.events)
     desk.run(process.worker.run, lambda task, experiment: keep_results(folder, process, task, experiment))
     server.stop(grace=2.0).wait()
+    os.close(lock)
     return EXIT_RESTART if desk.restart_needed.is_set() else 0
+
+
+def _lock(folder: SiteFolder) -> int:
+    """Held while the worker lives: a second one would take the socket away from the first."""
+    descriptor = os.open(folder.run / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BlockingIOError(f"{folder.path}: a site worker runs here already") from None
+    return descriptor
 
 
 def _close_to_restart(desk: TaskDesk) -> None:

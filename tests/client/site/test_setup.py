@@ -14,7 +14,7 @@ from fedthorax.client.site.setup import (
     require_private_key,
     switch_key,
 )
-from fedthorax.client.site.supervisor import node_config
+from fedthorax.client.site.supervisor import node_facts
 from fedthorax.common.consortium.invitation import Invitation, write_invitation
 from fedthorax.common.consortium.registration import read_registration
 
@@ -59,8 +59,8 @@ def test_the_settings_are_read_back_as_they_are_meant(made: Registered, tmp_path
 
 
 def test_the_clientapp_learns_how_to_reach_the_worker_and_nothing_else(made: Registered) -> None:
-    text = node_config(made.folder, load_settings(made.folder.settings))
-    assert text == f'name = "St. Anna"\nsocket = "{made.folder.socket}"\n'
+    facts = node_facts(made.folder, load_settings(made.folder.settings))
+    assert facts == {"name": "St. Anna", "socket": str(made.folder.socket)}
 
 
 def test_a_second_setup_does_not_replace_the_key(made: Registered, tmp_path: Path, invitation: Path) -> None:

@@ -150,11 +150,31 @@ def test_work_for_an_earlier_round_makes_way_and_the_deadline_ends_the_rest(
     late = desk.desk.submit(task(experiment, round=2, deadline=time.time() + 0.5))
     assert early.done.wait(20)
     assert early.reply is not None
-    assert early.reply.error == "stopped: the server has gone on to round 2"
+    assert early.reply.error == "stopped: the server has gone on to train of round 2"
     assert late.done.wait(20)
     assert late.reply is not None
     assert late.reply.error == "stopped at the deadline that the server set"
     assert desk.ask(task(experiment, round=3)).error is None
+
+
+def test_a_task_that_comes_again_while_it_is_done_joins_the_work_and_keeps_the_later_deadline(
+    make: Callable[..., Desk], experiment: Experiment
+) -> None:
+    go_on = threading.Event()
+
+    def work(asked: Task) -> Reply:
+        assert go_on.wait(20)
+        return done(asked)
+
+    desk = make(work)
+    first = desk.desk.submit(task(experiment, deadline=time.time() + 100))
+    later = time.time() + 200
+    assert desk.desk.submit(task(experiment, deadline=later)) is first
+    assert first.deadline == later
+    assert desk.desk.submit(task(experiment)).deadline == 0
+    go_on.set()
+    assert first.done.wait(20)
+    assert len(desk.calls) == 1
 
 
 def test_another_number_of_threads_needs_another_process(make: Callable[..., Desk], experiment: Experiment) -> None:

@@ -14,11 +14,13 @@ import pytest
 
 from fedthorax.client.site import worker_client
 from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.mirror import mirror_events
 from fedthorax.client.site.worker import TaskDesk
 from fedthorax.client.site.worker_certificates import make_worker_certificates
 from fedthorax.client.site.worker_client import ask_worker, open_channel
 from fedthorax.client.site.worker_service import socket_path, start_server
 from fedthorax.common.config import Experiment
+from fedthorax.common.events import read_events
 from fedthorax.common.messages import Reply, Task
 
 from .conftest import settings, task
@@ -94,10 +96,9 @@ def test_a_worker_that_is_lost_and_comes_back_is_asked_again(
 
     def work(asked: Task) -> Reply:
         begun.set()
-        while not begun.is_set() or workers[0].desk.restart_needed.is_set() is False:
+        while True:  # until the event of a worker that is being stopped ends it
             workers[0].desk.events.emit("site", site="north", round=1, stage="train", done=1, total=9)
             time.sleep(0.05)
-        return done(asked)
 
     workers.append(Worker(folder, work))
     answers: list[Reply] = []
@@ -147,6 +148,25 @@ def test_over_tcp_both_sides_show_a_certificate(
     worker, node, _ = remote
     workers.append(Worker(folder, done, worker=worker))
     assert ask_worker(task(experiment), node).error is None
+
+
+def test_what_a_worker_on_another_host_does_is_shown_here_too(
+    folder: SiteFolder, workers: list[Worker], remote: Any, tmp_path: Path
+) -> None:
+    worker, node, _ = remote
+    workers.append(Worker(folder, done, worker=worker))
+    stop, copy = threading.Event(), tmp_path / "events.jsonl"
+    mirror = threading.Thread(target=mirror_events, args=(node, copy, stop))
+    mirror.start()
+    until = time.monotonic() + 20
+    while not read_events(copy)[0] and time.monotonic() < until:
+        workers[0].desk.events.emit("site", site="north", round=1, stage="train", done=3, total=9)
+        time.sleep(0.05)
+    stop.set()
+    workers[0].desk.events.emit("note", text="end")
+    mirror.join(20)
+    assert not mirror.is_alive()
+    assert read_events(copy)[0][0]["done"] == 3
 
 
 def test_over_tcp_a_stranger_gets_nowhere(

@@ -33,9 +33,11 @@ from fedthorax.common.training.scoring import score  # noqa: E402
 def images_of(experiment: Experiment) -> tuple[dict[str, SplitImages], SplitImages, SplitImages]:
     """The hospitals' splits pooled, and the central validation and test splits without images that stand in them."""
     data, labels, size = experiment.data, experiment.labels, experiment.model.image_size
-    sites = [load_site(n, s, labels, data, data.splits, size, experiment.seed) for n, s in data.hospitals.items()]
+    sites = [load_site(n, data.sources_of(n), labels, data, data.splits, size, experiment.seed) for n in data.hospitals]
     pooled = pool_sites("pooled", sites).splits
-    central = load_site("central", data.central, labels, data, data.central_splits, size, experiment.seed).splits
+    central = load_site(
+        "central", data.central_sources(), labels, data, data.central_splits, size, experiment.seed
+    ).splits
     held = {digest for split in pooled.values() for digest in (*split.xray.digests, *split.ct.digests)}
     test = central["test"]
     test = replace(

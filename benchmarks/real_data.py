@@ -40,6 +40,7 @@ from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
 from fedthorax.common.training.scoring import Predictions  # noqa: E402
 from fedthorax.server.central import CentralData  # noqa: E402
+from fedthorax.server.resume import OpenRun  # noqa: E402
 from fedthorax.server.session import run_session  # noqa: E402
 from fedthorax.simulations.baselines import LinearProbe  # noqa: E402
 from fedthorax.simulations.centralised import POOLED, LocalChannel  # noqa: E402
@@ -64,8 +65,8 @@ class Bench:
     def __post_init__(self) -> None:
         data, labels, size = self.experiment.data, self.experiment.labels, self.experiment.model.image_size
         self.sites = {
-            name: load_site(name, source, labels, data, data.splits, size, self.experiment.seed)
-            for name, source in data.hospitals.items()
+            name: load_site(name, data.sources_of(name), labels, data, data.splits, size, self.experiment.seed)
+            for name in data.hospitals
         }
         self.sites[POOLED] = pool_sites(POOLED, [self.sites[name] for name in data.hospitals])
         self.network: Network | None = None
@@ -96,7 +97,7 @@ class Bench:
         names = tuple(self.experiment.data.hospitals) if federated else (arm,)
         with RunFolder.create(path, overwrite=True) as folder, EventLog(None) as silent:
             worker = SiteWorker(lambda _, site, __: self.sites[site], self.build, silent, keep_optimizer=not federated)
-            run_session(experiment, names, LocalChannel(worker), folder, "train", self.build)
+            run_session(experiment, names, LocalChannel(worker, names), OpenRun(folder), "train", self.build)
         return path
 
 
@@ -113,7 +114,7 @@ def logistic_regression(bench: Bench) -> tuple[dict[str, float], Predictions, Ce
     held = {
         digest for split in bench.sites[POOLED].splits.values() for digest in (*split.xray.digests, *split.ct.digests)
     }
-    central.leave_out({POOLED: [row for row, digest in enumerate(central.digests()) if digest in held]})
+    central.leave_out({POOLED: [row for row, digest in enumerate(central.all_digests) if digest in held]})
     probe = LinearProbe(store, bench.sites[POOLED].splits["train"], len(experiment.labels.cancer_classes))
     labels, valid = experiment.labels, central.valid
     best: dict[str, tuple[float, float]] = {}

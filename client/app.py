@@ -1,4 +1,8 @@
-"""Flower's ClientApp: takes a message, hands it to the site worker, sends back what it answers."""
+"""Flower's ClientApp: takes a message, hands it to the site worker, sends back what it answers.
+
+At a hospital the worker is a process of its own, which this one reaches through the socket that the SuperNode was
+started with; in a simulation it runs in here.
+"""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -6,10 +10,11 @@ from typing import TYPE_CHECKING
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedthorax.common.messages import decode_task, encode
+from fedthorax.common.messages import Task, decode_task, encode
 
 if TYPE_CHECKING:
     from fedthorax.client.process import SiteProcess
+    from fedthorax.common.messages import Reply
 
 app = ClientApp()
 
@@ -26,5 +31,12 @@ def _process() -> "SiteProcess":
 @app.evaluate()
 def work(message: Message, context: Context) -> Message:
     """All three kinds of Flower messages carry a task that says itself what to do."""
-    task = decode_task(message.content)
-    return Message(encode(_process().worker.run(task)), reply_to=message)
+    return Message(encode(_answer(decode_task(message.content), context)), reply_to=message)
+
+
+def _answer(task: Task, context: Context) -> "Reply":
+    if "socket" not in context.node_config and "worker" not in context.node_config:
+        return _process().worker.run(task)
+    from fedthorax.client.site.worker_client import ask_worker  # gRPC, only at a hospital
+
+    return ask_worker(task, context.node_config)

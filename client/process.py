@@ -26,15 +26,20 @@ class SiteProcess:
     must not grow with their number.
     """
 
-    def __init__(self) -> None:
-        path = os.environ.get(EVENTS_VARIABLE)
-        events = EventLog(Path(path) if path else None)
+    def __init__(self, events: EventLog | None = None) -> None:
+        if events is None:
+            path = os.environ.get(EVENTS_VARIABLE)
+            events = EventLog(Path(path) if path else None)
         events.emit("process", pid=os.getpid())
         key = os.environ.get(DUPLICATE_KEY_VARIABLE)
         self.worker = SiteWorker(self._load, self._build, events, duplicate_key=Path(key) if key else None)
         self._experiment: Experiment | None = None
         self._network: tuple[Network, FeatureStore] | None = None
         self._sites: OrderedDict[str, SiteImages] = OrderedDict()
+
+    def network(self, experiment: Experiment) -> Network:
+        """The network of the experiment, as its tasks use it."""
+        return self._build(experiment)[0]
 
     def _build(self, experiment: Experiment) -> tuple[Network, FeatureStore]:
         self._forget_other(experiment)
@@ -52,7 +57,7 @@ class SiteProcess:
             return self._sites[name]
         site = load_site(
             name,
-            experiment.data.hospitals[name],
+            experiment.data.sources_of(name),
             experiment.labels,
             experiment.data,
             experiment.data.splits,

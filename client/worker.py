@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from fedthorax import __version__
 from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
@@ -70,16 +71,16 @@ class SiteWorker:
             if task.kind not in self._tasks:
                 raise ValueError(f"unknown task {task.kind!r}; this site does {', '.join(self._tasks)}")
             experiment = parse_experiment(task.experiment)
-            return self._tasks[task.kind](task, experiment)
+            return replace(self._tasks[task.kind](task, experiment), task_id=task.id)
         except Exception as error:  # whatever it is, the round must be able to go on without this hospital
             reason = " ".join(str(error).split()) or type(error).__name__
             if not isinstance(error, (ValueError, OSError, RuntimeError, ArithmeticError)):
                 reason = f"{type(error).__name__}: {reason}"
-            return Reply(task.kind, task.site, task.round, error=reason[:2000])
+            return Reply(task.kind, task.site, task.round, error=reason[:2000], task_id=task.id)
 
     def _describe(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: ``data`` (a data passport), ``overlap`` (positions in ``test_digests`` held here too),
-        ``fingerprint`` of the data and ``statistics``."""
+        """``results``: ``data`` (a data passport), its ``fingerprint``, ``overlap`` (positions in ``test_digests`` held
+        here too), ``statistics`` and ``software_version``."""
         images = self._images(task, experiment)
         train = images.splits["train"]
         pairs = training_pairs(
@@ -100,6 +101,7 @@ class SiteWorker:
             "overlap": overlap,
             "fingerprint": fingerprint(images),
             "statistics": self._tell(task, experiment, images),
+            "software_version": __version__,
         }
         return Reply("describe", task.site, task.round, results)
 

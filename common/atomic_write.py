@@ -2,21 +2,25 @@
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
+
+PRIVATE = 0o600  # for what only the file's owner may read
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` by ``text`` in UTF-8; on any error the old file stays as it was and no other file is left."""
-    write_bytes(path, text.encode())
+    write_bytes(path, (text.encode(),))
 
 
-def write_bytes(path: Path, content: bytes, private: bool = False) -> None:
-    """The same for bytes; a ``private`` file can be read by its owner only."""
+def write_bytes(path: Path, pieces: Iterable[bytes | memoryview], mode: int = 0o666) -> None:
+    """Replace ``path`` by the pieces, one after the other, as ``write_text`` does; ``mode``, less the process's umask,
+    holds from the start."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o666)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -61,6 +61,32 @@ class AuditLog:
             os.fsync(file.fileno())
         return str(entry["hash"])
 
+    def head(self) -> str:
+        """Hash of the last line; 64 zeros where there is none. ValueError if that line is damaged."""
+        if not self.path.is_file():
+            return _FIRST
+        with self.path.open("rb") as file:
+            last = _last_line(file.fileno())
+        try:
+            return _FIRST if last is None else str(json.loads(last)["hash"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{self.path}: the last line is damaged; keep the file and start a new log") from error
+
+    def mend(self) -> None:
+        """Take a half-written last line off the log (a full disk, a power cut) and write down that it was there.
+
+        Only a line without its line end is taken off: such a line was never an entry, ``append`` had not returned.
+        """
+        if not self.path.is_file():
+            return
+        with self.path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            last = _last_line(file.fileno())
+            if last is None or last.endswith(b"\n"):
+                return
+            file.truncate(os.fstat(file.fileno()).st_size - len(last))
+        self.append("half-written line taken off", text=last[:2000].decode(errors="replace"))
+
 
 def verify(path: Path) -> None:
     """Check every line; ValueError names the first one that breaks the chain."""

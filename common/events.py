@@ -9,6 +9,7 @@ file with ``read_events``. Every event has ``time`` (Unix seconds) and ``kind``:
 ``server``   round, stage (load, evaluate, wait, aggregate), and where it is counted done, total
 ``round``    round, rounds, central (Scores), failures, seconds
 ``failure``  site, round, reason
+``hospital`` site, state (waiting: not connected; working: the task was sent; replied, late, failed, missing), since
 ``note``     text
 ``process``  pid of a process that serves hospitals
 ``end``      status

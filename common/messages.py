@@ -14,7 +14,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
-TaskKind = Literal["describe", "train", "evaluate", "statistics"]
+TaskKind = Literal["describe", "train", "evaluate", "statistics", "finish"]
 Segments = Mapping[str, NDArray[np.float32]]
 
 _TEXT, _WEIGHTS, _JSON = "fedthorax", "weights", "json"
@@ -28,6 +28,7 @@ class Task:
     ``train``: score the incoming weights on the validation split, then train them for the phase.
     ``evaluate``: score the incoming weights on ``splits``.
     ``statistics``: tell what the hospital's privacy policy allows; ``digest_key`` is the number of this query.
+    ``finish``: keep the incoming weights as the models that ``outcome`` names; the reply carries nothing.
     ``round`` is the round that the work belongs to; the weights come from the round before.
 
     ``run`` names one run of the experiment, for ever; with round, site and ``model_sha256`` (the weights that the task
@@ -50,6 +51,8 @@ class Task:
     deadline: float = 0.0  # Unix seconds after which the server no longer waits; 0: it waits without end
     acknowledged: tuple[str, ...] = ()  # ids of the site's earlier tasks whose replies have arrived
     audit_head: str = ""  # newest hash of the server's audit log
+    egress_head: str = ""  # newest hash of the site's own log that the server has seen
+    outcome: dict[str, Any] = field(default_factory=dict)  # of ``finish``: what server/delivery.py puts in
 
     @property
     def id(self) -> str:
@@ -92,6 +95,8 @@ def decode_task(record: RecordDict) -> Task:
     """Raises ValueError when the record is not a task of this version."""
     fields = _fields(record, Task)
     for name in ("splits", "test_digests", "acknowledged"):
+        if not isinstance(fields[name], list):
+            raise ValueError(f"not a FedThorax task: {name} must be a list, got {fields[name]!r}")
         fields[name] = tuple(fields[name])
     return Task(**fields)
 

@@ -45,7 +45,7 @@ _PACKAGES = ("fed-thorax", "flwr", "tensorflow", "keras", "numpy", "scikit-learn
 
 
 class RunFolder:
-    """``create`` for the one writer of a run, ``load`` for any number of readers."""
+    """``create`` or ``resume`` for the one writer of a run, ``load`` for any number of readers."""
 
     def __init__(self, path: Path, lock: int | None = None) -> None:
         self.path = path
@@ -82,6 +82,28 @@ class RunFolder:
             folder = cls(path, lock)
             folder.checkpoints.mkdir()
             folder.model.mkdir()
+        except BaseException:
+            os.close(lock)
+            raise
+        return folder
+
+    @classmethod
+    def resume(cls, path: Path) -> "RunFolder":
+        """A run that was stopped, locked for going on with it; what a killed writer left half-written is removed.
+
+        FileNotFoundError if no run is there. BlockingIOError if another process is writing it.
+        """
+        if not path.is_dir() or not _is_run_folder(path):
+            raise FileNotFoundError(f"{path} holds no run that could be resumed; start it without --resume")
+        lock = _lock(path)
+        try:
+            folder = cls(path, lock)
+            for half_written in (*path.glob(".*.tmp"), *path.glob("*/*.part"), *path.glob("*/*.part.keras")):
+                half_written.unlink()
+            folder.checkpoints.mkdir(exist_ok=True)
+            folder.model.mkdir(exist_ok=True)
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{_LOCK_TEXT}process {os.getpid()} on {platform.node()}\n".encode(), 0)
         except BaseException:
             os.close(lock)
             raise

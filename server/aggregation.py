@@ -69,6 +69,11 @@ class FederatedAverage:
         """``sizes``: number of values of each segment that is trained in this round."""
         self._means = {segment: WeightedMean(size) for segment, size in sizes.items()}
 
+    @property
+    def num_examples(self) -> int:
+        """Examples behind the updates that are in."""
+        return max((mean.num_examples for mean in self._means.values()), default=0)
+
     def add(self, weights: Mapping[str, NDArray[np.float32]], num_examples: int) -> None:
         """Add one hospital's update, as it arrives; the update itself need not be kept. Check it first."""
         for segment, mean in self._means.items():

@@ -1,5 +1,10 @@
-"""Flower's ServerApp: reads the experiment from the run-config and runs its rounds over Flower's grid."""
+"""Flower's ServerApp: reads the experiment from the run-config and runs its rounds over Flower's grid.
 
+It serves a consortium and Flower's own simulation. In a consortium the SuperLink was started by ``fedthorax server
+start``, which names the consortium's folder in the environment; what came with the run-config has no say in it.
+"""
+
+import os
 from pathlib import Path
 
 from flwr.app import Context
@@ -7,8 +12,13 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute, load_experiment, parse_experiment
-from fedthorax.common.run_folder import RunFolder
-from fedthorax.server.channel import FlowerChannel
+from fedthorax.common.config.travelling import require_local, require_weights
+from fedthorax.server.flower_channel import FlowerChannel
+from fedthorax.server.nodes import Recognise, by_key, in_turn
+from fedthorax.server.resume import open_run
+
+CONSORTIUM_VARIABLE = "FEDTHORAX_CONSORTIUM"
+_POLL_S = 0.5  # each look at a hospital's reply is a request over HTTP
 
 app = ServerApp()
 
@@ -18,19 +28,47 @@ def main(grid: Grid, context: Context) -> None:
     """One run, described by the run-config.
 
     ``experiment`` is the whole experiment as JSON (``fedthorax config --flower`` writes it), or the path of a YAML file
-    from the directory in which the SuperLink was started; ``overwrite`` replaces an earlier run.
+    from the directory in which the SuperLink was started; ``overwrite`` replaces an earlier run of that name,
+    ``resume`` goes on with it.
     """
-    experiment = read_experiment(str(context.run_config["experiment"]))
-    with RunFolder.create(experiment.run_folder, overwrite=bool(context.run_config.get("overwrite", False))) as folder:
+    folder = os.environ.get(CONSORTIUM_VARIABLE)
+    experiment = read_experiment(str(context.run_config["experiment"]), Path(folder) if folder else Path.cwd())
+    sites = tuple(experiment.data.hospitals)
+    recognise: Recognise
+    if folder:
+        require_weights(experiment)
+        experiment.data.central_sources()
+        recognise = _of_consortium(Path(folder), sites)
+    else:
+        require_local(experiment, sites)
+        recognise = in_turn(sites)
+    flags = {name: bool(context.run_config.get(name, False)) for name in ("overwrite", "resume")}
+    with open_run(experiment, **flags) as run:
         from fedthorax.server.session import run_session  # TensorFlow, only once the experiment is known to be good
 
-        channel = FlowerChannel(grid, experiment.federation.round_timeout_s)
-        outcome = run_session(experiment, tuple(experiment.data.hospitals), channel, folder, "simulate")
+        wait, poll = experiment.federation.connect_timeout_s, _POLL_S if folder else FlowerChannel.poll_s
+        channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=poll)
+        outcome = run_session(experiment, sites, channel, run, "consortium" if folder else "simulate")
     print(f"{outcome.status}: {outcome.folder / 'report.html'}")
 
 
-def read_experiment(text: str) -> Experiment:
-    """The experiment with absolute paths, from JSON or from the path of a YAML file."""
+def read_experiment(text: str, base: Path) -> Experiment:
+    """The experiment with absolute paths, relative ones below ``base``, from JSON or from the path of a YAML file."""
     if text.lstrip().startswith("{"):
-        return absolute(parse_experiment(text))
-    return load_experiment(Path(text), base=Path.cwd())
+        return absolute(parse_experiment(text), base)
+    return load_experiment(Path(text), base=base)
+
+
+def _of_consortium(folder: Path, sites: tuple[str, ...]) -> Recognise:
+    """Hospitals by their registered keys. Raises ValueError where the experiment names one that is not admitted."""
+    from fedthorax.server.consortium.folder import read_hospitals
+
+    hospitals = read_hospitals(folder)
+    admitted = [one.name for one in hospitals if not one.revoked]
+    strangers = [site for site in sites if site not in admitted]
+    if strangers:
+        raise ValueError(
+            f"data.hospitals names {', '.join(strangers)}, but the consortium has admitted "
+            f"{', '.join(admitted) or 'nobody'}; see `fedthorax server status`"
+        )
+    return by_key(lambda: read_hospitals(folder))

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,9 +29,10 @@ class CentralData:
 
     def __init__(self, experiment: Experiment, progress: Progress | None = None) -> None:
         self._experiment = experiment
+        self._sources = experiment.data.central_sources()
         self.images: SiteImages = load_site(
             NAME,
-            experiment.data.central,
+            self._sources,
             experiment.labels,
             experiment.data,
             experiment.data.central_splits,
@@ -41,13 +42,15 @@ class CentralData:
         )
         self.valid, self.test = self.images.splits["valid"], self.images.splits["test"]
         self.left_out: list[dict[str, str]] = []
+        # Digests of the test X-rays, then of the test CT slices, before any is left out.
+        self.all_digests: tuple[str, ...] = (*self.test.xray.digests, *self.test.ct.digests)
 
-    def digests(self) -> tuple[str, ...]:
-        """Digests of the test X-rays, then of the test CT slices."""
-        return (*self.test.xray.digests, *self.test.ct.digests)
+    def leave_out(self, overlaps: Mapping[str, Iterable[int]]) -> None:
+        """Take out of the test split what hospitals hold too: positions in ``all_digests``, by hospital.
 
-    def leave_out(self, overlaps: dict[str, Iterable[int]]) -> None:
-        """Take out of the test split what hospitals hold too: positions in ``digests()``, by hospital."""
+        Called again, with all that is known by then, it begins anew from the whole split.
+        """
+        self.test, self.left_out = self.images.splits["test"], []
         seen = {NAME: self._seen_here()}  # the server's own validation images select the model
         holder: dict[int, str] = {}
         for site, positions in [*sorted(overlaps.items()), *seen.items()]:
@@ -166,7 +169,7 @@ class CentralData:
     def _relative(self, images: ImageSet, row: int) -> str:
         path, frame = images.paths[row], images.ref(row).frame
         mark = "" if frame is None else f"#{frame}"
-        for source in (self._experiment.data.central.xray.folder, self._experiment.data.central.ct.folder):
+        for source in (self._sources.xray.folder, self._sources.ct.folder):
             if path.is_relative_to(source):
                 return path.relative_to(source).as_posix() + mark
         return path.name + mark

@@ -1,54 +1,111 @@
-"""One file a round with everything that the server has learnt: weights and the state of the selection."""
+"""One file a round with everything that the server has learnt: weights, selection, and the whole record of the run."""
 
 import json
 import os
 import re
 import zipfile
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.model.segments import SEGMENTS, Weights
+from fedthorax.common.strict_json import plain_value
 from fedthorax.server.selection import Selection
 
 _NAME = re.compile(r"round-(\d+)\.npz")
+_STATE = "state"
+_DAMAGE = (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The server after ``round``: enough to go on as if nothing had happened.
+
+    ``record`` is the content of metrics.json. ``acknowledged`` and ``egress_heads`` are, by hospital, the ids of the
+    tasks whose replies are in here while the hospital has not heard so, and the heads of its log, oldest first.
+    ``overlaps`` holds, by hospital, positions in the central test images that it holds too.
+    """
+
+    round: int
+    weights: Weights
+    selection: Selection
+    run: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    acknowledged: Mapping[str, list[str]] = field(default_factory=dict)
+    egress_heads: Mapping[str, list[str]] = field(default_factory=dict)
+    overlaps: Mapping[str, list[int]] = field(default_factory=dict)
 
 
 class Checkpoints:
-    """``checkpoints/round-0003.npz``: written atomically; the newest ``keep`` and the best one stay."""
+    """``checkpoints/round-0003.npz``: written atomically; the newest ``keep`` stay, and the best round of each."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self._folder, self._keep = folder, keep
 
-    def save(self, round_number: int, weights: Weights, selection: Selection) -> Path:
-        """Write the state after a round and remove checkpoints that are no longer needed."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._file(round_number)
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Write the state after a round and remove checkpoints that are no longer needed.
+
+        Raises OSError that says what is left to go on from; the checkpoints before stay whole.
+        """
+        file = self._file(checkpoint.round)
         temporary = file.with_suffix(".part")
-        state = json.dumps({"round": round_number, "selection": asdict(selection)})
-        with temporary.open("wb") as stream:
-            np.savez(stream, state=np.array(state), **weights)  # type: ignore[arg-type]
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-        self._prune(selection.best_round)
+        state = {name: value for name, value in vars(checkpoint).items() if name not in ("weights", "selection")}
+        text = json.dumps(plain_value(state | {"selection": asdict(checkpoint.selection)}), allow_nan=False)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as stream:
+                np.savez(stream, state=np.frombuffer(text.encode(), np.uint8), **checkpoint.weights)  # type: ignore[arg-type]
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(file)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            before = self.rounds()
+            left = f"the newest whole checkpoint is of round {before[-1]}" if before else "there is no checkpoint yet"
+            reason = error.strerror or str(error)
+            raise OSError(
+                f"the checkpoint {file} cannot be written: {reason}; {left}; make room, and go on with --resume"
+            ) from error
+        self._prune()
         return file
 
-    def load(self, round_number: int) -> tuple[dict[str, NDArray[np.float32]], Selection]:
-        """Weights and selection after a round. Raises FileNotFoundError, or ValueError when the file is damaged."""
+    def load(self, round_number: int) -> Checkpoint:
+        """The state after a round. Raises FileNotFoundError, or ValueError when the file is damaged."""
         file = self._file(round_number)
         if not file.is_file():
             raise FileNotFoundError(f"no checkpoint of round {round_number}: {file}")
         try:
             # An open stream, because np.load leaves a damaged file open.
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-                state = json.loads(str(content["state"]))
-                weights = {segment: content[segment] for segment in SEGMENTS}
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+                state = _state(content)
+                weights: dict[str, NDArray[np.float32]] = {segment: content[segment] for segment in SEGMENTS}
+            return Checkpoint(**state, weights=weights)
+        except _DAMAGE as error:
             raise ValueError(f"damaged checkpoint {file}: {error}") from error
-        return weights, Selection(**state["selection"])
+
+    def latest(self) -> tuple[Checkpoint, list[str]]:
+        """The newest checkpoint that is whole, and a line for each newer one that is damaged.
+
+        Raises ValueError when there is none.
+        """
+        damaged: list[str] = []
+        for number in reversed(self.rounds()):
+            try:
+                return self.load(number), damaged
+            except ValueError as error:
+                damaged.append(str(error))
+        words = "; ".join(damaged) or f"{self._folder} holds none"
+        raise ValueError(f"no whole checkpoint to resume from: {words}; start the run anew with --overwrite")
+
+    def remove_after(self, round_number: int) -> None:
+        """Remove checkpoints of later rounds, which are going to be run again."""
+        for number in self.rounds():
+            if number > round_number:
+                self._file(number).unlink()
 
     def rounds(self) -> list[int]:
         """Rounds of which there is a checkpoint, in order."""
@@ -58,7 +115,23 @@ class Checkpoints:
     def _file(self, round_number: int) -> Path:
         return self._folder / f"round-{round_number:04d}.npz"
 
-    def _prune(self, best_round: int | None) -> None:
-        for number in self.rounds()[: -self._keep]:
-            if number != best_round:
+    def _prune(self) -> None:
+        """Going on from any of the newest, even the one before a damaged last one, needs its best round too."""
+        newest = self.rounds()[-self._keep :]
+        needed = {*newest, *(self._best_round(number) for number in newest)}
+        for number in self.rounds():
+            if number not in needed:
                 self._file(number).unlink()
+
+    def _best_round(self, round_number: int) -> int | None:
+        try:
+            with self._file(round_number).open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+                selection: Selection = _state(content)["selection"]
+        except _DAMAGE:
+            return None
+        return selection.best_round
+
+
+def _state(content: Mapping[str, NDArray[np.uint8]]) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads(content[_STATE].tobytes())
+    return state | {"selection": Selection(**state["selection"])}

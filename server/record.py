@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.largest_site import largest_site
 from fedthorax.common.memory import peak_memory_mb
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.selection import Selection
@@ -15,13 +16,25 @@ SCHEMA_VERSION = 1
 class RunRecord:
     """Grows with the run; ``document`` is complete and valid at any time, with null for what is not known yet."""
 
-    def __init__(
-        self, experiment: Experiment, mode: str, sites: Sequence[str], config_sha256: str, versions: Mapping[str, str]
-    ) -> None:
+    def __init__(self, sites: Sequence[str], document: dict[str, Any]) -> None:
         self._sites = tuple(sites)
-        self._document: dict[str, Any] = {
+        self._document = document
+
+    @classmethod
+    def begun(
+        cls,
+        experiment: Experiment,
+        mode: str,
+        sites: Sequence[str],
+        run: str,
+        config_sha256: str,
+        versions: Mapping[str, str],
+    ) -> "RunRecord":
+        """The record of a run that begins now; ``run`` names it for ever."""
+        document: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "name": experiment.name,
+            "run": run,
             "mode": mode,
             "status": "running",
             "error": None,
@@ -29,15 +42,23 @@ class RunRecord:
             "config_sha256": config_sha256,
             "started": _now(),
             "finished": None,
+            "resumed": [],
             "versions": dict(versions),
             "labels": {
                 "findings": list(experiment.labels.findings),
                 "cancer_classes": list(experiment.labels.cancer_classes),
             },
             "sites": {
-                site: {"data": None, "fingerprint": None, "test": None, "test_with_duplicates": None} for site in sites
+                site: {
+                    "data": None,
+                    "fingerprint": None,
+                    "egress_head": None,
+                    "test": None,
+                    "test_with_duplicates": None,
+                }
+                for site in sites
             },
-            "central": {"data": None, "left_out": []},
+            "central": {"data": None, "fingerprint": None, "left_out": []},
             "statistics": None,
             "rounds": [],
             "best_round": None,
@@ -52,6 +73,24 @@ class RunRecord:
                 "peak_memory_mb": {"server": None, "sites": None},
             },
         }
+        return cls(sites, document)
+
+    @classmethod
+    def resumed(
+        cls, sites: Sequence[str], document: Mapping[str, Any], config_sha256: str, versions: Mapping[str, str]
+    ) -> "RunRecord":
+        """The record that a checkpoint holds, going on now."""
+        last = document["rounds"][-1]["round"]
+        going_on: dict[str, Any] = {
+            **document,
+            "status": "running",
+            "error": None,
+            "finished": None,
+            "config_sha256": config_sha256,
+            "versions": dict(versions),
+            "resumed": [*document["resumed"], {"after_round": last, "time": _now()}],
+        }
+        return cls(sites, going_on)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -61,6 +100,10 @@ class RunRecord:
     def rounds(self) -> list[dict[str, Any]]:
         rounds: list[dict[str, Any]] = self._document["rounds"]
         return rounds
+
+    @property
+    def newest_round(self) -> int:
+        return int(self.rounds[-1]["round"])
 
     def open_round(self, number: int, plan: RoundPlan | None) -> None:
         """Round 0 is the model before any training and has no plan."""
@@ -75,8 +118,10 @@ class RunRecord:
                 "round": number,
                 "phase": phase,
                 "central": None,
-                "sites": {site: {"train": None, "valid": None} for site in self._sites},
+                "sites": {site: {"train": None, "valid": None, "update_norm": None} for site in self._sites},
                 "failures": [],
+                "late": [],
+                "warnings": [],
                 "seconds": None,
                 "bytes_sent": 0,
                 "bytes_received": 0,
@@ -92,12 +137,35 @@ class RunRecord:
         for name in ("test", "test_with_duplicates"):
             self._document["sites"][site][name] = results.get(name)
 
+    def largest_site(self) -> str | None:
+        """The hospital with most training pairs, as they described themselves; None where several have as many."""
+        return largest_site(self._document)
+
+    def described(self, site: str) -> dict[str, Any] | None:
+        """What the hospital said about its data; None where it has not joined yet."""
+        data: dict[str, Any] | None = self._document["sites"][site]["data"]
+        return data
+
+    def describe(self, site: str, data: Mapping[str, Any], fingerprint: str) -> None:
+        self._document["sites"][site] |= {"data": data, "fingerprint": fingerprint}
+
+    def late(self, site: str, stage: str, number: int, duplicate: bool, seconds: float) -> None:
+        """A reply to an earlier task that came in the newest round; ``number`` is the round it was for."""
+        entry = {"site": site, "stage": stage, "round": number, "duplicate": duplicate, "seconds": round(seconds, 1)}
+        self.rounds[-1]["late"].append(entry)
+
+    def warning(self, site: str, reason: str) -> None:
+        """Something odd about a hospital's part in the newest round, which counts all the same."""
+        self.rounds[-1]["warnings"].append({"site": site, "reason": reason})
+
     def failure(self, site: str, stage: str, reason: str) -> None:
         """A hospital that did not do its part in the newest round."""
         self.rounds[-1]["failures"].append({"site": site, "stage": stage, "reason": reason})
 
-    def close_round(self, central: Mapping[str, Any], seconds: float, sent: int, received: int) -> None:
-        """``sent`` and ``received`` are bytes since the start of the run."""
+    def close_round(
+        self, central: Mapping[str, Any], seconds: float, run_seconds: float, sent: int, received: int
+    ) -> None:
+        """``run_seconds`` and the bytes ``sent`` and ``received`` are since the start of the run."""
         totals = self._document["totals"]
         self.rounds[-1] |= {
             "central": central,
@@ -105,7 +173,7 @@ class RunRecord:
             "bytes_sent": sent - totals["bytes_sent"],
             "bytes_received": received - totals["bytes_received"],
         }
-        totals |= {"bytes_sent": sent, "bytes_received": received}
+        totals |= {"seconds": run_seconds, "bytes_sent": sent, "bytes_received": received}
 
     def select(self, selection: Selection) -> None:
         self._document["best_round"] = selection.best_round

@@ -1,29 +1,33 @@
 """One run from its folder to its report, whatever carries the messages."""
 
-import json
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.travelling import travelling
 from fedthorax.common.events import EventLog
-from fedthorax.common.model.segments import weights_digest
 from fedthorax.common.report import write_report
-from fedthorax.common.run_folder import RunFolder, config_sha256, package_versions
+from fedthorax.common.run_folder import config_sha256, package_versions
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.server.central import CentralData
 from fedthorax.server.channel import Channel, Interrupted
 from fedthorax.server.checkpoints import Checkpoints
+from fedthorax.server.hospitals import Hospitals
+from fedthorax.server.ledger import Ledger
+from fedthorax.server.models import save_models
 from fedthorax.server.record import RunRecord
+from fedthorax.server.resume import OpenRun, writable
 from fedthorax.server.rounds import Rounds
-from fedthorax.server.selection import Selection
 
 BuildNetwork = Callable[[Experiment], tuple[Network, FeatureStore]]
+Mode = Literal["simulate", "train", "consortium"]
 
 
 @dataclass(frozen=True)
@@ -45,39 +49,47 @@ def run_session(
     experiment: Experiment,
     sites: tuple[str, ...],
     channel: Channel,
-    folder: RunFolder,
-    mode: str,
+    run: OpenRun,
+    mode: Mode,
     build: BuildNetwork = build_network,
 ) -> Outcome:
-    """Run all rounds with the hospitals ``sites`` over ``channel`` and leave a complete run folder, failed or not.
+    """Run all rounds that are left with the hospitals ``sites`` over ``channel`` and leave a complete run folder.
 
     The run folder is open for writing and stays the caller's to close. An error is written into metrics.json and the
-    report before it is raised again; an interruption is an outcome and not an error.
+    report before it is raised again; an interruption is an outcome and not an error. In a consortium the hospitals get
+    the experiment without folders, and when it is over the models.
     """
-    started = time.monotonic()
-    versions = package_versions()
-    record = RunRecord(experiment, mode, sites, config_sha256(experiment), versions)
+    folder, start = run.folder, run.checkpoint
+    versions, fingerprint = package_versions(), config_sha256(experiment)
+    begun = time.monotonic()
+    if start is None:
+        record = RunRecord.begun(experiment, mode, sites, secrets.token_hex(16), fingerprint, versions)
+    else:
+        record = RunRecord.resumed(sites, start.record, fingerprint, versions)
+        totals = record.document["totals"]
+        begun -= totals["seconds"]
+        channel.bytes_sent, channel.bytes_received = totals["bytes_sent"], totals["bytes_received"]
     checkpoints = Checkpoints(folder.checkpoints, experiment.output.keep_checkpoints)
     network: Network | None = None
-    status, problem = "failed", "stopped without a word"
+    status, problem, failed = "failed", "stopped without a word", True
     with EventLog(folder.events) as events:
         audit = AuditLog(folder.audit)
         try:
+            audit.mend()
             folder.write_config(experiment, {"versions": versions, "seed": experiment.seed})
             folder.write_metrics(record.document)
-            audit.append(
-                "run started", name=experiment.name, config_sha256=config_sha256(experiment), sites=list(sites)
-            )
-            events.emit("run", name=experiment.name, rounds=experiment.training.num_rounds, sites=list(sites))
-            events.emit("server", round=0, stage="load")
+            _announce(run, experiment, sites, record, events, audit)
+            events.emit("server", round=record.newest_round if start else 0, stage="load")
             central = CentralData(
                 experiment, lambda done, total: events.emit("server", round=0, stage="load", done=done, total=total)
             )
             network, store = build(experiment)
+            sent = travelling(experiment) if mode == "consortium" else experiment
+            ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
+            digest, text = network.layout.digest, sent.model_dump_json()
             rounds = Rounds(
                 experiment,
-                sites,
-                channel,
+                Hospitals(experiment, sites, channel, record, events, audit, ledger, digest, text),
                 record,
                 events,
                 audit,
@@ -86,54 +98,73 @@ def run_session(
                 store,
                 central,
                 lambda: folder.write_metrics(record.document),
-                Selection(experiment.evaluation.selection_metric),
+                lambda: time.monotonic() - begun,
+                start,
             )
-            predictions = rounds.run()
-            write_text(folder.test_predictions, central.predictions_csv(predictions))
-            status, problem = "finished", ""
+            with writable(folder.path, "make room, and go on with --resume"):
+                predictions = rounds.run()
+                write_text(folder.test_predictions, central.predictions_csv(predictions))
+                if mode == "consortium":
+                    rounds.deliver()
+            status, problem, failed = "finished", "", False
         except (Interrupted, KeyboardInterrupt):
-            status, problem = "interrupted", "stopped by a person"
+            status, problem, failed = "interrupted", "stopped by a person", False
         except Exception as error:
             problem = " ".join(str(error).split()) or type(error).__name__
             raise
         finally:
-            seconds = time.monotonic() - started
-            record.finish(status, problem or None, seconds, channel.bytes_sent, channel.bytes_received)
-            if network is not None and checkpoints.rounds():
-                save_models(experiment, network, checkpoints, record, folder)
+            record.finish(status, problem or None, time.monotonic() - begun, channel.bytes_sent, channel.bytes_received)
             fingerprints = {name: entry["fingerprint"] for name, entry in record.document["sites"].items()}
             facts = {"versions": versions, "seed": experiment.seed, "data_fingerprints": fingerprints}
-            folder.write_config(experiment, facts)
-            folder.write_metrics(record.document)
-            write_report(folder.path)
-            audit.append("run ended", status=status)
-            events.emit("end", status=status, error=problem or None)
+
+            def models() -> None:
+                if network is not None and checkpoints.rounds():
+                    save_models(experiment, network, checkpoints, record.document["best_round"], folder)
+
+            _leave(
+                [
+                    models,
+                    lambda: folder.write_config(experiment, facts),
+                    lambda: folder.write_metrics(record.document),
+                    lambda: write_report(folder.path),
+                    lambda: audit.append("run ended", status=status),
+                    lambda: events.emit("end", status=status, error=problem or None),
+                ],
+                failed,
+            )
     return Outcome(status, folder.path, record.document)
 
 
-def save_models(
-    experiment: Experiment, network: Network, checkpoints: Checkpoints, record: RunRecord, folder: RunFolder
+def _announce(
+    run: OpenRun,
+    experiment: Experiment,
+    sites: tuple[str, ...],
+    record: RunRecord,
+    events: EventLog,
+    audit: AuditLog,
 ) -> None:
-    """``model/best.keras`` and ``model/last.keras``, and ``model/model.json`` that says what their outputs mean."""
-    best_round = record.document["best_round"]
-    last_round = checkpoints.rounds()[-1]
-    rounds = {"best": last_round if best_round is None else best_round, "last": last_round}
-    facts: dict[str, Any] = {
-        "name": experiment.name,
-        "findings": list(experiment.labels.findings),
-        "cancer_classes": list(experiment.labels.cancer_classes),
-        "image_size": experiment.model.image_size,
-        "aspect": experiment.data.aspect,
-        "ct_windows": [window.model_dump() for window in experiment.data.ct_windows],
-        "threshold": experiment.evaluation.threshold,
-        "versions": package_versions(),
-        "models": {},
-    }
-    for kind, path in (("last", folder.last_model), ("best", folder.best_model)):
-        weights, _ = checkpoints.load(rounds[kind])
-        network.layout.write(weights)
-        temporary = path.with_name(f"{path.stem}.part.keras")
-        network.model.save(temporary)
-        temporary.replace(path)
-        facts["models"][path.name] = {"round": rounds[kind], "weights_sha256": weights_digest(weights)}
-    write_text(folder.model / "model.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    document = record.document
+    facts: dict[str, Any] = {"name": experiment.name, "run": document["run"], "sites": list(sites)}
+    if run.checkpoint is None:
+        audit.append("run started", **facts, config_sha256=document["config_sha256"])
+    else:
+        audit.append("run resumed", **facts, config_sha256=document["config_sha256"], after_round=run.checkpoint.round)
+    events.emit("run", name=experiment.name, rounds=experiment.training.num_rounds, sites=list(sites))
+    for line in run.notes:
+        audit.append("note", text=line)
+        events.emit("note", text=line)
+
+
+def _leave(writes: list[Callable[[], Any]], failed: bool) -> None:
+    """Do every one of ``writes``, even after one that a full disk or a damaged file has stopped.
+
+    Its error is raised at the end, unless the run has failed: then it would hide why.
+    """
+    first: Exception | None = None
+    for write in writes:
+        try:
+            write()
+        except (OSError, ValueError) as error:
+            first = first or error
+    if first is not None and not failed:
+        raise first

@@ -5,6 +5,7 @@ Nothing here needs a network or TensorFlow. The content of the document is descr
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -58,9 +59,12 @@ def ask_statistics(experiment: Experiment, sites: Sequence[str], channel: Channe
     """One query round over ``channel``. RuntimeError with every hospital's reason if none gives statistics."""
     nonce = secrets.token_hex(32)
     text = experiment.model_dump_json()
-    tasks = [Task("statistics", site, 0, text, digest_key=nonce, run=nonce) for site in sites]
-    told, failures = {}, {}
-    for reply in channel.exchange(tasks):
+    deadline = time.time() + experiment.federation.round_timeout_s
+    tasks = [Task("statistics", site, 0, text, digest_key=nonce, run=nonce, deadline=deadline) for site in sites]
+    told: dict[str, Any] = {}
+    failures: dict[str, str] = {}
+    channel.gather(1)
+    for reply in channel.exchange(tasks, lambda: bool(told)):
         if reply.error is None:
             told[reply.site] = reply.results.get("statistics")
         else:

@@ -1,6 +1,7 @@
 """What an update must be before it is averaged; a refusal names the hospital's variable and what is wrong with it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -27,3 +28,23 @@ def check_update(reply: Reply, layout: SegmentLayout, segments: Iterable[str]) -
                 f"the update holds {bad.size} values that are not finite or not below {LIMIT:.0f}, the first one "
                 f"({values[first]}) in {layout.name_at(segment, first)}"
             )
+
+
+def check_counts(reply: Reply, data: Mapping[str, Any]) -> None:
+    """Raise ValueError unless ``reply`` counts as many pairs as it can have.
+
+    ``data`` is the hospital's passport: it said how many pairs one pass over its images has, and an update weighs no
+    more than that. An update of no pair carries no weights: its hospital has nothing to train on.
+    """
+    pairs = reply.num_pairs
+    if type(pairs) is not int or pairs < 0:
+        raise ValueError(f"the number of pairs must be a whole number from 0 on, got {pairs!r}")
+    train = reply.results.get("train")
+    told = train.get("pairs") if isinstance(train, Mapping) else None
+    if told != pairs:
+        raise ValueError(f"the update weighs {pairs} pairs, but its own training report says {told!r}")
+    if pairs == 0 and reply.weights:
+        raise ValueError("the update comes from 0 pairs: weights without training")
+    described = (data.get("pairing") or {}).get("pairs", 0)
+    if pairs > described:
+        raise ValueError(f"the update weighs {pairs} pairs, but the hospital described only {described}")

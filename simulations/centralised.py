@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute
+from fedthorax.common.config.travelling import require_local
 from fedthorax.common.messages import Reply, Task
-from fedthorax.common.run_folder import RunFolder
+from fedthorax.server.channel import LateReply, Notify
+from fedthorax.server.resume import open_run
 
 if TYPE_CHECKING:
     from fedthorax.client.worker import SiteWorker
@@ -25,11 +27,21 @@ class LocalChannel:
     """Tasks for a worker in this process: nothing is sent anywhere."""
 
     worker: "SiteWorker"
+    sites: Sequence[str]
     bytes_sent: int = 0
     bytes_received: int = 0
 
-    def exchange(self, tasks: Sequence[Task]) -> Iterator[Reply]:
+    def watch(self, notify: Notify) -> None:
+        """Nothing to tell: the only hospital is this process."""
+
+    def gather(self, required: int) -> frozenset[str]:
+        return frozenset(self.sites)
+
+    def exchange(self, tasks: Sequence[Task], enough: Callable[[], bool]) -> Iterator[Reply]:
         yield from map(self.worker.run, tasks)
+
+    def late(self) -> list[LateReply]:
+        return []
 
 
 def train(experiment: Experiment, hospital: str | None = None, overwrite: bool = False) -> "Outcome":
@@ -42,7 +54,8 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
     hospitals = experiment.data.hospitals
     if hospital is not None and hospital not in hospitals:
         raise ValueError(f"no hospital {hospital!r} in data.hospitals; expected one of {', '.join(hospitals)}")
-    with RunFolder.create(experiment.run_folder, overwrite) as folder:
+    require_local(experiment, [hospital] if hospital else hospitals)
+    with open_run(experiment, overwrite) as run:
         from fedthorax.client.worker import SiteWorker
         from fedthorax.common.data.images import SiteImages
         from fedthorax.common.data.pool import pool_sites
@@ -65,7 +78,7 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
                 sites = [
                     load_site(
                         one,
-                        of.data.hospitals[one],
+                        of.data.sources_of(one),
                         of.labels,
                         of.data,
                         of.data.splits,
@@ -78,6 +91,6 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
                 images.append(sites[0] if hospital else pool_sites(name, sites))
             return images[0]
 
-        with EventLog(folder.events) as events:
-            worker = SiteWorker(load, build, events, keep_optimizer=True)
-            return run_session(experiment, (hospital or POOLED,), LocalChannel(worker), folder, "train", build)
+        with EventLog(run.folder.events) as events:
+            worker, sites = SiteWorker(load, build, events, keep_optimizer=True), (hospital or POOLED,)
+            return run_session(experiment, sites, LocalChannel(worker, sites), run, "train", build)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,8 +55,11 @@ def _run(experiment: Experiment, home: Path, events: Path, serve: Callable[["Cha
     from flwr.simulation import run_simulation
 
     from fedthorax.client.app import app as client_app
-    from fedthorax.server.channel import FlowerChannel
+    from fedthorax.server.flower_channel import FlowerChannel
+    from fedthorax.server.nodes import in_turn
 
+    started = time.time()
+    sites = tuple(experiment.data.hospitals)
     stop = threading.Event()
     results: list[Result] = []
     errors: list[BaseException] = []
@@ -64,13 +68,13 @@ def _run(experiment: Experiment, home: Path, events: Path, serve: Callable[["Cha
     @server_app.main()
     def main(grid: Grid, context: Any) -> None:
         try:
-            results.append(serve(FlowerChannel(grid, experiment.federation.round_timeout_s, stopped=stop.is_set)))
+            results.append(serve(FlowerChannel(grid, sites, in_turn(sites), stopped=stop.is_set)))
         except BaseException as error:  # Flower would print it; it is raised below instead
             errors.append(error)
         if stop.is_set() or errors:
-            _kill_busy_sites(events)
+            _kill_busy_sites(events, started)
 
-    parallel = min(experiment.simulation.parallel_sites, len(experiment.data.hospitals))
+    parallel = min(experiment.simulation.parallel_sites, len(sites))
     backend: Any = {
         "init_args": {
             "num_cpus": parallel,
@@ -83,19 +87,20 @@ def _run(experiment: Experiment, home: Path, events: Path, serve: Callable[["Cha
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
     }
     with _quiet_flower(), _on_interrupt(stop.set):
-        run_simulation(server_app, client_app, len(experiment.data.hospitals), backend_config=backend)
+        run_simulation(server_app, client_app, len(sites), backend_config=backend)
     if errors:
         raise errors[0]
     return results[0]
 
 
-def _kill_busy_sites(events: Path) -> None:
+def _kill_busy_sites(events: Path, since: float) -> None:
     """End the hospitals' processes, which may be in the middle of an epoch that nobody waits for any more.
 
-    Ray would let them finish it first. They tell their process ids when they start.
+    Ray would let them finish it first. They tell their process ids when they start; those told before ``since`` belong
+    to a run that was resumed, and the numbers may be somebody else's by now.
     """
     for event in read_events(events, 0)[0]:
-        if event["kind"] == "process":
+        if event["kind"] == "process" and event["time"] >= since:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(event["pid"], signal.SIGKILL)
 

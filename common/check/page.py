@@ -12,7 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from fedthorax import __version__
-from fedthorax.common.atomic_write import write_bytes
+from fedthorax.common.atomic_write import PRIVATE, write_bytes
 from fedthorax.common.check.check import SiteCheck
 from fedthorax.common.check.issue import CODES, LEVELS, Issue, counts_by_level
 from fedthorax.common.check.labelled import KINDS, counted
@@ -28,7 +28,7 @@ _MOST_ROWS = 12
 
 def write_page(path: Path, checks: Sequence[SiteCheck]) -> None:
     """Write the page; only its owner may read it, because it shows patients' images."""
-    write_bytes(path, render(checks).encode(), private=True)
+    write_bytes(path, (render(checks).encode(),), PRIVATE)
 
 
 def render(checks: Sequence[SiteCheck]) -> str:

@@ -105,11 +105,17 @@ def _read(path: Path) -> dict[str, Any]:
 def _of_experiment(path: Path, site: str | None) -> list[Target]:
     experiment = load_experiment(path)
     data, labels = experiment.data, experiment.labels
-    sources = {name: (source, data.splits) for name, source in data.hospitals.items()}
-    sources.setdefault(CENTRAL, (data.central, data.central_splits))
+    # What is null here only the site's own site.yaml names.
+    sources = {name: (source, data.splits) for name, source in data.hospitals.items() if source is not None}
+    if data.central is not None:
+        sources.setdefault(CENTRAL, (data.central, data.central_splits))
+    if not sources:
+        raise ValueError(
+            f"{path}: names no folder; each site has a site.yaml of its own, to be checked there"
+        )
     if site is not None:
         if site not in sources:
-            raise ValueError(f"--site {site}: {path} has no such site; expected one of {', '.join(sources)}")
+            raise ValueError(f"--site {site}: {path} has no folders of it; expected one of {', '.join(sources)}")
         sources = {site: sources[site]}
     return [
         Target(

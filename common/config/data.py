@@ -154,9 +154,13 @@ class CacheConfig(Frozen):
 class DataConfig(Frozen):
     """Hospitals, the server's own folders, and the way of an image to a pair."""
 
-    hospitals: dict[str, SourceConfig] = Field(min_length=1, description="The hospitals by name.")
-    central: SourceConfig = Field(
-        description="The server's own folders: the validation split selects the model, the test split is scored once."
+    hospitals: dict[str, SourceConfig | None] = Field(
+        min_length=1,
+        description="The hospitals by name; null: the hospital's own site.yaml names its folders (consortium only).",
+    )
+    central: SourceConfig | None = Field(
+        description="The server's own folders: the validation split selects the model, the test split is scored once. "
+        "null: where a hospital reads this."
     )
     splits: SplitFractions = Field(default=SplitFractions(), description="Splits drawn at a hospital.")
     central_splits: SplitFractions = Field(
@@ -221,3 +225,21 @@ class DataConfig(Frozen):
                     f'hospital name {name!r} must not be empty, begin with a dot, or hold / \\ " or a line end'
                 )
         return self
+
+    def sources_of(self, hospital: str) -> SourceConfig:
+        """The hospital's folders. Raises ValueError where only the hospital knows them, or where there is none."""
+        if hospital not in self.hospitals:
+            raise ValueError(f"no hospital {hospital!r} in data.hospitals; expected one of {', '.join(self.hospitals)}")
+        sources = self.hospitals[hospital]
+        if sources is None:
+            raise ValueError(
+                f"data.hospitals.{hospital} is null: only the hospital's own site.yaml names its folders, which "
+                "serves a consortium; give the two folders to run this here"
+            )
+        return sources
+
+    def central_sources(self) -> SourceConfig:
+        """The server's folders. Raises ValueError where they are null."""
+        if self.central is None:
+            raise ValueError("data.central is null: the server needs its own X-ray and CT folders to choose a model by")
+        return self.central

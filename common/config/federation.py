@@ -16,7 +16,28 @@ class FederationConfig(Frozen):
     min_sites: int | None = Field(
         default=None, ge=1, description="Updates without which a round is not closed; null: every hospital's."
     )
-    round_timeout_s: float = Field(default=86400.0, gt=0, description="Longest wait for the replies of a round.")
+    round_timeout_s: float = Field(
+        default=86400.0,
+        gt=0,
+        description="Deadline of a round: without a hospital's reply by then the round goes on, if min_sites replied.",
+    )
+    connect_timeout_s: float = Field(
+        default=600.0,
+        gt=0,
+        description="Longest wait for min_sites hospitals to be connected, and, once min_sites replied in a round, for "
+        "one that is not.",
+    )
+    unusual_updates: Literal["off", "warn", "refuse"] = Field(
+        default="warn",
+        description="What happens to an update much larger or smaller than the others: it is averaged all the same "
+        "(off), and named in the report (warn), or left out (refuse).",
+    )
+    unusual_deviations: float = Field(
+        default=5.0,
+        gt=0,
+        description="An update is unusual when the logarithm of its norm lies this many robust standard deviations "
+        "from the median of the updates of the last rounds.",
+    )
     patience: int | None = Field(
         default=None,
         ge=1,

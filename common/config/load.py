@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fedthorax.common.config.experiment import Experiment
+from fedthorax.common.config.model import RECEIVED
 from fedthorax.common.config.overrides import apply_override, parse_override
 from fedthorax.common.config.problems import dotted, problem_lines, shown
 from fedthorax.common.config.yaml_text import read_yaml, write_yaml
 
-_WEIGHTS_BY_NAME = ("imagenet", "none")
+_WEIGHTS_BY_NAME = ("imagenet", "none", RECEIVED)
 
 
 def load_experiment(path: Path | str, overrides: Sequence[str] = (), base: Path | None = None) -> Experiment:

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from fedthorax.common.config.frozen import Frozen
 
+RECEIVED = "received"  # model.weights of a hospital that gets them from the server
+
 
 class ModelConfig(Frozen):
     """The defaults are the architecture of the project; every width can be changed."""
@@ -18,6 +20,7 @@ class ModelConfig(Frozen):
     weights: str = Field(
         default="imagenet",
         description="imagenet: the checkpoint from the local weights folder, never downloaded; none: random; "
+        "received: as none, but the server's weights follow (written for hospitals, not by hand); "
         "or the path of a weights file.",
     )
     encoder_units: int = Field(default=1024, ge=1, description="Width of the dense layer after the pooled features.")

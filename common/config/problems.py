@@ -1,4 +1,6 @@
-"""What is wrong with an experiment file, in words: the key's path, what was expected, what came."""
+"""What is wrong with an experiment file, or another file of settings, in words: the key's path, what was expected, what
+came. ``root`` is the model that the file is read into.
+"""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -6,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fedthorax.common.config.experiment import Experiment
 from fedthorax.common.config.schema import as_model, field_at, key_paths, type_at
 
 Keys = tuple[str | int, ...]
@@ -54,33 +57,33 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def unknown_key(keys: Sequence[str | int]) -> str:
+def unknown_key(keys: Sequence[str | int], root: Any = Experiment) -> str:
     """``unknown key`` with the nearest key that exists, or the keys that do."""
-    model = as_model(type_at(keys[:-1]))
+    model = as_model(type_at(keys[:-1], root))
     known = list(model.model_fields) if model else []
     close = get_close_matches(str(keys[-1]), known, n=1, cutoff=0.7)
     if close:
         return f"unknown key; did you mean `{close[0]}`?"
-    elsewhere = [path for path in key_paths() if path[-1] == keys[-1]]
+    elsewhere = [path for path in key_paths(root) if path[-1] == keys[-1]]
     if elsewhere:
         return f"unknown key; did you mean `{dotted(min(elsewhere, key=len))}`?"
     return f"unknown key; expected one of {', '.join(known)}"
 
 
-def _meaning(keys: Keys) -> str:
-    field = field_at(keys)
+def _meaning(keys: Keys, root: Any) -> str:
+    field = field_at(keys, root)
     text = (field.description or "").rstrip(".") if field else ""
     return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
 
 
-def _words(error: Mapping[str, Any], keys: Keys) -> str:
+def _words(error: Mapping[str, Any], keys: Keys, root: Any) -> str:
     """One pydantic error as `what was expected, what came`."""
     kind, came, facts = error["type"], error.get("input"), error.get("ctx", {})
     if kind == "missing":
-        meaning = _meaning(keys)
+        meaning = _meaning(keys, root)
         return f"missing, but required: {meaning}" if meaning else "missing, but required"
     if kind == "extra_forbidden":
-        return unknown_key(keys)
+        return unknown_key(keys, root)
     if kind == "value_error":
         return str(facts["error"])
     if kind in _BOUNDS:
@@ -100,7 +103,7 @@ def _words(error: Mapping[str, Any], keys: Keys) -> str:
     return f"{error['msg'].lower()}, got {shown(came)}"
 
 
-def problem_lines(error: ValidationError) -> list[tuple[Keys, str]]:
+def problem_lines(error: ValidationError, root: Any = Experiment) -> list[tuple[Keys, str]]:
     """Every problem as (path of the key, words). The path is empty where several parts do not fit each other."""
     lines = []
     errors = error.errors(include_url=False)
@@ -113,5 +116,5 @@ def problem_lines(error: ValidationError) -> list[tuple[Keys, str]]:
             keys = keys[:-1]
             lines.append((keys, f"expected text as a key, got {shown(item.get('input'))}; put it in quotes"))
         else:
-            lines.append((keys, _words(item, keys)))
+            lines.append((keys, _words(item, keys, root)))
     return lines

@@ -45,9 +45,9 @@ def item_type(annotation: Any) -> Any:
     return None
 
 
-def type_at(keys: Sequence[str | int]) -> Any:
+def type_at(keys: Sequence[str | int], root: Any = Experiment) -> Any:
     """The annotation at a path such as ``("training", "phases", 0, "rounds")``; None where there is none."""
-    annotation: Any = Experiment
+    annotation: Any = root
     for key in keys:
         model = as_model(annotation)
         if model is not None:
@@ -60,9 +60,9 @@ def type_at(keys: Sequence[str | int]) -> Any:
     return annotation
 
 
-def field_at(keys: Sequence[str | int]) -> FieldInfo | None:
+def field_at(keys: Sequence[str | int], root: Any = Experiment) -> FieldInfo | None:
     """The field at a path; None where the path ends in a list, a mapping, or nowhere."""
-    model = as_model(type_at(keys[:-1])) if keys else None
+    model = as_model(type_at(keys[:-1], root)) if keys else None
     return model.model_fields.get(str(keys[-1])) if model else None
 
 

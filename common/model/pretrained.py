@@ -13,17 +13,18 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from fedthorax.common.config.model import RECEIVED
 from fedthorax.common.model.backbone import IMAGENET_DEVIATION, all_layers
 
 _KERAS_FILE_NAMES = ("{lower}_notop.h5", "{lower}_weights_tf_dim_ordering_tf_kernels_notop.h5")
 
 
 def find_weights(weights: str, backbone: str) -> Path | None:
-    """The file that ``model.weights`` means; None for random weights.
+    """The file that ``model.weights`` means; None for random weights, or where the server's follow.
 
     Raises FileNotFoundError that says where to put the file.
     """
-    if weights == "none":
+    if weights in ("none", RECEIVED):
         return None
     if weights != "imagenet":
         path = Path(weights).expanduser()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedthorax.common.check.issue import CODES
+from fedthorax.common.largest_site import largest_site
 from fedthorax.common.report.wording import at, count, counted, figure, joined, round_ranges
 
 FEW_IMAGES = 10
@@ -25,6 +26,7 @@ def cautions(metrics: Mapping[str, Any]) -> list[Caution]:
     found = [
         *_status(metrics),
         *_rounds(metrics),
+        *_replies(metrics),
         *_test(metrics),
         *_data(metrics),
         *_always(metrics),
@@ -57,6 +59,7 @@ def _status(metrics: Mapping[str, Any]) -> Iterator[Caution]:
 
 def _rounds(metrics: Mapping[str, Any]) -> Iterator[Caution]:
     failed: dict[tuple[str, str], list[int]] = {}
+    largest = largest_site(metrics)
     missing: dict[str, list[int]] = {}
     for entry in metrics.get("rounds") or []:
         failures = {failure.get("site") for failure in entry.get("failures") or []}
@@ -68,16 +71,39 @@ def _rounds(metrics: Mapping[str, Any]) -> Iterator[Caution]:
             if name not in failures and at(entry, "sites", name, "train") is None:
                 missing.setdefault(name, []).append(entry["round"])
     told = [
-        Caution("Failure.", f"{site} failed in {round_ranges(sorted(set(rounds)))}: {reason}", grave=True)
+        Caution(
+            "Failure.", f"{_named(site, largest)} failed in {round_ranges(sorted(set(rounds)))}: {reason}", grave=True
+        )
         for (site, reason), rounds in failed.items()
     ]
     told += [
-        Caution("Missing.", f"{site} trained nothing in {round_ranges(rounds)}.", grave=True)
+        Caution("Missing.", f"{_named(site, largest)} trained nothing in {round_ranges(rounds)}.", grave=True)
         for site, rounds in missing.items()
     ]
     yield from told[:MAX_TOLD]
     if len(told) > MAX_TOLD:
         yield Caution("And more.", f"{len(told) - MAX_TOLD} further failures or absences; see Rounds.", grave=True)
+
+
+def _named(site: str, largest: str | None) -> str:
+    return f"{site}, the largest hospital," if site == largest else site
+
+
+def _replies(metrics: Mapping[str, Any]) -> Iterator[Caution]:
+    """Replies that came too late, and updates that were averaged although they are odd."""
+    late: dict[str, list[int]] = {}
+    odd: dict[str, list[tuple[int, str]]] = {}
+    for entry in metrics.get("rounds") or []:
+        for reply in entry.get("late") or []:
+            if not reply.get("duplicate"):
+                late.setdefault(reply["site"], []).append(reply["round"])
+        for warning in entry.get("warnings") or []:
+            odd.setdefault(warning["site"], []).append((entry["round"], warning["reason"]))
+    for site, rounds in late.items():
+        yield Caution("Late.", f"{site} answered {round_ranges(sorted(set(rounds)))} too late; that work is not used.")
+    for site, found in odd.items():
+        where = round_ranges(sorted({number for number, _ in found}))
+        yield Caution("Odd, but counted.", f"{site} in {where}: {found[0][1]}.", grave=True)
 
 
 def _test(metrics: Mapping[str, Any]) -> Iterator[Caution]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedthorax.common.largest_site import largest_site
 from fedthorax.common.report.wording import (
     UNDEFINED,
     at,
@@ -40,7 +41,7 @@ def answer(metrics: Mapping[str, Any]) -> list[str]:
     rounds = last_round(metrics)
     findings = counted(len(at(metrics, "labels", "findings") or []), "X-ray finding")
     classes = counted(len(at(metrics, "labels", "cancer_classes") or []), "CT class", "CT classes")
-    told = [_who(metrics, sites, rounds, f"{findings} and {classes}")]
+    told = [_who(metrics, sites, rounds, f"{findings} and {classes}"), *_participation(metrics)]
     xray, ct = (
         sum(at(site, "data", "splits", "train", key) or 0 for site in _values(metrics)) for key in ("xray", "ct")
     )
@@ -145,6 +146,18 @@ def _who(metrics: Mapping[str, Any], sites: Sequence[str], rounds: int, labels: 
     )
 
 
+def _participation(metrics: Mapping[str, Any]) -> list[str]:
+    """A sentence that names the hospitals which did not train in every round; nothing where all did."""
+    trained = [entry for entry in metrics.get("rounds") or [] if entry["round"] > 0]
+    largest, parts = largest_site(metrics), []
+    for name in metrics.get("sites") or {}:
+        took_part = sum(at(entry, "sites", name, "train") is not None for entry in trained)
+        if took_part < len(trained):
+            which = f"{name}, the largest hospital," if name == largest else name
+            parts.append(f"{which} in {took_part if took_part else 'none'} of {len(trained)}")
+    return [f"Not every hospital took part in every round: {joined(parts, limit=20)}."] if parts else []
+
+
 def _test_size(metrics: Mapping[str, Any]) -> str:
     images = at(metrics, "central", "data", "splits", "test") or {}
     patients = at(metrics, "test", "patients") or {}
@@ -165,10 +178,12 @@ def _of(defined: int | None, rows: Mapping[str, Any] | None) -> str:
 
 def run_facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Short facts for the line below the title."""
+    resumed = round_ranges([entry["after_round"] for entry in metrics.get("resumed") or []])
     return [
         ("Status", str(metrics.get("status") or UNDEFINED)),
         ("Started", moment(metrics.get("started"))),
         ("Ended", moment(metrics.get("finished"))),
         ("Duration", seconds(at(metrics, "totals", "seconds"))),
+        *([("Resumed", f"after {resumed}")] if metrics.get("resumed") else []),
         ("Seed", UNDEFINED if metrics.get("seed") is None else str(metrics["seed"])),
     ]

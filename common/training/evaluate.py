@@ -43,7 +43,9 @@ def evaluate_model(
     random_start = experiment.model_copy(update={"model": experiment.model.model_copy(update={"weights": "none"})})
     network = Network(random_start)
     network.layout.write(SegmentLayout(saved.model).read())
-    source, fractions = (data.central, data.central_splits) if site == CENTRAL else (data.hospitals[site], data.splits)
+    source, fractions = (
+        (data.central_sources(), data.central_splits) if site == CENTRAL else (data.sources_of(site), data.splits)
+    )
     images = load_site(
         site, source, experiment.labels, data, fractions, experiment.model.image_size, experiment.seed, progress
     ).splits[name]

@@ -73,6 +73,8 @@ class RunDisplay:
             self._line(f"run {event.get('name')}: {event.get('rounds')} rounds, hospitals {sites}", "bold")
         elif kind == "site" and not self.output.is_terminal:
             self._plain_site(event)
+        elif kind == "hospital" and not self.output.is_terminal:
+            self._plain_hospital(event)
 
     def _line(self, text: str, style: str = "") -> None:
         self.output.print(Text(text, style=style))
@@ -108,6 +110,14 @@ class RunDisplay:
                 f"round {event.get('round')}/{self.progress.rounds}: {event['site']} trained in {seconds:.0f} s{loss}"
             )
 
+    def _plain_hospital(self, event: Mapping[str, Any]) -> None:
+        site = self.progress.sites[event["site"]]
+        known = (event["site"], self.progress.round, event.get("state"))
+        if event.get("state") == "failed" or known in self._told:  # a failure has its own line, with the reason
+            return
+        self._told.add(known)
+        self._line(f"round {self.progress.round}/{self.progress.rounds}: {event['site']} {site.words}")
+
     def picture(self, now: float) -> RenderableType:
         """The live part: a header, one line a hospital, the server."""
         progress = self.progress
@@ -122,6 +132,8 @@ class RunDisplay:
         width = min(max(width, len("server")), _NAME_WIDTH)
         ascii_only = self.output.options.ascii_only
         lines = [_site_line(name, site, width, ascii_only) for name, site in progress.sites.items()]
+        if progress.server is None:  # at a hospital, which does not see the server's work
+            return Group(header, *lines)
         server = _line("server", progress.server, width, "dim")
         if progress.server_total:
             server += _bar(progress.server_done / progress.server_total, ascii_only)
@@ -160,13 +172,14 @@ def _file_number(path: Path) -> int | None:
 
 
 @contextmanager
-def watched(events_file: Path, output: Console) -> Iterator[RunDisplay]:
+def watched(events_file: Path, output: Console, since: float | None = None) -> Iterator[RunDisplay]:
     """Show the run that is about to write ``events_file`` until the block ends; all events are shown by then.
 
-    Events older than the block are those of an earlier run of the same name and are passed over.
+    Events older than ``since`` (Unix seconds), or without it than the block, are those of an earlier run of the same
+    name and are passed over.
     """
     display = RunDisplay(output)
-    since, finish = time.time(), threading.Event()
+    since, finish = time.time() if since is None else since, threading.Event()
     live = Live(console=output, refresh_per_second=4, transient=True) if output.is_terminal else None
 
     def follow() -> None:

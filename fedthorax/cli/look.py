@@ -39,7 +39,7 @@ def look(
         raise FileExistsError(f"{near(out)} exists; name another file with --out, or give --overwrite")
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder or file")
-    from fedthorax.common.atomic_write import write_bytes
+    from fedthorax.common.atomic_write import PRIVATE, write_bytes
     from fedthorax.common.config.data import CT_WINDOWS, CtSlices
     from fedthorax.common.config.load import load_experiment
     from fedthorax.common.data.contact_sheet import draw_sheet, look_at
@@ -53,7 +53,7 @@ def look(
         looked = look_at(folder, modality, side, aspect, limit, windows, policy, progress)
     if not looked.tiles:
         raise FileNotFoundError(f"{near(folder)}: holds no PNG, JPEG, DICOM or NIfTI file")
-    write_bytes(out, draw_sheet(looked.tiles, side, columns), private=True)
+    write_bytes(out, (draw_sheet(looked.tiles, side, columns),), PRIVATE)
     refused = [(tile.name, tile.picture) for tile in looked.tiles if isinstance(tile.picture, str)]
     if as_json:
         print_json(

@@ -26,7 +26,10 @@ from fedthorax.cli.phantom import phantom
 from fedthorax.cli.predict import predict
 from fedthorax.cli.quiet import quiet_libraries
 from fedthorax.cli.report import report
+from fedthorax.cli.run import run as run_experiment
+from fedthorax.cli.server import server
 from fedthorax.cli.simulate import simulate
+from fedthorax.cli.site import site
 from fedthorax.cli.stats import stats
 from fedthorax.cli.train import train
 
@@ -61,8 +64,11 @@ for _command, _short_help in (
     (stats, "Ask all hospitals for counts; no image leaves."),
     (report, "Write a run's report again."),
     (config, "Show all settings, or check a file."),
+    (run_experiment, "Train a real consortium's hospitals."),
 ):
     app.command(cls=_Command, short_help=_short_help, no_args_is_help=_command is not config)(_command)
+app.add_typer(server, short_help="Lead a consortium: set up, admit, serve.")
+app.add_typer(site, short_help="Be a hospital: set up, check, take part, decide.")
 
 
 def _show_version(wanted: bool) -> None:

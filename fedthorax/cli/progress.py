@@ -1,5 +1,6 @@
 """What the events of a run add up to: rounds, hospitals, time left. No drawing here."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,14 @@ _STAGES = {
     "features": "pooled features",
     "validate": "validating",
     "train": "training",
+}
+_HOSPITAL_STATES = {
+    "waiting": "not connected",
+    "working": "working since {clock}",
+    "replied": "replied",
+    "late": "late",
+    "failed": "failed",
+    "missing": "missing",
 }
 _SERVER_STAGES = {
     "load": "loading images",
@@ -32,6 +41,8 @@ class SiteProgress:
     loss: float | None = None
     failure: str | None = None
     stage_started: float = 0.0
+    state: str | None = None  # what the server of a consortium knows: stage and batches are shown at the hospital
+    since: float = 0.0
 
     @property
     def trained_share(self) -> float:
@@ -43,13 +54,18 @@ class SiteProgress:
 
     @property
     def finished(self) -> bool:
-        """Whether the stage has reached its end, in its last epoch."""
+        """Whether the stage has reached its end, in its last epoch; in a consortium, whether the hospital replied."""
+        if self.state is not None:
+            return self.state == "replied"
         return self.total > 0 and self.done >= self.total and (not self.epochs or self.epoch == self.epochs)
 
     @property
     def words(self) -> str:
         if self.failure is not None:
             return f"failed: {self.failure}"
+        if self.state is not None:
+            words = _HOSPITAL_STATES.get(self.state, self.state)
+            return words.format(clock=time.strftime("%H:%M", time.localtime(self.since)))
         if self.stage is None:
             return "waiting"
         text = _STAGES.get(self.stage, self.stage)
@@ -70,7 +86,7 @@ class RunProgress:
     round_started: float | None = None
     round_seconds: list[float] = field(default_factory=list)
     sites: dict[str, SiteProgress] = field(default_factory=dict)
-    server: str = "starting"
+    server: str | None = None
     server_done: int = 0
     server_total: int = 0
     status: str | None = None
@@ -95,6 +111,12 @@ class RunProgress:
         site.epoch, site.epochs = event.get("epoch"), event.get("epochs")
         site.loss = event.get("loss", site.loss)
 
+    def _on_hospital(self, event: Mapping[str, Any]) -> None:
+        site = self.sites.setdefault(event["site"], SiteProgress())
+        site.state, site.since = event.get("state"), event.get("since") or event.get("time") or 0.0
+        if site.state not in ("failed", "missing"):
+            site.failure = None
+
     def _on_server(self, event: Mapping[str, Any]) -> None:
         self.server = _SERVER_STAGES.get(event.get("stage", ""), event.get("stage", ""))
         self.server_done, self.server_total = event.get("done") or 0, event.get("total") or 0
@@ -110,7 +132,7 @@ class RunProgress:
         self.round = min(event["round"] + 1, self.rounds)
         self.round_started = event.get("time")
         for name, site in self.sites.items():
-            self.sites[name] = SiteProgress(failure=site.failure)
+            self.sites[name] = SiteProgress(failure=site.failure, state=site.state, since=site.since)
 
     def _on_end(self, event: Mapping[str, Any]) -> None:
         self.status = event.get("status")

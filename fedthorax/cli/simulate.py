@@ -7,7 +7,15 @@ import typer
 
 from fedthorax.cli.live import watched
 from fedthorax.cli.outcome import tell_outcome
-from fedthorax.cli.output import JsonOption, NameOption, OverwriteOption, SetOption, console, overrides
+from fedthorax.cli.output import (
+    JsonOption,
+    NameOption,
+    OverwriteOption,
+    ResumeOption,
+    SetOption,
+    console,
+    overrides,
+)
 from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.common.config.load import load_experiment
 
@@ -17,6 +25,7 @@ def simulate(
     sets: SetOption = None,
     name: NameOption = None,
     overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train all hospitals of CONFIG together, on this machine, through Flower.
@@ -25,11 +34,12 @@ def simulate(
     Example:
       fedthorax simulate configs/demo.yaml --name first-try
       fedthorax simulate configs/demo.yaml --set model.image_size=96 --overwrite
+      fedthorax simulate configs/demo.yaml --resume
     """
     experiment = load_experiment(file, overrides(sets, name))
     import_tensorflow()
     from fedthorax.simulations.simulate import simulate as run_simulation
 
     with watched(experiment.run_folder / "events.jsonl", console(to_stderr=as_json)):
-        outcome = run_simulation(experiment, overwrite=overwrite)
+        outcome = run_simulation(experiment, overwrite=overwrite, resume=resume)
     tell_outcome(outcome.status, outcome.folder, outcome.metrics, as_json)

@@ -94,3 +94,21 @@ def test_a_fact_that_json_cannot_hold_is_refused_and_nothing_is_written(log):
     with pytest.raises(ValueError, match=r"facts\.loss is nan"):
         log.append("receive", loss=float("nan"))
     assert log.path.read_bytes() == before
+
+
+def test_the_head_is_the_newest_hash(log, tmp_path):
+    assert log.head() == json.loads(lines_of(log)[-1])["hash"]
+    assert AuditLog(tmp_path / "none.jsonl").head() == "0" * 64
+
+
+def test_a_half_written_line_is_taken_off_and_told(log):
+    whole = log.path.read_bytes()
+    log.path.write_bytes(whole + b'{"sequence":3,"ti')
+    with pytest.raises(ValueError, match="the last line is damaged"):
+        log.append("leave")
+    log.mend()
+    verify(log.path)
+    entry = json.loads(lines_of(log)[-1])
+    assert (entry["event"], entry["facts"]["text"]) == ("half-written line taken off", '{"sequence":3,"ti')
+    log.mend()  # nothing more to take off
+    assert len(lines_of(log)) == 4

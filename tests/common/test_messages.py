@@ -23,6 +23,8 @@ TASK = Task(
     deadline=12.5,
     acknowledged=("t1", "t2"),
     audit_head="cd",
+    egress_head="ee",
+    outcome={"models": ["best"]},
 )
 
 

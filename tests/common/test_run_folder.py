@@ -85,6 +85,27 @@ def test_a_second_writer_gets_one_clear_line_and_destroys_nothing(tmp_path):
         assert folder.report.read_text() == "mine"
 
 
+def test_a_stopped_run_is_opened_again_with_all_that_it_holds(tmp_path):
+    with RunFolder.create(tmp_path / "demo") as folder:
+        folder.write_metrics(metrics())
+        (folder.path / ".metrics.json.1.ab.tmp").write_text("half")
+    with RunFolder.resume(tmp_path / "demo") as folder:
+        assert folder.read_metrics()["rounds"][1]["round"] == 1
+        folder.write_metrics(metrics())
+        assert list(folder.path.glob("*.tmp")) == []
+        with pytest.raises(BlockingIOError, match=r"is being written by process \d+"):
+            RunFolder.resume(tmp_path / "demo")
+
+
+@pytest.mark.parametrize("content", [None, "photo.png"])
+def test_what_is_no_run_is_not_resumed(tmp_path, content):
+    if content:
+        (tmp_path / "demo").mkdir()
+        (tmp_path / "demo" / content).touch()
+    with pytest.raises(FileNotFoundError, match="demo holds no run that could be resumed; start it without --resume"):
+        RunFolder.resume(tmp_path / "demo")
+
+
 def test_the_stored_configuration_is_an_experiment_and_its_comments_hold_the_rest(tmp_path):
     extra = {"versions": {"numpy": "2.1"}, "seeds": {"model": 7}, "note": "two\n\nparagraphs: #1"}
     with RunFolder.create(tmp_path / "demo") as folder:

@@ -21,7 +21,10 @@ class Answers:
     def __init__(self, answers):
         self.answers, self.tasks, self.bytes_sent, self.bytes_received = answers, [], 0, 0
 
-    def exchange(self, tasks):
+    def gather(self, required):
+        return frozenset(self.answers)
+
+    def exchange(self, tasks, enough):
         self.tasks = list(tasks)
         for task in reversed(tasks):
             answer = self.answers[task.site]

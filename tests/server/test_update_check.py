@@ -7,7 +7,7 @@ from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.messages import Reply
 from fedthorax.common.model.dual import build_model
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout
-from fedthorax.server.update_check import check_update
+from fedthorax.server.update_check import check_counts, check_update
 
 LABELS = LabelsConfig(findings=("Mass",), cancer_classes=("normal", "tumour"))
 
@@ -64,3 +64,36 @@ def test_a_missing_segment_is_refused(layout):
     reply = Reply("train", "north", 1, weights=layout.read(["fusion"]), num_pairs=3)
     with pytest.raises(ValueError, match="the update holds fusion, expected cancer"):
         check_update(reply, layout, HEAD_SEGMENTS)
+
+
+def counted(pairs, told="same", weights=None) -> Reply:
+    report = {"train": {"pairs": pairs if told == "same" else told}}
+    return Reply("train", "north", 1, report, weights or {}, num_pairs=pairs)
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 9])
+def test_as_many_pairs_as_were_described_are_possible(pairs):
+    check_counts(counted(pairs), {"pairing": {"pairs": 9}})
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (counted(10), "the update weighs 10 pairs, but the hospital described only 9"),
+        (counted(-1), "whole number from 0 on, got -1"),
+        (counted(2.5), "whole number from 0 on, got 2.5"),
+        (counted(True), "whole number from 0 on, got True"),
+        (counted(5, told=4), "weighs 5 pairs, but its own training report says 4"),
+        (counted(5, told=None), "says None"),
+        (Reply("train", "north", 1, {"train": []}, num_pairs=3), "says None"),
+        (counted(0, weights={"fusion": np.ones(2, np.float32)}), "comes from 0 pairs: weights without training"),
+    ],
+)
+def test_impossible_counts_are_refused(reply, words):
+    with pytest.raises(ValueError, match=words):
+        check_counts(reply, {"pairing": {"pairs": 9}})
+
+
+def test_a_hospital_that_described_no_pair_gives_no_update():
+    with pytest.raises(ValueError, match="described only 0"):
+        check_counts(counted(1), {"pairing": None})

@@ -12,6 +12,20 @@ def drop_training(metrics):
         metrics["rounds"][number]["sites"]["St. Anna"]["train"] = None
 
 
+def south_is_largest(metrics):
+    metrics["sites"]["University Hospital South"]["data"]["pairing"]["pairs"] = 301
+
+
+def come_late(metrics):
+    metrics["rounds"][5]["late"] = [
+        {"site": "University Hospital South", "stage": "train", "round": 4, "duplicate": False, "seconds": 9.0}
+    ]
+
+
+def be_odd(metrics):
+    metrics["rounds"][2]["warnings"] = [{"site": "St. Anna", "reason": "the update changes nothing"}]
+
+
 def change_mass(**changes):
     def change(metrics):
         metrics["test"]["disease"]["per_finding"]["Mass"].update(changes)
@@ -26,6 +40,9 @@ def change_mass(**changes):
         (lambda m: m.update(status="failed", error="disk full"), "Reason: disk full"),
         (lambda m: m.update(status="interrupted"), "The run was interrupted before its end"),
         (lambda m: None, "Failure. University Hospital South failed in round 4: no reply within 86400 s"),
+        (south_is_largest, "Failure. University Hospital South, the largest hospital, failed in round 4: no reply"),
+        (come_late, "Late. University Hospital South answered round 4 too late; that work is not used."),
+        (be_odd, "Odd, but counted. St. Anna in round 2: the update changes nothing."),
         (drop_training, "Missing. St. Anna trained nothing in rounds 2 to 3."),
         (lambda m: m.update(test=None), "No test scores. Figures below come from validation images"),
         (change_mass(roc_auc=None), "Undefined. ROC-AUC cannot be computed for Mass; reasons"),
@@ -67,6 +84,8 @@ def test_what_limits_the_figures_is_said(metrics, change, sentence):
     [
         (lambda m: m["rounds"][4].update(failures=[], sites=m["rounds"][3]["sites"]), "Failure."),
         (lambda m: None, "Missing."),
+        (lambda m: None, "Late."),
+        (lambda m: None, "Odd, but counted."),
         (lambda m: None, "Not finished."),
         (lambda m: m["central"].update(left_out=[]), "Duplicates."),
         (lambda m: m["test"]["patients"].update(ct=60), "CT patients."),

@@ -1,0 +1,59 @@
+"""What this hospital lets the consortium ask: a task is measured against ``limits`` of site.yaml before it is begun."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from fedthorax.client.site.settings import Limits, SiteSettings
+from fedthorax.common.config import Experiment
+from fedthorax.common.messages import Task
+
+
+def refusals(task: Task, experiment: Experiment, settings: SiteSettings) -> list[str]:
+    """Why the task is not done here, in words for the consortium's lead; empty where nothing speaks against it."""
+    limits = settings.limits
+    if task.site != settings.name:
+        return [f"this is the hospital {settings.name}, and the task is for {task.site}"]
+    if task.kind not in limits.tasks:
+        return [f"the hospital does not allow the task {task.kind} (limits.tasks)"]
+    if settings.name not in experiment.data.hospitals:
+        return [f"the experiment does not name the hospital {settings.name}"]
+    return [_above(*found) for found in _exceeded(task, experiment, limits)]
+
+
+def _exceeded(task: Task, experiment: Experiment, limits: Limits) -> Iterator[tuple[str, str, float, float]]:
+    """(what, the limit's key, its value, what was asked) of each limit that the experiment or the task exceeds."""
+    training, model = experiment.training, experiment.model
+    rates = [task.learning_rate] if task.kind == "train" else []
+    rates += [
+        training.learning_rate if phase.learning_rate is None else phase.learning_rate for phase in training.phases
+    ]
+    units = max(model.encoder_units, model.feature_units, *model.fusion_units)
+    most: tuple[tuple[str, str, float], ...] = (
+        ("rounds", "max_rounds", training.num_rounds),
+        ("epochs in a round", "max_local_epochs", max(phase.local_epochs for phase in training.phases)),
+        ("learning rate", "max_learning_rate", max(rates)),
+        ("batch_size", "max_batch_size", training.batch_size),
+        ("batch_size of the evaluation", "max_batch_size", experiment.evaluation.batch_size),
+        ("image_size", "max_image_size", model.image_size),
+        ("units of a dense layer", "max_units", units),
+        ("threads", "max_threads", training.threads or 1),
+    )
+    for what, key, asked in most:
+        allowed = getattr(limits, key)
+        if key == "max_threads" and allowed is None:
+            allowed = cores()
+        if asked > allowed:
+            yield what, key, allowed, asked
+    if min(rates) < limits.min_learning_rate:
+        yield "learning rate", "min_learning_rate", limits.min_learning_rate, min(rates)
+
+
+def _above(what: str, key: str, allowed: float, asked: Any) -> str:
+    side = "at least" if key.startswith("min_") else "at most"
+    return f"the hospital allows {side} {allowed:g} {what} (limits.{key}), but {asked:g} was asked"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

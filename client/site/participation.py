@@ -1,0 +1,164 @@
+"""Whether this hospital takes part: by itself, after a person has agreed, in named runs only, or not at the moment.
+
+The worker asks here before every task. People decide with ``fedthorax site approve | refuse | pause | resume |
+withdraw``, which write small files below ``state/``; the worker notices them while it waits and between two steps.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fedthorax.client.site.settings import SiteSettings
+from fedthorax.common.atomic_write import write_text
+from fedthorax.common.config import Experiment
+from fedthorax.common.messages import Task
+
+Standing = Literal["takes part", "paused", "withdrawn"]
+Decision = Literal["approved", "refused"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``go``: do the task. Otherwise ``reason`` says in words why not; ``ask``: a person has yet to decide."""
+
+    go: bool
+    ask: bool = False
+    reason: str = ""
+
+
+class Participation:
+    """The decisions kept in ``folder``, which is a hospital's ``state/``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def standing(self) -> Standing:
+        value = self._read("standing").get("standing", "takes part")
+        return value if value in ("paused", "withdrawn") else "takes part"
+
+    def stand(self, standing: Standing) -> None:
+        self._write("standing", {"standing": standing, "time": time.time()})
+
+    def verdict(self, settings: SiteSettings, task: Task, experiment: Experiment) -> Verdict:
+        """What holds now for the task; nothing is written."""
+        standing = self.standing
+        if standing == "withdrawn":
+            return Verdict(False, reason="the hospital has withdrawn from the consortium")
+        if standing == "paused":
+            return Verdict(False, reason="the hospital has paused its part for now")
+        decided = self._read("decisions").get(task.run, {})
+        if decided.get("decision") == "refused":
+            return Verdict(False, reason="the hospital takes no part in this run")
+        if task.kind == "finish" or settings.participation == "always":
+            return Verdict(True)
+        if settings.participation == "named":
+            if experiment.name in settings.runs:
+                return Verdict(True)
+            return Verdict(False, reason=f"the hospital takes part in named runs only, and not in {experiment.name}")
+        if decided.get("decision") == "approved":
+            if decided.get("experiment_sha256") == experiment_sha256(task):
+                return Verdict(True)
+            return Verdict(False, ask=True, reason="the experiment was changed after it was approved")
+        return Verdict(False, ask=True, reason="the hospital has not approved the run")
+
+    def request(self, task: Task, summary: dict[str, Any]) -> None:
+        """Note that the run waits for a person; ``summary`` is what that person is shown."""
+        requests = self._read("requests")
+        asked = {"experiment_sha256": experiment_sha256(task), "summary": summary}
+        known = requests.get(task.run, {})
+        if {key: known.get(key) for key in asked} != asked:
+            requests[task.run] = {**asked, "time": time.time()}
+            self._write("requests", requests)
+
+    def waiting(self) -> dict[str, dict[str, Any]]:
+        """The runs that nobody has decided on as they stand now, oldest first, by id."""
+        decisions = self._read("decisions")
+        undecided = {
+            run: entry
+            for run, entry in self._read("requests").items()
+            if decisions.get(run, {}).get("experiment_sha256") != entry["experiment_sha256"]
+        }
+        return dict(sorted(undecided.items(), key=lambda item: float(item[1]["time"])))
+
+    def find(self, text: str) -> str:
+        """The id of the run that ``text`` means: an id or its beginning, or the name of the experiment.
+
+        ValueError where it means none, or several.
+        """
+        requests = self._read("requests")
+        found = [text] if text in requests else [run for run in requests if run.startswith(text)]
+        if not found:
+            found = [run for run, entry in self.waiting().items() if entry["summary"]["name"] == text]
+        if not found:
+            found = [run for run, entry in requests.items() if entry["summary"]["name"] == text]
+        if len(found) != 1:
+            known = ", ".join(f"{entry['summary']['name']} ({run[:12]})" for run, entry in self.waiting().items())
+            what = "no run" if not found else f"{len(found)} runs"
+            raise ValueError(f"{text}: {what} of this name or id; waiting: {known or 'none'}")
+        return found[0]
+
+    def decide(self, run: str, decision: Decision) -> None:
+        """Approve or refuse the run as it was last asked for. Approval is of this one experiment, to the letter."""
+        decisions = self._read("decisions")
+        asked = self._read("requests").get(run, {}).get("experiment_sha256")
+        decisions[run] = {"decision": decision, "experiment_sha256": asked, "time": time.time()}
+        self._write("decisions", decisions)
+
+    def summary(self, run: str) -> dict[str, Any]:
+        """What was shown of the run when it first waited."""
+        summary: dict[str, Any] = self._read("requests")[run]["summary"]
+        return summary
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.folder / f"{name}.json"
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise ValueError(f"{path}: damaged ({error}); mend or remove it, then decide again") from error
+        if not isinstance(value, dict):
+            raise ValueError(f"{path}: damaged (not a mapping of keys); mend or remove it, then decide again")
+        return value
+
+    def _write(self, name: str, value: dict[str, Any]) -> None:
+        write_text(self.folder / f"{name}.json", json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def experiment_sha256(task: Task) -> str:
+    return hashlib.sha256(task.experiment.encode()).hexdigest()
+
+
+def run_summary(experiment: Experiment, settings: SiteSettings) -> dict[str, Any]:
+    """What a run would do here and what would leave, in plain sentences, for the person who decides."""
+    training, model, limits = experiment.training, experiment.model, settings.limits
+    phases = []
+    for phase in training.phases:
+        what = "the whole network" if phase.trainable == "all" else "fusion and heads"
+        rate = training.learning_rate if phase.learning_rate is None else phase.learning_rate
+        passes = "once" if phase.local_epochs == 1 else f"{phase.local_epochs} times"
+        phases.append(f"{phase.rounds} rounds: {what}, {passes} over the images, learning rate {rate:g}")
+    leaves = [
+        "how many images there are by split, finding and class, and which of the server's test images are here too "
+        "(compared by keyed hashes)",
+        f"after each of {training.num_rounds} rounds: the trained weights, and how many pairs they were trained on",
+    ]
+    if limits.metrics:
+        names = {"loss": "losses", "disease": "scores of the X-ray findings", "cancer": "scores of the CT classes"}
+        leaves.append(f"of this hospital's own images: {', '.join(names[name] for name in limits.metrics)}")
+    if limits.smallest_count:
+        leaves.append(f"nothing that rests on fewer than {limits.smallest_count} images")
+    return {
+        "name": experiment.name,
+        "hospitals": list(experiment.data.hospitals),
+        "network": f"two {model.backbone}, {model.image_size} x {model.image_size} pixels",
+        "findings": list(experiment.labels.findings),
+        "cancer_classes": list(experiment.labels.cancer_classes),
+        "phases": phases,
+        "leaves": leaves,
+        "stays": ["the images", "labels and patients", "the private key"],
+    }

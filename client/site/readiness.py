@@ -1,0 +1,242 @@
+"""``fedthorax site check``: whether this hospital could take part now, and in plain words what stands in the way."""
+
+import datetime
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from fedthorax import __version__
+from fedthorax.client.site.about import About, ask_about
+from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.participation import Participation
+from fedthorax.client.site.settings import SiteSettings
+from fedthorax.client.site.setup import require_private_key
+from fedthorax.client.site.worker_service import socket_path
+from fedthorax.common.config import Experiment
+from fedthorax.common.data.decode import try_decode
+from fedthorax.common.data.listing import list_images
+from fedthorax.common.data.records import BadFile
+from fedthorax.common.data.site import load_site
+
+Level = Literal["good", "warning", "problem"]
+MOST_CLOCK_SKEW_S = 300.0  # the server refuses signatures whose time is further off
+ODD_CLOCK_SKEW_S = 30.0
+LEAST_DISK_MB = 2048
+LEAST_MEMORY_MB = 2560  # TensorFlow, the twin network at 224 pixels and a batch of 16, measured in docs/results.md
+SAMPLE = 200  # files of a folder that are opened without --experiment
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. ``words`` say what was found, and at a problem what to do."""
+
+    subject: str
+    level: Level
+    words: str
+
+
+Check = Callable[[SiteFolder, SiteSettings], Iterator[Finding]]
+
+
+def check_site(folder: SiteFolder, settings: SiteSettings, experiment: Experiment | None = None) -> Iterator[Finding]:
+    """All findings, as they are made. With an experiment the images are loaded as it would load them."""
+    checks: list[tuple[str, Check]] = [("key", _key), ("socket", _socket)]
+    for subject, check in checks:
+        yield from _caught(subject, check, folder, settings)
+    if experiment is None:
+        yield from _caught("X-rays", _xrays, folder, settings)
+        yield from _caught("CT slices", _ct, folder, settings)
+    else:
+        yield from _caught("images", lambda f, s: _images(s, experiment), folder, settings)
+    for subject, check in (("disk", _disk), ("memory", _memory), ("server", _server), ("participation", _standing)):
+        yield from _caught(subject, check, folder, settings)
+
+
+def _caught(subject: str, check: Check, folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
+    try:
+        yield from check(folder, settings)
+    except (OSError, ValueError, RuntimeError) as error:
+        words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+        yield Finding(subject, "problem", words)
+
+
+def _key(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
+    yield Finding("key", "good", f"{require_private_key(folder)}, readable by its owner alone")
+    users = settings.users
+    if users.worker is None or users.clientapp is None or users.supernode is None:
+        yield Finding(
+            "users",
+            "warning",
+            "what the consortium sends runs as the user who holds the key and the images; docs/hospital.md says how to "
+            "give the three processes users of their own",
+        )
+
+
+def _socket(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
+    if settings.worker is None:
+        yield Finding("socket", "good", str(socket_path(folder, settings)))
+        return
+    for name in ("ca", "certificate", "key"):
+        path: Path = getattr(settings.worker, name)
+        if not path.is_file():
+            raise FileNotFoundError(f"worker.{name}: {path}: no such file; see `fedthorax site worker-certificates`")
+    yield Finding("worker", "good", f"on another host, {settings.worker.address}")
+
+
+def _xrays(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
+    source = settings.xray
+    listing = list_images(source.folder)
+    yield from _sampled("X-rays", list(listing.images.values()), source.folder)
+    labels = source.labels
+    if labels is None:
+        found = [p for p in (source.folder / "labels.csv", *source.folder.glob("Data_Entry*.csv")) if p.is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f"{source.folder}: no labels.csv, no Data_Entry*.csv inside; name the file as xray.labels in site.yaml"
+            )
+        labels = found[0]
+    if not labels.is_file():
+        raise FileNotFoundError(f"xray.labels: {labels}: no such file")
+    yield Finding("X-ray labels", "good", labels.name)
+
+
+def _ct(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
+    source = settings.ct.folder
+    listing = list_images(source)
+    yield from _sampled("CT slices", list(listing.images.values()), source)
+    parts = ("train", "valid", "test")
+    classes = sorted({name.split("/")[0] for name in listing.images if "/" in name} - set(parts))
+    classes += sorted({n.split("/")[1] for n in listing.images if n.split("/")[0] in parts and n.count("/") > 1})
+    if not classes:
+        raise ValueError(f"{source}: expected one folder a class, directly or below train/, valid/ and test/")
+    yield Finding("CT classes", "good", ", ".join(dict.fromkeys(classes)))
+
+
+def _sampled(subject: str, paths: list[Path], folder: Path) -> Iterator[Finding]:
+    if not paths:
+        raise ValueError(f"{folder}: no image inside")
+    step = max(1, len(paths) // SAMPLE)
+    chosen = paths[::step]
+    bad = [found for found in map(try_decode, chosen) if isinstance(found, BadFile)]
+    looked = f"{len(paths)} images, {len(chosen)} of them opened"
+    if not bad:
+        yield Finding(subject, "good", looked)
+        return
+    first = "; ".join(f"{entry.path.relative_to(folder)} {entry.reason}" for entry in bad[:3])
+    yield Finding(subject, "problem", f"{looked}, {len(bad)} cannot be used: {first}; repair or remove them")
+
+
+def _images(settings: SiteSettings, experiment: Experiment) -> Iterator[Finding]:
+    data = experiment.data.model_copy(update={"cache": settings.cache})
+    site = load_site(
+        settings.name,
+        settings.source,
+        experiment.labels,
+        data,
+        data.splits,
+        experiment.model.image_size,
+        experiment.seed,
+    )
+    for name, split in site.splits.items():
+        yield Finding(f"{name} split", "good", f"{len(split.xray)} X-rays, {len(split.ct)} CT slices")
+    train = site.splits["train"]
+    if not len(train.xray) or not len(train.ct):
+        yield Finding("train split", "problem", "it needs an X-ray and a CT slice to train on")
+    for bad in site.skipped:
+        yield Finding("images", "warning", f"left out: {bad.path} {bad.reason}")
+    for note in site.notes:
+        yield Finding("images", "warning", note)
+
+
+def _disk(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
+    for subject, path in (("disk", folder.state), ("disk of the cache", settings.cache.folder)):
+        if path is None:
+            continue
+        place = path if path.exists() else path.parent
+        free = shutil.disk_usage(place).free >> 20
+        if not os.access(place, os.W_OK):
+            raise PermissionError(f"{place}: this user may not write there")
+        words = f"{free} MiB free at {place}"
+        if free < LEAST_DISK_MB:
+            yield Finding(subject, "problem", f"{words}; replies and models need {LEAST_DISK_MB} MiB, so make room")
+        else:
+            yield Finding(subject, "good", words)
+
+
+def _memory(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
+    if settings.worker is not None:
+        return
+    free, needed = psutil.virtual_memory().available >> 20, LEAST_MEMORY_MB + settings.cache.memory_mb
+    words = f"{free} MiB available"
+    if free < LEAST_MEMORY_MB:
+        yield Finding("memory", "problem", f"{words}; training needs about {LEAST_MEMORY_MB} MiB")
+    elif free < needed:
+        yield Finding(
+            "memory", "warning", f"{words}; with cache.memory_mb full it may take {needed} MiB, so lower that"
+        )
+    else:
+        yield Finding("memory", "good", words)
+
+
+def _server(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
+    about = ask_about(folder, settings)
+    yield Finding("server", "good", f"{settings.server} reached{about.way} in {1000 * about.seconds:.0f} ms")
+    yield _certificate(folder)
+    if about.consortium != settings.consortium:
+        words = f"the server belongs to {about.consortium}, the invitation to {settings.consortium}"
+        yield Finding("consortium", "problem", f"{words}; ask the lead")
+    yield _version(about.software_version)
+    yield _clock(about)
+
+
+def _certificate(folder: SiteFolder) -> Finding:
+    from cryptography import x509
+
+    ends = min(c.not_valid_after_utc for c in x509.load_pem_x509_certificates(folder.ca_certificate.read_bytes()))
+    days = (ends - datetime.datetime.now(datetime.UTC)).days
+    words = f"the server's was signed by the consortium's authority, whose own is valid for {days} days"
+    if days < 30:
+        return Finding("certificate", "warning", f"{words}; ask the lead for a new invitation, then site renew")
+    return Finding("certificate", "good", words)
+
+
+def _version(theirs: str) -> Finding:
+    words = f"FedThorax {__version__} here, {theirs} at the server"
+    if theirs.split(".")[:2] != __version__.split(".")[:2]:
+        return Finding("version", "problem", f"{words}; both sides need the same one, and the run will be refused")
+    return Finding("version", "good" if theirs == __version__ else "warning", words)
+
+
+def _clock(about: About) -> Finding:
+    """The server's clock against ours, taken for the middle of the request."""
+    if about.clock is None:
+        return Finding("clock", "warning", "the server does not say what time it is")
+    skew = about.asked + about.seconds / 2 - about.clock
+    words = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the server's"
+    if abs(skew) > MOST_CLOCK_SKEW_S:
+        return Finding(
+            "clock", "problem", f"{words}; the server refuses signatures of another time: set the clock (NTP)"
+        )
+    if abs(skew) > ODD_CLOCK_SKEW_S:
+        return Finding(
+            "clock", "warning", f"{words}; at {MOST_CLOCK_SKEW_S:g} s the server refuses: set the clock (NTP)"
+        )
+    return Finding("clock", "good", words)
+
+
+def _standing(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
+    standing = Participation(folder.state).standing
+    if standing != "takes part":
+        yield Finding("participation", "warning", f"{standing}; `fedthorax site resume` takes part again")
+        return
+    how = {
+        "always": "in every run, by itself",
+        "ask": "in each run that a person approves (fedthorax site approve RUN)",
+        "named": f"in {', '.join(settings.runs)} only",
+    }
+    yield Finding("participation", "good", how[settings.participation])

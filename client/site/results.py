@@ -1,0 +1,68 @@
+"""What a hospital keeps of a finished run: the models, and a report with the common figures and its own.
+
+``results/NAME/`` is a run folder like any other: ``fedthorax report``, ``predict`` and ``evaluate`` take it.
+``delivery.json`` says which run brought it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fedthorax.client.process import SiteProcess
+from fedthorax.client.site.folder import SiteFolder
+from fedthorax.common.atomic_write import write_text
+from fedthorax.common.config import Experiment
+from fedthorax.common.messages import Reply, Task
+from fedthorax.common.model.segments import weights_digest
+from fedthorax.common.report import write_report
+from fedthorax.common.run_folder import RunFolder
+
+_MODELS = ("best", "last")
+
+
+def keep_results(folder: SiteFolder, process: SiteProcess, task: Task, experiment: Experiment) -> Reply:
+    """Keep what a ``finish`` task brings; the reply only says that it is kept. ValueError where it is not whole."""
+    names, facts, metrics = (task.outcome.get(key) for key in ("models", "facts", "metrics"))
+    if not isinstance(names, list) or not set(names) <= set(_MODELS) or not names:
+        raise ValueError(f"finish: expected models out of {', '.join(_MODELS)}, got {names!r}")
+    if not isinstance(facts, dict) or not isinstance(metrics, dict):
+        raise ValueError("finish: expected facts and metrics of the run")
+    digest = weights_digest(task.weights)
+    if task.model_sha256 and digest != task.model_sha256:
+        raise ValueError("finish: the weights have another hash than the task says")
+    network = process.network(experiment)
+    network.layout.write(task.weights)
+    path = results_folder(folder, experiment.name, task.run)
+    with RunFolder.create(path) if not path.exists() else RunFolder.resume(path) as run:
+        run.write_config(experiment, {"run": task.run, "hospital": task.site})
+        run.write_metrics(metrics)
+        models = _known_models(run.model / "model.json")
+        for name in names:
+            target = run.model / f"{name}.keras"
+            temporary = target.with_name(f"{name}.part.keras")
+            network.model.save(temporary)
+            temporary.replace(target)
+            models[target.name] = {"round": task.round, "weights_sha256": digest}
+        model_facts = {**facts, "models": models}
+        write_text(run.model / "model.json", json.dumps(model_facts, indent=1, ensure_ascii=False) + "\n")
+        write_text(path / "delivery.json", json.dumps({"run": task.run, "hospital": task.site}, indent=1) + "\n")
+        write_report(path)
+    return Reply("finish", task.site, task.round, task_id=task.id)
+
+
+def results_folder(folder: SiteFolder, name: str, run: str) -> Path:
+    """``results/NAME``, or ``results/NAME-RUN`` where another run of the same name lies there."""
+    path = folder.results / name
+    try:
+        other = json.loads((path / "delivery.json").read_text(encoding="utf-8")).get("run") != run
+    except (FileNotFoundError, ValueError):
+        other = path.exists()
+    return folder.results / f"{name}-{run[:12]}" if other else path
+
+
+def _known_models(path: Path) -> dict[str, Any]:
+    try:
+        models: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["models"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return {}
+    return models

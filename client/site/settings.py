@@ -1,0 +1,180 @@
+"""``site.yaml``: what a hospital says about itself, and what it allows the consortium to ask.
+
+Nothing in it comes from the server, and nothing that the server sends can change it.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from fedthorax.common.config.data import CacheConfig, CtSource, SourceConfig, XraySource
+from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.config.settings_file import read_settings
+
+_PathValue = Annotated[Path, Field(strict=False)]
+
+
+def _folder_shorthand(value: Any) -> Any:
+    """``xray: some/folder`` means ``xray: {folder: some/folder}``."""
+    return {"folder": value} if isinstance(value, (str, Path)) else value
+
+
+Kind = Literal["describe", "statistics", "train", "evaluate", "finish"]
+ScoreGroup = Literal["loss", "disease", "cancer"]
+TASKS: tuple[Kind, ...] = ("describe", "statistics", "train", "evaluate", "finish")
+METRICS: tuple[ScoreGroup, ...] = ("loss", "disease", "cancer")
+
+
+class Limits(Frozen):
+    """What the consortium may ask of this hospital. A task beyond a limit is refused, with the limit's name."""
+
+    tasks: tuple[Kind, ...] = Field(
+        default=TASKS, strict=False, description="Kinds of tasks that are done here; others are refused."
+    )
+    max_rounds: int = Field(default=1000, ge=1, description="Most rounds of a run.")
+    max_local_epochs: int = Field(default=20, ge=1, description="Most passes over the images in one round.")
+    min_learning_rate: float = Field(default=0.0, ge=0, description="Smallest learning rate.")
+    max_learning_rate: float = Field(default=0.1, gt=0, description="Largest learning rate.")
+    max_batch_size: int = Field(default=128, ge=1, description="Most pairs in a step.")
+    max_image_size: int = Field(default=512, ge=32, description="Largest side of the network's input, in pixels.")
+    max_units: int = Field(default=4096, ge=1, description="Widest dense layer of the network.")
+    max_message_mb: int = Field(default=1024, ge=1, description="Largest message from the server, in MiB.")
+    max_threads: int | None = Field(
+        default=None, ge=1, description="Most processor threads a run may ask for; null: as many as there are cores."
+    )
+    metrics: tuple[ScoreGroup, ...] = Field(
+        default=METRICS, strict=False, description="Groups of scores of this hospital's images that may leave."
+    )
+    smallest_count: int = Field(
+        default=0,
+        ge=0,
+        description="A score over fewer images than this, and a count below it, stays here; 0: all may leave.",
+    )
+    file_names: bool = Field(
+        default=False, description="Whether names of image files may leave (in reports of faults)."
+    )
+
+
+class Users(Frozen):
+    """System users of the three processes. Null: the user who starts the site; other users need root to start it."""
+
+    supernode: str | None = Field(default=None, description="Runs flower-supernode; the only one to read the key.")
+    clientapp: str | None = Field(default=None, description="Runs what the consortium sends; needs to read nothing.")
+    worker: str | None = Field(default=None, description="Runs the site worker; the only one to read the images.")
+    group: str | None = Field(default=None, description="Group that may open the worker's socket.")
+
+
+class RemoteWorker(Frozen):
+    """A worker on another host, such as one with a GPU: over TCP, both sides with certificates of the hospital."""
+
+    address: str = Field(pattern=r"^\S+:\d+$", description="host:port of the worker, as the SuperNode's host sees it.")
+    listen: str | None = Field(default=None, description="host:port on which the worker listens; null: address.")
+    ca: _PathValue = Field(description="The hospital's own certificate authority, for both sides.")
+    certificate: _PathValue = Field(description="This host's certificate: the worker's there, the caller's here.")
+    key: _PathValue = Field(description="The private key that belongs to it.")
+
+
+class SiteSettings(Frozen):
+    """The whole of site.yaml. Relative paths are relative to the folder of the file."""
+
+    name: str = Field(description="Name under which the consortium knows this hospital.")
+    consortium: str = Field(description="The consortium's name, from the invitation.")
+    server: str = Field(pattern=r"^\S+:\d+$", description="host:port of the consortium's server, from the invitation.")
+    xray: Annotated[XraySource, BeforeValidator(_folder_shorthand)] = Field(description="The X-rays.")
+    ct: Annotated[CtSource, BeforeValidator(_folder_shorthand)] = Field(description="The CT slices.")
+    participation: Literal["always", "ask", "named"] = Field(
+        default="ask",
+        description="always: take part in every run; ask: wait for `fedthorax site approve RUN`; named: only in runs.",
+    )
+    runs: tuple[str, ...] = Field(
+        default=(), strict=False, description="named: names of the experiments that this hospital takes part in."
+    )
+    approval_wait_s: float = Field(
+        default=86400.0, gt=0, description="ask: longest wait for a person where the server sets no earlier deadline."
+    )
+    limits: Limits = Field(default=Limits(), description="What the consortium may ask.")
+    cache: CacheConfig = Field(default=CacheConfig(), description="Decoded images kept by the worker.")
+    https_proxy: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="Proxy on the way to the server; null: HTTPS_PROXY of the environment, if any.",
+    )
+    socket: _PathValue | None = Field(default=None, description="The worker's socket; null: run/worker.sock.")
+    worker: RemoteWorker | None = Field(default=None, description="A worker on another host instead of the socket.")
+    users: Users = Field(default=Users(), description="System users of the three processes.")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "SiteSettings":
+        if self.participation == "named" and not self.runs:
+            raise ValueError("participation is named, but runs is empty; list the experiments to take part in")
+        if self.limits.min_learning_rate > self.limits.max_learning_rate:
+            raise ValueError("limits.min_learning_rate is above limits.max_learning_rate")
+        if self.users.clientapp is not None and self.users.group is None and self.worker is None:
+            raise ValueError("users.clientapp needs users.group: the group whose members may open the worker's socket")
+        return self
+
+    @property
+    def source(self) -> SourceConfig:
+        return SourceConfig(xray=self.xray, ct=self.ct)
+
+
+def load_settings(path: Path) -> SiteSettings:
+    """The settings in the file at ``path``, with absolute paths; FileNotFoundError, or ValueError in words."""
+    return _absolute(read_settings(path, SiteSettings), path.absolute().parent)
+
+
+def _absolute(settings: SiteSettings, root: Path) -> SiteSettings:
+    def fixed(value: Any) -> Any:
+        if isinstance(value, Path):
+            return root / value.expanduser()
+        if isinstance(value, Frozen):
+            return value.model_copy(update={name: fixed(item) for name, item in value})
+        return value
+
+    result: SiteSettings = fixed(settings)
+    return result
+
+
+def settings_text(name: str, consortium: str, server: str, xray: Path, ct: Path) -> str:
+    """A new site.yaml: what is known, and every choice that a hospital should know of with its meaning."""
+    limits = Limits()
+
+    def note(model: type[Frozen], key: str) -> str:
+        return str(model.model_fields[key].description)
+
+    limit_lines = "".join(
+        f"  # {note(Limits, key)}\n  {key}: {_plain(getattr(limits, key))}\n" for key in Limits.model_fields
+    )
+    return f"""\
+# One hospital of the consortium {consortium}. The file stays here; the server never sees or changes it.
+# Check it with `fedthorax site check`, and restart `fedthorax site start` after a change.
+
+name: {_plain(name)}
+consortium: {_plain(consortium)}
+server: {_plain(server)}
+
+# The images. They stay here too.
+xray: {_plain(str(xray))}
+ct: {_plain(str(ct))}
+
+# {note(SiteSettings, "participation")}
+participation: ask
+# {note(SiteSettings, "runs")}
+runs: []
+
+# {note(SiteSettings, "limits")} A task beyond a limit is refused.
+limits:
+{limit_lines}
+# {note(SiteSettings, "users")} docs/hospital.md says why.
+users: {{supernode: null, clientapp: null, worker: null, group: null}}
+
+# {note(SiteSettings, "https_proxy")}
+https_proxy: null
+"""
+
+
+def _plain(value: Any) -> str:
+    """The value in one line of YAML."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)  # JSON is YAML

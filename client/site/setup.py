@@ -1,0 +1,114 @@
+"""Making a hospital's folder, and renewing what was made: its key, the consortium's certificate."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedthorax import __version__
+from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.settings import SiteSettings, load_settings, settings_text
+from fedthorax.common.atomic_write import write_text
+from fedthorax.common.consortium.invitation import Invitation, read_invitation, write_invitation
+from fedthorax.common.consortium.keys import (
+    fingerprint,
+    new_private_key,
+    public_key_text,
+    read_private_key,
+    write_private_key,
+)
+from fedthorax.common.consortium.names import checked_hospital_name
+from fedthorax.common.consortium.registration import new_registration, write_registration
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What was made: the file for the lead, and the fingerprint to read to the lead on the telephone."""
+
+    folder: SiteFolder
+    registration: Path
+    fingerprint: str
+
+
+def init_site(name: str, xray: Path, ct: Path, invitation_file: Path, folder: Path) -> Registered:
+    """A new hospital's folder with a key pair of its own; nothing is sent anywhere.
+
+    FileExistsError where a hospital was set up before: its key is its identity and is not replaced by this.
+    """
+    checked_hospital_name(name)
+    invitation = read_invitation(invitation_file)
+    for option, images in (("--xray", xray), ("--ct", ct)):
+        if not images.is_dir():
+            raise NotADirectoryError(f"{option} {images}: no such folder; expected the folder that holds the images")
+    site = SiteFolder(folder.absolute())
+    if site.settings.exists() or site.private_key.exists():
+        raise FileExistsError(f"{site.path}: a hospital was set up here before; choose another --folder")
+    site.make()
+    _take_invitation(site, invitation)
+    key = new_private_key()
+    write_private_key(site.private_key, key)
+    write_text(site.public_key, public_key_text(key) + "\n")
+    registration = site.registration(name)
+    write_registration(registration, new_registration(name, key, __version__))
+    text = settings_text(name, invitation.consortium, invitation.address, xray.absolute(), ct.absolute())
+    write_text(site.settings, text)  # last: with it the hospital is set up
+    return Registered(site, registration, fingerprint(public_key_text(key)))
+
+
+def new_key(site: SiteFolder, settings: SiteSettings) -> Registered:
+    """A second key beside the present one, and a registration signed by both. The present one stays in use until
+    ``switch_key``, which has its time once the lead has admitted the new one."""
+    present = read_private_key(site.private_key)
+    site.next_private_key.unlink(missing_ok=True)
+    key = new_private_key()
+    write_private_key(site.next_private_key, key)
+    registration = site.registration(settings.name)
+    write_registration(registration, new_registration(settings.name, key, __version__, present))
+    return Registered(site, registration, fingerprint(public_key_text(key)))
+
+
+def switch_key(site: SiteFolder) -> str:
+    """Use the key that ``new_key`` made from now on; returns its fingerprint."""
+    if not site.next_private_key.is_file():
+        raise FileNotFoundError(f"{site.next_private_key}: no new key; make one with `fedthorax site renew` first")
+    text = public_key_text(read_private_key(site.next_private_key))
+    owner = site.private_key.stat()
+    site.next_private_key.replace(site.private_key)
+    _keep_owner(site.private_key, owner.st_uid, owner.st_gid)
+    write_text(site.public_key, text + "\n")
+    return fingerprint(text)
+
+
+def renew_invitation(site: SiteFolder, invitation_file: Path) -> Invitation:
+    """Take over the certificate of a newer invitation. ValueError where it is another consortium's, or where the
+    server's address has changed, which the hospital writes into site.yaml itself."""
+    invitation, settings = read_invitation(invitation_file), load_settings(site.settings)
+    if invitation.consortium != settings.consortium:
+        raise ValueError(f"{invitation_file}: it invites to {invitation.consortium}, not to {settings.consortium}")
+    if invitation.address != settings.server:
+        raise ValueError(
+            f"{invitation_file}: the server is at {invitation.address} now; write that as `server` into "
+            f"{site.settings} if you know that it is right, then give the invitation again"
+        )
+    _take_invitation(site, invitation)
+    return invitation
+
+
+def require_private_key(site: SiteFolder) -> str:
+    """The key's fingerprint; PermissionError where others can read the key, ValueError where it is none."""
+    if not site.private_key.is_file():
+        raise FileNotFoundError(f"{site.private_key}: the hospital's key is missing; it cannot be made again")
+    mode = site.private_key.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise PermissionError(f"{site.private_key}: others may read it (mode {mode:03o}); run chmod 600 on it")
+    return fingerprint(public_key_text(read_private_key(site.private_key)))
+
+
+def _take_invitation(site: SiteFolder, invitation: Invitation) -> None:
+    write_text(site.ca_certificate, invitation.ca_certificate)
+    write_invitation(site.invitation, invitation)
+
+
+def _keep_owner(path: Path, user: int, group: int) -> None:
+    status = path.stat()
+    if (status.st_uid, status.st_gid) != (user, group):
+        os.chown(path, user, group)

@@ -1,0 +1,235 @@
+"""Keeping a hospital's processes up: the site worker, Flower's SuperNode, and where users are set, the ClientApps.
+
+Three identities (docs/hospital.md): the SuperNode holds the key, the worker the images, and what the consortium sends
+runs as a third user who holds nothing. Without users in site.yaml all three are the one who starts the site.
+"""
+
+import fcntl
+import grp
+import json
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedthorax.client.site.about import ask_about
+from fedthorax.client.site.connection import Connection
+from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.mirror import mirror_events
+from fedthorax.client.site.settings import SiteSettings
+from fedthorax.client.site.setup import require_private_key
+from fedthorax.client.site.worker_service import socket_path
+from fedthorax.common.atomic_write import write_text
+from fedthorax.common.consortium.supervision import Service, supervise
+
+_FLOWER = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # seconds until a task that has come is begun
+    "PYTHONSAFEPATH": "1",  # what lies in the working directory is not imported
+}
+_NEVER_PROXIED = "127.0.0.1,localhost,::1"  # Flower's own calls between its processes on this machine
+
+
+def run_site(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], None], stop: threading.Event) -> None:
+    """Keep the hospital running until ``stop`` is set. BlockingIOError where it runs already; PermissionError where
+    site.yaml names users and this is not root."""
+    require_private_key(folder)
+    folder.make()
+    with _only_one(folder):
+        _share_out(folder, settings)
+        connection = Connection(settings.server, tell, stop)
+        services = site_services(folder, settings, connection)
+
+        def changed(pids: Mapping[str, int]) -> None:
+            write_text(folder.processes, json.dumps({"supervisor": os.getpid(), **pids}) + "\n")
+
+        def told(text: str) -> None:
+            if not connection.explains(text):
+                tell(text)
+
+        def reachable() -> bool:
+            try:
+                ask_about(folder, settings)
+            except OSError:
+                return False
+            return True
+
+        threading.Thread(target=connection.look, args=(reachable,), name="look", daemon=True).start()
+        if settings.worker is not None:
+            arguments = (node_facts(folder, settings), folder.events, stop)
+            threading.Thread(target=mirror_events, args=arguments, name="mirror", daemon=True).start()
+        try:
+            supervise(services, told, stop, changed)
+        finally:
+            folder.processes.unlink(missing_ok=True)
+
+
+def site_services(folder: SiteFolder, settings: SiteSettings, connection: Connection) -> list[Service]:
+    """The processes in the order in which they start."""
+    users, port = settings.users, _free_port()
+    services = []
+    if settings.worker is None:
+        worker = (sys.executable, "-m", "fedthorax.cli.main", "site", "worker", "--folder", str(folder.path))
+        services.append(_service(folder, "worker", worker, users.worker, users.group, {}))
+    supernode = _supernode(folder, settings, port)
+    environment = network_environment(settings)
+    services.append(
+        _service(folder, "supernode", supernode, users.supernode, users.group, environment, connection.take)
+    )
+    if users.clientapp is not None:
+        superexec = [_flower("superexec"), "--insecure", "--runtime-api-address", f"127.0.0.1:{port}"]
+        superexec += ["--superexec-auth-secret-file", str(_secret_file(folder))]
+        services.append(_service(folder, "clientapp", tuple(superexec), users.clientapp, users.group, {}))
+    return services
+
+
+def restart_supernode(folder: SiteFolder) -> bool:
+    """Have the supervisor start the SuperNode anew, with the key and certificate that are there now; False if the site
+    does not run."""
+    try:
+        pid = int(json.loads(folder.processes.read_text(encoding="utf-8"))["supernode"])
+        os.kill(pid, signal.SIGTERM)
+    except (FileNotFoundError, KeyError, ValueError, ProcessLookupError):
+        return False
+    return True
+
+
+def _supernode(folder: SiteFolder, settings: SiteSettings, port: int) -> tuple[str, ...]:
+    facts = node_facts(folder, settings)
+    write_text(folder.run / "node.toml", "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items()))
+    command = [_flower("supernode"), "--superlink", settings.server, "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--root-certificates", str(folder.ca_certificate)]
+    command += ["--auth-supernode-private-key", str(folder.private_key)]
+    command += ["--node-config", str(folder.run / "node.toml")]
+    if settings.users.clientapp is not None:
+        command += ["--isolation", "process", "--superexec-auth-secret-file", str(_secret_file(folder))]
+    return tuple(command)
+
+
+def node_facts(folder: SiteFolder, settings: SiteSettings) -> dict[str, str]:
+    """What the ClientApp learns of this node: how to reach the worker, and nothing else."""
+    facts = {"name": settings.name}
+    if settings.worker is None:
+        facts["socket"] = str(socket_path(folder, settings))
+    else:
+        remote = settings.worker
+        facts["worker"] = remote.address
+        facts |= {f"worker-{key}": str(getattr(remote, key)) for key in ("ca", "certificate", "key")}
+    return facts
+
+
+def network_environment(settings: SiteSettings) -> dict[str, str]:
+    """Flower's client goes through HTTPS_PROXY where there is one; never to its own neighbours on this machine."""
+    spared = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", _NEVER_PROXIED]
+    no_proxy = ",".join(part for part in spared if part)
+    environment = {"NO_PROXY": no_proxy, "no_proxy": no_proxy}
+    proxy = settings.https_proxy or os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
+    return environment | ({"HTTPS_PROXY": proxy, "https_proxy": proxy} if proxy else {})
+
+
+def _service(
+    folder: SiteFolder,
+    name: str,
+    command: tuple[str, ...],
+    user: str | None,
+    group: str | None,
+    environment: Mapping[str, str],
+    on_line: Callable[[str], None] | None = None,
+) -> Service:
+    home = folder.flower / name
+    home.mkdir(parents=True, exist_ok=True)
+    environment = _FLOWER | {"FLWR_HOME": str(home), **environment}
+    if user is not None:
+        _require_root(f"users.{name}")
+        shutil.chown(home, user)
+        as_user = str(Path(__file__).with_name("as_user.py"))
+        command = (sys.executable, "-I", "-S", as_user, str(os.getpid()), user, group or "", *command)
+        environment |= {"HOME": str(home)}
+    return Service(name, command, folder.logs / f"{name}.log", home, environment, on_line)
+
+
+def _share_out(folder: SiteFolder, settings: SiteSettings) -> None:
+    """Give every part of the folder to the one user who needs it."""
+    users = settings.users
+    named = {key: getattr(users, key) for key in ("supernode", "clientapp", "worker") if getattr(users, key)}
+    for key, user in named.items():
+        _require_root(f"users.{key}")
+        try:
+            pwd.getpwnam(user)
+        except KeyError:
+            raise ValueError(f"users.{key}: this machine has no user {user!r}") from None
+    if len(set(named.values())) < len(named):
+        raise ValueError("users: supernode, clientapp and worker must be three different users")
+    if users.group is not None:
+        try:
+            grp.getgrnam(users.group)
+        except KeyError:
+            raise ValueError(f"users.group: this machine has no group {users.group!r}") from None
+    if users.supernode is not None:
+        for path in (folder.keys, folder.private_key):
+            shutil.chown(path, users.supernode)
+    if users.worker is not None:
+        folder.egress.touch(mode=0o640)
+        for path in (folder.egress, folder.state, folder.results, folder.run):
+            _chown_all(path, users.worker)
+        for path in (folder.state, folder.results):
+            path.chmod(0o700)
+    if users.group is not None:
+        shutil.chown(folder.run, group=users.group)
+        folder.run.chmod(0o750)
+    if users.clientapp is not None:
+        secret = _secret_file(folder)
+        secret.unlink(missing_ok=True)
+        secret.touch(mode=0o640)
+        secret.write_bytes(secrets.token_bytes(32))
+        shutil.chown(secret, users.supernode or os.geteuid(), users.group or os.getegid())
+
+
+def _chown_all(path: Path, user: str) -> None:
+    shutil.chown(path, user)
+    if path.is_dir():
+        for inside in path.rglob("*"):
+            if not inside.is_symlink():
+                shutil.chown(inside, user)
+
+
+def _flower(program: str) -> str:
+    return str(Path(sys.executable).with_name(f"flower-{program}"))
+
+
+def _secret_file(folder: SiteFolder) -> Path:
+    return folder.flower / "superexec.secret"
+
+
+def _require_root(key: str) -> None:
+    if os.geteuid() != 0:
+        raise PermissionError(f"{key} names another user, which needs root: start the site as root, or as a service")
+
+
+@contextmanager
+def _only_one(folder: SiteFolder) -> Iterator[None]:
+    """Two supervisors would fight over the socket and the key."""
+    descriptor = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(f"{folder.path}: the site is running already; stop the other one first") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

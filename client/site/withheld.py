@@ -1,0 +1,131 @@
+"""What of a reply may leave: scores that the hospital keeps to itself, small counts and names of files are taken out.
+
+What is taken out is null, never 0, with its reason beside it where the figure has a place for one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fedthorax.client.site.settings import Limits
+from fedthorax.common.messages import Reply
+
+_LOSSES = ("loss", "disease_loss", "cancer_loss")
+_FIGURES = ("roc_auc", "accuracy", "precision", "recall", "f1")
+_NOT_ALLOWED = "The hospital does not give this score away."
+
+
+def what_may_leave(reply: Reply, limits: Limits, folders: tuple[Path, ...]) -> Reply:
+    """The reply without what ``limits`` keep here. ``folders`` are the site's own, whose paths never leave."""
+    if reply.error is not None:
+        if any(str(folder) in reply.error for folder in folders):
+            return replace(reply, error=f"{reply.site}: its images cannot be used; the hospital's own log says why")
+        return reply
+    results = dict(reply.results)
+    for name, value in results.items():
+        if _is_scores(value):
+            results[name] = _scores(value, limits)
+    if reply.kind == "train" and "loss" not in limits.metrics and "train" in results:
+        results["train"] = results["train"] | dict.fromkeys(_LOSSES)
+    if "data" in results:
+        results["data"] = _passport(results["data"], limits)
+    return replace(reply, results=results)
+
+
+def _is_scores(value: Any) -> bool:
+    return isinstance(value, Mapping) and "disease" in value and "cancer" in value
+
+
+def _scores(scores: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    kept = dict(scores)
+    if "loss" not in limits.metrics:
+        kept |= dict.fromkeys(_LOSSES)
+    few = f"Fewer than {limits.smallest_count} images: the hospital keeps it."
+    disease, cancer = scores["disease"], scores["cancer"]
+    if "disease" not in limits.metrics:
+        kept["disease"] = _task(disease, "per_finding", dict.fromkeys(disease["per_finding"], _NOT_ALLOWED), limits)
+    else:
+        reasons = {
+            name: few
+            for name, row in disease["per_finding"].items()
+            if min(row["support"], row["known"] - row["support"]) < limits.smallest_count
+        }
+        kept["disease"] = _task(disease, "per_finding", reasons, limits) if reasons else disease
+    if "cancer" not in limits.metrics:
+        kept["cancer"] = _task(cancer, "per_class", dict.fromkeys(cancer["per_class"], _NOT_ALLOWED), limits)
+    else:
+        reasons = {name: few for name, row in cancer["per_class"].items() if row["support"] < limits.smallest_count}
+        kept["cancer"] = _task(cancer, "per_class", reasons, limits) if reasons else cancer
+    return kept
+
+
+def _task(scores: Mapping[str, Any], per: str, reasons: Mapping[str, str], limits: Limits) -> dict[str, Any]:
+    """The scores of one head with the rows in ``reasons`` taken out.
+
+    The means run over the rows that are left: from a mean over all, the missing row could be worked out.
+    """
+    rows = {}
+    for name, row in scores[per].items():
+        if name in reasons:
+            row = _without_figures(row, reasons[name])
+            row |= {key: _count(row[key], limits.smallest_count) for key in ("support", "known") if key in row}
+        rows[name] = row
+    left = [row for name, row in rows.items() if name not in reasons]
+    why = next(iter(reasons.values()))
+    kept = dict(scores) | {per: rows}
+    for mean in ("macro", "weighted", "micro"):
+        if mean in scores:
+            kept[mean] = _mean(scores[mean], left if mean != "micro" else [], mean == "weighted", why)
+    if "confusion_matrix" in scores:
+        kept["confusion_matrix"] = None
+        kept |= {"accuracy": None, "reasons": {**scores["reasons"], "accuracy": why}}
+        kept["known"] = _count(scores["known"], limits.smallest_count)
+    return kept
+
+
+def _mean(mean: Mapping[str, Any], rows: list[Mapping[str, Any]], weighted: bool, why: str) -> dict[str, Any]:
+    number = "num_findings" if "num_findings" in mean else "num_classes"
+    kept: dict[str, Any] = {number: {}, "reasons": {}}
+    for figure in (name for name in _FIGURES if name in mean):
+        defined = [
+            (row[figure], row["support"] if weighted else 1)
+            for row in rows
+            if row[figure] is not None and (row["support"] or not weighted)
+        ]
+        total = sum(weight for _, weight in defined)
+        kept[figure] = sum(value * weight for value, weight in defined) / total if total else None
+        kept[number][figure] = len(defined)
+        if not total:
+            kept["reasons"][figure] = why
+    return kept
+
+
+def _without_figures(row: Mapping[str, Any], why: str) -> dict[str, Any]:
+    figures = [name for name in _FIGURES if name in row]
+    return dict(row) | dict.fromkeys(figures) | {"reasons": dict.fromkeys(figures, why)}
+
+
+def _count(value: Any, smallest: int) -> Any:
+    return None if isinstance(value, int) and value < smallest else value
+
+
+def _passport(data: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    kept = dict(data)
+    if not limits.file_names:
+        kept["skipped"] = [
+            dict(entry) | {"file": f"file {number}, its name stays here"}
+            for number, entry in enumerate(data["skipped"], start=1)
+        ]
+    if limits.smallest_count:
+        kept["splits"] = {
+            name: {key: _small_counts(value, limits.smallest_count) for key, value in split.items()}
+            for name, split in data["splits"].items()
+        }
+    return kept
+
+
+def _small_counts(value: Any, smallest: int) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _small_counts(item, smallest) for key, item in value.items()}
+    return _count(value, smallest)

@@ -1,0 +1,269 @@
+"""The site worker's own work, apart from how tasks reach it: one task at a time, measured against site.yaml, written
+down in the egress log, kept until the server has the reply.
+"""
+
+import contextlib
+import hashlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fedthorax.client.site.durable import ReplyStore
+from fedthorax.client.site.egress import EgressLog, read_heads
+from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.limits import cores, refusals
+from fedthorax.client.site.participation import Participation, run_summary
+from fedthorax.client.site.settings import SiteSettings
+from fedthorax.client.site.withheld import what_may_leave
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.load import parse_experiment
+from fedthorax.common.events import EventLog
+from fedthorax.common.messages import Reply, Task
+from fedthorax.common.strict_json import canonical_json
+
+MOST_ATTEMPTS = 3  # of a task that ends the worker each time
+APPROVAL_POLL_S = 0.5
+MOST_EVENTS_BYTES = 64 << 20  # of progress, before a new run begins the file anew
+_KEPT = ("train", "evaluate", "statistics")  # replies that cost enough to be kept; the others are quick to make again
+
+
+class RestartNeeded(Exception):  # noqa: N818  not an error: the supervisor starts a new process
+    """This process cannot do the task, a new one can."""
+
+
+class TaskStopped(RuntimeError):  # noqa: N818  a decision, not a fault
+    """The task is not worth going on with: its deadline has passed, or the hospital does not want it any more."""
+
+
+@dataclass
+class Job:
+    """A task on its way. ``reply`` is None until ``done``, and stays None where the process has to be restarted.
+
+    ``deadline`` is the task's, or the later one with which the server sent it again; 0 is none.
+    """
+
+    task: Task
+    deadline: float
+    stage: tuple[str, int, int] = ("queue", 0, 0)
+    stop_reason: str | None = None
+    reply: Reply | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class WorkerEvents(EventLog):
+    """The worker's event log; every event of a hospital's work is also a moment at which the task can be stopped."""
+
+    def __init__(self, path: Path | None, heard: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__(path)
+        self._heard = heard
+
+    def emit(self, kind: str, **fields: Any) -> None:
+        super().emit(kind, **fields)
+        if kind == "site":
+            self._heard(fields)
+
+
+class TaskDesk:
+    """Takes tasks from any thread, does them one after the other in a thread of its own, and remembers.
+
+    ``do`` is SiteWorker.run; ``finish`` stores what a run brought. Both are made by the caller so that nothing here
+    needs TensorFlow.
+    """
+
+    def __init__(self, folder: SiteFolder, settings: SiteSettings) -> None:
+        self.folder, self.settings = folder, settings
+        self.participation = Participation(folder.state)
+        self.store = ReplyStore(folder.replies)
+        self.egress = EgressLog(folder.egress)
+        self.egress.mend()
+        self.events = WorkerEvents(folder.events, self._heard)
+        self.restart_needed = threading.Event()
+        self._jobs: dict[str, Job] = {}
+        self._queue: queue.Queue[Job | None] = queue.Queue()
+        self._lock = threading.Lock()
+        self._current: Job | None = None
+        self._threads: int | None = None
+        self._announced: str | None = None
+
+    def submit(self, task: Task) -> Job:
+        """The job of the task: the one under way if it came before, so that it is never done twice at once.
+
+        Other work for the same run is stopped: a server asks a hospital for one thing at a time, so whoever asks for
+        the next one, or for an earlier one after a restart, waits for the last one no longer.
+        """
+        with self._lock:
+            for job in self._jobs.values():
+                if job.task.run == task.run and job.task.id != task.id:
+                    job.stop_reason = f"the server has gone on to {task.kind} of round {task.round}"
+            known = self._jobs.get(task.id)
+            if known is not None:
+                known.deadline = 0.0 if 0.0 in (known.deadline, task.deadline) else max(known.deadline, task.deadline)
+                return known
+            job = self._jobs[task.id] = Job(task, task.deadline)
+            self._queue.put(job)
+            return job
+
+    def run(self, do: Callable[[Task], Reply], finish: Callable[[Task, Experiment], Reply]) -> None:
+        """Do tasks until ``close``, in this thread: TensorFlow wants to stay in one."""
+        while (job := self._queue.get()) is not None:
+            self._current = job
+            try:
+                job.reply = self._answer(job, do, finish)
+            except RestartNeeded:
+                self.restart_needed.set()
+            finally:
+                self._current = None
+                with self._lock:
+                    del self._jobs[job.task.id]
+                job.done.set()
+
+    def close(self) -> None:
+        """Stop the task under way at its next step, and ``run`` after it."""
+        if (job := self._current) is not None:
+            job.stop_reason = "the site worker is being stopped"
+        self._queue.put(None)
+
+    def _answer(self, job: Job, do: Callable[[Task], Reply], finish: Callable[[Task, Experiment], Reply]) -> Reply:
+        task = job.task
+        reply, kept = None, False
+        try:
+            self.store.forget(task.acknowledged)
+            self._check_head(task)
+            request = request_sha256(task)
+            if task.kind in _KEPT:
+                reply = self.store.load(task.id, request)
+                kept = reply is not None
+            if reply is None:
+                reply = self._made(job, do, finish)
+        except (ValueError, OSError, RuntimeError) as error:
+            reply = _failed(task, error)
+        if not kept:
+            if reply.error is not None:
+                self.events.emit("failure", site=task.site, round=task.round, reason=reply.error)
+            source = self.settings.source
+            folders = (source.xray.folder, source.ct.folder, self.folder.path)
+            reply = what_may_leave(replace(reply, task_id=task.id), self.settings.limits, folders)
+        try:
+            reply = self.egress.record(task, reply, again=kept)
+            if not kept and reply.error is None and task.kind in _KEPT:
+                self.store.save(task.id, request, reply)
+        except (ValueError, OSError) as error:  # what cannot be written down does not leave
+            self.events.emit("failure", site=task.site, round=task.round, reason=str(error))
+            return _failed(task, RuntimeError("the hospital cannot write down what leaves, so nothing does"))
+        return reply
+
+    def _made(self, job: Job, do: Callable[[Task], Reply], finish: Callable[[Task, Experiment], Reply]) -> Reply:
+        task = job.task
+        experiment = parse_experiment(task.experiment)
+        found = refusals(task, experiment, self.settings)
+        if found:
+            raise ValueError("; ".join(found))
+        self._announce(task, experiment)
+        self._wait_for_approval(job, experiment)
+        if task.kind == "finish":
+            return finish(task, experiment)
+        self._require_threads(experiment)
+        before = self.store.begin(task.id)
+        if before >= MOST_ATTEMPTS:
+            self.store.end(task.id)
+            raise RuntimeError(f"the task ended the site worker {before} times, so it is not tried again")
+        try:
+            return do(replace(task, experiment=at_this_site(experiment, self.settings).model_dump_json()))
+        finally:
+            self.store.end(task.id)
+
+    def _announce(self, task: Task, experiment: Experiment) -> None:
+        if self._announced != task.run:
+            self._announced = task.run
+            with contextlib.suppress(FileNotFoundError):
+                if self.folder.events.stat().st_size > MOST_EVENTS_BYTES:
+                    os.truncate(self.folder.events, 0)  # progress of earlier runs
+            self.events.emit("run", name=experiment.name, rounds=experiment.training.num_rounds, sites=[task.site])
+
+    def _wait_for_approval(self, job: Job, experiment: Experiment) -> None:
+        """Return once the hospital takes part; TaskStopped with the reason where it does not, or not in time."""
+        task, told = job.task, False
+        until = time.time() + self.settings.approval_wait_s
+        while True:
+            verdict = self.participation.verdict(self.settings, task, experiment)
+            if verdict.go:
+                return
+            if not verdict.ask:
+                raise TaskStopped(verdict.reason)
+            if not told:
+                told = True
+                self.participation.request(task, run_summary(experiment, self.settings))
+                command = f"fedthorax site approve {experiment.name}"
+                self.events.emit("note", text=f"the run {experiment.name} waits for a person: {command}")
+            job.stage = ("approval", 0, 0)
+            if time.time() > until:
+                raise TaskStopped(f"{verdict.reason} within {self.settings.approval_wait_s:g} s")
+            self._require_wanted(job, verdict.reason)
+            time.sleep(APPROVAL_POLL_S)
+
+    def _require_threads(self, experiment: Experiment) -> None:
+        """TensorFlow's number of threads is set once a process, and the bits of a sum depend on it."""
+        wanted = experiment.training.threads or cores()
+        if self._threads not in (None, wanted):
+            raise RestartNeeded
+        self._threads = wanted
+
+    def _heard(self, fields: dict[str, Any]) -> None:
+        job = self._current
+        if job is None:
+            return
+        job.stage = (str(fields.get("stage", "")), int(fields.get("done") or 0), int(fields.get("total") or 0))
+        self._require_wanted(job)
+        standing = self.participation.standing
+        if standing != "takes part":
+            raise TaskStopped(f"the hospital has {standing} while it worked")
+
+    @staticmethod
+    def _require_wanted(job: Job, why: str = "") -> None:
+        if job.stop_reason is not None:
+            raise TaskStopped(f"stopped: {job.stop_reason}")
+        if job.deadline and time.time() > job.deadline:
+            raise TaskStopped(f"{why + ' by' if why else 'stopped at'} the deadline that the server set")
+
+    def _check_head(self, task: Task) -> None:
+        """What the server has seen of our log must still stand in it: else somebody has cut or rewritten it."""
+        if task.egress_head and task.egress_head not in read_heads(self.folder.egress):
+            raise ValueError(
+                "the hospital's log of what left lacks a line that the server has seen; it must be looked at"
+            )
+
+
+def at_this_site(experiment: Experiment, settings: SiteSettings) -> Experiment:
+    """The experiment with this hospital's own folders and cache in it, whatever the server wrote there.
+
+    ValueError where the network would be read from a file: a path from the server is never opened here.
+    """
+    if experiment.model.weights not in ("none", "received"):
+        raise ValueError(
+            f"model.weights is {experiment.model.weights}: a hospital takes its weights with the task only"
+        )
+    hospitals = dict.fromkeys(experiment.data.hospitals) | {settings.name: settings.source}
+    data = experiment.data.model_copy(update={"hospitals": hospitals, "central": None, "cache": settings.cache})
+    return experiment.model_copy(update={"data": data})
+
+
+def request_sha256(task: Task) -> str:
+    """What the reply depends on besides the task's identity: a kept reply answers only the same question."""
+    asked = [task.experiment, task.layout, task.phase, task.learning_rate, list(task.splits)]
+    return hashlib.sha256(canonical_json(asked).encode()).hexdigest()
+
+
+def _failed(task: Task, error: Exception) -> Reply:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return Reply(task.kind, task.site, task.round, error=reason[:2000], task_id=task.id)
+
+
+def warm_up() -> None:
+    """Import TensorFlow before the first task asks for it; what goes wrong is said by the task that needs it."""
+    with contextlib.suppress(Exception):
+        import fedthorax.client.process  # noqa: F401

@@ -1,0 +1,105 @@
+"""How the thin ClientApp reaches the site worker. Nothing here imports TensorFlow, and nothing here sees an image."""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from fedthorax.client.site import protocol
+from fedthorax.client.site.content import Assembly, message_of, parts_of
+from fedthorax.common.messages import Reply, Task
+
+WORKER_WAIT_S = 180.0  # for a worker that is being started again
+RETRY_S = 0.5
+MOST_LOSSES = 3  # of the worker during one task
+DEADLINE_GRACE_S = 5.0  # the worker itself ends the task at the deadline and says so
+LARGEST_REPLY = 1 << 32
+_OPTIONS = (
+    ("grpc.enable_http_proxy", 0),  # the worker is inside the hospital
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+
+
+def open_channel(node_config: Mapping[str, Any]) -> grpc.Channel:
+    """``socket``: path of a Unix socket; or ``worker``: host:port, with the files ``worker-ca``, ``worker-certificate``
+    and ``worker-key``."""
+    if "socket" in node_config:
+        return grpc.insecure_channel(f"unix:{node_config['socket']}", _OPTIONS)
+    ca, certificate, key = (
+        Path(str(node_config[f"worker-{name}"])).read_bytes() for name in ("ca", "certificate", "key")
+    )
+    credentials = grpc.ssl_channel_credentials(ca, key, certificate)
+    return grpc.secure_channel(str(node_config["worker"]), credentials, _OPTIONS)
+
+
+def ask_worker(task: Task, node_config: Mapping[str, Any]) -> Reply:
+    """The worker's reply, or one that says why there is none.
+
+    Always returns: by the task's deadline, or once the worker was lost MOST_LOSSES times during the task, or when it
+    has been away for WORKER_WAIT_S.
+    """
+    losses, away_since = 0, time.monotonic()
+    while True:
+        heard = False
+        try:
+            with open_channel(node_config) as channel:
+                for answer in _call(channel, parts_of(task), task.deadline):
+                    if answer is not None:
+                        return answer
+                    heard = True
+        except grpc.RpcError as error:
+            code, details = error.code(), error.details() or "no reason given"
+            if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+                return _failure(task, "the site worker did not finish by the deadline")
+            if code not in _LOST:
+                return _failure(task, f"the site worker refused: {details}")
+            if heard:
+                losses, away_since = losses + 1, time.monotonic()
+            if losses >= MOST_LOSSES:
+                return _failure(task, f"the site worker ended {losses} times while it did the task")
+        except (OSError, ValueError, KeyError) as error:
+            return _failure(task, f"the site worker cannot be asked: {error}")
+        if time.monotonic() - away_since > WORKER_WAIT_S:
+            return _failure(
+                task, f"the site worker has not been there for {WORKER_WAIT_S:g} s; is `site start` running?"
+            )
+        if task.deadline and time.time() > task.deadline:
+            return _failure(task, "the site worker was not there by the deadline")
+        time.sleep(RETRY_S)
+
+
+def watch_worker(channel: grpc.Channel) -> Iterator[str]:
+    """The worker's events as JSON, one after the other, until it ends or the channel is closed."""
+    call = channel.unary_stream(protocol.WATCH, protocol.WatchRequest.SerializeToString, protocol.Event.FromString)
+    for event in call(protocol.WatchRequest()):
+        yield event.json
+
+
+def _call(channel: grpc.Channel, parts: Iterator[Any], deadline: float) -> Iterator[Reply | None]:
+    """None for each word of progress, then the reply."""
+    work = channel.stream_stream(protocol.WORK, protocol.Part.SerializeToString, protocol.Update.FromString)
+    timeout = max(deadline - time.time(), 0.0) + DEADLINE_GRACE_S if deadline else None
+    assembly: Assembly | None = None
+    for update in work(parts, timeout=timeout):
+        if update.WhichOneof("content") == "progress":
+            yield None
+        elif assembly is None:
+            header = update.part.header
+            segments = [(segment.name, segment.num_values) for segment in header.segments]
+            assembly = Assembly(header.json_bytes, segments, LARGEST_REPLY)
+        else:
+            assembly.add(update.part.data)
+    if assembly is None:
+        raise ValueError("it hung up without a word")
+    yield message_of(Reply, assembly.content())
+
+
+def _failure(task: Task, reason: str) -> Reply:
+    return Reply(task.kind, task.site, task.round, error=reason, task_id=task.id)

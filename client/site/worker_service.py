@@ -1,0 +1,172 @@
+"""The site worker as others reach it: gRPC on a Unix socket that its owner and one group may open, or mTLS over TCP."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from fedthorax.client.site import protocol
+from fedthorax.client.site.content import Assembly, message_of, parts_of
+from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.settings import SiteSettings
+from fedthorax.client.site.worker import TaskDesk, warm_up
+from fedthorax.common.events import read_events
+from fedthorax.common.messages import Task
+
+PROGRESS_S = 2.0  # between two words to a caller who waits
+WATCH_S = 0.25
+LONGEST_SOCKET_PATH = 100  # bytes; the system's own limit is 107 on Linux, 103 on macOS
+EXIT_RESTART = 75  # EX_TEMPFAIL of sysexits.h: a new process can do what this one cannot
+_OPTIONS = (
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.so_reuseport", 0),  # a second worker on the same port must fail, not take every other task
+)
+
+
+class WorkerService:
+    """The two calls of ``site_worker.proto``."""
+
+    def __init__(self, desk: TaskDesk) -> None:
+        self._desk = desk
+        self._largest = desk.settings.limits.max_message_mb << 20
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        work = grpc.stream_stream_rpc_method_handler(
+            self.work, protocol.Part.FromString, protocol.Update.SerializeToString
+        )
+        watch = grpc.unary_stream_rpc_method_handler(
+            self.watch, protocol.WatchRequest.FromString, protocol.Event.SerializeToString
+        )
+        return grpc.method_handlers_generic_handler(protocol.SERVICE, {"Work": work, "Watch": watch})
+
+    def work(self, parts: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        try:
+            task = self._receive(parts)
+        except ValueError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        job = self._desk.submit(task)
+        del task
+        while not job.done.wait(PROGRESS_S):
+            stage, done, total = job.stage
+            yield protocol.Update(progress=protocol.Progress(stage=stage, done=done, total=total))
+        reply = job.reply
+        if reply is None:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the site worker starts anew for this task")
+        else:
+            yield from (protocol.Update(part=part) for part in parts_of(reply))
+
+    def watch(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        path, offset = self._desk.folder.events, 0
+        while context.is_active():
+            events, offset = read_events(path, offset)
+            for event in events:
+                yield protocol.Event(json=json.dumps(event, ensure_ascii=False))
+            time.sleep(WATCH_S)
+
+    def _receive(self, parts: Iterator[Any]) -> Task:
+        first = next(parts, None)
+        if first is None or first.WhichOneof("content") != "header":
+            raise ValueError("expected a header as the first part")
+        segments = [(segment.name, segment.num_values) for segment in first.header.segments]
+        assembly = Assembly(first.header.json_bytes, segments, self._largest)
+        for part in parts:
+            assembly.add(part.data)
+        return message_of(Task, assembly.content())
+
+
+def start_server(desk: TaskDesk) -> grpc.Server:
+    """A listening server; OSError or ValueError where the socket or the certificates cannot be used."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=32, thread_name_prefix="call"), options=_OPTIONS)
+    server.add_generic_rpc_handlers((WorkerService(desk).handlers(),))
+    settings = desk.settings
+    if settings.worker is not None:
+        _listen_remote(server, settings)
+    else:
+        _listen_local(server, socket_path(desk.folder, settings), settings.users.group)
+    server.start()
+    return server
+
+
+def socket_path(folder: SiteFolder, settings: SiteSettings) -> Path:
+    """Where the socket is; ValueError where the system could not hold so long a path."""
+    path = settings.socket or folder.socket
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise ValueError(
+            f"{path}: a socket's path may have at most {LONGEST_SOCKET_PATH} bytes; set `socket` in site.yaml to a "
+            "shorter one, such as /run/fedthorax/worker.sock"
+        )
+    return path
+
+
+def _listen_local(server: grpc.Server, path: Path, group: str | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # of a worker that was killed; a living one is excluded by the caller's lock
+    before = os.umask(0o117)  # 0660 from the first moment on
+    try:
+        server.add_insecure_port(f"unix:{path}")
+    except RuntimeError as error:
+        raise OSError(f"{path}: the worker's socket cannot be opened; is the folder writable?") from error
+    finally:
+        os.umask(before)
+    if group is not None:
+        shutil.chown(path, group=group)
+
+
+def _listen_remote(server: grpc.Server, settings: SiteSettings) -> None:
+    remote = settings.worker
+    assert remote is not None  # for the type checker: the caller looked
+    pair = (remote.key.read_bytes(), remote.certificate.read_bytes())
+    credentials = grpc.ssl_server_credentials([pair], remote.ca.read_bytes(), require_client_auth=True)
+    address = remote.listen or remote.address
+    try:
+        server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise OSError(f"{address}: the worker cannot listen there; is the port taken?") from error
+
+
+def serve(folder: SiteFolder, settings: SiteSettings) -> int:
+    """Do tasks until SIGTERM or SIGINT; returns the exit status."""
+    lock = _lock(folder)
+    folder.events.unlink(missing_ok=True)
+    desk = TaskDesk(folder, settings)
+    server = start_server(desk)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: desk.close())
+    print(f"site worker of {settings.name} is ready", flush=True)
+    warm_up()
+    threading.Thread(target=_close_to_restart, args=(desk,), daemon=True).start()
+    from fedthorax.client.process import SiteProcess
+    from fedthorax.client.site.results import keep_results
+
+    process = SiteProcess(desk.events)
+    desk.run(process.worker.run, lambda task, experiment: keep_results(folder, process, task, experiment))
+    server.stop(grace=2.0).wait()
+    os.close(lock)
+    return EXIT_RESTART if desk.restart_needed.is_set() else 0
+
+
+def _lock(folder: SiteFolder) -> int:
+    """Held while the worker lives: a second one would take the socket away from the first."""
+    descriptor = os.open(folder.run / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BlockingIOError(f"{folder.path}: a site worker runs here already") from None
+    return descriptor
+
+
+def _close_to_restart(desk: TaskDesk) -> None:
+    desk.restart_needed.wait()
+    time.sleep(PROGRESS_S)  # the caller hears of it first
+    desk.close()

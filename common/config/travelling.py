@@ -1,0 +1,40 @@
+"""The experiment as a hospital of a consortium gets it: what is to be done, without anybody's folders."""
+
+from collections.abc import Iterable
+
+from fedthorax.common.config.data import CacheConfig
+from fedthorax.common.config.experiment import Experiment
+from fedthorax.common.config.model import RECEIVED
+from fedthorax.common.config.output import OutputConfig
+
+
+def travelling(experiment: Experiment) -> Experiment:
+    """``experiment`` without a path of the server's or of another hospital's.
+
+    Every hospital's folders and the server's are null, cache and output are the defaults: the hospital puts in its own.
+    Pretrained weights stay at the server. They come with the first task, as all weights do, so the hospital builds its
+    network from ``model.weights: received``, at random, and never needs the file.
+    """
+    data = experiment.data.model_copy(
+        update={"hospitals": dict.fromkeys(experiment.data.hospitals), "central": None, "cache": CacheConfig()}
+    )
+    weights = experiment.model.weights
+    model = experiment.model.model_copy(update={"weights": weights if weights == "none" else RECEIVED})
+    return experiment.model_copy(update={"data": data, "model": model, "output": OutputConfig()})
+
+
+def require_local(experiment: Experiment, hospitals: Iterable[str]) -> None:
+    """Raise ValueError unless a run of these hospitals finds all it needs here: folders and starting weights."""
+    require_weights(experiment)
+    experiment.data.central_sources()
+    for hospital in hospitals:
+        experiment.data.sources_of(hospital)
+
+
+def require_weights(experiment: Experiment) -> None:
+    """Raise ValueError where ``experiment`` was made for a hospital, which waits for weights that nobody sends."""
+    if experiment.model.weights == RECEIVED:
+        raise ValueError(
+            f"model.weights is {RECEIVED}, which only a hospital of a consortium reads; "
+            "give imagenet, none, or a weights file"
+        )

@@ -1,0 +1,62 @@
+"""``invitation.json``: what the lead gives to every hospital. It holds no secret."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from cryptography import x509
+from pydantic import Field, ValidationError, field_validator
+
+from fedthorax.common.atomic_write import write_text
+from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.config.problems import dotted, problem_lines
+
+LARGEST_FILE = 256 * 1024  # bytes; the real ones have 2 to 4 KiB
+
+
+class Invitation(Frozen):
+    """Where the consortium's server is, and how to recognise it."""
+
+    format: Literal[1] = Field(default=1, description="Version of this file's format.")
+    consortium: str = Field(min_length=1, max_length=64, description="Name of the consortium.")
+    address: str = Field(
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$", description="The server's address, HOST:PORT."
+    )
+    ca_certificate: str = Field(description="Certificate of the consortium's own authority, in PEM.")
+    software_version: str = Field(description="Version of FedThorax at the server.")
+
+    @field_validator("ca_certificate")
+    @classmethod
+    def _certificates(cls, text: str) -> str:
+        try:
+            found = x509.load_pem_x509_certificates(text.encode("ascii"))
+        except (ValueError, UnicodeEncodeError):
+            found = []
+        if not found:
+            raise ValueError("expected a certificate in PEM, which begins with -----BEGIN CERTIFICATE-----")
+        return text
+
+
+def write_invitation(path: Path, invitation: Invitation) -> None:
+    write_text(path, json.dumps(invitation.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_invitation(path: Path) -> Invitation:
+    """The file's content; FileNotFoundError, or ValueError with one line a problem."""
+    try:
+        return Invitation.model_validate_json(read_small_file(path, "the lead's invitation.json"))
+    except ValidationError as error:
+        lines = [f"{path}: {': '.join([*([dotted(k)] if k else []), w])}" for k, w in problem_lines(error, Invitation)]
+        raise ValueError("\n".join(lines)) from None
+
+
+def read_small_file(path: Path, expected: str) -> bytes:
+    """The content of a file that another party sent; ValueError if it is larger than any real one."""
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise FileNotFoundError(f"{path}: {what}; expected {expected}")
+    with path.open("rb") as file:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise ValueError(f"{path}: larger than {LARGEST_FILE} bytes, so it is not {expected}")
+    return data

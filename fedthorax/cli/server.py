@@ -1,0 +1,220 @@
+"""``fedthorax server``: the lead's side of a consortium."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.cells import cell_len, set_cell_size
+
+from fedthorax.cli.output import JsonOption, console, near, print_json
+from fedthorax.cli.stopping import until_interrupted
+
+FolderOption = Annotated[
+    Path | None, typer.Option("--folder", metavar="DIR", help="The consortium's folder; else the one here.")
+]
+InsecureOption = Annotated[
+    bool,
+    typer.Option("--insecure", help="Plain HTTP, on loopback only: behind a TLS server of your own on this machine."),
+]
+
+server = typer.Typer(
+    name="server",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The lead's side of a consortium: set it up, admit hospitals, serve.",
+)
+
+
+@server.command("init")
+def init(
+    file: Annotated[Path, typer.Argument(metavar="CONSORTIUM.yaml", help="Name and address of the consortium.")],
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="Where to make it, instead of a folder of its name.")
+    ] = None,
+) -> None:
+    """Make the consortium's folder: its certificate authority, the server's
+    certificate, the list of hospitals, and the invitation for them.
+
+    \b
+    Example of CONSORTIUM.yaml:
+      name: thorax-network
+      address: fl.example.org:8443
+    """
+    from fedthorax.server.consortium.folder import create_consortium
+
+    made = create_consortium(file, folder)
+    out = console()
+    out.print(f"made {near(made.path)}", markup=False, soft_wrap=True)
+    out.print(f"give every hospital {near(made.invitation)}; it holds no secret", markup=False, soft_wrap=True)
+    out.print(f"keep {near(made.ca_key.parent)} to yourself, and a copy in a safe place", markup=False, soft_wrap=True)
+    out.print("next: fedthorax server start", markup=False)
+
+
+@server.command("start")
+def start(
+    folder: FolderOption = None,
+    insecure: InsecureOption = False,
+    no_gateway: Annotated[
+        bool, typer.Option("--no-gateway", help="Another gateway stands in front, such as deploy/nginx.conf.")
+    ] = False,
+) -> None:
+    """Serve the consortium until Ctrl-C: Flower's SuperLink, and the gateway
+    in front of it. What ends is started again.
+
+    \b
+    Example:
+      fedthorax server start --folder thorax-network
+    """
+    from fedthorax.server.consortium.folder import open_consortium
+    from fedthorax.server.consortium.start import start as serve
+
+    out = console()
+    with until_interrupted() as stop:
+        serve(
+            open_consortium(folder),
+            lambda text: out.print(text, markup=False, soft_wrap=True),
+            stop,
+            insecure=insecure,
+            gateway=not no_gateway,
+        )
+    out.print("stopped", markup=False)
+
+
+@server.command("admit")
+def admit(
+    file: Annotated[Path, typer.Argument(metavar="NAME.site.json", help="The file that the hospital sent.")],
+    folder: FolderOption = None,
+    expected: Annotated[
+        str | None,
+        typer.Option("--fingerprint", metavar="SHA256:...", help="What the hospital said its key's fingerprint is."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Admit a hospital under its name, or let an admitted one change its key.
+
+    The file shows by itself that it was not changed, but not who sent it: ask
+    the hospital for its fingerprint on another way, and give it here.
+
+    \b
+    Example:
+      fedthorax server admit "St. Anna.site.json" --fingerprint SHA256:2Tb6...
+    """
+    from fedthorax.server.consortium.admission import admit as admit_file
+    from fedthorax.server.consortium.folder import open_consortium
+
+    done = admit_file(open_consortium(folder), file, expected)
+    if as_json:
+        print_json(
+            {
+                "name": done.hospital.name,
+                "fingerprint": done.fingerprint,
+                "node_id": done.hospital.node_id,
+                "replaced_key": done.replaced_key,
+            }
+        )
+        return
+    out = console()
+    what = "changed its key" if done.replaced_key else "is admitted"
+    out.print(f"{done.hospital.name} {what}: {done.fingerprint}", markup=False, soft_wrap=True)
+    if expected is None:
+        out.print("compare this with what the hospital reads to you; if it differs, revoke it", markup=False)
+    if not done.connectable:
+        out.print("the server does not run; the hospital can connect once it does", markup=False)
+
+
+@server.command("revoke")
+def revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The hospital's name.")],
+    folder: FolderOption = None,
+) -> None:
+    """Shut a hospital out, from its next request on.
+
+    \b
+    Example:
+      fedthorax server revoke "St. Anna"
+    """
+    from fedthorax.server.consortium.admission import revoke as shut_out
+    from fedthorax.server.consortium.folder import open_consortium
+
+    shut_out(open_consortium(folder), name)
+    console().print(f"{name} is revoked; it can register again with a new key only", markup=False, soft_wrap=True)
+
+
+@server.command("status")
+def status(folder: FolderOption = None, as_json: JsonOption = False) -> None:
+    """List the hospitals: connected or not, last seen, images, version.
+
+    \b
+    Example:
+      fedthorax server status
+    """
+    from fedthorax.server.consortium.folder import open_consortium
+    from fedthorax.server.consortium.status import ago, consortium_status
+
+    found = consortium_status(open_consortium(folder))
+    if as_json:
+        print_json(asdict(found))
+        return
+    out = console()
+    out.print(
+        f"{found.name} at {found.address}: {'serving' if found.running else 'the server does not run'}; "
+        f"certificate good for {found.certificate_days} days, authority for {found.authority_days}",
+        markup=False,
+        soft_wrap=True,
+    )
+    if not found.hospitals:
+        out.print("no hospital is admitted yet", markup=False)
+        return
+    width = max(len("hospital"), *(cell_len(hospital.name) for hospital in found.hospitals))
+    out.print(set_cell_size("hospital", width) + "  state            last seen    version   images", style="bold")
+    for hospital in found.hospitals:
+        out.print(
+            f"{set_cell_size(hospital.name, width)}  {hospital.state:<15}  {ago(hospital.last_seen):<11}  "
+            f"{hospital.software_version or '-':<8}  {_images(hospital.data)}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+@server.command("renew")
+def renew(
+    folder: FolderOption = None,
+    authority: Annotated[
+        bool, typer.Option("--authority", help="Renew the certificate authority as well; hospitals need not hurry.")
+    ] = False,
+) -> None:
+    """Renew the server's certificate, also after a change of names in
+    consortium.yaml. A running server takes it without a break.
+
+    \b
+    Example:
+      fedthorax server renew
+    """
+    from fedthorax.server.consortium.folder import open_consortium
+    from fedthorax.server.consortium.renewal import renew as renew_certificate
+
+    consortium = open_consortium(folder)
+    done = renew_certificate(consortium, authority)
+    out = console()
+    out.print(f"the server's certificate is good for {done.certificate_days} days", markup=False)
+    if authority:
+        out.print(f"the authority is good for {done.authority_days} days", markup=False)
+        out.print(
+            f"give every hospital the new {near(consortium.invitation)}; until the old authority ends, those that do "
+            "not have it connect as before",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _images(data: dict[str, Any] | None) -> str:
+    """The hospital's images as its newest run counted them, all splits together, or a dash."""
+    if data is None:
+        return "-"
+    splits = data["splits"].values()
+    counted = [
+        f"{sum(split[modality] or 0 for split in splits)} {words}"
+        for modality, words in (("xray", "X-rays"), ("ct", "CT slices"))
+    ]
+    return ", ".join(counted)

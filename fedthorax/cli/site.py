@@ -1,0 +1,365 @@
+"""``fedthorax site``: a hospital's side of a consortium."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedthorax.cli.output import JsonOption, console, near, print_json
+from fedthorax.cli.stopping import until_interrupted
+
+FolderOption = Annotated[
+    Path, typer.Option("--folder", metavar="DIR", help="The hospital's folder; else the one that you are in.")
+]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of the experiment, or the run's id.")]
+
+site = typer.Typer(
+    name="site",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="A hospital's side of a consortium: set up, check, take part, decide, look back.",
+)
+
+
+@site.command("init")
+def init(
+    name: Annotated[str, typer.Option("--name", help="Name of the hospital in the consortium.")],
+    xray: Annotated[Path, typer.Option("--xray", metavar="DIR", help="Folder of the X-rays and their labels.")],
+    ct: Annotated[Path, typer.Option("--ct", metavar="DIR", help="Folder of the CT slices, one folder a class.")],
+    invitation: Annotated[Path, typer.Option("--invitation", metavar="FILE", help="What the lead sent.")],
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="Where to make it, instead of a folder of its name.")
+    ] = None,
+) -> None:
+    """Make the hospital's folder: a key pair, site.yaml, and the small file to
+    send to the lead. The private key never leaves this machine.
+
+    \b
+    Example:
+      fedthorax site init --name "St. Anna" --xray images/xray --ct images/ct
+        --invitation invitation.json
+    """
+    from fedthorax.client.site.setup import init_site
+
+    made = init_site(name, xray, ct, invitation, folder or Path(name))
+    _say(f"made {near(made.folder.path)}")
+    _say(f"send {near(made.registration)} to the lead; it holds no secret")
+    _say(f"read this to the lead on the telephone: {made.fingerprint}")
+    _say(f"next: look through {near(made.folder.settings)}")
+    _say(f"then: fedthorax site check --folder {near(made.folder.path)!r}")
+
+
+@site.command("check")
+def check(
+    folder: FolderOption = Path(),
+    experiment: Annotated[
+        Path | None,
+        typer.Option("--experiment", metavar="FILE", help="Load the images as this experiment would."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check key, images, disk, memory, server, certificate, clock and versions;
+    exit status 1 where a problem would keep the hospital out.
+
+    \b
+    Example:
+      fedthorax site check --folder "St. Anna"
+    """
+    from fedthorax.client.site.readiness import check_site
+    from fedthorax.common.config.load import load_experiment
+
+    place, settings = _opened(folder)
+    loaded = None if experiment is None else load_experiment(experiment)
+    marks = {"good": "ok", "warning": "warning", "problem": "PROBLEM"}
+    styles = {"good": "green", "warning": "yellow", "problem": "red"}
+    out, findings = console(), []
+    for finding in check_site(place, settings, loaded):
+        findings.append(finding)
+        if not as_json:
+            out.print(f"{marks[finding.level]:<8}", style=styles[finding.level], end="", markup=False)
+            out.print(f"{finding.subject}: {finding.words}", markup=False, soft_wrap=True)
+    problems = sum(finding.level == "problem" for finding in findings)
+    if as_json:
+        print_json({"name": settings.name, "problems": problems, "findings": [vars(f) for f in findings]})
+    elif problems:
+        out.print(
+            f"{problems} {'problem keeps' if problems == 1 else 'problems keep'} {settings.name} out", markup=False
+        )
+    else:
+        out.print(f"{settings.name} is ready: fedthorax site start --folder {near(place.path)!r}", markup=False)
+    if problems:
+        raise typer.Exit(1)
+
+
+@site.command("start")
+def start(folder: FolderOption = Path()) -> None:
+    """Run the site worker and Flower's SuperNode until Ctrl-C; what ends is
+    started again. What the hospital does is shown live.
+
+    \b
+    Example:
+      fedthorax site start --folder "St. Anna"
+    """
+    from fedthorax.cli.live import watched
+    from fedthorax.client.site.participation import Participation
+    from fedthorax.client.site.supervisor import run_site
+
+    place, settings = _opened(folder)
+    standing = Participation(place.state).standing
+    if standing == "withdrawn":
+        raise ValueError(f"{settings.name} has withdrawn from {settings.consortium}; to return: fedthorax site resume")
+    out = console()
+    out.print(f"{settings.name} in {settings.consortium}, server {settings.server}", markup=False, soft_wrap=True)
+    with until_interrupted() as stop, watched(place.events, out):
+        run_site(place, settings, lambda text: out.print(text, markup=False, soft_wrap=True), stop)
+    out.print("stopped", markup=False)
+
+
+@site.command("watch")
+def watch(folder: FolderOption = Path()) -> None:
+    """Show what the site worker does, until Ctrl-C."""
+    from fedthorax.cli.live import watched
+
+    place, _ = _opened(folder)
+    with until_interrupted() as stop, watched(place.events, console(), since=0.0):
+        stop.wait()
+
+
+@site.command("worker")
+def worker(folder: FolderOption = Path()) -> None:
+    """The site worker itself, as `site start` or a service manager runs it."""
+    from fedthorax.client.site.worker_service import serve
+
+    place, settings = _opened(folder)
+    raise typer.Exit(serve(place, settings))
+
+
+@site.command("approve")
+def approve(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Name of the experiment, or the run's id; none: list them.")
+    ] = None,
+    folder: FolderOption = Path(),
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Show what a run would train here and what would leave, and let it go on.
+
+    \b
+    Example:
+      fedthorax site approve              the runs that wait
+      fedthorax site approve lungs-2026
+    """
+    from fedthorax.client.site.participation import Participation
+
+    place, _ = _opened(folder)
+    participation = Participation(place.state)
+    if run is None:
+        waiting = participation.waiting()
+        for found, entry in waiting.items():
+            _say(f"{entry['summary']['name']}  {found}")
+        if not waiting:
+            _say("no run waits")
+        return
+    found = participation.find(run)
+    for line in _summary_lines(participation.summary(found)):
+        _say(line)
+    if not yes and not _confirmed("let this hospital take part?"):
+        raise ValueError("nothing was decided; refuse the run with fedthorax site refuse")
+    participation.decide(found, "approved")
+    _say("approved")
+
+
+@site.command("refuse")
+def refuse(run: RunArgument, folder: FolderOption = Path()) -> None:
+    """Take no part in a run, or no more. What has left cannot be called back."""
+    from fedthorax.client.site.participation import Participation
+
+    place, _ = _opened(folder)
+    participation = Participation(place.state)
+    participation.decide(participation.find(run), "refused")
+    _say(f"{run}: this hospital takes no part; updates that have left stay in the model")
+
+
+@site.command("pause")
+def pause(folder: FolderOption = Path()) -> None:
+    """Answer no task until `site resume`; work under way stops at its next step."""
+    _stand(folder, "paused", "paused; take part again with fedthorax site resume")
+
+
+@site.command("resume")
+def resume(folder: FolderOption = Path()) -> None:
+    """Take part again after `site pause` or `site withdraw`."""
+    _stand(folder, "takes part", "takes part again")
+
+
+@site.command("withdraw")
+def withdraw(
+    folder: FolderOption = Path(),
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Leave the consortium: no task is answered any more, and kept replies are
+    removed. Updates that have left stay in the models made with them.
+    """
+    from fedthorax.client.site.durable import ReplyStore
+
+    place, settings = _opened(folder)
+    if not yes and not _confirmed(f"leave {settings.consortium}?"):
+        raise ValueError("nothing was changed")
+    _stand(folder, "withdrawn", f"{settings.name} has withdrawn; stop `site start`, and ask the lead to revoke the key")
+    ReplyStore(place.replies).clear()
+
+
+@site.command("results")
+def results(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
+    """List the models and reports of finished runs."""
+    place, _ = _opened(folder)
+    found: list[dict[str, Any]] = []
+    for report in sorted(place.results.glob("*/report.html"), key=lambda path: path.stat().st_mtime):
+        models = sorted(str(path) for path in (report.parent / "model").glob("*.keras"))
+        found.append({"name": report.parent.name, "report": str(report), "models": models})
+    if as_json:
+        print_json({"results": found})
+        return
+    for entry in found:
+        _say(f"{entry['name']}: {near(Path(entry['report']))}")
+        for model in entry["models"]:
+            _say(f"  {near(Path(model))}")
+    if not found:
+        _say("no run has finished yet")
+
+
+@site.command("log")
+def log(
+    folder: FolderOption = Path(),
+    verify: Annotated[bool, typer.Option("--verify", help="Check the chain of hashes instead.")] = False,
+    server_audit: Annotated[
+        Path | None,
+        typer.Option(
+            "--server-audit", metavar="FILE", help="Also check the server's audit.jsonl of a run against ours."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show everything that has left this hospital: run, round, what, how much.
+
+    \b
+    Example:
+      fedthorax site log
+      fedthorax site log --verify
+    """
+    from fedthorax.client.site.egress import read_egress, verify_egress
+
+    place, _ = _opened(folder)
+    if verify or server_audit is not None:
+        lines = verify_egress(place.egress, server_audit)
+        _say(f"{near(place.egress)}: {lines} lines, the chain is whole")
+        return
+    entries = read_egress(place.egress)
+    if as_json:
+        print_json({"lines": entries})
+        return
+    for entry in entries:
+        _say(_log_line(entry))
+    if not entries:
+        _say("nothing has left")
+
+
+@site.command("renew")
+def renew(
+    folder: FolderOption = Path(),
+    switch: Annotated[bool, typer.Option("--switch", help="Use the new key, once the lead has admitted it.")] = False,
+    invitation: Annotated[
+        Path | None, typer.Option("--invitation", metavar="FILE", help="Take over a newer invitation's certificate.")
+    ] = None,
+) -> None:
+    """Make a new key pair beside the present one, which stays in use until
+    --switch; or take over a new certificate of the server.
+
+    \b
+    Example:
+      fedthorax site renew            then send NAME.site.json to the lead
+      fedthorax site renew --switch   once the lead has admitted it
+    """
+    from fedthorax.client.site import setup
+    from fedthorax.client.site.supervisor import restart_supernode
+
+    place, settings = _opened(folder)
+    if invitation is not None:
+        setup.renew_invitation(place, invitation)
+        _say("the new certificate is in use")
+    elif switch:
+        _say(f"the new key is in use: {setup.switch_key(place)}")
+    else:
+        made = setup.new_key(place, settings)
+        _say(f"send {near(made.registration)} to the lead, and read to them: {made.fingerprint}")
+        _say("once it is admitted: fedthorax site renew --switch")
+        return
+    if restart_supernode(place):
+        _say("the SuperNode connects anew")
+
+
+@site.command("worker-certificates")
+def worker_certificates(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="Name or address of the worker's machine.")],
+    folder: FolderOption = Path(),
+) -> None:
+    """Make certificates for a worker on another machine, such as one with a GPU."""
+    from fedthorax.client.site.worker_certificates import make_worker_certificates
+
+    place, _ = _opened(folder)
+    there, here = make_worker_certificates(place.path / "worker-tls", host)
+    _say(f"copy {near(there)} to {host} over a safe way, then remove it here; {near(here)} stays")
+
+
+def _opened(folder: Path) -> tuple[Any, Any]:
+    """The hospital's folder and settings."""
+    from fedthorax.client.site.folder import SiteFolder
+    from fedthorax.client.site.settings import load_settings
+
+    place = SiteFolder.at(folder)
+    return place, load_settings(place.settings)
+
+
+def _stand(folder: Path, standing: Any, words: str) -> None:
+    from fedthorax.client.site.participation import Participation
+
+    place, settings = _opened(folder)
+    Participation(place.state).stand(standing)
+    _say(words if words.startswith(settings.name) else f"{settings.name} {words}")
+
+
+def _say(text: str) -> None:
+    console().print(text, markup=False, soft_wrap=True)
+
+
+def _confirmed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ValueError(f"{question} nobody is there to answer; add --yes")
+    return typer.confirm(question)
+
+
+def _summary_lines(summary: dict[str, Any]) -> list[str]:
+    lines = [
+        f"run {summary['name']}, with {', '.join(summary['hospitals'])}",
+        f"network: {summary['network']}",
+        f"X-ray findings: {', '.join(summary['findings'])}",
+        f"CT classes: {', '.join(summary['cancer_classes'])}",
+        "would be trained here:",
+    ]
+    lines += [f"  {phase}" for phase in summary["phases"]]
+    lines += ["would leave:", *(f"  {text}" for text in summary["leaves"])]
+    return [*lines, f"stays here: {', '.join(summary['stays'])}"]
+
+
+def _log_line(entry: dict[str, Any]) -> str:
+    facts = entry["facts"]
+    if "bytes" not in facts:
+        return f"{entry['time']}  {entry['event']}"
+    what = [*facts["what"]["results"], *facts["what"]["weights"]]
+    if "error" in facts["what"]:
+        what = [f"error: {facts['what']['error']}"]
+    again = " (again)" if entry["event"] == "sent again" else ""
+    size = f"{facts['bytes'] / 1e6:.2f} MB" if facts["bytes"] >= 10_000 else f"{facts['bytes']} bytes"
+    where = f"{facts['run'][:12]} round {facts['round']} {facts['task']}{again}"
+    return f"{entry['time'][:19]}  {where}: {size}, {', '.join(what) or 'nothing'}, SHA-256 {facts['sha256'][:16]}"

@@ -1,0 +1,275 @@
+"""The folder of a consortium at its lead: what lies where, and the list of hospitals.
+
+::
+
+    NAME/
+      consortium.yaml   settings
+      invitation.json   for every hospital; holds no secret
+      hospitals.json    the list of hospitals: name, public key, Flower's node id, admitted, revoked
+      audit.jsonl       hash-chained: who was admitted, refused, revoked; when certificates changed
+      pki/              ca, server and loopback: .crt and .key; keys are readable by their owner alone
+      superlink.db      Flower's state
+      flwr/             FLWR_HOME of everything that the lead runs
+      submissions/      experiments as they were submitted; submissions.jsonl lists them
+      runs/             run folders
+      logs/             superlink.log gateway.log
+      server.json       process ids and ports while the server runs
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fedthorax import __version__
+from fedthorax.common.atomic_write import write_text
+from fedthorax.common.audit import AuditLog
+from fedthorax.common.config.settings_file import read_settings
+from fedthorax.common.consortium.invitation import Invitation, write_invitation
+from fedthorax.server.consortium.certificates import (
+    create_authority,
+    issue_loopback_certificate,
+    issue_server_certificate,
+)
+from fedthorax.server.consortium.settings import ConsortiumSettings, split_address
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """One hospital of the list. ``node_id`` is Flower's number for its key; None until the server has registered it."""
+
+    name: str
+    public_key: str
+    node_id: int | None = None
+    revoked: bool = False
+    admitted_at: str | None = None
+    revoked_at: str | None = None
+    software_version: str | None = None
+    former_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConsortiumFolder:
+    """Where things lie below ``path``, which is absolute."""
+
+    path: Path
+
+    @property
+    def settings_file(self) -> Path:
+        return self.path / "consortium.yaml"
+
+    @property
+    def ca_certificate(self) -> Path:
+        return self.path / "pki" / "ca.crt"
+
+    @property
+    def ca_key(self) -> Path:
+        return self.path / "pki" / "ca.key"
+
+    @property
+    def server_certificate(self) -> Path:
+        return self.path / "pki" / "server.crt"
+
+    @property
+    def server_key(self) -> Path:
+        return self.path / "pki" / "server.key"
+
+    @property
+    def loopback_certificate(self) -> Path:
+        return self.path / "pki" / "loopback.crt"
+
+    @property
+    def loopback_key(self) -> Path:
+        return self.path / "pki" / "loopback.key"
+
+    @property
+    def hospitals(self) -> Path:
+        return self.path / "hospitals.json"
+
+    @property
+    def invitation(self) -> Path:
+        return self.path / "invitation.json"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "superlink.db"
+
+    @property
+    def flower_home(self) -> Path:
+        return self.path / "flwr"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "server.json"
+
+    @property
+    def last_seen(self) -> Path:
+        return self.path / "last_seen.json"
+
+    @property
+    def audit(self) -> AuditLog:
+        return AuditLog(self.path / "audit.jsonl")
+
+    def settings(self) -> ConsortiumSettings:
+        return read_settings(self.settings_file, ConsortiumSettings)
+
+
+def create_consortium(settings_file: Path, path: Path | None = None) -> ConsortiumFolder:
+    """A new folder for the consortium that ``settings_file`` describes; by default one of its name, here.
+
+    Its list of hospitals is empty. FileExistsError if the folder holds anything.
+    """
+    settings = read_settings(settings_file, ConsortiumSettings)
+    folder = ConsortiumFolder((path or Path(settings.name)).absolute())
+    if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+        raise FileExistsError(f"{folder.path} is there already and not an empty folder; choose another --folder")
+    made_here = not folder.path.exists()
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        for sub in (folder.ca_key.parent, folder.flower_home, folder.logs, folder.runs):
+            sub.mkdir(mode=0o700 if sub == folder.ca_key.parent else 0o750)
+        write_text(folder.settings_file, settings_file.read_text(encoding="utf-8"))
+        create_authority(settings.name, folder.ca_certificate, folder.ca_key)
+        issue_server_certificate(
+            certificate_names(settings),
+            settings.certificate_days,
+            (folder.ca_certificate, folder.ca_key),
+            folder.server_certificate,
+            folder.server_key,
+        )
+        issue_loopback_certificate(folder.loopback_certificate, folder.loopback_key)
+        _write(folder, _Register((), ()))
+        offer_invitation(folder, settings)
+        folder.audit.append("created", consortium=settings.name, address=settings.address, version=__version__)
+    except BaseException:
+        if made_here:
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    return folder
+
+
+def open_consortium(path: Path | None = None) -> ConsortiumFolder:
+    """The consortium in ``path``; without one, in the working directory or in the only folder of it that is one."""
+    if path is not None:
+        if not is_consortium(path):
+            raise FileNotFoundError(
+                f"{path}: not a consortium's folder; expected one that `fedthorax server init` made, with "
+                "consortium.yaml and hospitals.json in it"
+            )
+        return ConsortiumFolder(path.absolute())
+    here = Path.cwd()
+    found = [here] if is_consortium(here) else sorted(p for p in here.iterdir() if p.is_dir() and is_consortium(p))
+    if not found:
+        raise FileNotFoundError(
+            "no consortium's folder here; go into it, name it with --folder, or make one with `fedthorax server init`"
+        )
+    if len(found) > 1:
+        raise ValueError(f"several consortia here: {', '.join(p.name for p in found)}; choose one with --folder")
+    return ConsortiumFolder(found[0])
+
+
+def is_consortium(path: Path) -> bool:
+    return (path / "consortium.yaml").is_file() and (path / "hospitals.json").is_file()
+
+
+def certificate_names(settings: ConsortiumSettings) -> tuple[str, ...]:
+    """The address's host first, then the others."""
+    return tuple(dict.fromkeys((split_address(settings.address)[0], *settings.other_names)))
+
+
+def offer_invitation(folder: ConsortiumFolder, settings: ConsortiumSettings) -> None:
+    """``invitation.json`` as it is true now."""
+    write_invitation(
+        folder.invitation,
+        Invitation(
+            consortium=settings.name,
+            address=settings.address,
+            ca_certificate=folder.ca_certificate.read_text(encoding="ascii"),
+            software_version=__version__,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Register:
+    """hospitals.json as a value."""
+
+    hospitals: tuple[Hospital, ...]
+    nonces: tuple[str, ...]  # of every registration file that was admitted
+
+
+def read_hospitals(folder: Path | ConsortiumFolder) -> tuple[Hospital, ...]:
+    """All hospitals that were ever admitted, in the order of their admission, revoked ones included."""
+    return _read(_folder(folder)).hospitals
+
+
+def read_nonces(folder: ConsortiumFolder) -> frozenset[str]:
+    """The nonces of all registration files that were admitted."""
+    return frozenset(_read(folder).nonces)
+
+
+@contextmanager
+def changing_hospitals(folder: ConsortiumFolder) -> Iterator[None]:
+    """Held while the list is read, changed and written: several commands may run at once."""
+    descriptor = os.open(folder.path / ".hospitals.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_hospitals(folder: ConsortiumFolder, hospitals: Sequence[Hospital], nonce: str | None = None) -> None:
+    """Replace the list, and remember ``nonce``; call within ``changing_hospitals``."""
+    nonces = _read(folder).nonces
+    _write(folder, _Register(tuple(hospitals), (*nonces, nonce) if nonce is not None else nonces))
+
+
+def _folder(folder: Path | ConsortiumFolder) -> ConsortiumFolder:
+    return folder if isinstance(folder, ConsortiumFolder) else ConsortiumFolder(folder)
+
+
+def _read(folder: ConsortiumFolder) -> _Register:
+    path = folder.hospitals
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["format"] != 1:
+            raise ValueError(f"has format {value['format']}, but this version of FedThorax reads 1")
+        hospitals = tuple(
+            Hospital(
+                name=name,
+                revoked=entry["revoked_at"] is not None,
+                former_keys=tuple(entry.get("former_keys", ())),
+                **{key: entry[key] for key in _STORED},
+            )
+            for name, entry in value["hospitals"].items()
+        )
+        return _Register(hospitals, tuple(value["nonces"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path}: not a list of hospitals: {what}; restore it from the backup") from error
+
+
+_STORED = ("public_key", "node_id", "admitted_at", "revoked_at", "software_version")
+
+
+def _write(folder: ConsortiumFolder, register: _Register) -> None:
+    entries: dict[str, Any] = {}
+    for hospital in register.hospitals:
+        values = asdict(hospital)
+        entries[hospital.name] = {key: values[key] for key in _STORED} | {"former_keys": list(hospital.former_keys)}
+    value = {"format": 1, "hospitals": entries, "nonces": list(register.nonces)}
+    write_text(folder.hospitals, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

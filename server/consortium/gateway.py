@@ -1,0 +1,168 @@
+"""The only way in: TLS, and of Flower's interfaces the calls of a hospital's SuperNode alone.
+
+Flower's control interface shares the SuperLink's port and asks nobody who he is. So the SuperLink listens on loopback,
+and this process stands in front of it. A request has to be a POST to one of ten paths and carry a timestamp signed by
+the key of an admitted hospital (as Flower's own node authentication has it) before a byte of its body is read. Bodies
+pass through in pieces, in both directions.
+
+``GET /fedthorax/about`` is for ``fedthorax site check``: name, software version, and the clock in the ``Date`` header.
+"""
+
+import asyncio
+import datetime
+import json
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+import httpx
+
+from fedthorax import __version__
+from fedthorax.server.consortium.members import Members
+
+FLEET_PATHS = frozenset(
+    f"/v1/fleet/{call}"
+    for call in (
+        "activate-node",
+        "deactivate-node",
+        "send-node-heartbeat",
+        "pull-messages",
+        "push-messages",
+        "get-run",
+        "get-fab",
+        "pull-object",
+        "push-object",
+        "confirm-message-received",
+    )
+)
+ABOUT_PATH = "/fedthorax/about"
+BODY_PATIENCE_SECONDS = 60  # between two pieces of a body
+ANSWER_PATIENCE_SECONDS = 300
+
+_FORWARDED_TO = (b"content-type", b"accept", b"flwr-")
+_HELD_BACK = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"server", b"date", b"trailer", b"te"}
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_log = logging.getLogger("fedthorax.gateway")
+
+
+class _RefusedError(Exception):
+    """A request that goes no further: HTTP status and the words for the answer."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class _GoneError(Exception):
+    """The hospital hung up."""
+
+
+class Gateway:
+    """An ASGI application in front of the SuperLink at ``upstream`` (HOST:PORT), known to ``trusted``."""
+
+    def __init__(
+        self, consortium: str, upstream: str, trusted: ssl.SSLContext, members: Members, largest_body: int
+    ) -> None:
+        self._about = {"consortium": consortium, "software_version": __version__}
+        self._members = members
+        self._upstream_answers = True
+        self._largest_body = largest_body
+        self._client = httpx.AsyncClient(
+            base_url=f"https://{upstream}",
+            verify=trusted,
+            headers={"accept-encoding": "identity"},  # unless the hospital asks for another
+            trust_env=False,  # no proxy between two processes of one machine
+            timeout=httpx.Timeout(ANSWER_PATIENCE_SECONDS, connect=5),
+            # Below the 5 s after which the SuperLink closes an idle connection, or a request may meet a closed one.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=3),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # uvicorn is told to offer neither WebSockets nor a lifespan
+            return
+        try:
+            if scope["path"] == ABOUT_PATH and scope["method"] in ("GET", "HEAD"):
+                await _answer(send, 200, self._about | {"time": _now().isoformat(timespec="milliseconds")})
+                return
+            await self._fleet(scope, receive, send)
+        except _RefusedError as refusal:
+            await _answer(send, refusal.status, {"detail": str(refusal)})
+
+    async def _fleet(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["raw_path"].decode("ascii", errors="replace")
+        if path not in FLEET_PATHS or scope["query_string"] or scope["method"] != "POST":
+            raise _RefusedError(404, "no such path")
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if len(headers) != len(scope["headers"]):  # else the SuperLink might read another one than was checked
+            raise _RefusedError(400, "a header was given twice")
+        try:
+            hospital = self._members.identify(headers)
+        except PermissionError as error:
+            raise _RefusedError(401, str(error)) from None
+        length = headers.get(b"content-length")
+        if length is not None and int(length) > self._largest_body:  # h11 has seen to it that it is a number
+            raise _RefusedError(413, f"a request may hold {self._largest_body} bytes, this one announces {int(length)}")
+        kept = [(name, value) for name, value in scope["headers"] if name.startswith(_FORWARDED_TO)]
+        if length is not None:
+            kept.append((b"content-length", length))
+        request = self._client.build_request("POST", path, headers=kept, content=self._body(receive))
+        begun = False
+        try:
+            answer = await self._client.send(request, stream=True)
+            if not self._upstream_answers:
+                self._upstream_answers = True
+                _log.warning("the SuperLink answers again")
+            try:
+                answer_headers = [(n.lower(), v) for n, v in answer.headers.raw if n.lower() not in _HELD_BACK]
+                await send({"type": "http.response.start", "status": answer.status_code, "headers": answer_headers})
+                begun = True
+                async for piece in answer.aiter_raw():
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            finally:
+                await answer.aclose()
+        except _GoneError:
+            return
+        except httpx.TransportError as error:
+            if self._upstream_answers:
+                self._upstream_answers = False
+                _log.warning("the SuperLink does not answer (%s of %s: %s)", path, hospital, type(error).__name__)
+            if begun:
+                raise  # uvicorn cuts the connection, so that half an answer cannot be taken for a whole one
+            raise _RefusedError(503, "the consortium's SuperLink does not answer; try again") from error
+
+    async def _body(self, receive: Receive) -> AsyncIterator[bytes]:
+        total = 0
+        while True:
+            try:
+                message = await asyncio.wait_for(receive(), BODY_PATIENCE_SECONDS)
+            except TimeoutError:
+                raise _RefusedError(408, f"nothing came for {BODY_PATIENCE_SECONDS} s") from None
+            if message["type"] == "http.disconnect":
+                raise _GoneError
+            piece = message.get("body", b"")
+            total += len(piece)
+            if total > self._largest_body:
+                raise _RefusedError(413, f"a request may hold {self._largest_body} bytes")
+            if piece:
+                yield piece
+            if not message.get("more_body", False):
+                return
+
+
+async def _answer(send: Send, status: int, value: dict[str, Any]) -> None:
+    body = json.dumps(value, ensure_ascii=False).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status != 200:
+        headers.append((b"connection", b"close"))  # what is left of a refused body is not waited for
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -1,0 +1,149 @@
+"""The gateway as a process: ``python -m fedthorax.server.consortium.gateway_process FOLDER [--insecure]``.
+
+The certificate is read again when its file changes, for new connections, while present ones go on.
+"""
+
+import asyncio
+import logging
+import ssl
+import sys
+from asyncio import Transport
+from collections import Counter
+from pathlib import Path
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from fedthorax.server.consortium.folder import ConsortiumFolder
+from fedthorax.server.consortium.gateway import Gateway
+from fedthorax.server.consortium.members import Members
+from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
+
+HEADER_PATIENCE_SECONDS = 20  # for the whole head of a request
+KEEP_ALIVE_SECONDS = 90  # SuperNodes poll every 3 s: one TLS handshake serves them all day
+_CERTIFICATE_POLL_SECONDS = 2
+
+_log = logging.getLogger("fedthorax.gateway")
+
+
+def main(arguments: list[str]) -> None:
+    insecure = "--insecure" in arguments
+    folder = ConsortiumFolder(Path(next(a for a in arguments if not a.startswith("--"))).absolute())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    asyncio.run(serve(folder, folder.settings(), insecure))
+
+
+async def serve(folder: ConsortiumFolder, settings: ConsortiumSettings, insecure: bool) -> None:
+    """Serve until the process is told to end."""
+    if insecure:
+        refuse_plain_http(settings)
+    host, port = split_address(settings.gateway_address)
+    trusted = ssl.create_default_context(cafile=folder.loopback_certificate)
+    application = Gateway(
+        settings.name, settings.superlink_address, trusted, Members(folder), settings.largest_message_mb * 2**20
+    )
+    config = uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        http=_protocol(settings.connections_per_address),
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=settings.connections,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=32 * 1024,
+        ssl_certfile=None if insecure else folder.server_certificate,
+        ssl_keyfile=None if insecure else folder.server_key,
+    )
+    config.load()
+    if config.ssl is not None:
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+        config.ssl.options |= ssl.OP_NO_RENEGOTIATION
+    renewal = asyncio.create_task(_follow_certificate(config.ssl, folder)) if config.ssl is not None else None
+    try:
+        await uvicorn.Server(config).serve()
+    finally:
+        if renewal is not None:
+            renewal.cancel()
+
+
+async def _follow_certificate(context: ssl.SSLContext, folder: ConsortiumFolder) -> None:
+    used = _version(folder)
+    while True:
+        await asyncio.sleep(_CERTIFICATE_POLL_SECONDS)
+        present = _version(folder)
+        if present == used:
+            continue
+        try:
+            context.load_cert_chain(folder.server_certificate, folder.server_key)
+        except (OSError, ssl.SSLError) as error:  # between the two files of a renewal; tried again
+            _log.warning("the new certificate cannot be used yet: %s", error)
+            continue
+        used = present
+        _log.info("certificate renewed")
+
+
+def _version(folder: ConsortiumFolder) -> tuple[int, ...]:
+    try:
+        return tuple(path.stat().st_mtime_ns for path in (folder.server_certificate, folder.server_key))
+    except FileNotFoundError:
+        return ()
+
+
+def _protocol(most_per_address: int) -> type[H11Protocol]:
+    """uvicorn's HTTP/1.1 in pure Python, which bounds the size of a request's head, with a time for it, and a bound on
+    the connections from one address."""
+    open_from: Counter[str] = Counter()
+
+    class Protocol(H11Protocol):
+        _head_timer: asyncio.TimerHandle | None = None
+        _counted: str | None = None
+
+        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            address = self.client[0] if self.client else ""
+            if open_from[address] >= most_per_address:
+                transport.abort()
+                return
+            self._counted = address
+            open_from[address] += 1
+            self._await_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_head_timer()
+            if self._counted is not None:
+                open_from[self._counted] -= 1
+                if not open_from[self._counted]:
+                    del open_from[self._counted]
+                self._counted = None
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+                self._await_head()
+            else:
+                self._stop_head_timer()
+
+        def _await_head(self) -> None:
+            if self._head_timer is None:
+                self._head_timer = self.loop.call_later(HEADER_PATIENCE_SECONDS, self.transport.abort)
+
+        def _stop_head_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+    return Protocol
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

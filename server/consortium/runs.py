@@ -1,0 +1,89 @@
+"""The runs that were submitted to a consortium: their Flower ids, their names, how they stand."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fedthorax.common.run_folder import RunFolder
+from fedthorax.server.consortium.control import FlowerRun
+from fedthorax.server.consortium.folder import ConsortiumFolder
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One run, as it was submitted. A resumed run is a second submission of the same name."""
+
+    run_id: int
+    name: str
+    run_folder: str
+    experiment: str  # file name below ``submissions``
+    submitted: float  # Unix seconds
+    resumed: bool
+
+
+def submissions_folder(folder: ConsortiumFolder) -> Path:
+    """Experiments as they were submitted. It lies in the SuperLink's working directory, so that a ServerApp finds them
+    by a relative path: what Flower distributes to hospitals names no folder of the lead's."""
+    return folder.path / "submissions"
+
+
+def note_submission(folder: ConsortiumFolder, submission: Submission) -> None:
+    line = json.dumps(asdict(submission), ensure_ascii=False) + "\n"
+    descriptor = os.open(_list(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        file.write(line.encode())
+
+
+def read_submissions(folder: ConsortiumFolder) -> tuple[Submission, ...]:
+    """All of them, oldest first."""
+    try:
+        lines = _list(folder).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return ()
+    return tuple(Submission(**json.loads(line)) for line in lines)
+
+
+def find_submission(folder: ConsortiumFolder, wanted: str) -> Submission:
+    """The newest submission with this Flower id or name; ValueError if there is none."""
+    known = read_submissions(folder)
+    for submission in reversed(known):
+        if wanted in (str(submission.run_id), submission.name):
+            return submission
+    names = ", ".join(dict.fromkeys(s.name for s in reversed(known))) or "none"
+    raise ValueError(f"no run {wanted!r} was submitted to this consortium; known names: {names}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run that is over ended, from its own record. ``problem`` is None if it finished."""
+
+    status: str  # finished, interrupted, stopped or failed
+    problem: str | None
+
+
+def verdict(submission: Submission, flower: FlowerRun | None) -> Verdict:
+    """What became of a run that is over.
+
+    Flower calls a run completed whose ServerApp ended without an error, and knows nothing of a run after its database
+    was lost; metrics.json says what the run itself thinks. Only where both say that it finished did it finish.
+    """
+    folder = RunFolder(Path(submission.run_folder))
+    details = (flower.details.strip() if flower else "") or None
+    if not folder.metrics.is_file() or folder.metrics.stat().st_mtime < submission.submitted:
+        return Verdict("failed", details or "the run ended before it had written anything; see logs/superlink.log")
+    metrics = folder.read_metrics()
+    status, error = str(metrics["status"]), metrics.get("error")
+    if status == "finished" and (flower is None or flower.sub_status == "completed"):
+        return Verdict("finished", None)
+    if flower is not None and flower.sub_status == "stopped":
+        return Verdict("stopped", "stopped with `fedthorax run --stop`")
+    if status == "running":
+        how = f"Flower says {flower.sub_status}" if flower else "the SuperLink does not know it any more"
+        resume = f"go on with `fedthorax run --resume {submission.name}`"
+        return Verdict("failed", f"its process ended in the middle ({how}); {resume}")
+    return Verdict("failed" if status == "finished" else status, error or details or "it ended without a word")
+
+
+def _list(folder: ConsortiumFolder) -> Path:
+    return folder.path / "submissions.jsonl"

@@ -1,0 +1,186 @@
+"""``fedthorax server start``: Flower's SuperLink and the gateway, kept up together."""
+
+import fcntl
+import json
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedthorax import __version__
+from fedthorax.common.atomic_write import write_text
+from fedthorax.common.consortium.supervision import Service, supervise
+from fedthorax.server.consortium.admission import tell_superlink
+from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate
+from fedthorax.server.consortium.control import ServerNotRunningError
+from fedthorax.server.consortium.flower_home import flower_environment, write_connection
+from fedthorax.server.consortium.folder import ConsortiumFolder, offer_invitation
+from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
+
+CONSORTIUM_VARIABLE = "FEDTHORAX_CONSORTIUM"
+_ROUTINE = re.compile(r"\[uvicorn\.access\].* 200$|ControlServicer\.List")  # polls, thousands an hour
+_RENEW_DAYS = 30
+_LOOPBACK_DAYS = 1825  # a server is started again at least once in so many days
+
+
+def start(
+    folder: ConsortiumFolder,
+    tell: Callable[[str], None],
+    stop: threading.Event,
+    insecure: bool = False,
+    gateway: bool = True,
+) -> None:
+    """Serve the consortium until ``stop`` is set. Without ``gateway`` another one, such as nginx, has to be in front.
+
+    RuntimeError if another process serves it; ValueError if plain HTTP is asked for where others could listen; OSError
+    if a port is taken.
+    """
+    settings = folder.settings()
+    if insecure:
+        refuse_plain_http(settings)
+    with _only_server(folder):
+        addresses = [settings.superlink_address, *([settings.gateway_address] if gateway else [])]
+        for address in addresses:
+            _require_free(address)
+        _tell_certificate(folder, tell, insecure)
+        if days_left(folder.loopback_certificate) < _LOOPBACK_DAYS:
+            issue_loopback_certificate(folder.loopback_certificate, folder.loopback_key)
+        offer_invitation(folder, settings)
+        write_connection(folder)
+        folder.audit.append("started", version=__version__, address=settings.address, insecure=insecure)
+        ready = _Readiness(folder, settings, addresses, tell)
+        services = [superlink_service(folder, settings), *([gateway_service(folder, insecure)] if gateway else [])]
+        try:
+            supervise(services, tell, stop, lambda pids: _write_state(folder, settings, pids), ready.tick)
+        finally:
+            folder.state.unlink(missing_ok=True)
+            folder.audit.append("stopped")
+
+
+def superlink_service(folder: ConsortiumFolder, settings: ConsortiumSettings) -> Service:
+    """Flower's SuperLink on loopback: node authentication on, state on disk, nothing fetched, nothing reported."""
+    return Service(
+        name="superlink",
+        command=(
+            str(Path(sys.executable).with_name("flower-superlink")),
+            "--host=127.0.0.1",
+            f"--port={settings.superlink_port}",
+            f"--ssl-ca-certfile={folder.loopback_certificate}",
+            f"--ssl-certfile={folder.loopback_certificate}",
+            f"--ssl-keyfile={folder.loopback_key}",
+            "--enable-supernode-auth",
+            f"--database={folder.database}",
+            "--disable-runtime-dependency-installation",
+        ),
+        log=folder.logs / "superlink.log",
+        folder=folder.path,  # where ServerApps work, too; nothing that could be taken for a module lies here
+        environment=flower_environment(folder) | {CONSORTIUM_VARIABLE: str(folder.path)},
+        unlogged=_ROUTINE,
+    )
+
+
+def gateway_service(folder: ConsortiumFolder, insecure: bool) -> Service:
+    return Service(
+        name="gateway",
+        command=(
+            sys.executable,
+            "-m",
+            "fedthorax.server.consortium.gateway_process",
+            str(folder.path),
+            *(["--insecure"] if insecure else []),
+        ),
+        log=folder.logs / "gateway.log",
+        folder=folder.flower_home,
+    )
+
+
+@contextmanager
+def _only_server(folder: ConsortiumFolder) -> Iterator[None]:
+    descriptor = os.open(folder.path / ".server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"{folder.path}: another process serves this consortium already") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _require_free(address: str) -> None:
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(
+                f"cannot listen at {address}: {error.strerror}; end what uses the port, or choose another in "
+                "consortium.yaml"
+            ) from None
+
+
+def _tell_certificate(folder: ConsortiumFolder, tell: Callable[[str], None], insecure: bool) -> None:
+    if insecure:
+        tell("plain HTTP (--insecure): a TLS server of your own has to stand in front; SuperNodes refuse plain HTTP")
+        return
+    left = days_left(folder.server_certificate)
+    if left < 0:
+        raise ValueError(f"{folder.server_certificate}: ended {-left} days ago; renew it with `fedthorax server renew`")
+    if left < _RENEW_DAYS:
+        tell(f"the server's certificate ends in {left} days; renew it with `fedthorax server renew`")
+
+
+def _write_state(folder: ConsortiumFolder, settings: ConsortiumSettings, pids: Mapping[str, int]) -> None:
+    value = {
+        "pid": os.getpid(),
+        "services": dict(pids),
+        "gateway": settings.gateway_address,
+        "superlink": settings.superlink_address,
+        "since": time.time(),
+    }
+    write_text(folder.state, json.dumps(value, indent=1) + "\n")
+
+
+class _Readiness:
+    """Once the SuperLink answers it is told the list of hospitals, and the person that all is up."""
+
+    def __init__(
+        self,
+        folder: ConsortiumFolder,
+        settings: ConsortiumSettings,
+        addresses: Sequence[str],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._folder, self._settings, self._addresses, self._tell = folder, settings, addresses, tell
+        self._done = False
+        self._next = 0.0
+
+    def tick(self) -> None:
+        if self._done or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 0.5
+        if not all(_answers(address) for address in self._addresses):
+            return
+        try:
+            tell_superlink(self._folder)
+        except ServerNotRunningError:
+            return
+        self._done = True
+        self._tell(f"{self._settings.name} is ready for hospitals at {self._settings.address}")
+
+
+def _answers(address: str) -> bool:
+    host, port = split_address(address)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,242 @@
+"""Tasks over Flower's grid: sent, sent again where they were lost, and answered once.
+
+What Flower 1.41 does with a message, read in its code: a node that misses two heartbeats makes the SuperLink answer in
+its place and forget the message, and with it a reply that comes after all. A SuperNode that starts again has forgotten
+the tasks it had taken, and nobody tells. In both cases the task has to be sent again; the site knows it by ``Task.id``
+and does the work once.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flwr.app import ArrayRecord, Message
+from flwr.common.constant import ErrorCode
+from flwr.serverapp import Grid
+
+from fedthorax.common.messages import Reply, Task, decode_reply, encode, encode_weights, num_bytes
+from fedthorax.server.channel import HospitalState, Interrupted, LateReply, Notify
+from fedthorax.server.nodes import Node, Recognise
+
+_KINDS = {"describe": "query", "train": "train", "evaluate": "evaluate", "statistics": "query", "finish": "query"}
+# Errors that say that the task or its reply was lost, and not that the hospital's side failed at it.
+_LOST = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE)
+_LONGEST_RETRY_S = 60.0
+_LATE_S = 7 * 86400.0  # for so long after the deadline the SuperLink keeps a message, so that a late reply is known
+
+
+@dataclass
+class _Dispatch:
+    """A task on its way."""
+
+    task: Task
+    weights: ArrayRecord | None  # until it has been answered
+    sent: dict[str, Node] = field(default_factory=dict)  # unanswered messages and to which node each went
+    attempts: int = 0  # that ended in an error of Flower's
+    failures: int = 0  # of them those at the hospital's side
+    reason: str = "not connected"
+    next_try: float = 0.0
+
+
+@dataclass
+class FlowerChannel:
+    """See Channel. ``recognise`` says which hospital a connected node is."""
+
+    grid: Grid
+    sites: Sequence[str]
+    recognise: Recognise
+    connect_timeout_s: float = 60.0
+    poll_s: float = 0.05
+    node_poll_s: float = 1.0  # between two looks at who is connected
+    retry_s: float = 2.0  # before a task is sent again after Flower failed, doubled each time
+    max_failures: int = 3
+    stopped: Callable[[], bool] = lambda: False
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    _nodes: Mapping[str, Node] = field(default_factory=dict)
+    _nodes_seen: float = 0.0
+    _away_since: dict[str, float] = field(default_factory=dict)  # hospitals that are not connected
+    _overdue: dict[str, tuple[Task, Node]] = field(default_factory=dict)  # messages nobody waits for any more
+    _closed: dict[str, float] = field(default_factory=dict)  # Task.id → when it was answered
+    _late: list[LateReply] = field(default_factory=list)
+    _notify: Notify | None = None
+
+    def watch(self, notify: Notify) -> None:
+        self._notify = notify
+
+    def gather(self, required: int) -> frozenset[str]:
+        until = time.monotonic() + self.connect_timeout_s
+        while True:
+            self._check_stopped()
+            connected = self._connected(fresh=True)
+            if len(connected) >= required:
+                return frozenset(connected)
+            if time.monotonic() > until:
+                missing = ", ".join(site for site in self.sites if site not in connected)
+                raise TimeoutError(
+                    f"{len(connected)} of the {required} hospitals needed (federation.min_sites) are connected after "
+                    f"{self.connect_timeout_s:g} s (federation.connect_timeout_s); not connected: {missing}"
+                )
+            time.sleep(min(self.node_poll_s, self.connect_timeout_s))
+
+    def exchange(self, tasks: Sequence[Task], enough: Callable[[], bool]) -> Iterator[Reply]:
+        shared: dict[int, ArrayRecord] = {}  # a model of its own for each hospital would be a lot of memory
+        for task in tasks:
+            if id(task.weights) not in shared:
+                shared[id(task.weights)] = encode_weights(task.weights)
+        waiting = {task.site: _Dispatch(task, shared[id(task.weights)]) for task in tasks}
+        del shared
+        try:
+            while waiting:
+                self._check_stopped()
+                now = time.time()
+                connected = self._connected()
+                arrived = False
+                for site, dispatch in list(waiting.items()):
+                    reply = self._advance(dispatch, connected.get(site), now)
+                    answered = reply is not None
+                    if reply is None and now >= dispatch.task.deadline > 0:
+                        self._tell(site, "missing")
+                        reply = failed(dispatch.task, f"no reply by the deadline; {dispatch.reason}")
+                    if reply is not None:
+                        del waiting[site]
+                        self._close(dispatch, answered)
+                        arrived = True
+                        yield reply
+                self._look_for_late()
+                for site in self._given_up(waiting) if enough() else ():
+                    dispatch = waiting.pop(site)
+                    self._tell(site, "missing")
+                    self._close(dispatch, False)
+                    yield failed(dispatch.task, f"not connected for {self.connect_timeout_s:g} s")
+                if waiting and not arrived:
+                    time.sleep(self.poll_s)
+        finally:
+            for dispatch in waiting.values():  # nobody waits for these any more
+                self._close(dispatch, False)
+
+    def late(self) -> list[LateReply]:
+        found, self._late = self._late, []
+        return found
+
+    def _advance(self, dispatch: _Dispatch, node: Node | None, now: float) -> Reply | None:
+        """Look for answers, send the task where it is not on its way; the reply that closes it, if there is one."""
+        for message_id in list(dispatch.sent):
+            message = self._pull(message_id)
+            if message is None:
+                continue
+            sent_to = dispatch.sent.pop(message_id)
+            if not message.has_error():
+                reply = self._checked(message, dispatch.task, sent_to)
+                self._tell(dispatch.task.site, "failed" if reply.error else "replied")
+                return reply
+            dispatch.reason = f"Flower reports: {message.error.reason or f'error {message.error.code}'}"
+            dispatch.attempts += 1
+            dispatch.next_try = now + min(self.retry_s * 2 ** (dispatch.attempts - 1), _LONGEST_RETRY_S)
+            dispatch.failures += message.error.code not in _LOST
+            if dispatch.failures >= self.max_failures:
+                self._tell(dispatch.task.site, "failed")
+                return failed(dispatch.task, f"{dispatch.reason} ({dispatch.failures} times)")
+        if node is None:
+            if not dispatch.sent:
+                dispatch.reason = "not connected"
+        elif node not in dispatch.sent.values() and now >= dispatch.next_try:
+            # Not sent yet, or lost, or forgotten by a SuperNode that has started again.
+            self._send(dispatch, node, now)
+        return None
+
+    def _send(self, dispatch: _Dispatch, node: Node, now: float) -> None:
+        task = dispatch.task
+        record = encode(task, dispatch.weights)
+        left = task.deadline - now if task.deadline else 0.0
+        message = Message(record, node.id, _KINDS[task.kind], ttl=max(left, 0.0) + _LATE_S)
+        ids = [message_id for message_id in self.grid.push_messages([message]) if message_id]
+        if not ids:
+            dispatch.reason = "Flower did not take the task"
+            dispatch.next_try = now + self.retry_s
+            return
+        self.bytes_sent += num_bytes(record)
+        dispatch.sent[ids[0]] = node
+        dispatch.reason = "the task was sent"
+        self._tell(task.site, "working")
+
+    def _pull(self, message_id: str) -> Message | None:
+        """One message at a time: all at once would be a model for each hospital in memory."""
+        messages = list(self.grid.pull_messages([message_id]))
+        if not messages:
+            return None
+        if not messages[0].has_error():
+            self.bytes_received += num_bytes(messages[0].content)
+        return messages[0]
+
+    def _checked(self, message: Message, task: Task, node: Node) -> Reply:
+        """The reply, or the reason for refusing it. Who sent it is what Flower has authenticated, not what it says."""
+        if message.metadata.src_node_id != node.id:
+            return failed(task, f"refused: the reply comes from node {message.metadata.src_node_id}, not {node.id}")
+        try:
+            reply = decode_reply(message.content)
+        except ValueError as error:
+            return failed(task, f"refused: {error}")
+        if (reply.kind, reply.site, reply.round) != (task.kind, task.site, task.round):
+            claim = f"{reply.kind} of {reply.site} in round {reply.round}"
+            return failed(task, f"refused: the reply claims to be {claim}")
+        if reply.task_id != task.id:
+            return failed(task, "refused: the reply answers another task")
+        return reply
+
+    def _close(self, dispatch: _Dispatch, answered: bool) -> None:
+        if answered:
+            self._closed[dispatch.task.id] = time.time()
+        light = Task(dispatch.task.kind, dispatch.task.site, dispatch.task.round, "", deadline=dispatch.task.deadline)
+        for message_id, node in dispatch.sent.items():
+            self._overdue[message_id] = (light, node)
+
+    def _look_for_late(self) -> None:
+        for message_id, (task, node) in list(self._overdue.items()):
+            message = self._pull(message_id)
+            if message is None:
+                continue
+            del self._overdue[message_id]
+            if message.has_error() or message.metadata.src_node_id != node.id:
+                continue
+            now = time.time()
+            try:
+                first = self._closed.get(decode_reply(message.content).task_id)
+            except ValueError:
+                continue
+            self._tell(task.site, "late")
+            self._late.append(LateReply(task, first is not None, now - (task.deadline if first is None else first)))
+
+    def _given_up(self, waiting: Mapping[str, _Dispatch]) -> list[str]:
+        """Hospitals that have been away for too long, once all that are still waited for are away."""
+        if not all(site in self._away_since for site in waiting):
+            return []
+        now = time.monotonic()
+        return [site for site in waiting if now - self._away_since[site] >= self.connect_timeout_s]
+
+    def _connected(self, fresh: bool = False) -> Mapping[str, Node]:
+        now = time.monotonic()
+        if fresh or not self._nodes_seen or now - self._nodes_seen >= self.node_poll_s:
+            known = self.recognise(self.grid.get_nodes())
+            self._nodes = {site: node for site, node in known.items() if site in self.sites}
+            self._nodes_seen = now
+            for site in self.sites:
+                if site in self._nodes:
+                    self._away_since.pop(site, None)
+                elif site not in self._away_since:
+                    self._away_since[site] = now
+                    self._tell(site, "waiting")
+        return self._nodes
+
+    def _tell(self, site: str, state: HospitalState) -> None:
+        if self._notify is not None:
+            self._notify(site, state)
+
+    def _check_stopped(self) -> None:
+        if self.stopped():
+            raise Interrupted
+
+
+def failed(task: Task, reason: str) -> Reply:
+    """The reply in place of one that did not come or was refused."""
+    return Reply(task.kind, task.site, task.round, error=reason, task_id=task.id)

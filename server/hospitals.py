@@ -1,0 +1,145 @@
+"""The hospitals of a run as the server asks and hears them: tasks out, replies in, and who failed, came late or odd."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedthorax.common.audit import AuditLog
+from fedthorax.common.config import Experiment
+from fedthorax.common.events import EventLog
+from fedthorax.common.messages import Reply, Task, TaskKind
+from fedthorax.server.channel import Channel, HospitalState
+from fedthorax.server.ledger import Ledger
+from fedthorax.server.record import RunRecord
+
+_RESULTS = {
+    "describe": ("data", "overlap", "fingerprint", "software_version"),
+    "train": ("valid", "train"),
+    "evaluate": (),
+    "statistics": ("statistics",),
+    "finish": (),
+}
+
+
+@dataclass
+class Hospitals:
+    """Whatever happens with a hospital is told to ``record``, ``events`` and ``audit``: nothing is lost in silence."""
+
+    experiment: Experiment
+    names: tuple[str, ...]
+    channel: Channel
+    record: RunRecord
+    events: EventLog
+    audit: AuditLog
+    ledger: Ledger
+    layout: str  # SegmentLayout.digest of the server's network
+    sent: str  # the experiment as the hospitals get it, JSON
+
+    def __post_init__(self) -> None:
+        self.channel.watch(self._notify)
+
+    @property
+    def required(self) -> int:
+        """Hospitals without which a round is neither begun nor closed."""
+        return min(self.experiment.required_sites, len(self.names))
+
+    def gather(self) -> None:
+        """Wait until enough of them are connected. Raises TimeoutError that names who is not."""
+        self.channel.gather(self.required)
+
+    def joined(self) -> list[str]:
+        """Those that have described their data and may train."""
+        return [name for name in self.names if self.record.described(name) is not None]
+
+    def task(self, kind: TaskKind, site: str, number: int, **arguments: Any) -> Task:
+        return Task(
+            kind,
+            site,
+            number,
+            self.sent,
+            layout=self.layout,
+            run=self.record.document["run"],
+            deadline=time.time() + self.experiment.federation.round_timeout_s,
+            acknowledged=self.ledger.told(site),
+            audit_head=self.audit.head(),
+            egress_head=self.ledger.newest_head(site),
+            **arguments,
+        )
+
+    def replies(
+        self, tasks: Sequence[Task], enough: Callable[[], bool], possible: Callable[[int], bool] = lambda left: True
+    ) -> Iterator[Reply]:
+        """The good replies as they arrive; the other hospitals are named as failures of the newest round.
+
+        ``enough`` is Channel's. Ends before its time when the number of replies that are left makes it not ``possible``
+        to reach the aim.
+        """
+        self.events.emit("server", round=self.record.newest_round, stage="wait")
+        by_site = {task.site: task for task in tasks}
+        for left, reply in zip(range(len(tasks) - 1, -1, -1), self.channel.exchange(tasks, enough), strict=True):
+            self._note_late()
+            error = self._fault(by_site[reply.site], reply)
+            if error is None:
+                yield reply
+            else:
+                self.fail(reply.site, reply.kind, error)
+            if not possible(left):
+                break
+        self._note_late()
+
+    def fail(self, site: str, stage: str, reason: str) -> None:
+        """A hospital has not done its part in the newest round."""
+        self.record.failure(site, stage, reason)
+        event = "reply refused" if reason.startswith("refused") else "site failed"
+        self.audit.append(event, site=site, stage=stage, reason=reason)
+        self.events.emit("failure", site=site, round=self.record.newest_round, reason=reason)
+
+    def warn(self, site: str, reason: str) -> None:
+        """Something about a hospital's part in the newest round is odd, and counts all the same."""
+        self.record.warning(site, reason)
+        self.audit.append("warning", site=site, round=self.record.newest_round, reason=reason)
+        self.events.emit("note", text=f"{site}: {reason}")
+
+    def require(self, answered: int) -> None:
+        """Raise RuntimeError, with every hospital's reason, unless enough have answered in the newest round."""
+        if answered < self.required:
+            newest = self.record.rounds[-1]
+            reasons = "; ".join(f"{failure['site']}: {failure['reason']}" for failure in newest["failures"])
+            where = f"round {newest['round']}" if newest["round"] else "the start"
+            raise RuntimeError(f"{where} needs {self.required} hospitals, but {answered} answered ({reasons})")
+
+    def tell_absent(self, accepted: set[str]) -> None:
+        """Losing a hospital is never silent, and least of all the largest one."""
+        absent = [name for name in self.names if name not in accepted]
+        if absent:
+            largest = self.record.largest_site()
+            words = ", ".join(f"{name}, the largest hospital" if name == largest else name for name in absent)
+            self.events.emit("note", text=f"round {self.record.newest_round} went on without {words}")
+
+    def _fault(self, task: Task, reply: Reply) -> str | None:
+        """Why a reply does not count; its hospital's log is looked at in any case."""
+        error = reply.error
+        try:
+            self.ledger.arrived(task, reply)
+        except ValueError as broken:
+            error = error or f"refused: {broken}"
+        if reply.egress_head:
+            self.record.document["sites"][reply.site]["egress_head"] = reply.egress_head
+            self.audit.append("egress head", site=reply.site, head=reply.egress_head)
+        results: Mapping[str, Any] = reply.results
+        missing = [name for name in _RESULTS[reply.kind] if name not in results]
+        if error is None and missing:
+            error = f"the reply lacks {', '.join(missing)}"
+        return error
+
+    def _note_late(self) -> None:
+        for late in self.channel.late():
+            task = late.task
+            self.record.late(task.site, task.kind, task.round, late.duplicate, late.seconds)
+            what = "came twice and counts once" if late.duplicate else "came late and is not used"
+            self.audit.append("late reply", site=task.site, stage=task.kind, round=task.round, duplicate=late.duplicate)
+            self.events.emit("note", text=f"the reply of {task.site} to {task.kind} of round {task.round} {what}")
+
+    def _notify(self, site: str, state: HospitalState) -> None:
+        self.events.emit("hospital", site=site, state=state, since=time.time())

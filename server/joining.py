@@ -1,0 +1,96 @@
+"""How a hospital joins a run: it describes its data, and says which of the server's test images it holds too."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedthorax import __version__
+from fedthorax.common.data.overlap import keyed_digests
+from fedthorax.common.data.passport import fingerprint
+from fedthorax.common.messages import Reply, Task
+from fedthorax.server.central import CentralData
+from fedthorax.server.hospitals import Hospitals
+from fedthorax.server.statistics import gather_statistics
+from fedthorax.server.version import check_version
+
+
+@dataclass
+class Joining:
+    """By hospital: ``overlaps``, positions in ``central.all_digests`` of the images that it holds, and ``told``, the
+    statistics that its reply carried."""
+
+    hospitals: Hospitals
+    central: CentralData
+    overlaps: dict[str, list[int]] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
+
+    def meet(self) -> None:
+        """Ask every hospital. Raises RuntimeError when too few can take part, and ValueError when the server's own
+        images are not those with which the run began."""
+        hospitals = self.hospitals
+        central = hospitals.record.document["central"]
+        images = fingerprint(self.central.images)
+        if central["fingerprint"] not in (None, images):
+            raise ValueError(
+                "the images in data.central have changed since the run began, so its scores would not compare; "
+                "put them back, or start a new run"
+            )
+        central["fingerprint"] = images
+        hospitals.gather()
+        answered: set[str] = set()
+        for reply in hospitals.replies(self.tasks(hospitals.names), lambda: len(answered) >= hospitals.required):
+            if self.accept(reply):
+                answered.add(reply.site)
+        hospitals.require(len(answered))
+        self.leave_out()
+        if self.central.left_out:
+            where = "also stand where a model is trained or selected: scored apart"
+            hospitals.events.emit("note", text=f"{len(self.central.left_out)} central test images {where}")
+
+    def newcomers(self) -> list[Task]:
+        """Tasks for the hospitals that have not joined yet."""
+        joined = self.hospitals.joined()
+        return self.tasks(tuple(name for name in self.hospitals.names if name not in joined))
+
+    def tasks(self, names: tuple[str, ...]) -> list[Task]:
+        key = secrets.token_bytes(32)  # the digests mean nothing to who does not hold the image
+        digests = keyed_digests(self.central.all_digests, key) if names else ()
+        number = self.hospitals.record.newest_round
+        return [
+            self.hospitals.task("describe", name, number, test_digests=digests, digest_key=key.hex()) for name in names
+        ]
+
+    def accept(self, reply: Reply) -> bool:
+        """Take a hospital in that has described its data; False where it cannot take part."""
+        hospitals, site, results = self.hospitals, reply.site, reply.results
+        try:
+            check_version(results["software_version"], __version__)
+            overlap = _positions(results["overlap"], len(self.central.all_digests))
+            if not isinstance(results["data"], Mapping):
+                raise ValueError(f"refused: the data are described as {results['data']!r}")
+        except ValueError as error:
+            hospitals.fail(site, "describe", str(error))
+            return False
+        came = results["fingerprint"]
+        if hospitals.record.document["sites"][site]["fingerprint"] not in (None, came):
+            hospitals.warn(site, "its data have changed since the run began")
+        hospitals.record.describe(site, results["data"], came)
+        hospitals.audit.append("site joined", site=site, data_fingerprint=came)
+        self.overlaps[site], self.told[site] = overlap, results.get("statistics")
+        return True
+
+    def leave_out(self) -> None:
+        """Take the images that hospitals hold too out of the central test split, and put their statistics side by side,
+        as far as is known by now."""
+        self.central.leave_out(self.overlaps)
+        central = self.hospitals.record.document["central"]
+        central |= {"data": self.central.describe(), "left_out": self.central.left_out}
+        gathered = gather_statistics(self.hospitals.experiment, self.hospitals.names, self.told)
+        self.hospitals.record.document["statistics"] = gathered.document()
+
+
+def _positions(value: object, count: int) -> list[int]:
+    if not isinstance(value, list) or not all(type(one) is int and 0 <= one < count for one in value):
+        raise ValueError(f"refused: overlap must be positions from 0 to {count - 1}, got {str(value)[:80]}")
+    return value

@@ -1,0 +1,138 @@
+"""Going on with a run that was stopped: only with the same experiment, from the newest checkpoint that is whole."""
+
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.run_folder import RunFolder
+from fedthorax.server.checkpoints import Checkpoint, Checkpoints
+from fedthorax.server.schedule import plan_round
+
+# Keys that change neither the work of a round nor what is made of it. A mapping or list stands for all below it.
+_FREE = (
+    ("output",),
+    ("simulation",),
+    ("data", "cache"),
+    ("federation", "round_timeout_s"),
+    ("federation", "connect_timeout_s"),
+    ("federation", "min_sites"),
+    ("federation", "patience"),
+)
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run folder, locked, and where the run in it goes on; ``checkpoint`` is None where it begins.
+
+    ``notes`` are lines that a person should read, such as the name of a damaged checkpoint.
+    """
+
+    folder: RunFolder
+    checkpoint: Checkpoint | None = None
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def open_run(experiment: Experiment, overwrite: bool = False, resume: bool = False) -> Iterator[OpenRun]:
+    """The run folder of ``experiment`` for one run of it.
+
+    With ``resume`` the run that is there goes on. FileNotFoundError if none is there, ValueError if it was made from
+    another experiment, has finished, or has no whole checkpoint; FileExistsError and BlockingIOError as RunFolder says.
+    """
+    path = experiment.run_folder
+    if overwrite and resume:
+        raise ValueError("--overwrite removes the run that --resume would go on with; give one of them")
+    with writable(path):
+        folder = RunFolder.resume(path) if resume else RunFolder.create(path, overwrite)
+    with folder:
+        yield _resumed(experiment, folder) if resume else OpenRun(folder)
+
+
+def _resumed(experiment: Experiment, folder: RunFolder) -> OpenRun:
+    checkpoints = Checkpoints(folder.checkpoints, experiment.output.keep_checkpoints)
+    if not checkpoints.rounds():
+        return OpenRun(folder, notes=(f"{folder.path} was stopped before its first checkpoint; it begins anew",))
+    checkpoint, damaged = checkpoints.latest()
+    check_same(_experiment_before(folder), experiment, checkpoint.round)
+    status = folder.read_metrics()["status"] if folder.metrics.is_file() else "running"
+    record = checkpoint.record
+    ended = record["stopped_early"] or checkpoint.round >= experiment.training.num_rounds
+    if status == "finished" and ended:
+        raise ValueError(
+            f"{folder.path} has finished after round {checkpoint.round}; there is nothing to go on with "
+            "(more rounds in the last of training.phases would give it something)"
+        )
+    with writable(folder.path):
+        checkpoints.remove_after(checkpoint.round)
+    notes = [f"{line}; going on from round {checkpoint.round}" for line in damaged]
+    return OpenRun(folder, checkpoint, (*notes, f"resumed after round {checkpoint.round}"))
+
+
+def _experiment_before(folder: RunFolder) -> Experiment:
+    try:
+        return folder.read_config()[0]
+    except FileNotFoundError:
+        raise ValueError(f"{folder.config} is missing, so nobody knows whether the experiment is the same") from None
+    except ValueError as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"{folder.config} is not an experiment of this version of FedThorax: {first}") from error
+
+
+def check_same(before: Experiment, now: Experiment, round_number: int) -> None:
+    """Raise ValueError that names every key in which ``now`` differs from ``before`` so that the rest of the run would
+    be another one. Rounds may be added or taken away after ``round_number``, the last that is done."""
+    old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
+    differing = [
+        f"{'.'.join(map(str, keys))} is {_shown(mine)}, was {_shown(theirs)}"
+        for keys, theirs, mine in _differences(old, new, ())
+        if not any(keys[: len(free)] == free for free in _FREE) and not _is_rounds(keys)
+    ]
+    if not differing and now.training.num_rounds < round_number:
+        differing = [f"training.phases has {now.training.num_rounds} rounds, but round {round_number} is done"]
+    if not differing:
+        for number in range(1, round_number + 1):
+            if plan_round(before.training, number).phase_index != plan_round(now.training, number).phase_index:
+                differing = [f"training.phases puts round {number}, which is done, into another phase"]
+                break
+    if differing:
+        raise ValueError(
+            f"{now.run_folder} cannot be resumed with another experiment: {'; '.join(differing)}. "
+            "Go on with the experiment in its config.yaml, or choose a new name"
+        )
+
+
+def _differences(old: Any, new: Any, keys: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
+    """Paths at which two JSON values differ, with both values; None stands for what is not there."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from _differences(old.get(key), new.get(key), (*keys, key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(one, other, (*keys, index))
+    elif old != new:
+        yield keys, old, new
+
+
+def _is_rounds(keys: tuple[str | int, ...]) -> bool:
+    return keys[:2] == ("training", "phases") and keys[3:] == ("rounds",)
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@contextmanager
+def writable(path: Path, advice: str = "make room or unlock it, or choose another output.folder") -> Iterator[None]:
+    """Put in words what the operating system says about a folder that takes no file, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _UNWRITABLE:
+            raise OSError(f"the run folder {path} cannot be written: {error.strerror}; {advice}") from error
+        raise

@@ -1,0 +1,97 @@
+"""The main path of a real consortium: a lead and two hospitals in folders of their own, every process a real one, TLS
+and node authentication on. The same experiment has to give the same weights as in the simulation, bit by bit."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from .consortium import Consortium, consortium
+
+HOSPITALS = ("north", "south")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A consortium after a run of the tiny experiment, and what was said. All its processes have ended by then."""
+
+    place: Consortium
+    check: str
+    follow: str
+
+
+@pytest.fixture(scope="module")
+def ended(workplace, tmp_path_factory) -> Ended:
+    with consortium(tmp_path_factory.mktemp("c"), workplace.folder / "data", HOSPITALS) as place:
+        check = place.command("site", "check", "--folder", str(place.site("north")))
+        follow = place.lead("run", "tiny.yaml")
+    assert place.processes() == []
+    return Ended(place, check, follow)
+
+
+def test_a_hospital_that_is_in_order_is_told_so(ended):
+    assert "north is ready" in ended.check
+    assert "PROBLEM" not in ended.check
+
+
+def test_the_lead_sees_every_hospital_work_and_where_the_report_is(ended):
+    for name in HOSPITALS:
+        assert f"round 1/3: {name} working since" in ended.follow
+        assert f"round 1/3: {name} replied" in ended.follow
+    assert "failed" not in ended.follow
+    assert ended.follow.rstrip().endswith("lead/runs/tiny/report.html")
+
+
+def test_the_run_ends_with_the_weights_of_the_simulation_bit_by_bit(ended, workplace, simulated):
+    here = json.loads((workplace.folder / "runs" / "tiny" / "model" / "model.json").read_text())
+    assert ended.place.models("tiny") == here["models"]
+
+
+def test_scores_are_those_of_the_simulation(ended, workplace, simulated):
+    there, here = ended.place.metrics("tiny"), workplace.metrics("tiny")
+    assert (there["mode"], there["status"]) == ("consortium", "finished")
+    assert there["test"] == here["test"]
+    for one, other in zip(there["rounds"], here["rounds"], strict=True):
+        assert one["central"] == other["central"]
+        assert one["failures"] == []
+    for name in HOSPITALS:
+        assert there["sites"][name]["test"] == here["sites"][name]["test"]
+
+
+def test_every_log_is_a_whole_chain_and_knows_the_head_of_the_others(ended):
+    ended.place.verify_logs("tiny")
+    server_audit = ended.place.run_folder("tiny") / "audit.jsonl"
+    for name in HOSPITALS:
+        folder = str(ended.place.site(name))
+        ended.place.command("site", "log", "--server-audit", str(server_audit), "--folder", folder)
+
+
+def test_every_hospital_has_the_models_and_a_report(ended):
+    for name in HOSPITALS:
+        listed = ended.place.command("site", "results", "--json", "--folder", str(ended.place.site(name)))
+        (result,) = json.loads(listed)["results"]
+        assert result["name"] == "tiny"
+        assert [path.rsplit("/", 1)[1] for path in result["models"]] == ["best.keras", "last.keras"]
+        facts = json.loads((ended.place.site(name) / "results" / "tiny" / "model" / "model.json").read_text())
+        hashes = {model: entry["weights_sha256"] for model, entry in facts["models"].items()}
+        assert hashes == {m: e["weights_sha256"] for m, e in ended.place.models("tiny").items()}
+
+
+def test_no_private_key_left_its_folder(ended):
+    place = ended.place.place
+    holders = {
+        path.relative_to(place).as_posix()
+        for path in place.rglob("*")
+        if path.is_file() and b"PRIVATE KEY" in path.read_bytes()
+    }
+    own = {f"lead/pki/{name}.key" for name in ("ca", "server", "loopback")}
+    assert holders == own | {f"{name}/keys/site.key" for name in HOSPITALS}
+
+
+def test_what_flower_brought_to_a_hospital_holds_no_code_and_no_folder_of_anybodys(ended, workplace):
+    for name in HOSPITALS:
+        brought = [path for path in (ended.place.site(name) / "flwr").rglob("apps/*/*") if path.is_file()]
+        assert {path.name for path in brought} == {"README.md", "pyproject.toml"}
+        text = "".join(path.read_text() for path in brought)
+        for secret in (str(workplace.folder), str(ended.place.place), "PRIVATE KEY"):
+            assert secret not in text

@@ -1,0 +1,129 @@
+import io
+import subprocess
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from fedthorax.common.config.load import load_experiment
+from fedthorax.server.consortium import submit as module
+from fedthorax.server.consortium.admission import admit
+from fedthorax.server.consortium.runs import read_submissions
+from fedthorax.server.consortium.submit import check_submission, for_consortium, submit
+
+TEXT = """\
+name: chest
+labels: {findings: [Effusion], cancer_classes: [normal, tumour]}
+data:
+  hospitals: {St. Anna: null, Berta: null}
+  central: {xray: central/xray, ct: central/ct}
+training:
+  phases: [{rounds: 2, trainable: heads}]
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    Path("chest.yaml").write_text(TEXT)
+    return for_consortium(load_experiment(Path("chest.yaml")), folder)
+
+
+@pytest.fixture
+def ready(folder, applicant, tmp_path):
+    """Both hospitals are admitted and the server's images are there."""
+    for name in ("St. Anna", "Berta"):
+        admit(folder, applicant(name).file)
+    for kind in ("xray", "ct"):
+        (tmp_path / "central" / kind).mkdir(parents=True)
+
+
+def test_runs_lie_in_the_consortiums_folder_and_hospitals_name_their_own_images(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("chest.yaml").write_text(TEXT.replace("St. Anna: null", "St. Anna: {xray: /a, ct: /b}"))
+    made = for_consortium(load_experiment(Path("chest.yaml")), folder)
+    assert made.run_folder == folder.path / "runs" / "chest"
+    assert made.data.hospitals == {"St. Anna": None, "Berta": None}
+    assert made.data.central_sources().xray.folder == tmp_path / "central" / "xray"
+    elsewhere = for_consortium(load_experiment(Path("chest.yaml"), ["output.folder=/data/runs"]), folder)
+    assert elsewhere.run_folder == Path("/data/runs/chest")
+
+
+def test_a_run_with_a_hospital_that_is_not_admitted_is_refused(folder, experiment, applicant):
+    admit(folder, applicant("Berta").file)
+    with pytest.raises(ValueError, match=r"data.hospitals names St. Anna, not admitted .* admitted are Berta"):
+        check_submission(experiment, folder, overwrite=False, resume=False)
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_run_that_is_there_is_neither_replaced_nor_resumed_by_accident(folder, experiment):
+    check_submission(experiment, folder, overwrite=False, resume=False)
+    with pytest.raises(FileNotFoundError, match="holds no run to resume"):
+        check_submission(experiment, folder, overwrite=False, resume=True)
+    experiment.run_folder.mkdir()
+    (experiment.run_folder / "config.yaml").write_text("")
+    with pytest.raises(FileExistsError, match="--overwrite to replace it, --resume chest to go on with it"):
+        check_submission(experiment, folder, overwrite=False, resume=False)
+    check_submission(experiment, folder, overwrite=True, resume=False)
+    check_submission(experiment, folder, overwrite=False, resume=True)
+
+
+@pytest.mark.usefixtures("ready")
+def test_the_servers_own_images_have_to_be_there(folder, experiment, tmp_path):
+    (tmp_path / "central" / "ct").rmdir()
+    with pytest.raises(FileNotFoundError, match=r"data\.central: .*ct: no such folder"):
+        check_submission(experiment, folder, overwrite=False, resume=False)
+
+
+def test_what_flower_distributes_holds_no_code_no_paths_and_no_names(folder, experiment, monkeypatch):
+    """The bundle is built by Flower itself from what `flwr run` is given; only its sending is replaced."""
+    sent = {}
+
+    def flwr(command, **_):
+        from flwr.cli.build import build_fab_from_disk
+
+        sent["bundle"] = build_fab_from_disk(Path(command[2]))
+        sent["run_config"] = Path(command[command.index("--run-config") + 1]).read_text()
+        return subprocess.CompletedProcess(command, 0, 'words\n{"success": true, "run-id": "41"}\n', "")
+
+    monkeypatch.setattr(module.subprocess, "run", flwr)
+    submission = submit(experiment, folder, overwrite=True)
+    with zipfile.ZipFile(io.BytesIO(sent["bundle"])) as bundle:
+        names = bundle.namelist()
+        content = b"".join(bundle.read(name) for name in names).decode() + sent["run_config"]
+    assert {Path(name).name for name in names} <= {"README.md", "pyproject.toml", "CONTENT", "FAB_FORMAT_VERSION"}
+    assert not [name for name in names if name.endswith(".py")]
+    for secret in (str(folder.path), str(Path.cwd()), "PRIVATE", "BEGIN", "St. Anna", "central"):
+        assert secret not in content, secret
+    config = tomllib.loads(sent["run_config"])
+    assert config == {"experiment": f"submissions/{submission.experiment}", "overwrite": True, "resume": False}
+    assert load_experiment(folder.path / config["experiment"]) == experiment
+    assert read_submissions(folder) == (submission,)
+    assert (submission.run_id, submission.name) == (41, "chest")
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "errors", "words"),
+    [
+        (1, '{"success": false, "error-message": "Connection refused"}', "", "Connection refused"),
+        (2, "", "usage: flwr", "usage: flwr"),
+        (0, "nothing", "", "nothing"),
+    ],
+)
+def test_flowers_own_words_come_with_a_refusal(folder, experiment, monkeypatch, code, output, errors, words):
+    done = subprocess.CompletedProcess([], code, output, errors)
+    monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(RuntimeError, match=f"could not submit the run: .*{words}"):
+        submit(experiment, folder)
+    assert read_submissions(folder) == ()
+
+
+def test_flowers_own_commands_find_the_superlink_with_the_leads_flwr_home(folder):
+    module.write_connection(folder)
+    config = tomllib.loads((folder.flower_home / "config.toml").read_text())
+    assert config["superlink"]["default"] == "consortium"
+    assert config["superlink"]["consortium"] == {
+        "address": folder.settings().superlink_address,
+        "root-certificates": str(folder.loopback_certificate),
+    }

@@ -1,0 +1,231 @@
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from flwr.app import Error, Message
+from flwr.common.constant import ErrorCode
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedthorax.common.messages import Reply, Task, encode
+from fedthorax.server.channel import Interrupted
+from fedthorax.server.flower_channel import FlowerChannel
+from fedthorax.server.nodes import Node, in_turn
+
+SITES = ("north", "south", "east")
+GONE = Error(code=ErrorCode.NODE_UNAVAILABLE, reason="Node Unavailable")
+CRASHED = Error(code=ErrorCode.CLIENT_APP_CRASHED, reason="out of memory")
+
+
+class FakeGrid:
+    """Nodes that answer as ``answer(site, number of times that its task was sent)`` says: a RecordDict, an Error, or
+    None for never. ``connected`` may be changed while tasks are on their way; a node is named by its hospital."""
+
+    def __init__(self, answer, connected=SITES):
+        self.answer, self.connected = answer, {site: Node(number) for number, site in enumerate(connected, start=11)}
+        self.sent, self.waiting, self.pulled_at_once = [], {}, 0
+        self.looks = 0  # how often was asked who is connected
+        self.at_look = {}  # look number → what happens then
+
+    def get_nodes(self):
+        self.looks += 1
+        self.at_look.get(self.looks, lambda: None)()
+        return [SimpleNamespace(node_id=node.id, site=site, node=node) for site, node in self.connected.items()]
+
+    def push_messages(self, messages):
+        ids = []
+        for message in messages:
+            node = message.metadata.dst_node_id
+            site = next(site for site, one in self.connected.items() if one.id == node)
+            self.sent.append(site)
+            content = self.answer(site, self.sent.count(site))
+            ids.append(f"m{len(self.sent)}")
+            if content is not None:
+                self.waiting[ids[-1]] = (node, content)
+        return ids
+
+    def pull_messages(self, ids):
+        self.pulled_at_once = max(self.pulled_at_once, len(ids))
+        return [self._message(i, *self.waiting.pop(i)) for i in ids if i in self.waiting]
+
+    @staticmethod
+    def _message(reply_to, node, content):
+        failed = isinstance(content, Error)
+        return SimpleNamespace(
+            metadata=SimpleNamespace(reply_to_message_id=reply_to, src_node_id=node),
+            has_error=lambda: failed,
+            error=content if failed else None,
+            content=None if failed else content,
+        )
+
+
+@pytest.fixture(autouse=True)
+def inside_a_run(monkeypatch):
+    """Flower's messages ask in which run they are made."""
+    for name, value in (("_run_id", 1), ("_node_id", 1), ("_task_id", 1)):
+        monkeypatch.setattr(TaskIdentity, name, value)
+
+
+TASKS = {site: Task("train", site, 2, "{}", run="r") for site in SITES}
+
+
+def good(site: str, _: int = 1, **changes):
+    return encode(replace(Reply("train", site, 2, num_pairs=7, task_id=TASKS[site].id), **changes))
+
+
+def channel(answer=good, connected=SITES, **settings) -> FlowerChannel:
+    grid = FakeGrid(answer, connected)
+    timing = {"poll_s": 0.001, "node_poll_s": 0.001, "retry_s": 0.001, "connect_timeout_s": 0.05}
+    return FlowerChannel(grid, SITES, lambda nodes: {one.site: one.node for one in nodes}, **timing | settings)
+
+
+def exchange(
+    flower: FlowerChannel, enough=lambda: False, deadline_s: float = 60.0, sites=SITES
+) -> dict[str, str | None]:
+    """Hospital to error, in the order of arrival."""
+    tasks = [replace(TASKS[site], deadline=time.time() + deadline_s) for site in sites]
+    return {reply.site: reply.error for reply in flower.exchange(tasks, enough)}
+
+
+def test_every_hospital_gets_its_task_and_answers():
+    flower = channel()
+    assert exchange(flower) == dict.fromkeys(SITES)
+    assert sorted(flower.grid.sent) == sorted(SITES)
+
+
+def test_replies_come_as_they_arrive_and_one_at_a_time():
+    flower = channel(lambda site, _: None if site == "north" else good(site))
+    flower.grid.at_look = {3: lambda: flower.grid.waiting.update(m1=(11, good("north")))}
+    assert list(exchange(flower)) == ["south", "east", "north"]
+    assert flower.grid.pulled_at_once == 1
+
+
+def test_bytes_are_counted_both_ways():
+    flower = channel()
+    exchange(flower)
+    assert flower.bytes_sent > 3 * len("{}")
+    assert flower.bytes_received > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (good("north"), "refused: the reply claims to be train of north in round 2"),
+        (good("south", round=1), "refused: the reply claims to be train of south in round 1"),
+        (good("south", task_id="ab"), "refused: the reply answers another task"),
+        (encode(TASKS["south"]), "refused: a reply of another version of FedThorax"),
+        (good("south", error="no such folder: /data"), "no such folder: /data"),
+    ],
+)
+def test_a_bad_reply_becomes_a_failure_of_the_hospital_that_sent_it(content, reason):
+    flower = channel(lambda site, _: content if site == "south" else good(site))
+    errors = exchange(flower)
+    assert errors.pop("south").startswith(reason)
+    assert set(errors.values()) == {None}
+    assert flower.grid.sent.count("south") == 1  # the answer was clear; asking again would change nothing
+
+
+def test_a_reply_from_another_node_than_the_hospitals_is_refused():
+    flower = channel(lambda site, _: None)
+    flower.grid.at_look = {
+        3: lambda: flower.grid.waiting.update({f"m{n}": (13, good(s)) for n, s in enumerate(SITES, 1)})
+    }
+    errors = exchange(flower)
+    assert errors["north"] == "refused: the reply comes from node 13, not 11"
+    assert errors["east"] is None
+
+
+def test_a_task_that_flower_lost_is_sent_again_and_counts_once():
+    flower = channel(lambda site, times: GONE if site == "south" and times < 5 else good(site))
+    assert exchange(flower) == dict.fromkeys(SITES)
+    assert flower.grid.sent.count("south") == 5
+
+
+def test_a_crash_at_the_hospital_is_tried_again_but_not_for_ever():
+    flower = channel(lambda site, times: CRASHED if site == "south" and times < 3 else good(site))
+    assert exchange(flower) == dict.fromkeys(SITES)
+    flower = channel(lambda site, _: CRASHED if site == "south" else good(site))
+    assert exchange(flower)["south"] == "Flower reports: out of memory (3 times)"
+
+
+def test_a_node_that_starts_again_gets_its_task_again_and_the_second_reply_counts_for_nothing():
+    flower = channel(lambda site, times: good(site) if site != "south" or times > 1 else None)
+
+    def restart():
+        flower.grid.connected["south"] = Node(12, "started again")
+
+    flower.grid.at_look = {3: restart}
+    assert exchange(flower) == dict.fromkeys(SITES)
+    assert flower.grid.sent.count("south") == 2
+    flower.grid.waiting["m2"] = (12, good("south"))  # the first one comes as well, in a later exchange
+    exchange(flower)
+    (late,) = flower.late()
+    assert (late.task.site, late.task.round, late.duplicate) == ("south", 2, True)
+    assert flower.late() == []
+
+
+def test_a_reply_after_the_deadline_is_known_as_late_and_not_mixed_in():
+    flower = channel(lambda site, _: None if site == "south" else good(site))
+    assert exchange(flower, deadline_s=0.05)["south"] == "no reply by the deadline; the task was sent"
+    flower.grid.waiting["m2"] = (12, good("south"))
+    assert exchange(flower, sites=("north", "east")) == dict.fromkeys(("north", "east"))
+    (late,) = flower.late()
+    assert (late.task.site, late.task.kind, late.duplicate) == ("south", "train", False)
+
+
+def test_with_enough_replies_a_hospital_that_is_away_is_not_waited_for_until_the_deadline():
+    flower = channel(connected=("north", "south"))
+    assert exchange(flower, enough=lambda: True)["east"] == "not connected for 0.05 s"
+
+
+def test_without_enough_replies_a_hospital_that_is_away_is_waited_for():
+    flower = channel(connected=("north", "south"))
+    flower.grid.at_look = {200: lambda: flower.grid.connected.update(east=Node(13))}
+    assert exchange(flower) == dict.fromkeys(SITES)
+    assert flower.grid.looks >= 200
+
+
+def test_a_connected_hospital_that_works_is_waited_for_whoever_is_away():
+    flower = channel(lambda site, _: None if site == "south" else good(site), connected=("north", "south"))
+    flower.grid.at_look = {200: lambda: flower.grid.waiting.update(m2=(12, good("south")))}
+    assert exchange(flower, enough=lambda: True)["south"] is None
+
+
+def test_a_run_begins_when_enough_hospitals_are_connected():
+    flower = channel(connected=("north",))
+    flower.grid.at_look = {4: lambda: flower.grid.connected.update(east=Node(13))}
+    assert flower.gather(2) == {"north", "east"}
+
+
+def test_the_wait_for_hospitals_ends_and_names_who_is_missing():
+    words = r"1 of the 2 hospitals needed .* after 0 s .*; not connected: south, east"
+    with pytest.raises(TimeoutError, match=words):
+        channel(connected=("north",), connect_timeout_s=0.0).gather(2)
+
+
+def test_a_stop_ends_the_wait_for_replies_and_for_hospitals():
+    with pytest.raises(Interrupted):
+        exchange(channel(lambda *_: None, stopped=lambda: True))
+    with pytest.raises(Interrupted):
+        channel(connected=(), stopped=lambda: True).gather(1)
+
+
+def test_the_state_of_every_hospital_is_told():
+    flower = channel(connected=("north", "south"), answer=lambda site, _: good(site) if site == "north" else None)
+    told = []
+    flower.watch(lambda site, state: told.append((site, state)))
+    exchange(flower, deadline_s=0.05)
+    states = {site: [state for one, state in told if one == site] for site in SITES}
+    assert states == {"north": ["working", "replied"], "south": ["working", "missing"], "east": ["waiting", "missing"]}
+
+
+def test_fewer_nodes_than_hospitals_take_turns_and_keep_their_hospitals():
+    recognise = in_turn(SITES)
+    assert recognise([]) == {}
+    nodes = [SimpleNamespace(node_id=number) for number in (12, 11)]
+    assert {site: node.id for site, node in recognise(nodes).items()} == {"north": 11, "south": 12, "east": 11}
+    assert recognise([*nodes, SimpleNamespace(node_id=10)]) == recognise(nodes)
+
+
+def test_a_task_travels_as_a_flower_message():
+    assert Message(encode(TASKS["north"]), 11, "train").metadata.message_type == "train"

@@ -1,0 +1,198 @@
+import errno
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedthorax.common.config.load import load_experiment
+from fedthorax.common.model.segments import SEGMENTS
+from fedthorax.common.run_folder import RunFolder
+from fedthorax.server.checkpoints import Checkpoint, Checkpoints
+from fedthorax.server.resume import check_same, open_run
+from fedthorax.server.selection import Selection
+
+PHASES = "training.phases=[{rounds: 2, trainable: heads}, {rounds: 3, trainable: all}]"
+
+
+@pytest.fixture
+def experiment(experiment_file):
+    """An experiment of five rounds in two phases, changed as wanted."""
+    file = experiment_file()
+    return lambda *sets: load_experiment(file, [PHASES, *sets])
+
+
+def stopped_run(experiment, rounds: int = 3, status: str = "running", stopped_early: bool = False) -> RunFolder:
+    """The folder of a run that has ``rounds`` rounds behind it, unlocked."""
+    with RunFolder.create(experiment.run_folder) as folder:
+        folder.write_config(experiment, {})
+        folder.write_metrics({"schema_version": 1, "status": status, "rounds": []})
+        checkpoints = Checkpoints(folder.checkpoints, keep=2)
+        for number in range(rounds + 1):
+            weights = {segment: np.full(2, number, np.float32) for segment in SEGMENTS}
+            record = {"stopped_early": stopped_early, "rounds": [{"round": number}]}
+            checkpoints.save(Checkpoint(number, weights, Selection("loss", best_round=0), "run-1", record))
+    return folder
+
+
+def test_a_stopped_run_goes_on_from_its_newest_checkpoint(experiment):
+    stopped_run(experiment())
+    with open_run(experiment(), resume=True) as run:
+        assert (run.checkpoint.round, run.checkpoint.run) == (3, "run-1")
+        assert run.notes == ("resumed after round 3",)
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_taken(experiment):
+    folder = stopped_run(experiment())
+    damaged = folder.checkpoints / "round-0003.npz"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    with open_run(experiment(), resume=True) as run:
+        assert run.checkpoint.round == 2
+        assert "round-0003.npz" in run.notes[0]
+        assert run.notes[0].endswith("going on from round 2")
+    assert not damaged.exists()
+
+
+def test_what_a_killed_writer_left_half_written_is_removed(experiment):
+    folder = stopped_run(experiment())
+    for name in (".metrics.json.77.ab.tmp", "checkpoints/round-0004.part", "model/best.part.keras"):
+        (folder.path / name).write_text("half")
+    with open_run(experiment(), resume=True):
+        pass
+    assert [path for path in folder.path.rglob("*") if path.is_file() and path.read_bytes() == b"half"] == []
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(experiment):
+    with RunFolder.create(experiment().run_folder):
+        pass
+    with open_run(experiment(), resume=True) as run:
+        assert run.checkpoint is None
+        assert "before its first checkpoint; it begins anew" in run.notes[0]
+
+
+def test_two_servers_cannot_write_one_run(experiment):
+    stopped_run(experiment())
+    with (
+        open_run(experiment(), resume=True),
+        pytest.raises(BlockingIOError, match=r"is being written by process \d+"),
+        open_run(experiment(), resume=True),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("stopped_early", [True, False])
+def test_a_finished_run_is_not_resumed(experiment, stopped_early):
+    stopped_run(experiment(), 3 if stopped_early else 5, "finished", stopped_early)
+    with pytest.raises(ValueError, match="has finished after round"), open_run(experiment(), resume=True):
+        pass
+
+
+def test_a_finished_run_goes_on_when_it_gets_more_rounds(experiment):
+    stopped_run(experiment(), 5, "finished")
+    with open_run(experiment("training.phases.1.rounds=4"), resume=True) as run:
+        assert run.checkpoint.round == 5
+
+
+def test_overwriting_and_resuming_contradict_each_other(experiment):
+    with pytest.raises(ValueError, match="give one of them"), open_run(experiment(), overwrite=True, resume=True):
+        pass
+
+
+def test_a_folder_without_its_experiment_is_not_resumed(experiment):
+    stopped_run(experiment()).config.unlink()
+    with pytest.raises(ValueError, match=r"config.yaml is missing"), open_run(experiment(), resume=True):
+        pass
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "output.keep_checkpoints=5",
+        "federation.round_timeout_s=60",
+        "federation.connect_timeout_s=60",
+        "federation.min_sites=1",
+        "simulation.parallel_sites=2",
+        "data.cache.memory_mb=1",
+        "training.phases.1.rounds=1",
+        "training.phases.1.rounds=9",
+    ],
+)
+def test_what_changes_no_round_that_is_done_may_differ(experiment, change):
+    check_same(experiment(), experiment(change), 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("seed=3", "seed is 3, was 0"),
+        ("model.backbone=MobileNetV3Small", "model.backbone is MobileNetV3Small, was EfficientNetB0"),
+        (
+            "labels.cancer_classes=[a, b]",
+            r"labels.cancer_classes.0 is a, was normal; labels.cancer_classes.1 is b, was t",
+        ),
+        ("labels.findings=[Mass]", r"labels.findings is \['Mass'\], was \['Effusion', 'Mass'\]"),
+        ("training.threads=1", "training.threads is 1, was null"),
+        ("training.phases.1.local_epochs=3", "training.phases.1.local_epochs is 3, was 1"),
+        ("data.central=null", "data.central is null, was {'xray'"),
+        ("training.phases.0.rounds=1", "training.phases puts round 2, which is done, into another phase"),
+        ("training.phases=[{rounds: 2, trainable: heads}]", "training.phases is "),
+    ],
+)
+def test_every_key_that_would_make_it_another_run_is_named(experiment, change, words):
+    with pytest.raises(ValueError, match=f"cannot be resumed with another experiment: {words}"):
+        check_same(experiment(), experiment(change), 3)
+
+
+def test_fewer_rounds_than_are_done_are_refused(experiment):
+    with pytest.raises(ValueError, match="has 3 rounds, but round 4 is done"):
+        check_same(experiment(), experiment("training.phases.1.rounds=1"), 4)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 256 KiB of its own, mounted; needs root."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("only root can mount a tiny file system")
+    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_leaves_a_run_that_can_be_resumed(experiment, tiny_disk):
+    mine = experiment(f"output.folder={tiny_disk}")
+    folder = stopped_run(mine, rounds=1)
+    large = {segment: np.zeros(20_000, np.float32) for segment in SEGMENTS}
+    record = json.loads('{"stopped_early": false, "rounds": []}')
+    with pytest.raises(
+        OSError, match=r"round-0002.npz cannot be written: No space left on device; the newest whole ch"
+    ):
+        Checkpoints(folder.checkpoints, 2).save(Checkpoint(2, large, Selection("loss"), "run-1", record))
+    with open_run(mine, resume=True) as run:
+        assert run.checkpoint.round == 1
+
+
+def test_a_read_only_folder_is_named(experiment, tiny_disk):
+    mine = experiment(f"output.folder={tiny_disk}")
+    stopped_run(mine, rounds=1)
+    subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
+    for settings in ({"resume": True}, {"overwrite": True}):
+        words = f"the run folder {mine.run_folder} cannot be written: Read-only file system; make room or unlock it"
+        with pytest.raises(OSError, match=words), open_run(mine, **settings):
+            pass
+
+
+def test_a_folder_that_takes_no_file_is_named_without_root_too(experiment, monkeypatch):
+    def refuse(path: Path, overwrite: bool) -> RunFolder:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(RunFolder, "create", refuse)
+    with pytest.raises(OSError, match="cannot be written: Permission denied"), open_run(experiment()):
+        pass

@@ -1,0 +1,399 @@
+"""The server's rounds with hospitals, network and central images that are a few numbers."""
+
+import itertools
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fedthorax import __version__
+from fedthorax.common.audit import AuditLog, verify
+from fedthorax.common.config.load import load_experiment
+from fedthorax.common.events import EventLog, read_events
+from fedthorax.common.messages import Reply
+from fedthorax.common.model.segments import SEGMENTS
+from fedthorax.server.channel import LateReply
+from fedthorax.server.checkpoints import Checkpoints
+from fedthorax.server.hospitals import Hospitals
+from fedthorax.server.ledger import Ledger
+from fedthorax.server.record import RunRecord
+from fedthorax.server.rounds import Rounds
+
+SITES = ("north", "south", "east")
+HEADS = ("fusion", "cancer")
+SIZES = {segment: 2 if segment in HEADS else 0 for segment in SEGMENTS}
+PAIRS = {"north": 10, "south": 30, "east": 20}  # south is the largest
+
+
+def vector(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+class FakeLayout:
+    sizes, digest = SIZES, "layout"
+
+    def __init__(self):
+        self.weights = {segment: np.zeros(size, np.float32) for segment, size in SIZES.items()}
+
+    def read(self):
+        return dict(self.weights)
+
+    def write(self, weights):
+        self.weights |= weights
+
+    def check_sizes(self, weights):
+        for segment, values in weights.items():
+            if values.shape != (SIZES[segment],):
+                raise ValueError(f"segment {segment}: expected {SIZES[segment]} values")
+
+    def name_at(self, segment, index):
+        return f"{segment}/kernel"
+
+
+class FakeCentral:
+    """Scores better the larger the first weight of ``fusion``."""
+
+    def __init__(self, network):
+        self.images = SimpleNamespace(splits={})
+        self.all_digests, self.left_out, self.network = ("d0", "d1", "d2"), [], network
+
+    def leave_out(self, overlaps):
+        self.left_out = [{"same_as_site": site, "file": str(p)} for site, ps in sorted(overlaps.items()) for p in ps]
+
+    def describe(self):
+        return {}
+
+    def validate(self, network, store, keep, progress=None):
+        return scores(float(network.layout.weights["fusion"][0]) / 100)
+
+    def final_test(self, network, store, keep, progress=None):
+        return scores(0.5), "predictions"
+
+
+def scores(value: float) -> dict:
+    return {"loss": 1 - value, "disease": {"macro": {"roc_auc": value}}, "cancer": {"macro": {"roc_auc": value}}}
+
+
+class FakeChannel:
+    """Hospitals that answer at once. ``change(task, reply)`` may replace a reply; None makes it fail."""
+
+    def __init__(self, change=lambda task, reply: reply):
+        self.change, self.tasks, self.bytes_sent, self.bytes_received, self.lates = change, [], 0, 0, []
+        self.gathered = []
+
+    def watch(self, notify):
+        self.notify = notify
+
+    def gather(self, required):
+        self.gathered.append(required)
+        return frozenset(SITES)
+
+    def late(self):
+        found, self.lates = self.lates, []
+        return found
+
+    def exchange(self, tasks, enough):
+        for task in tasks:
+            self.tasks.append(task)
+            reply = self.change(task, self.answer(task))
+            yield reply or Reply(task.kind, task.site, task.round, error="no reply by the deadline", task_id=task.id)
+
+    @staticmethod
+    def answer(task):
+        pairs = PAIRS[task.site]
+        results = {
+            "describe": {
+                "data": {"pairing": {"pairs": pairs}},
+                "overlap": [1] if task.site == "north" else [],
+                "fingerprint": f"data of {task.site}",
+                "software_version": __version__,
+            },
+            "train": {"valid": scores(0.5), "train": {"pairs": pairs}},
+            "evaluate": {split: scores(0.5) for split in task.splits},
+            "finish": {},
+        }[task.kind]
+        reply = Reply(task.kind, task.site, task.round, results, task_id=task.id)
+        if task.kind != "train":
+            return reply
+        weights = {segment: task.weights[segment] + 1 for segment in HEADS}
+        return replace(reply, weights=weights, num_pairs=pairs)
+
+
+@pytest.fixture
+def make(experiment_file, tmp_path):
+    """Rounds over a channel, with more settings of the experiment, or from a checkpoint on."""
+    sets = ["data.hospitals={north: null, south: null, east: null}", "training.phases=[{rounds: 3, trainable: heads}]"]
+    file = experiment_file()
+
+    def build(channel, *more, start=None):
+        experiment = load_experiment(file, [*sets, *more])
+        if start is None:
+            record = RunRecord.begun(experiment, "consortium", SITES, "run-1", "sha", {})
+        else:
+            record = RunRecord.resumed(SITES, start.record, "sha", {})
+        layout = FakeLayout()
+        network = SimpleNamespace(layout=layout, trained_segments=lambda trainable: HEADS)
+        events, audit = EventLog(tmp_path / "events.jsonl"), AuditLog(tmp_path / "audit.jsonl")
+        ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
+        return Rounds(
+            experiment,
+            Hospitals(experiment, SITES, channel, record, events, audit, ledger, layout.digest, "{}"),
+            record,
+            events,
+            audit,
+            Checkpoints(tmp_path / "checkpoints", keep=9),
+            network,
+            None,
+            FakeCentral(network),
+            lambda: None,
+            lambda: 1.0,
+            start,
+        )
+
+    yield build
+    if (tmp_path / "audit.jsonl").exists():
+        verify(tmp_path / "audit.jsonl")
+
+
+def audited(rounds: Rounds, event: str) -> list[dict]:
+    entries = map(json.loads, rounds.audit.path.read_text().splitlines())
+    return [entry["facts"] for entry in entries if entry["event"] == event]
+
+
+def notes(tmp_path) -> list[str]:
+    return [event["text"] for event in read_events(tmp_path / "events.jsonl")[0] if event["kind"] == "note"]
+
+
+def without(*absent):
+    """Hospitals whose replies to ``(kind, round, site)`` do not come."""
+    return lambda task, reply: None if (task.kind, task.round, task.site) in absent else reply
+
+
+def test_three_hospitals_train_three_rounds_and_nobody_is_missing(make):
+    rounds = make(FakeChannel())
+    assert rounds.run() == "predictions"
+    assert [entry["failures"] + entry["late"] + entry["warnings"] for entry in rounds.record.rounds] == [[]] * 4
+    assert rounds.network.layout.weights["fusion"].tolist() == [3.0, 3.0]
+    assert rounds.record.document["best_round"] == 3
+    assert rounds.hospitals.channel.gathered == [3, 3, 3, 3]
+
+
+def test_a_round_goes_on_with_the_quorum_and_names_the_largest_hospital_that_is_missing(make, tmp_path):
+    rounds = make(FakeChannel(without(("train", 2, "south"))), "federation.min_sites=2")
+    rounds.run()
+    (failure,) = rounds.record.rounds[2]["failures"]
+    assert failure == {"site": "south", "stage": "train", "reason": "no reply by the deadline"}
+    assert "round 2 went on without south, the largest hospital" in notes(tmp_path)
+    assert rounds.record.rounds[3]["failures"] == []  # it was asked again
+
+
+def test_below_the_quorum_the_round_ends_with_the_reasons_and_waits_for_nobody_else(make):
+    channel = FakeChannel(without(("train", 1, "north")))
+    with pytest.raises(RuntimeError, match=r"round 1 needs 3 hospitals, but 0 answered \(north: no reply by the dead"):
+        make(channel).run()
+    assert [task.site for task in channel.tasks if task.kind == "train"] == ["north"]
+
+
+def test_a_hospital_that_comes_later_joins_and_trains_from_the_next_round_on(make):
+    absent = without(("describe", 0, "east"))
+    rounds = make(FakeChannel(absent), "federation.min_sites=2")
+    rounds.run()
+    asked = [(task.kind, task.round) for task in rounds.hospitals.channel.tasks if task.site == "east"]
+    assert asked == [("describe", 0), ("describe", 1), ("train", 2), ("train", 3), ("evaluate", 3)]
+    assert [f["reason"] for f in rounds.record.rounds[1]["failures"]] == [
+        "joined in round 1; trains from the next round on"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"weights": {"fusion": vector(1, np.nan), "cancer": vector(1, 1)}}, "refused: the update holds 1 values that"),
+        ({"weights": {"fusion": vector(1, 1)}}, "refused: the update holds fusion, expected cancer, fusion"),
+        ({"weights": {"fusion": vector(1), "cancer": vector(1, 1)}}, "refused: segment fusion: expected 2 values"),
+        ({"num_pairs": 31}, "refused: the update weighs 31 pairs, but its own training report says 30"),
+        ({"results": {"valid": None}}, "the reply lacks train"),
+    ],
+)
+def test_a_bad_update_is_left_out_and_recorded(make, changes, reason):
+    def spoil(task, reply):
+        return replace(reply, **changes) if (task.kind, task.round, task.site) == ("train", 1, "south") else reply
+
+    rounds = make(FakeChannel(spoil), "federation.min_sites=2")
+    rounds.run()
+    (failure,) = rounds.record.rounds[1]["failures"]
+    assert failure["reason"].startswith(reason)
+    assert rounds.record.rounds[1]["sites"]["south"]["train"] is None
+    assert np.isfinite(rounds.network.layout.weights["fusion"]).all()
+    if reason.startswith("refused"):
+        assert [facts["site"] for facts in audited(rounds, "reply refused")] == ["south"]
+
+
+def test_another_version_does_not_take_part_and_hears_why(make):
+    def old(task, reply):
+        foreign = {**reply.results, "software_version": "0.0.9"}
+        return replace(reply, results=foreign) if task.kind == "describe" and task.site == "east" else reply
+
+    rounds = make(FakeChannel(old), "federation.min_sites=2")
+    rounds.run()
+    assert rounds.record.rounds[0]["failures"][0]["reason"].startswith("runs FedThorax 0.0.9, but the server runs")
+    assert not [task for task in rounds.hospitals.channel.tasks if task.site == "east" and task.kind == "train"]
+
+
+def wild(task, reply):
+    if (task.kind, task.round, task.site) != ("train", 3, "south"):
+        return reply
+    return replace(reply, weights={segment: values + 1e4 for segment, values in reply.weights.items()})
+
+
+def test_an_update_far_outside_the_others_is_averaged_with_a_warning(make, tmp_path):
+    rounds = make(FakeChannel(wild))
+    rounds.run()
+    (warning,) = rounds.record.rounds[3]["warnings"]
+    assert warning["site"] == "south"
+    assert "times more than usual (2, median of 7)" in warning["reason"]
+    assert rounds.network.layout.weights["fusion"][0] == pytest.approx(3 + 1e4 / 2)
+    assert any(note.startswith("south: the update changes the weights by") for note in notes(tmp_path))
+
+
+def test_or_it_is_refused(make):
+    rounds = make(FakeChannel(wild), "federation.unusual_updates=refuse", "federation.min_sites=2")
+    rounds.run()
+    assert rounds.record.rounds[3]["failures"][0]["reason"].startswith("refused: the update changes the weights")
+    assert rounds.network.layout.weights["fusion"].tolist() == [3.0, 3.0]
+
+
+def test_or_nobody_looks(make):
+    rounds = make(FakeChannel(wild), "federation.unusual_updates=off")
+    rounds.run()
+    assert rounds.record.rounds[3]["warnings"] == []
+
+
+def test_a_late_reply_is_recorded_in_the_round_in_which_it_came(make):
+    channel = FakeChannel()
+    rounds = make(channel)
+
+    def late(task, reply):
+        if (task.kind, task.round, task.site) == ("train", 3, "north"):
+            old = next(one for one in channel.tasks if (one.kind, one.round, one.site) == ("train", 2, "south"))
+            channel.lates.append(LateReply(old, False, 12.34))
+        return reply
+
+    channel.change = late
+    rounds.run()
+    entry = {"site": "south", "stage": "train", "round": 2, "duplicate": False, "seconds": 12.3}
+    assert [entry["late"] for entry in rounds.record.rounds] == [[], [], [], [entry]]
+    assert audited(rounds, "late reply")[0]["site"] == "south"
+
+
+def test_heads_of_both_logs_are_exchanged_and_one_that_goes_back_is_refused(make):
+    def with_head(task, reply):
+        number = len([one for one in channel.tasks if one.site == task.site])
+        cut = task.site == "south" and (task.kind, task.round) == ("train", 2)
+        return replace(reply, egress_head="south 1" if cut else f"{task.site} {number}")
+
+    channel = FakeChannel(with_head)
+    rounds = make(channel, "federation.min_sites=2")
+    rounds.run()
+    (failure,) = rounds.record.rounds[2]["failures"]
+    assert "refused: the hospital's log of what left it has gone back to an earlier head" in failure["reason"]
+    first, second, *_ = (task for task in channel.tasks if task.site == "north")
+    assert (first.egress_head, second.egress_head) == ("", "north 1")
+    assert len(second.audit_head) == 64
+    assert rounds.record.document["sites"]["north"]["egress_head"] == "north 5"
+    assert audited(rounds, "egress head")[0] == {"site": "north", "head": "north 1"}
+
+
+def test_a_task_says_what_has_arrived(make):
+    rounds = make(FakeChannel())
+    rounds.run()
+    tasks = [task for task in rounds.hospitals.channel.tasks if task.site == "north"]
+    for before, task in itertools.pairwise(tasks):
+        assert task.acknowledged == (before.id,)
+    assert all(task.deadline > 0 and task.run == "run-1" for task in tasks)
+
+
+def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_not_been_stopped(make):
+    whole = make(FakeChannel())
+    whole.run()
+    checkpoint = whole.checkpoints.load(1)
+    channel = FakeChannel()
+    rest = make(channel, start=checkpoint)
+    rest.run()
+    assert [(task.kind, task.round) for task in channel.tasks if task.site == "east"] == [
+        ("describe", 1),
+        ("train", 2),
+        ("train", 3),
+        ("evaluate", 3),
+    ]
+    whole_tasks = {(task.kind, task.round, task.site): task.id for task in whole.hospitals.channel.tasks}
+    again = {(task.kind, task.round, task.site): task.id for task in channel.tasks if task.round > 1}
+    assert again.items() <= whole_tasks.items()  # the same tasks, so that a hospital can answer from its store
+    trained = next(
+        task for task in whole.hospitals.channel.tasks if (task.kind, task.round, task.site) == ("train", 1, "east")
+    )
+    assert trained.id in channel.tasks[2].acknowledged
+    assert rest.network.layout.weights["fusion"].tobytes() == whole.network.layout.weights["fusion"].tobytes()
+    same = ("rounds", "best_round", "test", "central")
+    for ours, theirs in zip(rest.record.rounds, whole.record.rounds, strict=True):
+        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+    assert {name: rest.record.document[name] for name in same[1:]} == {
+        name: whole.record.document[name] for name in same[1:]
+    }
+
+
+def test_other_central_images_are_no_resumption(make):
+    whole = make(FakeChannel())
+    whole.run()
+    checkpoint = whole.checkpoints.load(1)
+    checkpoint.record["central"]["fingerprint"] = "of other images"
+    with pytest.raises(ValueError, match=r"the images in data.central have changed since the run began"):
+        make(FakeChannel(), start=checkpoint).run()
+
+
+def test_changed_data_of_a_hospital_are_told(make, tmp_path):
+    whole = make(FakeChannel())
+    whole.run()
+    checkpoint = whole.checkpoints.load(1)
+    checkpoint.record["sites"]["east"]["fingerprint"] = "of other images"
+    make(FakeChannel(), start=checkpoint).run()
+    assert "east: its data have changed since the run began" in notes(tmp_path)
+
+
+def test_every_hospital_gets_both_models_and_only_its_own_results(make):
+    channel = FakeChannel()
+    rounds = make(channel, "evaluation.selection_metric=loss")
+    rounds.central.validate = lambda network, *_: scores(1 / (1 + abs(float(network.layout.weights["fusion"][0]) - 2)))
+    rounds.run()
+    rounds.deliver()
+    finish = [task for task in channel.tasks if task.kind == "finish" and task.site == "south"]
+    assert [(task.outcome["models"], task.round) for task in finish] == [(["best"], 2), (["last"], 3)]
+    assert [task.weights["fusion"].tolist() for task in finish] == [[2.0, 2.0], [3.0, 3.0]]
+    metrics = finish[0].outcome["metrics"]
+    assert (metrics["status"], list(metrics["sites"])) == ("finished", ["south"])
+    assert {name for entry in metrics["rounds"] for name in entry["sites"]} == {"south"}
+    assert metrics["central"]["left_out"] == []  # the one left out is north's
+    assert "findings" in finish[0].outcome["facts"]
+    assert [facts["models"] for facts in audited(rounds, "models delivered") if facts["site"] == "south"] == [
+        ["best"],
+        ["last"],
+    ]
+
+
+def test_a_model_that_is_best_and_last_is_sent_once(make):
+    channel = FakeChannel()
+    rounds = make(channel)
+    rounds.run()
+    rounds.deliver()
+    assert [task.outcome["models"] for task in channel.tasks if task.kind == "finish"] == [["best", "last"]] * 3
+
+
+def test_a_hospital_that_does_not_take_its_models_is_a_failure_of_the_last_round(make):
+    rounds = make(FakeChannel(lambda task, reply: None if (task.kind, task.site) == ("finish", "east") else reply))
+    rounds.run()
+    rounds.deliver()
+    assert [(failure["site"], failure["stage"]) for failure in rounds.record.rounds[3]["failures"]] == [
+        ("east", "finish")
+    ]

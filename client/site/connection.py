@@ -11,7 +11,7 @@ LOOK_EVERY_S = 10.0
 # Texts of flwr 1.41, which the project pins.
 _CONNECTED = "SuperNode ID:"
 _ENDED_ITSELF = "SuperNode terminated gracefully"  # what it does when the server answers 401 to its key
-_OLD_CONNECTION = "already"
+_OLD_CONNECTION = "[code: 2004]"  # exit 305: the server has not yet missed the connection that broke off
 _UNKNOWN_KEY = "the server does not take this hospital's key: not admitted yet, or revoked; tries go on"
 _OLD_WORDS = "the server still holds the connection that broke off; it lets go within about a minute, tries go on"
 _BAD_CERTIFICATE = "the server's certificate was not signed by the consortium's authority (ca.crt); tries go on"
@@ -32,7 +32,7 @@ class Connection:
             self._say("connected")
         elif _ENDED_ITSELF in line and not self._stop.is_set():
             self._say(_UNKNOWN_KEY)
-        elif "[code:" in line and _OLD_CONNECTION in line:
+        elif _OLD_CONNECTION in line:
             self._say(_OLD_WORDS)
         elif "CERTIFICATE_VERIFY_FAILED" in line.upper().replace(" ", "_"):
             self._say(_BAD_CERTIFICATE)

@@ -50,13 +50,10 @@ def file_descriptor() -> descriptor_pb2.FileDescriptorProto:
         ("Work", "Part", "Update", True),
         ("Watch", "WatchRequest", "Event", False),
     ):
-        service.method.add(
-            name=name,
-            input_type=f".{PACKAGE}.{request}",
-            output_type=f".{PACKAGE}.{answer}",
-            client_streaming=streamed,
-            server_streaming=True,
-        )
+        method = service.method.add(name=name, input_type=f".{PACKAGE}.{request}", output_type=f".{PACKAGE}.{answer}")
+        method.server_streaming = True
+        if streamed:
+            method.client_streaming = True
     return file
 
 

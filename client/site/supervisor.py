@@ -76,7 +76,7 @@ def site_services(folder: SiteFolder, settings: SiteSettings, connection: Connec
         worker = (sys.executable, "-m", "fedthorax.cli.main", "site", "worker", "--folder", str(folder.path))
         services.append(_service(folder, "worker", worker, users.worker, users.group, {}))
     supernode = _supernode(folder, settings, port)
-    environment = _network_environment(settings)
+    environment = network_environment(settings)
     services.append(
         _service(folder, "supernode", supernode, users.supernode, users.group, environment, connection.take)
     )
@@ -121,7 +121,7 @@ def node_config(folder: SiteFolder, settings: SiteSettings) -> str:
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
 
 
-def _network_environment(settings: SiteSettings) -> dict[str, str]:
+def network_environment(settings: SiteSettings) -> dict[str, str]:
     """Flower's client goes through HTTPS_PROXY where there is one; never to its own neighbours on this machine."""
     spared = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", _NEVER_PROXIED]
     no_proxy = ",".join(part for part in spared if part)

@@ -39,7 +39,7 @@ class Experiment(Frozen):
             *((f"data.hospitals.{name}", source) for name, source in self.data.hospitals.items()),
             ("data.central", self.data.central),
         ):
-            mapping = source.xray.mapping if source else None
+            mapping = source.xray.mapping if source is not None else None
             for key, finding in mapping.foreign_findings(self.labels.findings) if mapping else ():
                 raise ValueError(
                     f"{place}.xray.mapping.{key} names the finding {finding!r}, which labels.findings does not have"

@@ -14,7 +14,8 @@ FolderOption = Annotated[
     Path | None, typer.Option("--folder", metavar="DIR", help="The consortium's folder; else the one here.")
 ]
 InsecureOption = Annotated[
-    bool, typer.Option("--insecure", help="Plain HTTP, on a loopback address only: for trials on one machine.")
+    bool,
+    typer.Option("--insecure", help="Plain HTTP, on loopback only: behind a TLS server of your own on this machine."),
 ]
 
 server = typer.Typer(

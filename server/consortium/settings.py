@@ -69,13 +69,12 @@ class ConsortiumSettings(Frozen):
 
 
 def refuse_plain_http(settings: ConsortiumSettings) -> None:
-    """ValueError if somebody beside this machine could listen to plain HTTP."""
-    for address in (settings.address, settings.gateway_address):
-        if not is_loopback(split_address(address)[0]):
-            raise ValueError(
-                f"--insecure is for trials on one machine, but the address is {address}; use 127.0.0.1 or localhost, "
-                "or leave --insecure out"
-            )
+    """ValueError if anybody beside this machine could reach a gateway that speaks plain HTTP."""
+    if not is_loopback(split_address(settings.gateway_address)[0]):
+        raise ValueError(
+            f"--insecure is for loopback only, but the gateway listens at {settings.gateway_address}; set listen in "
+            "consortium.yaml to 127.0.0.1:PORT, or leave --insecure out"
+        )
 
 
 def split_address(address: str) -> tuple[str, int]:

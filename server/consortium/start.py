@@ -37,8 +37,8 @@ def start(
 ) -> None:
     """Serve the consortium until ``stop`` is set. Without ``gateway`` another one, such as nginx, has to be in front.
 
-    RuntimeError if another process serves it; ValueError if plain HTTP is asked for where others could listen, or if
-    a port is taken.
+    RuntimeError if another process serves it; ValueError if plain HTTP is asked for where others could listen; OSError
+    if a port is taken.
     """
     settings = folder.settings()
     if insecure:
@@ -128,7 +128,7 @@ def _require_free(address: str) -> None:
 
 def _tell_certificate(folder: ConsortiumFolder, tell: Callable[[str], None], insecure: bool) -> None:
     if insecure:
-        tell("plain HTTP (--insecure): nothing on the wire is secret; for trials on this machine only")
+        tell("plain HTTP (--insecure): a TLS server of your own has to stand in front; SuperNodes refuse plain HTTP")
         return
     left = days_left(folder.server_certificate)
     if left < 0:

@@ -287,4 +287,4 @@ def test_plain_http_needs_a_loopback_address(tmp_path):
     subprocess.run([*cli, "init", "consortium.yaml"], cwd=tmp_path, check=True, capture_output=True)
     done = subprocess.run([*cli, "start", "--insecure"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "--insecure is for trials on one machine" in done.stderr
+    assert "--insecure is for loopback only" in done.stderr

@@ -68,9 +68,12 @@ def test_only_this_machine_itself_is_loopback(host, loopback):
 @pytest.mark.parametrize("text", ["address: 10.0.0.1:8443", "address: localhost:8443\nlisten: 0.0.0.0:8443"])
 def test_plain_http_is_refused_where_others_could_listen(tmp_path, text):
     settings = read(tmp_path, f"name: t\n{text}\n")
-    with pytest.raises(ValueError, match="--insecure is for trials on one machine"):
+    with pytest.raises(
+        ValueError, match=r"--insecure is for loopback only, but the gateway listens at 0\.0\.0\.0:8443"
+    ):
         refuse_plain_http(settings)
 
 
-def test_plain_http_is_allowed_on_loopback(tmp_path):
-    refuse_plain_http(read(tmp_path, "name: t\naddress: 127.0.0.1:8443\n"))
+@pytest.mark.parametrize("text", ["address: 127.0.0.1:8443", "address: fl.example.org:8443\nlisten: 127.0.0.1:8444"])
+def test_plain_http_is_allowed_on_loopback(tmp_path, text):
+    refuse_plain_http(read(tmp_path, f"name: t\n{text}\n"))

@@ -1,0 +1,67 @@
+"""A task is measured against the hospital's own limits."""
+
+from typing import Any
+
+import pytest
+
+from fedthorax.client.site.limits import refusals
+from fedthorax.client.site.worker import at_this_site
+from fedthorax.common.config import Experiment
+
+from .conftest import settings, task
+
+
+def test_an_ordinary_task_is_not_refused(experiment: Experiment) -> None:
+    assert refusals(task(experiment), experiment, settings()) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked", "words"),
+    [
+        ({"tasks": ["describe"]}, {}, "the hospital does not allow the task train (limits.tasks)"),
+        ({}, {"site": "south"}, "this is the hospital north, and the task is for south"),
+        ({"max_rounds": 1}, {}, "the hospital allows at most 1 rounds (limits.max_rounds), but 2 was asked"),
+        ({"max_batch_size": 8}, {}, "at most 8 batch_size (limits.max_batch_size), but 16 was asked"),
+        ({"max_image_size": 128}, {}, "at most 128 image_size (limits.max_image_size), but 224 was asked"),
+        ({"max_units": 512}, {}, "at most 512 units of a dense layer (limits.max_units), but 1024 was asked"),
+        ({}, {"learning_rate": 0.5}, "at most 0.1 learning rate (limits.max_learning_rate), but 0.5 was asked"),
+        ({"min_learning_rate": 1e-2}, {}, "at least 0.01 learning rate (limits.min_learning_rate), but 0.001 was"),
+    ],
+)
+def test_what_exceeds_a_limit_is_refused_with_its_name(
+    experiment: Experiment, limits: dict[str, Any], asked: dict[str, Any], words: str
+) -> None:
+    found = refusals(task(experiment, **asked), experiment, settings(limits=limits))
+    assert words in "; ".join(found)
+
+
+def test_epochs_and_threads_are_limited(experiment: Experiment) -> None:
+    phase = experiment.training.phases[0].model_copy(update={"local_epochs": 21})
+    training = experiment.training.model_copy(update={"phases": (phase,), "threads": 10_000})
+    greedy = experiment.model_copy(update={"training": training})
+    found = "; ".join(refusals(task(greedy), greedy, settings()))
+    assert "limits.max_local_epochs" in found
+    assert "limits.max_threads" in found
+
+
+def test_an_experiment_without_this_hospital_is_refused(experiment: Experiment) -> None:
+    elsewhere = settings(name="elsewhere")
+    found = refusals(task(experiment, site="elsewhere"), experiment, elsewhere)
+    assert found == ["the experiment does not name the hospital elsewhere"]
+
+
+def test_folders_and_cache_are_the_sites_own_whatever_the_server_wrote(experiment: Experiment) -> None:
+    """A server that names a folder of this hospital's machine must not get it read."""
+    site = settings()
+    theirs = {"north": settings(xray="/etc", ct="/root").source, "south": None, "st.mary": None}
+    data = experiment.data.model_copy(update={"hospitals": theirs, "central": theirs["north"]})
+    here = at_this_site(experiment.model_copy(update={"data": data}), site)
+    assert here.data.hospitals == {"north": site.source, "south": None, "st.mary": None}
+    assert (here.data.central, here.data.cache) == (None, site.cache)
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "/etc/passwd"])
+def test_no_file_that_the_server_names_is_opened(experiment: Experiment, weights: str) -> None:
+    model = experiment.model.model_copy(update={"weights": weights})
+    with pytest.raises(ValueError, match="a hospital takes its weights with the task only"):
+        at_this_site(experiment.model_copy(update={"model": model}), settings())

@@ -1,0 +1,98 @@
+"""Whether a hospital takes part."""
+
+from pathlib import Path
+
+import pytest
+
+from fedthorax.client.site.participation import Participation, run_summary
+from fedthorax.common.config import Experiment
+
+from .conftest import settings, task
+
+
+@pytest.fixture
+def participation(tmp_path: Path) -> Participation:
+    return Participation(tmp_path)
+
+
+def test_by_itself_a_hospital_takes_part_in_every_run(participation: Participation, experiment: Experiment) -> None:
+    verdict = participation.verdict(settings(participation="always"), task(experiment), experiment)
+    assert verdict.go
+
+
+def test_a_run_waits_for_a_person_and_goes_on_once_approved(
+    participation: Participation, experiment: Experiment
+) -> None:
+    asking, asked = settings(participation="ask"), task(experiment, run="r1")
+    assert participation.verdict(asking, asked, experiment).ask
+    participation.request(asked, run_summary(experiment, asking))
+    assert list(participation.waiting()) == ["r1"]
+    participation.decide(participation.find("tiny"), "approved")
+    assert participation.verdict(asking, asked, experiment).go
+    assert participation.waiting() == {}
+
+
+def test_an_experiment_that_was_changed_after_the_approval_waits_again(
+    participation: Participation, experiment: Experiment
+) -> None:
+    asking, asked = settings(participation="ask"), task(experiment, run="r1")
+    participation.request(asked, run_summary(experiment, asking))
+    participation.decide("r1", "approved")
+    changed = experiment.model_copy(update={"seed": 99})
+    verdict = participation.verdict(asking, task(changed, run="r1"), changed)
+    assert (verdict.go, verdict.ask) == (False, True)
+    assert verdict.reason == "the experiment was changed after it was approved"
+    participation.request(task(changed, run="r1"), run_summary(changed, asking))
+    assert list(participation.waiting()) == ["r1"]
+
+
+def test_only_named_runs(participation: Participation, experiment: Experiment) -> None:
+    named = settings(participation="named", runs=("tiny",))
+    assert participation.verdict(named, task(experiment), experiment).go
+    other = experiment.model_copy(update={"name": "other"})
+    assert "in named runs only, and not in other" in participation.verdict(named, task(other), other).reason
+
+
+@pytest.mark.parametrize("participates", ["always", "ask", "named"])
+def test_pause_withdrawal_and_refusal_hold_before_everything_else(
+    participation: Participation, experiment: Experiment, participates: str
+) -> None:
+    site = settings(participation=participates, runs=("tiny",))
+    asked = task(experiment, run="r1")
+    participation.stand("paused")
+    assert participation.verdict(site, asked, experiment).reason == "the hospital has paused its part for now"
+    participation.stand("withdrawn")
+    assert "has withdrawn" in participation.verdict(site, asked, experiment).reason
+    participation.stand("takes part")
+    participation.decide("r1", "refused")
+    assert participation.verdict(site, asked, experiment).reason == "the hospital takes no part in this run"
+
+
+def test_what_a_finished_run_brings_needs_no_approval(participation: Participation, experiment: Experiment) -> None:
+    assert participation.verdict(settings(participation="ask"), task(experiment, "finish"), experiment).go
+
+
+def test_a_name_that_means_no_run_or_two_says_which_wait(participation: Participation, experiment: Experiment) -> None:
+    site = settings()
+    for run in ("aa1", "aa2"):
+        participation.request(task(experiment, run=run), run_summary(experiment, site))
+    for text, words in (("aa", "2 runs of this name"), ("zz", "no run of this name"), ("tiny", "2 runs")):
+        with pytest.raises(ValueError, match=words):
+            participation.find(text)
+    assert participation.find("aa2") == "aa2"
+
+
+def test_a_person_is_shown_what_would_be_trained_and_what_would_leave(experiment: Experiment) -> None:
+    summary = run_summary(experiment, settings(limits={"smallest_count": 10, "metrics": ("loss",)}))
+    assert summary["phases"] == ["2 rounds: fusion and heads, once over the images, learning rate 0.001"]
+    assert summary["leaves"][1].startswith("after each of 2 rounds: the trained weights")
+    assert summary["leaves"][2:] == [
+        "of this hospital's own images: losses",
+        "nothing that rests on fewer than 10 images",
+    ]
+
+
+def test_a_damaged_decision_file_is_named(participation: Participation, experiment: Experiment) -> None:
+    (participation.folder / "decisions.json").write_text("{")
+    with pytest.raises(ValueError, match=r"decisions\.json: damaged"):
+        participation.verdict(settings(), task(experiment), experiment)

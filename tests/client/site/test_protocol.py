@@ -1,0 +1,32 @@
+"""The descriptors that are built by hand are those of ``site_worker.proto``."""
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from google.protobuf import descriptor_pb2
+
+from fedthorax.client.site import protocol
+
+
+def _compiled(folder: Path) -> descriptor_pb2.FileDescriptorProto:
+    protoc = pytest.importorskip("grpc_tools.protoc")
+    source = Path(str(resources.files("fedthorax.client.site").joinpath("site_worker.proto")))
+    out = folder / "descriptors"
+    assert protoc.main(["protoc", f"-I{source.parent}", f"--descriptor_set_out={out}", source.name]) == 0
+    (file,) = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file
+    for message in file.message_type:
+        for field in message.field:
+            field.ClearField("json_name")
+    return file
+
+
+def test_the_descriptors_equal_those_of_the_compiled_file(tmp_path: Path) -> None:
+    assert protocol.file_descriptor() == _compiled(tmp_path)
+
+
+def test_a_part_holds_either_a_header_or_data() -> None:
+    part = protocol.Part(header=protocol.Header(json_bytes=3))
+    part.data = b"abc"
+    assert part.WhichOneof("content") == "data"
+    assert not part.HasField("header")

@@ -1,0 +1,198 @@
+"""``site check`` against a server of the test's own, directly and through a proxy."""
+
+import http.server
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from flwr.supercore.protobuf.client import ProtobufClient
+
+from fedthorax import __version__
+from fedthorax.client.site import readiness
+from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.readiness import Finding, check_site
+from fedthorax.client.site.settings import SiteSettings
+from fedthorax.client.site.setup import init_site
+from fedthorax.client.site.supervisor import network_environment
+from fedthorax.common.consortium.invitation import Invitation, write_invitation
+from fedthorax.simulations.phantom import write_phantom
+
+from .certificates import authority_pem, write_server_certificate
+from .conftest import settings
+from .proxy import connect_proxy
+
+PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers /fedthorax/about with ``about``."""
+
+    about: dict[str, Any]
+
+    @property
+    def address(self) -> str:
+        return f"localhost:{self.server_port}"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        body = json.dumps(self.server.about).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    one = Server(("127.0.0.1", 0), _Handler)
+    one.about = {"consortium": "net", "software_version": __version__, "time": datetime.now(UTC).isoformat()}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*write_server_certificate(tmp_path))
+    one.socket = context.wrap_socket(one.socket, server_side=True)
+    thread = threading.Thread(target=one.serve_forever, args=(0.05,))
+    thread.start()
+    yield one
+    one.shutdown()
+    one.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    write_phantom(folder, hospitals=["north"], patients=4, image_size=32, seed=1)
+    return folder / "north"
+
+
+@pytest.fixture
+def site(tmp_path: Path, server: Server, images: Path) -> SiteFolder:
+    write_invitation(
+        tmp_path / "invitation.json",
+        Invitation(
+            consortium="net", address=server.address, ca_certificate=authority_pem(), software_version=__version__
+        ),
+    )
+    made = init_site("north", images / "xray", images / "ct", tmp_path / "invitation.json", tmp_path / "north")
+    return made.folder
+
+
+def _settings(server: Server, images: Path, **changes: Any) -> SiteSettings:
+    return settings(server=server.address, xray=images / "xray", ct=images / "ct", **changes)
+
+
+def _found(site: SiteFolder, chosen: SiteSettings) -> dict[str, Finding]:
+    return {finding.subject: finding for finding in check_site(site, chosen)}
+
+
+def test_a_hospital_that_is_ready_has_no_problem(site: SiteFolder, server: Server, images: Path) -> None:
+    found = _found(site, _settings(server, images))
+    assert [entry for entry in found.values() if entry.level == "problem"] == []
+    assert {"key", "X-rays", "CT classes", "disk", "memory", "server", "certificate", "version", "clock"} <= set(found)
+    assert found["users"].level == "warning"
+
+
+@pytest.mark.parametrize(
+    ("about", "subject", "level", "words"),
+    [
+        ({"software_version": "9.1.0"}, "version", "problem", "both sides need the same one"),
+        ({"consortium": "other"}, "consortium", "problem", "the server belongs to other, the invitation to net"),
+        ({"time": (datetime.now(UTC) + timedelta(seconds=900)).isoformat()}, "clock", "problem", "set the clock (NTP)"),
+        ({"time": (datetime.now(UTC) - timedelta(seconds=120)).isoformat()}, "clock", "warning", "ahead of the server"),
+    ],
+)
+def test_what_the_server_says_is_compared(
+    site: SiteFolder, server: Server, images: Path, about: dict[str, str], subject: str, level: str, words: str
+) -> None:
+    server.about |= about
+    finding = _found(site, _settings(server, images))[subject]
+    assert finding.level == level
+    assert words in finding.words
+
+
+def test_a_certificate_of_another_authority_is_a_problem_in_words(
+    site: SiteFolder, server: Server, images: Path, tmp_path: Path
+) -> None:
+    from fedthorax.client.site.worker_certificates import make_worker_certificates
+
+    there, _ = make_worker_certificates(tmp_path / "other", "localhost")
+    site.ca_certificate.write_bytes((there / "ca.crt").read_bytes())
+    finding = _found(site, _settings(server, images))["server"]
+    assert finding.level == "problem"
+    assert "certificate is not to be trusted" in finding.words
+
+
+def test_a_server_that_is_not_there_and_a_name_that_nobody_has(site: SiteFolder, server: Server, images: Path) -> None:
+    for address, words in (
+        ("localhost:1", "does the server run"),
+        ("no-such-host.invalid:1", "no machine of this name"),
+    ):
+        found = _found(site, _settings(server, images).model_copy(update={"server": address}))
+        assert words in found["server"].words
+
+
+def test_unreadable_images_missing_labels_and_missing_classes_are_named(
+    site: SiteFolder, server: Server, tmp_path: Path
+) -> None:
+    for name in ("xray", "ct"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "broken.png").write_bytes(b"not an image")
+    found = _found(site, settings(server=server.address, xray=tmp_path / "xray", ct=tmp_path / "ct"))
+    assert "broken.png" in found["X-rays"].words or "labels.csv" in found["X-rays"].words
+    assert found["CT slices"].level == "problem"
+
+
+def test_little_disk_and_memory_are_problems(
+    site: SiteFolder, server: Server, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "LEAST_DISK_MB", 1 << 40)
+    monkeypatch.setattr(readiness, "LEAST_MEMORY_MB", 1 << 40)
+    found = _found(site, _settings(server, images))
+    assert "make room" in found["disk"].words
+    assert found["memory"].level == "problem"
+
+
+def test_the_check_goes_through_the_proxy_and_says_so(site: SiteFolder, server: Server, images: Path) -> None:
+    with connect_proxy() as proxy:
+        found = _found(site, _settings(server, images, https_proxy=proxy.url))
+        assert proxy.asked == [server.address]
+        assert f"reached through {proxy.url}" in found["server"].words
+
+
+def test_a_proxy_that_refuses_is_named(site: SiteFolder, server: Server, images: Path) -> None:
+    with connect_proxy(refuses=True) as proxy:
+        finding = _found(site, _settings(server, images, https_proxy=proxy.url))["server"]
+    assert finding.level == "problem"
+    assert f"the proxy {proxy.url} refuses the way to {server.address}" in finding.words
+
+
+def test_flowers_own_client_goes_through_the_proxy_and_not_to_its_neighbours(
+    server: Server, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the SuperNode is started with: HTTPS_PROXY for the server, nothing for this machine's own addresses."""
+    with connect_proxy() as proxy:
+        for name, value in network_environment(_settings(server, images, https_proxy=proxy.url)).items():
+            monkeypatch.setenv(name, value.replace("localhost,", ""))  # the test's server is this machine
+        client = ProtobufClient.from_server_address(server.address, False, authority_pem().encode(), [])
+        assert client._client.get(f"https://{server.address}/fedthorax/about").json()["consortium"] == "net"
+        assert proxy.asked == [server.address]
+        direct = client._client._transport_for_url(httpx.URL("https://127.0.0.1:1/"))
+        assert direct is client._client._transport
+        client.close()

@@ -1,0 +1,127 @@
+"""Setting a hospital up, and renewing its key."""
+
+from pathlib import Path
+
+import pytest
+
+from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.settings import Limits, load_settings
+from fedthorax.client.site.setup import (
+    Registered,
+    init_site,
+    new_key,
+    renew_invitation,
+    require_private_key,
+    switch_key,
+)
+from fedthorax.client.site.supervisor import node_config
+from fedthorax.common.consortium.invitation import Invitation, write_invitation
+from fedthorax.common.consortium.registration import read_registration
+
+from .certificates import authority_pem
+
+
+@pytest.fixture
+def invitation(tmp_path: Path) -> Path:
+    path = tmp_path / "invitation.json"
+    write_invitation(
+        path,
+        Invitation(
+            consortium="net", address="fl.example.org:8443", ca_certificate=authority_pem(), software_version="0.1.0"
+        ),
+    )
+    return path
+
+
+@pytest.fixture
+def made(tmp_path: Path, invitation: Path) -> Registered:
+    for name in ("xray", "ct"):
+        (tmp_path / name).mkdir()
+    return init_site("St. Anna", tmp_path / "xray", tmp_path / "ct", invitation, tmp_path / "anna")
+
+
+def test_the_private_key_stays_its_owners_and_the_registration_holds_none_of_it(made: Registered) -> None:
+    key = made.folder.private_key
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert made.folder.keys.stat().st_mode & 0o777 == 0o700
+    secret_lines = [line for line in key.read_text().splitlines() if "PRIVATE" not in line]
+    text = made.registration.read_text()
+    assert not any(line in text for line in secret_lines)
+    assert read_registration(made.registration).name == "St. Anna"
+    assert require_private_key(made.folder) == made.fingerprint
+
+
+def test_the_settings_are_read_back_as_they_are_meant(made: Registered, tmp_path: Path) -> None:
+    settings = load_settings(made.folder.settings)
+    assert (settings.name, settings.consortium, settings.server) == ("St. Anna", "net", "fl.example.org:8443")
+    assert (settings.participation, settings.limits) == ("ask", Limits())
+    assert settings.xray.folder == tmp_path / "xray"
+
+
+def test_the_clientapp_learns_how_to_reach_the_worker_and_nothing_else(made: Registered) -> None:
+    text = node_config(made.folder, load_settings(made.folder.settings))
+    assert text == f'name = "St. Anna"\nsocket = "{made.folder.socket}"\n'
+
+
+def test_a_second_setup_does_not_replace_the_key(made: Registered, tmp_path: Path, invitation: Path) -> None:
+    with pytest.raises(FileExistsError, match="a hospital was set up here before"):
+        init_site("Other", tmp_path / "xray", tmp_path / "ct", invitation, made.folder.path)
+
+
+def test_a_folder_that_is_not_there_and_a_bad_name_are_refused(tmp_path: Path, invitation: Path) -> None:
+    with pytest.raises(NotADirectoryError, match=r"--ct .*: no such folder"):
+        init_site("Anna", tmp_path, tmp_path / "nowhere", invitation, tmp_path / "anna")
+    with pytest.raises(ValueError, match="hospital name"):
+        init_site("../Anna", tmp_path, tmp_path, invitation, tmp_path / "anna")
+    assert not (tmp_path / "anna").exists()
+
+
+def test_a_key_that_others_can_read_is_not_used(made: Registered) -> None:
+    made.folder.private_key.chmod(0o640)
+    with pytest.raises(PermissionError, match=r"others may read it \(mode 640\)"):
+        require_private_key(made.folder)
+
+
+def test_a_new_key_is_vouched_for_by_the_old_one_and_used_only_once_switched(made: Registered) -> None:
+    settings, old = load_settings(made.folder.settings), made.folder.public_key.read_text()
+    renewed = new_key(made.folder, settings)
+    assert read_registration(renewed.registration).signed_by_previous(old)
+    assert require_private_key(made.folder) == made.fingerprint
+    assert switch_key(made.folder) == renewed.fingerprint == require_private_key(made.folder)
+    with pytest.raises(FileNotFoundError, match="no new key"):
+        switch_key(made.folder)
+
+
+def test_an_invitation_of_another_consortium_or_address_is_not_taken_over(made: Registered, tmp_path: Path) -> None:
+    facts = {"ca_certificate": authority_pem(), "software_version": "0.1.0"}
+    for consortium, address, words in (
+        ("other", "fl.example.org:8443", "it invites to other, not to net"),
+        ("net", "evil.example.org:8443", "the server is at evil.example.org:8443 now"),
+    ):
+        path = tmp_path / f"{consortium}.json"
+        write_invitation(path, Invitation(consortium=consortium, address=address, **facts))
+        with pytest.raises(ValueError, match=words):
+            renew_invitation(made.folder, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("participaton: always", r"site.yaml: participaton: unknown key; did you mean `participation`"),
+        ("limits: {max_rounds: 0}", r"limits.max_rounds: expected a number of at least 1, got 0"),
+        ("participation: named", "participation is named, but runs is empty"),
+        ("users: {clientapp: app}", "users.clientapp needs users.group"),
+        ("limits: {min_learning_rate: 1}", "min_learning_rate is above limits.max_learning_rate"),
+    ],
+)
+def test_a_mistake_in_site_yaml_is_one_clear_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(f"name: a\nconsortium: net\nserver: h:1\nxray: x\nct: c\n{text}\n")
+    with pytest.raises(ValueError, match=words) as caught:
+        load_settings(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_a_hospital_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="give the hospital's folder with --folder, or make one"):
+        SiteFolder.at(tmp_path)

@@ -1,0 +1,86 @@
+"""What a hospital keeps to itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedthorax.client.site.settings import Limits
+from fedthorax.client.site.withheld import what_may_leave
+from fedthorax.common.messages import Reply
+from fedthorax.common.metrics.cancer import cancer_scores
+from fedthorax.common.metrics.disease import disease_scores
+
+FOLDERS = (Path("/img/xray"), Path("/img/ct"))
+
+
+def _scores() -> dict[str, Any]:
+    """Effusion: 2 of 4 X-rays, Mass: 1 of 4; normal: 3 of 4 slices, tumour: 1."""
+    truth = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], np.float32)
+    guess = np.array([[0.9, 0.2], [0.4, 0.1], [0.6, 0.7], [0.1, 0.3]], np.float32)
+    classes = np.array([0, 0, 0, 1])
+    said = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.2, 0.8]], np.float32)
+    return {
+        "loss": 1.0,
+        "disease_loss": 0.5,
+        "cancer_loss": 0.5,
+        "disease": disease_scores(truth, guess, ("Effusion", "Mass"), 0.5),
+        "cancer": cancer_scores(classes, said, ("normal", "tumour")),
+    }
+
+
+def _reply(**results: Any) -> Reply:
+    return Reply("train", "north", 1, results)
+
+
+def test_by_default_every_score_leaves_as_it_is() -> None:
+    reply = _reply(valid=_scores())
+    assert what_may_leave(reply, Limits(), FOLDERS) == reply
+
+
+def test_a_score_over_few_images_is_null_with_its_reason_and_cannot_be_worked_out_from_the_means() -> None:
+    left = what_may_leave(_reply(valid=_scores()), Limits(smallest_count=2), FOLDERS).results["valid"]
+    mass, effusion = left["disease"]["per_finding"]["Mass"], left["disease"]["per_finding"]["Effusion"]
+    assert mass["roc_auc"] is None
+    assert mass["reasons"]["roc_auc"] == "Fewer than 2 images: the hospital keeps it."
+    assert (mass["support"], mass["known"]) == (None, 4)
+    assert effusion["roc_auc"] == 0.75
+    assert left["disease"]["macro"]["roc_auc"] == 0.75
+    assert left["disease"]["macro"]["num_findings"]["roc_auc"] == 1
+    assert left["disease"]["micro"]["roc_auc"] is None
+    assert left["cancer"]["per_class"]["tumour"]["recall"] is None
+    assert left["cancer"]["confusion_matrix"] is None
+    assert left["cancer"]["accuracy"] is None
+    assert left["cancer"]["macro"]["f1"] == left["cancer"]["per_class"]["normal"]["f1"]
+    json.dumps(left, allow_nan=False)
+
+
+def test_a_group_of_scores_that_is_not_allowed_is_null_throughout() -> None:
+    reply = _reply(valid=_scores(), train={"loss": 1.0, "disease_loss": 1.0, "cancer_loss": 1.0, "pairs": 4})
+    left = what_may_leave(reply, Limits(metrics=("cancer",)), FOLDERS).results
+    assert (left["valid"]["loss"], left["train"]["loss"], left["train"]["pairs"]) == (None, None, 4)
+    assert all(row["f1"] is None for row in left["valid"]["disease"]["per_finding"].values())
+    assert left["valid"]["disease"]["macro"]["f1"] is None
+    assert left["valid"]["cancer"] == _scores()["cancer"]
+
+
+def test_small_counts_and_names_of_files_stay_here() -> None:
+    split = {"xray": 9, "ct": 3, "findings": {"Mass": {"present": 2, "absent": 7}}}
+    data = {"splits": {"train": split}, "skipped": [{"file": "Smith_John.png", "reason": "is cut off"}]}
+    left = what_may_leave(Reply("describe", "north", 0, {"data": data}), Limits(smallest_count=5), FOLDERS)
+    assert left.results["data"]["splits"]["train"] == {
+        "xray": 9,
+        "ct": None,
+        "findings": {"Mass": {"present": None, "absent": 7}},
+    }
+    assert left.results["data"]["skipped"] == [{"file": "file 1, its name stays here", "reason": "is cut off"}]
+    assert "Smith" not in json.dumps(left.results)
+
+
+def test_an_error_that_names_the_sites_folders_does_not_leave() -> None:
+    reply = Reply("train", "north", 1, error="1 files cannot be used: /img/xray/Smith_John.png is cut off")
+    left = what_may_leave(reply, Limits(), FOLDERS)
+    assert left.error == "north: its images cannot be used; the hospital's own log says why"
+    other = Reply("train", "north", 1, error="unknown task")
+    assert what_may_leave(other, Limits(), FOLDERS) == other

@@ -1,0 +1,56 @@
+import socket
+import threading
+
+import pytest
+
+from fedthorax.server.consortium.settings import split_address
+from fedthorax.server.consortium.start import start, superlink_service
+
+
+def test_the_superlink_is_on_loopback_asks_for_keys_keeps_its_state_and_fetches_nothing(folder):
+    service = superlink_service(folder, folder.settings())
+    assert {
+        "--host=127.0.0.1",
+        "--enable-supernode-auth",
+        f"--database={folder.database}",
+        "--disable-runtime-dependency-installation",
+    } <= set(service.command)
+    assert "--insecure" not in service.command
+    assert service.environment["FLWR_TELEMETRY_ENABLED"] == "0"
+    assert service.environment["FLWR_DISABLE_UPDATE_CHECK"] == "1"
+    assert service.environment["FEDTHORAX_CONSORTIUM"] == str(folder.path)
+    assert service.environment["FLWR_HOME"] == str(folder.flower_home)
+    assert "127.0.0.1" in service.environment["NO_PROXY"]
+
+
+def test_flower_knows_every_option_that_the_superlink_is_given(folder):
+    from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
+
+    arguments = _parse_args_run_superlink().parse_args(list(superlink_service(folder, folder.settings()).command[1:]))
+    assert arguments.enable_supernode_auth is True
+    assert arguments.runtime_dependency_install is False
+
+
+@pytest.mark.parametrize("kind", ["gateway", "superlink"])
+def test_a_port_that_is_taken_is_said_before_anything_is_started(folder, kind):
+    settings = folder.settings()
+    address = settings.gateway_address if kind == "gateway" else settings.superlink_address
+    with socket.socket() as other:
+        other.bind(split_address(address))
+        other.listen()
+        with pytest.raises(OSError, match=f"cannot listen at {address}: .*; end what uses the port"):
+            start(folder, print, threading.Event())
+    assert not folder.state.exists()
+
+
+def test_a_certificate_that_has_ended_is_refused_with_the_way_out(folder, monkeypatch):
+    monkeypatch.setattr("fedthorax.server.consortium.start.days_left", lambda path: -2)
+    with pytest.raises(ValueError, match=r"server\.crt: ended 2 days ago; renew it with `fedthorax server renew`"):
+        start(folder, print, threading.Event())
+
+
+def test_plain_http_is_refused_where_others_could_reach_it(folder):
+    text = folder.settings_file.read_text()
+    folder.settings_file.write_text(text + "listen: 0.0.0.0:8443\n")
+    with pytest.raises(ValueError, match="--insecure is for loopback only"):
+        start(folder, print, threading.Event(), insecure=True)

@@ -68,7 +68,7 @@ def test_simulate_passes_the_experiment_on_and_ends_with_the_path_of_the_report(
     _stand_in(monkeypatch, "fedthorax.simulations.simulate", simulate=_run_that("finished", calls))
     assert cli.run(["simulate", str(experiment_file()), "--name", "x.1", "--set", "seed=4", "--overwrite"]) == 0
     ((experiment, options),) = calls
-    assert (experiment.name, experiment.seed, options) == ("x.1", 4, {"overwrite": True})
+    assert (experiment.name, experiment.seed, options) == ("x.1", 4, {"overwrite": True, "resume": False})
     assert capsys.readouterr().out.splitlines() == [
         "run x.1: 1 rounds, hospitals north",
         "best round 1 of 1",
@@ -80,6 +80,13 @@ def test_simulate_passes_the_experiment_on_and_ends_with_the_path_of_the_report(
         "  CT classes, macro F1                -",
         "report: runs/x.1/report.html",
     ]
+
+
+def test_a_stopped_simulation_is_resumed_on_demand(experiment_file: WriteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    _stand_in(monkeypatch, "fedthorax.simulations.simulate", simulate=_run_that("finished", calls))
+    assert cli.run(["simulate", str(experiment_file()), "--resume"]) == 0
+    assert calls[0][1] == {"overwrite": False, "resume": True}
 
 
 def test_simulate_json_is_one_object_on_stdout_and_progress_on_stderr(

@@ -140,7 +140,9 @@ class TaskDesk:
                 kept = reply is not None
             if reply is None:
                 reply = self._made(job, do, finish)
-        except (ValueError, OSError, RuntimeError) as error:
+        except RestartNeeded:
+            raise
+        except Exception as error:  # whatever it is, the server hears of it and the next task is done
             reply = _failed(task, error)
         if not kept:
             if reply.error is not None:

@@ -12,6 +12,7 @@ Prints the table of docs/results.md and writes everything to --out as JSON. Fini
 """
 
 import argparse
+import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -127,16 +128,22 @@ def logistic_regression(bench: Bench) -> tuple[dict[str, float], Predictions, Ce
 
 
 def predictions_of(path: Path, central: CentralData) -> Predictions:
-    """The test predictions of a run, from its test_predictions.csv, in the order of the central test split."""
-    import csv
+    """The predictions of a run on the images of the central test split, in its order.
 
+    A hospital that trains alone holds fewer of the test images than all hospitals together, so fewer were left out of
+    its own test; here every arm is scored on the same images.
+    """
     labels = central._experiment.labels
-    rows: dict[str, list[list[float]]] = {"xray": [], "ct": []}
-    with (path / "test_predictions.csv").open(newline="") as stream:
+    rows: dict[tuple[str, str], list[float]] = {}
+    with (path / "test_predictions.csv").open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             names = labels.findings if row["modality"] == "xray" else labels.cancer_classes
-            rows[row["modality"]].append([float(row[f"probability:{name}"]) for name in names])
-    return Predictions(np.array(rows["xray"], np.float32), np.array(rows["ct"], np.float32))
+            rows[row["modality"], row["file"]] = [float(row[f"probability:{name}"]) for name in names]
+    parts = {}
+    for modality, images in (("xray", central.test.xray), ("ct", central.test.ct)):
+        files = [central._relative(images, position) for position in range(len(images))]
+        parts[modality] = np.array([rows[modality, file] for file in files], np.float32)
+    return Predictions(parts["xray"], parts["ct"])
 
 
 def resamples_of(predictions: Predictions, central: CentralData) -> dict[str, Any]:

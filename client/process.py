@@ -16,6 +16,7 @@ from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 
 EVENTS_VARIABLE = "FEDTHORAX_EVENTS"  # where a simulation wants progress written
+DUPLICATE_KEY_VARIABLE = "FEDTHORAX_DUPLICATE_KEY"  # file of the key that a simulation's hospitals share
 
 
 class SiteProcess:
@@ -29,7 +30,8 @@ class SiteProcess:
         path = os.environ.get(EVENTS_VARIABLE)
         events = EventLog(Path(path) if path else None)
         events.emit("process", pid=os.getpid())
-        self.worker = SiteWorker(self._load, self._build, events)
+        key = os.environ.get(DUPLICATE_KEY_VARIABLE)
+        self.worker = SiteWorker(self._load, self._build, events, duplicate_key=Path(key) if key else None)
         self._experiment: Experiment | None = None
         self._network: tuple[Network, FeatureStore] | None = None
         self._sites: OrderedDict[str, SiteImages] = OrderedDict()

@@ -4,13 +4,16 @@ Flower is not known here. The worker takes a Task and gives a Reply; in a simula
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
+from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
+from fedthorax.common.config.privacy import PrivacyConfig, stricter
 from fedthorax.common.data.images import SiteImages
-from fedthorax.common.data.overlap import keyed_digests
+from fedthorax.common.data.overlap import keyed_digests, unseen
 from fedthorax.common.data.pairing import reuse, training_pairs
 from fedthorax.common.data.passport import fingerprint, passport
 from fedthorax.common.data.records import Split
@@ -21,27 +24,45 @@ from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import fit
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Scores, score
+from fedthorax.common.training.scoring import Scores, score, with_duplicates
 
 LoadImages = Callable[[Experiment, str, Callable[[int, int], None]], SiteImages]
 BuildNetwork = Callable[[Experiment], tuple[Network, FeatureStore]]
+
+
+# Counting is not training: the lead is to hear of such data too. Files that cannot be read still need an acceptance.
+_COUNTED_ANYWAY = ("duplicate-across-splits", "duplicate-different-labels", "patient-across-splits")
 
 
 class SiteWorker:
     """Answers a closed list of tasks; anything that goes wrong becomes a Reply with the reason in one line.
 
     ``load_images`` and ``build_network`` are called when a task first needs them and are expected to remember, so that
-    a process which serves several virtual hospitals holds one network.
+    a process which serves several virtual hospitals holds one network. ``privacy`` is the hospital's own policy for
+    statistics, beside the consortium's; ``duplicate_key`` is the file of the key that the hospitals share.
     """
 
     def __init__(
-        self, load_images: LoadImages, build_network: BuildNetwork, events: EventLog, keep_optimizer: bool = False
+        self,
+        load_images: LoadImages,
+        build_network: BuildNetwork,
+        events: EventLog,
+        keep_optimizer: bool = False,
+        privacy: PrivacyConfig | None = None,
+        duplicate_key: Path | None = None,
     ) -> None:
         self._load_images = load_images
         self._build_network = build_network
         self._events = events
         self._keep_optimizer = keep_optimizer  # right only where the weights come back as they were sent
-        self._tasks = {"describe": self._describe, "train": self._train, "evaluate": self._evaluate}
+        self._privacy = privacy
+        self._duplicate_key = duplicate_key
+        self._tasks = {
+            "describe": self._describe,
+            "train": self._train,
+            "evaluate": self._evaluate,
+            "statistics": self._statistics,
+        }
 
     def run(self, task: Task) -> Reply:
         """Do ``task``. Never raises for what a person or a file can cause: the server has to hear of it."""
@@ -57,7 +78,8 @@ class SiteWorker:
             return Reply(task.kind, task.site, task.round, error=reason[:2000])
 
     def _describe(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: ``data`` (a data passport) and ``overlap`` (positions in ``test_digests`` held here too)."""
+        """``results``: ``data`` (a data passport), ``overlap`` (positions in ``test_digests`` held here too),
+        ``fingerprint`` of the data and ``statistics``."""
         images = self._images(task, experiment)
         train = images.splits["train"]
         pairs = training_pairs(
@@ -77,6 +99,7 @@ class SiteWorker:
             "data": passport(images, experiment.labels, report),
             "overlap": overlap,
             "fingerprint": fingerprint(images),
+            "statistics": self._tell(task, experiment, images),
         }
         return Reply("describe", task.site, task.round, results)
 
@@ -106,13 +129,35 @@ class SiteWorker:
         return Reply("train", task.site, task.round, results, weights, fitted.pairs)
 
     def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: Scores of the incoming weights by split."""
+        """``results``: Scores of the incoming weights by split. Test images that also stand in train or valid are left
+        out of ``test``; where there are any, ``test_with_duplicates`` counts them too."""
         images, network, store = self._ready(task, experiment)
         results: dict[str, Scores] = {}
         for split in ("train", "valid", "test"):
             if split in task.splits:
                 results[split] = self._score(task, experiment, network, store, images, split, False)
+        if "test" in results:
+            test, new = images.splits["test"], unseen(images.splits)
+            if len(new.xray) < len(test.xray) or len(new.ct) < len(test.ct):
+                alone = replace(images, splits={**images.splits, "test": new})
+                whole = results["test"]
+                results["test"] = self._score(task, experiment, network, store, alone, "test", False)
+                results["test_with_duplicates"] = with_duplicates(results["test"], whole, new, test)
         return Reply("evaluate", task.site, task.round, results)
+
+    def _statistics(self, task: Task, experiment: Experiment) -> Reply:
+        """``results``: ``statistics`` (SiteStatistics). No weights, and no network is built."""
+        data = experiment.data.model_copy(update={"accept": (*experiment.data.accept, *_COUNTED_ANYWAY)})
+        images = self._images(task, experiment.model_copy(update={"data": data}))
+        return Reply("statistics", task.site, task.round, {"statistics": self._tell(task, experiment, images)})
+
+    def _tell(self, task: Task, experiment: Experiment, images: SiteImages) -> dict[str, Any]:
+        policy = experiment.data.privacy
+        if self._privacy is not None:
+            policy = stricter(policy, self._privacy)
+        nonce = bytes.fromhex(task.digest_key)
+        told = site_statistics(images, experiment.labels, policy, experiment.seed, nonce, self._duplicate_key)
+        return told.model_dump(mode="json")
 
     def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore]:
         images = self._images(task, experiment)

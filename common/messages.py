@@ -14,7 +14,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
-TaskKind = Literal["describe", "train", "evaluate"]
+TaskKind = Literal["describe", "train", "evaluate", "statistics"]
 Segments = Mapping[str, NDArray[np.float32]]
 
 _TEXT, _WEIGHTS, _JSON = "fedthorax", "weights", "json"
@@ -27,6 +27,7 @@ class Task:
     ``describe``: report counts and which of ``test_digests`` (keyed by ``digest_key``) the hospital holds too.
     ``train``: score the incoming weights on the validation split, then train them for the phase.
     ``evaluate``: score the incoming weights on ``splits``.
+    ``statistics``: tell what the hospital's privacy policy allows; ``digest_key`` is the number of this query.
     ``round`` is the round that the work belongs to; the weights come from the round before.
 
     ``run`` names one run of the experiment, for ever; with round, site and ``model_sha256`` (the weights that the task

@@ -10,22 +10,22 @@ import numpy as np
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
-from fedthorax.common.data.overlap import without
+from fedthorax.common.data.overlap import shared_images, without
 from fedthorax.common.data.passport import passport
-from fedthorax.common.data.records import Split
+from fedthorax.common.data.records import SPLITS, Split
 from fedthorax.common.data.site import load_site
 from fedthorax.common.metrics.curves import cancer_curves, disease_curves
 from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Predictions, Scores, predict, score, scores_of
+from fedthorax.common.training.scoring import Predictions, Scores, predict, score, scores_of, with_duplicates
 
 NAME = "central"
 
 
 class CentralData:
-    """The central splits, less the images that a hospital holds too."""
+    """The central splits, less the test images that are trained on or select the model."""
 
     def __init__(self, experiment: Experiment, progress: Progress | None = None) -> None:
         self._experiment = experiment
@@ -48,8 +48,9 @@ class CentralData:
 
     def leave_out(self, overlaps: dict[str, Iterable[int]]) -> None:
         """Take out of the test split what hospitals hold too: positions in ``digests()``, by hospital."""
+        seen = {NAME: self._seen_here()}  # the server's own validation images select the model
         holder: dict[int, str] = {}
-        for site, positions in sorted(overlaps.items()):
+        for site, positions in [*sorted(overlaps.items()), *seen.items()]:
             for position in positions:
                 holder.setdefault(int(position), site)
         num_xray = len(self.test.xray)
@@ -111,6 +112,18 @@ class CentralData:
         scores["patients"] = {"xray": len(set(xray.patients)), "ct": len(set(ct.patients))}
         return scores, predictions
 
+    def test_with_duplicates(
+        self, clean: Scores, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None
+    ) -> Scores | None:
+        """Figures on the whole test split, with the images that were left out of ``clean``: how much they would flatter
+        the model. None if none was left out. Without intervals: copies of a training image are no sample of anything.
+        """
+        if not self.left_out:
+            return None
+        whole = self.images.splits["test"]
+        scores = score(network, store, whole, self._seed("test"), keep, progress)
+        return with_duplicates(clean, scores, self.test, whole)
+
     def predictions_csv(self, predictions: Predictions) -> str:
         """One row an image of the test split: file, patient, modality, then truth and probability of each label."""
         labels = self._experiment.labels
@@ -139,6 +152,13 @@ class CentralData:
             "test": self.test,
         }
         return passport(replace(self.images, splits=splits), self._experiment.labels)
+
+    def _seen_here(self) -> tuple[int, ...]:
+        """Positions of test images that also stand in the server's own training or validation split."""
+        train, valid, test = (self.images.splits[split] for split in SPLITS)
+        xray = shared_images(test.xray, (*train.xray.digests, *valid.xray.digests))
+        ct = shared_images(test.ct, (*train.ct.digests, *valid.ct.digests))
+        return (*xray, *(len(test.xray) + row for row in ct))
 
     def _identity(self, modality: str, images: ImageSet, row: int) -> list[str]:
         return [modality, self._relative(images, row), images.patients[row]]

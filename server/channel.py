@@ -10,7 +10,7 @@ from flwr.serverapp import Grid
 
 from fedthorax.common.messages import Reply, Task, decode_reply, encode, encode_weights, num_bytes
 
-_KINDS = {"describe": "query", "train": "train", "evaluate": "evaluate"}
+_KINDS = {"describe": "query", "train": "train", "evaluate": "evaluate", "statistics": "query"}
 
 
 class Interrupted(Exception):  # noqa: N818  not an error: someone asked for the end

@@ -34,13 +34,17 @@ class RunRecord:
                 "findings": list(experiment.labels.findings),
                 "cancer_classes": list(experiment.labels.cancer_classes),
             },
-            "sites": {site: {"data": None, "fingerprint": None, "test": None} for site in sites},
+            "sites": {
+                site: {"data": None, "fingerprint": None, "test": None, "test_with_duplicates": None} for site in sites
+            },
             "central": {"data": None, "left_out": []},
+            "statistics": None,
             "rounds": [],
             "best_round": None,
             "selection": {"metric": experiment.evaluation.selection_metric, "value": None},
             "stopped_early": False,
             "test": None,
+            "test_with_duplicates": None,
             "totals": {
                 "seconds": None,
                 "bytes_sent": 0,
@@ -82,6 +86,11 @@ class RunRecord:
     def site_scores(self, number: int, site: str, kind: str, scores: Mapping[str, Any]) -> None:
         """``kind`` is train (a fit report) or valid (Scores of that round's global model)."""
         self.rounds[number]["sites"][site][kind] = scores
+
+    def site_tests(self, site: str, results: Mapping[str, Any]) -> None:
+        """The hospital's own test scores, without and with the images that it also trained or validated on."""
+        for name in ("test", "test_with_duplicates"):
+            self._document["sites"][site][name] = results.get(name)
 
     def failure(self, site: str, stage: str, reason: str) -> None:
         """A hospital that did not do its part in the newest round."""

@@ -22,6 +22,7 @@ from fedthorax.server.checkpoints import Checkpoints
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
+from fedthorax.server.statistics import gather_statistics
 from fedthorax.server.update_check import check_update
 
 
@@ -65,17 +66,18 @@ class Rounds:
         key = secrets.token_bytes(32)  # the digests mean nothing to who does not hold the image
         digests = keyed_digests(self.central.digests(), key)
         self.record.open_round(0, None)
-        overlaps = {}
+        overlaps, told = {}, {}
         for reply in self._replies("describe", 0, test_digests=digests, digest_key=key.hex()):
             entry = self.record.document["sites"][reply.site]
             entry["data"], entry["fingerprint"] = reply.results["data"], reply.results["fingerprint"]
-            overlaps[reply.site] = reply.results["overlap"]
+            overlaps[reply.site], told[reply.site] = reply.results["overlap"], reply.results.get("statistics")
             self.audit.append("site joined", site=reply.site, data_fingerprint=reply.results["fingerprint"])
         self._require(len(overlaps), 0)
+        self.record.document["statistics"] = gather_statistics(self.experiment, self.sites, told).document()
         self.central.leave_out(overlaps)
         left_out = self.central.left_out
         if left_out:
-            text = f"{len(left_out)} central test images also stand at a hospital and are left out of the test"
+            text = f"{len(left_out)} central test images also stand where a model is trained or selected: scored apart"
             self.events.emit("note", text=text)
         self.record.document["central"] = {"data": self.central.describe(), "left_out": left_out}
 
@@ -147,13 +149,16 @@ class Rounds:
         valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
         for reply in self._replies("evaluate", last_round, weights=last, splits=valid_splits):
             self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
-            self.record.document["sites"][reply.site]["test"] = reply.results.get("test")
+            self.record.site_tests(reply.site, reply.results)
         if best_round != last_round:
             for reply in self._replies("evaluate", last_round, weights=best, splits=("test",)):
-                self.record.document["sites"][reply.site]["test"] = reply.results["test"]
+                self.record.site_tests(reply.site, reply.results)
         self.network.layout.write(best)
         scores, predictions = self.central.final_test(self.network, self.store, False, self._progress(best_round))
         self.record.document["test"] = scores | {"round": best_round}
+        self.record.document["test_with_duplicates"] = self.central.test_with_duplicates(
+            scores, self.network, self.store, False, self._progress(best_round)
+        )
         return predictions
 
     def _replies(self, kind: TaskKind, number: int, **arguments: Any) -> Iterator[Reply]:

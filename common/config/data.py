@@ -1,13 +1,16 @@
 """Where the images lie and how they become pairs."""
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from fedthorax.common.check.issue import ERROR_CODES
 from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.label_mapping import LabelFormat, MappingValue
+from fedthorax.common.config.privacy import PrivacyConfig
 
 _PathValue = Annotated[Path, Field(strict=False)]
 
@@ -75,6 +78,11 @@ class SourceConfig(Frozen):
 
     xray: Annotated[XraySource, BeforeValidator(_folder_shorthand)] = Field(description="The X-rays.")
     ct: Annotated[CtSource, BeforeValidator(_folder_shorthand)] = Field(description="The CT slices.")
+    splits: _PathValue | None = Field(
+        default=None,
+        description="CSV file of the split, as `fedthorax check --fix-splits` writes it; it goes before class folders "
+        "and label files. null: these tell, or the split is drawn.",
+    )
 
 
 class SplitFractions(Frozen):
@@ -170,6 +178,12 @@ class DataConfig(Frozen):
     on_bad_file: Literal["error", "skip"] = Field(
         default="error", description="A file that cannot be read stops the run, or is left out, named and counted."
     )
+    accept: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description="Codes of check errors (docs/check.md) with which the run goes on; the report names them. Without, "
+        "a run refuses such data.",
+    )
     pairing: Literal["random", "patient_first"] = Field(
         default="random",
         description="random: any X-ray with any CT slice; patient_first: a patient's own pair where both exist.",
@@ -178,6 +192,9 @@ class DataConfig(Frozen):
         default="longest", description="How many pairs an epoch has: as many as this side has images."
     )
     cache: CacheConfig = Field(default=CacheConfig(), description="What is kept between epochs.")
+    privacy: PrivacyConfig = Field(
+        default=PrivacyConfig(), description="Least protection of what hospitals tell in `fedthorax stats`."
+    )
 
     @field_validator("ct_windows")
     @classmethod
@@ -185,6 +202,16 @@ class DataConfig(Frozen):
         if len(windows) == 2:
             raise ValueError("expected one window, or three: one a colour channel; found 2")
         return windows
+
+    @field_validator("accept")
+    @classmethod
+    def _known_codes(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        for code in codes:
+            if code not in ERROR_CODES:
+                close = get_close_matches(code, ERROR_CODES, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"the errors are {', '.join(sorted(ERROR_CODES))}"
+                raise ValueError(f"{code!r} is no error of the check; {hint}")
+        return codes
 
     @model_validator(mode="after")
     def _plain_hospital_names(self) -> "DataConfig":

@@ -26,7 +26,7 @@ _EXAMPLES: dict[tuple[str, ...], Any] = {
         "north": {"xray": "data/north/xray", "ct": "data/north/ct"},
         "south": {"xray": {"folder": "data/south/xray", "labels": None, "format": "auto"}, "ct": "data/south/ct"},
     },
-    ("data", "central"): {"xray": "data/central/xray", "ct": "data/central/ct"},
+    ("data", "central"): {"xray": "data/central/xray", "ct": "data/central/ct", "splits": None},
     ("training", "phases"): [
         {"rounds": 10, "trainable": "heads", "learning_rate": None, "local_epochs": 1},
         {"rounds": 2, "trainable": "all", "learning_rate": 1e-4, "local_epochs": 1},

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.check.issue import Issue
 from fedthorax.common.data.records import Attributes, BadFile, ImageRef, Split
 
 
@@ -51,7 +52,7 @@ class SiteImages:
     """Everything one hospital, or the server, holds.
 
     ``skipped`` are files left out, ``notes`` are to be said, ``folders`` are the source folders: what is below them may
-    be named outside by its relative path only.
+    be named outside by its relative path only. ``issues`` are what the check finds, errors only if they are accepted.
     """
 
     name: str
@@ -59,3 +60,4 @@ class SiteImages:
     skipped: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
+    issues: tuple[Issue, ...] = ()

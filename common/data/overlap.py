@@ -1,9 +1,10 @@
 """Test images that somebody trains on, found by their pixels."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from fedthorax.common.data.images import ImageSet
+from fedthorax.common.data.images import ImageSet, SplitImages
+from fedthorax.common.data.records import Split
 
 
 def shared_images(images: ImageSet, digests: Collection[str]) -> tuple[int, ...]:
@@ -29,6 +30,15 @@ def without(images: ImageSet, indices: Collection[int]) -> ImageSet:
         digests=tuple(images.digests[row] for row in kept),
         frames=None if images.frames is None else tuple(images.frames[row] for row in kept),
         attributes=tuple(images.attributes[row] for row in kept) if images.attributes else (),
+    )
+
+
+def unseen(splits: Mapping[Split, SplitImages]) -> SplitImages:
+    """The test images of ``splits`` whose pixels stand neither in train nor in valid; all of them if none does."""
+    test, others = splits["test"], [splits["train"], splits["valid"]]
+    return SplitImages(
+        xray=without(test.xray, shared_images(test.xray, [d for part in others for d in part.xray.digests])),
+        ct=without(test.ct, shared_images(test.ct, [d for part in others for d in part.ct.digests])),
     )
 
 

@@ -21,6 +21,10 @@ def passport(site: SiteImages, labels: LabelsConfig, pairing: PairingReport | No
         "splits": {split: _split_counts(images, labels) for split, images in site.splits.items()},
         "skipped": [{"file": _relative(bad, site.folders), "reason": bad.reason} for bad in site.skipped],
         "notes": list(site.notes),
+        "check": [
+            {"code": issue.code, "level": issue.level, "modality": issue.modality, "count": issue.count}
+            for issue in site.issues
+        ],
         "pairing": None if pairing is None else asdict(pairing),
     }
 

@@ -20,6 +20,7 @@ def pool_sites(name: str, sites: Sequence[SiteImages]) -> SiteImages:
         tuple(bad for site in sites for bad in site.skipped),
         tuple(f"{site.name}: {note}" for site in sites for note in site.notes),
         tuple(folder for site in sites for folder in site.folders),
+        tuple(issue for site in sites for issue in site.issues),
     )
 
 

@@ -1,19 +1,25 @@
 """All images of one hospital, or of the server, ready to be paired."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.check.admission import admit
+from fedthorax.common.check.bad_files import bad_file_code, bad_file_issues
+from fedthorax.common.check.duplicates import duplicate_issues, patient_issues, same_pictures
+from fedthorax.common.check.issue import in_order
+from fedthorax.common.check.labelled import labelled_images
 from fedthorax.common.config.data import DataConfig, SourceConfig, SplitFractions
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.data.cache import DecodedImages, decode_all
 from fedthorax.common.data.ct_folder import ct_records
 from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
-from fedthorax.common.data.overlap import shared_images
 from fedthorax.common.data.records import SPLITS, BadFile, CtRecord, ImageRef, Split, XrayRecord
+from fedthorax.common.data.split_file import read_split_file, split_keys, split_notes, with_splits
 from fedthorax.common.data.splits import assign_splits
 from fedthorax.common.data.xray_folder import xray_records
 from fedthorax.common.seeds import derive_seed
@@ -36,6 +42,9 @@ def load_site(
     Pictures that are not what is wanted here, such as scout views, stand in ``skipped`` and are no error.
     ``data.on_bad_file`` decides whether files that cannot be read end in a ValueError that names the first five, or in
     ``skipped``. ``progress`` is called with files done and all files. Errors begin with the name of the site.
+
+    What `fedthorax check` would find in patients, splits, labels and equal pixels is found here too, without reading
+    anything again: errors that ``data.accept`` does not name are a ValueError, all others stand in ``issues``.
     """
     try:
         return _load(name, source, labels, data, fractions, image_size, seed, progress)
@@ -57,11 +66,19 @@ def _load(
 ) -> SiteImages:
     found_xray = xray_records(source.xray, labels.findings)
     found_ct = ct_records(source.ct, labels.cancer_classes, data.ct_slices)
-    bad = [*found_xray.bad, *found_ct.bad]
+    bad: dict[Modality, list[BadFile]] = {"xray": list(found_xray.bad), "ct": list(found_ct.bad)}
     _stop_if_bad(bad, data)
-    xray, ct = assign_splits(found_xray.records, found_ct.records, fractions, derive_seed(seed, "splits", name))
+    folders: dict[Modality, Path] = {"xray": source.xray.folder, "ct": source.ct.folder}
+    given_xray, given_ct, notes = _given_splits(source, found_xray.records, found_ct.records)
+    seed = derive_seed(seed, "splits", name)
+    xray, ct = assign_splits(given_xray, given_ct, fractions, seed, keep_torn=True)
+    images = labelled_images(xray, ct, folders)
+    issues = patient_issues(images)
+    admit(issues, data.accept)
 
     total, done = len(xray) + len(ct), 0
+
+    digests: dict[ImageRef, str] = {}
 
     def decode(records: Sequence[Record], modality: Modality) -> DecodedImages:
         nonlocal done
@@ -70,7 +87,8 @@ def _load(
         refs = [ImageRef(r.path, r.frame if isinstance(r, CtRecord) else None) for r in records]
         decoded = decode_all(refs, image_size, data.aspect, data.cache, report, modality, data.ct_windows)
         done += len(records)
-        bad.extend(decoded.bad)
+        bad[modality].extend(decoded.bad)
+        digests.update((refs[row], digest) for row, digest in zip(decoded.kept, decoded.digests, strict=True))
         return decoded
 
     splits: dict[Split, SplitImages] = {}
@@ -82,9 +100,32 @@ def _load(
             ct=_image_set(ct_part, decode(ct_part, "ct"), _classes),
         )
     _stop_if_bad(bad, data)
-    bad += [*found_xray.left_out, *found_ct.left_out]
-    notes = (*found_xray.notes, *found_ct.notes, *_repeated_pictures(splits))
-    return SiteImages(name, splits, tuple(bad), notes, folders=(source.xray.folder, source.ct.folder))
+    issues += duplicate_issues(same_pictures(images, digests))
+    admit(issues, data.accept)
+    for modality, files in bad.items():
+        issues += bad_file_issues(files, modality, folders[modality])
+    left_out = (*found_xray.left_out, *found_ct.left_out)
+    return SiteImages(
+        name,
+        splits,
+        (*bad["xray"], *bad["ct"], *left_out),
+        (*found_xray.notes, *found_ct.notes, *notes),
+        tuple(folders.values()),
+        in_order(issues),
+    )
+
+
+def _given_splits(
+    source: SourceConfig, xray: Sequence[XrayRecord], ct: Sequence[CtRecord]
+) -> tuple[Sequence[XrayRecord], Sequence[CtRecord], tuple[str, ...]]:
+    """The records on the sides that ``source.splits`` gives them, if there is such a file, and what is to be said."""
+    if source.splits is None:
+        return xray, ct, ()
+    splits = read_split_file(source.splits)
+    xray = with_splits(xray, "xray", source.xray.folder, splits)
+    ct = with_splits(ct, "ct", source.ct.folder, splits)
+    names = split_keys(xray, ct, source.xray.folder, source.ct.folder)
+    return xray, ct, split_notes(source.splits, splits, names)
 
 
 def _image_set(
@@ -112,26 +153,11 @@ def _classes(records: Sequence[CtRecord]) -> NDArray[np.int32]:
     return np.array([record.cancer_class for record in records], np.int32)
 
 
-def _stop_if_bad(bad: Sequence[BadFile], data: DataConfig) -> None:
-    if bad and data.on_bad_file == "error":
-        first = "; ".join(f"{ImageRef(file.path, file.frame)} {file.reason}" for file in bad[:5])
-        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+def _stop_if_bad(bad: Mapping[Modality, Sequence[BadFile]], data: DataConfig) -> None:
+    files = [file for files in bad.values() for file in files if bad_file_code(file) not in data.accept]
+    if files and data.on_bad_file == "error":
+        first = "; ".join(f"{ImageRef(file.path, file.frame)} {file.reason}" for file in files[:5])
+        more = f"; and {len(files) - 5} more" if len(files) > 5 else ""
         raise ValueError(
-            f"{len(bad)} files cannot be used: {first}{more}. Repair or remove them, or set data.on_bad_file to skip"
+            f"{len(files)} files cannot be used: {first}{more}. Repair or remove them, or set data.on_bad_file to skip"
         )
-
-
-def _repeated_pictures(splits: dict[Split, SplitImages]) -> list[str]:
-    """What a split shares with the ones before it: such images make its scores look better than they are."""
-    notes = []
-    for modality in ("xray", "ct"):
-        for position, split in enumerate(SPLITS):
-            for earlier in SPLITS[:position]:
-                later_set: ImageSet = getattr(splits[split], modality)
-                shared = shared_images(later_set, getattr(splits[earlier], modality).digests)
-                if shared:
-                    kind = "X-rays" if modality == "xray" else "CT slices"
-                    notes.append(
-                        f"{len(shared)} of {len(later_set)} {kind} in {split} have the same pixels as one in {earlier}"
-                    )
-    return notes

@@ -15,7 +15,7 @@ _NUM_SWAPS = 5000
 
 
 def assign_splits(
-    xray: Sequence[XrayRecord], ct: Sequence[CtRecord], fractions: SplitFractions, seed: int
+    xray: Sequence[XrayRecord], ct: Sequence[CtRecord], fractions: SplitFractions, seed: int, keep_torn: bool = False
 ) -> tuple[tuple[XrayRecord, ...], tuple[CtRecord, ...]]:
     """The same records, each with its split; no patient stands on two sides, in both modalities together.
 
@@ -30,9 +30,10 @@ def assign_splits(
     numbers rounded in the same way: of three patients with a rare finding one is wished for in each split. Then
     patients are exchanged where that brings the splits nearer to these numbers.
 
-    Raises ValueError naming the patients for whom two different splits were given.
+    Raises ValueError naming the patients for whom two different splits were given; with ``keep_torn`` their images stay
+    where they are instead, and those without a split go to the first of their patient's.
     """
-    chosen = _given(xray, ct)
+    chosen = _given(xray, ct, keep_torn)
     traits: dict[str, set[str]] = {}
     modalities: dict[str, set[str]] = {}
     for record in xray:
@@ -46,8 +47,8 @@ def assign_splits(
     undecided = {patient: traits[patient] for patient in sorted(traits) if patient not in chosen}
     chosen |= _draw_modalities(undecided, modalities, fractions, np.random.default_rng(seed))
     return (
-        tuple(replace(record, split=chosen[record.patient]) for record in xray),
-        tuple(replace(record, split=chosen[record.patient]) for record in ct),
+        tuple(replace(record, split=record.split or chosen[record.patient]) for record in xray),
+        tuple(replace(record, split=record.split or chosen[record.patient]) for record in ct),
     )
 
 
@@ -67,20 +68,20 @@ def quotas(num_patients: int, fractions: SplitFractions) -> dict[Split, int]:
     return numbers
 
 
-def _given(xray: Sequence[XrayRecord], ct: Sequence[CtRecord]) -> dict[str, Split]:
+def _given(xray: Sequence[XrayRecord], ct: Sequence[CtRecord], keep_torn: bool) -> dict[str, Split]:
     given: dict[str, set[Split]] = {}
     records: list[XrayRecord | CtRecord] = [*xray, *ct]
     for record in records:
         if record.split is not None:
             given.setdefault(record.patient, set()).add(record.split)
     torn = sorted(patient for patient, splits in given.items() if len(splits) > 1)
-    if torn:
+    if torn and not keep_torn:
         named = [f"{p} ({' and '.join(split for split in SPLITS if split in given[p])})" for p in torn]
         raise ValueError(
             f"the given split puts {len(torn)} patients on two sides: {listed(named)}; "
             "move all images of a patient, X-rays and CT, to one side"
         )
-    return {patient: next(iter(splits)) for patient, splits in given.items()}
+    return {patient: min(splits, key=SPLITS.index) for patient, splits in given.items()}
 
 
 def _draw_modalities(

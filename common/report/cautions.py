@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fedthorax.common.report.wording import at, count, counted, joined, round_ranges
+from fedthorax.common.check.issue import CODES
+from fedthorax.common.report.wording import at, count, counted, figure, joined, round_ranges
 
 FEW_IMAGES = 10
 MAX_TOLD = 8  # failures on the first screen
@@ -154,9 +155,15 @@ def _data(metrics: Mapping[str, Any]) -> Iterator[Caution]:
     if left_out:
         yield Caution(
             "Duplicates.",
-            f"{counted(len(left_out), 'central image')} also stood among a hospital's images, pixel for pixel, and "
-            f"{'was' if len(left_out) == 1 else 'were'} left out of the scores.",
+            f"{counted(len(left_out), 'central test image')} also stood among the images that train or select a model, "
+            f"pixel for pixel, and {'was' if len(left_out) == 1 else 'were'} left out of the scores."
+            + _flattered(metrics),
         )
+    for name, data in everyone:
+        errors = [entry for entry in at(data, "check") or [] if entry.get("level") == "error"]
+        if errors:
+            told = joined([f"{CODES[entry['code']].title} ({count(entry.get('count'))})" for entry in errors], limit=12)
+            yield Caution("Accepted errors in the data.", f"{name}: {told}.", grave=True)
     for name, data in hospitals:
         train = at(data, "splits", "train") or {}
         empty = [word for key, word in (("xray", "X-rays"), ("ct", "CT slices")) if train.get(key) == 0]
@@ -169,6 +176,20 @@ def _data(metrics: Mapping[str, Any]) -> Iterator[Caution]:
             "Every CT test slice counts as a patient of its own. If several come from one person, the true intervals "
             "of the CT figures are wider.",
         )
+
+
+def _flattered(metrics: Mapping[str, Any]) -> str:
+    """What the headline figures would be with those images, which is what a careless test reports."""
+    figures = [
+        f"{words} {figure(whole)} instead of {figure(at(metrics, 'test', *path))}"
+        for words, path in (
+            ("mean ROC-AUC of the findings", ("disease", "macro", "roc_auc")),
+            ("mean ROC-AUC of the CT classes", ("cancer", "macro", "roc_auc")),
+            ("CT accuracy", ("cancer", "accuracy")),
+        )
+        if (whole := at(metrics, "test_with_duplicates", *path)) not in (None, at(metrics, "test", *path))
+    ]
+    return f" Counting them too: {', '.join(figures)}." if figures else ""
 
 
 def _always(metrics: Mapping[str, Any]) -> Iterator[Caution]:

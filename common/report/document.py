@@ -12,6 +12,7 @@ from fedthorax import __version__
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.report import cautions, plots, summary, tables
 from fedthorax.common.report.glossary import GLOSSARY
+from fedthorax.common.report.statistics import statistics_section
 from fedthorax.common.report.style import STYLE
 from fedthorax.common.report.template import TEMPLATE
 from fedthorax.common.report.wording import at, counted, data_size, seconds
@@ -65,6 +66,7 @@ def render(metrics: Mapping[str, Any], config: str | None) -> str:
         labels=tables.label_tables(metrics),
         remarks=tables.remarks(metrics),
         left_out=at(metrics, "central", "left_out") or [],
+        statistics=statistics_section(metrics.get("statistics")),
         rounds=tables.round_rows(metrics),
         totals=_totals(metrics),
         versions=", ".join(f"{name} {version}" for name, version in (metrics.get("versions") or {}).items()),

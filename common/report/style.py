@@ -125,6 +125,8 @@ svg .dot.central {
 svg .dot.site0 { fill: var(--site0); } svg .dot.site1 { fill: var(--site1); } svg .dot.site2 { fill: var(--site2); }
 svg .dot.site3 { fill: var(--site3); } svg .dot.site4 { fill: var(--site4); } svg .dot.site5 { fill: var(--site5); }
 svg .dot.faint { fill: var(--soft); }
+svg .heat { fill: rgb(var(--heat)); }
+svg.matrix { width: 100%; max-width: 34rem; height: auto; } svg .value { fill: var(--ink); }
 .squares { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: 1rem; margin: .6rem 0; }
 .squares figcaption { font-weight: 500; font-size: .86rem; line-height: 1.3; overflow-wrap: anywhere; }
 td.heat { background: rgba(var(--heat), calc(var(--share) * .42)); text-align: center; min-width: 4.6rem; }

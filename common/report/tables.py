@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedthorax.common.check.issue import CODES
 from fedthorax.common.report.cautions import is_few
 from fedthorax.common.report.plots import interval_bar, roc_square
 from fedthorax.common.report.wording import UNDEFINED, at, count, data_size, figure, interval, seconds
@@ -95,26 +96,34 @@ def site_rows(metrics: Mapping[str, Any], scored: Mapping[str, Any] | None) -> l
     """Every hospital beside the central set: validation scores of the ``scored`` round, and its own test."""
     rows = []
     for name, site in (metrics.get("sites") or {}).items():
-        rows.append(
-            {
-                "name": name,
-                "xray": count(at(site, "data", "splits", "train", "xray")),
-                "ct": count(at(site, "data", "splits", "train", "ct")),
-                "valid": _main_cells(at(scored, "sites", name, "valid")),
-                "test": _main_cells(at(site, "test")),
-                "central": False,
-            }
-        )
-    rows.append(
-        {
-            "name": CENTRAL,
-            "xray": "",
-            "ct": "",
-            "valid": _main_cells(at(scored, "central")),
-            "test": _main_cells(metrics.get("test")),
-            "central": True,
+        row: dict[str, Any] = {
+            "name": name,
+            "xray": count(at(site, "data", "splits", "train", "xray")),
+            "ct": count(at(site, "data", "splits", "train", "ct")),
+            "valid": _main_cells(at(scored, "sites", name, "valid")),
+            "test": _main_cells(at(site, "test")),
+            "central": False,
         }
-    )
+        rows.append(row)
+        if at(site, "test_with_duplicates"):
+            flattered = {
+                "name": f"{name}, duplicates counted too",
+                "xray": "",
+                "ct": "",
+                "valid": [""] * len(row["valid"]),
+            }
+            rows.append(row | flattered | {"test": _main_cells(at(site, "test_with_duplicates"))})
+    central: dict[str, Any] = {
+        "name": CENTRAL,
+        "xray": "",
+        "ct": "",
+        "valid": _main_cells(at(scored, "central")),
+        "central": True,
+    }
+    rows.append(central | {"test": _main_cells(metrics.get("test"))})
+    if metrics.get("test_with_duplicates"):
+        flattered = {"name": "the same, duplicates counted too", "valid": [""] * len(central["valid"])}
+        rows.append(central | flattered | {"test": _main_cells(metrics["test_with_duplicates"])})
     return rows
 
 
@@ -192,21 +201,29 @@ def pairing_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def remarks(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Notes and skipped files of each hospital and of the centre that has any."""
+    """Notes, findings of the check and skipped files of each hospital and of the centre that has any."""
     found = []
     for name, data in passports(metrics):
         notes, skipped = at(data, "notes") or [], at(data, "skipped") or []
-        if notes or skipped:
+        issues = at(data, "check") or []
+        if notes or skipped or issues:
             found.append(
                 {
                     "name": name,
                     "notes": notes,
+                    "check": [_issue(entry) for entry in issues],
                     "skipped": skipped[:MAX_LISTED_FILES],
                     "num_skipped": len(skipped),
                     "unlisted": max(0, len(skipped) - MAX_LISTED_FILES),
                 }
             )
     return found
+
+
+def _issue(entry: Mapping[str, Any]) -> str:
+    """An error stands in a report only if the experiment accepts it: other runs are refused."""
+    level = "accepted error" if entry.get("level") == "error" else str(entry.get("level"))
+    return f"{level}: {CODES[str(entry['code'])].title} ({entry['code']}), {count(entry.get('count'))}"
 
 
 def failure_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

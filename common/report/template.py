@@ -68,7 +68,8 @@ TEMPLATE = """\
 </section>
 <nav aria-label="On this page"><ul>
 <li><a href="#scores">Scores</a></li><li><a href="#curves">Over the rounds</a></li>
-<li><a href="#hospitals">Hospitals</a></li><li><a href="#data">Data</a></li><li><a href="#rounds">Rounds</a></li>
+<li><a href="#hospitals">Hospitals</a></li><li><a href="#data">Data</a></li>
+{%- if statistics %}<li><a href="#statistics">Statistics</a></li>{% endif %}<li><a href="#rounds">Rounds</a></li>
 <li><a href="#settings">Settings</a></li><li><a href="#glossary">What the words mean</a></li>
 </ul></nav>
 
@@ -229,6 +230,10 @@ is seen in a pass.</caption>
 {%- if remark.notes %}
 <ul>{% for note in remark.notes %}<li>{{ note }}</li>{% endfor %}</ul>
 {%- endif %}
+{%- if remark.check %}
+<p>Found by the check of the data:</p>
+<ul>{% for issue in remark.check %}<li>{{ issue }}</li>{% endfor %}</ul>
+{%- endif %}
 {%- if remark.skipped %}
 <details{% if remark.num_skipped <= 10 %} open{% endif %}><summary>{{ remark.num_skipped }} skipped
 {{ "file" if remark.num_skipped == 1 else "files" }}</summary>
@@ -242,7 +247,7 @@ is seen in a pass.</caption>
 {%- if left_out %}
 <h3>Central images left out of the scores</h3>
 <details{% if left_out|length <= 10 %} open{% endif %}><summary>
-{{- left_out|length }} that a hospital holds too</summary>
+{{- left_out|length }} that also stand where a model is trained or selected</summary>
 <ul class="small">
 {%- for image in left_out[:50] %}<li>{{ image.file }} ({{ image.modality }}, {{ image.split }}): same picture as at
 {{ image.same_as_site }}</li>{% endfor %}
@@ -250,6 +255,7 @@ is seen in a pass.</caption>
 </ul></details>
 {%- endif %}
 
+{{ statistics }}
 <h2 id="rounds">Rounds</h2>
 <div class="wide"><table>
 <caption>Scores on the central validation images; traffic as seen from the server.

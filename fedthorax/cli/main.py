@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from fedthorax import __version__
+from fedthorax.cli.check import check
 from fedthorax.cli.config import config
 from fedthorax.cli.evaluate import evaluate
 from fedthorax.cli.look import look
@@ -26,6 +27,7 @@ from fedthorax.cli.predict import predict
 from fedthorax.cli.quiet import quiet_libraries
 from fedthorax.cli.report import report
 from fedthorax.cli.simulate import simulate
+from fedthorax.cli.stats import stats
 from fedthorax.cli.train import train
 
 EXIT_ERROR = 1
@@ -52,9 +54,11 @@ for _command, _short_help in (
     (train, "Train on pooled images, or on one hospital's alone."),
     (evaluate, "Score a model on one site's images."),
     (predict, "Show what a model says about images."),
+    (check, "Find what is wrong with images, labels and splits."),
     (look, "Draw what the model will see of a folder."),
     (phantom, "Draw hospitals full of phantom images."),
     (partition, "Deal out one collection to several hospitals."),
+    (stats, "Ask all hospitals for counts; no image leaves."),
     (report, "Write a run's report again."),
     (config, "Show all settings, or check a file."),
 ):

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedthorax.common.data.images import ImageSet
-from fedthorax.common.data.overlap import keyed_digests, shared_images, without
+from fedthorax.common.data.images import ImageSet, SplitImages
+from fedthorax.common.data.overlap import keyed_digests, shared_images, unseen, without
 
 
 def images(*digests: str) -> ImageSet:
@@ -58,3 +58,14 @@ def test_keyed_digests_agree_under_one_key_only() -> None:
 def test_a_key_of_the_wrong_length_is_refused(length: int) -> None:
     with pytest.raises(ValueError, match=f"16 to 64 bytes, found {length}"):
         keyed_digests(["a"], b"k" * length)
+
+
+def test_test_images_that_are_trained_on_or_select_are_told_apart_by_modality() -> None:
+    splits = {
+        "train": SplitImages(images("a"), images("x")),
+        "valid": SplitImages(images("b"), images()),
+        "test": SplitImages(images("c", "a", "b", "x"), images("y")),
+    }
+    new = unseen(splits)
+    assert new.xray.digests == ("c", "x"), "an X-ray is no copy of a CT slice"
+    assert new.ct is splits["test"].ct

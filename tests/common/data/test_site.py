@@ -45,8 +45,12 @@ def source(tmp_path: Path, draw: Draw) -> SourceConfig:
     return SourceConfig(xray=tmp_path / "xray", ct=tmp_path / "ct")
 
 
-def load(source: SourceConfig, on_bad_file: str = "error", fractions: SplitFractions = GIVEN) -> SiteImages:
-    data = DataConfig(hospitals={"north": source}, central=source, on_bad_file=on_bad_file, cache=CacheConfig())
+def load(
+    source: SourceConfig, on_bad_file: str = "error", fractions: SplitFractions = GIVEN, accept: tuple[str, ...] = ()
+) -> SiteImages:
+    data = DataConfig(
+        hospitals={"north": source}, central=source, on_bad_file=on_bad_file, accept=accept, cache=CacheConfig()
+    )
     return load_site("north", source, LABELS, data, fractions, image_size=8, seed=0)
 
 
@@ -149,10 +153,51 @@ def test_every_error_begins_with_the_hospital(source: SourceConfig, tmp_path: Pa
         load(source)
 
 
-def test_a_picture_that_stands_in_train_and_test_is_said(source: SourceConfig, tmp_path: Path) -> None:
-    copy = tmp_path / "xray/4.png"
-    copy.write_bytes((tmp_path / "xray/0.png").read_bytes())
-    assert load(source).notes == ("1 of 2 X-rays in test have the same pixels as one in train",)
+def test_a_picture_that_stands_in_train_and_test_is_refused_unless_it_is_accepted(
+    source: SourceConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "xray/4.png").write_bytes((tmp_path / "xray/0.png").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"north: the check finds errors .*duplicate-across-splits \(1 X-ray in test: same"
+    ):
+        load(source)
+    issues = load(source, accept=("duplicate-across-splits",)).issues
+    assert [(issue.code, issue.count, issue.files) for issue in issues] == [("duplicate-across-splits", 1, ("4.png",))]
+
+
+def test_a_picture_under_two_labels_is_refused_unless_it_is_accepted(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/2.png").write_bytes((tmp_path / "xray/0.png").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"duplicate-different-labels \(2 X-rays are 1 picture under different labels\)"
+    ):
+        load(source)
+    load(source, accept=("duplicate-different-labels",))
+
+
+def test_a_patient_on_two_sides_is_refused_before_anything_is_decoded_and_stays_torn_if_accepted(
+    source: SourceConfig, tmp_path: Path
+) -> None:
+    labels = tmp_path / "xray/labels.csv"
+    labels.write_text(labels.read_text(encoding="utf-8").replace("1.png,a,0,1,train", "1.png,a,0,1,test"), "utf-8")
+    with pytest.raises(ValueError, match=r"patient-across-splits \(1 patient stands on two sides of the split\)"):
+        load(source)
+    site = load(source, accept=("patient-across-splits",))
+    assert site.splits["test"].xray.patients == ("a", "d", "e")
+    assert passport(site, LABELS)["check"] == [
+        {"code": "patient-across-splits", "level": "error", "modality": None, "count": 1}
+    ]
+
+
+def test_a_kind_of_bad_file_can_be_accepted_by_its_code(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/1.png").write_bytes(b"")
+    (tmp_path / "xray/3.png").write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"1 files cannot be used: .*3\.png"):
+        load(source, accept=("file-truncated",))
+    site = load(source, accept=("file-truncated", "file-not-an-image"))
+    assert [(issue.code, issue.files) for issue in site.issues] == [
+        ("file-truncated", ("1.png",)),
+        ("file-not-an-image", ("3.png",)),
+    ]
 
 
 def test_the_passport_counts_images_patients_and_labels(source: SourceConfig, tmp_path: Path, draw: Draw) -> None:

@@ -59,3 +59,24 @@ def test_rounds_count_the_hospitals_that_trained(metrics):
     rows = tables.round_rows(metrics)
     assert [row["trained"] for row in rows[3:6]] == ["3 of 3", "2 of 3", "3 of 3"]
     assert [row["round"] for row in rows if row["best"]] == [8]
+
+
+def test_scores_with_copies_stand_below_those_without(metrics):
+    macro = {"disease": {"macro": {"roc_auc": 0.91}}, "cancer": {"accuracy": 0.92, "macro": {"roc_auc": 0.93}}}
+    metrics["test_with_duplicates"] = macro
+    metrics["sites"]["St. Anna"]["test_with_duplicates"] = macro
+    rows = {row["name"]: row for row in tables.site_rows(metrics, None)}
+    for name in ("the same, duplicates counted too", "St. Anna, duplicates counted too"):
+        assert rows[name]["test"][1:] == ["0.910", "0.930", "0.920"]
+
+
+def test_what_the_check_found_stands_among_the_remarks(metrics):
+    metrics["sites"]["St. Anna"]["data"]["check"] = [
+        {"code": "duplicate-across-splits", "level": "error", "modality": "ct", "count": 3},
+        {"code": "duplicate-within-split", "level": "note", "modality": "ct", "count": 8},
+    ]
+    remarks = {remark["name"]: remark["check"] for remark in tables.remarks(metrics)}
+    assert remarks["St. Anna"] == [
+        "accepted error: The same picture on two sides of the split (duplicate-across-splits), 3",
+        "note: The same picture several times on one side (duplicate-within-split), 8",
+    ]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fedthorax.common.data.pairing import evaluation_pairs
-from fedthorax.common.training.scoring import predict, score
+from fedthorax.common.training.scoring import predict, score, with_duplicates
 
 
 def test_every_image_is_scored_once_with_the_partner_that_the_seed_draws(fresh, store, draw):
@@ -37,3 +37,9 @@ def test_a_split_without_one_modality_has_no_figure_and_no_zero(fresh, store, dr
     assert scores["loss"] is None
     assert scores["disease"]["macro"]["roc_auc"] is None
     assert scores["cancer"]["accuracy"] is None
+
+
+def test_with_duplicates_only_the_modality_that_has_them_changes(draw):
+    clean, whole = {"disease": "clean", "cancer": "clean"}, {"loss": 1.0, "disease": "whole", "cancer": "whole"}
+    assert with_duplicates(clean, whole, draw(3, 5), draw(3, 7)) == {"disease": "clean", "cancer": "whole"}
+    assert with_duplicates(clean, whole, draw(2, 7), draw(3, 7)) == {"disease": "whole", "cancer": "clean"}

@@ -1,0 +1,150 @@
+"""What the thresholds of `fedthorax check` cost on real images: false alarms, and what is found of what was made wrong.
+
+    python benchmarks/check_calibration.py ../shared/data
+
+Every X-ray of each set is taken as it is, turned by 90, 180 and 270 degrees, inverted, and with a line of writing; the
+sets are as published, so an alarm on an untouched image is counted as false although a few are right. Copies are every
+tenth image in another size, format, brightness or gamma. Prints the tables of docs/check.md, and the 8 x 8 pattern of
+common/check/chest.py computed again from nih-224.
+"""
+
+import argparse
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from fedthorax.common.check.facts import ImageFacts, facts_of
+from fedthorax.common.check.perceptual_hash import HASH_BYTES, MAX_BITS, SIDE, as_rows, near_pairs
+from fedthorax.common.check.suspects import suspect_codes
+from fedthorax.common.data.decode import decode_image
+from fedthorax.common.data.listing import list_images
+
+XRAYS = ("nih-224", "nih-1024", "hannover-224")
+CT = "ct-kaggle"
+TEXT = "DOE JOHN 1950-01-01 ID 12345"
+
+Picture = np.ndarray
+
+
+def load(folder: Path) -> dict[str, Picture]:
+    return {name: decode_image(path) for name, path in list_images(folder).images.items()}
+
+
+def described(picture: Picture, content: bytes = b"\x89PNG\r\n\x1a\n") -> ImageFacts:
+    return facts_of(np.ascontiguousarray(picture), content)
+
+
+def written(picture: Picture) -> Picture:
+    image = Image.fromarray(picture)
+    font = ImageFont.load_default(image.width // 16)
+    ImageDraw.Draw(image).text((image.width * 0.05, image.height * 0.05), TEXT, fill=(255, 255, 255), font=font)
+    return np.asarray(image)
+
+
+def copies(picture: Picture) -> Iterator[tuple[str, Picture]]:
+    image = Image.fromarray(picture)
+    for scale in (0.5, 2.0):
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        yield f"{scale:g} times the size", np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+    for quality in (30, 60, 90):
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=quality)
+        yield f"JPEG quality {quality}", np.asarray(Image.open(stream))
+    greys = picture.astype(np.float64)
+    yield "gamma 0.8", (255 * (greys / 255) ** 0.8).astype(np.uint8)
+    yield "brighter by 15 %", np.clip(greys * 1.15 + 8, 0, 255).astype(np.uint8)
+    edge = max(2, round(0.02 * min(picture.shape[:2])))
+    yield "2 % cut off all around", picture[edge:-edge, edge:-edge]
+
+
+def pairs(facts: list[ImageFacts]) -> np.ndarray:
+    return near_pairs(
+        as_rows([fact.hash for fact in facts], HASH_BYTES), as_rows([fact.signature for fact in facts], SIDE * SIDE)
+    )
+
+
+def bits_apart(facts: list[ImageFacts]) -> np.ndarray:
+    """Different bits of every pair, in one flat array."""
+    bits = np.unpackbits(as_rows([fact.hash for fact in facts], HASH_BYTES), axis=1).astype(np.int32)
+    apart = bits @ (1 - bits).T + (1 - bits) @ bits.T
+    return apart[np.triu_indices(len(facts), 1)]
+
+
+def orientation_table(sets: dict[str, dict[str, Picture]]) -> None:
+    changes = {
+        "sideways": [lambda p, k=k: np.rot90(p, k) for k in (1, 2, 3)],
+        "inverted": [lambda p: 255 - p],
+        "annotated": [written],
+    }
+    print("| set | code | false alarms, untouched | found, made wrong |\n|---|---|---|---|")
+    for name, pictures in sets.items():
+        modality = "ct" if name == CT else "xray"
+        untouched = [suspect_codes(described(picture), modality) for picture in pictures.values()]
+        for code, makers in changes.items():
+            if modality == "ct" and code == "sideways":
+                continue
+            false = sum(code in codes for codes in untouched)
+            wrong = [code in suspect_codes(described(make(p)), modality) for p in pictures.values() for make in makers]
+            print(f"| {name} | `{code}` | {false} of {len(pictures)} | {np.mean(wrong):.1%} of {len(wrong)} |")
+        for code in ("framing", "single-colour", "colour-photo"):
+            if alarms := sum(code in codes for codes in untouched):
+                print(f"| {name} | `{code}` | {alarms} of {len(pictures)} | |")
+
+
+def copy_table(sets: dict[str, dict[str, Picture]]) -> None:
+    print("\n| set | pairs of untouched images | called near copies | least bits apart |\n|---|---|---|---|")
+    facts = {name: [described(picture) for picture in pictures.values()] for name, pictures in sets.items()}
+    for name in XRAYS:
+        number = len(facts[name]) * (len(facts[name]) - 1) // 2
+        print(f"| {name} | {number:,} | {len(pairs(facts[name]))} | {bits_apart(facts[name]).min()} |")
+    print(f"\nBits apart up to which a pair is looked at closely: {MAX_BITS}.")
+    print("\n| copy | found | most bits apart |\n|---|---|---|")
+    found: dict[str, list[bool]] = {}
+    apart: dict[str, list[int]] = {}
+    for pictures in sets.values():
+        for picture in list(pictures.values())[::10]:
+            original = described(picture)
+            for kind, copy in copies(picture):
+                both = [original, described(copy)]
+                found.setdefault(kind, []).append(len(pairs(both)) == 1)
+                apart.setdefault(kind, []).append(int(bits_apart(both)[0]))
+    for kind, hits in found.items():
+        print(f"| {kind} | {np.mean(hits):.1%} of {len(hits)} | {max(apart[kind])} |")
+    small = {Path(name).stem: fact for name, fact in zip(sets["nih-224"], facts["nih-224"], strict=True)}
+    both = [
+        len(pairs([small[Path(name).stem], fact]))
+        for name, fact in zip(sets["nih-1024"], facts["nih-1024"], strict=True)
+        if Path(name).stem in small
+    ]
+    print(f"| the same radiograph in nih-1024 and nih-224 | {np.mean(both):.1%} of {len(both)} | |")
+
+
+def pattern(pictures: dict[str, Picture]) -> np.ndarray:
+    means = []
+    for picture in pictures.values():
+        small = np.asarray(Image.fromarray(picture).convert("L").resize((8, 8), Image.Resampling.BILINEAR), np.float64)
+        small -= small.mean()
+        means.append(small / np.linalg.norm(small))
+    mean = np.mean(means, axis=0)
+    mean = mean + mean[:, ::-1]
+    return np.rint(100 * mean / np.linalg.norm(mean)).astype(int)[:, :4]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder with nih-224, nih-1024, hannover-224 and ct-kaggle")
+    parser.add_argument("--sets", nargs="*", default=[*XRAYS, CT], help="only these, without the table of copies")
+    options = parser.parse_args()
+    sets = {name: load(options.data / name) for name in options.sets}
+    orientation_table(sets)
+    if len(sets) <= len(XRAYS):
+        return
+    copy_table(sets)
+    print(f"\nPattern of an upright frontal chest, left half:\n{pattern(sets['nih-224'])}")
+
+
+if __name__ == "__main__":
+    main()

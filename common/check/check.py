@@ -1,0 +1,119 @@
+"""One hospital's check, from the folders to what is found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedthorax.common.check.bad_files import bad_file_issues
+from fedthorax.common.check.counts import counts
+from fedthorax.common.check.duplicates import (
+    Group,
+    duplicate_issues,
+    near_duplicate_issues,
+    near_pictures,
+    patient_issues,
+    same_pictures,
+)
+from fedthorax.common.check.facts import ImageFacts
+from fedthorax.common.check.facts_store import FactsStore
+from fedthorax.common.check.fix_splits import fixed_splits
+from fedthorax.common.check.holdings import Holdings, hold
+from fedthorax.common.check.issue import Issue, Level, in_order
+from fedthorax.common.check.labelled import KINDS
+from fedthorax.common.check.shortcuts import Shortcut, shortcut_issues, shortcuts
+from fedthorax.common.check.survey import Progress, Surveyor
+from fedthorax.common.check.suspects import suspect_issues
+from fedthorax.common.check.target import Target
+from fedthorax.common.data.decode import Modality
+from fedthorax.common.data.records import ImageRef, Split
+from fedthorax.common.data.split_file import relative_name
+
+
+@dataclass(frozen=True)
+class SiteCheck:
+    """``together`` are the groups that one side of a split should hold whole: copies and near copies."""
+
+    target: Target
+    holdings: Holdings
+    facts: dict[ImageRef, ImageFacts]
+    issues: tuple[Issue, ...]
+    counts: dict[str, Any]
+    shortcuts: tuple[Shortcut, ...]
+    together: tuple[Group, ...]
+    num_decoded: int
+
+    @property
+    def worst(self) -> Level | None:
+        """The gravest level found."""
+        return self.issues[0].level if self.issues else None
+
+    def fixed_split_rows(self) -> list[tuple[str, str, Split]]:
+        """(modality, file, split) for ``write_split_file``."""
+        held = self.holdings
+        xray, ct = fixed_splits(held.xray, held.ct, self.together, self.target.fractions, self.target.seed or 0)
+        folders = self.target.folders
+        rows = [("xray", relative_name(record.path, folders["xray"]), record.split) for record in xray]
+        rows += [("ct", relative_name(record.path, folders["ct"]), record.split) for record in ct]
+        return [(modality, file, split) for modality, file, split in rows if split is not None]
+
+
+def check_site(target: Target, store: FactsStore, progress: Progress | None = None) -> SiteCheck:
+    """Read all images of ``target`` once and ask everything of them; ``progress`` gets images done and all images."""
+    holdings = hold(target)
+    issues = list(holdings.issues)
+    facts: dict[ImageRef, ImageFacts] = {}
+    num_decoded, total = 0, len(holdings.images)
+    for modality in KINDS:
+        refs = [image.ref for image in holdings.images if image.modality == modality]
+        surveyor = Surveyor(store, modality, target.ct_windows)
+        found = surveyor.survey(refs, _shifted(progress, len(facts), total))
+        facts |= found.facts
+        num_decoded += found.num_decoded
+        if found.unreadable:
+            issues += bad_file_issues(found.unreadable, modality, target.folders[modality])
+    images = holdings.images
+    copies = same_pictures(images, {ref: fact.digest for ref, fact in facts.items()})
+    near = near_pictures(images, facts)
+    predictive = tuple(shortcuts(images, facts, holdings.label_names))
+    issues += duplicate_issues(copies)
+    issues += near_duplicate_issues(near)
+    issues += patient_issues(images)
+    issues += suspect_issues(images, facts)
+    issues += shortcut_issues(predictive)
+    return SiteCheck(
+        target,
+        holdings,
+        facts,
+        in_order(_joined(issues)),
+        counts(images, facts, holdings.label_names),
+        predictive,
+        (*copies, *near),
+        num_decoded,
+    )
+
+
+def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
+    return None if progress is None else lambda done, _: progress(before + done, total)
+
+
+def _joined(issues: Sequence[Issue]) -> list[Issue]:
+    """Faults of files are found while listing and while decoding; one issue tells of both."""
+    found: dict[tuple[str, Modality | None], Issue] = {}
+    rest = []
+    for issue in issues:
+        key = (issue.code, issue.modality)
+        if not issue.code.startswith("file-") or not issue.files or key not in found:
+            if issue.code.startswith("file-") and issue.files:
+                found[key] = issue
+            else:
+                rest.append(issue)
+            continue
+        first = found[key]
+        count = first.count + issue.count
+        words = f"{count:,} files of the {KINDS[issue.modality or 'xray']}: {_reasons(first)}; {_reasons(issue)}"
+        found[key] = Issue(issue.code, count, words, first.files + issue.files, issue.modality)
+    return [*found.values(), *rest]
+
+
+def _reasons(issue: Issue) -> str:
+    return issue.sentence.partition(": ")[2]

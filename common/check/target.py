@@ -1,0 +1,247 @@
+"""What a person asks to be checked: a folder, a hospital's site.yaml, or an experiment file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from fedthorax.common.config.data import (
+    CT_WINDOWS,
+    CtSlices,
+    CtSource,
+    CtWindow,
+    SplitFractions,
+    XraySource,
+)
+from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.load import load_experiment
+from fedthorax.common.config.problems import dotted, shown
+from fedthorax.common.config.yaml_text import read_yaml
+from fedthorax.common.data.decode import Modality
+from fedthorax.common.data.labels import split_of
+from fedthorax.common.data.listing import is_image, normal_name
+from fedthorax.common.data.table import read_table
+
+CENTRAL = "central"
+
+_LABEL_FILES = ("labels.csv", "Data_Entry*.csv", "PADCHEST_*.csv*", "mimic-cxr-*-chexpert.csv*")
+_LISTS_OF_FINDINGS = ("Finding Labels", "finding_labels", "Labels")
+_NO_FINDING = frozenset({"", "No Finding", "normal"})
+_CELLS = frozenset({"", "0", "1", "-1", "0.0", "1.0", "-1.0"})
+_OTHER_COLUMNS = frozenset(
+    {"file", "split", "sex", "age", "view", "patient_id", "patient", "follow-up #", "patient age", "support devices"}
+)
+
+_FRACTIONS, _ALL_SLICES = SplitFractions(), CtSlices()
+
+
+@dataclass(frozen=True)
+class Target:
+    """One hospital's folders. A modality that is not there is None; ``loose`` is a folder of images without any
+    labels, of ``loose_modality`` unless their DICOM header says otherwise. ``findings`` and ``classes`` are None where
+    the folder itself has to tell them. Splits are drawn as the run would draw them where ``seed`` is known, else only
+    given splits count.
+    """
+
+    name: str
+    xray: XraySource | None = None
+    ct: CtSource | None = None
+    loose: Path | None = None
+    loose_modality: Modality = "xray"
+    findings: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    split_file: Path | None = None
+    fractions: SplitFractions = _FRACTIONS
+    seed: int | None = None
+    ct_windows: tuple[CtWindow, ...] = CT_WINDOWS
+    ct_slices: CtSlices = _ALL_SLICES
+
+    @property
+    def folders(self) -> dict[Modality, Path]:
+        found: dict[Modality, Path] = {}
+        if self.xray is not None:
+            found["xray"] = self.xray.folder
+        if self.ct is not None:
+            found["ct"] = self.ct.folder
+        if self.loose is not None:
+            return {"xray": self.loose, "ct": self.loose}
+        return found
+
+
+def targets_of(path: Path, site: str | None = None, modality: Modality = "xray") -> list[Target]:
+    """What ``path`` holds; of an experiment all hospitals and the server's own folders, or the one named ``site``.
+
+    Raises FileNotFoundError, or ValueError where the path is no folder with images and no such file.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such folder or file; expected images, a site.yaml or an experiment file")
+    if path.is_dir():
+        _refuse_site(site, path, "a folder")
+        return [_of_folder(path, modality)]
+    raw = _read(path)
+    if "data" in raw:
+        return _of_experiment(path, site)
+    _refuse_site(site, path, "the file of one hospital")
+    return [_of_site_file(path, raw)]
+
+
+def _refuse_site(site: str | None, path: Path, what: str) -> None:
+    if site is not None:
+        raise ValueError(f"--site {site}: {path} is {what}; --site is for experiment files")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = read_yaml(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: expected an experiment file, or keys xray and ct, got {shown(raw)}")
+    return raw
+
+
+def _of_experiment(path: Path, site: str | None) -> list[Target]:
+    experiment = load_experiment(path)
+    data, labels = experiment.data, experiment.labels
+    sources = {name: (source, data.splits) for name, source in data.hospitals.items()}
+    sources.setdefault(CENTRAL, (data.central, data.central_splits))
+    if site is not None:
+        if site not in sources:
+            raise ValueError(f"--site {site}: {path} has no such site; expected one of {', '.join(sources)}")
+        sources = {site: sources[site]}
+    return [
+        Target(
+            name,
+            source.xray,
+            source.ct,
+            findings=labels.findings,
+            classes=labels.cancer_classes,
+            split_file=source.splits,
+            fractions=fractions,
+            seed=experiment.seed,
+            ct_windows=data.ct_windows,
+            ct_slices=data.ct_slices,
+        )
+        for name, (source, fractions) in sources.items()
+    ]
+
+
+_Source = BeforeValidator(lambda value: {"folder": value} if isinstance(value, str) else value)
+
+
+class _SiteFile(BaseModel):
+    """What the check needs of a hospital's file; other keys are none of its business."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    name: str = "site"
+    xray: Annotated[XraySource | None, _Source] = None
+    ct: Annotated[CtSource | None, _Source] = None
+    splits: str | None = None
+    labels: LabelsConfig | None = None
+
+
+def _of_site_file(path: Path, raw: dict[str, Any]) -> Target:
+    try:
+        site = _SiteFile.model_validate(raw)
+    except ValidationError as error:
+        lines = [f"{path}: {dotted(problem['loc'])}: {problem['msg']}" for problem in error.errors()]
+        raise ValueError("\n".join(lines)) from None
+    if site.xray is None and site.ct is None:
+        raise ValueError(f"{path}: expected a key xray or ct with a folder, found {', '.join(map(str, raw))}")
+    root = path.absolute().parent
+    xray = site.xray and site.xray.model_copy(
+        update={
+            "folder": root / site.xray.folder.expanduser(),
+            "labels": site.xray.labels and root / site.xray.labels.expanduser(),
+        }
+    )
+    ct = site.ct and site.ct.model_copy(update={"folder": root / site.ct.folder.expanduser()})
+    return Target(
+        site.name,
+        xray,
+        ct,
+        findings=site.labels.findings if site.labels else None,
+        classes=site.labels.cancer_classes if site.labels else None,
+        split_file=None if site.splits is None else root / Path(site.splits).expanduser(),
+    )
+
+
+def _of_folder(folder: Path, modality: Modality) -> Target:
+    """By what lies in it: xray/ and ct/, else a label file, else class folders, else loose images."""
+    name = folder.absolute().name or "folder"
+    below = {normal_name(place.name).lower(): place for place in sorted(folder.iterdir()) if place.is_dir()}
+    if "xray" in below or "ct" in below:
+        xray = _xray_source(below["xray"]) if "xray" in below else None
+        return Target(name, xray, CtSource(folder=below["ct"]) if "ct" in below else None)
+    if _label_file(folder) is not None:
+        return Target(name, _xray_source(folder))
+    if class_folders(folder):
+        return Target(name, ct=CtSource(folder=folder))
+    return Target(name, loose=folder, loose_modality=modality)
+
+
+def _xray_source(folder: Path) -> XraySource:
+    return XraySource(folder=folder, labels=_label_file(folder))
+
+
+def _label_file(folder: Path) -> Path | None:
+    """The first pattern that fits names it. A table of another name is one only if it names findings, and if no other
+    does so too: then nobody knows which is meant."""
+    for pattern in _LABEL_FILES:
+        if found := sorted(place for place in folder.glob(pattern) if place.is_file()):
+            return found[0]
+    others = [place for place in sorted(folder.glob("*.csv")) if place.name != "slices.csv" and _names_findings(place)]
+    return others[0] if len(others) == 1 else None
+
+
+def _names_findings(table: Path) -> bool:
+    try:
+        return bool(findings_in(table))
+    except (ValueError, OSError):
+        return False
+
+
+def class_folders(folder: Path) -> tuple[str, ...]:
+    """Names of the CT class folders: those directly in ``folder``, and those below train/, valid/ and test/.
+
+    Empty if images lie outside such folders, or if there is only one folder, which is no class then.
+    """
+    names: set[str] = set()
+    for place in _visible(folder):
+        if place.is_dir() and split_of(place.name):
+            names.update(normal_name(inner.name) for inner in _visible(place) if inner.is_dir())
+        elif place.is_dir():
+            names.add(normal_name(place.name))
+        elif is_image(place):
+            return ()
+    return tuple(sorted(names)) if len(names) > 1 else ()
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(place for place in folder.iterdir() if not place.name.startswith("."))
+
+
+def findings_in(labels: Path) -> tuple[str, ...]:
+    """The findings that a label file itself names: in a column of lists, else one a column of 1, 0, -1 and nothing."""
+    table = read_table(labels)
+    columns = _finding_columns(table.columns, [row.cells for row in table.rows])
+    if columns:
+        return columns
+    for column in _LISTS_OF_FINDINGS:
+        if column in table.columns:
+            lists = (row.cells[column] for row in table.rows)
+            words = {word.strip(" '\"") for cell in lists for word in cell.strip("[]").replace(",", "|").split("|")}
+            return tuple(sorted(words - _NO_FINDING))
+    return ()
+
+
+def _finding_columns(columns: Sequence[str], rows: Sequence[Any]) -> tuple[str, ...]:
+    found = []
+    for column in columns:
+        cells = {row[column] for row in rows}
+        if column.lower() not in _OTHER_COLUMNS and column not in _NO_FINDING and cells <= _CELLS and cells - {""}:
+            found.append(column)
+    return tuple(found)

@@ -1,0 +1,141 @@
+"""Flower's simulation runtime (Ray) for one server function, with nothing left behind afterwards."""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.events import read_events
+from fedthorax.common.statistics.duplicates import new_key
+from fedthorax.simulations.marked_processes import marked_processes
+
+if TYPE_CHECKING:
+    from fedthorax.server.channel import Channel
+
+Result = TypeVar("Result")
+
+_ENVIRONMENT = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+_OBJECT_STORE_BYTES = 512 << 20  # a few models in flight; Ray would take 30 % of the machine's memory
+
+
+def on_flower(experiment: Experiment, events: Path | None, serve: Callable[["Channel"], Result]) -> Result:
+    """What ``serve`` returns, called with a channel to one virtual hospital for each of ``data.hospitals``.
+
+    Hospitals work one after the other, or ``simulation.parallel_sites`` at a time, in processes that Ray keeps; they
+    write their progress to ``events``, by default to a file that is thrown away. They share a duplicate key, made for
+    this run, which ``serve`` does not see. The first SIGINT makes the channel raise Interrupted. Leaves no process,
+    socket or temporary file behind. Raises what ``serve`` raises.
+    """
+    with _ray_home() as home, marked_processes():
+        events = home / "events.jsonl" if events is None else events
+        os.environ |= _ENVIRONMENT | {
+            "FLWR_HOME": str(home / "flwr"),
+            "FEDTHORAX_EVENTS": str(events),
+            "FEDTHORAX_DUPLICATE_KEY": str(new_key(home / "duplicates.key")),
+        }
+        return _run(experiment, home, events, serve)
+
+
+def _run(experiment: Experiment, home: Path, events: Path, serve: Callable[["Channel"], Result]) -> Result:
+    from flwr.serverapp import Grid, ServerApp
+    from flwr.simulation import run_simulation
+
+    from fedthorax.client.app import app as client_app
+    from fedthorax.server.channel import FlowerChannel
+
+    stop = threading.Event()
+    results: list[Result] = []
+    errors: list[BaseException] = []
+    server_app = ServerApp()
+
+    @server_app.main()
+    def main(grid: Grid, context: Any) -> None:
+        try:
+            results.append(serve(FlowerChannel(grid, experiment.federation.round_timeout_s, stopped=stop.is_set)))
+        except BaseException as error:  # Flower would print it; it is raised below instead
+            errors.append(error)
+        if stop.is_set() or errors:
+            _kill_busy_sites(events)
+
+    parallel = min(experiment.simulation.parallel_sites, len(experiment.data.hospitals))
+    backend: Any = {
+        "init_args": {
+            "num_cpus": parallel,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+            "_temp_dir": str(home),
+            "logging_level": logging.CRITICAL,
+            "log_to_driver": False,
+            "include_dashboard": False,
+        },
+        "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+    }
+    with _quiet_flower(), _on_interrupt(stop.set):
+        run_simulation(server_app, client_app, len(experiment.data.hospitals), backend_config=backend)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _kill_busy_sites(events: Path) -> None:
+    """End the hospitals' processes, which may be in the middle of an epoch that nobody waits for any more.
+
+    Ray would let them finish it first. They tell their process ids when they start.
+    """
+    for event in read_events(events, 0)[0]:
+        if event["kind"] == "process":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(event["pid"], signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _ray_home() -> Iterator[Path]:
+    """A temporary folder for Ray's session, under a short name because Unix sockets lie in it."""
+    home = Path(tempfile.mkdtemp(prefix="fedthorax-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _quiet_flower() -> Iterator[None]:
+    """Keep Flower's log out of the progress display: errors of the run are reported by ourselves."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """The first SIGINT asks for the end, the second one takes its usual course. Only in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def handle(*_: object) -> None:
+        stop()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,232 @@
+"""One hospital with every fault that the check knows, each made here; and one without any."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from fedthorax.common.check.check import SiteCheck
+from fedthorax.common.check.issue import CODES, Issue
+
+Draw = Callable[..., np.ndarray]
+Save = Callable[[np.ndarray, Path], Path]
+Check = Callable[..., SiteCheck]
+
+SITE = """\
+name: mercy
+xray: xray
+ct: ct
+labels: {findings: [Mass, Effusion], cancer_classes: [normal, tumour]}
+"""
+
+
+def found(check: SiteCheck, code: str, modality: str | None = None) -> Issue:
+    (issue,) = [i for i in check.issues if i.code == code and (modality is None or i.modality == modality)]
+    return issue
+
+
+@pytest.fixture
+def good(tmp_path: Path, chest: Draw, body: Draw, save: Save) -> Path:
+    """12 X-rays and 8 slices of as many patients, all different, all in order."""
+    rows = ["file,patient_id,Mass,Effusion,split"]
+    for number in range(12):
+        save(chest(number), tmp_path / f"xray/{number:02}.png")
+        split = ("train", "valid", "test")[number // 4]
+        rows.append(f"{number:02}.png,p{number},{number % 2},0,{split}")
+    (tmp_path / "xray/labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    for number in range(8):
+        split, name = ("train", "test")[number % 2], ("normal", "tumour")[number // 4]
+        save(body(number), tmp_path / f"ct/{split}/{name}/c{number}__1.png")
+    (tmp_path / "site.yaml").write_text(SITE, encoding="utf-8")
+    return tmp_path
+
+
+def relabel(folder: Path, *rows: str, remove: str = "") -> None:
+    path = folder / "xray/labels.csv"
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not remove or remove not in line]
+    path.write_text("\n".join([*lines, *rows]) + "\n", encoding="utf-8")
+
+
+def test_a_folder_in_order_has_nothing_to_say(good: Path, check: Check) -> None:
+    checked = check(good / "site.yaml")
+    assert checked.issues == ()
+    assert checked.worst is None
+    assert checked.counts["xray"]["labels"]["train"]["Mass"] == {"present": 2, "absent": 2, "unknown": 0}
+    assert checked.counts["ct"]["labels"]["test"] == {"normal": {"present": 2}, "tumour": {"present": 2}}
+    assert checked.counts["ct"]["files"]["size"] == {"96 x 96": 8}
+
+
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_not_called_damaged(good: Path, check: Check) -> None:
+    (good / "xray/03.png").chmod(0)
+    assert found(check(good / "site.yaml"), "file-no-permission").files == ("03.png",)
+
+
+def test_permission_is_told_by_the_error_of_the_system(
+    good: Path, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "03.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    issue = found(check(good / "site.yaml"), "file-no-permission")
+    assert (issue.count, issue.files, issue.level) == (1, ("03.png",), "error")
+
+
+def test_truncated_empty_and_foreign_files_are_told_apart(good: Path, check: Check) -> None:
+    whole = (good / "xray/00.png").read_bytes()
+    (good / "xray/00.png").write_bytes(whole[: len(whole) // 2])
+    (good / "xray/01.png").write_bytes(b"")
+    (good / "ct/train/normal/c0__1.png").write_bytes(b"Dear colleague, please find attached")
+    checked = check(good / "site.yaml")
+    assert set(found(checked, "file-truncated").files) == {"00.png", "01.png"}
+    assert found(checked, "file-not-an-image").files == ("train/normal/c0__1.png",)
+    assert checked.counts["xray"]["files"]["read"] == 10
+
+
+def test_labels_without_images_and_images_without_labels(good: Path, check: Check) -> None:
+    (good / "xray/05.png").unlink()
+    relabel(good, remove="06.png")
+    checked = check(good / "site.yaml")
+    assert found(checked, "label-without-image").files == ("05.png",)
+    assert found(checked, "image-without-label").files == ("06.png",)
+
+
+def test_a_label_nobody_knows_is_said_and_the_pictures_are_still_checked(
+    good: Path, check: Check, chest: Draw, save: Save
+) -> None:
+    relabel(good, "00.png,p0,maybe,0,train", remove="00.png")
+    save(255 - chest(1), good / "xray/01.png")
+    checked = check(good / "site.yaml")
+    assert "maybe" in found(checked, "labels-unreadable").sentence
+    assert found(checked, "inverted", "xray").files == ("01.png",)
+
+
+def test_a_misspelt_class_folder_gets_a_suggestion(good: Path, check: Check) -> None:
+    (good / "ct/train/tumour").rename(good / "ct/train/tumor")
+    issue = found(check(good / "site.yaml"), "unknown-class")
+    assert "tumor (did you mean 'tumour'?)" in issue.sentence or "tumour" in issue.sentence
+    assert issue.count == 1
+    assert len(issue.files) == 2
+
+
+def test_the_same_pixels_on_two_sides_whatever_the_format(good: Path, check: Check) -> None:
+    Image.open(good / "xray/00.png").convert("RGB").save(good / "xray/08.png")
+    issue = found(check(good / "site.yaml"), "duplicate-across-splits")
+    assert issue.groups == (("00.png", "08.png"),)
+    assert issue.count == 1
+    assert issue.sentence == "1 X-ray in test: same pixels as one in train"
+
+
+def test_the_same_picture_smaller_brighter_and_as_jpeg_on_two_sides(good: Path, check: Check, chest: Draw) -> None:
+    brighter = np.clip(chest(0) * 1.1 + 6.0, 0, 255).astype(np.uint8)
+    Image.fromarray(brighter).resize((70, 70)).save(good / "xray/08.jpg", quality=60)
+    relabel(good, "08.jpg,p8,0,0,test", remove="08.png")
+    (good / "xray/08.png").unlink()
+    assert found(check(good / "site.yaml"), "near-duplicate-across-splits").groups == (("00.png", "08.jpg"),)
+
+
+def test_the_same_picture_under_two_labels(good: Path, check: Check, body: Draw, save: Save) -> None:
+    save(body(0), good / "ct/train/tumour/c9__1.png")
+    issue = found(check(good / "site.yaml"), "duplicate-different-labels")
+    assert set(issue.files) == {"train/normal/c0__1.png", "train/tumour/c9__1.png"}
+
+
+def test_an_unknown_label_contradicts_nobody(good: Path, check: Check, chest: Draw, save: Save) -> None:
+    save(chest(0), good / "xray/01.png")
+    relabel(good, "00.png,p0,,0,train", "01.png,p1,1,,train", remove="0.png")
+    relabel(good, remove="01.png,p1,1,0")
+    checked = check(good / "site.yaml")
+    assert "duplicate-different-labels" not in {issue.code for issue in checked.issues}
+    assert set(found(checked, "duplicate-within-split").files) == {"00.png", "01.png"}
+
+
+def test_one_patient_on_two_sides_across_x_ray_and_ct(good: Path, check: Check) -> None:
+    (good / "ct/test/normal/c1__1.png").rename(good / "ct/test/normal/p0__1.png")
+    issue = found(check(good / "site.yaml"), "patient-across-splits")
+    assert issue.count == 1
+    assert set(issue.files) == {"00.png", "test/normal/p0__1.png"}
+    assert "p0" not in issue.sentence, "the sentence may leave the hospital"
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_radiograph_is_found(good: Path, check: Check, chest: Draw, save: Save, turns: int) -> None:
+    save(np.rot90(chest(3), turns), good / "xray/03.png")
+    assert found(check(good / "site.yaml"), "sideways").files == ("03.png",)
+
+
+def test_inverted_greys_are_found_in_both_modalities(
+    good: Path, check: Check, chest: Draw, body: Draw, save: Save
+) -> None:
+    save(255 - chest(3), good / "xray/03.png")
+    save(255 - body(2), good / "ct/train/normal/c2__1.png")
+    checked = check(good / "site.yaml")
+    assert found(checked, "inverted", "xray").files == ("03.png",)
+    assert found(checked, "inverted", "ct").files == ("train/normal/c2__1.png",)
+
+
+def test_a_lateral_view_is_not_compared_with_a_frontal_chest(good: Path, check: Check, chest: Draw, save: Save) -> None:
+    save(np.rot90(chest(3)), good / "xray/03.png")
+    path = good / "xray/labels.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    views = ["view", *("LL" if line.startswith("03") else "PA" for line in lines[1:])]
+    path.write_text("\n".join(f"{line},{view}" for line, view in zip(lines, views, strict=True)), encoding="utf-8")
+    checked = check(good / "site.yaml")
+    assert checked.counts["xray"]["attributes"]["view"] == {"PA": 11, "LL": 1}
+    assert "sideways" not in {issue.code for issue in checked.issues}
+
+
+def test_a_single_colour_a_photograph_and_a_wide_border(good: Path, check: Check, chest: Draw, save: Save) -> None:
+    save(np.full((96, 96), 40, np.uint8), good / "xray/02.png")
+    tinted = np.stack([chest(3), chest(3) // 2, chest(3) // 3], axis=2)
+    save(tinted, good / "xray/03.png")
+    framed = np.zeros((160, 160), np.uint8)
+    framed[30:126, 20:116] = chest(5)
+    save(framed, good / "xray/05.png")
+    checked = check(good / "site.yaml")
+    assert found(checked, "single-colour").files == ("02.png",)
+    assert found(checked, "colour-photo").files == ("03.png",)
+    assert found(checked, "framing").files == ("05.png",)
+
+
+def test_writing_and_a_red_pen_are_found(good: Path, check: Check, chest: Draw, save: Save) -> None:
+    written = Image.fromarray(chest(2, side=384))
+    ImageDraw.Draw(written).text((12, 12), "DOE JOHN 1950", fill=255, font=ImageFont.load_default(22))
+    written.save(good / "xray/02.png")
+    marked = Image.fromarray(chest(3)).convert("RGB")
+    ImageDraw.Draw(marked).line([(20, 20), (40, 30)], fill=(255, 0, 0))
+    marked.save(good / "xray/03.png")
+    assert set(found(check(good / "site.yaml"), "annotated").files) == {"02.png", "03.png"}
+
+
+def test_copies_whose_split_is_yet_to_be_drawn(tmp_path: Path, check: Check, body: Draw, save: Save) -> None:
+    for number in range(3):
+        save(body(number), tmp_path / f"{'normal' if number else 'tumour'}/{number}.png")
+    save(body(1), tmp_path / "normal/copy.png")
+    checked = check(tmp_path)
+    assert set(found(checked, "duplicate-undrawn").files) == {"normal/1.png", "normal/copy.png"}
+    assert found(checked, "patient-unknown").count == 4
+    assert checked.worst == "warning"
+
+
+def test_a_size_that_gives_the_label_away(tmp_path: Path, check: Check, body: Draw, save: Save) -> None:
+    for number in range(24):
+        name, side = ("tumour", 80) if number % 2 else ("normal", 96)
+        save(body(number, side), tmp_path / f"{name}/p{number}__1.png")
+    issue = found(check(tmp_path), "shortcut")
+    assert "picture size predicts normal with ROC-AUC 1.00" in issue.sentence
+
+
+def test_no_advice_tells_anybody_to_delete(good: Path) -> None:
+    for code, meaning in CODES.items():
+        words = meaning.advice.lower()
+        assert "delete" not in words, code
+        assert "remove" not in words or "do not remove" in words, code
+        assert meaning.advice.endswith("."), code

@@ -1,0 +1,96 @@
+"""What a folder or file is taken for, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedthorax.common.check.target import class_folders, findings_in, targets_of
+
+Draw = Callable[..., np.ndarray]
+Save = Callable[[np.ndarray, Path], Path]
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_label_file_makes_a_folder_of_x_rays(tmp_path: Path) -> None:
+    write(tmp_path / "mine.csv", "file,patient_id,age,Mass,Effusion,follow-up #\na.png,p,60,1,,0\nb.png,q,70,-1,0,1\n")
+    write(tmp_path / "prices.csv", "item,euro\nfilm,3\n")
+    (target,) = targets_of(tmp_path)
+    assert target.xray is not None
+    assert target.xray.labels == tmp_path / "mine.csv"
+    assert target.ct is None
+    assert findings_in(tmp_path / "mine.csv") == ("Mass", "Effusion")
+
+
+def test_class_folders_with_or_without_splits_make_a_folder_of_ct(tmp_path: Path, body: Draw, save: Save) -> None:
+    for name in ("one/train/normal", "one/test/tumour", "two/normal", "two/tumour"):
+        save(body(0), tmp_path / name / "a.png")
+    for name in ("one", "two"):
+        (target,) = targets_of(tmp_path / name)
+        assert target.ct is not None
+        assert target.xray is None
+        assert class_folders(tmp_path / name) == ("normal", "tumour")
+
+
+def test_xray_and_ct_below_make_a_hospital(tmp_path: Path) -> None:
+    write(tmp_path / "xray/labels.csv", "file,Mass\n")
+    (tmp_path / "ct/normal").mkdir(parents=True)
+    (target,) = targets_of(tmp_path)
+    assert set(target.folders) == {"xray", "ct"}
+
+
+def test_anything_else_is_a_folder_of_loose_images(tmp_path: Path, body: Draw, save: Save) -> None:
+    save(body(0), tmp_path / "a.png")
+    (target,) = targets_of(tmp_path, modality="ct")
+    assert (target.loose, target.loose_modality) == (tmp_path, "ct")
+
+
+def test_paths_of_a_site_file_are_relative_to_it_and_other_keys_are_its_own(tmp_path: Path) -> None:
+    path = write(tmp_path / "hospital/site.yaml", "name: mercy\nserver: a:1\nxray: images\nsplits: splits.csv\n")
+    (target,) = targets_of(path)
+    assert target.name == "mercy"
+    assert target.xray is not None
+    assert target.xray.folder == tmp_path / "hospital/images"
+    assert target.split_file == tmp_path / "hospital/splits.csv"
+    assert target.seed is None
+
+
+def test_an_experiment_is_all_its_hospitals_and_the_centre_or_one(experiment_file: Callable[..., Path]) -> None:
+    path = experiment_file()
+    assert [target.name for target in targets_of(path)] == ["north", "st.mary", "central"]
+    (target,) = targets_of(path, "st.mary")
+    assert (target.classes, target.seed) == (("normal", "tumour"), 0)
+    with pytest.raises(ValueError, match=r"--site east: .* expected one of north, st\.mary, central"):
+        targets_of(path, "east")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: a", "expected a key xray or ct with a folder, found name"),
+        ("- a", "expected an experiment file, or keys xray and ct, got a list"),
+        ("xray: {folder: a, colour: b}", "xray.colour: Extra inputs are not permitted"),
+    ],
+)
+def test_a_file_that_is_neither_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = write(tmp_path / "site.yaml", text)
+    with pytest.raises(ValueError, match=words):
+        targets_of(path)
+
+
+def test_a_missing_path_and_a_needless_site_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such folder or file"):
+        targets_of(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"--site north: .* is a folder"):
+        targets_of(tmp_path, "north")
+
+
+def test_findings_of_listed_labels(tmp_path: Path) -> None:
+    nih = write(tmp_path / "a.csv", "Image Index,Finding Labels,Patient ID\na.png,Mass|Edema,1\nb.png,No Finding,2\n")
+    assert findings_in(nih) == ("Edema", "Mass")

@@ -6,11 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from fedthorax.cli.quiet import quiet_libraries
 
 quiet_libraries()  # before any test imports TensorFlow, Flower or Ray
+
+# The same examples for everybody, whatever else the machine does; no test is timed, and no file is left.
+hypothesis.settings.register_profile("fedthorax", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("fedthorax")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -204,7 +204,7 @@ def test_spoilt_updates_are_refused_one_by_one_and_the_honest_ones_of_the_same_h
     place.start_site("south", {"PYTHONPATH": str(tmp_path), "FEDTHORAX_TEST_SPOIL": json.dumps(spoil)})
     try:
         place.wait_connected()
-        phase = "training.phases=[{rounds: 8, trainable: heads, learning_rate: 1e-3}]"
+        phase = "training.phases=[{rounds: 8, trainable: all, learning_rate: 1e-3}]"
         rules = "federation={min_sites: 1, unusual_updates: refuse}"
         end(place, begin(place, name, "--set", phase, "--set", rules), name)
     finally:

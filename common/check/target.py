@@ -110,9 +110,7 @@ def _of_experiment(path: Path, site: str | None) -> list[Target]:
     if data.central is not None:
         sources.setdefault(CENTRAL, (data.central, data.central_splits))
     if not sources:
-        raise ValueError(
-            f"{path}: names no folder; each site has a site.yaml of its own, to be checked there"
-        )
+        raise ValueError(f"{path}: names no folder; each site has a site.yaml of its own, to be checked there")
     if site is not None:
         if site not in sources:
             raise ValueError(f"--site {site}: {path} has no folders of it; expected one of {', '.join(sources)}")

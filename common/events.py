@@ -4,7 +4,7 @@ Several processes write the same file: the server and every hospital of a simula
 file opened for appending, which the operating system never interleaves with another on a local disk. Readers follow the
 file with ``read_events``. Every event has ``time`` (Unix seconds) and ``kind``:
 
-``run``      name, rounds, sites
+``run``      name, mode (simulate, train, consortium), rounds, sites
 ``site``     site, round, stage (load, model, features, validate, train), done, total; in training epoch, epochs, loss
 ``server``   round, stage (load, evaluate, wait, aggregate), and where it is counted done, total
 ``round``    round, rounds, central (Scores), failures, seconds

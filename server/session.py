@@ -149,7 +149,9 @@ def _announce(
         audit.append("run started", **facts, config_sha256=document["config_sha256"])
     else:
         audit.append("run resumed", **facts, config_sha256=document["config_sha256"], after_round=run.checkpoint.round)
-    events.emit("run", name=experiment.name, rounds=experiment.training.num_rounds, sites=list(sites))
+    events.emit(
+        "run", name=experiment.name, mode=document["mode"], rounds=experiment.training.num_rounds, sites=list(sites)
+    )
     for line in run.notes:
         audit.append("note", text=line)
         events.emit("note", text=line)

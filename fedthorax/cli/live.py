@@ -73,7 +73,7 @@ class RunDisplay:
             self._line(f"run {event.get('name')}: {event.get('rounds')} rounds, hospitals {sites}", "bold")
         elif kind == "site" and not self.output.is_terminal:
             self._plain_site(event)
-        elif kind == "hospital" and not self.output.is_terminal:
+        elif kind == "hospital" and not self.output.is_terminal and not self.progress.on_this_machine:
             self._plain_hospital(event)
 
     def _line(self, text: str, style: str = "") -> None:

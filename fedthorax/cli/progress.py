@@ -90,6 +90,7 @@ class RunProgress:
     server_done: int = 0
     server_total: int = 0
     status: str | None = None
+    on_this_machine: bool = False  # the hospitals' own events are seen and say more than what the server knows of them
 
     def apply(self, event: Mapping[str, Any]) -> None:
         self.now = max(self.now, event.get("time", self.now))
@@ -99,6 +100,7 @@ class RunProgress:
 
     def _on_run(self, event: Mapping[str, Any]) -> None:
         self.name, self.rounds = event.get("name", ""), event.get("rounds", 0)
+        self.on_this_machine = event.get("mode") in ("simulate", "train")
         self.started = self.round_started = event.get("time")
         self.sites = {name: SiteProgress() for name in event.get("sites", ())}
 
@@ -112,6 +114,8 @@ class RunProgress:
         site.loss = event.get("loss", site.loss)
 
     def _on_hospital(self, event: Mapping[str, Any]) -> None:
+        if self.on_this_machine:
+            return
         site = self.sites.setdefault(event["site"], SiteProgress())
         site.state, site.since = event.get("state"), event.get("since") or event.get("time") or 0.0
         if site.state not in ("failed", "missing"):

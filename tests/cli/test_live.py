@@ -146,3 +146,13 @@ def test_an_error_of_the_run_ends_the_display_and_goes_on(tmp_path: Path) -> Non
     with pytest.raises(RuntimeError, match="round 1"), watched(tmp_path / "events.jsonl", _terminal()):
         raise RuntimeError("round 1 failed")
     assert not [thread for thread in threading.enumerate() if thread.name == "progress"]
+
+
+@pytest.mark.parametrize(("mode", "words"), [("simulate", "training 1/2"), ("consortium", "working since")])
+def test_batches_are_shown_where_they_are_known_and_the_servers_view_elsewhere(mode: str, words: str) -> None:
+    progress = RunProgress()
+    progress.apply({"time": 0.0, "kind": "run", "name": "demo", "mode": mode, "rounds": 2, "sites": ["north"]})
+    if mode == "simulate":
+        progress.apply(_train("north", 2.0, done=5))
+    progress.apply({"time": 3.0, "kind": "hospital", "site": "north", "state": "working", "since": 3.0})
+    assert progress.sites["north"].words.startswith(words)

@@ -27,7 +27,7 @@ Level = Literal["good", "warning", "problem"]
 MOST_CLOCK_SKEW_S = 300.0  # the server refuses signatures whose time is further off
 ODD_CLOCK_SKEW_S = 30.0
 LEAST_DISK_MB = 2048
-LEAST_MEMORY_MB = 2560  # TensorFlow, the twin network at 224 pixels and a batch of 16, measured in docs/results.md
+LEAST_MEMORY_MB = 2560  # a site took 1.6 GiB with frozen backbones (docs/results.md); more where everything is trained
 SAMPLE = 200  # files of a folder that are opened without --experiment
 
 

@@ -168,8 +168,8 @@ class DataConfig(Frozen):
     )
     aspect: Literal["pad", "squash"] = Field(
         default="squash",
-        description="squash: stretch to the square; pad: keep the proportions and fill up with black. On real "
-        "CT slices pad cost accuracy (docs/results.md): its black bars give the format of an image away.",
+        description="squash: stretch to the square; pad: keep the proportions and fill up with black, "
+        "which shows the network the format of a picture (docs/results.md).",
     )
     ct_windows: tuple[CtWindow, ...] = Field(
         default=CT_WINDOWS,

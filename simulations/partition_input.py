@@ -6,28 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from fedthorax.common.data.layouts import NIH_FINDINGS
 from fedthorax.common.data.records import SPLITS
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
-# ChestX-ray14 was annotated for exactly these: what a row does not name is absent, not unknown.
-# Wang et al., ChestX-ray8, CVPR 2017, and the collection's README.
-_NIH_FINDINGS = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Effusion",
-    "Emphysema",
-    "Fibrosis",
-    "Hernia",
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pleural_Thickening",
-    "Pneumonia",
-    "Pneumothorax",
-)
 _NIH_COLUMNS = {
     "Image Index": "file",
     "Patient ID": "patient_id",
@@ -209,7 +192,7 @@ def _from_nih(
 ) -> tuple[list[str], list[dict[str, str]], list[str]]:
     rows = list(rows)
     named = [[part for part in row["Finding Labels"].split("|") if part not in ("", "No Finding")] for row in rows]
-    findings = sorted(set(_NIH_FINDINGS).union(*named))
+    findings = sorted(NIH_FINDINGS.union(*named))
     kept = [name for name in columns if name in _NIH_COLUMNS]
     plain = []
     for row, present in zip(rows, named, strict=True):

@@ -170,7 +170,9 @@ def test_a_file_is_plain_where_there_is_no_terminal(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_polite_kill_ends_a_command_as_ctrl_c_does(number: signal.Signals) -> None:
     program = (
-        "import sys, time\nfrom fedthorax.cli import config, main\n"
+        "import signal, sys, time\nfrom fedthorax.cli import config, main\n"
+        # A shell starts its background jobs with SIGINT ignored, these tests perhaps among them.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def wait(*_):\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "config.load_experiment = wait\nsys.argv = ['fedthorax', 'config', 'x.yaml']\nmain.main()"
     )

@@ -117,6 +117,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        # NotImplementedError is a RuntimeError to Python, but no mistake of a person.
         if isinstance(error, (ValueError, OSError, RuntimeError)) and not isinstance(error, NotImplementedError):
             print(f"error: {_message(error)}", file=sys.stderr)
             return EXIT_ERROR

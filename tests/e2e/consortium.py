@@ -40,6 +40,13 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 300.0) ->
     return found
 
 
+def heed_ctrl_c() -> None:
+    """A shell starts its background jobs with SIGINT ignored, these tests perhaps among them, and what is started from
+    here would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Cable:
     """A TCP way from a port of its own to ``target``, which can be cut and mended."""
 
@@ -166,6 +173,7 @@ class Consortium:
 
     def set_up(self) -> None:
         """The folders, made and admitted; each hospital's line to the server goes over a cable of its own."""
+        heed_ctrl_c()
         port = free_port()
         self.place.mkdir(parents=True, exist_ok=True)
         text = f"name: lead\naddress: 127.0.0.1:{port}\nsuperlink_port: {free_port()}\n"

@@ -63,7 +63,8 @@ class WorkerEvents(EventLog):
         self._heard = heard
 
     def emit(self, kind: str, **fields: Any) -> None:
-        super().emit(kind, **fields)
+        with contextlib.suppress(OSError):  # on a full disk progress is not shown; the work goes on if it can
+            super().emit(kind, **fields)
         if kind == "site":
             self._heard(fields)
 

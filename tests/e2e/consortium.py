@@ -123,6 +123,7 @@ class Consortium:
     place: Path
     data: Path
     hospitals: tuple[str, ...]
+    working: Path | None = None  # where commands are given; None: beside ``data``
     cables: dict[str, Cable] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -135,7 +136,7 @@ class Consortium:
         with (self.place / told).open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "fedthorax.cli.main", *arguments],
-                cwd=self.data.parent,
+                cwd=self.working or self.data.parent,
                 env=os.environ | {"COLUMNS": "80", MARK: str(self.place)} | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -292,9 +293,11 @@ class Consortium:
 
 
 @contextlib.contextmanager
-def consortium(place: Path, data: Path, hospitals: tuple[str, ...]) -> Iterator[Consortium]:
+def consortium(
+    place: Path, data: Path, hospitals: tuple[str, ...], working: Path | None = None
+) -> Iterator[Consortium]:
     """A consortium that serves, with every hospital connected."""
-    one = Consortium(place, data, hospitals)
+    one = Consortium(place, data, hospitals, working)
     try:
         one.set_up()
         one.start_server()

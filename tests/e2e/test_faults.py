@@ -170,6 +170,7 @@ def test_a_cut_line_is_waited_for_and_said_once(place, undisturbed):
 def test_a_hospital_past_the_deadline_is_left_out_by_name_and_is_back_in_the_next_round(place):
     name = "slow"
     limits = ("--set", "federation.round_timeout_s=90", "--set", "federation.min_sites=1")
+    place.wait_connected()  # or south would join in round 1 only
     process = begin(place, name, *limits)
     wait_working(place, name, 1)
     worker = place.pid("south", "worker")

@@ -40,6 +40,7 @@ clientapp = "fedthorax.client_app:app"
 experiment = ""
 overwrite = false
 resume = false
+deliver = false
 """
 _README = """\
 # FedThorax {version} for a consortium
@@ -83,9 +84,15 @@ def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite
 
 
 def submit(
-    experiment: Experiment, folder: ConsortiumFolder, overwrite: bool = False, resume: bool = False
+    experiment: Experiment,
+    folder: ConsortiumFolder,
+    overwrite: bool = False,
+    resume: bool = False,
+    deliver: bool = False,
 ) -> Submission:
     """Start a run of the checked ``experiment`` on the running SuperLink and return its ids.
+
+    ``deliver``: of a finished one only what some hospitals still lack.
 
     RuntimeError with Flower's words if it is refused.
     """
@@ -102,11 +109,14 @@ def submit(
         write_text(app / "README.md", _README.format(version=__version__))
         run_config = Path(scratch) / "run.toml"
         values = {"experiment": f"{inbox.name}/{file.name}", "overwrite": overwrite, "resume": resume}
+        values["deliver"] = deliver
         write_text(run_config, "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
         run_id = _flwr_run(folder, app, run_config)
-    submission = Submission(run_id, experiment.name, str(experiment.run_folder), file.name, submitted, resume)
+    submission = Submission(
+        run_id, experiment.name, str(experiment.run_folder), file.name, submitted, resume or deliver
+    )
     note_submission(folder, submission)
-    folder.audit.append("run_submitted", run_id=str(run_id), name=experiment.name, resumed=resume)
+    folder.audit.append("run_submitted", run_id=str(run_id), name=experiment.name, resumed=resume, delivery=deliver)
     return submission
 
 

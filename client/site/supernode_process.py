@@ -3,13 +3,19 @@
 In Flower 1.41 an error in its main loop, such as a TLS handshake that times out on a dead line, ends the main thread
 and leaves the process: the thread of its local API keeps it up, so that no supervisor sees that the hospital is gone.
 The same holds for the thread that sends its heartbeats.
+
+A message that has been sent hangs in a cycle of references, and Python looks for those so seldom in a process of this
+kind that tens of models pile up: they are collected here.
 """
 
+import gc
 import os
 import sys
 import threading
+import time
 import traceback
 
+COLLECT_EVERY_S = 30.0
 _FAILED = 1
 
 
@@ -18,6 +24,7 @@ def main() -> None:
 
     sys.argv[0] = "flower-supernode"
     threading.excepthook = _end
+    threading.Thread(target=_collect, name="collect", daemon=True).start()
     code: object = _FAILED
     try:
         flower_supernode()
@@ -32,6 +39,12 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0 if code is None else _FAILED)
+
+
+def _collect() -> None:
+    while True:
+        time.sleep(COLLECT_EVERY_S)
+        gc.collect()
 
 
 def _end(failure: threading.ExceptHookArgs) -> None:

@@ -38,8 +38,8 @@ _FLOWER = {
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # seconds until a task that has come is begun
     "PYTHONSAFEPATH": "1",  # what lies in the working directory is not imported
 }
-# glibc's malloc gives freed models back to the system at once instead of scattering them over a heap for each thread:
-# without this the SuperNode grew by 1.8 MiB a round (docs/soak.md).
+# glibc's malloc gives freed models back to the system at once instead of scattering them over a heap for each thread
+# (docs/soak.md).
 _GIVE_BACK = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
 _NEVER_PROXIED = "127.0.0.1,localhost,::1"  # Flower's own calls between its processes on this machine
 

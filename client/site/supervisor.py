@@ -27,6 +27,7 @@ from fedthorax.client.site.heartbeat import watch_heartbeat
 from fedthorax.client.site.mirror import mirror_events
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.setup import require_private_key
+from fedthorax.client.site.worker import CANNOT_WRITE
 from fedthorax.client.site.worker_client import worker_answers
 from fedthorax.client.site.worker_service import socket_path
 from fedthorax.common.atomic_write import write_text
@@ -52,7 +53,7 @@ def run_site(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], N
     with _only_one(folder):
         _share_out(folder, settings)
         connection = Connection(settings.server, tell, stop)
-        services = site_services(folder, settings, connection)
+        services = site_services(folder, settings, connection, tell)
         facts, present = node_facts(folder, settings), dict[str, int]()
 
         def changed(pids: Mapping[str, int]) -> None:
@@ -84,13 +85,20 @@ def run_site(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], N
             folder.processes.unlink(missing_ok=True)
 
 
-def site_services(folder: SiteFolder, settings: SiteSettings, connection: Connection) -> list[Service]:
+def site_services(
+    folder: SiteFolder, settings: SiteSettings, connection: Connection, tell: Callable[[str], None]
+) -> list[Service]:
     """The processes in the order in which they start."""
     users, port = settings.users, _free_port()
     services = []
+
+    def take(line: str) -> None:
+        if line.startswith(CANNOT_WRITE):
+            tell(line)
+
     if settings.worker is None:
         worker = (sys.executable, "-m", "fedthorax.cli.main", "site", "worker", "--folder", str(folder.path))
-        services.append(_service(folder, "worker", worker, users.worker, users.group, {}))
+        services.append(_service(folder, "worker", worker, users.worker, users.group, {}, take))
     supernode = _supernode(folder, settings, port)
     environment = network_environment(settings) | _GIVE_BACK
     services.append(

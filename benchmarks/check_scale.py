@@ -3,8 +3,8 @@
     python benchmarks/check_scale.py --files 2000 --hashes 10000 100000
     python benchmarks/check_scale.py --files 100000 --side 224 --format jpeg --hashes
 
-The files are drawn (grey, of smooth noise; a label file names two images a patient and 14 findings) and checked twice by
-the command itself, in a process of its own: cold, then with everything in the cache. Extrapolated minutes are of one
+The files are drawn (grey, of smooth noise; a label file names two images a patient and 14 findings) and checked twice
+by the command itself, in a process of its own: cold, then with everything in the cache. Extrapolated minutes are of one
 processor core. For the search, thumbnails are drawn
 that vary as real radiographs do: with --data, from the principal components of the radiographs there, else as smooth
 noise. One in a hundred has a planted near copy. Each size runs in a process of its own; memory is the peak of that.

@@ -95,7 +95,9 @@ def _follow(consortium: "ConsortiumFolder", submission: "Submission", as_json: b
     out = console(to_stderr=as_json)
     run_folder = RunFolder(Path(submission.run_folder))
     with _leaving(submission), watched(run_folder.events, out, since=submission.submitted):
-        flower = wait_until_over(consortium, submission, lambda text: out.print(text, markup=False, soft_wrap=True))
+        flower = wait_until_over(
+            consortium, submission.run_id, lambda text: out.print(text, markup=False, soft_wrap=True)
+        )
     end = verdict(submission, flower)
     if end.problem is not None:
         raise RuntimeError(f"{submission.name} {end.status}: {end.problem}")

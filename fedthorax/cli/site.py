@@ -340,14 +340,17 @@ def _confirmed(question: str) -> bool:
 
 
 def _summary_lines(summary: dict[str, Any]) -> list[str]:
-    lines = [
-        f"run {summary['name']}, with {', '.join(summary['hospitals'])}",
-        f"network: {summary['network']}",
+    trained = bool(summary["phases"])
+    what = "run" if trained else "statistics, and no training, for"
+    lines = [f"{what} {summary['name']}, with {', '.join(summary['hospitals'])}"]
+    if trained:
+        lines.append(f"network: {summary['network']}")
+    lines += [
         f"X-ray findings: {', '.join(summary['findings'])}",
         f"CT classes: {', '.join(summary['cancer_classes'])}",
-        "would be trained here:",
     ]
-    lines += [f"  {phase}" for phase in summary["phases"]]
+    if trained:
+        lines += ["would be trained here:", *(f"  {phase}" for phase in summary["phases"])]
     lines += ["would leave:", *(f"  {text}" for text in summary["leaves"])]
     return [*lines, f"stays here: {', '.join(summary['stays'])}"]
 

@@ -165,7 +165,7 @@ def _of_site_file(path: Path, raw: dict[str, Any]) -> Target:
     ct = site.ct and site.ct.model_copy(update={"folder": root / site.ct.folder.expanduser()})
     return Target(
         site.name,
-        xray,
+        xray and with_labels(xray),
         ct,
         findings=site.labels.findings if site.labels else None,
         classes=site.labels.cancer_classes if site.labels else None,
@@ -187,8 +187,15 @@ def _of_folder(folder: Path, modality: Modality) -> Target:
     return Target(name, loose=folder, loose_modality=modality)
 
 
+def with_labels(source: XraySource) -> XraySource:
+    """``source`` with the label file that lies in its folder, where it names none and there is one."""
+    if source.labels is not None or not source.folder.is_dir():
+        return source
+    return source.model_copy(update={"labels": _label_file(source.folder)})
+
+
 def _xray_source(folder: Path) -> XraySource:
-    return XraySource(folder=folder, labels=_label_file(folder))
+    return with_labels(XraySource(folder=folder))
 
 
 def _label_file(folder: Path) -> Path | None:

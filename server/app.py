@@ -29,12 +29,16 @@ def main(grid: Grid, context: Context) -> None:
 
     ``experiment`` is the whole experiment as JSON (``fedthorax config --flower`` writes it), or the path of a YAML file
     from the directory in which the SuperLink was started; ``overwrite`` replaces an earlier run of that name,
-    ``resume`` goes on with it; ``deliver`` serves the hospitals that were away when it ended.
+    ``resume`` goes on with it; ``deliver`` serves the hospitals that were away when it ended; with ``statistics`` the
+    hospitals are asked for numbers only, and no run is made.
     """
     folder = os.environ.get(CONSORTIUM_VARIABLE)
     experiment = read_experiment(str(context.run_config["experiment"]), Path(folder) if folder else Path.cwd())
     sites = tuple(experiment.data.hospitals)
     recognise: Recognise
+    if context.run_config.get("statistics", False):
+        _ask_statistics(grid, str(context.run_config["experiment"]), experiment, folder)
+        return
     if folder:
         require_weights(experiment)
         experiment.data.central_sources()
@@ -56,6 +60,20 @@ def main(grid: Grid, context: Context) -> None:
 
         outcome = run_session(experiment, sites, channel, run, "consortium" if folder else "simulate")
     print(f"{outcome.status}: {outcome.folder / 'report.html'}")
+
+
+def _ask_statistics(grid: Grid, text: str, experiment: Experiment, folder: str | None) -> None:
+    if not folder:
+        raise ValueError(
+            "statistics is for a consortium's server; in a simulation use `fedthorax stats EXPERIMENT.yaml`"
+        )
+    from fedthorax.server.consortium.query import answer_query
+
+    sites = tuple(experiment.data.hospitals)
+    recognise = _of_consortium(Path(folder), sites)
+    wait = experiment.federation.connect_timeout_s
+    channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=_POLL_S)
+    answer_query(experiment, sites, channel, Path(folder), Path(text).stem)
 
 
 def read_experiment(text: str, base: Path) -> Experiment:

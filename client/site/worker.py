@@ -205,7 +205,7 @@ class TaskDesk:
                 raise TaskStopped(verdict.reason)
             if not told:
                 told = True
-                self.participation.request(task, run_summary(experiment, self.settings))
+                self.participation.request(task, run_summary(experiment, self.settings, task.kind))
                 command = f"fedthorax site approve {experiment.name}"
                 self.events.emit("note", text=f"the run {experiment.name} waits for a person: {command}")
             job.stage = ("approval", 0, 0)

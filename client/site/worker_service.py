@@ -154,7 +154,8 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     from fedthorax.client.process import SiteProcess
     from fedthorax.client.site.results import keep_results
 
-    process = SiteProcess(desk.events)
+    names = settings.limits.file_names
+    process = SiteProcess(desk.events, settings.privacy, settings.duplicate_key, names)
     desk.run(process.worker.run, lambda task, experiment: keep_results(folder, process, task, experiment))
     server.stop(grace=2.0).wait()
     os.close(lock)

@@ -142,7 +142,9 @@ def _watch(consortium: "ConsortiumFolder", submission: "Submission", as_json: bo
 
     out, events = console(to_stderr=as_json), RunFolder(Path(submission.run_folder)).events
     with _leaving(submission), watched(events, out, since=submission.submitted):
-        flower = wait_until_over(consortium, submission, lambda text: out.print(text, markup=False, soft_wrap=True))
+        flower = wait_until_over(
+            consortium, submission.run_id, lambda text: out.print(text, markup=False, soft_wrap=True)
+        )
     end = verdict(submission, flower)
     return None if end.problem is None else f"{end.status}: {end.problem}"
 

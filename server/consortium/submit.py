@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from fedthorax import __version__
@@ -41,6 +42,7 @@ experiment = ""
 overwrite = false
 resume = false
 deliver = false
+statistics = false
 """
 _README = """\
 # FedThorax {version} for a consortium
@@ -62,13 +64,7 @@ def for_consortium(experiment: Experiment, folder: ConsortiumFolder) -> Experime
 
 def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite: bool, resume: bool) -> None:
     """Refuse with ValueError or OSError what could not become a run; ``experiment`` is ``for_consortium``."""
-    admitted = [h.name for h in read_hospitals(folder) if not h.revoked]
-    unknown = sorted(set(experiment.data.hospitals) - set(admitted))
-    if unknown:
-        raise ValueError(
-            f"data.hospitals names {', '.join(unknown)}, not admitted to this consortium; "
-            f"admitted are {', '.join(admitted) or 'none'}"
-        )
+    check_hospitals(experiment, folder)
     central = experiment.data.central_sources()
     for path in (central.xray.folder, central.ct.folder):
         if not path.is_dir():
@@ -80,6 +76,17 @@ def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite
         raise FileExistsError(
             f"{run_folder} already holds a run; add --overwrite to replace it, --resume {experiment.name} to go on "
             "with it, or choose a new name"
+        )
+
+
+def check_hospitals(experiment: Experiment, folder: ConsortiumFolder) -> None:
+    """Raise ValueError where the experiment names a hospital that is not admitted."""
+    admitted = [h.name for h in read_hospitals(folder) if not h.revoked]
+    unknown = sorted(set(experiment.data.hospitals) - set(admitted))
+    if unknown:
+        raise ValueError(
+            f"data.hospitals names {', '.join(unknown)}, not admitted to this consortium; "
+            f"admitted are {', '.join(admitted) or 'none'}"
         )
 
 
@@ -96,28 +103,35 @@ def submit(
 
     RuntimeError with Flower's words if it is refused.
     """
-    inbox = submissions_folder(folder)
-    inbox.mkdir(exist_ok=True)
-    file = inbox / f"{experiment.name}-{secrets.token_hex(4)}.yaml"
-    write_text(file, to_yaml(experiment))
-    write_connection(folder)
     submitted = time.time()
-    with tempfile.TemporaryDirectory(prefix="fedthorax-") as scratch:
-        app = Path(scratch) / "app"
-        app.mkdir()
-        write_text(app / "pyproject.toml", _APP.format(version=__version__))
-        write_text(app / "README.md", _README.format(version=__version__))
-        run_config = Path(scratch) / "run.toml"
-        values = {"experiment": f"{inbox.name}/{file.name}", "overwrite": overwrite, "resume": resume}
-        values["deliver"] = deliver
-        write_text(run_config, "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
-        run_id = _flwr_run(folder, app, run_config)
+    run_id, file = hand_in(experiment, folder, {"overwrite": overwrite, "resume": resume, "deliver": deliver})
     submission = Submission(
         run_id, experiment.name, str(experiment.run_folder), file.name, submitted, resume or deliver
     )
     note_submission(folder, submission)
     folder.audit.append("run_submitted", run_id=str(run_id), name=experiment.name, resumed=resume, delivery=deliver)
     return submission
+
+
+def hand_in(experiment: Experiment, folder: ConsortiumFolder, flags: Mapping[str, bool]) -> tuple[int, Path]:
+    """Have the SuperLink start a ServerApp for ``experiment``; returns Flower's id of it and the experiment's file.
+
+    ``flags`` go into the run-config. RuntimeError with Flower's words if it is refused.
+    """
+    inbox = submissions_folder(folder)
+    inbox.mkdir(exist_ok=True)
+    file = inbox / f"{experiment.name}-{secrets.token_hex(4)}.yaml"
+    write_text(file, to_yaml(experiment))
+    write_connection(folder)
+    with tempfile.TemporaryDirectory(prefix="fedthorax-") as scratch:
+        app = Path(scratch) / "app"
+        app.mkdir()
+        write_text(app / "pyproject.toml", _APP.format(version=__version__))
+        write_text(app / "README.md", _README.format(version=__version__))
+        run_config = Path(scratch) / "run.toml"
+        values = {"experiment": f"{inbox.name}/{file.name}", **flags}
+        write_text(run_config, "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+        return _flwr_run(folder, app, run_config), file
 
 
 def _flwr_run(folder: ConsortiumFolder, app: Path, run_config: Path) -> int:

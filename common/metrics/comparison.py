@@ -91,8 +91,8 @@ def compare_cancer(
 def _row(
     name: str,
     present: NDArray[np.bool_],
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
+    first: NDArray[np.floating],
+    second: NDArray[np.floating],
     patients: Sequence[str],
 ) -> dict[str, Any]:
     support, known = int(present.sum()), len(present)

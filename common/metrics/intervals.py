@@ -75,7 +75,7 @@ def bootstrap_cancer(
     """Intervals shaped like ``cancer_scores``: ``[low, high]`` or None, and ``defined`` beside them."""
     resamples = cancer_resamples(truth, probability, patients, classes, samples, seed)
     intervals = _intervals(resamples, "per_class", classes, cancer.METRICS)
-    low_high, defined = _interval(resamples.values[("accuracy",)], resamples.num_patients)
+    low_high, defined = percentile_interval(resamples.values[("accuracy",)], resamples.num_patients)
     return {"accuracy": low_high, "defined": {"accuracy": defined}, **intervals}
 
 
@@ -94,7 +94,7 @@ def disease_resamples(
     present = truth == 1
     predicted = probability >= threshold_row(threshold, findings)
     parts = []
-    for weights in _image_weights(patients, len(truth), samples, seed):
+    for weights in image_weights(patients, len(truth), samples, seed):
         part = np.empty((weights.shape[1], len(findings), len(disease.METRICS)))
         part[:, :, :3] = np.stack(
             [_weighted_ranking(weights, known[:, f], present[:, f], probability[:, f]) for f in range(len(findings))],
@@ -129,7 +129,7 @@ def cancer_resamples(
     belongs = labels[:, None] == np.arange(len(classes))
     predicted = known_probability.argmax(axis=1)[:, None] == np.arange(len(classes))
     parts, accuracies = [], []
-    for all_weights in _image_weights(patients, len(known), samples, seed):
+    for all_weights in image_weights(patients, len(known), samples, seed):
         weights = all_weights[known]
         part = np.empty((weights.shape[1], len(classes), len(cancer.METRICS)))
         everyone = np.ones(len(labels), bool)
@@ -176,7 +176,7 @@ def paired_difference(
         "second": _number(other_mean[0]),
     }
     for name, values in (("difference", mean - other_mean), ("ratio", _ratio(mean, other_mean))):
-        interval, defined = _interval(values, first[0].num_patients)
+        interval, defined = percentile_interval(values, first[0].num_patients)
         result[name] = {"value": _number(values[0]), "interval": interval, "defined": defined}
     return result
 
@@ -186,7 +186,7 @@ def draw_patients(rng: np.random.Generator, num_patients: int, samples: int) -> 
     return rng.integers(0, num_patients, size=(samples, num_patients))
 
 
-def _image_weights(patients: Sequence[str], num_images: int, samples: int, seed: int) -> Iterator[NDArray[np.int32]]:
+def image_weights(patients: Sequence[str], num_images: int, samples: int, seed: int) -> Iterator[NDArray[np.int32]]:
     """How often each image stands in each resample, in blocks (N, b); the first is the data themselves."""
     if len(patients) != num_images:
         raise ValueError(
@@ -282,7 +282,7 @@ def _resamples(
     return Resamples(values, draw)
 
 
-def _interval(values: NDArray[np.float64], num_patients: int) -> tuple[list[float] | None, int]:
+def percentile_interval(values: NDArray[np.float64], num_patients: int) -> tuple[list[float] | None, int]:
     """From the data's own figure and its resamples; one patient alone tells nothing about others: None."""
     resampled = values[1:][np.isfinite(values[1:])]
     if not np.isfinite(values[0]) or len(resampled) == 0 or num_patients < 2:
@@ -294,7 +294,9 @@ def _interval(values: NDArray[np.float64], num_patients: int) -> tuple[list[floa
 
 def _intervals(resamples: Resamples, group: str, names: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
     def block(*path: str) -> dict[str, Any]:
-        found = {metric: _interval(resamples.values[(*path, metric)], resamples.num_patients) for metric in metrics}
+        found = {
+            metric: percentile_interval(resamples.values[(*path, metric)], resamples.num_patients) for metric in metrics
+        }
         intervals: dict[str, Any] = {metric: interval for metric, (interval, _) in found.items()}
         return {**intervals, "defined": {metric: defined for metric, (_, defined) in found.items()}}
 

@@ -9,10 +9,11 @@ from fedthorax.common.data.site import load_site
 from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.final_scores import final_scores
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
 from fedthorax.common.training.saved_model import load_saved_model
-from fedthorax.common.training.scoring import Scores, score
+from fedthorax.common.training.scoring import Scores, predict
 
 CENTRAL = "central"
 
@@ -25,6 +26,8 @@ def evaluate_model(
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Scores of ``model_path`` on ``split`` (train, valid, test) of the hospital ``site``, or of ``central``.
+
+    Of calibrated probabilities at the model's own thresholds, with intervals, as ``test`` of metrics.json.
 
     Raises ValueError when the model predicts other labels than the experiment names, or the split has no pair.
     """
@@ -54,4 +57,5 @@ def evaluate_model(
             f"{site} has {len(images.xray)} X-rays and {len(images.ct)} CT slices in its {split} split; both are needed"
         )
     store = FeatureStore(network, data.cache.folder)
-    return score(network, store, images, derive_seed(experiment.seed, "evaluation pairs", site, split))
+    raw, losses = predict(network, store, images, derive_seed(experiment.seed, "evaluation pairs", site, split))
+    return final_scores(network, images, raw, losses, saved.points)

@@ -81,14 +81,12 @@ def write_csv(document: Mapping[str, Any]) -> None:
 
 def prediction_lines(document: Mapping[str, Any]) -> list[str]:
     """Probabilities by falling size below the two paths; ``*`` marks what the model predicts."""
-    from fedthorax.common.check.issue import CODES
-
     lines = [document["notice"]]
     for row in document["predictions"]:
         findings, cancer_class = row["predicted"]["findings"], row["predicted"]["cancer_class"]
         for modality, task, predicted in (("xray", "disease", findings), ("ct", "cancer", [cancer_class])):
             lines += ["", row[modality]]
-            lines += [f"  beware: {CODES[flag].title}" for flag in row["flags"][modality]]
+            lines += [f"  flagged as {flag} (docs/check.md)" for flag in row["flags"][modality]]
             table = [("", "", "threshold", "ROC-AUC in the model's test", "positives")]
             for name, probability in sorted(row[task].items(), key=lambda item: -item[1]):
                 facts = document["labels"][task][name]

@@ -134,13 +134,13 @@ def test_train_takes_one_hospital_or_all(experiment_file: WriteFile, monkeypatch
         ),
         (
             ["evaluate", "m.keras", "tiny.yaml"],
-            "error: m.keras: no such file; expected a .keras model or a run folder",
+            "error: m.keras: no such file; expected a .keras model, a packed .zip or a run folder",
         ),
-        (["evaluate", "tiny.yaml", "tiny.yaml"], "error: tiny.yaml: expected a .keras model or a run folder"),
+        (["evaluate", "tiny.yaml", "tiny.yaml"], "error: tiny.yaml: expected a .keras model, a packed .zip or a run folder"),
         (["evaluate", ".", "tiny.yaml"], "error: .: expected a run folder, but it has no model/best.keras"),
-        (["predict", "model.keras", "--xray", "x.png", "--ct", "."], "error: x.png: no such image or folder"),
+        (["predict", "net.keras", "--xray", "x.png", "--ct", "."], "error: x.png: no such image or folder"),
         (
-            ["predict", "model.keras", "--xray", ".", "--ct", "."],
+            ["predict", "net.keras", "--xray", ".", "--ct", "."],
             "error: .: no image in this folder; expected PNG, JPEG, DICOM or NIfTI files",
         ),
         (["report", "."], "error: .: expected a run folder, but it has no metrics.json"),
@@ -153,7 +153,7 @@ def test_a_name_that_does_not_exist_is_refused_with_those_that_do(
     arguments: list[str], line: str, experiment_file: WriteFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment_file()
-    Path("model.keras").touch()
+    Path("net.keras").touch()
     assert cli.run(arguments) == 1
     assert capsys.readouterr().err == line + "\n"
 
@@ -215,7 +215,7 @@ def test_predict_finds_the_best_model_and_all_images_and_ranks_what_it_says(
         "Not a medical device.",
         "",
         "x/b.png",
-        "  beware: inverted X-ray",
+        "  flagged as inverted (docs/check.md)",
         "                     threshold  ROC-AUC in the model's test  positives",
         "  Mass      0.750 *      0.500              0.800 (too few)          3",
         "  Effusion  0.250        0.300       0.800 (0.700 to 0.900)         30",

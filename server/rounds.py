@@ -202,10 +202,13 @@ class Rounds:
             for reply in self._evaluate(last_round, best, ("test",)):
                 self.record.site_tests(reply.site, reply.results)
         self.network.layout.write(best)
-        scores, predictions = self.central.final_test(self.network, self.store, False, self._progress(best_round))
+        progress = self._progress(best_round)
+        points = self.central.operating_points(self.network, self.store, False, progress)
+        scores, predictions = self.central.final_test(self.network, self.store, points, False, progress)
+        self.record.document["operating_points"] = {"round": best_round, **points.model_dump(mode="json")}
         self.record.document["test"] = scores | {"round": best_round}
         self.record.document["test_with_duplicates"] = self.central.test_with_duplicates(
-            scores, self.network, self.store, False, self._progress(best_round)
+            scores, self.network, self.store, points, False, progress
         )
         self.hospitals.ledger.settle()
         return predictions

@@ -1,5 +1,6 @@
 """Scores of the present weights on one split: every X-ray and every CT slice counts exactly once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,8 @@ Scores = dict[str, Any]
 class Predictions:
     """Probabilities in the order of the images: disease (X-rays, findings), cancer (CT slices, classes)."""
 
-    disease: NDArray[np.float32]
-    cancer: NDArray[np.float32]
+    disease: NDArray[np.floating]
+    cancer: NDArray[np.floating]
 
 
 def predict(
@@ -99,9 +100,16 @@ def mean_losses(network: Network, sums: NDArray[np.float64]) -> Scores:
     return {"loss": sum(terms) if terms else None, "disease_loss": disease, "cancer_loss": cancer}
 
 
-def scores_of(network: Network, split: SplitImages, predictions: Predictions, losses: Scores) -> Scores:
-    """Losses and the figures of both heads, as ``metrics.json`` holds them."""
-    labels, threshold = network.experiment.labels, network.experiment.evaluation.threshold
+def scores_of(
+    network: Network,
+    split: SplitImages,
+    predictions: Predictions,
+    losses: Scores,
+    thresholds: Sequence[float] | None = None,
+) -> Scores:
+    """Losses and the figures of both heads, as ``metrics.json`` holds them; without ``thresholds`` at the fixed one."""
+    labels = network.experiment.labels
+    threshold = network.experiment.evaluation.threshold if thresholds is None else thresholds
     scored_xray = ~np.isnan(predictions.disease).any(axis=1)
     scored_ct = ~np.isnan(predictions.cancer).any(axis=1)
     return losses | {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedthorax.client.segment_store import SegmentStore
 from fedthorax.client.worker import SiteWorker
 from fedthorax.common.config import Experiment
 from fedthorax.common.data.images import SiteImages
@@ -16,6 +17,7 @@ from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 
 EVENTS_VARIABLE = "FEDTHORAX_EVENTS"  # where a simulation wants progress written
+SEGMENTS_VARIABLE = "FEDTHORAX_SEGMENTS"  # folder in which a simulation's hospitals keep the model's segments
 DUPLICATE_KEY_VARIABLE = "FEDTHORAX_DUPLICATE_KEY"  # file of the key that a simulation's hospitals share
 
 
@@ -26,13 +28,17 @@ class SiteProcess:
     must not grow with their number.
     """
 
-    def __init__(self, events: EventLog | None = None) -> None:
+    def __init__(self, events: EventLog | None = None, segments: SegmentStore | None = None) -> None:
         if events is None:
             path = os.environ.get(EVENTS_VARIABLE)
             events = EventLog(Path(path) if path else None)
         events.emit("process", pid=os.getpid())
         key = os.environ.get(DUPLICATE_KEY_VARIABLE)
-        self.worker = SiteWorker(self._load, self._build, events, duplicate_key=Path(key) if key else None)
+        folder = os.environ.get(SEGMENTS_VARIABLE)
+        segments = segments or SegmentStore(Path(folder) if folder else None)
+        self.worker = SiteWorker(
+            self._load, self._build, events, duplicate_key=Path(key) if key else None, segments=segments
+        )
         self._experiment: Experiment | None = None
         self._network: tuple[Network, FeatureStore] | None = None
         self._sites: OrderedDict[str, SiteImages] = OrderedDict()

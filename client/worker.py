@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax import __version__
+from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
@@ -40,7 +41,8 @@ class SiteWorker:
 
     ``load_images`` and ``build_network`` are called when a task first needs them and are expected to remember, so that
     a process which serves several virtual hospitals holds one network. ``privacy`` is the hospital's own policy for
-    statistics, beside the consortium's; ``duplicate_key`` is the file of the key that the hospitals share.
+    statistics, beside the consortium's; ``duplicate_key`` is the file of the key that the hospitals share; ``segments``
+    holds what the server need not send again.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class SiteWorker:
         keep_optimizer: bool = False,
         privacy: PrivacyConfig | None = None,
         duplicate_key: Path | None = None,
+        segments: SegmentStore | None = None,
     ) -> None:
         self._load_images = load_images
         self._build_network = build_network
@@ -58,6 +61,7 @@ class SiteWorker:
         self._keep_optimizer = keep_optimizer  # right only where the weights come back as they were sent
         self._privacy = privacy
         self._duplicate_key = duplicate_key
+        self.segments = segments or SegmentStore()
         self._tasks = {
             "describe": self._describe,
             "train": self._train,
@@ -72,6 +76,8 @@ class SiteWorker:
                 raise ValueError(f"unknown task {task.kind!r}; this site does {', '.join(self._tasks)}")
             experiment = parse_experiment(task.experiment)
             return replace(self._tasks[task.kind](task, experiment), task_id=task.id)
+        except LackingSegmentsError as error:
+            return Reply(task.kind, task.site, task.round, lacking=error.segments, task_id=task.id)
         except Exception as error:  # whatever it is, the round must be able to go on without this hospital
             reason = " ".join(str(error).split()) or type(error).__name__
             if not isinstance(error, (ValueError, OSError, RuntimeError, ArithmeticError)):
@@ -167,7 +173,7 @@ class SiteWorker:
         network, store = self._build_network(experiment)
         if task.layout != network.layout.digest:
             raise ValueError("the server's network has other layers than this site's; compare the FedThorax versions")
-        network.layout.write(task.weights)
+        network.layout.write(self.segments.complete(task))
         return images, network, store
 
     def _images(self, task: Task, experiment: Experiment) -> SiteImages:

@@ -27,7 +27,8 @@ class Checkpoint:
 
     ``record`` is the content of metrics.json. ``acknowledged`` and ``egress_heads`` are, by hospital, the ids of the
     tasks whose replies are in here while the hospital has not heard so, and the heads of its log, oldest first.
-    ``overlaps`` holds, by hospital, positions in the central test images that it holds too.
+    ``overlaps`` holds, by hospital, positions in the central test images that it holds too; ``holdings`` is
+    Holdings.by_site.
     """
 
     round: int
@@ -38,6 +39,7 @@ class Checkpoint:
     acknowledged: Mapping[str, list[str]] = field(default_factory=dict)
     egress_heads: Mapping[str, list[str]] = field(default_factory=dict)
     overlaps: Mapping[str, list[int]] = field(default_factory=dict)
+    holdings: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
 
 
 class Checkpoints:

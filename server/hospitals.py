@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fedthorax.common.audit import AuditLog
@@ -10,6 +10,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply, Task, TaskKind
 from fedthorax.server.channel import Channel, HospitalState
+from fedthorax.server.holdings import Holdings
 from fedthorax.server.ledger import Ledger
 from fedthorax.server.record import RunRecord
 
@@ -35,6 +36,7 @@ class Hospitals:
     ledger: Ledger
     layout: str  # SegmentLayout.digest of the server's network
     sent: str  # the experiment as the hospitals get it, JSON
+    holdings: Holdings = field(default_factory=Holdings)
 
     def __post_init__(self) -> None:
         self.channel.watch(self._notify)
@@ -53,6 +55,7 @@ class Hospitals:
         return [name for name in self.names if self.record.described(name) is not None]
 
     def task(self, kind: TaskKind, site: str, number: int, **arguments: Any) -> Task:
+        """``weights`` among the arguments are a whole model; what the hospital holds of it is left out on the way."""
         return Task(
             kind,
             site,
@@ -64,6 +67,7 @@ class Hospitals:
             acknowledged=self.ledger.told(site),
             audit_head=self.audit.head(),
             egress_head=self.ledger.newest_head(site),
+            held=self.holdings.held(site, arguments.get("sha256", {})),
             **arguments,
         )
 
@@ -81,6 +85,7 @@ class Hospitals:
             self._note_late()
             error = self._fault(by_site[reply.site], reply)
             if error is None:
+                self.holdings.took(reply.site, by_site[reply.site].sha256)
                 yield reply
             else:
                 self.fail(reply.site, reply.kind, error)
@@ -129,6 +134,8 @@ class Hospitals:
             self.audit.append("egress head", site=reply.site, head=reply.egress_head)
         results: Mapping[str, Any] = reply.results
         missing = [name for name in _RESULTS[reply.kind] if name not in results]
+        if error is None and reply.lacking:
+            error = f"the hospital lacks {', '.join(reply.lacking)} of the model"
         if error is None and missing:
             error = f"the reply lacks {', '.join(missing)}"
         return error

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply
-from fedthorax.common.model.segments import Weights, weights_digest
+from fedthorax.common.model.segments import Weights, segment_sha256, weights_digest
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
@@ -82,21 +83,20 @@ class Rounds:
         last = Delivery(("last",), last_round, self.checkpoints.load(last_round).weights)
         facts = model_facts(self.experiment)
         for delivery in deliveries(best, last):
-            digest = weights_digest(delivery.weights)
+            model = _model(delivery.weights)
             tasks = [
                 self.hospitals.task(
                     "finish",
                     site,
                     delivery.round,
-                    weights=delivery.weights,
-                    model_sha256=digest,
+                    **model,
                     outcome=outcome(delivery, site, self.record.document, facts),
                 )
                 for site in self.hospitals.names
             ]
             for reply in self.hospitals.replies(tasks, lambda: True):
                 names = list(delivery.names)
-                self.audit.append("models delivered", site=reply.site, models=names, model_sha256=digest)
+                self.audit.append("models delivered", site=reply.site, models=names, model_sha256=model["model_sha256"])
 
     def _train_round(self, number: int, weights: Weights, plan: RoundPlan) -> Weights:
         started = time.monotonic()
@@ -104,10 +104,9 @@ class Rounds:
         self.record.open_round(number, plan)
         segments = self.network.trained_segments(plan.phase.trainable)
         average = FederatedAverage({segment: self.network.layout.sizes[segment] for segment in segments})
-        digest = weights_digest(weights)
-        work = {"weights": weights, "phase": plan.phase_index, "learning_rate": plan.learning_rate}
+        work = _model(weights) | {"phase": plan.phase_index, "learning_rate": plan.learning_rate}
         ask, required = self.hospitals, self.hospitals.required
-        training = [ask.task("train", site, number, model_sha256=digest, **work) for site in ask.joined()]
+        training = [ask.task("train", site, number, **work) for site in ask.joined()]
         tasks = [*training, *self._joining.newcomers()]  # who joins now trains from the next round on
         accepted: set[str] = set()
         for reply in ask.replies(
@@ -194,6 +193,7 @@ class Rounds:
             ledger.acknowledged,
             ledger.egress_heads,
             self._joining.overlaps,
+            self.hospitals.holdings.by_site,
         )
         self.checkpoints.save(checkpoint)
         self.audit.append("round closed", round=number, model_sha256=weights_digest(weights))
@@ -232,13 +232,18 @@ class Rounds:
         return predictions
 
     def _evaluate(self, number: int, weights: Weights, splits: tuple[str, ...]) -> Iterator[Reply]:
-        digest = weights_digest(weights)
-        ask = self.hospitals
-        tasks = [
-            ask.task("evaluate", site, number, weights=weights, model_sha256=digest, splits=splits)
-            for site in ask.joined()
-        ]
+        ask, model = self.hospitals, _model(weights)
+        tasks = [ask.task("evaluate", site, number, **model, splits=splits) for site in ask.joined()]
         yield from ask.replies(tasks, lambda: True)
 
     def _progress(self, number: int) -> Callable[[int, int], None]:
         return lambda done, total: self.events.emit("server", round=number, stage="evaluate", done=done, total=total)
+
+
+def _model(weights: Weights) -> dict[str, Any]:
+    """What a task says about the model that it starts from."""
+    return {
+        "weights": weights,
+        "model_sha256": weights_digest(weights),
+        "sha256": {segment: segment_sha256(values) for segment, values in weights.items()},
+    }

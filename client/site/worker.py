@@ -152,7 +152,7 @@ class TaskDesk:
             reply = what_may_leave(replace(reply, task_id=task.id), self.settings.limits, folders)
         try:
             reply = self.egress.record(task, reply, again=kept)
-            if not kept and reply.error is None and task.kind in _KEPT:
+            if not kept and reply.error is None and not reply.lacking and task.kind in _KEPT:
                 self.store.save(task.id, request, reply)
         except (ValueError, OSError) as error:  # what cannot be written down does not leave
             self.events.emit("failure", site=task.site, round=task.round, reason=str(error))

@@ -105,6 +105,11 @@ def _segment_of(layer_name: str) -> str:
     return branch
 
 
+def segment_sha256(values: NDArray[np.float32]) -> str:
+    """SHA-256 of one segment's bytes: it names these numbers, whichever model they stand in."""
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+
+
 def weights_digest(weights: Weights) -> str:
     """SHA-256 over the names and bytes of the segments, in the order of SEGMENTS."""
     digest = hashlib.sha256()

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from fedthorax.client.segment_store import SegmentStore
-from fedthorax.client.worker import SiteWorker
+from fedthorax.client.worker import Modalities, SiteWorker
 from fedthorax.common.config import Experiment
 from fedthorax.common.data.images import SiteImages
 from fedthorax.common.data.site import load_site
 from fedthorax.common.events import EventLog
+from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 
@@ -40,19 +41,19 @@ class SiteProcess:
             self._load, self._build, events, duplicate_key=Path(key) if key else None, segments=segments
         )
         self._experiment: Experiment | None = None
-        self._network: tuple[Network, FeatureStore] | None = None
+        self._networks: dict[Modalities, tuple[Network, FeatureStore]] = {}
         self._sites: OrderedDict[str, SiteImages] = OrderedDict()
 
     def network(self, experiment: Experiment) -> Network:
-        """The network of the experiment, as its tasks use it."""
-        return self._build(experiment)[0]
+        """The whole network of the experiment, with both encoders."""
+        return self._build(experiment, MODALITIES)[0]
 
-    def _build(self, experiment: Experiment) -> tuple[Network, FeatureStore]:
+    def _build(self, experiment: Experiment, modalities: Modalities) -> tuple[Network, FeatureStore]:
         self._forget_other(experiment)
-        if self._network is None:
-            network = Network(experiment)
-            self._network = network, FeatureStore(network, experiment.data.cache.folder)
-        return self._network
+        if modalities not in self._networks:
+            network = Network(experiment, modalities)
+            self._networks[modalities] = network, FeatureStore(network, experiment.data.cache.folder)
+        return self._networks[modalities]
 
     def _load(self, experiment: Experiment, name: str, progress: Callable[[int, int], None]) -> SiteImages:
         self._forget_other(experiment)
@@ -78,7 +79,8 @@ class SiteProcess:
 
     def _forget_other(self, experiment: Experiment) -> None:
         if experiment != self._experiment:
-            self._experiment, self._network = experiment, None
+            self._experiment = experiment
+            self._networks.clear()
             self._sites.clear()
 
     @staticmethod

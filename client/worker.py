@@ -16,20 +16,24 @@ from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.config.privacy import PrivacyConfig, stricter
 from fedthorax.common.data.images import SiteImages
 from fedthorax.common.data.overlap import keyed_digests, unseen
-from fedthorax.common.data.pairing import reuse, training_pairs
+from fedthorax.common.data.pairing import reuse
 from fedthorax.common.data.passport import fingerprint, passport
 from fedthorax.common.data.records import Split
 from fedthorax.common.events import EventLog
 from fedthorax.common.memory import peak_memory_mb
 from fedthorax.common.messages import Reply, Task
+from fedthorax.common.model.dual import MODALITIES
+from fedthorax.common.model.segments import segments_of
 from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.fit import fit
+from fedthorax.common.training.fit import epoch_pairs, fit
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Scores, score, with_duplicates
 
 LoadImages = Callable[[Experiment, str, Callable[[int, int], None]], SiteImages]
-BuildNetwork = Callable[[Experiment], tuple[Network, FeatureStore]]
+Modalities = tuple[str, ...]
+BuildNetwork = Callable[[Experiment, Modalities], tuple[Network, FeatureStore]]
 
 
 # Counting is not training: the lead is to hear of such data too. Files that cannot be read still need an acceptance.
@@ -89,13 +93,7 @@ class SiteWorker:
         here too), ``statistics`` and ``software_version``."""
         images = self._images(task, experiment)
         train = images.splits["train"]
-        pairs = training_pairs(
-            train.xray.patients,
-            train.ct.patients,
-            experiment.data.pairing,
-            experiment.data.epoch_length,
-            experiment.seed,
-        )
+        pairs = epoch_pairs(experiment, train, experiment.seed)
         report = reuse(pairs, len(train.xray), len(train.ct), train.xray.patients, train.ct.patients)
         key = bytes.fromhex(task.digest_key)
         held: set[str] = set()
@@ -132,9 +130,11 @@ class SiteWorker:
             self._keep_optimizer,
             report,
         )
-        weights = network.layout.read(network.trained_segments(phase.trainable)) if fitted.pairs else {}
+        held = segments_of(_modalities(experiment, images), network.trained_segments(phase.trainable))
+        weights = network.layout.read(held) if fitted.pairs else {}
+        counts = branch_counts(images.splits["train"], fitted) if experiment.weighs_branches else {}
         results = {"valid": valid, "train": asdict(fitted), "peak_memory_mb": peak_memory_mb()}
-        return Reply("train", task.site, task.round, results, weights, fitted.pairs)
+        return Reply("train", task.site, task.round, results, weights, fitted.pairs, counts)
 
     def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: Scores of the incoming weights by split. Test images that also stand in train or valid are left
@@ -170,8 +170,9 @@ class SiteWorker:
     def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore]:
         images = self._images(task, experiment)
         self._emit(task, "model", 0, 1)
-        network, store = self._build_network(experiment)
-        if task.layout != network.layout.digest:
+        modalities = _modalities(experiment, images)
+        network, store = self._build_network(experiment, modalities)
+        if task.layout != network.layout.digest_of(segments_of(modalities)):
             raise ValueError("the server's network has other layers than this site's; compare the FedThorax versions")
         network.layout.write(self.segments.complete(task))
         return images, network, store
@@ -201,3 +202,8 @@ class SiteWorker:
 
     def _emit(self, task: Task, stage: str, done: int, total: int, **facts: Any) -> None:
         self._events.emit("site", site=task.site, round=task.round, stage=stage, done=done, total=total, **facts)
+
+
+def _modalities(experiment: Experiment, images: SiteImages) -> Modalities:
+    """The encoders that this hospital needs: all, unless a token can stand for what it lacks."""
+    return images.modalities if experiment.model.absent == "token" and images.modalities else MODALITIES

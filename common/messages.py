@@ -76,6 +76,7 @@ class Reply:
     results: dict[str, Any] = field(default_factory=dict)
     weights: Segments = field(default_factory=dict)
     num_pairs: int = 0
+    counts: dict[str, Any] = field(default_factory=dict)  # what weighs each part of the update; branch_counts fills it
     error: str | None = None
     task_id: str = ""  # Task.id of what is answered
     egress_head: str = ""  # newest hash of the site's log of what left the building

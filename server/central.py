@@ -19,7 +19,15 @@ from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disea
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Predictions, Scores, predict, score, scores_of, with_duplicates
+from fedthorax.common.training.scoring import (
+    Predictions,
+    Scores,
+    predict,
+    score,
+    scores_by_given,
+    scores_of,
+    with_duplicates,
+)
 
 NAME = "central"
 
@@ -112,6 +120,9 @@ class CentralData:
             "disease": disease_curves(xray.targets, predictions.disease, labels.findings),
             "cancer": cancer_curves(ct.targets, predictions.cancer, labels.cancer_classes),
         }
+        given = scores_by_given(network, store, self.test, self._seed("test"), keep)
+        if given is not None:
+            scores["by_given"] = given
         scores["patients"] = {"xray": len(set(xray.patients)), "ct": len(set(ct.patients))}
         return scores, predictions
 
@@ -169,7 +180,7 @@ class CentralData:
     def _relative(self, images: ImageSet, row: int) -> str:
         path, frame = images.paths[row], images.ref(row).frame
         mark = "" if frame is None else f"#{frame}"
-        for source in (self._sources.xray.folder, self._sources.ct.folder):
+        for source in self._sources.folders:
             if path.is_relative_to(source):
                 return path.relative_to(source).as_posix() + mark
         return path.name + mark

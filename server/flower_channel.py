@@ -30,7 +30,7 @@ class _Dispatch:
     """A task on its way."""
 
     task: Task
-    encoded: dict[str, Array]  # segments of the task's model as Flower carries them; those of one model share it
+    encoded: dict[int, Array]  # by id of its values, a segment as Flower carries it; all tasks share it
     sent: dict[str, Node] = field(default_factory=dict)  # unanswered messages and to which node each went
     attempts: int = 0  # that ended in an error of Flower's
     failures: int = 0  # of them those at the hospital's side
@@ -80,8 +80,8 @@ class FlowerChannel:
             time.sleep(min(self.node_poll_s, self.connect_timeout_s))
 
     def exchange(self, tasks: Sequence[Task], enough: Callable[[], bool]) -> Iterator[Reply]:
-        shared: dict[int, dict[str, Array]] = {}  # a model of its own for each hospital would be a lot of memory
-        waiting = {task.site: _Dispatch(task, shared.setdefault(id(task.weights), {})) for task in tasks}
+        shared: dict[int, Array] = {}  # a model of its own for each hospital would be a lot of memory
+        waiting = {task.site: _Dispatch(task, shared) for task in tasks}
         del shared
         try:
             while waiting:
@@ -166,8 +166,10 @@ class FlowerChannel:
     @staticmethod
     def _arrays(dispatch: _Dispatch) -> ArrayRecord:
         sent, encoded = sent_weights(dispatch.task), dispatch.encoded
-        encoded |= encode_weights({name: values for name, values in sent.items() if name not in encoded})
-        return ArrayRecord({name: encoded[name] for name in sent})
+        for name, values in sent.items():
+            if id(values) not in encoded:
+                encoded[id(values)] = encode_weights({name: values})[name]
+        return ArrayRecord({name: encoded[id(values)] for name, values in sent.items()})
 
     def _pull(self, message_id: str) -> Message | None:
         """One message at a time: all at once would be a model for each hospital in memory."""

@@ -9,6 +9,7 @@ from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply, Task, TaskKind
+from fedthorax.common.model.segments import MODALITIES
 from fedthorax.server.channel import Channel, HospitalState
 from fedthorax.server.holdings import Holdings
 from fedthorax.server.ledger import Ledger
@@ -54,14 +55,21 @@ class Hospitals:
         """Those that have described their data and may train."""
         return [name for name in self.names if self.record.described(name) is not None]
 
+    def modalities(self, site: str) -> tuple[str, ...]:
+        """What the hospital says that it has of X-ray and CT; both where nothing can stand for one of them."""
+        data = self.record.described(site) or {}
+        told = data.get("modalities") or MODALITIES
+        return tuple(told) if self.experiment.model.absent == "token" else MODALITIES
+
     def task(self, kind: TaskKind, site: str, number: int, **arguments: Any) -> Task:
         """``weights`` among the arguments are a whole model; what the hospital holds of it is left out on the way."""
+        layout: str = arguments.pop("layout", self.layout)
         return Task(
             kind,
             site,
             number,
             self.sent,
-            layout=self.layout,
+            layout=layout,
             run=self.record.document["run"],
             deadline=time.time() + self.experiment.federation.round_timeout_s,
             acknowledged=self.ledger.told(site),

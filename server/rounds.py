@@ -9,11 +9,12 @@ from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply
-from fedthorax.common.model.segments import Weights, segment_sha256, weights_digest
+from fedthorax.common.model.segments import MODALITIES, Weights, segment_sha256, segments_of, weights_digest
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
 from fedthorax.server.aggregation import FederatedAverage
+from fedthorax.server.branchwise import BranchwiseAverage, parts_of
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
 from fedthorax.server.delivery import Delivery, deliveries, outcome
@@ -23,8 +24,10 @@ from fedthorax.server.models import model_facts
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
-from fedthorax.server.update_check import check_counts, check_update
+from fedthorax.server.update_check import check_branch_counts, check_counts, check_update
 from fedthorax.server.update_norms import earlier_norms, step_norm, unusual
+
+Average = FederatedAverage | BranchwiseAverage
 
 
 @dataclass
@@ -103,10 +106,11 @@ class Rounds:
         self.hospitals.gather()
         self.record.open_round(number, plan)
         segments = self.network.trained_segments(plan.phase.trainable)
-        average = FederatedAverage({segment: self.network.layout.sizes[segment] for segment in segments})
-        work = _model(weights) | {"phase": plan.phase_index, "learning_rate": plan.learning_rate}
+        average = self._new_average(segments)
+        work = {"phase": plan.phase_index, "learning_rate": plan.learning_rate}
         ask, required = self.hospitals, self.hospitals.required
-        training = [ask.task("train", site, number, **work) for site in ask.joined()]
+        models = self._models(weights)
+        training = [ask.task("train", site, number, **models(site), **work) for site in ask.joined()]
         tasks = [*training, *self._joining.newcomers()]  # who joins now trains from the next round on
         accepted: set[str] = set()
         for reply in ask.replies(
@@ -123,10 +127,33 @@ class Rounds:
         if not average.num_examples:
             raise RuntimeError("no hospital has an X-ray and a CT slice to train on, so there is nothing to average")
         self.events.emit("server", round=number, stage="aggregate")
-        weights = {**weights, **average.result()}
+        weights = {**weights, **average.result(weights)}
         self.network.layout.write(weights)
         self._close_round(number, weights, plan, started)
         return weights
+
+    def _new_average(self, segments: tuple[str, ...]) -> "Average":
+        layout = self.network.layout
+        sizes = {segment: layout.sizes[segment] for segment in segments}
+        if self.experiment.weighs_branches:
+            return BranchwiseAverage(sizes, parts_of(layout, segments, len(self.experiment.labels.findings)))
+        return FederatedAverage(sizes)
+
+    def _models(self, weights: Weights) -> Callable[[str], dict[str, Any]]:
+        """By hospital what a task says about the model ``weights``: only the segments that its own network has."""
+        whole, layout, known = _model(weights), self.network.layout, dict[tuple[str, ...], dict[str, Any]]()
+
+        def model(site: str) -> dict[str, Any]:
+            modalities = self.hospitals.modalities(site)
+            if modalities == MODALITIES:
+                return whole
+            if modalities not in known:
+                names = segments_of(modalities)
+                parts = {key: {name: whole[key][name] for name in names} for key in ("weights", "sha256")}
+                known[modalities] = {**whole, **parts, "layout": layout.digest_of(names)}
+            return known[modalities]
+
+        return model
 
     def _take_update(
         self,
@@ -135,17 +162,22 @@ class Rounds:
         weights: Weights,
         segments: tuple[str, ...],
         plan: RoundPlan,
-        average: FederatedAverage,
+        average: Average,
     ) -> bool:
         """Check an update and add it; False where it is refused."""
         site, norm = reply.site, None
         try:
             check_counts(reply, self.record.described(site) or {})
             if reply.num_pairs:
-                check_update(reply, self.network.layout, segments)
+                check_update(reply, self.network.layout, segments_of(self.hospitals.modalities(site), segments))
+                if self.experiment.weighs_branches:
+                    check_branch_counts(reply, self.record.described(site) or {}, self.experiment.labels)
                 norm = step_norm(reply.weights, weights)
                 self._check_norm(site, norm, plan.phase_index)
-                average.add(reply.weights, reply.num_pairs)
+                if isinstance(average, BranchwiseAverage):
+                    average.add(reply.weights, reply.counts)
+                else:  # weighed by pairs alone, a hospital without an encoder votes for the one that there is
+                    average.add({**weights, **reply.weights}, reply.num_pairs)
         except ValueError as error:
             self.hospitals.fail(site, "update", f"refused: {error}")
             return False
@@ -232,8 +264,8 @@ class Rounds:
         return predictions
 
     def _evaluate(self, number: int, weights: Weights, splits: tuple[str, ...]) -> Iterator[Reply]:
-        ask, model = self.hospitals, _model(weights)
-        tasks = [ask.task("evaluate", site, number, **model, splits=splits) for site in ask.joined()]
+        ask, models = self.hospitals, self._models(weights)
+        tasks = [ask.task("evaluate", site, number, **models(site), splits=splits) for site in ask.joined()]
         yield from ask.replies(tasks, lambda: True)
 
     def _progress(self, number: int) -> Callable[[int, int], None]:

@@ -68,7 +68,8 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
         network: list[tuple[Network, FeatureStore]] = []
         images: list[SiteImages] = []
 
-        def build(of: Experiment) -> tuple[Network, FeatureStore]:
+        def build(of: Experiment, modalities: tuple[str, ...] = ()) -> tuple[Network, FeatureStore]:
+            """One network for the site and the server, which needs both encoders."""
             if not network:
                 network.append(build_network(of))
             return network[0]

@@ -90,6 +90,9 @@ def _socket(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
 
 def _xrays(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
     source = settings.xray
+    if source is None:
+        yield Finding("X-rays", "good", "this hospital has none")
+        return
     listing = list_images(source.folder)
     yield from _sampled("X-rays", list(listing.images.values()), source.folder)
     labels = source.labels
@@ -106,6 +109,9 @@ def _xrays(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
 
 
 def _ct(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
+    if settings.ct is None:
+        yield Finding("CT slices", "good", "this hospital has none")
+        return
     source = settings.ct.folder
     listing = list_images(source)
     yield from _sampled("CT slices", list(listing.images.values()), source)
@@ -145,7 +151,10 @@ def _images(settings: SiteSettings, experiment: Experiment) -> Iterator[Finding]
     for name, split in site.splits.items():
         yield Finding(f"{name} split", "good", f"{len(split.xray)} X-rays, {len(split.ct)} CT slices")
     train = site.splits["train"]
-    if not len(train.xray) or not len(train.ct):
+    if experiment.model.absent == "token":
+        if not len(train.xray) and not len(train.ct):
+            yield Finding("train split", "problem", "it needs an X-ray or a CT slice to train on")
+    elif not len(train.xray) or not len(train.ct):
         yield Finding("train split", "problem", "it needs an X-ray and a CT slice to train on")
     for bad in site.skipped:
         yield Finding("images", "warning", f"left out: {bad.path} {bad.reason}")

@@ -74,15 +74,35 @@ class CtSource(Frozen):
 
 
 class SourceConfig(Frozen):
-    """The two folders of a hospital, or of the server."""
+    """The folders of a hospital, or of the server. A hospital may lack one of the two (``model.absent``)."""
 
-    xray: Annotated[XraySource, BeforeValidator(_folder_shorthand)] = Field(description="The X-rays.")
-    ct: Annotated[CtSource, BeforeValidator(_folder_shorthand)] = Field(description="The CT slices.")
+    xray: Annotated[XraySource | None, BeforeValidator(_folder_shorthand)] = Field(
+        default=None, description="The X-rays; null: there are none here."
+    )
+    ct: Annotated[CtSource | None, BeforeValidator(_folder_shorthand)] = Field(
+        default=None, description="The CT slices; null: there are none here."
+    )
     splits: _PathValue | None = Field(
         default=None,
         description="CSV file of the split, as `fedthorax check --fix-splits` writes it; it goes before class folders "
         "and label files. null: these tell, or the split is drawn.",
     )
+
+    @model_validator(mode="after")
+    def _has_images(self) -> "SourceConfig":
+        if self.xray is None and self.ct is None:
+            raise ValueError("expected a folder xray, a folder ct, or both; found neither")
+        return self
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Of the X-rays, then of the CT slices, as far as they are here."""
+        return tuple(part.folder for part in (self.xray, self.ct) if part is not None)
+
+    @property
+    def lacking(self) -> str | None:
+        """The modality that is not here, in words."""
+        return "X-rays" if self.xray is None else "CT slices" if self.ct is None else None
 
 
 class SplitFractions(Frozen):

@@ -13,6 +13,12 @@ class FederationConfig(Frozen):
     strategy: Literal["fedavg"] = Field(
         default="fedavg", description="fedavg: mean of the hospitals' weights by their number of training pairs."
     )
+    weigh_by: Literal["pairs", "branches"] | None = Field(
+        default=None,
+        description="What a hospital's part in a mean is weighed by: pairs: all of the model by its training pairs; "
+        "branches: each encoder by its images, the fusion by pairs, a head's unit by the known labels of its finding. "
+        "null: branches where model.absent is token, pairs elsewhere.",
+    )
     min_sites: int | None = Field(
         default=None, ge=1, description="Updates without which a round is not closed; null: every hospital's."
     )

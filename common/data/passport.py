@@ -19,6 +19,7 @@ def passport(site: SiteImages, labels: LabelsConfig, pairing: PairingReport | No
     """JSON-ready; ``pairing`` is null if nothing was paired. Files are named relative to the site's folders."""
     return {
         "splits": {split: _split_counts(images, labels) for split, images in site.splits.items()},
+        "modalities": list(site.modalities),
         "skipped": [{"file": _relative(bad, site.folders), "reason": bad.reason} for bad in site.skipped],
         "notes": list(site.notes),
         "check": [

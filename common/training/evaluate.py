@@ -49,7 +49,8 @@ def evaluate_model(
     images = load_site(
         site, source, experiment.labels, data, fractions, experiment.model.image_size, experiment.seed, progress
     ).splits[name]
-    if not len(images.xray) or not len(images.ct):
+    lacking = (max if network.tokens else min)(len(images.xray), len(images.ct)) == 0
+    if lacking:
         raise ValueError(
             f"{site} has {len(images.xray)} X-rays and {len(images.ct)} CT slices in its {split} split; both are needed"
         )

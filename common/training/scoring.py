@@ -1,20 +1,22 @@
 """Scores of the present weights on one split: every X-ray and every CT slice counts exactly once."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.pairing import evaluation_pairs
+from fedthorax.common.data.pairing import evaluation_pairs, one_sided_pairs
 from fedthorax.common.data.records import UNKNOWN_CLASS
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.training.features import FeatureStore, Progress
-from fedthorax.common.training.network import Network, batches
+from fedthorax.common.training.network import Network, batches, network_inputs, rows_of
 
 Scores = dict[str, Any]
+Given = Literal["xray", "ct", "both"]
+GIVEN: tuple[Given, ...] = ("xray", "ct", "both")
 
 
 @dataclass(frozen=True)
@@ -32,29 +34,34 @@ def predict(
     seed: int,
     keep_features: bool = False,
     progress: Progress | None = None,
+    given: Given = "both",
 ) -> tuple[Predictions, Scores]:
     """Predictions for every image of ``split`` and the mean losses.
 
     Both heads see the fused features, so an image's probability depends a little on its partner. Partners are drawn
     once from ``seed``; where the other modality has fewer images they are used again as partners, but never scored
-    again. A split that lacks a modality has no pairs, so no image of it is scored: losses are null.
+    again. A split that lacks a modality has no pairs, so no image of it is scored: losses are null. A network with
+    tokens scores the other modality alone; ``given`` withholds one from it.
     """
     num_xray, num_ct = len(split.xray), len(split.ct)
+    use_xray, use_ct = num_xray if given != "ct" else 0, num_ct if given != "xray" else 0
     labels = network.experiment.labels
     predictions = Predictions(
         disease=np.full((num_xray, len(labels.findings)), np.nan, np.float32),
         cancer=np.full((num_ct, len(labels.cancer_classes)), np.nan, np.float32),
     )
     sums = np.zeros(4)
-    if num_xray and num_ct:
-        pairs = evaluation_pairs(num_xray, num_ct, seed)
-        xray = store.pooled("xray", split.xray, keep_features, progress)
-        ct = store.pooled("ct", split.ct, keep_features, progress)
+    pairs = evaluation_pairs(use_xray, use_ct, seed)
+    if network.tokens and not len(pairs):
+        pairs = one_sided_pairs(use_xray, use_ct, seed)
+    if len(pairs):
+        pooled = {name: store.pooled(name, split.of(name), keep_features, progress) for name in network.modalities}
         # A repeated partner is not scored again: its label counts as unknown.
-        disease_labels = np.where(pairs.counts_xray[:, None], split.xray.targets[pairs.xray], np.float32(np.nan))
-        cancer_labels = np.where(pairs.counts_ct, split.ct.targets[pairs.ct], UNKNOWN_CLASS).astype(np.int32)
+        disease_labels, cancer_labels = rows_of(split.xray.targets, pairs.xray), rows_of(split.ct.targets, pairs.ct)
+        disease_labels = np.where(pairs.counts_xray[:, None], disease_labels, np.float32(np.nan))
+        cancer_labels = np.where(pairs.counts_ct, cancer_labels, UNKNOWN_CLASS).astype(np.int32)
         for rows in batches(len(pairs.xray), network.experiment.evaluation.batch_size):
-            logits = network.logits_of_pooled(xray[pairs.xray[rows]], ct[pairs.ct[rows]])
+            logits = network.logits_of_pooled(*network_inputs(network, pooled, pairs.xray[rows], pairs.ct[rows]))
             losses = network.losses({"disease": disease_labels[rows], "cancer": cancer_labels[rows]}, logits)
             sums += np.array([float(part) for loss in losses for part in loss])
             counts_xray, counts_ct = rows[pairs.counts_xray[rows]], rows[pairs.counts_ct[rows]]
@@ -102,6 +109,22 @@ def score(
     """``predict`` and ``scores_of`` in one."""
     predictions, losses = predict(network, store, split, seed, keep_features, progress)
     return scores_of(network, split, predictions, losses)
+
+
+def scores_by_given(
+    network: Network, store: FeatureStore, split: SplitImages, seed: int, keep_features: bool = False
+) -> dict[str, Scores] | None:
+    """Scores with X-ray alone, CT alone, and both; None for a network that needs both.
+
+    What was not given cannot be scored: without X-rays the figures of the findings are null.
+    """
+    if not network.tokens:
+        return None
+    cases: dict[str, Scores] = {}
+    for given in GIVEN:
+        predictions, losses = predict(network, store, split, seed, keep_features, None, given)
+        cases[given] = scores_of(network, split, predictions, losses)
+    return cases
 
 
 def with_duplicates(clean: Scores, whole: Scores, clean_split: SplitImages, whole_split: SplitImages) -> Scores:

@@ -15,14 +15,19 @@ from fedthorax.cli.quiet import import_tensorflow
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras model or a run folder (its best model).")],
-    xray: Annotated[list[Path], typer.Option("--xray", metavar="FILE|DIR", help="X-ray, or a folder of them.")],
-    ct: Annotated[list[Path], typer.Option("--ct", metavar="FILE|DIR", help="CT slice, or a folder of them.")],
+    xray: Annotated[
+        list[Path] | None, typer.Option("--xray", metavar="FILE|DIR", help="X-ray, or a folder of them.")
+    ] = None,
+    ct: Annotated[
+        list[Path] | None, typer.Option("--ct", metavar="FILE|DIR", help="CT slice, or a folder of them.")
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row an image pair.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Probabilities of the findings on X-rays and of the classes on CT slices.
     As many of each are paired in the order of their names; a single one goes
-    with each of the others.
+    with each of the others. A model trained with model.absent: token also
+    takes X-rays alone or CT slices alone.
 
     For research. This is not a medical device and must not guide treatment.
 
@@ -33,8 +38,10 @@ def predict(
     """
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json exclude each other")
+    if not xray and not ct:
+        raise typer.BadParameter("give --xray, --ct, or both")
     path = model_file(model)
-    xrays, slices = image_files(xray, "xray"), image_files(ct, "ct")
+    xrays, slices = image_files(xray or [], "xray"), image_files(ct or [], "ct")
     import_tensorflow()
     from fedthorax.common.training.predict import predict_files
 
@@ -67,6 +74,8 @@ def prediction_lines(predictions: Sequence[dict[str, Any]]) -> list[str]:
             (row["xray"], row["disease"], findings),
             (row["ct"], row["cancer"], [cancer_class]),
         ):
+            if path is None:
+                continue
             lines.append(str(path))
             for name, probability in sorted(probabilities.items(), key=lambda item: -item[1]):
                 lines.append(f"  {probability:.3f} {'*' if name in predicted else ' '} {name}")

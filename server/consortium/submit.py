@@ -69,7 +69,7 @@ def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite
             f"admitted are {', '.join(admitted) or 'none'}"
         )
     central = experiment.data.central_sources()
-    for path in (central.xray.folder, central.ct.folder):
+    for path in central.folders:
         if not path.is_dir():
             raise FileNotFoundError(f"data.central: {path}: no such folder")
     run_folder = experiment.run_folder

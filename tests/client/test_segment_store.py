@@ -27,7 +27,7 @@ def test_what_came_once_need_not_come_again_even_after_a_restart(tmp_path):
 
 
 def test_what_was_never_sent_is_named(tmp_path):
-    with pytest.raises(LackingSegmentsError, match="does not hold ct.backbone of the model") as caught:
+    with pytest.raises(LackingSegmentsError, match=r"does not hold ct\.backbone of the model") as caught:
         SegmentStore(tmp_path).complete(task(("ct.backbone",), ct_backbone=1, fusion=2))
     assert caught.value.segments == ("ct.backbone",)
 

@@ -44,6 +44,9 @@ class FakeLayout:
     def write(self, weights):
         self.weights |= weights
 
+    def digest_of(self, segments):
+        return f"layout of {len(segments)}"
+
     def check_sizes(self, weights):
         for segment, values in weights.items():
             if values.shape != (SIZES[segment],):
@@ -433,3 +436,22 @@ def test_a_hospital_that_lacks_what_its_task_left_out_has_done_nothing(make):
     rounds = make(FakeChannel(lacking), "federation.min_sites=2")
     rounds.run()
     assert rounds.record.rounds[2]["failures"][0]["reason"] == "the hospital lacks ct.backbone of the model"
+
+
+def test_a_hospital_without_ct_gets_and_gives_only_what_it_has(make):
+    """Plain averaging counts it as a vote for the CT encoder that there is; see test_branchwise for the other way."""
+
+    def only_xray(task, reply):
+        if task.site == "south" and task.kind == "describe":
+            data = {"modalities": ["xray"], "pairing": {"pairs": 30}}
+            return replace(reply, results={**reply.results, "data": data})
+        return reply
+
+    channel = FakeChannel(only_xray)
+    rounds = make(channel, "model.absent=token", "federation.weigh_by=pairs")
+    rounds.run()
+    sent = {task.site: set(task.weights) for task in channel.tasks if task.kind == "train"}
+    assert sent["north"] - sent["south"] == {"ct.backbone", "ct.projection"}
+    layouts = {task.site: task.layout for task in channel.tasks if task.kind == "train"}
+    assert layouts == {"north": "layout", "east": "layout", "south": "layout of 5"}
+    assert [entry["failures"] for entry in rounds.record.rounds] == [[]] * 4

@@ -13,8 +13,7 @@ from fedthorax.common.model.segments import MODALITIES, Weights, segment_sha256,
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
-from fedthorax.server.aggregation import FederatedAverage
-from fedthorax.server.branchwise import BranchwiseAverage, parts_of
+from fedthorax.server.branchwise import parts_of
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
 from fedthorax.server.delivery import Delivery, deliveries, outcome
@@ -24,10 +23,10 @@ from fedthorax.server.models import model_facts
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
+from fedthorax.server.strategies import STRATEGIES
+from fedthorax.server.strategies.update import Aggregate, RoundShape, State, Update
 from fedthorax.server.update_check import check_branch_counts, check_counts, check_update
 from fedthorax.server.update_norms import earlier_norms, step_norm, unusual
-
-Average = FederatedAverage | BranchwiseAverage
 
 
 @dataclass
@@ -51,6 +50,7 @@ class Rounds:
     def __post_init__(self) -> None:
         start = self.start
         self.selection = start.selection if start else Selection(self.experiment.evaluation.selection_metric)
+        self._strategy_state: State = start.strategy_state if start else {}
         self._joining = Joining(self.hospitals, self.central, dict(start.overlaps) if start else {})
 
     def run(self) -> Predictions:
@@ -106,7 +106,24 @@ class Rounds:
         self.hospitals.gather()
         self.record.open_round(number, plan)
         segments = self.network.trained_segments(plan.phase.trainable)
-        average = self._new_average(segments)
+        federation, shape = self.experiment.federation, self._shape(segments)
+        strategy, settings = STRATEGIES[federation.strategy], federation.strategy_settings
+        aggregate = strategy.aggregate(settings, shape)
+        try:
+            self._gather_updates(number, weights, segments, plan, aggregate)
+            self.events.emit("server", round=number, stage="aggregate")
+            found = aggregate.result(weights)
+        finally:
+            aggregate.close()
+        found, self._strategy_state = strategy.step(settings, shape, weights, found, self._strategy_state)
+        weights = {**weights, **found}
+        self.network.layout.write(weights)
+        self._close_round(number, weights, plan, started)
+        return weights
+
+    def _gather_updates(
+        self, number: int, weights: Weights, segments: tuple[str, ...], plan: RoundPlan, aggregate: Aggregate
+    ) -> None:
         work = {"phase": plan.phase_index, "learning_rate": plan.learning_rate}
         ask, required = self.hospitals, self.hospitals.required
         models = self._models(weights)
@@ -120,24 +137,18 @@ class Rounds:
                 if self._joining.accept(reply):
                     self._joining.leave_out()
                     ask.fail(reply.site, "train", f"joined in round {number}; trains from the next round on")
-            elif self._take_update(reply, number, weights, segments, plan, average):
+            elif self._take_update(reply, number, weights, segments, plan, aggregate):
                 accepted.add(reply.site)
         ask.require(len(accepted))
         ask.tell_absent(accepted)
-        if not average.num_examples:
+        if not aggregate.num_examples:
             raise RuntimeError("no hospital has an X-ray and a CT slice to train on, so there is nothing to average")
-        self.events.emit("server", round=number, stage="aggregate")
-        weights = {**weights, **average.result(weights)}
-        self.network.layout.write(weights)
-        self._close_round(number, weights, plan, started)
-        return weights
 
-    def _new_average(self, segments: tuple[str, ...]) -> "Average":
-        layout = self.network.layout
-        sizes = {segment: layout.sizes[segment] for segment in segments}
-        if self.experiment.weighs_branches:
-            return BranchwiseAverage(sizes, parts_of(layout, segments, len(self.experiment.labels.findings)))
-        return FederatedAverage(sizes)
+    def _shape(self, segments: tuple[str, ...]) -> RoundShape:
+        layout, findings = self.network.layout, len(self.experiment.labels.findings)
+        parts = parts_of(layout, segments, findings) if self.experiment.weighs_branches else None
+        statistics = {segment: layout.statistics(segment) for segment in segments}
+        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics)
 
     def _models(self, weights: Weights) -> Callable[[str], dict[str, Any]]:
         """By hospital what a task says about the model ``weights``: only the segments that its own network has."""
@@ -162,7 +173,7 @@ class Rounds:
         weights: Weights,
         segments: tuple[str, ...],
         plan: RoundPlan,
-        average: Average,
+        aggregate: Aggregate,
     ) -> bool:
         """Check an update and add it; False where it is refused."""
         site, norm = reply.site, None
@@ -174,10 +185,12 @@ class Rounds:
                     check_branch_counts(reply, self.record.described(site) or {}, self.experiment.labels)
                 norm = step_norm(reply.weights, weights)
                 self._check_norm(site, norm, plan.phase_index)
-                if isinstance(average, BranchwiseAverage):
-                    average.add(reply.weights, reply.counts)
-                else:  # weighed by pairs alone, a hospital without an encoder votes for the one that there is
-                    average.add({**weights, **reply.weights}, reply.num_pairs)
+                values = dict(reply.weights)
+                if not self.experiment.weighs_branches:
+                    # Weighed by pairs alone, a hospital without an encoder votes for the one that there is.
+                    values = {segment: values.get(segment, weights[segment]) for segment in segments}
+                loss = (reply.results["valid"] or {}).get("loss")
+                aggregate.add(Update(site, values, reply.num_pairs, reply.counts, loss))
         except ValueError as error:
             self.hospitals.fail(site, "update", f"refused: {error}")
             return False
@@ -226,6 +239,7 @@ class Rounds:
             ledger.egress_heads,
             self._joining.overlaps,
             self.hospitals.holdings.by_site,
+            self._strategy_state,
         )
         self.checkpoints.save(checkpoint)
         self.audit.append("round closed", round=number, model_sha256=weights_digest(weights))

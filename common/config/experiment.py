@@ -11,6 +11,7 @@ from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.config.output import OutputConfig
+from fedthorax.common.config.strategy import ALIKE, least_sites
 from fedthorax.common.config.training import TrainingConfig
 
 
@@ -75,6 +76,18 @@ class Experiment(Frozen):
         if min_sites is not None and min_sites > len(self.data.hospitals):
             raise ValueError(
                 f"federation.min_sites is {min_sites}, but data.hospitals has only {len(self.data.hospitals)}"
+            )
+        strategy, settings = self.federation.strategy, self.federation.strategy_settings
+        if strategy in ALIKE and self.model.absent == "token":
+            raise ValueError(
+                f"federation.strategy is {strategy}, which compares whole updates, but with model.absent: token they "
+                "may hold different branches; choose another strategy"
+            )
+        needed = least_sites(strategy, settings)
+        if self.required_sites < needed:
+            raise ValueError(
+                f"federation.strategy {strategy} with malicious_sites {settings.malicious_sites} needs the updates of "
+                f"{needed} hospitals in every round, but a round may close with {self.required_sites} (min_sites)"
             )
         return self
 

@@ -5,13 +5,18 @@ from typing import Literal
 from pydantic import Field
 
 from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.config.strategy import StrategyName, StrategySettings
 
 
 class FederationConfig(Frozen):
     """The consortium's rules for a round."""
 
-    strategy: Literal["fedavg"] = Field(
-        default="fedavg", description="fedavg: mean of the hospitals' weights by their number of training pairs."
+    strategy: StrategyName = Field(
+        default="fedavg",
+        description="How updates become the next model; fedavg: their weighted mean; docs/strategies.md has more.",
+    )
+    strategy_settings: StrategySettings = Field(
+        default=StrategySettings(), description="Numbers of the strategies; each reads its own."
     )
     weigh_by: Literal["pairs", "branches"] | None = Field(
         default=None,

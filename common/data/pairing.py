@@ -122,10 +122,8 @@ def reuse(
     """How often the images were used, and, where the patients are given, how many pairs are of one person."""
     same: int | None = None
     if xray_patients is not None and ct_patients is not None:
-        same = sum(
-            min(x, c) != ABSENT and xray_patients[x] == ct_patients[c]
-            for x, c in zip(pairs.xray, pairs.ct, strict=True)
-        )
+        paired = [(x, c) for x, c in zip(pairs.xray, pairs.ct, strict=True) if ABSENT not in (x, c)]
+        same = sum(xray_patients[x] == ct_patients[c] for x, c in paired)
     return PairingReport(len(pairs), _uses(pairs.xray, num_xray), _uses(pairs.ct, num_ct), same)
 
 

@@ -102,6 +102,11 @@ class SegmentLayout:
                     f"got an array of shape {flat.shape}"
                 )
 
+    def statistics(self, segment: str) -> tuple[slice, ...]:
+        """Where the moving statistics of batch normalisation lie in a segment: measured, not learned by gradients."""
+        endings = ("moving_mean", "moving_variance")
+        return tuple(slice(s.start, s.stop) for s in self.slots[segment] if s.name.endswith(endings))
+
     def name_at(self, segment: str, index: int) -> str:
         """The variable that holds position ``index`` of a segment."""
         return next(slot.name for slot in self.slots[segment] if slot.start <= index < slot.stop)

@@ -15,6 +15,7 @@ from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import MODALITIES, build_model, image_to_logits, pooled_to_logits
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SEGMENTS, SegmentLayout, segments_of
 from fedthorax.common.training.losses import LossSum, masked_binary_cross_entropy, masked_sparse_cross_entropy
+from fedthorax.common.training.proximal import proximal_gradients
 from fedthorax.common.training.runtime import prepare_tensorflow
 
 Trainable = str  # "heads" or "all", as in training.phases
@@ -36,6 +37,9 @@ class Network:
         self.tokens = experiment.model.absent == "token"
         self.model = build_model(experiment.model, experiment.labels, experiment.seed, self.modalities)
         self.layout = SegmentLayout(self.model)
+        federation = experiment.federation
+        self._proximal = federation.strategy_settings.proximal if federation.strategy == "fedprox" else 0.0
+        self._anchors: dict[Trainable, list[tf.Variable]] = {}  # the weights that a task began with
         self._optimizers: dict[Trainable, keras.optimizers.Optimizer] = {}
         # A dropout of rate 0 draws nothing and has no generator.
         self._dropouts = [
@@ -59,6 +63,10 @@ class Network:
             for variable in optimizer.variables:
                 if variable is not rate:
                     variable.assign(keras.ops.zeros_like(variable))
+        for anchor, variable in zip(
+            self._anchors.get(trainable, ()), self._trainable_variables(trainable), strict=False
+        ):
+            anchor.assign(variable.value)
         streams = np.random.SeedSequence(seed).generate_state(len(self._dropouts))
         for layer, stream in zip(self._dropouts, streams, strict=True):
             layer.seed_generator.state.assign([int(stream), 0])
@@ -146,7 +154,10 @@ class Network:
     def _make_step(self, network: keras.Model, trainable: Trainable, *inputs: tf.TensorSpec) -> Any:
         variables = self._trainable_variables(trainable)
         optimizer = self._optimizer(trainable)
-        weights = self.experiment.training.loss
+        weights, proximal = self.experiment.training.loss, self._proximal
+        if proximal:
+            self._anchors[trainable] = [tf.Variable(variable.value, trainable=False) for variable in variables]
+        anchors = self._anchors.get(trainable, [])
         labels = [tf.TensorSpec((None, len(self.experiment.labels.findings))), tf.TensorSpec((None,), tf.int32)]
 
         @tf.function(input_signature=[*inputs, *self._presence_specs, *labels])
@@ -156,7 +167,10 @@ class Network:
                 logits = network(given, training=True)
                 disease_loss, cancer_loss = self.losses({"disease": disease, "cancer": cancer}, logits)
                 loss = weights.disease_weight * disease_loss.mean() + weights.cancer_weight * cancer_loss.mean()
-            optimizer.apply(tape.gradient(loss, variables), variables)
+            gradients = tape.gradient(loss, variables)
+            if proximal:
+                gradients = proximal_gradients(gradients, variables, anchors, proximal)
+            optimizer.apply(gradients, variables)
             return tf.stack([*disease_loss, *cancer_loss])
 
         return step

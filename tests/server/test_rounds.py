@@ -44,6 +44,9 @@ class FakeLayout:
     def write(self, weights):
         self.weights |= weights
 
+    def statistics(self, segment):
+        return ()
+
     def digest_of(self, segments):
         return f"layout of {len(segments)}"
 
@@ -455,3 +458,13 @@ def test_a_hospital_without_ct_gets_and_gives_only_what_it_has(make):
     layouts = {task.site: task.layout for task in channel.tasks if task.kind == "train"}
     assert layouts == {"north": "layout", "east": "layout", "south": "layout of 5"}
     assert [entry["failures"] for entry in rounds.record.rounds] == [[]] * 4
+
+
+def test_momentum_goes_on_after_a_resume_as_if_nothing_had_happened(make):
+    whole = make(FakeChannel(), "federation.strategy=fedavgm")
+    whole.run()
+    plain = whole.network.layout.weights["fusion"]
+    rest = make(FakeChannel(), "federation.strategy=fedavgm", start=whole.checkpoints.load(1))
+    rest.run()
+    assert plain[0] == pytest.approx(1 + 1.9 + 2.71)
+    assert rest.network.layout.weights["fusion"].tobytes() == plain.tobytes()

@@ -101,6 +101,12 @@ REFUSED = [
      "--set: data.hospitals.east: expected a folder xray, a folder ct, or both; found neither"),
     (["model.absent=token", "data.central={xray: x}"],
      "tiny.yaml: data.central has no CT slices: the server scores both heads"),
+    (["federation.strategy=krum"],
+     "tiny.yaml: federation.strategy krum with malicious_sites 1 needs the updates of 5 hospitals in every round, but "
+     "a round may close with 2 (min_sites)"),
+    (["federation.strategy=qfedavg", "model.absent=token"],
+     "tiny.yaml: federation.strategy is qfedavg, which compares whole updates, but with model.absent: token they may "
+     "hold different branches; choose another strategy"),
     (["training.modality_dropout=0.1"],
      "tiny.yaml: training.modality_dropout leaves images out; set model.absent to token to stand for them"),
     (["data.hospitals={1: {xray: a, ct: b}}"],

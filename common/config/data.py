@@ -66,6 +66,11 @@ class CtSource(Frozen):
     """A folder of CT slices with one folder a class, directly or below train/, valid/ and test/."""
 
     folder: _PathValue = Field(description="Folder that holds one folder a cancer class.")
+    classes: dict[str, str | None] = Field(
+        default={},
+        description="This hospital's class folder: the consortium's class, or null for slices of unknown class; "
+        "folders that are not named here are called as the class.",
+    )
     patient_pattern: _PatientPattern | None = Field(
         default=None,
         description="Regular expression with a group `patient`, searched in the path below the folder where neither "

@@ -42,7 +42,16 @@ def what_may_leave(reply: Reply, limits: Limits, folders: tuple[Path, ...]) -> R
         results["train"] = results["train"] | dict.fromkeys(_LOSSES)
     if "data" in results:
         results["data"] = _passport(results["data"], limits)
-    return replace(reply, results=results)
+    return replace(reply, results=results, counts=_large_counts(reply.counts, limits.smallest_count))
+
+
+def _large_counts(counts: Mapping[str, Any], smallest: int) -> dict[str, Any]:
+    """A part of the model behind which there are too few images is not averaged: its weight would tell their number."""
+
+    def kept(count: Any) -> Any:
+        return [kept(one) for one in count] if isinstance(count, list) else count if count >= smallest else 0
+
+    return {name: kept(count) for name, count in counts.items()}
 
 
 def _is_scores(value: Any) -> bool:

@@ -86,6 +86,18 @@ TEMPLATE = """\
 {%- if cancer.rows|selectattr("few")|list %}
 <p class="small">* fewer than {{ few }} slices of it, or of the others: descriptive only.</p>
 {%- endif %}
+{%- if given %}
+<h3>By what was given</h3>
+<div class="wide"><table>
+<caption>The same images, with the other one of each pair taken away: a learned token stands for it.</caption>
+<thead><tr><th scope="col">Given</th><th scope="col">Loss</th><th scope="col">Findings: ROC-AUC</th>
+<th scope="col">CT classes: ROC-AUC</th><th scope="col">CT accuracy</th></tr></thead>
+<tbody>
+{%- for row in given %}
+<tr><th scope="row">{{ row.name }}</th>{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody></table></div>
+{%- endif %}
 {%- if undefined %}
 <h3>Undefined figures</h3>
 <ul class="small">

@@ -48,7 +48,7 @@ def partition(
     Example:
       fedthorax partition data/parts --xray nih --ct ct/train --sizes 3,2,1
       fedthorax partition data/skewed --xray nih --ct ct/train --alpha 0.5
-      fedthorax partition data/stanford --xray chexpert --labels chexpert/train.csv
+      fedthorax partition data/three --xray chexpert --labels chexpert/train.csv
     """
     if sum(value is not None for value in (sizes, alpha, column)) > 1:
         raise typer.BadParameter("--sizes, --alpha and --column exclude each other")

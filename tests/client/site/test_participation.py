@@ -104,7 +104,10 @@ def test_who_agrees_to_give_numbers_has_not_agreed_to_train(
     asking, query = settings(participation="ask"), task(experiment, "statistics", run="r1")
     summary = run_summary(experiment, asking, "statistics")
     assert summary["phases"] == []
-    assert "of these counts: counts of fewer than 5 patients are hidden" in summary["leaves"][1]
+    assert (
+        "of these counts: those of fewer than 5 patients are hidden, others are rounded to multiples of 5"
+        in summary["leaves"][1]
+    )
     assert not any("weights" in words for words in summary["leaves"])
     participation.request(query, summary)
     participation.decide("r1", "approved")

@@ -14,7 +14,16 @@ from fedthorax.client.site.settings import Limits
 from fedthorax.common.messages import Reply
 
 _LOSSES = ("loss", "disease_loss", "cancer_loss")
-_FIGURES = ("roc_auc", "accuracy", "precision", "recall", "f1")
+_FIGURES = (
+    "roc_auc",
+    "pr_auc",
+    "sensitivity_at_specificity",
+    "accuracy",
+    "precision",
+    "recall",
+    "specificity",
+    "f1",
+)
 _A_PATH = re.compile(r"(?:^|[\s'\"(:=])(?:/[^\s/]+/|[A-Za-z]:\\|\\\\)")  # absolute; /api alone is none
 _NOT_ALLOWED = "The hospital does not give this score away."
 

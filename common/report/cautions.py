@@ -6,9 +6,10 @@ from typing import Any
 
 from fedthorax.common.check.issue import CODES
 from fedthorax.common.largest_site import largest_site
+from fedthorax.common.metrics.ranking import MIN_IMAGES
 from fedthorax.common.report.wording import at, count, counted, figure, joined, round_ranges
 
-FEW_IMAGES = 10
+FEW_IMAGES = MIN_IMAGES
 MAX_TOLD = 8  # failures on the first screen
 
 

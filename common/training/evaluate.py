@@ -13,10 +13,11 @@ from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.common.run_folder import RunFolder
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.final_scores import calibrated, final_scores
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
 from fedthorax.common.training.saved_model import load_saved_model
-from fedthorax.common.training.scoring import Scores, score, with_duplicates
+from fedthorax.common.training.scoring import Scores, predict, scores_of, with_duplicates
 
 CENTRAL = "central"
 Seen = frozenset[tuple[str, str]]  # (modality, file below the source folder, as a run's left_out names it)
@@ -51,9 +52,10 @@ def evaluate_model(
 ) -> Evaluation:
     """Scores of ``model_path`` on ``split`` (train, valid, test) of the hospital ``site``, or of ``central``.
 
-    Test images whose pixels stand in train or valid of the same site are scored apart, and so are central ones that the
-    model's run found at hospitals. Raises ValueError when the model predicts other labels than the experiment names, or
-    the split has no pair.
+    Of calibrated probabilities at the model's own thresholds, with intervals, as ``test`` of metrics.json. Test images
+    whose pixels stand in train or valid of the same site are scored apart, and so are central ones that the model's run
+    found at hospitals. Raises ValueError when the model predicts other labels than the experiment names, or the split
+    has no pair.
     """
     data = experiment.data
     if site != CENTRAL and site not in data.hospitals:
@@ -93,11 +95,13 @@ def evaluate_model(
         )
     store = FeatureStore(network, data.cache.folder)
     seed = derive_seed(experiment.seed, "evaluation pairs", site, split)
-    scores = score(network, store, images, seed)
+    scores = final_scores(network, images, *predict(network, store, images, seed), saved.points)
     left_out = len(whole.xray) + len(whole.ct) - len(images.xray) - len(images.ct)
     if not left_out:
         return Evaluation(scores)
-    return Evaluation(scores, with_duplicates(scores, score(network, store, whole, seed), images, whole), left_out)
+    raw, losses = predict(network, store, whole, seed)
+    of_all = scores_of(network, whole, calibrated(raw, saved.points), losses, saved.points.disease_thresholds)
+    return Evaluation(scores, with_duplicates(scores, of_all, images, whole), left_out)
 
 
 def _without(images: ImageSet, modality: str, folder: Path, seen: Seen) -> ImageSet:

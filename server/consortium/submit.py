@@ -41,6 +41,7 @@ clientapp = "fedthorax.client_app:app"
 experiment = ""
 overwrite = false
 resume = false
+deliver = false
 statistics = false
 """
 _README = """\
@@ -90,17 +91,25 @@ def check_hospitals(experiment: Experiment, folder: ConsortiumFolder) -> None:
 
 
 def submit(
-    experiment: Experiment, folder: ConsortiumFolder, overwrite: bool = False, resume: bool = False
+    experiment: Experiment,
+    folder: ConsortiumFolder,
+    overwrite: bool = False,
+    resume: bool = False,
+    deliver: bool = False,
 ) -> Submission:
     """Start a run of the checked ``experiment`` on the running SuperLink and return its ids.
+
+    ``deliver``: of a finished one only what some hospitals still lack.
 
     RuntimeError with Flower's words if it is refused.
     """
     submitted = time.time()
-    run_id, file = hand_in(experiment, folder, {"overwrite": overwrite, "resume": resume})
-    submission = Submission(run_id, experiment.name, str(experiment.run_folder), file.name, submitted, resume)
+    run_id, file = hand_in(experiment, folder, {"overwrite": overwrite, "resume": resume, "deliver": deliver})
+    submission = Submission(
+        run_id, experiment.name, str(experiment.run_folder), file.name, submitted, resume or deliver
+    )
     note_submission(folder, submission)
-    folder.audit.append("run_submitted", run_id=str(run_id), name=experiment.name, resumed=resume)
+    folder.audit.append("run_submitted", run_id=str(run_id), name=experiment.name, resumed=resume, delivery=deliver)
     return submission
 
 

@@ -17,7 +17,7 @@ def partition(
     labels: Annotated[Path | None, typer.Option(metavar="CSV", help="The X-rays' labels, if elsewhere.")] = None,
     labels_format: Annotated[
         Literal["auto", "plain", "nih", "chexpert", "padchest", "mimic"],
-        typer.Option("--format", help="Layout of the label file."),
+        typer.Option("--format", metavar="NAME", help="Layout: auto, plain, nih, chexpert, padchest or mimic."),
     ] = "auto",
     further: Annotated[
         list[Path] | None,

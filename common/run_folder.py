@@ -38,7 +38,8 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.history import history_csv
 from fedthorax.common.strict_json import canonical_json, plain_value
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)  # 2 adds figures, operating points and calibration
 _LOCK_TEXT = "FedThorax run folder\n"
 _CONFIG_TITLE = "# FedThorax: the resolved experiment of a run"
 _PACKAGES = ("fed-thorax", "flwr", "tensorflow", "keras", "numpy", "scikit-learn", "pydantic", "pillow", "matplotlib")
@@ -207,9 +208,10 @@ class RunFolder:
         except json.JSONDecodeError as error:
             raise ValueError(f"{self.metrics} is not JSON: {error}") from error
         version = value.get("schema_version") if isinstance(value, dict) else None
-        if version != SCHEMA_VERSION:
+        if version not in _READABLE:
             raise ValueError(
-                f"{self.metrics} has schema_version {version!r}, but this version of FedThorax reads {SCHEMA_VERSION}"
+                f"{self.metrics} has schema_version {version!r}, but this version of FedThorax reads "
+                f"{' and '.join(map(str, _READABLE))}"
             )
         return value
 

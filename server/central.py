@@ -14,17 +14,16 @@ from fedthorax.common.data.overlap import shared_images, without
 from fedthorax.common.data.passport import passport
 from fedthorax.common.data.records import SPLITS, Split
 from fedthorax.common.data.site import load_site
-from fedthorax.common.metrics.curves import cancer_curves, disease_curves
-from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
+from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore, Progress
+from fedthorax.common.training.final_scores import calibrated, final_scores, scores_by_given
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import (
     Predictions,
     Scores,
     predict,
     score,
-    scores_by_given,
     scores_of,
     with_duplicates,
 )
@@ -85,49 +84,46 @@ class CentralData:
         """Scores of the present weights on the validation split."""
         return score(network, store, self.valid, self._seed("valid"), keep, progress)
 
-    def final_test(
+    def operating_points(
         self, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None
+    ) -> OperatingPoints:
+        """Calibration and thresholds of the present weights, chosen on the validation split."""
+        predictions, _ = predict(network, store, self.valid, self._seed("valid"), keep, progress)
+        labels = self._experiment.labels
+        return choose_operating_points(
+            (self.valid.xray.targets, predictions.disease),
+            (self.valid.ct.targets, predictions.cancer),
+            labels.findings,
+            labels.cancer_classes,
+            self._experiment.evaluation,
+            NAME,
+            "valid",
+        )
+
+    def final_test(
+        self,
+        network: Network,
+        store: FeatureStore,
+        points: OperatingPoints,
+        keep: bool,
+        progress: Progress | None = None,
     ) -> tuple[Scores, Predictions]:
-        """Scores of the present weights on the test split, with 95 % intervals by patient and ROC curves."""
-        predictions, losses = predict(network, store, self.test, self._seed("test"), keep, progress)
-        scores = scores_of(network, self.test, predictions, losses)
-        labels, evaluation = self._experiment.labels, self._experiment.evaluation
-        xray, ct = self.test.xray, self.test.ct
-        if evaluation.bootstrap_samples and len(xray) and len(ct):
-            seed = derive_seed(self._experiment.seed, "bootstrap")
-            scores["intervals"] = {
-                "disease": bootstrap_disease(
-                    xray.targets,
-                    predictions.disease,
-                    xray.patients,
-                    labels.findings,
-                    evaluation.threshold,
-                    evaluation.bootstrap_samples,
-                    seed,
-                ),
-                "cancer": bootstrap_cancer(
-                    ct.targets,
-                    predictions.cancer,
-                    ct.patients,
-                    labels.cancer_classes,
-                    evaluation.bootstrap_samples,
-                    seed,
-                ),
-            }
-        else:
-            scores["intervals"] = None
-        scores["curves"] = {
-            "disease": disease_curves(xray.targets, predictions.disease, labels.findings),
-            "cancer": cancer_curves(ct.targets, predictions.cancer, labels.cancer_classes),
-        }
-        given = scores_by_given(network, store, self.test, self._seed("test"), keep)
+        """Scores of the present weights on the test split, and the calibrated predictions that they are of."""
+        raw, losses = predict(network, store, self.test, self._seed("test"), keep, progress)
+        scores = final_scores(network, self.test, raw, losses, points)
+        given = scores_by_given(network, store, self.test, self._seed("test"), points, keep)
         if given is not None:
             scores["by_given"] = given
-        scores["patients"] = {"xray": len(set(xray.patients)), "ct": len(set(ct.patients))}
-        return scores, predictions
+        return scores, calibrated(raw, points)
 
     def test_with_duplicates(
-        self, clean: Scores, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None
+        self,
+        clean: Scores,
+        network: Network,
+        store: FeatureStore,
+        points: OperatingPoints,
+        keep: bool,
+        progress: Progress | None = None,
     ) -> Scores | None:
         """Figures on the whole test split, with the images that were left out of ``clean``: how much they would flatter
         the model. None if none was left out. Without intervals: copies of a training image are no sample of anything.
@@ -135,7 +131,8 @@ class CentralData:
         if not self.left_out:
             return None
         whole = self.images.splits["test"]
-        scores = score(network, store, whole, self._seed("test"), keep, progress)
+        raw, losses = predict(network, store, whole, self._seed("test"), keep, progress)
+        scores = scores_of(network, whole, calibrated(raw, points), losses, points.disease_thresholds)
         return with_duplicates(clean, scores, self.test, whole)
 
     def predictions_csv(self, predictions: Predictions) -> str:

@@ -7,10 +7,9 @@ from typing import Any
 from fedthorax.common.config import Experiment
 from fedthorax.common.largest_site import largest_site
 from fedthorax.common.memory import peak_memory_mb
+from fedthorax.common.run_folder import SCHEMA_VERSION
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.selection import Selection
-
-SCHEMA_VERSION = 1
 
 
 class RunRecord:
@@ -64,6 +63,7 @@ class RunRecord:
             "best_round": None,
             "selection": {"metric": experiment.evaluation.selection_metric, "value": None},
             "stopped_early": False,
+            "operating_points": None,
             "test": None,
             "test_with_duplicates": None,
             "totals": {
@@ -82,7 +82,9 @@ class RunRecord:
         """The record that a checkpoint holds, going on now."""
         last = document["rounds"][-1]["round"]
         going_on: dict[str, Any] = {
+            "operating_points": None,
             **document,
+            "schema_version": SCHEMA_VERSION,
             "status": "running",
             "error": None,
             "finished": None,

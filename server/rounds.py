@@ -9,17 +9,17 @@ from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply
-from fedthorax.common.model.segments import MODALITIES, Weights, segment_sha256, segments_of, weights_digest
+from fedthorax.common.model.segments import MODALITIES, Weights, segments_of, weights_digest
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
 from fedthorax.server.branchwise import parts_of
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
-from fedthorax.server.delivery import Delivery, deliveries, outcome
+from fedthorax.server.delivery import deliver
+from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
-from fedthorax.server.models import model_facts
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
@@ -80,26 +80,7 @@ class Rounds:
 
     def deliver(self) -> None:
         """Give every hospital the best and the last model and its results; who does not take them is a failure."""
-        last_round = self.record.newest_round
-        best_round = self._best_round()
-        best = Delivery(("best",), best_round, self.checkpoints.load(best_round).weights)
-        last = Delivery(("last",), last_round, self.checkpoints.load(last_round).weights)
-        facts = model_facts(self.experiment)
-        for delivery in deliveries(best, last):
-            model = _model(delivery.weights)
-            tasks = [
-                self.hospitals.task(
-                    "finish",
-                    site,
-                    delivery.round,
-                    **model,
-                    outcome=outcome(delivery, site, self.record.document, facts),
-                )
-                for site in self.hospitals.names
-            ]
-            for reply in self.hospitals.replies(tasks, lambda: True):
-                names = list(delivery.names)
-                self.audit.append("models delivered", site=reply.site, models=names, model_sha256=model["model_sha256"])
+        deliver(self.hospitals, self.checkpoints, self.hospitals.names)
 
     def _train_round(self, number: int, weights: Weights, plan: RoundPlan) -> Weights:
         started = time.monotonic()
@@ -152,7 +133,7 @@ class Rounds:
 
     def _models(self, weights: Weights) -> Callable[[str], dict[str, Any]]:
         """By hospital what a task says about the model ``weights``: only the segments that its own network has."""
-        whole, layout, known = _model(weights), self.network.layout, dict[tuple[str, ...], dict[str, Any]]()
+        whole, layout, known = named_model(weights), self.network.layout, dict[tuple[str, ...], dict[str, Any]]()
 
         def model(site: str) -> dict[str, Any]:
             modalities = self.hospitals.modalities(site)
@@ -269,10 +250,13 @@ class Rounds:
             for reply in self._evaluate(last_round, best, ("test",)):
                 self.record.site_tests(reply.site, reply.results)
         self.network.layout.write(best)
-        scores, predictions = self.central.final_test(self.network, self.store, False, self._progress(best_round))
+        progress = self._progress(best_round)
+        points = self.central.operating_points(self.network, self.store, False, progress)
+        scores, predictions = self.central.final_test(self.network, self.store, points, False, progress)
+        self.record.document["operating_points"] = {"round": best_round, **points.model_dump(mode="json")}
         self.record.document["test"] = scores | {"round": best_round}
         self.record.document["test_with_duplicates"] = self.central.test_with_duplicates(
-            scores, self.network, self.store, False, self._progress(best_round)
+            scores, self.network, self.store, points, False, progress
         )
         self.hospitals.ledger.settle()
         return predictions
@@ -284,12 +268,3 @@ class Rounds:
 
     def _progress(self, number: int) -> Callable[[int, int], None]:
         return lambda done, total: self.events.emit("server", round=number, stage="evaluate", done=done, total=total)
-
-
-def _model(weights: Weights) -> dict[str, Any]:
-    """What a task says about the model that it starts from."""
-    return {
-        "weights": weights,
-        "model_sha256": weights_digest(weights),
-        "sha256": {segment: segment_sha256(values) for segment, values in weights.items()},
-    }

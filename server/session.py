@@ -121,7 +121,7 @@ def run_session(
 
             def models() -> None:
                 if network is not None and checkpoints.rounds():
-                    save_models(experiment, network, checkpoints, record.document["best_round"], folder)
+                    save_models(experiment, network, checkpoints, record.document, folder)
 
             _leave(
                 [

@@ -15,6 +15,7 @@ from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
 from fedthorax.common.messages import Reply, Task
 from fedthorax.common.model.segments import weights_digest
+from fedthorax.common.model_facts import model_entry, write_model_facts
 from fedthorax.common.report import write_report
 from fedthorax.common.run_folder import RunFolder
 
@@ -47,9 +48,8 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: Task, experimen
             temporary = target.with_name(f"{name}.part.keras")
             network.model.save(temporary)
             temporary.replace(target)
-            models[target.name] = {"round": task.round, "weights_sha256": digest}
-        model_facts = {**facts, "models": models}
-        write_text(run.model / "model.json", json.dumps(model_facts, indent=1, ensure_ascii=False) + "\n")
+            models[target.name] = model_entry(facts, metrics, task.round, digest)
+        write_model_facts(run.model, facts, models, metrics)
         write_text(path / "delivery.json", json.dumps({"run": task.run, "hospital": task.site}, indent=1) + "\n")
         write_report(path)
     return Reply("finish", task.site, task.round, task_id=task.id)

@@ -18,8 +18,35 @@ class EvaluationConfig(Frozen):
         "ROC-AUC; loss: weighted sum of both losses (lower is better).",
     )
     batch_size: int = Field(default=32, ge=1, description="Pairs scored at once.")
+    partners: int = Field(
+        default=8,
+        ge=1,
+        description="Random partners that each image is scored with; its probabilities are the mean over them.",
+    )
     threshold: float = Field(
-        default=0.5, gt=0, lt=1, description="Probability from which a finding counts as predicted present."
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="Probability from which a finding counts as predicted present during the rounds, and afterwards "
+        "where operating_point chooses none.",
+    )
+    operating_point: Literal["youden", "f1", "sensitivity", "fixed"] = Field(
+        default="youden",
+        description="How the selected model's thresholds are chosen on the central validation images, label by label; "
+        "youden: largest sensitivity + specificity; f1: largest F1; sensitivity: the highest threshold that reaches "
+        "evaluation.sensitivity; fixed: threshold for all.",
+    )
+    sensitivity: float = Field(
+        default=0.9, gt=0, le=1, description="Share of positives to be found, for operating_point sensitivity."
+    )
+    calibration: Literal["platt", "temperature", "none"] = Field(
+        default="platt",
+        description="How the selected model's probabilities are calibrated on the central validation images; platt: "
+        "slope and intercept of each finding's logit; temperature: slope only. CT classes share one temperature in "
+        "both.",
+    )
+    calibration_bins: int = Field(
+        default=10, ge=2, le=100, description="Equally wide bins of probability for the calibration error."
     )
     bootstrap_samples: int = Field(
         default=1000, ge=0, description="Resamplings by patient for the 95 % intervals of the test scores; 0: none."

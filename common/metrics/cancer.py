@@ -5,21 +5,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-METRICS = ("roc_auc", "precision", "recall", "f1")
+from fedthorax.common.metrics.ranking import RANKINGS, is_descriptive, ranking_scores
+
+METRICS = (*RANKINGS, "precision", "recall", "specificity", "f1")
 
 
 def cancer_scores(
     truth: NDArray[np.integer], probability: NDArray[np.floating], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Accuracy, per-class and macro figures and the confusion matrix, as a value that JSON can hold.
+    """Accuracy, per-class figures and their means, and the confusion matrix, as a value that JSON can hold.
 
     ``truth`` is (N,) with indices into ``classes`` and -1 unknown; unknown slices are left out everywhere.
-    ``probability`` is (N, C) in [0, 1]; the prediction is the class with the highest probability. ``roc_auc`` is one
-    class against all others. ``confusion_matrix[i][j]`` counts slices of class i that were taken for class j. An
-    undefined figure is None and ``reasons`` says why; ``macro`` is the mean over the classes that have the figure, and
-    its ``num_classes`` says over how many.
+    ``probability`` is (N, C) in [0, 1]; the prediction is the class with the highest probability. Figures of a
+    class are of one class against all others. ``confusion_matrix[i][j]`` counts slices of class i that were taken for
+    class j. An undefined figure is None and ``reasons`` says why. ``macro`` is the mean over the classes that have the
+    figure, ``weighted`` the mean weighted by their slices, ``micro`` takes every (slice, class) cell alike;
+    ``num_classes`` says over how many classes each runs.
     """
     truth, probability = known_cancer_rows(truth, probability, classes)
     num_known = len(truth)
@@ -44,24 +47,32 @@ def cancer_scores(
         if num_known == 0:
             reasons = dict.fromkeys(METRICS, "No label is known.")
         else:
+            none, all_of_them = (
+                f"None of the {num_known} slices belongs to this class.",
+                f"All {num_known} slices belong to this class.",
+            )
+            ranked, reasons = ranking_scores(belongs, probability[:, index], none, all_of_them)
+            scores |= ranked
             if support == 0:
-                for metric in ("roc_auc", "recall", "f1"):
-                    reasons[metric] = f"None of the {num_known} slices belongs to this class."
+                reasons |= dict.fromkeys(("recall", "f1"), none)
             else:
                 scores["recall"], scores["f1"] = float(recall[index]), float(f1[index])
-                if support == num_known:
-                    reasons["roc_auc"] = f"All {num_known} slices belong to this class."
-                else:
-                    scores["roc_auc"] = float(roc_auc_score(belongs, probability[:, index]))
+            if support == num_known:
+                reasons["specificity"] = all_of_them
+            else:
+                scores["specificity"] = float((predicted[~belongs] != index).mean())
             if (predicted == index).any():
                 scores["precision"] = float(precision[index])
             else:
                 reasons["precision"] = "No slice was predicted to belong to this class."
-        per_class[name] = {**scores, "support": support, "reasons": reasons}
+        descriptive = is_descriptive(support, num_known)
+        per_class[name] = {**scores, "support": support, "descriptive": descriptive, "reasons": reasons}
 
     return {
         "accuracy": accuracy,
-        "macro": _mean_over_classes(per_class),
+        "macro": _mean_over_classes(per_class, weighted=False),
+        "weighted": _mean_over_classes(per_class, weighted=True),
+        "micro": _micro(truth, predicted, probability),
         "per_class": per_class,
         "confusion_matrix": matrix,
         "known": num_known,
@@ -88,15 +99,36 @@ def known_cancer_rows(
     return labels[known].astype(np.int64), scores[known]
 
 
-def _mean_over_classes(per_class: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _mean_over_classes(per_class: Mapping[str, Mapping[str, Any]], *, weighted: bool) -> dict[str, Any]:
     scores: dict[str, float | None] = {}
     counts: dict[str, int] = {}
     reasons: dict[str, str] = {}
     for metric in METRICS:
-        defined = [scores_of_class[metric] for scores_of_class in per_class.values()]
-        defined = [value for value in defined if value is not None]
+        defined = [
+            (row[metric], row["support"] if weighted else 1)
+            for row in per_class.values()
+            if row[metric] is not None and (row["support"] > 0 or not weighted)
+        ]
         counts[metric] = len(defined)
-        scores[metric] = float(np.mean(defined)) if defined else None
-        if not defined:
+        if defined:
+            values, weights = zip(*defined, strict=True)
+            scores[metric] = float(np.average(values, weights=weights))
+        else:
+            scores[metric] = None
             reasons[metric] = "No class has this figure."
     return {**scores, "num_classes": counts, "reasons": reasons}
+
+
+def _micro(truth: NDArray[np.int64], predicted: NDArray[np.int64], probability: NDArray[np.float64]) -> dict[str, Any]:
+    """Over all (slice, class) cells; with one class a slice, precision, recall and F1 all equal the accuracy."""
+    num_classes = probability.shape[1]
+    if not len(truth):
+        nothing = dict.fromkeys(METRICS, "No label is known.")
+        return {**dict.fromkeys(METRICS), "num_classes": dict.fromkeys(METRICS, 0), "reasons": nothing}
+    belongs = truth[:, None] == np.arange(num_classes)
+    named = predicted[:, None] == np.arange(num_classes)
+    ranked, _ = ranking_scores(belongs.ravel(), probability.ravel(), "", "")
+    right = float((truth == predicted).mean())
+    scores = {**ranked, **dict.fromkeys(("precision", "recall", "f1"), right)}
+    scores["specificity"] = float((~named[~belongs]).mean())
+    return {**scores, "num_classes": dict.fromkeys(METRICS, num_classes), "reasons": {}}

@@ -5,33 +5,54 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-METRICS = ("roc_auc", "accuracy", "precision", "recall", "f1")
+from fedthorax.common.metrics.ranking import RANKINGS, is_descriptive, ranking_scores
+
+METRICS = (*RANKINGS, "accuracy", "precision", "recall", "specificity", "f1")
+
+Thresholds = float | Sequence[float]
+"""One for all findings, or one for each in their order."""
 
 
 def disease_scores(
-    truth: NDArray[np.floating], probability: NDArray[np.floating], findings: Sequence[str], threshold: float
+    truth: NDArray[np.floating], probability: NDArray[np.floating], findings: Sequence[str], threshold: Thresholds
 ) -> dict[str, Any]:
     """Per finding, and the macro, weighted and micro means, as a value that JSON can hold.
 
     ``truth`` is (N, F) with 1 present, 0 absent, NaN unknown; an unknown label enters no numerator and no denominator.
-    ``probability`` is (N, F) in [0, 1]; a finding counts as predicted from ``threshold`` on. An undefined figure is
-    None and ``reasons`` says why. ``macro`` is the plain mean over the findings that have the figure, ``weighted`` the
-    mean weighted by the number of images that show the finding, ``micro`` takes every known (image, finding) cell
-    alike; ``num_findings`` says of each over how many findings it runs.
+    ``probability`` is (N, F) in [0, 1]; a finding counts as predicted from its ``threshold`` on. An undefined figure is
+    None and ``reasons`` says why; ``descriptive`` marks findings with fewer than ten positives or negatives. ``macro``
+    is the plain mean over the findings that have the figure, ``weighted`` the mean weighted by the number of images
+    that show the finding, ``micro`` takes every known (image, finding) cell alike; ``num_findings`` says of each over
+    how many findings it runs.
     """
     truth, probability = checked_disease_arrays(truth, probability, findings)
+    thresholds = threshold_row(threshold, findings)
+    predicted = probability >= thresholds
     per_finding = {
-        name: _scores_of_cells(truth[:, column], probability[:, column], threshold)
+        name: _scores_of_cells(
+            truth[:, column],
+            probability[:, column],
+            predicted[:, column],
+            f"Nothing was predicted present at threshold {thresholds[column]:g}.",
+        )
         for column, name in enumerate(findings)
     }
     return {
         "per_finding": per_finding,
         "macro": _mean_over_findings(per_finding, weighted=False),
         "weighted": _mean_over_findings(per_finding, weighted=True),
-        "micro": _micro(truth, probability, threshold, per_finding),
+        "micro": _micro(truth, probability, predicted, per_finding),
     }
+
+
+def threshold_row(threshold: Thresholds, findings: Sequence[str]) -> NDArray[np.float64]:
+    """(F,) thresholds, or a ValueError that says how many were expected."""
+    row = np.asarray(threshold, np.float64)
+    if row.shape not in ((), (len(findings),)):
+        raise ValueError(f"threshold must be one number or {len(findings)}, got shape {row.shape}")
+    return np.broadcast_to(row, (len(findings),))
 
 
 def checked_disease_arrays(
@@ -52,12 +73,13 @@ def checked_disease_arrays(
     return labels, scores
 
 
-def _scores_of_cells(truth: NDArray[np.float64], probability: NDArray[np.float64], threshold: float) -> dict[str, Any]:
-    """The five figures of one finding, or of all cells together; both arrays are (N,)."""
+def _scores_of_cells(
+    truth: NDArray[np.float64], probability: NDArray[np.float64], named: NDArray[np.bool_], nothing_named: str
+) -> dict[str, Any]:
+    """The figures of one finding, or of all cells together; the arrays are (N,), ``named`` what is predicted."""
     known = ~np.isnan(truth)
     present = truth[known].astype(np.int64)
-    probability = probability[known]
-    predicted = (probability >= threshold).astype(np.int64)
+    probability, predicted = probability[known], named[known].astype(np.int64)
     num_known, support = len(present), int(present.sum())
     scores: dict[str, float | None] = dict.fromkeys(METRICS)
     reasons: dict[str, str] = {}
@@ -65,24 +87,30 @@ def _scores_of_cells(truth: NDArray[np.float64], probability: NDArray[np.float64
     if num_known == 0:
         reasons = dict.fromkeys(METRICS, "No label is known.")
     else:
+        none, all_of_them = (
+            f"None of the {num_known} known labels is present.",
+            f"All {num_known} known labels are present.",
+        )
+        ranked, reasons = ranking_scores(present == 1, probability, none, all_of_them)
+        scores |= ranked
         scores["accuracy"] = float(accuracy_score(present, predicted))
         precision, recall, f1, _ = precision_recall_fscore_support(
             present, predicted, labels=[0, 1], average=None, zero_division=0.0
         )
         if support == 0:
-            for metric in ("roc_auc", "recall", "f1"):
-                reasons[metric] = f"None of the {num_known} known labels is present."
+            reasons |= dict.fromkeys(("recall", "f1"), none)
         else:
             scores["recall"], scores["f1"] = float(recall[1]), float(f1[1])
-            if support == num_known:
-                reasons["roc_auc"] = f"All {num_known} known labels are present."
-            else:
-                scores["roc_auc"] = float(roc_auc_score(present, probability))
+        if support == num_known:
+            reasons["specificity"] = all_of_them
+        else:
+            scores["specificity"] = float(recall[0])
         if predicted.any():
             scores["precision"] = float(precision[1])
         else:
-            reasons["precision"] = f"Nothing was predicted present at threshold {threshold:g}."
-    return {**scores, "support": support, "known": num_known, "reasons": reasons}
+            reasons["precision"] = nothing_named
+    counts = {"support": support, "known": num_known, "descriptive": is_descriptive(support, num_known)}
+    return {**scores, **counts, "reasons": reasons}
 
 
 def _mean_over_findings(per_finding: Mapping[str, Mapping[str, Any]], *, weighted: bool) -> dict[str, Any]:
@@ -108,10 +136,12 @@ def _mean_over_findings(per_finding: Mapping[str, Mapping[str, Any]], *, weighte
 def _micro(
     truth: NDArray[np.float64],
     probability: NDArray[np.float64],
-    threshold: float,
+    predicted: NDArray[np.bool_],
     per_finding: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    scores = _scores_of_cells(truth.ravel(), probability.ravel(), threshold)
+    scores = _scores_of_cells(
+        truth.ravel(), probability.ravel(), predicted.ravel(), "Nothing was predicted present at the thresholds."
+    )
     num_known = sum(finding["known"] > 0 for finding in per_finding.values())
     return {
         **{metric: scores[metric] for metric in METRICS},

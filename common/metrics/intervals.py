@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from fedthorax.common.metrics import cancer, disease
 from fedthorax.common.metrics.cancer import known_cancer_rows
-from fedthorax.common.metrics.disease import checked_disease_arrays
+from fedthorax.common.metrics.disease import Thresholds, checked_disease_arrays, threshold_row
+from fedthorax.common.metrics.ranking import SPECIFICITY
 from fedthorax.common.seeds import derive_seed
 
 LEVEL = 0.95
-_MAX_CELLS = 2_000_000  # weights held at once: 16 MB
+_ROUNDING = 1e-9
+_MAX_CELLS = 2_000_000  # weights held at once: 8 MB
 
 Figure = tuple[str, ...]
 """Where a figure stands in the scores: ``("macro", "roc_auc")``, ``("per_finding", "Mass", "f1")``, …"""
@@ -53,7 +55,7 @@ def bootstrap_disease(
     probability: NDArray[np.floating],
     patients: Sequence[str],
     findings: Sequence[str],
-    threshold: float,
+    threshold: Thresholds,
     samples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def bootstrap_cancer(
     """Intervals shaped like ``cancer_scores``: ``[low, high]`` or None, and ``defined`` beside them."""
     resamples = cancer_resamples(truth, probability, patients, classes, samples, seed)
     intervals = _intervals(resamples, "per_class", classes, cancer.METRICS)
-    low_high, defined = _interval(resamples.values[("accuracy",)], resamples.num_patients)
+    low_high, defined = percentile_interval(resamples.values[("accuracy",)], resamples.num_patients)
     return {"accuracy": low_high, "defined": {"accuracy": defined}, **intervals}
 
 
@@ -82,7 +84,7 @@ def disease_resamples(
     probability: NDArray[np.floating],
     patients: Sequence[str],
     findings: Sequence[str],
-    threshold: float,
+    threshold: Thresholds,
     samples: int,
     seed: int,
 ) -> Resamples:
@@ -90,20 +92,25 @@ def disease_resamples(
     truth, probability = checked_disease_arrays(truth, probability, findings)
     known = ~np.isnan(truth)
     present = truth == 1
-    predicted = probability >= threshold
+    predicted = probability >= threshold_row(threshold, findings)
     parts = []
-    for weights in _image_weights(patients, len(truth), samples, seed):
-        part = np.empty((len(weights), len(findings), len(disease.METRICS)))
-        part[:, :, 0] = np.stack(
-            [
-                _weighted_roc_auc(weights[:, known[:, f]], present[known[:, f], f], probability[known[:, f], f])
-                for f in range(len(findings))
-            ],
+    for weights in image_weights(patients, len(truth), samples, seed):
+        part = np.empty((weights.shape[1], len(findings), len(disease.METRICS)))
+        part[:, :, :3] = np.stack(
+            [_weighted_ranking(weights, known[:, f], present[:, f], probability[:, f]) for f in range(len(findings))],
             axis=1,
         )
-        part[:, :, 1] = _ratio(weights @ (known & (present == predicted)), weights @ known)
-        hits, named, belonging = (weights @ mask for mask in (present & predicted, predicted & known, present))
-        part[:, :, 2:] = np.stack(_precision_recall_f1(hits, named, belonging), axis=2)
+        hits, named, belonging, negatives, right, of_known = _sums(
+            weights,
+            present & predicted,
+            predicted & known,
+            present,
+            known & ~present,
+            known & (present == predicted),
+            known,
+        )
+        part[:, :, 3] = _ratio(right, of_known)
+        part[:, :, 4:] = np.stack(_at_threshold(hits, named, belonging, negatives), axis=2)
         parts.append(part)
     return _resamples(np.concatenate(parts), "per_finding", findings, disease.METRICS, (seed, samples, tuple(patients)))
 
@@ -122,16 +129,18 @@ def cancer_resamples(
     belongs = labels[:, None] == np.arange(len(classes))
     predicted = known_probability.argmax(axis=1)[:, None] == np.arange(len(classes))
     parts, accuracies = [], []
-    for all_weights in _image_weights(patients, len(known), samples, seed):
-        weights = all_weights[:, known]
-        part = np.empty((len(weights), len(classes), len(cancer.METRICS)))
-        part[:, :, 0] = np.stack(
-            [_weighted_roc_auc(weights, belongs[:, c], known_probability[:, c]) for c in range(len(classes))], axis=1
+    for all_weights in image_weights(patients, len(known), samples, seed):
+        weights = all_weights[known]
+        part = np.empty((weights.shape[1], len(classes), len(cancer.METRICS)))
+        everyone = np.ones(len(labels), bool)
+        part[:, :, :3] = np.stack(
+            [_weighted_ranking(weights, everyone, belongs[:, c], known_probability[:, c]) for c in range(len(classes))],
+            axis=1,
         )
-        hits, named, belonging = (weights @ mask for mask in (belongs & predicted, predicted, belongs))
-        part[:, :, 1:] = np.stack(_precision_recall_f1(hits, named, belonging), axis=2)
+        hits, named, belonging, others = _sums(weights, belongs & predicted, predicted, belongs, ~belongs)
+        part[:, :, 3:] = np.stack(_at_threshold(hits, named, belonging, others), axis=2)
         parts.append(part)
-        accuracies.append(_ratio(hits.sum(axis=1), weights.sum(axis=1)))
+        accuracies.append(_ratio(hits.sum(axis=1), weights.sum(axis=0, dtype=np.float64)))
     resamples = _resamples(
         np.concatenate(parts), "per_class", classes, cancer.METRICS, (seed, samples, tuple(patients))
     )
@@ -167,7 +176,7 @@ def paired_difference(
         "second": _number(other_mean[0]),
     }
     for name, values in (("difference", mean - other_mean), ("ratio", _ratio(mean, other_mean))):
-        interval, defined = _interval(values, first[0].num_patients)
+        interval, defined = percentile_interval(values, first[0].num_patients)
         result[name] = {"value": _number(values[0]), "interval": interval, "defined": defined}
     return result
 
@@ -177,17 +186,17 @@ def draw_patients(rng: np.random.Generator, num_patients: int, samples: int) -> 
     return rng.integers(0, num_patients, size=(samples, num_patients))
 
 
-def _image_weights(patients: Sequence[str], num_images: int, samples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each image stands in each resample, in blocks (b, N); the first row is the data themselves."""
+def image_weights(patients: Sequence[str], num_images: int, samples: int, seed: int) -> Iterator[NDArray[np.int32]]:
+    """How often each image stands in each resample, in blocks (N, b); the first is the data themselves."""
     if len(patients) != num_images:
         raise ValueError(
             f"patients must name the patient of each of the {num_images} images, got {len(patients)} names"
         )
     if samples < 0:
         raise ValueError(f"samples must be 0 or more, got {samples}")
-    yield np.ones((1, num_images))
+    yield np.ones((num_images, 1), np.int32)
     if num_images == 0:
-        yield np.zeros((samples, 0))
+        yield np.zeros((0, samples), np.int32)
         return
     names, image_patient = np.unique(np.asarray(patients, dtype=np.str_), return_inverse=True)
     rng = np.random.default_rng(seed)
@@ -196,30 +205,59 @@ def _image_weights(patients: Sequence[str], num_images: int, samples: int, seed:
         size = min(block, samples - start)
         drawn = draw_patients(rng, len(names), size) + len(names) * np.arange(size)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=size * len(names)).reshape(size, len(names))
-        yield counts[:, image_patient].astype(np.float64)
+        yield np.ascontiguousarray(counts.T, np.int32)[image_patient]
 
 
-def _weighted_roc_auc(
-    weights: NDArray[np.float64], present: NDArray[np.bool_], score: NDArray[np.float64]
+def _weighted_ranking(
+    weights: NDArray[np.int32], known: NDArray[np.bool_], present: NDArray[np.bool_], score: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(b,) chance that a present image scores above an absent one, ties counting half; NaN with one class only."""
-    order = np.argsort(score, kind="stable")
-    ordered, present, weights = score[order], present[order], weights[:, order]
-    below = np.zeros((len(weights), len(order) + 1))  # below[:, k]: weight of absent images among the k lowest
-    np.cumsum(weights * ~present, axis=1, out=below[:, 1:])
-    first_equal = np.searchsorted(ordered, ordered[present], side="left")
-    after_equal = np.searchsorted(ordered, ordered[present], side="right")
-    weights_present = weights[:, present]
-    wins = (weights_present * (below[:, first_equal] + below[:, after_equal])).sum(axis=1) / 2
-    return _ratio(wins, weights_present.sum(axis=1) * below[:, -1])
+    """(b, 3): the figures of ``RANKINGS`` in each resample; NaN with one class only.
+
+    All three need, for every present image, only the weight of the absent images that score below it and as it does.
+    """
+    absent_rows, present_rows = np.flatnonzero(known & ~present), np.flatnonzero(known & present)
+    absent_rows = absent_rows[np.argsort(score[absent_rows], kind="stable")]
+    present_rows = present_rows[np.argsort(score[present_rows], kind="stable")]
+    absent_scores, present_scores = score[absent_rows], score[present_rows]
+    of_present = weights[present_rows]
+    below, before = _running(weights[absent_rows]), _running(of_present)
+    lower = below[np.searchsorted(absent_scores, present_scores, "left")]
+    not_higher = below[np.searchsorted(absent_scores, present_scores, "right")]
+    absent, total = below[-1].astype(np.float64), before[-1].astype(np.float64)
+    wins = np.einsum("ib,ib->b", of_present, lower + not_higher, dtype=np.float64) / 2
+    # With this image's score as the threshold: the present ones from the first equal one upwards, and the absent ones.
+    hits = before[-1] - before[np.searchsorted(present_scores, present_scores, "left")]
+    alarms = below[-1] - lower
+    precision = np.where(of_present > 0, _ratio(hits.astype(np.float64), (hits + alarms).astype(np.float64)), 0.0)
+    specific = alarms <= (1 - SPECIFICITY + _ROUNDING) * absent
+    figures = (
+        _ratio(wins, total * absent),
+        _ratio((of_present * precision).sum(axis=0), total),
+        _ratio((of_present * specific).sum(axis=0, dtype=np.float64), total),
+    )
+    return np.where(((total == 0) | (absent == 0))[:, None], np.nan, np.stack(figures, axis=1))
 
 
-def _precision_recall_f1(
-    hits: NDArray[np.float64], named: NDArray[np.float64], belonging: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """From true positives, predicted positives and true positives plus false negatives."""
+def _running(weights: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(k + 1, b): the weight of the first 0, 1, … k images."""
+    sums = np.zeros((len(weights) + 1, weights.shape[1]), np.int32)
+    np.cumsum(weights, axis=0, out=sums[1:])
+    return sums
+
+
+def _sums(weights: NDArray[np.int32], *masks: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """Weight of the images of each mask (N, K): (b, K) each. float32 counts exactly up to 16 million images."""
+    together = np.concatenate(masks, axis=1).astype(np.float32)
+    found = (weights.astype(np.float32).T @ together).astype(np.float64)
+    return np.split(found, np.cumsum([mask.shape[1] for mask in masks])[:-1], axis=1)
+
+
+def _at_threshold(
+    hits: NDArray[np.float64], named: NDArray[np.float64], belonging: NDArray[np.float64], others: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Precision, recall, specificity and F1 from true positives, predicted positives, positives and negatives."""
     f1 = np.where(belonging > 0, _ratio(2 * hits, named + belonging), np.nan)
-    return _ratio(hits, named), _ratio(hits, belonging), f1
+    return _ratio(hits, named), _ratio(hits, belonging), _ratio(others - (named - hits), others), f1
 
 
 def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -244,7 +282,7 @@ def _resamples(
     return Resamples(values, draw)
 
 
-def _interval(values: NDArray[np.float64], num_patients: int) -> tuple[list[float] | None, int]:
+def percentile_interval(values: NDArray[np.float64], num_patients: int) -> tuple[list[float] | None, int]:
     """From the data's own figure and its resamples; one patient alone tells nothing about others: None."""
     resampled = values[1:][np.isfinite(values[1:])]
     if not np.isfinite(values[0]) or len(resampled) == 0 or num_patients < 2:
@@ -256,7 +294,9 @@ def _interval(values: NDArray[np.float64], num_patients: int) -> tuple[list[floa
 
 def _intervals(resamples: Resamples, group: str, names: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
     def block(*path: str) -> dict[str, Any]:
-        found = {metric: _interval(resamples.values[(*path, metric)], resamples.num_patients) for metric in metrics}
+        found = {
+            metric: percentile_interval(resamples.values[(*path, metric)], resamples.num_patients) for metric in metrics
+        }
         intervals: dict[str, Any] = {metric: interval for metric, (interval, _) in found.items()}
         return {**intervals, "defined": {metric: defined for metric, (_, defined) in found.items()}}
 

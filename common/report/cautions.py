@@ -6,9 +6,10 @@ from typing import Any
 
 from fedthorax.common.check.issue import CODES
 from fedthorax.common.largest_site import largest_site
+from fedthorax.common.metrics.ranking import MIN_IMAGES
 from fedthorax.common.report.wording import at, count, counted, figure, joined, round_ranges
 
-FEW_IMAGES = 10
+FEW_IMAGES = MIN_IMAGES
 MAX_TOLD = 8  # failures on the first screen
 
 
@@ -42,6 +43,11 @@ def is_few(row: Mapping[str, Any], scores: Mapping[str, Any], task: str) -> bool
     """
     positives, negatives = _positives_negatives(row, scores, task)
     return positives > 0 and min(positives, negatives) < FEW_IMAGES
+
+
+def num_skipped(data: Any) -> int:
+    """Files left out; a hospital that names none tells them by fault, several in one entry."""
+    return sum(entry.get("count") or 1 for entry in at(data, "skipped") or [])
 
 
 def _status(metrics: Mapping[str, Any]) -> Iterator[Caution]:
@@ -173,7 +179,7 @@ def _uncertain(test: Mapping[str, Any], findings: Mapping[str, Any], classes: Ma
 def _data(metrics: Mapping[str, Any]) -> Iterator[Caution]:
     hospitals = [(name, at(site, "data")) for name, site in (metrics.get("sites") or {}).items()]
     everyone = [*hospitals, ("the server", at(metrics, "central", "data"))]
-    skipped = [(name, len(at(data, "skipped") or [])) for name, data in everyone]
+    skipped = [(name, num_skipped(data)) for name, data in everyone]
     if any(number for _, number in skipped):
         listed = joined([f"{count(number)} at {name}" for name, number in skipped if number], limit=12)
         yield Caution("Files left out.", f"Unreadable files were skipped: {listed}.")

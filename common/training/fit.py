@@ -19,7 +19,7 @@ from fedthorax.common.model.segments import Weights
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.augmentation import augment
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.network import Network, batches, network_inputs, rows_of
+from fedthorax.common.training.network import Network, batches, network_inputs, presence_of, rows_of
 from fedthorax.common.training.scoring import mean_losses, predict
 
 # (stage, done, total, epoch, loss): a stage of work, its progress, and the mean loss of the epoch so far.
@@ -129,20 +129,43 @@ def _epoch_steps(
     progress: FitProgress | None,
     epoch: int,
 ) -> Iterator[NDArray[np.float64]]:
+    augmentation = network.experiment.training.augmentation
     if trainable == "heads":
+        versions = augmentation.feature_versions if augmentation.enabled else 0
 
         def report(done: int, total: int) -> None:
             if progress:
                 progress("features", done, total, epoch, None)
 
-        pooled = {name: store.pooled(name, train.of(name), keep=True, progress=report) for name in network.modalities}
+        pooled = {
+            name: [store.pooled(name, train.of(name), True, report, version) for version in range(versions + 1)]
+            for name in network.modalities
+        }
+        chosen = dict(
+            zip(MODALITIES, np.random.default_rng(seed).integers(versions + 1, size=(2, len(pairs))), strict=True)
+        )
         for rows in batches(len(pairs.xray), network.experiment.training.batch_size):
             x, c = pairs.xray[rows], pairs.ct[rows]
-            sums = network.step_on_pooled(*network_inputs(network, pooled, x, c), *targets_of(train, x, c))
+            features = {
+                name: _versions_of(pooled[name], picked, chosen[name][rows])
+                for name, picked in (("xray", x), ("ct", c))
+                if name in pooled
+            }
+            inputs = [features[name] for name in network.modalities] + presence_of(network, x, c)
+            sums = network.step_on_pooled(*inputs, *targets_of(train, x, c))
             yield sums.numpy().astype(np.float64)
     else:
         for batch in image_batches(network, train, pairs, seed):
             yield network.step_on_images(*batch).numpy().astype(np.float64)
+
+
+def _versions_of(
+    features: list[NDArray[np.float32]], rows: NDArray[np.int64], versions: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Row ``rows[i]`` of ``features[versions[i]]`` for each i."""
+    if not len(features[0]):
+        return np.zeros((len(rows), features[0].shape[1]), np.float32)
+    return np.stack([features[version][row] for row, version in zip(rows, versions, strict=True)])
 
 
 def image_batches(network: Network, train: SplitImages, pairs: Pairs, seed: int) -> tf.data.Dataset:

@@ -1,32 +1,40 @@
-"""Probabilities for image files, from a saved model."""
+"""What a saved model says about image files: calibrated probabilities, answers at its thresholds, and its record."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.check.flags import flags_of
 from fedthorax.common.config.data import CT_WINDOWS, CacheConfig, CtWindow
 from fedthorax.common.data.cache import DecodedImages, decode_all
 from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.records import ImageRef
+from fedthorax.common.model_facts import NOT_A_DEVICE
+from fedthorax.common.training.grad_cam import GradCam, overlay, save_overlay
 from fedthorax.common.training.network import batches
-from fedthorax.common.training.saved_model import load_saved_model
+from fedthorax.common.training.saved_model import SavedModel, load_saved_model
 
 _BATCH = 16
 
 
 def predict_files(
-    model_path: Path, xrays: Sequence[Path | ImageRef], slices: Sequence[Path | ImageRef]
-) -> list[dict[str, Any]]:
-    """One entry a pair: ``{"xray", "ct", "disease": {finding: probability}, "cancer": {class: probability},
-    "predicted": {"findings": [...], "cancer_class"}}``.
+    model_path: Path,
+    xrays: Sequence[Path | ImageRef],
+    slices: Sequence[Path | ImageRef],
+    maps: Path | None = None,
+    all_maps: bool = False,
+) -> dict[str, Any]:
+    """``notice``, ``labels`` and ``predictions``, one a pair, as docs/predict.md describes them.
 
     The network sees both modalities at once. One with tokens (``model.absent``) also takes X-rays or CT alone; then the
     path of the other is None, as are the probabilities that it would have told. As many CT slices as X-rays are
-    paired in the order given; a single file on one side goes with each of the other side. Raises ValueError for other
-    numbers and for files that are no images.
+    paired in the order given; a single file on one side goes with each of the other side. Into the folder ``maps`` go
+    Grad-CAM overlays of what was answered with yes, or with ``all_maps`` of every label; they need both images. Raises
+    ValueError for other numbers and for files that are no images.
     """
     num_xray, num_ct = len(xrays), len(slices)
     if not num_xray and not num_ct:
@@ -37,12 +45,15 @@ def predict_files(
         )
     saved = load_saved_model(model_path)
     tokens = saved.facts.get("absent") == "token"
-    if not tokens and not (num_xray and num_ct):
-        raise ValueError(
-            f"the model needs an X-ray and a CT slice, got {num_xray} X-rays and {num_ct} CT slices; only a model "
-            "trained with model.absent: token answers for either alone"
-        )
-    size, aspect, threshold = (saved.facts[name] for name in ("image_size", "aspect", "threshold"))
+    if not (num_xray and num_ct):
+        if not tokens:
+            raise ValueError(
+                f"the model looks at an X-ray and a CT slice together and has learnt no stand-in for a missing one; "
+                f"give both, got {num_xray} X-rays and {num_ct} CT slices"
+            )
+        if maps is not None:
+            raise ValueError(f"maps need both images, got {num_xray} X-rays and {num_ct} CT slices")
+    size, aspect = saved.facts["image_size"], saved.facts["aspect"]
     count = max(num_xray, num_ct)
     windows = [CtWindow(**window) for window in saved.facts.get("ct_windows", ())] or CT_WINDOWS
 
@@ -53,41 +64,107 @@ def predict_files(
             raise ValueError(f"{ImageRef(bad.path, bad.frame)}: {bad.reason}")
         return found
 
-    files: dict[str, Sequence[Path | ImageRef]] = {"xray": xrays, "ct": slices}
+    refs: dict[str, Sequence[Path | ImageRef]] = {"xray": xrays, "ct": slices}
     images: dict[str, NDArray[np.uint8]] = {}
+    flags: dict[str, list[Any]] = {}
     if xrays:
-        images["xray"] = decoded(xrays, "xray").images
+        images["xray"], flags["xray"] = decoded(xrays, "xray").images, [flags_of(i, "xray", windows) for i in xrays]
     if slices:
-        images["ct"] = decoded(slices, "ct").images
-    pairs = [{kind: i % len(files[kind]) for kind in images} for i in range(count)]
+        images["ct"], flags["ct"] = decoded(slices, "ct").images, [flags_of(i, "ct", windows) for i in slices]
+    grad_cam = GradCam(saved.model) if maps is not None else None
     results = []
     for rows in batches(count, _BATCH):
+        pairs = [{modality: int(row) % len(refs[modality]) for modality in images} for row in rows]
         inputs = {
-            modality: np.stack([images[modality][pairs[row][modality]] for row in rows]).astype("float32")
+            modality: np.stack([images[modality][pair[modality]] for pair in pairs]).astype("float32")
             if modality in images
             else np.zeros((len(rows), size, size, 3), "float32")
-            for modality in files
+            for modality in refs
         }
         if tokens:
-            inputs |= {
-                f"{kind}_present": np.full((len(rows), 1), bool(some), "float32") for kind, some in files.items()
-            }
+            inputs |= {f"{kind}_present": np.full((len(rows), 1), bool(some), "float32") for kind, some in refs.items()}
         outputs = saved.model(inputs, training=False)
-        for row, disease, cancer in zip(
-            rows, np.asarray(outputs["disease"]), np.asarray(outputs["cancer"]), strict=True
-        ):
-            found = {n: float(p) if num_xray else None for n, p in zip(saved.findings, disease, strict=True)}
-            classes = {n: float(p) if num_ct else None for n, p in zip(saved.cancer_classes, cancer, strict=True)}
-            results.append(
-                {
-                    "xray": str(xrays[pairs[row]["xray"]]) if num_xray else None,
-                    "ct": str(slices[pairs[row]["ct"]]) if num_ct else None,
-                    "disease": found,
-                    "cancer": classes,
-                    "predicted": {
-                        "findings": [name for name, p in found.items() if p is not None and p >= threshold],
-                        "cancer_class": saved.cancer_classes[int(np.argmax(cancer))] if num_ct else None,
-                    },
-                }
-            )
-    return results
+        disease = saved.points.calibrated_disease(np.asarray(outputs["disease"]))
+        cancer = saved.points.calibrated_cancer(np.asarray(outputs["cancer"]))
+        for row, pair, of_xray, of_ct in zip(rows, pairs, disease, cancer, strict=True):
+            answer = {
+                **{kind: str(some[pair[kind]]) if some else None for kind, some in refs.items()},
+                **_answer(saved, of_xray if num_xray else None, of_ct if num_ct else None),
+                "flags": {modality: flags[modality][pair[modality]] for modality in pair},
+            }
+            if grad_cam is not None and maps is not None:
+                pictures = {modality: images[modality][pair[modality]] for modality in pair}
+                answer["maps"] = _save_maps(grad_cam, pictures, answer, saved, maps / f"{row + 1:04d}", all_maps)
+            results.append(answer)
+    return {"notice": NOT_A_DEVICE, "labels": label_facts(saved), "predictions": results}
+
+
+def label_facts(saved: SavedModel) -> dict[str, Any]:
+    """For each finding and class its ``threshold``, how it was chosen, and what the model's own test gave."""
+    evaluation = saved.entry.get("evaluation") or {}
+
+    def facts(task: str, group: str) -> dict[str, Any]:
+        labels = getattr(saved.points, task)
+        return {
+            name: {
+                "threshold": label.threshold,
+                "method": label.method,
+                "calibrated": (label.slope, label.intercept) != (1.0, 0.0)
+                if task == "disease"
+                else saved.points.cancer_temperature != 1.0,
+                "reasons": list(label.reasons),
+                "evaluation": evaluation.get(task, {}).get(group, {}).get(name),
+            }
+            for name, label in labels.items()
+        }
+
+    return {"disease": facts("disease", "per_finding"), "cancer": facts("cancer", "per_class")}
+
+
+def _answer(
+    saved: SavedModel, disease: NDArray[np.float64] | None, cancer: NDArray[np.float64] | None
+) -> dict[str, Any]:
+    """Probabilities and what they mean; None for what was not given."""
+    findings: dict[str, float | None] = dict.fromkeys(saved.findings)
+    classes: dict[str, float | None] = dict.fromkeys(saved.cancer_classes)
+    if disease is not None:
+        findings |= {name: float(p) for name, p in zip(saved.findings, disease, strict=True)}
+    if cancer is not None:
+        classes |= {name: float(p) for name, p in zip(saved.cancer_classes, cancer, strict=True)}
+    points = saved.points
+    return {
+        "disease": findings,
+        "cancer": classes,
+        "predicted": {
+            "findings": [n for n, p in findings.items() if p is not None and p >= points.disease[n].threshold],
+            "cancer_class": None if cancer is None else saved.cancer_classes[int(np.argmax(cancer))],
+            "cancer_above_threshold": [
+                n for n, p in classes.items() if p is not None and p >= points.cancer[n].threshold
+            ],
+        },
+    }
+
+
+def _save_maps(
+    grad_cam: GradCam,
+    pictures: Mapping[str, NDArray[np.uint8]],
+    answer: Mapping[str, Any],
+    saved: SavedModel,
+    stem: Path,
+    all_maps: bool,
+) -> dict[str, dict[str, str]]:
+    """The files written, by modality and label."""
+    heat = grad_cam.maps(pictures)
+    wanted = {"xray": answer["predicted"]["findings"], "ct": [answer["predicted"]["cancer_class"]]}
+    written: dict[str, dict[str, str]] = {}
+    for modality, task, names in (("xray", "disease", saved.findings), ("ct", "cancer", saved.cancer_classes)):
+        labels = getattr(saved.points, task)
+        written[modality] = {}
+        for index, name in enumerate(names):
+            if not all_maps and name not in wanted[modality]:
+                continue
+            file = stem.with_name(f"{stem.name}-{modality}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.png")
+            caption = f"{name}: {answer[task][name]:.3f}, threshold {labels[name].threshold:.3f}"
+            save_overlay(file, overlay(pictures[modality], heat[modality][index]), (caption, NOT_A_DEVICE))
+            written[modality][name] = str(file)
+    return written

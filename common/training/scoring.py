@@ -1,5 +1,6 @@
 """Scores of the present weights on one split: every X-ray and every CT slice counts exactly once."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -7,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.pairing import evaluation_pairs, one_sided_pairs
+from fedthorax.common.data.pairing import EvaluationPairs, evaluation_pairs, one_sided_pairs
 from fedthorax.common.data.records import UNKNOWN_CLASS
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network, batches, network_inputs, rows_of
 
@@ -23,8 +25,8 @@ GIVEN: tuple[Given, ...] = ("xray", "ct", "both")
 class Predictions:
     """Probabilities in the order of the images: disease (X-rays, findings), cancer (CT slices, classes)."""
 
-    disease: NDArray[np.float32]
-    cancer: NDArray[np.float32]
+    disease: NDArray[np.floating]
+    cancer: NDArray[np.floating]
 
 
 def predict(
@@ -38,10 +40,11 @@ def predict(
 ) -> tuple[Predictions, Scores]:
     """Predictions for every image of ``split`` and the mean losses.
 
-    Both heads see the fused features, so an image's probability depends a little on its partner. Partners are drawn
-    once from ``seed``; where the other modality has fewer images they are used again as partners, but never scored
-    again. A split that lacks a modality has no pairs, so no image of it is scored: losses are null. A network with
-    tokens scores the other modality alone; ``given`` withholds one from it.
+    Both heads see the fused features, so an image's probability depends a little on its partner, who is a stranger:
+    the prediction is the mean over ``evaluation.partners`` of them, drawn from ``seed``. Where the other modality has
+    fewer images they are used again as partners, but never scored again. A split that lacks a modality has no pairs, so
+    no image of it is scored: losses are null. A network with tokens scores the other modality alone;
+    ``given`` withholds one from it.
     """
     num_xray, num_ct = len(split.xray), len(split.ct)
     use_xray, use_ct = num_xray if given != "ct" else 0, num_ct if given != "xray" else 0
@@ -51,24 +54,49 @@ def predict(
         cancer=np.full((num_ct, len(labels.cancer_classes)), np.nan, np.float32),
     )
     sums = np.zeros(4)
-    pairs = evaluation_pairs(use_xray, use_ct, seed)
-    if network.tokens and not len(pairs):
-        pairs = one_sided_pairs(use_xray, use_ct, seed)
-    if len(pairs):
+    if use_xray and use_ct:
+        partners = network.experiment.evaluation.partners
+        drawn = [
+            evaluation_pairs(use_xray, use_ct, derive_seed(seed, "partner", partner) if partner else seed)
+            for partner in range(partners)
+        ]
+    else:
+        drawn = [one_sided_pairs(use_xray, use_ct, seed)] if network.tokens else []
+    if drawn:
         pooled = {name: store.pooled(name, split.of(name), keep_features, progress) for name in network.modalities}
-        # A repeated partner is not scored again: its label counts as unknown.
-        disease_labels, cancer_labels = rows_of(split.xray.targets, pairs.xray), rows_of(split.ct.targets, pairs.ct)
-        disease_labels = np.where(pairs.counts_xray[:, None], disease_labels, np.float32(np.nan))
-        cancer_labels = np.where(pairs.counts_ct, cancer_labels, UNKNOWN_CLASS).astype(np.int32)
-        for rows in batches(len(pairs.xray), network.experiment.evaluation.batch_size):
-            logits = network.logits_of_pooled(*network_inputs(network, pooled, pairs.xray[rows], pairs.ct[rows]))
-            losses = network.losses({"disease": disease_labels[rows], "cancer": cancer_labels[rows]}, logits)
-            sums += np.array([float(part) for loss in losses for part in loss])
-            counts_xray, counts_ct = rows[pairs.counts_xray[rows]], rows[pairs.counts_ct[rows]]
-            sigmoid, softmax = _sigmoid(logits["disease"].numpy()), _softmax(logits["cancer"].numpy())
-            predictions.disease[pairs.xray[counts_xray]] = sigmoid[counts_xray - rows[0]]
-            predictions.cancer[pairs.ct[counts_ct]] = softmax[counts_ct - rows[0]]
+        if use_xray:
+            predictions.disease[:] = 0
+        if use_ct:
+            predictions.cancer[:] = 0
+        for pairs in drawn:
+            sums += _add_predictions(network, split, pairs, pooled, predictions)
+        predictions.disease[:] /= len(drawn)
+        predictions.cancer[:] /= len(drawn)
     return predictions, mean_losses(network, sums)
+
+
+def _add_predictions(
+    network: Network,
+    split: SplitImages,
+    pairs: EvaluationPairs,
+    pooled: Mapping[str, NDArray[np.float32]],
+    predictions: Predictions,
+) -> NDArray[np.float64]:
+    """Add every image's probabilities beside its partner in ``pairs`` to ``predictions``; returns loss sums (4,)."""
+    sums = np.zeros(4)
+    # A repeated partner is not scored again: its label counts as unknown.
+    disease_labels, cancer_labels = rows_of(split.xray.targets, pairs.xray), rows_of(split.ct.targets, pairs.ct)
+    disease_labels = np.where(pairs.counts_xray[:, None], disease_labels, np.float32(np.nan))
+    cancer_labels = np.where(pairs.counts_ct, cancer_labels, UNKNOWN_CLASS).astype(np.int32)
+    for rows in batches(len(pairs.xray), network.experiment.evaluation.batch_size):
+        logits = network.logits_of_pooled(*network_inputs(network, pooled, pairs.xray[rows], pairs.ct[rows]))
+        losses = network.losses({"disease": disease_labels[rows], "cancer": cancer_labels[rows]}, logits)
+        sums += np.array([float(part) for loss in losses for part in loss])
+        counts_xray, counts_ct = rows[pairs.counts_xray[rows]], rows[pairs.counts_ct[rows]]
+        sigmoid, softmax = _sigmoid(logits["disease"].numpy()), _softmax(logits["cancer"].numpy())
+        predictions.disease[pairs.xray[counts_xray]] += sigmoid[counts_xray - rows[0]]
+        predictions.cancer[pairs.ct[counts_ct]] += softmax[counts_ct - rows[0]]
+    return sums
 
 
 def mean_losses(network: Network, sums: NDArray[np.float64]) -> Scores:
@@ -85,9 +113,16 @@ def mean_losses(network: Network, sums: NDArray[np.float64]) -> Scores:
     return {"loss": sum(terms) if terms else None, "disease_loss": disease, "cancer_loss": cancer}
 
 
-def scores_of(network: Network, split: SplitImages, predictions: Predictions, losses: Scores) -> Scores:
-    """Losses and the figures of both heads, as ``metrics.json`` holds them."""
-    labels, threshold = network.experiment.labels, network.experiment.evaluation.threshold
+def scores_of(
+    network: Network,
+    split: SplitImages,
+    predictions: Predictions,
+    losses: Scores,
+    thresholds: Sequence[float] | None = None,
+) -> Scores:
+    """Losses and the figures of both heads, as ``metrics.json`` holds them; without ``thresholds`` at the fixed one."""
+    labels = network.experiment.labels
+    threshold = network.experiment.evaluation.threshold if thresholds is None else thresholds
     scored_xray = ~np.isnan(predictions.disease).any(axis=1)
     scored_ct = ~np.isnan(predictions.cancer).any(axis=1)
     return losses | {
@@ -109,22 +144,6 @@ def score(
     """``predict`` and ``scores_of`` in one."""
     predictions, losses = predict(network, store, split, seed, keep_features, progress)
     return scores_of(network, split, predictions, losses)
-
-
-def scores_by_given(
-    network: Network, store: FeatureStore, split: SplitImages, seed: int, keep_features: bool = False
-) -> dict[str, Scores] | None:
-    """Scores with X-ray alone, CT alone, and both; None for a network that needs both.
-
-    What was not given cannot be scored: without X-rays the figures of the findings are null.
-    """
-    if not network.tokens:
-        return None
-    cases: dict[str, Scores] = {}
-    for given in GIVEN:
-        predictions, losses = predict(network, store, split, seed, keep_features, None, given)
-        cases[given] = scores_of(network, split, predictions, losses)
-    return cases
 
 
 def with_duplicates(clean: Scores, whole: Scores, clean_split: SplitImages, whole_split: SplitImages) -> Scores:

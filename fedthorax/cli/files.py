@@ -10,16 +10,17 @@ from fedthorax.common.data.records import ImageRef
 
 
 def model_file(path: Path) -> Path:
-    """The ``.keras`` file that ``path`` is, or the best model of the run folder that it is."""
+    """The ``.keras`` or ``.zip`` file that ``path`` is, or the selected model of the run or model folder that it is."""
     if path.is_dir():
-        best = path / "model" / "best.keras"
-        if not best.is_file():
+        names = ("model/best.keras", "best.keras", "model.keras")
+        found = next((path / name for name in names if (path / name).is_file()), None)
+        if found is None:
             raise FileNotFoundError(f"{path}: expected a run folder, but it has no model/best.keras")
-        return best
+        return found
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected a .keras model or a run folder")
-    if path.suffix != ".keras":
-        raise ValueError(f"{path}: expected a .keras model or a run folder")
+        raise FileNotFoundError(f"{path}: no such file; expected a .keras model, a packed .zip or a run folder")
+    if path.suffix not in (".keras", ".zip"):
+        raise ValueError(f"{path}: expected a .keras model, a packed .zip or a run folder")
     return path
 
 

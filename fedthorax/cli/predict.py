@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,20 +11,26 @@ import typer
 from fedthorax.cli.files import image_files, model_file
 from fedthorax.cli.output import JsonOption, console, print_json
 from fedthorax.cli.quiet import import_tensorflow
+from fedthorax.cli.tables import aligned, number
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras model or a run folder (its best model).")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, a .keras model or a packed .zip.")],
     xray: Annotated[
         list[Path] | None, typer.Option("--xray", metavar="FILE|DIR", help="X-ray, or a folder of them.")
     ] = None,
     ct: Annotated[
         list[Path] | None, typer.Option("--ct", metavar="FILE|DIR", help="CT slice, or a folder of them.")
     ] = None,
+    maps: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write Grad-CAM overlays of what is predicted, as PNG.")
+    ] = None,
+    all_maps: Annotated[bool, typer.Option("--all-maps", help="With --maps: of every finding and class.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row an image pair.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Probabilities of the findings on X-rays and of the classes on CT slices.
+    """Calibrated probabilities of the findings on X-rays and of the classes on CT
+    slices, with the model's thresholds and what its own test says of each.
     As many of each are paired in the order of their names; a single one goes
     with each of the others. A model trained with model.absent: token also
     takes X-rays alone or CT slices alone.
@@ -33,50 +39,79 @@ def predict(
 
     \b
     Example:
-      fedthorax predict runs/demo --xray chest.png --ct slice.png
+      fedthorax predict runs/demo --xray chest.png --ct slice.png --maps maps
       fedthorax predict runs/demo --xray xrays/ --ct slices/ --csv > scores.csv
     """
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json exclude each other")
     if not xray and not ct:
         raise typer.BadParameter("give --xray, --ct, or both")
+    if all_maps and maps is None:
+        raise typer.BadParameter("--all-maps needs --maps DIR")
     path = model_file(model)
-    xrays, slices = image_files(xray or [], "xray"), image_files(ct or [], "ct")
+    xrays, slices = image_files(xray or (), "xray"), image_files(ct or (), "ct")
     import_tensorflow()
     from fedthorax.common.training.predict import predict_files
 
-    predictions = predict_files(path, xrays, slices)
+    document = predict_files(path, xrays, slices, maps, all_maps)
     if as_json:
-        print_json({"model": str(path), "predictions": predictions})
+        print_json({"model": str(path), **document})
     elif as_csv:
-        write_csv(predictions)
+        write_csv(document)
     else:
         output = console()
-        for line in prediction_lines(predictions):
+        for line in prediction_lines(document):
             output.print(line, markup=False, soft_wrap=True)
 
 
-def write_csv(predictions: Sequence[dict[str, Any]]) -> None:
-    """One row a pair, the findings' columns before the classes'."""
+def write_csv(document: Mapping[str, Any]) -> None:
+    """One row a pair: probabilities of findings and classes, what is predicted, what is odd, and the notice."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
+    predictions = document["predictions"]
     if predictions:
-        writer.writerow(["xray", "ct", *predictions[0]["disease"], *predictions[0]["cancer"]])
+        labels = [*predictions[0]["disease"], *predictions[0]["cancer"]]
+        writer.writerow(["xray", "ct", *labels, "predicted_findings", "predicted_class", "flags", "notice"])
     for row in predictions:
-        writer.writerow([row["xray"], row["ct"], *row["disease"].values(), *row["cancer"].values()])
+        predicted = row["predicted"]
+        flags = [f"{modality} {flag}" for modality, found in row["flags"].items() for flag in found]
+        writer.writerow(
+            [
+                *(row["xray"], row["ct"], *row["disease"].values(), *row["cancer"].values()),
+                *("; ".join(predicted["findings"]), predicted["cancer_class"], "; ".join(flags), document["notice"]),
+            ]
+        )
 
 
-def prediction_lines(predictions: Sequence[dict[str, Any]]) -> list[str]:
+def prediction_lines(document: Mapping[str, Any]) -> list[str]:
     """Probabilities by falling size below the two paths; ``*`` marks what the model predicts."""
-    lines = []
-    for row in predictions:
+    lines = [document["notice"]]
+    for row in document["predictions"]:
         findings, cancer_class = row["predicted"]["findings"], row["predicted"]["cancer_class"]
-        for path, probabilities, predicted in (
-            (row["xray"], row["disease"], findings),
-            (row["ct"], row["cancer"], [cancer_class]),
-        ):
-            if path is None:
+        for modality, task, predicted in (("xray", "disease", findings), ("ct", "cancer", [cancer_class])):
+            if row[modality] is None:
                 continue
-            lines.append(str(path))
-            for name, probability in sorted(probabilities.items(), key=lambda item: -item[1]):
-                lines.append(f"  {probability:.3f} {'*' if name in predicted else ' '} {name}")
+            lines += ["", row[modality]]
+            lines += [f"  flagged as {flag} (docs/check.md)" for flag in row["flags"][modality]]
+            table = [("", "", "threshold", "ROC-AUC in the model's test", "positives")]
+            for name, probability in sorted(row[task].items(), key=lambda item: -item[1]):
+                facts = document["labels"][task][name]
+                mark = " *" if name in predicted else ""
+                table.append((name, f"{probability:.3f}{mark:2}", number(facts["threshold"]), *_record(facts)))
+            lines += [f"  {line}" for line in aligned(table)]
+            lines += [f"  map: {path}" for path in (row.get("maps") or {}).get(modality, {}).values()]
     return lines
+
+
+def _record(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """ROC-AUC with its interval, and positives, of the model's own test; too few positives have no interval."""
+    evaluation = facts["evaluation"]
+    if evaluation is None:
+        return "not tested", "-"
+    found = evaluation["roc_auc"]
+    interval = found["interval"]
+    text = number(found["value"])
+    if evaluation.get("descriptive"):
+        text += " (too few)"
+    elif interval:
+        text += f" ({interval[0]:.3f} to {interval[1]:.3f})"
+    return text, str(evaluation.get("support"))

@@ -134,13 +134,16 @@ def test_train_takes_one_hospital_or_all(experiment_file: WriteFile, monkeypatch
         ),
         (
             ["evaluate", "m.keras", "tiny.yaml"],
-            "error: m.keras: no such file; expected a .keras model or a run folder",
+            "error: m.keras: no such file; expected a .keras model, a packed .zip or a run folder",
         ),
-        (["evaluate", "tiny.yaml", "tiny.yaml"], "error: tiny.yaml: expected a .keras model or a run folder"),
-        (["evaluate", ".", "tiny.yaml"], "error: .: expected a run folder, but it has no model/best.keras"),
-        (["predict", "model.keras", "--xray", "x.png", "--ct", "."], "error: x.png: no such image or folder"),
         (
-            ["predict", "model.keras", "--xray", ".", "--ct", "."],
+            ["evaluate", "tiny.yaml", "tiny.yaml"],
+            "error: tiny.yaml: expected a .keras model, a packed .zip or a run folder",
+        ),
+        (["evaluate", ".", "tiny.yaml"], "error: .: expected a run folder, but it has no model/best.keras"),
+        (["predict", "net.keras", "--xray", "x.png", "--ct", "."], "error: x.png: no such image or folder"),
+        (
+            ["predict", "net.keras", "--xray", ".", "--ct", "."],
             "error: .: no image in this folder; expected PNG, JPEG, DICOM or NIfTI files",
         ),
         (["report", "."], "error: .: expected a run folder, but it has no metrics.json"),
@@ -153,7 +156,7 @@ def test_a_name_that_does_not_exist_is_refused_with_those_that_do(
     arguments: list[str], line: str, experiment_file: WriteFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment_file()
-    Path("model.keras").touch()
+    Path("net.keras").touch()
     assert cli.run(arguments) == 1
     assert capsys.readouterr().err == line + "\n"
 
@@ -163,7 +166,21 @@ PREDICTION = {
     "ct": "s.jpg",
     "disease": {"Effusion": 0.25, "Mass": 0.75},
     "cancer": {"normal": 0.9, "tumour": 0.1},
-    "predicted": {"findings": ["Mass"], "cancer_class": "normal"},
+    "predicted": {"findings": ["Mass"], "cancer_class": "normal", "cancer_above_threshold": ["normal"]},
+    "flags": {"xray": ["inverted"], "ct": []},
+}
+TESTED = {"roc_auc": {"value": 0.8, "interval": [0.7, 0.9]}, "support": 30, "descriptive": False}
+FEW = {**TESTED, "support": 3, "descriptive": True}
+DOCUMENT = {
+    "notice": "Not a medical device.",
+    "labels": {
+        "disease": {
+            "Effusion": {"threshold": 0.3, "evaluation": TESTED},
+            "Mass": {"threshold": 0.5, "evaluation": FEW},
+        },
+        "cancer": {name: {"threshold": 0.5, "evaluation": None} for name in ("normal", "tumour")},
+    },
+    "predictions": [PREDICTION],
 }
 
 
@@ -176,9 +193,9 @@ def predictor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         Path(name).touch()
     calls: list[Any] = []
 
-    def predict_files(*arguments: Any) -> list[dict[str, Any]]:
+    def predict_files(*arguments: Any) -> dict[str, Any]:
         calls.append(arguments)
-        return [PREDICTION]
+        return DOCUMENT
 
     _stand_in(monkeypatch, "fedthorax.common.training.predict", predict_files=predict_files)
     return calls
@@ -193,15 +210,23 @@ def test_predict_finds_the_best_model_and_all_images_and_ranks_what_it_says(
             Path("run/model/best.keras"),
             [ImageRef(Path("x/a/c.JPG")), ImageRef(Path("x/b.png"))],
             [ImageRef(Path("s.jpg"))],
+            None,
+            False,
         )
     ]
     assert capsys.readouterr().out.splitlines() == [
+        "Not a medical device.",
+        "",
         "x/b.png",
-        "  0.750 * Mass",
-        "  0.250   Effusion",
+        "  flagged as inverted (docs/check.md)",
+        "                     threshold  ROC-AUC in the model's test  positives",
+        "  Mass      0.750 *      0.500              0.800 (too few)          3",
+        "  Effusion  0.250        0.300       0.800 (0.700 to 0.900)         30",
+        "",
         "s.jpg",
-        "  0.900 * normal",
-        "  0.100   tumour",
+        "                   threshold  ROC-AUC in the model's test  positives",
+        "  normal  0.900 *      0.500                   not tested          -",
+        "  tumour  0.100        0.500                   not tested          -",
     ]
 
 
@@ -210,9 +235,12 @@ def test_predict_writes_for_scripts(form: str, predictor: list[Any], capsys: pyt
     assert cli.run(["predict", "run", "--xray", "x", "--ct", "s.jpg", form]) == 0
     text = capsys.readouterr().out
     if form == "--csv":
-        assert text == "xray,ct,Effusion,Mass,normal,tumour\nx/b.png,s.jpg,0.25,0.75,0.9,0.1\n"
+        assert text == (
+            "xray,ct,Effusion,Mass,normal,tumour,predicted_findings,predicted_class,flags,notice\n"
+            "x/b.png,s.jpg,0.25,0.75,0.9,0.1,Mass,normal,xray inverted,Not a medical device.\n"
+        )
     else:
-        assert json.loads(text) == {"model": "run/model/best.keras", "predictions": [PREDICTION]}
+        assert json.loads(text) == {"model": "run/model/best.keras", **DOCUMENT}
 
 
 def test_report_writes_again_and_names_the_file(

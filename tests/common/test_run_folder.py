@@ -34,7 +34,7 @@ def metrics(**changes):
         {"round": 0, "phase": None, "central": central, "sites": {}, "failures": [], "seconds": 1.5},
         {"round": 1, "phase": {"index": 0, "trainable": "heads"}, "central": central, "sites": {"Nord": site}},
     ]
-    return {"schema_version": 1, "rounds": rounds, **changes}
+    return {"schema_version": 2, "rounds": rounds, **changes}
 
 
 def test_a_new_folder_has_its_places_and_a_second_run_of_that_name_is_refused(tmp_path):
@@ -149,7 +149,7 @@ def test_the_history_has_a_row_a_round_for_the_centre_and_for_each_site(tmp_path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 2}, "metrics.schema_version must be 1, got 2"),
+        ({"schema_version": 1}, "metrics.schema_version must be 2, got 1"),
         ({"totals": {"seconds": float("nan")}}, r"metrics\.totals\.seconds is nan; an undefined figure must be None"),
         ({"rounds": [{}, {"loss": np.float32("inf")}]}, r"metrics\.rounds\[1\]\.loss is inf"),
         ({"sites": {3: {}}}, "metrics.sites has the key 3 of type int; keys must be text"),
@@ -177,6 +177,11 @@ def test_a_folder_without_a_run_is_named(tmp_path):
         RunFolder.load(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match=r"holds no metrics\.json"):
         RunFolder.load(tmp_path)
+
+
+def test_a_run_of_the_schema_before_can_still_be_read(tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps({"schema_version": 1}))
+    assert RunFolder.load(tmp_path).read_metrics() == {"schema_version": 1}
 
 
 @pytest.mark.parametrize(

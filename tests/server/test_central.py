@@ -10,9 +10,18 @@ from PIL import Image
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
+from fedthorax.common.metrics.operating import LabelOperation, OperatingPoints
+from fedthorax.common.training.scoring import Predictions
 from fedthorax.server import central as central_module
 from fedthorax.server.central import CentralData
 
+LABEL = LabelOperation(threshold=0.5, method="youden", slope=2.0, positives=20, negatives=20)
+POINTS = OperatingPoints(
+    site="central",
+    split="valid",
+    disease=dict.fromkeys(("Effusion", "Mass"), LABEL),
+    cancer=dict.fromkeys(("normal", "tumour"), LABEL),
+)
 ACCEPT = ["data.accept=[duplicate-across-splits]"]
 
 
@@ -61,15 +70,21 @@ def test_the_second_score_counts_them_and_leaves_the_other_modality_alone(
 ) -> None:
     scored = []
 
-    def score(network: Any, store: Any, split: Any, *rest: Any) -> dict[str, Any]:
+    def scores_of(network: Any, split: Any, predictions: Predictions, *rest: Any) -> dict[str, Any]:
         scored.append((len(split.xray), len(split.ct)))
+        assert predictions.disease[0, 0] < 0.4  # calibrated, as the scores without copies are
         return {"loss": 1.0, "disease": "other partners", "cancer": "with copies"}
 
-    monkeypatch.setattr(central_module, "score", score)
+    raw = Predictions(np.full((2, 2), 0.4), np.full((3, 2), 0.5))
+    monkeypatch.setattr(central_module, "predict", lambda *rest: (raw, {}))
+    monkeypatch.setattr(central_module, "scores_of", scores_of)
     central = CentralData(experiment(1, *ACCEPT))
     central.leave_out({})
     clean = {"disease": "clean", "cancer": "clean"}
-    assert central.test_with_duplicates(clean, None, None, False) == {"disease": "clean", "cancer": "with copies"}
+    assert central.test_with_duplicates(clean, None, None, POINTS, False) == {
+        "disease": "clean",
+        "cancer": "with copies",
+    }
     assert scored == [(2, 3)]
 
 
@@ -77,7 +92,7 @@ def test_without_copies_there_is_no_second_score(experiment: Callable[..., Exper
     central = CentralData(experiment(0))
     central.leave_out({"north": []})
     assert central.left_out == []
-    assert central.test_with_duplicates({}, None, None, False) is None
+    assert central.test_with_duplicates({}, None, None, POINTS, False) is None
 
 
 def test_copies_across_the_servers_own_splits_are_refused_unless_accepted(

@@ -13,6 +13,7 @@ from fedthorax.common.audit import AuditLog, verify
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.events import EventLog, read_events
 from fedthorax.common.messages import Reply
+from fedthorax.common.metrics.operating import fixed_operating_points
 from fedthorax.common.model.segments import SEGMENTS
 from fedthorax.server.channel import LateReply
 from fedthorax.server.checkpoints import Checkpoints
@@ -75,10 +76,13 @@ class FakeCentral:
     def validate(self, network, store, keep, progress=None):
         return scores(float(network.layout.weights["fusion"][0]) / 100)
 
-    def final_test(self, network, store, keep, progress=None):
+    def operating_points(self, network, store, keep, progress=None):
+        return fixed_operating_points(("Mass",), ("normal", "tumour"), 0.5, "not chosen here")
+
+    def final_test(self, network, store, points, keep, progress=None):
         return scores(0.5), "predictions"
 
-    def test_with_duplicates(self, clean, network, store, keep, progress=None):
+    def test_with_duplicates(self, clean, network, store, points, keep, progress=None):
         return scores(0.75) if self.left_out else None
 
 

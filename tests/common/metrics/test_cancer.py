@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.metrics.cancer import cancer_scores
+from fedthorax.common.metrics.cancer import METRICS, cancer_scores
+from fedthorax.common.metrics.ranking import RANKINGS
 
 CLASSES = ("adenocarcinoma", "normal", "squamous")
 
@@ -20,7 +21,14 @@ def test_three_classes_give_the_figures_that_a_hand_computes():
     assert first["f1"] == pytest.approx(2 / 3)
     assert first["roc_auc"] == 0.75  # of four (own, other) pairs two are ordered and two are ties
     assert scores["macro"]["recall"] == pytest.approx((0.5 + 1 + 1) / 3)
-    assert scores["macro"]["num_classes"] == dict.fromkeys(["roc_auc", "precision", "recall", "f1"], 3)
+    assert scores["macro"]["num_classes"] == dict.fromkeys(METRICS, 3)
+    assert scores["weighted"]["recall"] == pytest.approx((2 * 0.5 + 1 + 1) / 4)
+    assert scores["micro"]["f1"] == scores["micro"]["precision"] == 0.75
+    assert scores["micro"]["specificity"] == pytest.approx(
+        7 / 8
+    )  # one of the eight (slice, other class) cells is named
+    assert first["specificity"] == 1.0
+    assert first["descriptive"] is True
     assert scores["reasons"] == {}
 
 
@@ -35,7 +43,7 @@ def test_a_class_without_slices_has_null_figures_and_the_macro_mean_leaves_it_ou
     squamous = scores["per_class"]["squamous"]
     assert squamous["roc_auc"] is squamous["recall"] is squamous["f1"] is squamous["precision"] is None
     assert squamous["reasons"] == {
-        **dict.fromkeys(["roc_auc", "recall", "f1"], "None of the 3 slices belongs to this class."),
+        **dict.fromkeys([*RANKINGS, "recall", "f1"], "None of the 3 slices belongs to this class."),
         "precision": "No slice was predicted to belong to this class.",
     }
     assert scores["macro"]["num_classes"]["recall"] == 2
@@ -46,7 +54,9 @@ def test_a_class_without_slices_has_null_figures_and_the_macro_mean_leaves_it_ou
 def test_a_single_class_has_no_roc_auc():
     scores = cancer_scores(np.array([1, 1]), one_hot(1, 0), CLASSES)
     assert scores["per_class"]["normal"]["roc_auc"] is None
-    assert scores["per_class"]["normal"]["reasons"] == {"roc_auc": "All 2 slices belong to this class."}
+    assert scores["per_class"]["normal"]["reasons"] == dict.fromkeys(
+        [*RANKINGS, "specificity"], "All 2 slices belong to this class."
+    )
     assert scores["macro"]["roc_auc"] is None
     assert scores["macro"]["reasons"]["roc_auc"] == "No class has this figure."
 

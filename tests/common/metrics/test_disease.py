@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.disease import METRICS, disease_scores
+from fedthorax.common.metrics.ranking import RANKINGS
 
 NAN = math.nan
 
@@ -20,12 +21,16 @@ def test_one_finding_gives_the_figures_that_a_hand_computes():
     finding = scores["per_finding"]["finding 0"]
     assert finding == {
         "roc_auc": 0.75,  # of the four (present, absent) pairs only (0.4, 0.8) is in the wrong order
+        "pr_auc": pytest.approx((1 / 1 + 2 / 3) / 2),  # precision at the two positives, the first and the third
+        "sensitivity_at_specificity": 0.5,  # without a false alarm only the first positive is found
         "accuracy": 0.5,
         "precision": 0.5,
         "recall": 0.5,
+        "specificity": 0.5,
         "f1": 0.5,
         "support": 2,
         "known": 4,
+        "descriptive": True,
         "reasons": {},
     }
 
@@ -40,20 +45,38 @@ def test_a_probability_equal_to_the_threshold_counts_as_predicted_present():
     assert scores_of([[1], [0]], [[0.5], [0.25]])["per_finding"]["finding 0"]["recall"] == 1.0
 
 
+def test_each_finding_can_have_its_own_threshold():
+    scores = scores_of([[1, 1], [0, 0]], [[0.3, 0.3], [0.2, 0.2]], threshold=[0.25, 0.5])
+    assert [row["recall"] for row in scores["per_finding"].values()] == [1.0, 0.0]
+    assert scores["per_finding"]["finding 1"]["reasons"] == {
+        "precision": "Nothing was predicted present at threshold 0.5."
+    }
+    assert scores["micro"]["recall"] == 0.5
+    with pytest.raises(ValueError, match=r"threshold must be one number or 2, got shape \(3,\)"):
+        scores_of([[1, 1]], [[0.3, 0.3]], threshold=[0.1, 0.2, 0.3])
+
+
+def test_a_finding_with_fewer_than_ten_positives_or_negatives_is_descriptive():
+    truth = np.zeros((30, 3))
+    truth[:10, 0] = truth[:9, 1] = truth[:21, 2] = 1
+    rows = scores_of(truth, np.full((30, 3), 0.5))["per_finding"].values()
+    assert [row["descriptive"] for row in rows] == [False, True, True]
+
+
 @pytest.mark.parametrize(
     ("truth", "probability", "undefined"),
     [
         (
             [NAN, NAN],
             [0.9, 0.1],
-            dict.fromkeys(["roc_auc", "accuracy", "precision", "recall", "f1"], "No label is known."),
+            dict.fromkeys(METRICS, "No label is known."),
         ),
         (
             [0, 0],
             [0.9, 0.1],
-            dict.fromkeys(["roc_auc", "recall", "f1"], "None of the 2 known labels is present."),
+            dict.fromkeys([*RANKINGS, "recall", "f1"], "None of the 2 known labels is present."),
         ),
-        ([1, 1], [0.9, 0.1], {"roc_auc": "All 2 known labels are present."}),
+        ([1, 1], [0.9, 0.1], dict.fromkeys([*RANKINGS, "specificity"], "All 2 known labels are present.")),
         ([1, 0], [0.2, 0.1], {"precision": "Nothing was predicted present at threshold 0.5."}),
     ],
 )
@@ -61,9 +84,7 @@ def test_what_is_undefined_is_null_and_says_why(truth, probability, undefined):
     scores = scores_of(np.array(truth)[:, None], np.array(probability)[:, None])
     finding = scores["per_finding"]["finding 0"]
     assert finding["reasons"] == undefined
-    assert {
-        metric for metric in ("roc_auc", "accuracy", "precision", "recall", "f1") if finding[metric] is None
-    } == set(undefined)
+    assert {metric for metric in METRICS if finding[metric] is None} == set(undefined)
     for metric in undefined:
         assert scores["macro"][metric] is None
         assert scores["macro"]["num_findings"][metric] == 0
@@ -76,7 +97,7 @@ def test_the_macro_mean_runs_over_the_findings_that_have_the_figure_and_says_how
     probability = [[0.9, 0.6, 0.1], [0.1, 0.6, 0.1], [0.2, 0.6, 0.1], [0.3, 0.6, 0.1]]
     scores = scores_of(truth, probability)
     assert scores["macro"]["roc_auc"] == pytest.approx(0.75)
-    assert scores["macro"]["num_findings"] == {"roc_auc": 2, "accuracy": 3, "precision": 2, "recall": 2, "f1": 2}
+    assert scores["macro"]["num_findings"] == dict.fromkeys(METRICS, 2) | {"accuracy": 3, "specificity": 3}
     assert scores["weighted"]["roc_auc"] == pytest.approx((1 * 1 + 3 * 0.5) / 4)
     assert scores["weighted"]["num_findings"]["accuracy"] == 2
     assert scores["weighted"]["accuracy"] == pytest.approx((1 * 1 + 3 * 0.75) / 4)

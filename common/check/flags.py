@@ -1,0 +1,22 @@
+"""What is odd about one image that somebody asks a model about."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedthorax.common.check.facts import facts_of
+from fedthorax.common.check.suspects import suspect_codes
+from fedthorax.common.config.data import CT_WINDOWS, CtWindow
+from fedthorax.common.data.decode import Modality, decode_image, read_content
+from fedthorax.common.data.records import BadFile, ImageRef
+
+
+def flags_of(image: Path | ImageRef, modality: Modality, windows: Sequence[CtWindow] = CT_WINDOWS) -> list[str]:
+    """Codes of the check (docs/check.md) that hold: inverted, sideways, colour-photo, single-colour, …
+
+    The image is answered about all the same: none of them is certain. ValueError if it cannot be read.
+    """
+    path = image.path if isinstance(image, ImageRef) else image
+    content = read_content(path)
+    if isinstance(content, BadFile):
+        raise ValueError(f"{path}: {content.reason}")
+    return sorted(suspect_codes(facts_of(decode_image(image, modality, windows), content), modality))

@@ -1,0 +1,106 @@
+"""How far probabilities can be taken at their word: calibration error by bins, Brier score, reliability diagram.
+
+The expected calibration error is the mean distance, over equally wide bins weighted by their images, between the mean
+probability and the share of positives (Naeini et al., AAAI 2015). By chance alone it is above 0, the more so the fewer
+the images, in each resample too: an interval that does not reach 0 is no proof of bad calibration. Of the CT classes it
+is that of the most probable class (Guo et al., ICML 2017), and the Brier score sums over the classes: 0 to 2.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedthorax.common.metrics.cancer import known_cancer_rows
+from fedthorax.common.metrics.disease import checked_disease_arrays
+from fedthorax.common.metrics.intervals import image_weights, percentile_interval
+
+
+def disease_calibration(
+    truth: NDArray[np.floating],
+    probability: NDArray[np.floating],
+    patients: Sequence[str],
+    findings: Sequence[str],
+    bins: int,
+    samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """By finding ``ece``, ``ece_interval``, ``brier``, ``brier_interval``, ``known``, ``bins`` and ``reason``.
+
+    A bin is ``{low, high, count, mean_probability, share_positive}``; empty bins are left out. Without a known label
+    figures are None and ``reason`` says so.
+    """
+    truth, probability = checked_disease_arrays(truth, probability, findings)
+    return {
+        name: _calibration(truth[:, column], probability[:, column], None, patients, bins, samples, seed)
+        for column, name in enumerate(findings)
+    }
+
+
+def cancer_calibration(
+    truth: NDArray[np.integer],
+    probability: NDArray[np.floating],
+    patients: Sequence[str],
+    classes: Sequence[str],
+    bins: int,
+    samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The same of the most probable class of each slice: is it right as often as it is sure?"""
+    labels, scores = known_cancer_rows(truth, probability, classes)
+    known = np.asarray(truth) >= 0
+    right, confidence, brier = (np.full(len(known), np.nan) for _ in range(3))
+    if len(labels):
+        right[known] = scores.argmax(axis=1) == labels
+        confidence[known] = np.minimum(scores.max(axis=1), 1.0)
+        brier[known] = ((scores - np.eye(len(classes))[labels]) ** 2).sum(axis=1)
+    return _calibration(right, confidence, brier, patients, bins, samples, seed)
+
+
+def _calibration(
+    truth: NDArray[np.float64],
+    probability: NDArray[np.float64],
+    squared_error: NDArray[np.float64] | None,
+    patients: Sequence[str],
+    bins: int,
+    samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    known = ~np.isnan(truth)
+    mine = [patient for patient, is_known in zip(patients, known, strict=True) if is_known]
+    truth, probability = truth[known], probability[known]
+    squared_error = (probability - truth) ** 2 if squared_error is None else squared_error[known]
+    if not len(truth):
+        nothing = dict.fromkeys(("ece", "ece_interval", "brier", "brier_interval"))
+        return {**nothing, "known": 0, "bins": [], "reason": "No label is known."}
+    chosen = np.minimum((probability * bins).astype(int), bins - 1)
+    inside = (chosen[:, None] == np.arange(bins)).astype(np.float64)
+    distance = inside * (probability - truth)[:, None]
+    errors, scores = [], []
+    for weights in image_weights(mine, len(truth), samples, seed):
+        as_float = weights.T.astype(np.float64)
+        total = as_float.sum(axis=1)
+        errors.append(np.abs(as_float @ distance).sum(axis=1) / total)
+        scores.append(as_float @ squared_error / total)
+    ece, brier = np.concatenate(errors), np.concatenate(scores)
+    num_patients = len(set(mine))
+    return {
+        "ece": float(ece[0]),
+        "ece_interval": percentile_interval(ece, num_patients)[0],
+        "brier": float(brier[0]),
+        "brier_interval": percentile_interval(brier, num_patients)[0],
+        "known": len(truth),
+        "bins": [
+            {
+                "low": number / bins,
+                "high": (number + 1) / bins,
+                "count": int(rows.sum()),
+                "mean_probability": float(probability[rows].mean()),
+                "share_positive": float(truth[rows].mean()),
+            }
+            for number in range(bins)
+            if (rows := chosen == number).any()
+        ],
+        "reason": None,
+    }

@@ -1,0 +1,204 @@
+"""The model card, Markdown for people; ``model.json`` holds the same for programs.
+
+Sections as in Mitchell et al., Model Cards for Model Reporting, FAT* 2019, as far as a run can fill them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedthorax.common.report.wording import UNDEFINED, at, count, counted, figure, interval, joined, moment
+
+
+def model_card(facts: Mapping[str, Any], entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """The card of one model: ``facts`` and ``entry`` of model.json, ``metrics`` of its run."""
+    parts = [
+        f"# Model card: {facts['name']}",
+        "**For research. Not a medical device; it must not guide diagnosis or treatment.**",
+        _model(facts, entry, metrics),
+        _use(facts),
+        _data(metrics),
+        _scores(entry, metrics),
+        _operating(entry),
+        _calibration(metrics) if entry["operating_points"] else "",
+        _hospitals(metrics),
+        _limits(entry, metrics),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _model(facts: Mapping[str, Any], entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    versions = facts.get("versions") or {}
+    sites = list(metrics.get("sites") or {})
+    lines = [
+        "## Model",
+        f"- Run {metrics.get('name')} ({metrics.get('run') or 'identity not recorded'}), round {entry['round']}, "
+        f"trained {_how(metrics, sites)}, {moment(metrics.get('started'))}.",
+        f"- One chest X-ray and one CT slice go in, {facts['image_size']} pixels square; out come "
+        f"{counted(len(facts['findings']), 'X-ray finding')} (sigmoid) and "
+        f"{counted(len(facts['cancer_classes']), 'CT class', 'CT classes')} (softmax).",
+        f"- X-ray findings: {', '.join(facts['findings'])}.",
+        f"- CT classes: {', '.join(facts['cancer_classes'])}.",
+        f"- Weights, SHA-256: `{entry['weights_sha256']}`.",
+        f"- Facts, SHA-256: `{entry['facts_sha256']}`.",
+        f"- Software: {', '.join(f'{name} {version}' for name, version in versions.items()) or 'not recorded'}.",
+    ]
+    return "\n".join(lines)
+
+
+def _how(metrics: Mapping[str, Any], sites: Sequence[str]) -> str:
+    if metrics.get("mode") == "train":
+        return f"in one place on the images of {joined(sites)}"
+    where = " (simulated on one machine)" if metrics.get("mode") == "simulate" else ""
+    return f"by {joined(sites, limit=99)} together{where}"
+
+
+def _use(facts: Mapping[str, Any]) -> str:
+    return "\n".join(
+        [
+            "## Intended use",
+            "Research on how hospitals can train together, and on the labels above. Frontal chest X-rays and axial CT "
+            "slices of the chest, prepared as `model.json` says.",
+            "",
+            "Not intended: any decision about a patient; children or views that the data below do not hold; a joint "
+            "reading of one patient's X-ray and CT, which was not tested: pairs are of different people.",
+        ]
+    )
+
+
+def _data(metrics: Mapping[str, Any]) -> str:
+    sites = metrics.get("sites") or {}
+    rows = [("hospitals", [at(site, "data") for site in sites.values()], split) for split in ("train", "valid")]
+    central = [at(metrics, "central", "data")]
+    rows += [("server, selection and thresholds", central, "valid"), ("server, test", central, "test")]
+    lines = [
+        "## Data",
+        "| images | use | X-rays | of patients | CT slices | of patients |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, holders, split in rows:
+        cells = [
+            count(sum(at(data, "splits", split, key) or 0 for data in holders))
+            for key in ("xray", "xray_patients", "ct", "ct_patients")
+        ]
+        lines.append(f"| {name} | {split} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _scores(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    evaluation = entry["evaluation"]
+    if evaluation is None:
+        return "## Scores\n\nThis model was not tested: it is not the selected one, or the run did not end."
+    lines = [
+        "## Scores on the central test images",
+        "95 % intervals resample patients. \\* fewer than ten images with it or without it: descriptive only.",
+        "",
+        "| | positives | ROC-AUC | PR-AUC | sensitivity | specificity |",
+        "|---|---|---|---|---|---|",
+    ]
+    for task, group in (("disease", "per_finding"), ("cancer", "per_class")):
+        for name, row in evaluation[task][group].items():
+            star = "\\*" if row.get("descriptive") else ""
+            cells = [_cell(row, key) for key in ("roc_auc", "pr_auc", "recall", "specificity")]
+            known = row.get("known", at(metrics, "test", "cancer", "known"))
+            lines.append(f"| {name}{star} | {count(row.get('support'))} of {count(known)} | {' | '.join(cells)} |")
+        word = "findings" if task == "disease" else "classes"
+        cells = [_cell(evaluation[task]["macro"], key) for key in ("roc_auc", "pr_auc", "recall", "specificity")]
+        lines.append(f"| mean over {word} | | {' | '.join(cells)} |")
+    accuracy = evaluation["cancer"]["accuracy"]
+    lines += ["", f"CT accuracy: {figure(accuracy['value'])}{_range(accuracy['interval'])}."]
+    return "\n".join(lines)
+
+
+def _cell(row: Mapping[str, Any], key: str) -> str:
+    found = row.get(key) or {}
+    return f"{figure(found.get('value'))}{'' if row.get('descriptive') else _range(found.get('interval'))}"
+
+
+def _range(low_high: Sequence[float] | None) -> str:
+    return f" ({interval(low_high)})" if low_high else ""
+
+
+def _operating(entry: Mapping[str, Any]) -> str:
+    points = entry["operating_points"]
+    if points is None:
+        return ""
+    lines = [
+        "## Thresholds and calibration",
+        f"Chosen on the {points['split']} images of {points['site']}; they hold for calibrated probabilities.",
+        "",
+        "| | threshold | chosen by | logit slope | intercept | from positives, negatives |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, label in [*points["disease"].items(), *points["cancer"].items()]:
+        lines.append(
+            f"| {name} | {figure(label['threshold'])} | {label['method']} | {label['slope']:.3f} | "
+            f"{label['intercept']:.3f} | {label['positives']}, {label['negatives']} |"
+        )
+    reasons = [
+        f"{name}: {reason}"
+        for name, label in [*points["disease"].items(), *points["cancer"].items()]
+        for reason in label["reasons"]
+    ]
+    lines += ["", f"Temperature of the CT classes: {points['cancer_temperature']:.3f}."]
+    return "\n".join([*lines, *(["", *(f"- {reason}" for reason in reasons)] if reasons else [])])
+
+
+def _calibration(metrics: Mapping[str, Any]) -> str:
+    calibration = at(metrics, "test", "calibration")
+    if not calibration:
+        return ""
+    lines = ["| calibration error on the test images | before | after |", "|---|---|---|"]
+    rows = [*calibration["after"]["disease"]]
+    for name in rows:
+        lines.append(
+            f"| {name} | {figure(at(calibration, 'before', 'disease', name, 'ece'))} | "
+            f"{_ece(calibration['after']['disease'][name])} |"
+        )
+    lines.append(
+        f"| CT classes, most probable | {figure(at(calibration, 'before', 'cancer', 'ece'))} | "
+        f"{_ece(calibration['after']['cancer'])} |"
+    )
+    return "\n".join(lines)
+
+
+def _ece(row: Mapping[str, Any]) -> str:
+    return f"{figure(row['ece'])}{_range(row['ece_interval'])}"
+
+
+def _hospitals(metrics: Mapping[str, Any]) -> str:
+    tested = [(name, at(site, "test")) for name, site in (metrics.get("sites") or {}).items() if at(site, "test")]
+    if not tested:
+        return ""
+    lines = [
+        "## Scores at the hospitals",
+        "The selected model on each hospital's own test images.",
+        "",
+        "| hospital | X-ray ROC-AUC | CT ROC-AUC | CT accuracy |",
+        "|---|---|---|---|",
+    ]
+    for name, test in tested:
+        paths = (("disease", "macro", "roc_auc"), ("cancer", "macro", "roc_auc"), ("cancer", "accuracy"))
+        lines.append(f"| {name} | {' | '.join(figure(at(test, *path)) for path in paths)} |")
+    return "\n".join(lines)
+
+
+def _limits(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    found = [
+        "The figures hold for the test images above and say nothing about other hospitals, scanners or patients.",
+        "Intervals cover the chance of which patients were tested, not that of the training: another seed gives "
+        "another model.",
+    ]
+    few = [
+        name
+        for task, group in (("disease", "per_finding"), ("cancer", "per_class"))
+        for name, row in (at(entry, "evaluation", task, group) or {}).items()
+        if row.get("descriptive")
+    ]
+    if few:
+        found.append(f"Too few test images to judge: {joined(few, limit=99)}.")
+    failed = sorted({failure["site"] for one in metrics.get("rounds") or [] for failure in one.get("failures") or []})
+    if failed:
+        found.append(f"Not every hospital took part in every round: {joined(failed, limit=20)} did not.")
+    if metrics.get("status") not in ("finished", "running"):
+        found.append(f"The run ended as {metrics.get('status') or UNDEFINED}.")
+    return "\n".join(["## Limits", *(f"- {text}" for text in found)])

@@ -1,0 +1,88 @@
+"""Everything that is measured of a model on images that neither trained nor selected it."""
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.data.images import SplitImages
+from fedthorax.common.metrics.curves import cancer_curves, disease_curves
+from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
+from fedthorax.common.metrics.operating import OperatingPoints
+from fedthorax.common.metrics.reliability import cancer_calibration, disease_calibration
+from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.network import Network
+from fedthorax.common.training.scoring import GIVEN, Predictions, Scores, predict, scores_of
+
+
+def calibrated(predictions: Predictions, points: OperatingPoints) -> Predictions:
+    """The predictions as the model gives them to its users."""
+    return Predictions(points.calibrated_disease(predictions.disease), points.calibrated_cancer(predictions.cancer))
+
+
+def final_scores(
+    network: Network, split: SplitImages, raw: Predictions, losses: Scores, points: OperatingPoints
+) -> Scores:
+    """``test`` of metrics.json, less its round: scores of calibrated probabilities at the thresholds of ``points``.
+
+    With 95 % intervals by patient, ROC curves, and the calibration before and after. Losses are the network's own.
+    """
+    experiment = network.experiment
+    labels, evaluation = experiment.labels, experiment.evaluation
+    predictions = calibrated(raw, points)
+    scores = scores_of(network, split, predictions, losses, points.disease_thresholds)
+    xray, ct = split.xray, split.ct
+    scores["intervals"] = scores["calibration"] = None
+    if len(xray) and len(ct):
+        seed = derive_seed(experiment.seed, "bootstrap")
+        samples, bins = evaluation.bootstrap_samples, evaluation.calibration_bins
+        if samples:
+            scores["intervals"] = {
+                "disease": bootstrap_disease(
+                    xray.targets,
+                    predictions.disease,
+                    xray.patients,
+                    labels.findings,
+                    points.disease_thresholds,
+                    samples,
+                    seed,
+                ),
+                "cancer": bootstrap_cancer(
+                    ct.targets, predictions.cancer, ct.patients, labels.cancer_classes, samples, seed
+                ),
+            }
+        scores["calibration"] = {
+            name: {
+                "disease": disease_calibration(
+                    xray.targets, given.disease, xray.patients, labels.findings, bins, samples, seed
+                ),
+                "cancer": cancer_calibration(
+                    ct.targets, given.cancer, ct.patients, labels.cancer_classes, bins, samples, seed
+                ),
+            }
+            for name, given in (("before", raw), ("after", predictions))
+        }
+    scores["curves"] = _curves(experiment, split, predictions)
+    scores["patients"] = {"xray": len(set(xray.patients)), "ct": len(set(ct.patients))}
+    return scores
+
+
+def _curves(experiment: Experiment, split: SplitImages, predictions: Predictions) -> Scores:
+    labels = experiment.labels
+    return {
+        "disease": disease_curves(split.xray.targets, predictions.disease, labels.findings),
+        "cancer": cancer_curves(split.ct.targets, predictions.cancer, labels.cancer_classes),
+    }
+
+
+def scores_by_given(
+    network: Network, store: FeatureStore, split: SplitImages, seed: int, points: OperatingPoints, keep: bool = False
+) -> dict[str, Scores] | None:
+    """Scores with X-ray alone, CT alone, and both; None for a network that needs both.
+
+    What was not given cannot be scored: without X-rays the figures of the findings are null.
+    """
+    if not network.tokens:
+        return None
+    cases: dict[str, Scores] = {}
+    for given in GIVEN:
+        raw, losses = predict(network, store, split, seed, keep, None, given)
+        cases[given] = scores_of(network, split, calibrated(raw, points), losses, points.disease_thresholds)
+    return cases

@@ -1,0 +1,46 @@
+"""Images that a model is asked about and that are no plain picture of a chest."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from fedthorax.common.check.flags import flags_of
+
+NOT_OF_A_CHEST = {"inverted", "sideways", "colour-photo", "single-colour"}
+
+
+def save(path: Path, picture: NDArray[np.uint8]) -> Path:
+    Image.fromarray(picture).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda chest: np.rot90(chest), "sideways"),
+        (lambda chest: np.rot90(chest, 2), "sideways"),
+        (lambda chest: 255 - chest, "inverted"),
+        (lambda chest: np.full_like(chest, 90), "single-colour"),
+        (lambda chest: np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), "colour-photo"),
+    ],
+)
+def test_turned_inverted_blank_and_coloured_pictures_are_flagged(
+    tmp_path: Path, chest: Callable[..., NDArray[np.uint8]], change: Callable[..., NDArray[np.uint8]], code: str
+) -> None:
+    assert code in flags_of(save(tmp_path / "x.png", change(chest(3))), "xray")
+    assert not NOT_OF_A_CHEST & set(flags_of(save(tmp_path / "chest.png", chest(3)), "xray"))
+
+
+def test_a_body_is_a_plain_slice_and_a_blank_one_is_not(tmp_path: Path, body: Callable[..., NDArray[np.uint8]]) -> None:
+    assert flags_of(save(tmp_path / "c.png", body(1)), "ct") == []
+    assert flags_of(save(tmp_path / "c.png", np.full_like(body(1), 9)), "ct") == ["single-colour"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "e.png").touch()
+    with pytest.raises(ValueError, match=r"e\.png: is empty"):
+        flags_of(tmp_path / "e.png", "xray")

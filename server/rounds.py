@@ -20,6 +20,7 @@ from fedthorax.server.delivery import deliver
 from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
+from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
@@ -50,6 +51,7 @@ class Rounds:
     def __post_init__(self) -> None:
         start = self.start
         self.selection = start.selection if start else Selection(self.experiment.evaluation.selection_metric)
+        self._pooling = Pooling(self.experiment.labels, self.experiment.evaluation.histogram_bins)
         self._strategy_state: State = start.strategy_state if start else {}
         self._joining = Joining(self.hospitals, self.central, dict(start.overlaps) if start else {})
 
@@ -245,10 +247,10 @@ class Rounds:
         valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
         for reply in self._evaluate(last_round, last, valid_splits):
             self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
-            self.record.site_tests(reply.site, reply.results)
+            self._site_tests(reply)
         if best_round != last_round:
             for reply in self._evaluate(last_round, best, ("test",)):
-                self.record.site_tests(reply.site, reply.results)
+                self._site_tests(reply)
         self.network.layout.write(best)
         progress = self._progress(best_round)
         points = self.central.operating_points(self.network, self.store, False, progress)
@@ -260,6 +262,15 @@ class Rounds:
         )
         self.hospitals.ledger.settle()
         return predictions
+
+    def _site_tests(self, reply: Reply) -> None:
+        self.record.site_tests(reply.site, reply.results)
+        if "histograms" in reply.results:
+            try:
+                self._pooling.add(reply.site, reply.results["histograms"])
+            except ValueError as error:
+                self.hospitals.warn(reply.site, f"its test images are not among the pooled ones: {error}")
+            self.record.document["pooled"] = self._pooling.document()
 
     def _evaluate(self, number: int, weights: Weights, splits: tuple[str, ...]) -> Iterator[Reply]:
         ask, models = self.hospitals, self._models(weights)

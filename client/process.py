@@ -44,10 +44,9 @@ class SiteProcess:
             path = os.environ.get(EVENTS_VARIABLE)
             events = EventLog(Path(path) if path else None)
         events.emit("process", pid=os.getpid())
-        folder = os.environ.get(SEGMENTS_VARIABLE)
-        segments = segments or SegmentStore(Path(folder) if folder else None)
         if duplicate_key is None and (named := os.environ.get(DUPLICATE_KEY_VARIABLE)):
             duplicate_key = Path(named)
+        kept = os.environ.get(SEGMENTS_VARIABLE)
         self.worker = SiteWorker(
             self._load,
             self._build,
@@ -55,7 +54,7 @@ class SiteProcess:
             privacy=privacy,
             duplicate_key=duplicate_key,
             file_names=file_names,
-            segments=segments,
+            segments=segments or SegmentStore(Path(kept) if kept else None),
         )
         self._experiment: Experiment | None = None
         self._networks: dict[Modalities, tuple[Network, FeatureStore]] = {}

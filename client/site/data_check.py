@@ -40,9 +40,8 @@ def data_findings(
     """
     with FactsStore(default_folder()) as store, bar() as progress:
         done = check_site(target_of(settings, experiment), store, progress)
-    here = {"xray": settings.xray is not None, "ct": settings.ct is not None}
     for modality, words in KINDS.items():
-        if not here[modality]:
+        if getattr(settings, modality) is None:
             yield words, "good", "this hospital has none"
             continue
         held = done.counts[modality]
@@ -51,7 +50,7 @@ def data_findings(
         if held["images"]:
             yield from _labels(done, modality)
     if experiment is not None:
-        yield from _splits(done, any if experiment.model.absent == "token" else all)
+        yield from _splits(done, either=experiment.model.absent == "token")
     accepted = frozenset(experiment.data.accept) if experiment else frozenset[str]()
     skips = experiment is not None and experiment.data.on_bad_file == "skip"
     for issue in done.issues:
@@ -67,8 +66,9 @@ def data_findings(
 
 def target_of(settings: SiteSettings, experiment: Experiment | None) -> Target:
     if experiment is None:
-        xray = with_labels(settings.xray) if settings.xray else None
-        return Target(settings.name, xray, settings.ct, split_file=settings.splits)
+        return Target(
+            settings.name, settings.xray and with_labels(settings.xray), settings.ct, split_file=settings.splits
+        )
     data, labels = experiment.data, experiment.labels
     return Target(
         settings.name,
@@ -93,13 +93,13 @@ def _labels(done: SiteCheck, modality: Modality) -> Iterator[Said]:
         yield subject, "problem", f"no {what} are known of these images, so a run cannot use them"
 
 
-def _splits(done: SiteCheck, enough: Callable[[tuple[int, int]], bool]) -> Iterator[Said]:
+def _splits(done: SiteCheck, either: bool) -> Iterator[Said]:
     for split in ("train", "valid", "test"):
         xray, ct = (done.counts[modality]["splits"].get(split, {"images": 0})["images"] for modality in KINDS)
         yield f"{split} split", "good", f"{xray:,} X-rays, {ct:,} CT slices"
-        if split == "train" and not enough((xray, ct)):
-            what = "an X-ray and a CT slice" if enough is all else "an X-ray or a CT slice"
-            yield "train split", "problem", f"it needs {what} to train on"
+        if split == "train" and not (max if either else min)(xray, ct):
+            words = "an X-ray or a CT slice" if either else "an X-ray and a CT slice"
+            yield "train split", "problem", f"it needs {words} to train on"
 
 
 def _words(issue: Issue, taken: bool) -> str:

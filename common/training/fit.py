@@ -19,7 +19,7 @@ from fedthorax.common.model.segments import Weights
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.augmentation import augment
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.network import Network, batches, network_inputs, presence_of, rows_of
+from fedthorax.common.training.network import Network, batches, network_inputs, rows_of
 from fedthorax.common.training.scoring import mean_losses, predict
 
 # (stage, done, total, epoch, loss): a stage of work, its progress, and the mean loss of the epoch so far.
@@ -141,18 +141,14 @@ def _epoch_steps(
             name: [store.pooled(name, train.of(name), True, report, version) for version in range(versions + 1)]
             for name in network.modalities
         }
-        chosen = dict(
-            zip(MODALITIES, np.random.default_rng(seed).integers(versions + 1, size=(2, len(pairs))), strict=True)
-        )
+        chosen = np.random.default_rng(seed).integers(versions + 1, size=(2, len(pairs)))
         for rows in batches(len(pairs.xray), network.experiment.training.batch_size):
             x, c = pairs.xray[rows], pairs.ct[rows]
-            features = {
-                name: _versions_of(pooled[name], picked, chosen[name][rows])
-                for name, picked in (("xray", x), ("ct", c))
-                if name in pooled
-            }
-            inputs = [features[name] for name in network.modalities] + presence_of(network, x, c)
-            sums = network.step_on_pooled(*inputs, *targets_of(train, x, c))
+            wanted = {"xray": (x, chosen[0, rows]), "ct": (c, chosen[1, rows])}
+            features = {name: _versions_of(pooled[name], *wanted[name]) for name in network.modalities}
+            in_order = np.arange(len(rows))
+            present = [np.where(side == ABSENT, ABSENT, in_order) for side in (x, c)]
+            sums = network.step_on_pooled(*network_inputs(network, features, *present), *targets_of(train, x, c))
             yield sums.numpy().astype(np.float64)
     else:
         for batch in image_batches(network, train, pairs, seed):
@@ -162,9 +158,9 @@ def _epoch_steps(
 def _versions_of(
     features: list[NDArray[np.float32]], rows: NDArray[np.int64], versions: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Row ``rows[i]`` of ``features[versions[i]]`` for each i."""
+    """Row ``rows[i]`` of ``features[versions[i]]`` for each i; zeros where there is no image at all."""
     if not len(features[0]):
-        return np.zeros((len(rows), features[0].shape[1]), np.float32)
+        return rows_of(features[0], rows)
     return np.stack([features[version][row] for row, version in zip(rows, versions, strict=True)])
 
 

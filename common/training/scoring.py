@@ -43,8 +43,8 @@ def predict(
     Both heads see the fused features, so an image's probability depends a little on its partner, who is a stranger:
     the prediction is the mean over ``evaluation.partners`` of them, drawn from ``seed``. Where the other modality has
     fewer images they are used again as partners, but never scored again. A split that lacks a modality has no pairs, so
-    no image of it is scored: losses are null. A network with tokens scores the other modality alone;
-    ``given`` withholds one from it.
+    no image of it is scored: losses are null. A network
+    with tokens scores the other modality alone; ``given`` withholds one from it.
     """
     num_xray, num_ct = len(split.xray), len(split.ct)
     use_xray, use_ct = num_xray if given != "ct" else 0, num_ct if given != "xray" else 0
@@ -54,24 +54,17 @@ def predict(
         cancer=np.full((num_ct, len(labels.cancer_classes)), np.nan, np.float32),
     )
     sums = np.zeros(4)
-    if use_xray and use_ct:
-        partners = network.experiment.evaluation.partners
-        drawn = [
-            evaluation_pairs(use_xray, use_ct, derive_seed(seed, "partner", partner) if partner else seed)
-            for partner in range(partners)
-        ]
-    else:
-        drawn = [one_sided_pairs(use_xray, use_ct, seed)] if network.tokens else []
-    if drawn:
+    one_sided = network.tokens and not (use_xray and use_ct)
+    partners = 1 if one_sided else network.experiment.evaluation.partners
+    pairs_of = one_sided_pairs if one_sided else evaluation_pairs
+    if max(use_xray, use_ct) if one_sided else min(use_xray, use_ct):
         pooled = {name: store.pooled(name, split.of(name), keep_features, progress) for name in network.modalities}
-        if use_xray:
-            predictions.disease[:] = 0
-        if use_ct:
-            predictions.cancer[:] = 0
-        for pairs in drawn:
+        predictions.disease[:use_xray], predictions.cancer[:use_ct] = 0, 0
+        for partner in range(partners):
+            pairs = pairs_of(use_xray, use_ct, derive_seed(seed, "partner", partner) if partner else seed)
             sums += _add_predictions(network, split, pairs, pooled, predictions)
-        predictions.disease[:] /= len(drawn)
-        predictions.cancer[:] /= len(drawn)
+        predictions.disease[:] /= partners
+        predictions.cancer[:] /= partners
     return predictions, mean_losses(network, sums)
 
 

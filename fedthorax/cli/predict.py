@@ -44,10 +44,10 @@ def predict(
     """
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json exclude each other")
-    if not xray and not ct:
-        raise typer.BadParameter("give --xray, --ct, or both")
     if all_maps and maps is None:
         raise typer.BadParameter("--all-maps needs --maps DIR")
+    if not xray and not ct:
+        raise typer.BadParameter("give --xray, --ct, or both")
     path = model_file(model)
     xrays, slices = image_files(xray or (), "xray"), image_files(ct or (), "ct")
     import_tensorflow()

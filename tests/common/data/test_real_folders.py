@@ -25,7 +25,7 @@ CLASSES = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.ca
 
 
 def test_hannover_beside_nih_counts_only_what_it_annotates(real_data: Path) -> None:
-    """X-rays alone, 14 findings of the consortium: the X-ray encoder and one unit of a head are averaged."""
+    """X-rays alone, 14 findings of the consortium: what is averaged of it is the X-ray encoder and a unit of a head."""
     source = SourceConfig(xray=real_data / "hannover-224")
     data = DataConfig(hospitals={"hannover": source}, central=None)
     labels = LabelsConfig(findings=NIH_FINDINGS, cancer_classes=CLASSES)

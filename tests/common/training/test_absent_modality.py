@@ -112,6 +112,12 @@ def test_a_network_that_needs_both_has_no_such_scores(fresh, store, draw):
     assert scores_by_given(fresh, store, draw(4, 4), 1, POINTS) is None
 
 
+def test_a_network_with_both_encoders_also_trains_on_one_modality(both, draw):
+    """One hospital alone, or the server's network: the encoder is there and gets nothing to see."""
+    fitted = fit(both, FeatureStore(both, None), draw(6, 0), draw(0, 0), HEADS, 1e-3, 1)
+    assert (fitted.pairs, fitted.without_ct, fitted.cancer_loss) == (6, 6, None)
+
+
 def test_images_run_through_the_one_encoder_that_is_there(ct_only, draw):
     before = ct_only.layout.read()
     fitted = fit(

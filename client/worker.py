@@ -14,7 +14,7 @@ from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.config.privacy import PrivacyConfig, stricter
-from fedthorax.common.data.images import SiteImages
+from fedthorax.common.data.images import SiteImages, SplitImages
 from fedthorax.common.data.overlap import keyed_digests, unseen
 from fedthorax.common.data.pairing import PairingReport, reuse
 from fedthorax.common.data.passport import EXACT, fingerprint, passport
@@ -29,8 +29,9 @@ from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import epoch_pairs, fit
+from fedthorax.common.training.histograms import histograms_of
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Scores, score, with_duplicates
+from fedthorax.common.training.scoring import Scores, predict, score, with_duplicates
 
 LoadImages = Callable[[Experiment, str, Callable[[int, int], None]], SiteImages]
 Modalities = tuple[str, ...]
@@ -145,7 +146,8 @@ class SiteWorker:
 
     def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: Scores of the incoming weights by split. Test images that also stand in train or valid are left
-        out of ``test``; where there are any, ``test_with_duplicates`` counts them too."""
+        out of ``test``; where there are any, ``test_with_duplicates`` counts them too. ``histograms`` of test scores
+        serve the figures of all hospitals together."""
         images, network, store = self._ready(task, experiment)
         results: dict[str, Scores] = {}
         for split in ("train", "valid", "test"):
@@ -158,7 +160,20 @@ class SiteWorker:
                 whole = results["test"]
                 results["test"] = self._score(task, experiment, network, store, alone, "test", False)
                 results["test_with_duplicates"] = with_duplicates(results["test"], whole, new, test)
+            told = self._histograms(task, experiment, network, store, new)
+            return Reply("evaluate", task.site, task.round, {**results, "histograms": told})
         return Reply("evaluate", task.site, task.round, results)
+
+    def _histograms(
+        self, task: Task, experiment: Experiment, network: Network, store: FeatureStore, test: SplitImages
+    ) -> dict[str, Any]:
+        smallest = 0 if self._privacy is None else self._policy(experiment, self._privacy).smallest_count
+        predictions, _ = predict(network, store, test, self._pairs_seed(task, experiment, "test"))
+        return histograms_of(experiment, test, predictions, smallest)
+
+    @staticmethod
+    def _pairs_seed(task: Task, experiment: Experiment, split: Split) -> int:
+        return derive_seed(experiment.seed, "evaluation pairs", task.site, split)
 
     def _statistics(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: ``statistics`` (SiteStatistics). No weights, and no network is built."""
@@ -213,7 +228,7 @@ class SiteWorker:
         split: Split,
         keep: bool,
     ) -> Scores:
-        seed = derive_seed(experiment.seed, "evaluation pairs", task.site, split)
+        seed = self._pairs_seed(task, experiment, split)
         return score(
             network,
             store,

@@ -17,14 +17,13 @@ from fedthorax.common.data.site import load_site
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore, Progress
-from fedthorax.common.training.final_scores import calibrated, final_scores
+from fedthorax.common.training.final_scores import calibrated, final_scores, scores_by_given
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import (
     Predictions,
     Scores,
     predict,
     score,
-    scores_by_given,
     scores_of,
     with_duplicates,
 )
@@ -112,7 +111,7 @@ class CentralData:
         """Scores of the present weights on the test split, and the calibrated predictions that they are of."""
         raw, losses = predict(network, store, self.test, self._seed("test"), keep, progress)
         scores = final_scores(network, self.test, raw, losses, points)
-        given = scores_by_given(network, store, self.test, self._seed("test"), keep)
+        given = scores_by_given(network, store, self.test, self._seed("test"), points, keep)
         if given is not None:
             scores["by_given"] = given
         return scores, calibrated(raw, points)

@@ -5,6 +5,9 @@ state says what it lacks, and gets it.
 """
 
 from collections.abc import Mapping
+from typing import Any
+
+from fedthorax.common.model.segments import Weights, segment_sha256, weights_digest
 
 VERSIONS = 2  # of a segment that a hospital keeps
 
@@ -28,3 +31,12 @@ class Holdings:
         for name, digest in sha256.items():
             others = [one for one in known.get(name, []) if one != digest]
             known[name] = [*others, digest][-VERSIONS:]
+
+
+def named_model(weights: Weights) -> dict[str, Any]:
+    """What a task says about the model that it starts from."""
+    return {
+        "weights": weights,
+        "model_sha256": weights_digest(weights),
+        "sha256": {segment: segment_sha256(values) for segment, values in weights.items()},
+    }

@@ -9,7 +9,7 @@ from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply
-from fedthorax.common.model.segments import MODALITIES, Weights, segment_sha256, segments_of, weights_digest
+from fedthorax.common.model.segments import MODALITIES, Weights, segments_of, weights_digest
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
@@ -17,8 +17,10 @@ from fedthorax.server.branchwise import parts_of
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
 from fedthorax.server.delivery import deliver
+from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
+from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
@@ -49,6 +51,7 @@ class Rounds:
     def __post_init__(self) -> None:
         start = self.start
         self.selection = start.selection if start else Selection(self.experiment.evaluation.selection_metric)
+        self._pooling = Pooling(self.experiment.labels, self.experiment.evaluation.histogram_bins)
         self._strategy_state: State = start.strategy_state if start else {}
         self._joining = Joining(self.hospitals, self.central, dict(start.overlaps) if start else {})
 
@@ -132,7 +135,7 @@ class Rounds:
 
     def _models(self, weights: Weights) -> Callable[[str], dict[str, Any]]:
         """By hospital what a task says about the model ``weights``: only the segments that its own network has."""
-        whole, layout, known = _model(weights), self.network.layout, dict[tuple[str, ...], dict[str, Any]]()
+        whole, layout, known = named_model(weights), self.network.layout, dict[tuple[str, ...], dict[str, Any]]()
 
         def model(site: str) -> dict[str, Any]:
             modalities = self.hospitals.modalities(site)
@@ -244,10 +247,10 @@ class Rounds:
         valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
         for reply in self._evaluate(last_round, last, valid_splits):
             self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
-            self.record.site_tests(reply.site, reply.results)
+            self._site_tests(reply)
         if best_round != last_round:
             for reply in self._evaluate(last_round, best, ("test",)):
-                self.record.site_tests(reply.site, reply.results)
+                self._site_tests(reply)
         self.network.layout.write(best)
         progress = self._progress(best_round)
         points = self.central.operating_points(self.network, self.store, False, progress)
@@ -260,6 +263,15 @@ class Rounds:
         self.hospitals.ledger.settle()
         return predictions
 
+    def _site_tests(self, reply: Reply) -> None:
+        self.record.site_tests(reply.site, reply.results)
+        if "histograms" in reply.results:
+            try:
+                self._pooling.add(reply.site, reply.results["histograms"])
+            except ValueError as error:
+                self.hospitals.warn(reply.site, f"its test images are not among the pooled ones: {error}")
+            self.record.document["pooled"] = self._pooling.document()
+
     def _evaluate(self, number: int, weights: Weights, splits: tuple[str, ...]) -> Iterator[Reply]:
         ask, models = self.hospitals, self._models(weights)
         tasks = [ask.task("evaluate", site, number, **models(site), splits=splits) for site in ask.joined()]
@@ -267,12 +279,3 @@ class Rounds:
 
     def _progress(self, number: int) -> Callable[[int, int], None]:
         return lambda done, total: self.events.emit("server", round=number, stage="evaluate", done=done, total=total)
-
-
-def _model(weights: Weights) -> dict[str, Any]:
-    """What a task says about the model that it starts from."""
-    return {
-        "weights": weights,
-        "model_sha256": weights_digest(weights),
-        "sha256": {segment: segment_sha256(values) for segment, values in weights.items()},
-    }

@@ -10,6 +10,8 @@ from fedthorax.common.messages import Reply
 from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.server.aggregation import LIMIT
 
+_ROUNDED_BY = 25  # most that a hospital takes off a count when it rounds: to multiples of 50
+
 
 def check_update(reply: Reply, layout: SegmentLayout, segments: Iterable[str]) -> None:
     """Raise ValueError unless ``reply`` carries exactly ``segments``, in the right sizes, finite and in range."""
@@ -53,7 +55,7 @@ def check_counts(reply: Reply, data: Mapping[str, Any]) -> None:
 
 def check_branch_counts(reply: Reply, data: Mapping[str, Any], labels: LabelsConfig) -> None:
     """Raise ValueError unless the update's counts are what ``branch_counts`` gives, and no larger than the hospital's
-    passport ``data`` allows. What the passport keeps back cannot be compared."""
+    passport ``data`` allows, in which counts are rounded. What the passport keeps back cannot be compared."""
     counts, names = reply.counts, ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer")
     if set(counts) != {*names, "findings"}:
         raise ValueError(
@@ -70,5 +72,5 @@ def check_branch_counts(reply: Reply, data: Mapping[str, Any], labels: LabelsCon
     for name, count, described in claimed:
         if type(count) is not int or count < 0:
             raise ValueError(f"the count of {name} must be a whole number from 0 on, got {count!r}")
-        if described is not None and count > described:
+        if described is not None and count > max(described + _ROUNDED_BY, reply.num_pairs):
             raise ValueError(f"the update counts {count} for {name}, but the hospital described only {described}")

@@ -158,7 +158,9 @@ def _epoch_steps(
 def _versions_of(
     features: list[NDArray[np.float32]], rows: NDArray[np.int64], versions: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Row ``rows[i]`` of ``features[versions[i]]`` for each i."""
+    """Row ``rows[i]`` of ``features[versions[i]]`` for each i; zeros where there is no image at all."""
+    if not len(features[0]):
+        return rows_of(features[0], rows)
     return np.stack([features[version][row] for row, version in zip(rows, versions, strict=True)])
 
 

@@ -189,10 +189,12 @@ def network_inputs(network: Network, values: Mapping[str, NDArray[Any]], xray: I
     """Rows of ``values`` (images or pooled features, by modality) for some pairs, and with tokens what is present
     (N, 1) of X-ray and of CT; an absent side is filled with whatever is at hand."""
     rows = {"xray": xray, "ct": ct}
-    given = [rows_of(values[name], rows[name]) for name in network.modalities]
-    if network.tokens:
-        given += [(rows[name] != ABSENT).astype(np.float32)[:, None] for name in MODALITIES]
-    return given
+    return [rows_of(values[name], rows[name]) for name in network.modalities] + presence_of(network, xray, ct)
+
+
+def presence_of(network: Network, xray: Indices, ct: Indices) -> list[NDArray[np.float32]]:
+    """What is present (N, 1) of X-ray and of CT; nothing for a network without tokens."""
+    return [(rows != ABSENT).astype(np.float32)[:, None] for rows in (xray, ct)] if network.tokens else []
 
 
 def rows_of(values: NDArray[Any], rows: Indices) -> NDArray[Any]:

@@ -43,6 +43,8 @@ def predict_files(
         raise ValueError(
             f"{num_xray} X-rays and {num_ct} CT slices cannot be paired; give as many of each, or one of one kind"
         )
+    if maps is not None and not (num_xray and num_ct):
+        raise ValueError(f"maps need both images, got {num_xray} X-rays and {num_ct} CT slices")
     saved = load_saved_model(model_path)
     tokens = saved.facts.get("absent") == "token"
     if not tokens and not (num_xray and num_ct):

@@ -139,22 +139,6 @@ def score(
     return scores_of(network, split, predictions, losses)
 
 
-def scores_by_given(
-    network: Network, store: FeatureStore, split: SplitImages, seed: int, keep_features: bool = False
-) -> dict[str, Scores] | None:
-    """Scores with X-ray alone, CT alone, and both; None for a network that needs both.
-
-    What was not given cannot be scored: without X-rays the figures of the findings are null.
-    """
-    if not network.tokens:
-        return None
-    cases: dict[str, Scores] = {}
-    for given in GIVEN:
-        predictions, losses = predict(network, store, split, seed, keep_features, None, given)
-        cases[given] = scores_of(network, split, predictions, losses)
-    return cases
-
-
 def with_duplicates(clean: Scores, whole: Scores, clean_split: SplitImages, whole_split: SplitImages) -> Scores:
     """The figures of both heads with the images that ``clean_split`` lacks, without losses.
 

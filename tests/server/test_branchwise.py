@@ -97,15 +97,16 @@ def reply(**changes) -> Reply:
 
 def test_counts_within_the_passport_are_taken():
     check_branch_counts(reply(), PASSPORT, LABELS)
+    check_branch_counts(reply(xray=12), PASSPORT, LABELS)  # the passport says 10 for 12
     check_branch_counts(reply(xray=99, findings=[99, 0]), {"splits": {"train": {"xray": None, "ct": 10}}}, LABELS)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"xray": 11}, "the update counts 11 for xray, but the hospital described only 10"),
-        ({"findings": [10, 11]}, "the update counts 11 for Nodule, but the hospital described only 10"),
-        ({"ct_token": 11}, "the update counts 11 for ct_token"),
+        ({"xray": 36}, "the update counts 36 for xray, but the hospital described only 10"),
+        ({"findings": [10, 36]}, "the update counts 36 for Nodule, but the hospital described only 10"),
+        ({"ct_token": 36}, "the update counts 36 for ct_token"),
         ({"ct": -1}, "the count of ct must be a whole number from 0 on, got -1"),
         ({"ct": 1.5}, "the count of ct must be a whole number"),
         ({"findings": [1]}, "expected 2 findings"),

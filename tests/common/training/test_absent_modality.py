@@ -13,13 +13,16 @@ from fedthorax.common.data.images import SiteImages
 from fedthorax.common.data.pairing import ABSENT, drop_sides, one_sided_pairs, training_pairs
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Task
+from fedthorax.common.metrics.operating import fixed_operating_points
 from fedthorax.common.model.segments import SEGMENTS, SegmentLayout, segments_of
 from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.final_scores import scores_by_given
 from fedthorax.common.training.fit import fit
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import predict, scores_by_given
+from fedthorax.common.training.scoring import predict
 
+POINTS = fixed_operating_points(("Effusion", "Mass", "Nodule"), ("normal", "tumour"), 0.5, "a test")
 HEADS = PhaseConfig(rounds=1, trainable="heads")
 
 
@@ -98,7 +101,7 @@ def test_the_saved_model_opens_with_plain_keras(both, tmp_path):
 
 
 def test_scores_are_told_by_what_was_given(both, draw):
-    found = scores_by_given(both, FeatureStore(both, None), draw(8, 8), seed=1)
+    found = scores_by_given(both, FeatureStore(both, None), draw(8, 8), 1, POINTS)
     assert found["xray"]["cancer_loss"] is None
     assert found["ct"]["disease_loss"] is None
     assert found["xray"]["disease_loss"] is not None
@@ -106,7 +109,13 @@ def test_scores_are_told_by_what_was_given(both, draw):
 
 
 def test_a_network_that_needs_both_has_no_such_scores(fresh, store, draw):
-    assert scores_by_given(fresh, store, draw(4, 4), seed=1) is None
+    assert scores_by_given(fresh, store, draw(4, 4), 1, POINTS) is None
+
+
+def test_a_network_with_both_encoders_also_trains_on_one_modality(both, draw):
+    """One hospital alone, or the server's network: the encoder is there and gets nothing to see."""
+    fitted = fit(both, FeatureStore(both, None), draw(6, 0), draw(0, 0), HEADS, 1e-3, 1)
+    assert (fitted.pairs, fitted.without_ct, fitted.cancer_loss) == (6, 6, None)
 
 
 def test_images_run_through_the_one_encoder_that_is_there(ct_only, draw):

@@ -136,7 +136,10 @@ def test_train_takes_one_hospital_or_all(experiment_file: WriteFile, monkeypatch
             ["evaluate", "m.keras", "tiny.yaml"],
             "error: m.keras: no such file; expected a .keras model, a packed .zip or a run folder",
         ),
-        (["evaluate", "tiny.yaml", "tiny.yaml"], "error: tiny.yaml: expected a .keras model, a packed .zip or a run folder"),
+        (
+            ["evaluate", "tiny.yaml", "tiny.yaml"],
+            "error: tiny.yaml: expected a .keras model, a packed .zip or a run folder",
+        ),
         (["evaluate", ".", "tiny.yaml"], "error: .: expected a run folder, but it has no model/best.keras"),
         (["predict", "net.keras", "--xray", "x.png", "--ct", "."], "error: x.png: no such image or folder"),
         (

@@ -9,6 +9,7 @@ import numpy as np
 
 from fedthorax.client.worker import SiteWorker
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.data.images import SiteImages
 from fedthorax.common.data.site import load_site
 from fedthorax.common.events import EventLog
@@ -26,13 +27,29 @@ class SiteProcess:
     must not grow with their number.
     """
 
-    def __init__(self, events: EventLog | None = None) -> None:
+    def __init__(
+        self,
+        events: EventLog | None = None,
+        privacy: PrivacyConfig | None = None,
+        duplicate_key: Path | None = None,
+        file_names: bool = True,
+    ) -> None:
+        """A real hospital gives its own ``privacy``, ``duplicate_key`` and ``file_names``; see SiteWorker. In a
+        simulation the environment names the duplicate key."""
         if events is None:
             path = os.environ.get(EVENTS_VARIABLE)
             events = EventLog(Path(path) if path else None)
         events.emit("process", pid=os.getpid())
-        key = os.environ.get(DUPLICATE_KEY_VARIABLE)
-        self.worker = SiteWorker(self._load, self._build, events, duplicate_key=Path(key) if key else None)
+        if duplicate_key is None and (named := os.environ.get(DUPLICATE_KEY_VARIABLE)):
+            duplicate_key = Path(named)
+        self.worker = SiteWorker(
+            self._load,
+            self._build,
+            events,
+            privacy=privacy,
+            duplicate_key=duplicate_key,
+            file_names=file_names,
+        )
         self._experiment: Experiment | None = None
         self._network: tuple[Network, FeatureStore] | None = None
         self._sites: OrderedDict[str, SiteImages] = OrderedDict()

@@ -15,9 +15,10 @@ from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.config.privacy import PrivacyConfig, stricter
 from fedthorax.common.data.images import SiteImages
 from fedthorax.common.data.overlap import keyed_digests, unseen
-from fedthorax.common.data.pairing import reuse, training_pairs
-from fedthorax.common.data.passport import fingerprint, passport
+from fedthorax.common.data.pairing import PairingReport, reuse, training_pairs
+from fedthorax.common.data.passport import EXACT, fingerprint, passport
 from fedthorax.common.data.records import Split
+from fedthorax.common.data.unusable import outside_words
 from fedthorax.common.events import EventLog
 from fedthorax.common.memory import peak_memory_mb
 from fedthorax.common.messages import Reply, Task
@@ -39,8 +40,13 @@ class SiteWorker:
     """Answers a closed list of tasks; anything that goes wrong becomes a Reply with the reason in one line.
 
     ``load_images`` and ``build_network`` are called when a task first needs them and are expected to remember, so that
-    a process which serves several virtual hospitals holds one network. ``privacy`` is the hospital's own policy for
-    statistics, beside the consortium's; ``duplicate_key`` is the file of the key that the hospitals share.
+    a process which serves several virtual hospitals holds one network. ``duplicate_key`` is the file of the key that
+    the hospitals share.
+
+    ``privacy`` is a real hospital's own policy for counts; the stricter of it and the consortium's holds for statistics
+    and passport. None is a simulation, whose images all have one owner: the experiment's policy holds for statistics,
+    and the passport is exact. Without ``file_names`` no file is named and nothing that stands in one is quoted in what
+    leaves: errors in the data are told in general words, and in full to ``events``.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class SiteWorker:
         keep_optimizer: bool = False,
         privacy: PrivacyConfig | None = None,
         duplicate_key: Path | None = None,
+        file_names: bool = True,
     ) -> None:
         self._load_images = load_images
         self._build_network = build_network
@@ -58,6 +65,7 @@ class SiteWorker:
         self._keep_optimizer = keep_optimizer  # right only where the weights come back as they were sent
         self._privacy = privacy
         self._duplicate_key = duplicate_key
+        self._file_names = file_names
         self._tasks = {
             "describe": self._describe,
             "train": self._train,
@@ -97,7 +105,7 @@ class SiteWorker:
             held.update(keyed_digests((*split.xray.digests, *split.ct.digests), key))
         overlap = [position for position, digest in enumerate(task.test_digests) if digest in held]
         results = {
-            "data": passport(images, experiment.labels, report),
+            "data": self._passport(experiment, images, report),
             "overlap": overlap,
             "fingerprint": fingerprint(images),
             "statistics": self._tell(task, experiment, images),
@@ -154,12 +162,18 @@ class SiteWorker:
         return Reply("statistics", task.site, task.round, {"statistics": self._tell(task, experiment, images)})
 
     def _tell(self, task: Task, experiment: Experiment, images: SiteImages) -> dict[str, Any]:
-        policy = experiment.data.privacy
-        if self._privacy is not None:
-            policy = stricter(policy, self._privacy)
+        policy = experiment.data.privacy if self._privacy is None else self._policy(experiment, self._privacy)
         nonce = bytes.fromhex(task.digest_key)
         told = site_statistics(images, experiment.labels, policy, experiment.seed, nonce, self._duplicate_key)
         return told.model_dump(mode="json")
+
+    def _passport(self, experiment: Experiment, images: SiteImages, report: PairingReport) -> dict[str, Any]:
+        policy = EXACT if self._privacy is None else self._policy(experiment, self._privacy)
+        return passport(images, experiment.labels, report, policy, self._file_names)
+
+    @staticmethod
+    def _policy(experiment: Experiment, own: PrivacyConfig) -> PrivacyConfig:
+        return stricter(experiment.data.privacy, own)
 
     def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore]:
         images = self._images(task, experiment)
@@ -171,7 +185,17 @@ class SiteWorker:
         return images, network, store
 
     def _images(self, task: Task, experiment: Experiment) -> SiteImages:
-        return self._load_images(experiment, task.site, lambda done, total: self._emit(task, "load", done, total))
+        def progress(done: int, total: int) -> None:
+            self._emit(task, "load", done, total)
+
+        if self._file_names:
+            return self._load_images(experiment, task.site, progress)
+        try:
+            return self._load_images(experiment, task.site, progress)
+        except (ValueError, OSError) as error:
+            self._events.emit("note", text=f"told only here: {error}")
+            words = f"{task.site}: its images cannot be used: {outside_words(error)}"
+            raise ValueError(f"{words}; `fedthorax site check` there says which") from error
 
     def _score(
         self,

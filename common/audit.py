@@ -31,7 +31,8 @@ class AuditLog:
     def append(self, event: str, **facts: Any) -> str:
         """Add a line, on disk when this returns, and return its hash.
 
-        ValueError if a fact cannot be written as JSON or if the last line of the file is damaged.
+        ValueError if a fact cannot be written as JSON or if the last line of the file is damaged. OSError where the
+        line cannot be written (a full disk): then nothing of it stays, and the log can go on once there is room.
         """
         values = plain_value(facts, "facts")
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
@@ -56,9 +57,7 @@ class AuditLog:
                 "previous": previous,
             }
             entry["hash"] = _hash(entry)
-            file.write(canonical_json(entry).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            _write_whole(file.fileno(), canonical_json(entry).encode() + b"\n")
         return str(entry["hash"])
 
     def head(self) -> str:
@@ -118,6 +117,19 @@ def _fault(line: bytes, sequence: int, previous: str) -> str | None:
 def _hash(entry: dict[str, Any]) -> str:
     content = {key: value for key, value in entry.items() if key != "hash"}
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def _write_whole(descriptor: int, line: bytes) -> None:
+    """The line on disk, or an OSError and the file as it was."""
+    end = os.fstat(descriptor).st_size
+    try:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, end)
+        raise
 
 
 def _last_line(descriptor: int) -> bytes | None:

@@ -15,7 +15,7 @@ from fedthorax.common.config.load import absolute, load_experiment, parse_experi
 from fedthorax.common.config.travelling import require_local, require_weights
 from fedthorax.server.flower_channel import FlowerChannel
 from fedthorax.server.nodes import Recognise, by_key, in_turn
-from fedthorax.server.resume import open_run
+from fedthorax.server.resume import open_finished, open_run
 
 CONSORTIUM_VARIABLE = "FEDTHORAX_CONSORTIUM"
 _POLL_S = 0.5  # each look at a hospital's reply is a request over HTTP
@@ -29,12 +29,16 @@ def main(grid: Grid, context: Context) -> None:
 
     ``experiment`` is the whole experiment as JSON (``fedthorax config --flower`` writes it), or the path of a YAML file
     from the directory in which the SuperLink was started; ``overwrite`` replaces an earlier run of that name,
-    ``resume`` goes on with it.
+    ``resume`` goes on with it; ``deliver`` serves the hospitals that were away when it ended; with ``statistics`` the
+    hospitals are asked for numbers only, and no run is made.
     """
     folder = os.environ.get(CONSORTIUM_VARIABLE)
     experiment = read_experiment(str(context.run_config["experiment"]), Path(folder) if folder else Path.cwd())
     sites = tuple(experiment.data.hospitals)
     recognise: Recognise
+    if context.run_config.get("statistics", False):
+        _ask_statistics(grid, str(context.run_config["experiment"]), experiment, folder)
+        return
     if folder:
         require_weights(experiment)
         experiment.data.central_sources()
@@ -42,14 +46,34 @@ def main(grid: Grid, context: Context) -> None:
     else:
         require_local(experiment, sites)
         recognise = in_turn(sites)
+    wait, poll = experiment.federation.connect_timeout_s, _POLL_S if folder else FlowerChannel.poll_s
+    channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=poll)
+    if folder and context.run_config.get("deliver", False):
+        with open_finished(experiment) as finished:
+            from fedthorax.server.late_delivery import deliver_late  # TensorFlow, as below
+
+            deliver_late(experiment, channel, finished)
+        return
     flags = {name: bool(context.run_config.get(name, False)) for name in ("overwrite", "resume")}
     with open_run(experiment, **flags) as run:
         from fedthorax.server.session import run_session  # TensorFlow, only once the experiment is known to be good
 
-        wait, poll = experiment.federation.connect_timeout_s, _POLL_S if folder else FlowerChannel.poll_s
-        channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=poll)
         outcome = run_session(experiment, sites, channel, run, "consortium" if folder else "simulate")
     print(f"{outcome.status}: {outcome.folder / 'report.html'}")
+
+
+def _ask_statistics(grid: Grid, text: str, experiment: Experiment, folder: str | None) -> None:
+    if not folder:
+        raise ValueError(
+            "statistics is for a consortium's server; in a simulation use `fedthorax stats EXPERIMENT.yaml`"
+        )
+    from fedthorax.server.consortium.query import answer_query
+
+    sites = tuple(experiment.data.hospitals)
+    recognise = _of_consortium(Path(folder), sites)
+    wait = experiment.federation.connect_timeout_s
+    channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=_POLL_S)
+    answer_query(experiment, sites, channel, Path(folder), Path(text).stem)
 
 
 def read_experiment(text: str, base: Path) -> Experiment:

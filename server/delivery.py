@@ -1,10 +1,13 @@
 """What a hospital gets when the run is over: the best and the last model, and what the run measured about it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedthorax.common.model.segments import Weights
+from fedthorax.common.model.segments import Weights, weights_digest
+from fedthorax.server.checkpoints import Checkpoints
+from fedthorax.server.hospitals import Hospitals
+from fedthorax.server.models import model_facts
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,45 @@ class Delivery:
     names: tuple[str, ...]
     round: int
     weights: Weights
+
+
+def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]) -> list[str]:
+    """Give the hospitals ``names`` the best and the last model and their results; returns those that took all of it.
+
+    Who does not is a failure of the newest round, and can be served later (late_delivery.py).
+    """
+    record, experiment = hospitals.record, hospitals.experiment
+    last_round = record.newest_round
+    best_round = last_round if record.document["best_round"] is None else record.document["best_round"]
+    best = Delivery(("best",), best_round, checkpoints.load(best_round).weights)
+    last = Delivery(("last",), last_round, checkpoints.load(last_round).weights)
+    facts = model_facts(experiment)
+    took: list[set[str]] = []
+    for delivery in deliveries(best, last):
+        digest = weights_digest(delivery.weights)
+        tasks = [
+            hospitals.task(
+                "finish",
+                site,
+                delivery.round,
+                weights=delivery.weights,
+                model_sha256=digest,
+                outcome=outcome(delivery, site, record.document, facts),
+            )
+            for site in names
+        ]
+        took.append(set())
+        for reply in hospitals.replies(tasks, lambda: True):
+            took[-1].add(reply.site)
+            models = list(delivery.names)
+            hospitals.audit.append("models delivered", site=reply.site, models=models, model_sha256=digest)
+    served = [name for name in names if all(name in each for each in took)]
+    if rest := [name for name in names if name not in served]:
+        command = f"fedthorax run --deliver {experiment.name}"
+        hospitals.events.emit(
+            "note", text=f"without models and report: {', '.join(rest)}; once they are back: {command}"
+        )
+    return served
 
 
 def deliveries(best: Delivery, last: Delivery) -> tuple[Delivery, ...]:

@@ -53,6 +53,17 @@ def open_run(experiment: Experiment, overwrite: bool = False, resume: bool = Fal
         yield _resumed(experiment, folder) if resume else OpenRun(folder)
 
 
+@contextmanager
+def open_finished(experiment: Experiment) -> Iterator[RunFolder]:
+    """The run folder of ``experiment``, locked, to add to what a finished run has left there. ValueError if the run was
+    made from another experiment."""
+    with writable(experiment.run_folder):
+        folder = RunFolder.resume(experiment.run_folder)
+    with folder:
+        check_same(_experiment_before(folder), experiment, 0)
+        yield folder
+
+
 def _resumed(experiment: Experiment, folder: RunFolder) -> OpenRun:
     checkpoints = Checkpoints(folder.checkpoints, experiment.output.keep_checkpoints)
     if not checkpoints.rounds():

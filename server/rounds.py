@@ -15,10 +15,9 @@ from fedthorax.common.training.scoring import Predictions
 from fedthorax.server.aggregation import FederatedAverage
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
-from fedthorax.server.delivery import Delivery, deliveries, outcome
+from fedthorax.server.delivery import deliver
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
-from fedthorax.server.models import model_facts
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
@@ -76,27 +75,7 @@ class Rounds:
 
     def deliver(self) -> None:
         """Give every hospital the best and the last model and its results; who does not take them is a failure."""
-        last_round = self.record.newest_round
-        best_round = self._best_round()
-        best = Delivery(("best",), best_round, self.checkpoints.load(best_round).weights)
-        last = Delivery(("last",), last_round, self.checkpoints.load(last_round).weights)
-        facts = model_facts(self.experiment)
-        for delivery in deliveries(best, last):
-            digest = weights_digest(delivery.weights)
-            tasks = [
-                self.hospitals.task(
-                    "finish",
-                    site,
-                    delivery.round,
-                    weights=delivery.weights,
-                    model_sha256=digest,
-                    outcome=outcome(delivery, site, self.record.document, facts),
-                )
-                for site in self.hospitals.names
-            ]
-            for reply in self.hospitals.replies(tasks, lambda: True):
-                names = list(delivery.names)
-                self.audit.append("models delivered", site=reply.site, models=names, model_sha256=digest)
+        deliver(self.hospitals, self.checkpoints, self.hospitals.names)
 
     def _train_round(self, number: int, weights: Weights, plan: RoundPlan) -> Weights:
         started = time.monotonic()

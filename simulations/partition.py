@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from fedthorax.common.check.target import LABEL_FILES, label_file
 from fedthorax.common.seeds import derive_seed
 from fedthorax.simulations.hospital_names import hospital_names
 from fedthorax.simulations.new_folder import check_new_folder, new_folder
@@ -16,15 +17,19 @@ from fedthorax.simulations.partition_input import (
     Slice,
     Xray,
     XrayFolder,
+    is_plain,
     read_ct_folder,
     read_xray_folder,
+    require_folder,
 )
+from fedthorax.simulations.partition_layouts import LabelFile, read_layout_folder
 from fedthorax.simulations.partition_output import Link, moves, put, write_labels, write_slices
 from fedthorax.simulations.partition_rule import Subject, deal, deal_skewed, place_by_column
 from fedthorax.simulations.site_counts import SiteCounts, count_site
 
 Rule = Literal["equal", "sizes", "dirichlet", "column"]
 
+_BY_HEADER = LabelFile()
 _CENTRAL = {"valid": "central/valid", "test": "central/test"}
 
 
@@ -32,6 +37,7 @@ _CENTRAL = {"valid": "central/valid", "test": "central/test"}
 class PartitionPlan:
     """What is split, and how. At least one of ``xray`` and ``ct`` is needed.
 
+    ``label_file`` says how the X-rays' labels are to be read, where that is not seen in their header.
     ``hospitals``: names, or how many; None means 3, or as many as ``column`` has values. ``sizes`` are ratios of
     patients, one a hospital. ``alpha`` belongs to ``dirichlet``, ``column``, a column of the X-ray CSV, to ``column``.
     ``holdout_valid`` and ``holdout_test`` are shares of the X-ray patients for the central folder; its CT slices come
@@ -41,6 +47,7 @@ class PartitionPlan:
     out: Path
     xray: Path | None = None
     xray_labels: Path | None = None
+    label_file: LabelFile = _BY_HEADER
     ct: Path | None = None
     hospitals: int | Sequence[str] | None = None
     by: Rule = "equal"
@@ -100,7 +107,9 @@ def partition(plan: PartitionPlan, progress: Callable[[int, int], None] | None =
     """
     check_new_folder(plan.out)
     _require_apart(plan)
-    xray = XrayFolder((), (), (), ()) if plan.xray is None else read_xray_folder(plan.xray, plan.xray_labels)
+    xray = (
+        XrayFolder((), (), (), ()) if plan.xray is None else _read_xrays(plan.xray, plan.xray_labels, plan.label_file)
+    )
     ct = CtFolder((), (), ()) if plan.ct is None else read_ct_folder(plan.ct)
     central_ct = {
         split: read_ct_folder(folder, split)
@@ -182,6 +191,18 @@ def _number(plan: PartitionPlan) -> int | Sequence[str]:
     if plan.hospitals is not None:
         return plan.hospitals
     return len(plan.sizes) if plan.sizes is not None else 3
+
+
+def _read_xrays(folder: Path, labels: Path | None, how: LabelFile) -> XrayFolder:
+    require_folder(folder, "X-ray folder")
+    labels = labels or label_file(folder)
+    if labels is None:
+        raise FileNotFoundError(f"{folder} has no label file ({', '.join(LABEL_FILES)}); name it")
+    if not labels.is_file():
+        raise FileNotFoundError(f"{labels} is not there; expected a CSV file")
+    if how.is_default and labels.suffix == ".csv" and is_plain(labels):
+        return read_xray_folder(folder, labels)
+    return read_layout_folder(folder, labels, how)
 
 
 def _column_places(

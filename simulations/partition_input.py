@@ -19,6 +19,7 @@ _NIH_COLUMNS = {
     "Patient Sex": "sex",
     "View Position": "view",
 }
+_NIH_MARKS = {"Image Index", "Finding Labels", "Patient ID"}
 _NOT_FINDINGS = {"file", "patient_id", "age", "sex", "view", "split", "follow_up"}
 _LABEL_VALUES = {"1": "1", "1.0": "1", "0": "0", "0.0": "0", "": ""}
 
@@ -63,20 +64,26 @@ class CtFolder:
     notes: tuple[str, ...]
 
 
-def read_xray_folder(folder: Path, labels: Path | None) -> XrayFolder:
-    """Every image that the label file names. Rows without an image and images without a row are left out and noted."""
-    _require_folder(folder, "X-ray folder")
-    labels = _label_file(folder) if labels is None else labels
+def is_plain(labels: Path) -> bool:
+    """Whether the file is in the plain form or in ChestX-ray14's, whose further columns are dealt out with it."""
+    try:
+        with labels.open(newline="", encoding="utf-8-sig") as file:
+            columns = {name.strip() for name in next(csv.reader(file), [])}
+    except UnicodeDecodeError:
+        return False
+    return {"file", "patient_id"} <= columns or columns >= _NIH_MARKS
+
+
+def read_xray_folder(folder: Path, labels: Path) -> XrayFolder:
+    """Every image that the label file names. Rows without an image and images without a row are left out and noted.
+
+    The file is one that ``is_plain``.
+    """
     columns, rows = _read_rows(labels)
-    if {"Image Index", "Finding Labels", "Patient ID"} <= set(columns):
+    if set(columns) >= _NIH_MARKS:
         columns, rows, findings = _from_nih(columns, rows)
-    elif {"file", "patient_id"} <= set(columns):
-        findings = _finding_columns(columns, rows)
     else:
-        raise ValueError(
-            f"{labels} has the columns {', '.join(columns)}; expected at least file and patient_id, or ChestX-ray14's "
-            "Image Index, Finding Labels and Patient ID"
-        )
+        findings = _finding_columns(columns, rows)
     for row in rows:
         row.update({finding: _LABEL_VALUES[row[finding]] for finding in findings})
     return _join(folder, labels, columns, rows, findings)
@@ -89,7 +96,7 @@ def read_ct_folder(folder: Path, split: str | None = None) -> CtFolder:
     file and patient_id, in the folder or the one above, says whose the slices are; without a row a slice is its own
     patient.
     """
-    _require_folder(folder, "CT folder")
+    require_folder(folder, "CT folder")
     inner = [name for name in SPLITS if (folder / name).is_dir()]
     if split is not None and inner:
         raise ValueError(f"{folder} holds {', '.join(inner)}; expected one folder a class, for the split {split}")
@@ -155,13 +162,6 @@ def _join(
     if unlabelled:
         notes.append(f"{unlabelled} images below {folder} have no row in {labels} and were left out")
     return XrayFolder(tuple(found[file] for file in sorted(found)), tuple(columns), tuple(findings), tuple(notes))
-
-
-def _label_file(folder: Path) -> Path:
-    for candidate in [folder / "labels.csv", *sorted(folder.glob("Data_Entry*.csv"))]:
-        if candidate.is_file():
-            return candidate
-    raise FileNotFoundError(f"{folder} has no labels.csv and no Data_Entry*.csv; name the label file")
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -236,6 +236,6 @@ def _below(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _require_folder(folder: Path, what: str) -> None:
+def require_folder(folder: Path, what: str) -> None:
     if not folder.is_dir():
         raise FileNotFoundError(f"{what} {folder} is not there, or is not a folder")

@@ -12,6 +12,7 @@ LOOK_EVERY_S = 10.0
 _CONNECTED = "SuperNode ID:"
 _ENDED_ITSELF = "SuperNode terminated gracefully"  # what it does when the server answers 401 to its key
 _OLD_CONNECTION = "[code: 2004]"  # exit 305: the server has not yet missed the connection that broke off
+_BROKEN_LINE = "SSL/TLS handshake error"  # of which it dies, and is started again
 _UNKNOWN_KEY = "the server does not take this hospital's key: not admitted yet, or revoked; tries go on"
 _OLD_WORDS = "the server still holds the connection that broke off; it lets go within about a minute, tries go on"
 _BAD_CERTIFICATE = "the server's certificate was not signed by the consortium's authority (ca.crt); tries go on"
@@ -26,10 +27,14 @@ class Connection:
         self._lock = threading.Lock()
         self._told = ""
         self._reachable: bool | None = None
+        self._broken = False
 
     def take(self, line: str) -> None:
         if _CONNECTED in line:
+            self._broken = False
             self._say("connected")
+        elif _BROKEN_LINE in line:
+            self._broken = True  # ``look`` has the words
         elif _ENDED_ITSELF in line and not self._stop.is_set():
             self._say(_UNKNOWN_KEY)
         elif _OLD_CONNECTION in line:
@@ -39,7 +44,7 @@ class Connection:
 
     def explains(self, text: str) -> bool:
         """Whether a supervisor's ``text`` about the SuperNode's end says no more than was said here already."""
-        return text.startswith("supernode ") and self._told not in ("", "connected")
+        return text.startswith("supernode ") and (self._broken or self._told not in ("", "connected"))
 
     def look(self, reachable: Callable[[], bool]) -> None:
         """Until the end, tell when the server cannot be reached and when it can again; two misses count as one."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.privacy import stricter
 from fedthorax.common.messages import Task
 
 Standing = Literal["takes part", "paused", "withdrawn"]
@@ -130,11 +131,16 @@ class Participation:
 
 
 def experiment_sha256(task: Task) -> str:
-    return hashlib.sha256(task.experiment.encode()).hexdigest()
+    """Of what is asked: who has agreed to give statistics has not agreed to train the same experiment."""
+    what = "statistics\n" if task.kind == "statistics" else ""
+    return hashlib.sha256((what + task.experiment).encode()).hexdigest()
 
 
-def run_summary(experiment: Experiment, settings: SiteSettings) -> dict[str, Any]:
-    """What a run would do here and what would leave, in plain sentences, for the person who decides."""
+def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "train") -> dict[str, Any]:
+    """What a run, or a query for statistics, would do here and what would leave, in plain sentences, for the person who
+    decides. ``network`` and ``phases`` are empty for a query."""
+    if kind == "statistics":
+        return _query_summary(experiment, settings)
     training, model, limits = experiment.training, experiment.model, settings.limits
     phases = []
     for phase in training.phases:
@@ -159,6 +165,31 @@ def run_summary(experiment: Experiment, settings: SiteSettings) -> dict[str, Any
         "findings": list(experiment.labels.findings),
         "cancer_classes": list(experiment.labels.cancer_classes),
         "phases": phases,
+        "leaves": leaves,
+        "stays": ["the images", "labels and patients", "the private key"],
+    }
+
+
+def _query_summary(experiment: Experiment, settings: SiteSettings) -> dict[str, Any]:
+    policy = stricter(experiment.data.privacy, settings.privacy)
+    small = f"counts of fewer than {policy.smallest_count} patients are hidden"
+    if policy.smallest_count == 1:
+        small = "no count is hidden"
+    coarse = "exact" if policy.round_to == 1 else f"rounded to multiples of {policy.round_to}"
+    leaves = [
+        "how many images there are by finding, class, sex, age, size, view and scanner, and of pairs of findings",
+        f"of these counts: {small}, the others are {coarse}",
+        "the mean histogram of grey levels",
+    ]
+    if settings.duplicate_key is not None:
+        leaves.append("keyed hashes, by which the server counts the images that two hospitals hold, and no more")
+    return {
+        "name": experiment.name,
+        "hospitals": list(experiment.data.hospitals),
+        "network": "",
+        "findings": list(experiment.labels.findings),
+        "cancer_classes": list(experiment.labels.cancer_classes),
+        "phases": [],
         "leaves": leaves,
         "stays": ["the images", "labels and patients", "the private key"],
     }

@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 PACKAGE = "fedthorax.site"
 SERVICE = f"{PACKAGE}.SiteWorker"
-WORK, WATCH = f"/{SERVICE}/Work", f"/{SERVICE}/Watch"
+WORK, WATCH, ALIVE = (f"/{SERVICE}/{name}" for name in ("Work", "Watch", "Alive"))
 
 _Type = descriptor_pb2.FieldDescriptorProto
 # (name, number, type or message, repeated, in the oneof `content`)
@@ -25,6 +25,8 @@ _MESSAGES: dict[str, tuple[tuple[str, int, int | str, bool, bool], ...]] = {
     ),
     "Update": (("progress", 1, "Progress", False, True), ("part", 2, "Part", False, True)),
     "WatchRequest": (),
+    "AliveRequest": (),
+    "AliveReply": (),
     "Event": (("json", 1, _Type.TYPE_STRING, False, False),),
 }
 
@@ -46,14 +48,14 @@ def file_descriptor() -> descriptor_pb2.FileDescriptorProto:
             if in_oneof:
                 field.oneof_index = 0
     service = file.service.add(name="SiteWorker")
-    for name, request, answer, streamed in (
-        ("Work", "Part", "Update", True),
-        ("Watch", "WatchRequest", "Event", False),
+    for name, request, answer, streams in (
+        ("Work", "Part", "Update", ("client_streaming", "server_streaming")),
+        ("Watch", "WatchRequest", "Event", ("server_streaming",)),
+        ("Alive", "AliveRequest", "AliveReply", ()),
     ):
         method = service.method.add(name=name, input_type=f".{PACKAGE}.{request}", output_type=f".{PACKAGE}.{answer}")
-        method.server_streaming = True
-        if streamed:
-            method.client_streaming = True
+        for stream in streams:
+            setattr(method, stream, True)
     return file
 
 
@@ -67,3 +69,4 @@ def _message(name: str) -> Any:
 
 Segment, Header, Part, Progress = map(_message, ("Segment", "Header", "Part", "Progress"))
 Update, WatchRequest, Event = map(_message, ("Update", "WatchRequest", "Event"))
+AliveRequest, AliveReply = map(_message, ("AliveRequest", "AliveReply"))

@@ -5,30 +5,25 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
 from fedthorax import __version__
 from fedthorax.client.site.about import About, ask_about
+from fedthorax.client.site.data_check import Bar, Mark, data_findings, no_bar
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.participation import Participation
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.setup import require_private_key
 from fedthorax.client.site.worker_service import socket_path
 from fedthorax.common.config import Experiment
-from fedthorax.common.data.decode import try_decode
-from fedthorax.common.data.listing import list_images
-from fedthorax.common.data.records import BadFile
-from fedthorax.common.data.site import load_site
 
-Level = Literal["good", "warning", "problem"]
 MOST_CLOCK_SKEW_S = 300.0  # the server refuses signatures whose time is further off
 ODD_CLOCK_SKEW_S = 30.0
 LEAST_DISK_MB = 2048
 LEAST_MEMORY_MB = 2560  # a site took 1.6 GiB with frozen backbones (docs/results.md); more where everything is trained
-SAMPLE = 200  # files of a folder that are opened without --experiment
 
 
 @dataclass(frozen=True)
@@ -36,23 +31,22 @@ class Finding:
     """One thing that was looked at. ``words`` say what was found, and at a problem what to do."""
 
     subject: str
-    level: Level
+    level: Mark
     words: str
 
 
 Check = Callable[[SiteFolder, SiteSettings], Iterator[Finding]]
 
 
-def check_site(folder: SiteFolder, settings: SiteSettings, experiment: Experiment | None = None) -> Iterator[Finding]:
-    """All findings, as they are made. With an experiment the images are loaded as it would load them."""
+def check_site(
+    folder: SiteFolder, settings: SiteSettings, experiment: Experiment | None = None, bar: Bar = no_bar
+) -> Iterator[Finding]:
+    """All findings, as they are made. With an experiment the images are checked as a run of it would take them; ``bar``
+    shows how far the reading of images is."""
     checks: list[tuple[str, Check]] = [("key", _key), ("socket", _socket)]
     for subject, check in checks:
         yield from _caught(subject, check, folder, settings)
-    if experiment is None:
-        yield from _caught("X-rays", _xrays, folder, settings)
-        yield from _caught("CT slices", _ct, folder, settings)
-    else:
-        yield from _caught("images", lambda f, s: _images(s, experiment), folder, settings)
+    yield from _caught("images", lambda f, s: starmap(Finding, data_findings(f, s, experiment, bar)), folder, settings)
     for subject, check in (("disk", _disk), ("memory", _memory), ("server", _server), ("participation", _standing)):
         yield from _caught(subject, check, folder, settings)
 
@@ -86,71 +80,6 @@ def _socket(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
         if not path.is_file():
             raise FileNotFoundError(f"worker.{name}: {path}: no such file; see `fedthorax site worker-certificates`")
     yield Finding("worker", "good", f"on another host, {settings.worker.address}")
-
-
-def _xrays(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
-    source = settings.xray
-    listing = list_images(source.folder)
-    yield from _sampled("X-rays", list(listing.images.values()), source.folder)
-    labels = source.labels
-    if labels is None:
-        found = [p for p in (source.folder / "labels.csv", *source.folder.glob("Data_Entry*.csv")) if p.is_file()]
-        if not found:
-            raise FileNotFoundError(
-                f"{source.folder}: no labels.csv, no Data_Entry*.csv inside; name the file as xray.labels in site.yaml"
-            )
-        labels = found[0]
-    if not labels.is_file():
-        raise FileNotFoundError(f"xray.labels: {labels}: no such file")
-    yield Finding("X-ray labels", "good", labels.name)
-
-
-def _ct(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
-    source = settings.ct.folder
-    listing = list_images(source)
-    yield from _sampled("CT slices", list(listing.images.values()), source)
-    parts = ("train", "valid", "test")
-    classes = sorted({name.split("/")[0] for name in listing.images if "/" in name} - set(parts))
-    classes += sorted({n.split("/")[1] for n in listing.images if n.split("/")[0] in parts and n.count("/") > 1})
-    if not classes:
-        raise ValueError(f"{source}: expected one folder a class, directly or below train/, valid/ and test/")
-    yield Finding("CT classes", "good", ", ".join(dict.fromkeys(classes)))
-
-
-def _sampled(subject: str, paths: list[Path], folder: Path) -> Iterator[Finding]:
-    if not paths:
-        raise ValueError(f"{folder}: no image inside")
-    step = max(1, len(paths) // SAMPLE)
-    chosen = paths[::step]
-    bad = [found for found in map(try_decode, chosen) if isinstance(found, BadFile)]
-    looked = f"{len(paths)} images, {len(chosen)} of them opened"
-    if not bad:
-        yield Finding(subject, "good", looked)
-        return
-    first = "; ".join(f"{entry.path.relative_to(folder)} {entry.reason}" for entry in bad[:3])
-    yield Finding(subject, "problem", f"{looked}, {len(bad)} cannot be used: {first}; repair or remove them")
-
-
-def _images(settings: SiteSettings, experiment: Experiment) -> Iterator[Finding]:
-    data = experiment.data.model_copy(update={"cache": settings.cache})
-    site = load_site(
-        settings.name,
-        settings.source,
-        experiment.labels,
-        data,
-        data.splits,
-        experiment.model.image_size,
-        experiment.seed,
-    )
-    for name, split in site.splits.items():
-        yield Finding(f"{name} split", "good", f"{len(split.xray)} X-rays, {len(split.ct)} CT slices")
-    train = site.splits["train"]
-    if not len(train.xray) or not len(train.ct):
-        yield Finding("train split", "problem", "it needs an X-ray and a CT slice to train on")
-    for bad in site.skipped:
-        yield Finding("images", "warning", f"left out: {bad.path} {bad.reason}")
-    for note in site.notes:
-        yield Finding("images", "warning", note)
 
 
 def _disk(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fedthorax.common.config.data import CacheConfig, CtSource, SourceConfig, XraySource
 from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.config.settings_file import read_settings
 
 _PathValue = Annotated[Path, Field(strict=False)]
@@ -84,6 +85,19 @@ class SiteSettings(Frozen):
     server: str = Field(pattern=r"^\S+:\d+$", description="host:port of the consortium's server, from the invitation.")
     xray: Annotated[XraySource, BeforeValidator(_folder_shorthand)] = Field(description="The X-rays.")
     ct: Annotated[CtSource, BeforeValidator(_folder_shorthand)] = Field(description="The CT slices.")
+    splits: _PathValue | None = Field(
+        default=None, description="CSV file of the split, as `fedthorax check --fix-splits` writes it; null: none."
+    )
+    privacy: PrivacyConfig = Field(
+        default=PrivacyConfig(),
+        description="Counts of few patients that stay here, in statistics and in what a run is told of the images; the "
+        "stricter of these values and the consortium's hold.",
+    )
+    duplicate_key: _PathValue | None = Field(
+        default=None,
+        description="File of the key that the hospitals share to count images that two of them hold "
+        "(docs/statistics.md); null: no such hashes leave.",
+    )
     participation: Literal["always", "ask", "named"] = Field(
         default="ask",
         description="always: take part in every run; ask: wait for `fedthorax site approve RUN`; named: only in runs.",
@@ -117,7 +131,7 @@ class SiteSettings(Frozen):
 
     @property
     def source(self) -> SourceConfig:
-        return SourceConfig(xray=self.xray, ct=self.ct)
+        return SourceConfig(xray=self.xray, ct=self.ct, splits=self.splits)
 
 
 def load_settings(path: Path) -> SiteSettings:
@@ -139,7 +153,7 @@ def _absolute(settings: SiteSettings, root: Path) -> SiteSettings:
 
 def settings_text(name: str, consortium: str, server: str, xray: Path, ct: Path) -> str:
     """A new site.yaml: what is known, and every choice that a hospital should know of with its meaning."""
-    limits = Limits()
+    limits, privacy = Limits(), PrivacyConfig()
 
     def note(model: type[Frozen], key: str) -> str:
         return str(model.model_fields[key].description)
@@ -158,6 +172,14 @@ server: {_plain(server)}
 # The images. They stay here too.
 xray: {_plain(str(xray))}
 ct: {_plain(str(ct))}
+
+# {note(SiteSettings, "splits")}
+splits: null
+
+# {note(SiteSettings, "privacy")}
+privacy: {{smallest_count: {privacy.smallest_count}, round_to: {privacy.round_to}}}
+# {note(SiteSettings, "duplicate_key")}
+duplicate_key: null
 
 # {note(SiteSettings, "participation")}
 participation: ask

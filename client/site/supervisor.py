@@ -17,14 +17,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from fedthorax.client.site.about import ask_about
 from fedthorax.client.site.connection import Connection
 from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.heartbeat import watch_heartbeat
 from fedthorax.client.site.mirror import mirror_events
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.setup import require_private_key
+from fedthorax.client.site.worker import CANNOT_WRITE
+from fedthorax.client.site.worker_client import worker_answers
 from fedthorax.client.site.worker_service import socket_path
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.consortium.supervision import Service, supervise
@@ -35,6 +39,9 @@ _FLOWER = {
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # seconds until a task that has come is begun
     "PYTHONSAFEPATH": "1",  # what lies in the working directory is not imported
 }
+# glibc's malloc gives freed models back to the system at once instead of scattering them over a heap for each thread
+# (docs/soak.md).
+_GIVE_BACK = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
 _NEVER_PROXIED = "127.0.0.1,localhost,::1"  # Flower's own calls between its processes on this machine
 
 
@@ -46,9 +53,12 @@ def run_site(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], N
     with _only_one(folder):
         _share_out(folder, settings)
         connection = Connection(settings.server, tell, stop)
-        services = site_services(folder, settings, connection)
+        services = site_services(folder, settings, connection, tell)
+        facts, present = node_facts(folder, settings), dict[str, int]()
 
         def changed(pids: Mapping[str, int]) -> None:
+            present.clear()
+            present.update(pids)
             write_text(folder.processes, json.dumps({"supervisor": os.getpid(), **pids}) + "\n")
 
         def told(text: str) -> None:
@@ -64,28 +74,39 @@ def run_site(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], N
 
         threading.Thread(target=connection.look, args=(reachable,), name="look", daemon=True).start()
         if settings.worker is not None:
-            arguments = (node_facts(folder, settings), folder.events, stop)
+            arguments = (facts, folder.events, stop)
             threading.Thread(target=mirror_events, args=arguments, name="mirror", daemon=True).start()
+        else:
+            asked = (partial(worker_answers, facts), lambda: present.get("worker"), tell, stop)
+            threading.Thread(target=watch_heartbeat, args=asked, name="heartbeat", daemon=True).start()
         try:
             supervise(services, told, stop, changed)
         finally:
             folder.processes.unlink(missing_ok=True)
 
 
-def site_services(folder: SiteFolder, settings: SiteSettings, connection: Connection) -> list[Service]:
+def site_services(
+    folder: SiteFolder, settings: SiteSettings, connection: Connection, tell: Callable[[str], None]
+) -> list[Service]:
     """The processes in the order in which they start."""
     users, port = settings.users, _free_port()
     services = []
+
+    def take(line: str) -> None:
+        if line.startswith(CANNOT_WRITE):
+            tell(line)
+
     if settings.worker is None:
         worker = (sys.executable, "-m", "fedthorax.cli.main", "site", "worker", "--folder", str(folder.path))
-        services.append(_service(folder, "worker", worker, users.worker, users.group, {}))
+        services.append(_service(folder, "worker", worker, users.worker, users.group, {}, take))
     supernode = _supernode(folder, settings, port)
-    environment = network_environment(settings)
+    environment = network_environment(settings) | _GIVE_BACK
     services.append(
         _service(folder, "supernode", supernode, users.supernode, users.group, environment, connection.take)
     )
     if users.clientapp is not None:
-        superexec = [_flower("superexec"), "--insecure", "--runtime-api-address", f"127.0.0.1:{port}"]
+        program = str(Path(sys.executable).with_name("flower-superexec"))
+        superexec = [program, "--insecure", "--runtime-api-address", f"127.0.0.1:{port}"]
         superexec += ["--superexec-auth-secret-file", str(_secret_file(folder))]
         services.append(_service(folder, "clientapp", tuple(superexec), users.clientapp, users.group, {}))
     return services
@@ -105,7 +126,8 @@ def restart_supernode(folder: SiteFolder) -> bool:
 def _supernode(folder: SiteFolder, settings: SiteSettings, port: int) -> tuple[str, ...]:
     facts = node_facts(folder, settings)
     write_text(folder.run / "node.toml", "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items()))
-    command = [_flower("supernode"), "--superlink", settings.server, "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "fedthorax.client.site.supernode_process"]
+    command += ["--superlink", settings.server, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--root-certificates", str(folder.ca_certificate)]
     command += ["--auth-supernode-private-key", str(folder.private_key)]
     command += ["--node-config", str(folder.run / "node.toml")]
@@ -199,10 +221,6 @@ def _chown_all(path: Path, user: str) -> None:
         for inside in path.rglob("*"):
             if not inside.is_symlink():
                 shutil.chown(inside, user)
-
-
-def _flower(program: str) -> str:
-    return str(Path(sys.executable).with_name(f"flower-{program}"))
 
 
 def _secret_file(folder: SiteFolder) -> Path:

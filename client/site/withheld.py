@@ -1,8 +1,10 @@
-"""What of a reply may leave: scores that the hospital keeps to itself, small counts and names of files are taken out.
+"""What of a reply may leave: scores that the hospital keeps to itself and small counts are taken out, and so are errors
+that name a place on its disks. Names of files and cells of its tables the worker has not put in.
 
 What is taken out is null, never 0, with its reason beside it where the figure has a place for one.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,14 +24,15 @@ _FIGURES = (
     "specificity",
     "f1",
 )
+_A_PATH = re.compile(r"(?:^|[\s'\"(:=])(?:/[^\s/]+/|[A-Za-z]:\\|\\\\)")  # absolute; /api alone is none
 _NOT_ALLOWED = "The hospital does not give this score away."
 
 
 def what_may_leave(reply: Reply, limits: Limits, folders: tuple[Path, ...]) -> Reply:
     """The reply without what ``limits`` keep here. ``folders`` are the site's own, whose paths never leave."""
     if reply.error is not None:
-        if any(str(folder) in reply.error for folder in folders):
-            return replace(reply, error=f"{reply.site}: its images cannot be used; the hospital's own log says why")
+        if any(str(folder) in reply.error for folder in folders) or _A_PATH.search(reply.error):
+            return replace(reply, error=f"{reply.site}: it cannot do the task; the hospital's own log says why")
         return reply
     results = dict(reply.results)
     for name, value in results.items():
@@ -121,11 +124,6 @@ def _count(value: Any, smallest: int) -> Any:
 
 def _passport(data: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     kept = dict(data)
-    if not limits.file_names:
-        kept["skipped"] = [
-            dict(entry) | {"file": f"file {number}, its name stays here"}
-            for number, entry in enumerate(data["skipped"], start=1)
-        ]
     if limits.smallest_count:
         kept["splits"] = {
             name: {key: _small_counts(value, limits.smallest_count) for key, value in split.items()}

@@ -3,6 +3,7 @@ down in the egress log, kept until the server has the reply.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import queue
@@ -29,6 +30,8 @@ from fedthorax.common.strict_json import canonical_json
 MOST_ATTEMPTS = 3  # of a task that ends the worker each time
 APPROVAL_POLL_S = 0.5
 MOST_EVENTS_BYTES = 64 << 20  # of progress, before a new run begins the file anew
+CANNOT_WRITE = "what leaves cannot be written down, so nothing does:"
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _KEPT = ("train", "evaluate", "statistics")  # replies that cost enough to be kept; the others are quick to make again
 
 
@@ -63,7 +66,8 @@ class WorkerEvents(EventLog):
         self._heard = heard
 
     def emit(self, kind: str, **fields: Any) -> None:
-        super().emit(kind, **fields)
+        with contextlib.suppress(OSError):  # on a full disk progress is not shown; the work goes on if it can
+            super().emit(kind, **fields)
         if kind == "site":
             self._heard(fields)
 
@@ -156,7 +160,9 @@ class TaskDesk:
                 self.store.save(task.id, request, reply)
         except (ValueError, OSError) as error:  # what cannot be written down does not leave
             self.events.emit("failure", site=task.site, round=task.round, reason=str(error))
-            return _failed(task, RuntimeError("the hospital cannot write down what leaves, so nothing does"))
+            print(f"{CANNOT_WRITE} {error}", flush=True)  # where the disk is full the line above has not been written
+            why = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+            return _failed(task, RuntimeError(f"the hospital cannot write down what leaves, so nothing does{why}"))
         return reply
 
     def _made(self, job: Job, do: Callable[[Task], Reply], finish: Callable[[Task, Experiment], Reply]) -> Reply:
@@ -199,7 +205,7 @@ class TaskDesk:
                 raise TaskStopped(verdict.reason)
             if not told:
                 told = True
-                self.participation.request(task, run_summary(experiment, self.settings))
+                self.participation.request(task, run_summary(experiment, self.settings, task.kind))
                 command = f"fedthorax site approve {experiment.name}"
                 self.events.emit("note", text=f"the run {experiment.name} waits for a person: {command}")
             job.stage = ("approval", 0, 0)
@@ -262,6 +268,8 @@ def request_sha256(task: Task) -> str:
 
 def _failed(task: Task, error: Exception) -> Reply:
     reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        reason = f"the hospital's own disk takes no file: {error.strerror}"
     return Reply(task.kind, task.site, task.round, error=reason[:2000], task_id=task.id)
 
 

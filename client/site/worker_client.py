@@ -82,6 +82,19 @@ def watch_worker(channel: grpc.Channel) -> Iterator[str]:
         yield event.json
 
 
+def worker_answers(node_config: Mapping[str, Any], seconds: float) -> bool:
+    """Whether the worker says a word within ``seconds``."""
+    try:
+        with open_channel(node_config) as channel:
+            call = channel.unary_unary(
+                protocol.ALIVE, protocol.AliveRequest.SerializeToString, protocol.AliveReply.FromString
+            )
+            call(protocol.AliveRequest(), timeout=seconds, wait_for_ready=True)
+    except grpc.RpcError:
+        return False
+    return True
+
+
 def _call(channel: grpc.Channel, parts: Iterator[Any], deadline: float) -> Iterator[Reply | None]:
     """None for each word of progress, then the reply."""
     work = channel.stream_stream(protocol.WORK, protocol.Part.SerializeToString, protocol.Update.FromString)

@@ -34,7 +34,7 @@ _OPTIONS = (
 
 
 class WorkerService:
-    """The two calls of ``site_worker.proto``."""
+    """The calls of ``site_worker.proto``."""
 
     def __init__(self, desk: TaskDesk) -> None:
         self._desk = desk
@@ -47,7 +47,10 @@ class WorkerService:
         watch = grpc.unary_stream_rpc_method_handler(
             self.watch, protocol.WatchRequest.FromString, protocol.Event.SerializeToString
         )
-        return grpc.method_handlers_generic_handler(protocol.SERVICE, {"Work": work, "Watch": watch})
+        alive = grpc.unary_unary_rpc_method_handler(
+            self.alive, protocol.AliveRequest.FromString, protocol.AliveReply.SerializeToString
+        )
+        return grpc.method_handlers_generic_handler(protocol.SERVICE, {"Work": work, "Watch": watch, "Alive": alive})
 
     def work(self, parts: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         try:
@@ -72,6 +75,9 @@ class WorkerService:
             for event in events:
                 yield protocol.Event(json=json.dumps(event, ensure_ascii=False))
             time.sleep(WATCH_S)
+
+    def alive(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return protocol.AliveReply()
 
     def _receive(self, parts: Iterator[Any]) -> Task:
         first = next(parts, None)
@@ -148,7 +154,8 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     from fedthorax.client.process import SiteProcess
     from fedthorax.client.site.results import keep_results
 
-    process = SiteProcess(desk.events)
+    names = settings.limits.file_names
+    process = SiteProcess(desk.events, settings.privacy, settings.duplicate_key, names)
     desk.run(process.worker.run, lambda task, experiment: keep_results(folder, process, task, experiment))
     server.stop(grace=2.0).wait()
     os.close(lock)

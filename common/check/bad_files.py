@@ -1,5 +1,6 @@
 """Files that cannot be used, by what is wrong with them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,8 +33,12 @@ def bad_file_issues(bad: Sequence[BadFile], modality: Modality, folder: Path) ->
     issues = []
     for code, files in by_code.items():
         listed_names = tuple(slice_name(file.path, folder, file.frame) for file in files)
-        reasons = list(dict.fromkeys(file.reason for file in files))
-        what = "row" if code == "label-without-image" else "file"
-        words = f"{counted(len(files), what)} of the {KINDS[modality]}: {'; '.join(reasons[:3])}"
+        reasons = Counter(file.reason for file in files)
+        if code == "remark":
+            told = "; ".join(f"{reason} ({number:,})" for reason, number in reasons.most_common())
+            words = f"{counted(len(files), 'file')} left out, good but no axial chest CT slices: {told}"
+        else:
+            what = "row" if code == "label-without-image" else "file"
+            words = f"{counted(len(files), what)} of the {KINDS[modality]}: {'; '.join(list(reasons)[:3])}"
         issues.append(Issue(code, len(files), words, listed_names, modality))
     return issues

@@ -10,12 +10,14 @@ from fedthorax.common.check.issue import Issue
 from fedthorax.common.check.labelled import KINDS, LabelledImage, counted, kind, labelled_images, slice_name
 from fedthorax.common.check.target import Target, class_folders, findings_in
 from fedthorax.common.data.ct_folder import ct_records
+from fedthorax.common.data.ct_series import CtSlice, find_slices
 from fedthorax.common.data.decode import Modality
+from fedthorax.common.data.dicom_header import Header
 from fedthorax.common.data.finding_names import did_you_mean
 from fedthorax.common.data.folder_records import FolderRecords
 from fedthorax.common.data.listing import list_images, normal_name
 from fedthorax.common.data.patients import headers
-from fedthorax.common.data.records import BadFile, CtRecord, ImageRef, XrayRecord
+from fedthorax.common.data.records import Attributes, BadFile, CtRecord, ImageRef, XrayRecord
 from fedthorax.common.data.split_file import read_split_file, split_keys, split_notes, with_splits
 from fedthorax.common.data.splits import assign_splits
 from fedthorax.common.data.table import listed
@@ -48,7 +50,7 @@ def hold(target: Target) -> Holdings:
     found = _Findings()
     xray, ct = _xray(target, found), _ct(target, found)
     if target.loose is not None:
-        _loose(target.loose, target.loose_modality, found)
+        _loose(target, target.loose, target.loose_modality, found)
     xray, ct = _with_split_file(target, xray, ct, found)
     sided_xray, sided_ct = xray, ct
     if target.seed is not None:
@@ -67,7 +69,7 @@ def _xray(target: Target, found: _Findings) -> tuple[XrayRecord, ...]:
         findings = target.findings or (findings_in(source.labels) if source.labels else ())
         records = xray_records(source, findings)
     except (ValueError, FileNotFoundError, PermissionError) as error:
-        return _unreadable("xray", source.folder, error, found)
+        return _unreadable("xray", target, source.folder, error, found)
     found.label_names["xray"] = findings
     without = _without_record(source.folder, {record.path for record in records.records}, records.bad)
     if without:
@@ -87,7 +89,7 @@ def _ct(target: Target, found: _Findings) -> tuple[CtRecord, ...]:
         unknown = [name for name in folders if name not in classes]
         records = ct_records(source, (*classes, *unknown), target.ct_slices)
     except (ValueError, FileNotFoundError, PermissionError) as error:
-        return _unreadable("ct", source.folder, error, found)
+        return _unreadable("ct", target, source.folder, error, found)
     found.label_names["ct"] = classes
     if unknown:
         strange = [record for record in records.records if record.cancer_class >= len(classes)]
@@ -99,29 +101,69 @@ def _ct(target: Target, found: _Findings) -> tuple[CtRecord, ...]:
     return tuple(record for record in records.records if record.cancer_class < len(classes))
 
 
-def _unreadable(modality: Modality, folder: Path, error: Exception, found: _Findings) -> tuple[()]:
+def _unreadable(modality: Modality, target: Target, folder: Path, error: Exception, found: _Findings) -> tuple[()]:
     """The folder's images are still looked at, without labels."""
     if not folder.is_dir():
         raise error
     code = "file-no-permission" if isinstance(error, PermissionError) else "labels-unreadable"
     found.issues.append(Issue(code, 1, str(error), modality=modality))
     if code == "labels-unreadable":
-        _loose(folder, modality, found, without_label=False)
+        _loose(target, folder, modality, found, without_label=False)
     return ()
 
 
-def _loose(folder: Path, modality: Modality, found: _Findings, without_label: bool = True) -> None:
-    """Images of which only the pictures are checked; where nobody has said what they are, the DICOM header does."""
+def _loose(target: Target, folder: Path, modality: Modality, found: _Findings, without_label: bool = True) -> None:
+    """Images of which only pictures, patients and series are checked.
+
+    Where nobody has said what they are, the DICOM header does. CT files are put into series, and what is no axial chest
+    slice is left out, as in a folder with classes.
+    """
     images = list_images(folder).images
-    header_of = headers(list(images.values())) if without_label else {}
-    for name, path in images.items():
+    header_of = headers(list(images.values()))
+
+    def shown(name: str, path: Path) -> Modality:
         header = header_of.get(path)
-        shown: Modality = "ct" if header is not None and header.modality == "CT" else modality
-        labels = (math.nan,) if shown == "ct" else ()
-        found.loose.append(LabelledImage(shown, ImageRef(path), name, f"image {name}", labels, None))
+        is_ct = name.lower().endswith((".nii", ".nii.gz")) or (header is not None and header.modality == "CT")
+        return "ct" if is_ct and without_label else modality
+
+    ct = {name: path for name, path in images.items() if shown(name, path) == "ct"}
+    for name, path in images.items():
+        if name not in ct:
+            header = header_of.get(path)
+            patient = (header.patient_id if header else None) or f"image {name}"
+            attributes = header.attributes if header else Attributes()
+            found.loose.append(LabelledImage("xray", ImageRef(path), name, patient, (), None, attributes))
+    slices = find_slices(ct, target.ct_slices)
+    found.loose += [_loose_slice(slice_, folder) for slice_ in slices.slices]
+    found.issues += bad_file_issues((*slices.bad, *slices.left_out), "ct", folder)
+    if slices.dropped:
+        words = f"data.ct_slices passes over {slices.dropped} of {slices.dropped + len(slices.slices)} CT slices"
+        found.issues.append(Issue("remark", slices.dropped, words, modality="ct"))
+    in_series = [header for path, header in header_of.items() if path in set(ct.values()) and header.series]
+    if in_series:
+        used = [slice_.header for slice_ in slices.slices if slice_.header]
+        words = (
+            f"{_series_words(in_series, 'file')}, of which the axial chest slices are {_series_words(used, 'slice')}"
+        )
+        found.issues.append(Issue("remark", len(in_series), words, modality="ct"))
     if without_label:
-        words = f"{counted(len(images), 'image')} without any labels; only the pictures are checked"
+        words = f"{counted(len(images), 'image')} without any labels; only pictures, patients and series are checked"
         found.issues.append(Issue("remark", len(images), words))
+
+
+def _series_words(held: Sequence[Header], what: str) -> str:
+    """``24 files in 24 series of 10 patients``; who bears no patient id is not counted as one."""
+    series = len({header.series for header in held if header.series})
+    patients = len({header.patient_id for header in held if header.patient_id})
+    return f"{counted(len(held), what)} in {series:,} series of {counted(patients, 'patient')}"
+
+
+def _loose_slice(slice_: CtSlice, folder: Path) -> LabelledImage:
+    header, ref = slice_.header, slice_.image
+    patient = (header.patient_id or header.series if header else "") or f"image {slice_.name}"
+    attributes = header.attributes if header else Attributes()
+    name = slice_name(ref.path, folder, ref.frame)
+    return LabelledImage("ct", ref, name, patient, (math.nan,), None, attributes)
 
 
 def _without_record(folder: Path, used: set[Path], bad: Sequence[BadFile]) -> list[str]:

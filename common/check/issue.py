@@ -14,11 +14,15 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """``level`` error: training would be misled or would lack data; warning: look at it; note: good to know."""
+    """``level`` error: training would be misled or would lack data; warning: look at it; note: good to know.
+
+    ``ct_advice`` stands in place of ``advice`` where CT slices are meant.
+    """
 
     level: Level
     title: str
     advice: str
+    ct_advice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,8 @@ class Issue:
 
     @property
     def advice(self) -> str:
-        return CODES[self.code].advice
+        code = CODES[self.code]
+        return code.ct_advice if self.modality == "ct" and code.ct_advice is not None else code.advice
 
 
 CODES: Mapping[str, Code] = {
@@ -106,8 +111,8 @@ CODES: Mapping[str, Code] = {
     "near-duplicate-different-labels": Code(
         "warning",
         "Nearly the same picture under different labels",
-        "Look at the pairs; if it is one examination, ask which label is right. Neighbouring CT slices may "
-        "rightly differ.",
+        "Look at the pairs; if it is one examination, ask which label is right.",
+        "Look at the pairs; if it is one slice, ask which label is right. Neighbouring slices may rightly differ.",
     ),
     "duplicate-undrawn": Code(
         "warning",
@@ -170,7 +175,8 @@ CODES: Mapping[str, Code] = {
     "near-duplicate-within-split": Code(
         "note",
         "Nearly the same picture several times on one side",
-        "Nothing has to be done; neighbouring CT slices of one patient look like this.",
+        "Nothing has to be done; two exports of one radiograph look like this.",
+        "Nothing has to be done; neighbouring slices of one patient look like this.",
     ),
     "patient-unknown": Code(
         "note",

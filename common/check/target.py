@@ -26,7 +26,7 @@ from fedthorax.common.data.table import read_table
 
 CENTRAL = "central"
 
-_LABEL_FILES = ("labels.csv", "Data_Entry*.csv", "PADCHEST_*.csv*", "mimic-cxr-*-chexpert.csv*")
+LABEL_FILES = ("labels.csv", "Data_Entry*.csv", "PADCHEST_*.csv*", "mimic-cxr-*-chexpert.csv*")
 _LISTS_OF_FINDINGS = ("Finding Labels", "finding_labels", "Labels")
 _NO_FINDING = frozenset({"", "No Finding", "normal"})
 _CELLS = frozenset({"", "0", "1", "-1", "0.0", "1.0", "-1.0"})
@@ -165,7 +165,7 @@ def _of_site_file(path: Path, raw: dict[str, Any]) -> Target:
     ct = site.ct and site.ct.model_copy(update={"folder": root / site.ct.folder.expanduser()})
     return Target(
         site.name,
-        xray,
+        xray and with_labels(xray),
         ct,
         findings=site.labels.findings if site.labels else None,
         classes=site.labels.cancer_classes if site.labels else None,
@@ -180,21 +180,28 @@ def _of_folder(folder: Path, modality: Modality) -> Target:
     if "xray" in below or "ct" in below:
         xray = _xray_source(below["xray"]) if "xray" in below else None
         return Target(name, xray, CtSource(folder=below["ct"]) if "ct" in below else None)
-    if _label_file(folder) is not None:
+    if label_file(folder) is not None:
         return Target(name, _xray_source(folder))
     if class_folders(folder):
         return Target(name, ct=CtSource(folder=folder))
     return Target(name, loose=folder, loose_modality=modality)
 
 
+def with_labels(source: XraySource) -> XraySource:
+    """``source`` with the label file that lies in its folder, where it names none and there is one."""
+    if source.labels is not None or not source.folder.is_dir():
+        return source
+    return source.model_copy(update={"labels": label_file(source.folder)})
+
+
 def _xray_source(folder: Path) -> XraySource:
-    return XraySource(folder=folder, labels=_label_file(folder))
+    return with_labels(XraySource(folder=folder))
 
 
-def _label_file(folder: Path) -> Path | None:
+def label_file(folder: Path) -> Path | None:
     """The first pattern that fits names it. A table of another name is one only if it names findings, and if no other
     does so too: then nobody knows which is meant."""
-    for pattern in _LABEL_FILES:
+    for pattern in LABEL_FILES:
         if found := sorted(place for place in folder.glob(pattern) if place.is_file()):
             return found[0]
     others = [place for place in sorted(folder.glob("*.csv")) if place.name != "slices.csv" and _names_findings(place)]

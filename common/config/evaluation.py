@@ -18,6 +18,11 @@ class EvaluationConfig(Frozen):
         "ROC-AUC; loss: weighted sum of both losses (lower is better).",
     )
     batch_size: int = Field(default=32, ge=1, description="Pairs scored at once.")
+    partners: int = Field(
+        default=8,
+        ge=1,
+        description="Random partners that each image is scored with; its probabilities are the mean over them.",
+    )
     threshold: float = Field(
         default=0.5,
         gt=0,

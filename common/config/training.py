@@ -62,7 +62,13 @@ class LossConfig(Frozen):
 class AugmentationConfig(Frozen):
     """Light changes suited to radiographs; none of them turns an image upside down."""
 
-    enabled: bool = Field(default=True, description="Applied to training images that run through the backbones.")
+    enabled: bool = Field(default=True, description="Whether training images are changed at all.")
+    feature_versions: int = Field(
+        default=0,
+        ge=0,
+        description="Changed versions of each image whose pooled features are computed once for the phases that train "
+        "the heads, beside those of the image as it is; 0: the heads see images as they are.",
+    )
     rotation_degrees: float = Field(default=7.0, ge=0, le=45, description="Largest rotation to either side.")
     translation: float = Field(default=0.05, ge=0, le=0.5, description="Largest shift, as a share of the side.")
     zoom: float = Field(default=0.05, ge=0, le=0.5, description="Largest change of scale.")

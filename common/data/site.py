@@ -21,6 +21,7 @@ from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.data.records import SPLITS, BadFile, CtRecord, ImageRef, Split, XrayRecord
 from fedthorax.common.data.split_file import read_split_file, split_keys, split_notes, with_splits
 from fedthorax.common.data.splits import assign_splits
+from fedthorax.common.data.unusable import UnusableDataError
 from fedthorax.common.data.xray_folder import xray_records
 from fedthorax.common.seeds import derive_seed
 
@@ -50,6 +51,8 @@ def load_site(
         return _load(name, source, labels, data, fractions, image_size, seed, progress)
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise type(error)(f"{name}: {error}") from error
+    except UnusableDataError as error:
+        raise UnusableDataError(f"{name}: {error}", error.outside) from error
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -158,6 +161,9 @@ def _stop_if_bad(bad: Mapping[Modality, Sequence[BadFile]], data: DataConfig) ->
     if files and data.on_bad_file == "error":
         first = "; ".join(f"{ImageRef(file.path, file.frame)} {file.reason}" for file in files[:5])
         more = f"; and {len(files) - 5} more" if len(files) > 5 else ""
-        raise ValueError(
-            f"{len(files)} files cannot be used: {first}{more}. Repair or remove them, or set data.on_bad_file to skip"
+        codes = ", ".join(sorted({bad_file_code(file) for file in files}))
+        way_out = "Repair or remove them, or set data.on_bad_file to skip"
+        raise UnusableDataError(
+            f"{len(files)} files cannot be used: {first}{more}. {way_out}",
+            f"{len(files)} files cannot be used ({codes}). {way_out}",
         )

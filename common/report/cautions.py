@@ -45,6 +45,11 @@ def is_few(row: Mapping[str, Any], scores: Mapping[str, Any], task: str) -> bool
     return positives > 0 and min(positives, negatives) < FEW_IMAGES
 
 
+def num_skipped(data: Any) -> int:
+    """Files left out; a hospital that names none tells them by fault, several in one entry."""
+    return sum(entry.get("count") or 1 for entry in at(data, "skipped") or [])
+
+
 def _status(metrics: Mapping[str, Any]) -> Iterator[Caution]:
     status, error = metrics.get("status"), metrics.get("error")
     if status == "finished":
@@ -174,7 +179,7 @@ def _uncertain(test: Mapping[str, Any], findings: Mapping[str, Any], classes: Ma
 def _data(metrics: Mapping[str, Any]) -> Iterator[Caution]:
     hospitals = [(name, at(site, "data")) for name, site in (metrics.get("sites") or {}).items()]
     everyone = [*hospitals, ("the server", at(metrics, "central", "data"))]
-    skipped = [(name, len(at(data, "skipped") or [])) for name, data in everyone]
+    skipped = [(name, num_skipped(data)) for name, data in everyone]
     if any(number for _, number in skipped):
         listed = joined([f"{count(number)} at {name}" for name, number in skipped if number], limit=12)
         yield Caution("Files left out.", f"Unreadable files were skipped: {listed}.")

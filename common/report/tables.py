@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedthorax.common.check.issue import CODES
-from fedthorax.common.report.cautions import is_few
+from fedthorax.common.report.cautions import is_few, num_skipped
 from fedthorax.common.report.plots import interval_bar, roc_square
 from fedthorax.common.report.wording import UNDEFINED, at, count, data_size, figure, interval, seconds
 
@@ -14,6 +14,13 @@ SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 MAX_SIDE_BY_SIDE = 6
 MAX_LISTED_FILES = 50
 CENTRAL = "Central (server)"
+_ATTRIBUTES = (
+    ("xray", "sex", "Sex"),
+    ("xray", "age_years", "Age"),
+    ("xray", "view", "View"),
+    ("xray", "scanner", "X-ray scanner"),
+    ("ct", "scanner", "CT scanner"),
+)
 
 
 def score_rows(scores: Mapping[str, Any], task: str) -> dict[str, Any]:
@@ -160,7 +167,7 @@ def label_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "classes": [count(at(content, "cancer_classes", name)) for name in labels.get("cancer_classes") or []],
             }
         )
-        attributes.append(at(content, "attributes", "xray"))
+        attributes.append(at(content, "attributes"))
     together = len(found) - 1 <= MAX_SIDE_BY_SIDE
     groups = [columns] if together else [[column] for column in columns]
     known = [attributes] if together else [[of_site] for of_site in attributes]
@@ -177,17 +184,26 @@ def label_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _attribute_rows(columns: Sequence[Any]) -> list[dict[str, Any]]:
-    """X-rays by sex, age and view, without values that no X-ray has and attributes that nobody knows."""
+    """X-rays by sex, age and view, and the scanners of both modalities, without values that no image has and attributes
+    that nobody knows. Where a hospital hides a count, it may have some: the row is shown."""
     rows = []
-    for attribute, title in (("sex", "Sex"), ("age_years", "Age"), ("view", "View")):
-        values = list(dict.fromkeys(value for column in columns for value in at(column, attribute) or {}))
-        found = [value for value in values if any(at(column, attribute, value) for column in columns)]
+    for modality, attribute, title in _ATTRIBUTES:
+        of_sites = [at(column, modality, attribute) for column in columns]
+        values = list(dict.fromkeys(value for counts in of_sites for value in counts or {}))
+        found = [
+            value for value in values if any(value in (counts or {}) and counts[value] != 0 for counts in of_sites)
+        ]
         if set(found) - {"unknown"}:
             rows += [
-                {"name": f"{title} {value}", "cells": [count(at(column, attribute, value)) for column in columns]}
+                {"name": f"{title} {value}", "cells": [_attribute_cell(counts, value) for counts in of_sites]}
                 for value in found
             ]
     return rows
+
+
+def _attribute_cell(counts: Any, value: str) -> str:
+    """A site that has counted, and does not name the value (a scanner), has none of it."""
+    return UNDEFINED if counts is None else count(counts.get(value, 0))
 
 
 def pairing_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -213,8 +229,8 @@ def remarks(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "notes": notes,
                     "check": [_issue(entry) for entry in issues],
                     "skipped": skipped[:MAX_LISTED_FILES],
-                    "num_skipped": len(skipped),
-                    "unlisted": max(0, len(skipped) - MAX_LISTED_FILES),
+                    "num_skipped": num_skipped(data),
+                    "unlisted": sum(entry.get("count") or 1 for entry in skipped[MAX_LISTED_FILES:]),
                 }
             )
     return found

@@ -1,21 +1,46 @@
 """Scores of a saved model on the images of one hospital, or of the server."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.data.images import ImageSet, SplitImages
+from fedthorax.common.data.overlap import unseen, without
 from fedthorax.common.data.records import SPLITS, Split
 from fedthorax.common.data.site import load_site
 from fedthorax.common.model.segments import SegmentLayout
+from fedthorax.common.run_folder import RunFolder
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.final_scores import final_scores
+from fedthorax.common.training.final_scores import calibrated, final_scores
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
 from fedthorax.common.training.saved_model import load_saved_model
-from fedthorax.common.training.scoring import Scores, predict
+from fedthorax.common.training.scoring import Scores, predict, scores_of, with_duplicates
 
 CENTRAL = "central"
+Seen = frozenset[tuple[str, str]]  # (modality, file below the source folder, as a run's left_out names it)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``scores`` are without the test images that also stand where the model was trained or selected; there are
+    ``left_out`` of these, and ``with_duplicates`` counts them too, None where there is none."""
+
+    scores: Scores
+    with_duplicates: Scores | None = None
+    left_out: int = 0
+
+
+def seen_in_run(model_path: Path) -> Seen:
+    """The central test images that the run of this model left out, because hospitals hold them too; none where no run
+    is known, that is where the model does not lie in ``model/`` of a run folder."""
+    folder = model_path.absolute().parent.parent
+    if model_path.absolute().parent.name != "model" or not (folder / "metrics.json").is_file():
+        return frozenset()
+    left_out = RunFolder.load(folder).read_metrics()["central"]["left_out"]
+    return frozenset((entry["modality"], entry["file"]) for entry in left_out)
 
 
 def evaluate_model(
@@ -24,12 +49,13 @@ def evaluate_model(
     site: str,
     split: str,
     progress: Callable[[int, int], None] | None = None,
-) -> Scores:
+) -> Evaluation:
     """Scores of ``model_path`` on ``split`` (train, valid, test) of the hospital ``site``, or of ``central``.
 
-    Of calibrated probabilities at the model's own thresholds, with intervals, as ``test`` of metrics.json.
-
-    Raises ValueError when the model predicts other labels than the experiment names, or the split has no pair.
+    Of calibrated probabilities at the model's own thresholds, with intervals, as ``test`` of metrics.json. Test images
+    whose pixels stand in train or valid of the same site are scored apart, and so are central ones that the model's run
+    found at hospitals. Raises ValueError when the model predicts other labels than the experiment names, or the split
+    has no pair.
     """
     data = experiment.data
     if site != CENTRAL and site not in data.hospitals:
@@ -49,13 +75,42 @@ def evaluate_model(
     source, fractions = (
         (data.central_sources(), data.central_splits) if site == CENTRAL else (data.sources_of(site), data.splits)
     )
-    images = load_site(
+    loaded = load_site(
         site, source, experiment.labels, data, fractions, experiment.model.image_size, experiment.seed, progress
-    ).splits[name]
+    )
+    whole = loaded.splits[name]
+    images = whole
+    if name == "test":
+        images = unseen(loaded.splits)
+        if site == CENTRAL and (seen := seen_in_run(saved.path)):
+            images = SplitImages(
+                _without(images.xray, "xray", source.xray.folder, seen),
+                _without(images.ct, "ct", source.ct.folder, seen),
+            )
     if not len(images.xray) or not len(images.ct):
+        new = "new " if len(images.xray) + len(images.ct) < len(whole.xray) + len(whole.ct) else ""
         raise ValueError(
-            f"{site} has {len(images.xray)} X-rays and {len(images.ct)} CT slices in its {split} split; both are needed"
+            f"{site} has {len(images.xray)} {new}X-rays and {len(images.ct)} {new}CT slices in its {split} split; "
+            "both are needed"
         )
     store = FeatureStore(network, data.cache.folder)
-    raw, losses = predict(network, store, images, derive_seed(experiment.seed, "evaluation pairs", site, split))
-    return final_scores(network, images, raw, losses, saved.points)
+    seed = derive_seed(experiment.seed, "evaluation pairs", site, split)
+    scores = final_scores(network, images, *predict(network, store, images, seed), saved.points)
+    left_out = len(whole.xray) + len(whole.ct) - len(images.xray) - len(images.ct)
+    if not left_out:
+        return Evaluation(scores)
+    raw, losses = predict(network, store, whole, seed)
+    of_all = scores_of(network, whole, calibrated(raw, saved.points), losses, saved.points.disease_thresholds)
+    return Evaluation(scores, with_duplicates(scores, of_all, images, whole), left_out)
+
+
+def _without(images: ImageSet, modality: str, folder: Path, seen: Seen) -> ImageSet:
+    rows = [row for row in range(len(images)) if (modality, _name(images, row, folder)) in seen]
+    return without(images, rows)
+
+
+def _name(images: ImageSet, row: int, folder: Path) -> str:
+    """As server/central.py names it in ``left_out``."""
+    path, frame = images.paths[row], images.ref(row).frame
+    mark = "" if frame is None else f"#{frame}"
+    return (path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name) + mark

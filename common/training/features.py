@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.data.images import ImageSet
 from fedthorax.common.model.segments import weights_digest
+from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.augmentation import augment
 from fedthorax.common.training.network import Network, batches
 
 Progress = Callable[[int, int], None]
@@ -29,14 +32,20 @@ class FeatureStore:
         self._newest: dict[tuple[str, str], tuple[str, NDArray[np.float32]]] = {}
 
     def pooled(
-        self, modality: str, images: ImageSet, keep: bool = False, progress: Progress | None = None
+        self,
+        modality: str,
+        images: ImageSet,
+        keep: bool = False,
+        progress: Progress | None = None,
+        version: int = 0,
     ) -> NDArray[np.float32]:
         """Features (N, D) of ``images`` under the present weights; ``keep`` also writes them to the folder.
 
         ``keep`` is for frozen backbones: while a backbone is trained every round has other features, and files of them
-        would only pile up.
+        would only pile up. ``version`` 0 is the image as it is, 1, 2, … are changed as ``training.augmentation`` says:
+        how depends on the image's pixels and the version alone, so that every run finds the same ones.
         """
-        image_key = self._image_key(images)
+        image_key = self._image_key(images, version)
         backbone_key = weights_digest(self._network.layout.read([f"{modality}.backbone"]))
         known = self._newest.get((modality, image_key))
         if known is not None and known[0] == backbone_key:
@@ -44,25 +53,40 @@ class FeatureStore:
         file = self._file(modality, image_key, backbone_key)
         features = _read(file, len(images), self._network.pooled_width(modality)) if file else None
         if features is None:
-            features = self._compute(modality, images, progress)
+            features = self._compute(modality, images, version, progress)
             if file and keep:
                 _write(file, features)
         self._newest[modality, image_key] = (backbone_key, features)
         return features
 
-    def _compute(self, modality: str, images: ImageSet, progress: Progress | None) -> NDArray[np.float32]:
+    def _compute(self, modality: str, images: ImageSet, version: int, progress: Progress | None) -> NDArray[np.float32]:
         features = np.empty((len(images), self._network.pooled_width(modality)), np.float32)
         done = 0
         for rows in batches(len(images), self._network.experiment.evaluation.batch_size):
-            features[rows] = self._network.pooled[modality](images.images[rows].astype(np.float32)).numpy()
+            pictures = images.images[rows].astype(np.float32)
+            if version:
+                pictures = self._changed(modality, pictures, [images.digests[row] for row in rows], version)
+            features[rows] = self._network.pooled[modality](pictures).numpy()
             done += len(rows)
             if progress:
                 progress(done, len(images))
         return features
 
-    def _image_key(self, images: ImageSet) -> str:
+    def _changed(
+        self, modality: str, pictures: NDArray[np.float32], digests: list[str], version: int
+    ) -> NDArray[np.float32]:
+        config, changed = self._network.experiment.training.augmentation, np.empty_like(pictures)
+        for row, digest in enumerate(digests):
+            seed = tf.constant([version, derive_seed(version, "version", digest)], tf.int32)
+            changed[row] = augment(pictures[row : row + 1], config, seed, may_flip=modality == "ct")[0].numpy()
+        return changed
+
+    def _image_key(self, images: ImageSet, version: int) -> str:
         experiment = self._network.experiment
         text = f"{experiment.model.image_size} {experiment.data.aspect} {' '.join(images.digests)}"
+        if version:
+            how = experiment.training.augmentation.model_dump_json(exclude={"feature_versions"})
+            text += f" version {version} {how}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _file(self, modality: str, image_key: str, backbone_key: str) -> Path | None:
@@ -77,7 +101,8 @@ class FeatureStore:
 def _read(file: Path, rows: int, width: int) -> NDArray[np.float32] | None:
     if not file.is_file():
         return None
-    features: NDArray[np.float32] = np.load(file, allow_pickle=False)
+    # Mapped: the versions of many images need not fit into memory.
+    features: NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
     return features if features.shape == (rows, width) else None
 
 

@@ -105,21 +105,32 @@ def _epoch_steps(
     progress: FitProgress | None,
     epoch: int,
 ) -> Iterator[NDArray[np.float64]]:
+    augmentation = network.experiment.training.augmentation
     if trainable == "heads":
+        versions = augmentation.feature_versions if augmentation.enabled else 0
 
         def report(done: int, total: int) -> None:
             if progress:
                 progress("features", done, total, epoch, None)
 
-        xray = store.pooled("xray", train.xray, keep=True, progress=report)
-        ct = store.pooled("ct", train.ct, keep=True, progress=report)
+        xray = [store.pooled("xray", train.xray, True, report, version) for version in range(versions + 1)]
+        ct = [store.pooled("ct", train.ct, True, report, version) for version in range(versions + 1)]
+        chosen = np.random.default_rng(seed).integers(versions + 1, size=(2, len(pairs)))
         for rows in batches(len(pairs.xray), network.experiment.training.batch_size):
             x, c = pairs.xray[rows], pairs.ct[rows]
-            sums = network.step_on_pooled(xray[x], ct[c], train.xray.targets[x], train.ct.targets[c])
+            features = _versions_of(xray, x, chosen[0, rows]), _versions_of(ct, c, chosen[1, rows])
+            sums = network.step_on_pooled(*features, train.xray.targets[x], train.ct.targets[c])
             yield sums.numpy().astype(np.float64)
     else:
         for batch in image_batches(network, train, pairs, seed):
             yield network.step_on_images(*batch).numpy().astype(np.float64)
+
+
+def _versions_of(
+    features: list[NDArray[np.float32]], rows: NDArray[np.int64], versions: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Row ``rows[i]`` of ``features[versions[i]]`` for each i."""
+    return np.stack([features[version][row] for row, version in zip(rows, versions, strict=True)])
 
 
 def image_batches(network: Network, train: SplitImages, pairs: Pairs, seed: int) -> tf.data.Dataset:

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.pairing import evaluation_pairs
+from fedthorax.common.data.pairing import EvaluationPairs, evaluation_pairs
 from fedthorax.common.data.records import UNKNOWN_CLASS
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network, batches
 
@@ -36,9 +37,10 @@ def predict(
 ) -> tuple[Predictions, Scores]:
     """Predictions for every image of ``split`` and the mean losses.
 
-    Both heads see the fused features, so an image's probability depends a little on its partner. Partners are drawn
-    once from ``seed``; where the other modality has fewer images they are used again as partners, but never scored
-    again. A split that lacks a modality has no pairs, so no image of it is scored: losses are null.
+    Both heads see the fused features, so an image's probability depends a little on its partner, who is a stranger:
+    the prediction is the mean over ``evaluation.partners`` of them, drawn from ``seed``. Where the other modality has
+    fewer images they are used again as partners, but never scored again. A split that lacks a modality has no pairs, so
+    no image of it is scored: losses are null.
     """
     num_xray, num_ct = len(split.xray), len(split.ct)
     labels = network.experiment.labels
@@ -48,21 +50,40 @@ def predict(
     )
     sums = np.zeros(4)
     if num_xray and num_ct:
-        pairs = evaluation_pairs(num_xray, num_ct, seed)
         xray = store.pooled("xray", split.xray, keep_features, progress)
         ct = store.pooled("ct", split.ct, keep_features, progress)
-        # A repeated partner is not scored again: its label counts as unknown.
-        disease_labels = np.where(pairs.counts_xray[:, None], split.xray.targets[pairs.xray], np.float32(np.nan))
-        cancer_labels = np.where(pairs.counts_ct, split.ct.targets[pairs.ct], UNKNOWN_CLASS).astype(np.int32)
-        for rows in batches(len(pairs.xray), network.experiment.evaluation.batch_size):
-            logits = network.logits_of_pooled(xray[pairs.xray[rows]], ct[pairs.ct[rows]])
-            losses = network.losses({"disease": disease_labels[rows], "cancer": cancer_labels[rows]}, logits)
-            sums += np.array([float(part) for loss in losses for part in loss])
-            counts_xray, counts_ct = rows[pairs.counts_xray[rows]], rows[pairs.counts_ct[rows]]
-            sigmoid, softmax = _sigmoid(logits["disease"].numpy()), _softmax(logits["cancer"].numpy())
-            predictions.disease[pairs.xray[counts_xray]] = sigmoid[counts_xray - rows[0]]
-            predictions.cancer[pairs.ct[counts_ct]] = softmax[counts_ct - rows[0]]
+        partners = network.experiment.evaluation.partners
+        predictions.disease[:], predictions.cancer[:] = 0, 0
+        for partner in range(partners):
+            pairs = evaluation_pairs(num_xray, num_ct, derive_seed(seed, "partner", partner) if partner else seed)
+            sums += _add_predictions(network, split, pairs, xray, ct, predictions)
+        predictions.disease[:] /= partners
+        predictions.cancer[:] /= partners
     return predictions, mean_losses(network, sums)
+
+
+def _add_predictions(
+    network: Network,
+    split: SplitImages,
+    pairs: EvaluationPairs,
+    xray: NDArray[np.float32],
+    ct: NDArray[np.float32],
+    predictions: Predictions,
+) -> NDArray[np.float64]:
+    """Add every image's probabilities beside its partner in ``pairs`` to ``predictions``; returns loss sums (4,)."""
+    sums = np.zeros(4)
+    # A repeated partner is not scored again: its label counts as unknown.
+    disease_labels = np.where(pairs.counts_xray[:, None], split.xray.targets[pairs.xray], np.float32(np.nan))
+    cancer_labels = np.where(pairs.counts_ct, split.ct.targets[pairs.ct], UNKNOWN_CLASS).astype(np.int32)
+    for rows in batches(len(pairs.xray), network.experiment.evaluation.batch_size):
+        logits = network.logits_of_pooled(xray[pairs.xray[rows]], ct[pairs.ct[rows]])
+        losses = network.losses({"disease": disease_labels[rows], "cancer": cancer_labels[rows]}, logits)
+        sums += np.array([float(part) for loss in losses for part in loss])
+        counts_xray, counts_ct = rows[pairs.counts_xray[rows]], rows[pairs.counts_ct[rows]]
+        sigmoid, softmax = _sigmoid(logits["disease"].numpy()), _softmax(logits["cancer"].numpy())
+        predictions.disease[pairs.xray[counts_xray]] += sigmoid[counts_xray - rows[0]]
+        predictions.cancer[pairs.ct[counts_ct]] += softmax[counts_ct - rows[0]]
+    return sums
 
 
 def mean_losses(network: Network, sums: NDArray[np.float64]) -> Scores:

@@ -8,7 +8,7 @@ import typer
 from fedthorax.cli.files import model_file
 from fedthorax.cli.output import JsonOption, SetOption, console, near, print_json
 from fedthorax.cli.quiet import import_tensorflow
-from fedthorax.cli.tables import score_lines
+from fedthorax.cli.tables import duplicate_lines, score_lines
 from fedthorax.common.config.load import load_experiment
 
 
@@ -21,6 +21,10 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Score MODEL on the images of one site of CONFIG.
+
+    Test images that also stand in train or valid of the site, or that MODEL's
+    run found at a hospital, are left out of the scores; the figures with them
+    stand beside.
 
     \b
     Example:
@@ -35,11 +39,15 @@ def evaluate(
     import_tensorflow()
     from fedthorax.common.training.evaluate import evaluate_model
 
-    scores = evaluate_model(path, experiment, site, split)
+    done = evaluate_model(path, experiment, site, split)
     if as_json:
-        print_json({"model": str(path), "site": site, "split": split, "scores": scores})
+        facts = {"model": str(path), "site": site, "split": split, "scores": done.scores}
+        print_json(facts | {"scores_with_duplicates": done.with_duplicates, "left_out": done.left_out})
         return
     output = console()
     output.print(f"{near(path)} on the {split} split of {site}", markup=False)
-    for line in score_lines(scores):
+    for line in score_lines(done.scores):
         output.print(line, markup=False, soft_wrap=True)
+    if done.with_duplicates is not None:
+        for line in duplicate_lines(done.scores, done.with_duplicates, done.left_out):
+            output.print(line, markup=False, soft_wrap=True)

@@ -15,6 +15,17 @@ def partition(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder to write, one folder a hospital.")],
     xray: Annotated[Path | None, typer.Option(metavar="DIR", help="X-rays with their label file.")] = None,
     labels: Annotated[Path | None, typer.Option(metavar="CSV", help="The X-rays' labels, if elsewhere.")] = None,
+    labels_format: Annotated[
+        Literal["auto", "plain", "nih", "chexpert", "padchest", "mimic"],
+        typer.Option("--format", help="Layout of the label file."),
+    ] = "auto",
+    further: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="CSV", help="A table to join to the labels; may be given several times."),
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Which column of the labels is what (docs/labels.md).")
+    ] = None,
     ct: Annotated[Path | None, typer.Option(metavar="DIR", help="CT slices, one folder a class.")] = None,
     hospitals: Annotated[
         str | None, typer.Option(metavar="N|A,B,...", help="How many hospitals, or their names.  [default: 3]")
@@ -37,11 +48,13 @@ def partition(
     Example:
       fedthorax partition data/parts --xray nih --ct ct/train --sizes 3,2,1
       fedthorax partition data/skewed --xray nih --ct ct/train --alpha 0.5
+      fedthorax partition data/stanford --xray chexpert --labels chexpert/train.csv
     """
     if sum(value is not None for value in (sizes, alpha, column)) > 1:
         raise typer.BadParameter("--sizes, --alpha and --column exclude each other")
     from fedthorax.simulations.partition import PartitionPlan, Rule
     from fedthorax.simulations.partition import partition as deal_out
+    from fedthorax.simulations.partition_layouts import LabelFile
 
     rule: Rule = "sizes" if sizes else "dirichlet" if alpha is not None else "column" if column else "equal"
 
@@ -49,6 +62,7 @@ def partition(
         out=out,
         xray=xray,
         xray_labels=labels,
+        label_file=LabelFile(labels_format, mapping, tuple(further or ())),
         ct=ct,
         hospitals=_hospitals(hospitals),
         by=rule,

@@ -29,6 +29,12 @@ def run(
     ] = None,
     stop: Annotated[str | None, typer.Option("--stop", metavar="ID", help="Stop a run, by id or name.")] = None,
     resume: Annotated[str | None, typer.Option("--resume", metavar="NAME", help="Go on with a run that ended.")] = None,
+    deliver: Annotated[
+        str | None,
+        typer.Option(
+            "--deliver", metavar="NAME", help="Give a finished run's models to hospitals that were away at its end."
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit, print the run's id, and return.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,12 +48,13 @@ def run(
       fedthorax run --follow chest
       fedthorax run --resume chest
       fedthorax run --stop chest
+      fedthorax run --deliver chest
     """
     from fedthorax.server.consortium.folder import open_consortium
 
-    wanted = [option for option in (file, follow, stop, resume) if option is not None]
+    wanted = [option for option in (file, follow, stop, resume, deliver) if option is not None]
     if len(wanted) != 1 and not (len(wanted) == 2 and file is not None and resume is not None):
-        raise typer.BadParameter("give one of EXPERIMENT.yaml, --follow, --stop and --resume")
+        raise typer.BadParameter("give one of EXPERIMENT.yaml, --follow, --stop, --resume and --deliver")
     consortium = open_consortium(folder)
     if stop is not None:
         _stop(consortium, stop)
@@ -55,6 +62,8 @@ def run(
         from fedthorax.server.consortium.runs import find_submission
 
         _follow(consortium, find_submission(consortium, follow), as_json)
+    elif deliver is not None:
+        _deliver(consortium, deliver, as_json)
     else:
         changes = overrides(sets, name)
         submission = _submit(consortium, file, changes, resume, overwrite)
@@ -87,23 +96,57 @@ def _submit(
     return submit(experiment, consortium, overwrite, resume is not None)
 
 
+def _deliver(consortium: "ConsortiumFolder", name: str, as_json: bool) -> None:
+    from fedthorax.server.consortium.control import control
+    from fedthorax.server.consortium.runs import find_submission, without_results
+    from fedthorax.server.consortium.submit import for_consortium, submit
+
+    run_folder = Path(find_submission(consortium, name).run_folder)
+    lacking, out = without_results(run_folder), console(to_stderr=as_json)
+    if lacking:
+        experiment = for_consortium(load_experiment(run_folder / "config.yaml"), consortium)
+        with control(consortium) as link:
+            link.nodes()  # ServerNotRunningError before anything is written
+        out.print(f"{experiment.name}: for {', '.join(lacking)}", markup=False, soft_wrap=True)
+        problem = _watch(consortium, submit(experiment, consortium, deliver=True), as_json)
+        if left := without_results(run_folder):
+            again = f"once they are connected: fedthorax run --deliver {experiment.name}"
+            raise RuntimeError(f"still without models and report: {', '.join(left)}; {again}")
+        if problem is not None:
+            raise RuntimeError(f"{experiment.name}: {problem}")
+    if as_json:
+        print_json({"name": name, "delivered": lacking})
+    else:
+        out.print("every hospital has its models and its report")
+
+
 def _follow(consortium: "ConsortiumFolder", submission: "Submission", as_json: bool) -> None:
     from fedthorax.common.run_folder import RunFolder
-    from fedthorax.server.consortium.follow import wait_until_over
-    from fedthorax.server.consortium.runs import verdict
 
-    out = console(to_stderr=as_json)
+    problem = _watch(consortium, submission, as_json)
+    if problem is not None:
+        raise RuntimeError(f"{submission.name} {problem}")
     run_folder = RunFolder(Path(submission.run_folder))
-    with _leaving(submission), watched(run_folder.events, out, since=submission.submitted):
-        flower = wait_until_over(consortium, submission, lambda text: out.print(text, markup=False, soft_wrap=True))
-    end = verdict(submission, flower)
-    if end.problem is not None:
-        raise RuntimeError(f"{submission.name} {end.status}: {end.problem}")
     outcome = headline(run_folder.path, run_folder.read_metrics())
     if as_json:
         print_json(outcome)
     else:
-        print_outcome(outcome, out)
+        print_outcome(outcome, console())
+
+
+def _watch(consortium: "ConsortiumFolder", submission: "Submission", as_json: bool) -> str | None:
+    """Show the run until it is over; how it ended and why, unless it finished."""
+    from fedthorax.common.run_folder import RunFolder
+    from fedthorax.server.consortium.follow import wait_until_over
+    from fedthorax.server.consortium.runs import verdict
+
+    out, events = console(to_stderr=as_json), RunFolder(Path(submission.run_folder)).events
+    with _leaving(submission), watched(events, out, since=submission.submitted):
+        flower = wait_until_over(
+            consortium, submission.run_id, lambda text: out.print(text, markup=False, soft_wrap=True)
+        )
+    end = verdict(submission, flower)
+    return None if end.problem is None else f"{end.status}: {end.problem}"
 
 
 @contextlib.contextmanager

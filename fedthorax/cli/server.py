@@ -209,12 +209,13 @@ def renew(
 
 
 def _images(data: dict[str, Any] | None) -> str:
-    """The hospital's images as its newest run counted them, all splits together, or a dash."""
+    """The hospital's images as its newest run counted them, all splits together: a dash before that, 40+ where the
+    hospital hides some."""
     if data is None:
         return "-"
-    splits = data["splits"].values()
+    shown = {modality: [split[modality] for split in data["splits"].values()] for modality in ("xray", "ct")}
     counted = [
-        f"{sum(split[modality] or 0 for split in splits)} {words}"
+        f"{sum(filter(None, shown[modality]))}{'+' if None in shown[modality] else ''} {words}"
         for modality, words in (("xray", "X-rays"), ("ct", "CT slices"))
     ]
     return ", ".join(counted)

@@ -1,12 +1,15 @@
 """``fedthorax site``: a hospital's side of a consortium."""
 
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fedthorax.cli.output import JsonOption, console, near, print_json
+from fedthorax.cli.steps import counted
 from fedthorax.cli.stopping import until_interrupted
 
 FolderOption = Annotated[
@@ -55,12 +58,15 @@ def check(
     folder: FolderOption = Path(),
     experiment: Annotated[
         Path | None,
-        typer.Option("--experiment", metavar="FILE", help="Load the images as this experiment would."),
+        typer.Option("--experiment", metavar="FILE", help="Check the images as a run of this would take them."),
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit status 1 if there is a warning.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check key, images, disk, memory, server, certificate, clock and versions;
-    exit status 1 where a problem would keep the hospital out.
+    """Check key, images, disk, memory, server, certificate, clock and versions.
+    All images are read once and remembered, as by `fedthorax check`, whose page
+    is written to state/check.html. Exit status: 2 where a problem would keep
+    the hospital out, 1 if there are warnings and --strict, else 0.
 
     \b
     Example:
@@ -74,7 +80,11 @@ def check(
     marks = {"good": "ok", "warning": "warning", "problem": "PROBLEM"}
     styles = {"good": "green", "warning": "yellow", "problem": "red"}
     out, findings = console(), []
-    for finding in check_site(place, settings, loaded):
+
+    def bar() -> AbstractContextManager[Callable[[int, int], None]]:
+        return counted(console(to_stderr=True), f"reading the images of {settings.name}")
+
+    for finding in check_site(place, settings, loaded, bar):
         findings.append(finding)
         if not as_json:
             out.print(f"{marks[finding.level]:<8}", style=styles[finding.level], end="", markup=False)
@@ -89,6 +99,8 @@ def check(
     else:
         out.print(f"{settings.name} is ready: fedthorax site start --folder {near(place.path)!r}", markup=False)
     if problems:
+        raise typer.Exit(2)
+    if strict and any(finding.level == "warning" for finding in findings):
         raise typer.Exit(1)
 
 
@@ -340,14 +352,17 @@ def _confirmed(question: str) -> bool:
 
 
 def _summary_lines(summary: dict[str, Any]) -> list[str]:
-    lines = [
-        f"run {summary['name']}, with {', '.join(summary['hospitals'])}",
-        f"network: {summary['network']}",
+    trained = bool(summary["phases"])
+    what = "run" if trained else "statistics, and no training, for"
+    lines = [f"{what} {summary['name']}, with {', '.join(summary['hospitals'])}"]
+    if trained:
+        lines.append(f"network: {summary['network']}")
+    lines += [
         f"X-ray findings: {', '.join(summary['findings'])}",
         f"CT classes: {', '.join(summary['cancer_classes'])}",
-        "would be trained here:",
     ]
-    lines += [f"  {phase}" for phase in summary["phases"]]
+    if trained:
+        lines += ["would be trained here:", *(f"  {phase}" for phase in summary["phases"])]
     lines += ["would leave:", *(f"  {text}" for text in summary["leaves"])]
     return [*lines, f"stays here: {', '.join(summary['stays'])}"]
 

@@ -62,6 +62,25 @@ def score_lines(scores: Mapping[str, Any]) -> list[str]:
     return [*lines, "", *confusion_lines(cancer)]
 
 
+def duplicate_lines(clean: Mapping[str, Any], whole: Mapping[str, Any], left_out: int) -> list[str]:
+    """How much the test images that also stand where the model was trained or selected would flatter it."""
+    figures = (
+        ("macro ROC-AUC of the findings", ("disease", "macro", "roc_auc")),
+        ("macro ROC-AUC of the classes", ("cancer", "macro", "roc_auc")),
+        ("accuracy of the classes", ("cancer", "accuracy")),
+    )
+    rows: list[Row] = [("", "without them", "with them")]
+    for words, path in figures:
+        values = []
+        for value in (clean, whole):
+            for key in path:
+                value = value[key]
+            values.append(number(value))  # type: ignore[arg-type]
+        rows.append((words, *values))
+    what = "test image also stands" if left_out == 1 else "test images also stand"
+    return ["", f"{left_out} {what} where the model was trained or selected: left out above", *aligned(rows)]
+
+
 def confusion_lines(cancer: Mapping[str, Any]) -> list[str]:
     """Rows are the true classes, columns the predicted ones, in the same order, numbered to stay narrow."""
     names = list(cancer["per_class"])

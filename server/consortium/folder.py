@@ -12,6 +12,7 @@
       flwr/             FLWR_HOME of everything that the lead runs
       submissions/      experiments as they were submitted; submissions.jsonl lists them
       runs/             run folders
+      statistics/       what the hospitals told in numbers, one file a query (`fedthorax stats --consortium`)
       logs/             superlink.log gateway.log
       server.json       process ids and ports while the server runs
 """
@@ -106,6 +107,10 @@ class ConsortiumFolder:
     @property
     def runs(self) -> Path:
         return self.path / "runs"
+
+    @property
+    def statistics(self) -> Path:
+        return self.path / "statistics"
 
     @property
     def logs(self) -> Path:

@@ -5,15 +5,14 @@ from collections.abc import Callable
 
 from fedthorax.server.consortium.control import FlowerRun, ServerNotRunningError, control
 from fedthorax.server.consortium.folder import ConsortiumFolder
-from fedthorax.server.consortium.runs import Submission
 
 POLL_SECONDS = 2.0
 
 
 def wait_until_over(
-    folder: ConsortiumFolder, submission: Submission, tell: Callable[[str], None], poll: float = POLL_SECONDS
+    folder: ConsortiumFolder, run_id: int, tell: Callable[[str], None], poll: float = POLL_SECONDS
 ) -> FlowerRun | None:
-    """The run as Flower sees it once it is over; None if the SuperLink does not know it.
+    """The run ``run_id`` as Flower sees it once it is over; None if the SuperLink does not know it.
 
     While the SuperLink does not answer, that is told once, and waited for.
     """
@@ -21,7 +20,7 @@ def wait_until_over(
     while True:
         try:
             with control(folder) as link:
-                run = link.run(submission.run_id)
+                run = link.run(run_id)
         except (ServerNotRunningError, RuntimeError) as error:
             if not silent:
                 tell(f"{error}; waiting for it")

@@ -85,5 +85,27 @@ def verdict(submission: Submission, flower: FlowerRun | None) -> Verdict:
     return Verdict("failed" if status == "finished" else status, error or details or "it ended without a word")
 
 
+def without_results(path: Path) -> list[str]:
+    """The hospitals of the finished run at ``path`` that lack a model of it, by the run's own audit log.
+
+    FileNotFoundError where no run is there; ValueError where it has not finished.
+    """
+    folder = RunFolder.load(path)
+    document = folder.read_metrics()
+    if document["status"] != "finished":
+        raise ValueError(
+            f"{path} has not finished (it is {document['status']}), so there is nothing to deliver; go on with "
+            f"`fedthorax run --resume {document['name']}`"
+        )
+    models = json.loads((folder.model / "model.json").read_text(encoding="utf-8"))["models"]
+    wanted = {model["weights_sha256"] for model in models.values()}
+    had: dict[str, set[str]] = {}
+    for line in folder.audit.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        if entry["event"] == "models delivered":
+            had.setdefault(entry["facts"]["site"], set()).add(entry["facts"]["model_sha256"])
+    return [site for site in document["sites"] if not wanted <= had.get(site, set())]
+
+
 def _list(folder: ConsortiumFolder) -> Path:
     return folder.path / "submissions.jsonl"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from fedthorax import __version__
@@ -40,6 +41,8 @@ clientapp = "fedthorax.client_app:app"
 experiment = ""
 overwrite = false
 resume = false
+deliver = false
+statistics = false
 """
 _README = """\
 # FedThorax {version} for a consortium
@@ -61,13 +64,7 @@ def for_consortium(experiment: Experiment, folder: ConsortiumFolder) -> Experime
 
 def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite: bool, resume: bool) -> None:
     """Refuse with ValueError or OSError what could not become a run; ``experiment`` is ``for_consortium``."""
-    admitted = [h.name for h in read_hospitals(folder) if not h.revoked]
-    unknown = sorted(set(experiment.data.hospitals) - set(admitted))
-    if unknown:
-        raise ValueError(
-            f"data.hospitals names {', '.join(unknown)}, not admitted to this consortium; "
-            f"admitted are {', '.join(admitted) or 'none'}"
-        )
+    check_hospitals(experiment, folder)
     central = experiment.data.central_sources()
     for path in (central.xray.folder, central.ct.folder):
         if not path.is_dir():
@@ -82,32 +79,59 @@ def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite
         )
 
 
+def check_hospitals(experiment: Experiment, folder: ConsortiumFolder) -> None:
+    """Raise ValueError where the experiment names a hospital that is not admitted."""
+    admitted = [h.name for h in read_hospitals(folder) if not h.revoked]
+    unknown = sorted(set(experiment.data.hospitals) - set(admitted))
+    if unknown:
+        raise ValueError(
+            f"data.hospitals names {', '.join(unknown)}, not admitted to this consortium; "
+            f"admitted are {', '.join(admitted) or 'none'}"
+        )
+
+
 def submit(
-    experiment: Experiment, folder: ConsortiumFolder, overwrite: bool = False, resume: bool = False
+    experiment: Experiment,
+    folder: ConsortiumFolder,
+    overwrite: bool = False,
+    resume: bool = False,
+    deliver: bool = False,
 ) -> Submission:
     """Start a run of the checked ``experiment`` on the running SuperLink and return its ids.
 
+    ``deliver``: of a finished one only what some hospitals still lack.
+
     RuntimeError with Flower's words if it is refused.
+    """
+    submitted = time.time()
+    run_id, file = hand_in(experiment, folder, {"overwrite": overwrite, "resume": resume, "deliver": deliver})
+    submission = Submission(
+        run_id, experiment.name, str(experiment.run_folder), file.name, submitted, resume or deliver
+    )
+    note_submission(folder, submission)
+    folder.audit.append("run_submitted", run_id=str(run_id), name=experiment.name, resumed=resume, delivery=deliver)
+    return submission
+
+
+def hand_in(experiment: Experiment, folder: ConsortiumFolder, flags: Mapping[str, bool]) -> tuple[int, Path]:
+    """Have the SuperLink start a ServerApp for ``experiment``; returns Flower's id of it and the experiment's file.
+
+    ``flags`` go into the run-config. RuntimeError with Flower's words if it is refused.
     """
     inbox = submissions_folder(folder)
     inbox.mkdir(exist_ok=True)
     file = inbox / f"{experiment.name}-{secrets.token_hex(4)}.yaml"
     write_text(file, to_yaml(experiment))
     write_connection(folder)
-    submitted = time.time()
     with tempfile.TemporaryDirectory(prefix="fedthorax-") as scratch:
         app = Path(scratch) / "app"
         app.mkdir()
         write_text(app / "pyproject.toml", _APP.format(version=__version__))
         write_text(app / "README.md", _README.format(version=__version__))
         run_config = Path(scratch) / "run.toml"
-        values = {"experiment": f"{inbox.name}/{file.name}", "overwrite": overwrite, "resume": resume}
+        values = {"experiment": f"{inbox.name}/{file.name}", **flags}
         write_text(run_config, "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
-        run_id = _flwr_run(folder, app, run_config)
-    submission = Submission(run_id, experiment.name, str(experiment.run_folder), file.name, submitted, resume)
-    note_submission(folder, submission)
-    folder.audit.append("run_submitted", run_id=str(run_id), name=experiment.name, resumed=resume)
-    return submission
+        return _flwr_run(folder, app, run_config), file
 
 
 def _flwr_run(folder: ConsortiumFolder, app: Path, run_config: Path) -> int:

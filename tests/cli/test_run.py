@@ -50,7 +50,7 @@ def test_one_thing_is_done_at_a_time(
     consortium: ConsortiumFolder, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     assert cli.run(["run", *arguments]) == 2
-    assert "give one of EXPERIMENT.yaml, --follow, --stop and --resume" in capsys.readouterr().err
+    assert "give one of EXPERIMENT.yaml, --follow, --stop, --resume and --deliver" in capsys.readouterr().err
 
 
 def test_a_server_that_does_not_run_is_said_before_anything_is_written(

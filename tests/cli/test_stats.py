@@ -71,3 +71,29 @@ def test_long_names_are_cut(statistics_document):
     }
     statistics_document["distances"]["findings"]["pairs"] = []
     assert max(map(len, statistics_lines(statistics_document))) <= 80
+
+
+def test_a_real_consortium_is_asked_where_its_folder_is_named(
+    experiment_file, capsys, tmp_path, monkeypatch, statistics_document
+):
+    asked = []
+
+    def ask(experiment, folder, tell):
+        asked.append((experiment, folder))
+        return statistics_document, tmp_path / "kept.json"
+
+    monkeypatch.setattr("fedthorax.server.consortium.folder.open_consortium", lambda path: path)
+    monkeypatch.setattr("fedthorax.server.consortium.submit.for_consortium", lambda experiment, folder: experiment)
+    monkeypatch.setattr("fedthorax.server.consortium.query.ask_consortium", ask)
+    file = str(experiment_file())
+    assert cli.run(["stats", file, "--consortium", str(tmp_path), "--json", "--html", str(tmp_path / "page.html")]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == statistics_document
+    assert "kept as" in told.err
+    assert asked[0][1] == tmp_path
+    assert (tmp_path / "page.html").is_file()
+
+
+def test_a_folder_that_is_no_consortium_is_refused(experiment_file, capsys, tmp_path):
+    assert cli.run(["stats", str(experiment_file()), "--consortium", str(tmp_path)]) == 1
+    assert "not a consortium's folder" in capsys.readouterr().err

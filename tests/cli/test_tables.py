@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fedthorax.cli.tables import aligned, headline_lines, number, score_lines
+from fedthorax.cli.tables import aligned, duplicate_lines, headline_lines, number, score_lines
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
 
@@ -60,3 +60,17 @@ def test_an_undefined_number_is_a_dash() -> None:
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
     assert aligned([("", "x"), ("ab", "100")]) == ["      x", "ab  100"]
+
+
+def test_figures_with_copies_stand_beside_those_without():
+    def scores(roc_auc, accuracy):
+        return {
+            "disease": {"macro": {"roc_auc": roc_auc}},
+            "cancer": {"macro": {"roc_auc": None}, "accuracy": accuracy},
+        }
+
+    lines = duplicate_lines(scores(0.7, 0.6), scores(0.8, 0.75), 2)
+    assert lines[1] == "2 test images also stand where the model was trained or selected: left out above"
+    assert lines[3].split()[-2:] == ["0.700", "0.800"]
+    assert lines[4].split()[-2:] == ["-", "-"]
+    assert lines[5].split()[-2:] == ["0.600", "0.750"]

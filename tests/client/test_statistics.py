@@ -175,6 +175,54 @@ def test_the_worker_answers_without_a_network_and_by_the_consortiums_policy(work
 
 def test_the_hospitals_own_stricter_policy_wins(worker_of):
     worker, experiment = worker_of(privacy=PrivacyConfig(smallest_count=8, round_to=1))
-    told = worker.run(Task("statistics", "north", 0, experiment, digest_key="00")).results["statistics"]
+    told = worker.run(Task("statistics", "north", 0, experiment, digest_key="00" * 32)).results["statistics"]
     assert told["policy"] == {"smallest_count": 8, "round_to": 5}
     assert told["findings"]["Effusion"]["cells"]["absent"] is None
+
+
+def test_a_real_hospital_rounds_its_passport_and_a_simulated_one_is_exact(experiment_file, tmp_path):
+    experiment = load_experiment(experiment_file())
+    findings, classes = experiment.labels.findings, len(experiment.labels.cancer_classes)
+    targets = np.zeros((23, len(findings)), np.float32)
+    targets[0] = 1.0
+    site = hospital(image_set(targets), image_set(np.arange(12, dtype=np.int32) % classes, prefix="c"))
+    site = SiteImages("north", site.splits, notes=("labels.csv: Smith is not understood",))
+    task = Task("describe", "north", 0, experiment.model_dump_json(), digest_key="00" * 32)
+    told = {}
+    for name, own in (("real", PrivacyConfig()), ("simulated", None)):
+        worker = SiteWorker(lambda *_: site, lambda *_: None, EventLog(None), privacy=own, file_names=own is None)
+        reply = worker.run(task)
+        assert reply.error is None
+        told[name] = reply.results["data"]
+    assert [told[name]["splits"]["train"]["xray"] for name in told] == [25, 23]
+    finding = findings[0]
+    assert told["real"]["splits"]["train"]["findings"][finding]["present"] is None
+    assert told["simulated"]["splits"]["train"]["findings"][finding]["present"] == 1
+    assert told["real"]["pairing"]["pairs"] == told["simulated"]["pairing"]["pairs"] == 23
+    assert "Smith" in json.dumps(told["simulated"])
+    assert "Smith" not in json.dumps(told["real"])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("labels.csv, line 3: Smith is no age"), "its folders or label files are not as expected"),
+        (FileNotFoundError("/data/xray: no such folder"), "a file or folder that its settings name is not there"),
+        (PermissionError(13, "Permission denied", "/data/smith.png"), "a file or folder may not be read"),
+    ],
+)
+def test_why_the_images_cannot_be_used_is_told_outside_in_general_and_inside_in_full(
+    experiment_file, tmp_path, error, words
+):
+    experiment = load_experiment(experiment_file())
+
+    def broken(*_):
+        raise error
+
+    task = Task("describe", "north", 0, experiment.model_dump_json(), digest_key="00" * 32)
+    with EventLog(tmp_path / "events.jsonl") as events:
+        reply = SiteWorker(broken, lambda *_: None, events, privacy=PrivacyConfig(), file_names=False).run(task)
+        open_one = SiteWorker(broken, lambda *_: None, events).run(task)
+    assert reply.error == f"north: its images cannot be used: {words}; `fedthorax site check` there says which"
+    assert open_one.error == str(error)
+    assert str(error) in json.loads((tmp_path / "events.jsonl").read_text().splitlines()[0])["text"]

@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import json
+import os
 import threading
 
 import numpy as np
@@ -40,6 +42,24 @@ def test_a_log_is_continued_and_the_new_hash_is_returned(log):
 
 def test_a_line_longer_than_one_read_is_continued(log):
     log.append("note", text="x" * 200_000)
+    log.append("leave")
+    verify(log.path)
+
+
+def test_a_line_for_which_there_is_no_room_leaves_nothing_and_the_log_goes_on_later(log, monkeypatch):
+    write = os.write
+
+    def full(descriptor, data):
+        if len(data) < 10:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, bytes(data[: len(data) // 2]))
+
+    before = lines_of(log)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            log.append("leave")
+    assert lines_of(log) == before
     log.append("leave")
     verify(log.path)
 

@@ -11,6 +11,8 @@ import pytest
 
 from fedthorax.simulations.phantom import write_phantom
 
+from .consortium import heed_ctrl_c
+
 CONFIG = """\
 name: tiny
 seed: 5
@@ -64,6 +66,7 @@ class Workplace:
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory) -> Workplace:
+    heed_ctrl_c()
     folder = tmp_path_factory.mktemp("consortium")
     write_phantom(folder / "data", hospitals=["north", "south"], patients=16, image_size=48, seed=3)
     (folder / "tiny.yaml").write_text(CONFIG, encoding="utf-8")

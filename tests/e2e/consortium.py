@@ -40,6 +40,13 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 300.0) ->
     return found
 
 
+def heed_ctrl_c() -> None:
+    """A shell starts its background jobs with SIGINT ignored, these tests perhaps among them, and what is started from
+    here would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Cable:
     """A TCP way from a port of its own to ``target``, which can be cut and mended."""
 
@@ -116,6 +123,7 @@ class Consortium:
     place: Path
     data: Path
     hospitals: tuple[str, ...]
+    working: Path | None = None  # where commands are given; None: beside ``data``
     cables: dict[str, Cable] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -128,7 +136,7 @@ class Consortium:
         with (self.place / told).open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "fedthorax.cli.main", *arguments],
-                cwd=self.data.parent,
+                cwd=self.working or self.data.parent,
                 env=os.environ | {"COLUMNS": "80", MARK: str(self.place)} | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -166,6 +174,7 @@ class Consortium:
 
     def set_up(self) -> None:
         """The folders, made and admitted; each hospital's line to the server goes over a cable of its own."""
+        heed_ctrl_c()
         port = free_port()
         self.place.mkdir(parents=True, exist_ok=True)
         text = f"name: lead\naddress: 127.0.0.1:{port}\nsuperlink_port: {free_port()}\n"
@@ -284,9 +293,11 @@ class Consortium:
 
 
 @contextlib.contextmanager
-def consortium(place: Path, data: Path, hospitals: tuple[str, ...]) -> Iterator[Consortium]:
+def consortium(
+    place: Path, data: Path, hospitals: tuple[str, ...], working: Path | None = None
+) -> Iterator[Consortium]:
     """A consortium that serves, with every hospital connected."""
-    one = Consortium(place, data, hospitals)
+    one = Consortium(place, data, hospitals, working)
     try:
         one.set_up()
         one.start_server()

@@ -3,6 +3,7 @@ and node authentication on. The same experiment has to give the same weights as 
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ class Ended:
 
     place: Consortium
     check: str
+    statistics: dict[str, Any]
+    page: str
     follow: str
 
 
@@ -24,14 +27,41 @@ class Ended:
 def ended(workplace, tmp_path_factory) -> Ended:
     with consortium(tmp_path_factory.mktemp("c"), workplace.folder / "data", HOSPITALS) as place:
         check = place.command("site", "check", "--folder", str(place.site("north")))
+        page, asked = place.place / "page.html", str(place.folder)
+        said = place.command("stats", "tiny.yaml", "--consortium", asked, "--html", str(page), "--json")
         follow = place.lead("run", "tiny.yaml")
     assert place.processes() == []
-    return Ended(place, check, follow)
+    return Ended(place, check, json.loads(said[said.index("{") :]), page.read_text(), follow)
 
 
 def test_a_hospital_that_is_in_order_is_told_so(ended):
     assert "north is ready" in ended.check
     assert "PROBLEM" not in ended.check
+
+
+def test_the_hospitals_tell_their_numbers_without_a_run_and_small_counts_stay_with_them(ended):
+    told = ended.statistics
+    assert list(told["sites"]) == list(HOSPITALS)
+    assert told["failures"] == []
+    assert told["policy"] == {"smallest_count": 5, "round_to": 5}
+    for statistics in told["sites"].values():
+        counts = [count for table in statistics["findings"].values() for count in table["cells"].values()]
+        assert None in counts
+        assert all(count % 5 == 0 for count in counts if count is not None)
+        assert statistics["xray"]["intensity"] is not None
+    (kept,) = (ended.place.folder / "statistics").iterdir()
+    assert json.loads(kept.read_text())["statistics"] == told
+    assert "What the hospitals hold" in ended.page
+
+
+def test_a_query_for_numbers_is_in_everybodys_log_and_is_no_run(ended):
+    events = [json.loads(line)["event"] for line in (ended.place.folder / "audit.jsonl").read_text().splitlines()]
+    assert events.count("statistics_asked") == events.count("statistics_gathered") == 1
+    for name in HOSPITALS:
+        log = ended.place.command("site", "log", "--folder", str(ended.place.site(name)))
+        assert "round 0 statistics" in log
+    listed = (ended.place.folder / "submissions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["name"] for line in listed] == ["tiny"]
 
 
 def test_the_lead_sees_every_hospital_work_and_where_the_report_is(ended):

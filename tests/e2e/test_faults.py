@@ -51,6 +51,35 @@ def no_run_goes_on(place) -> Iterator[None]:
                 place.lead("run", "--stop", folder.name)
 
 
+@pytest.fixture
+def own_disk(place) -> Iterator[Path]:
+    """South's folder on a small file system of its own; needs root."""
+    folder, mount = place.site("south"), shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("only root can mount a small file system")
+    place.stop("south")
+    kept = folder.rename(folder.with_name("south-kept"))
+    folder.mkdir()
+    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", "size=150m", "tmpfs", folder], capture_output=True, text=True)
+    if mounted.returncode:
+        folder.rmdir()
+        kept.rename(folder)
+        place.start_site("south")
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    no_sockets = shutil.ignore_patterns("*.sock")
+    shutil.copytree(kept, folder, dirs_exist_ok=True, ignore=no_sockets)
+    place.start_site("south")
+    place.wait_connected()
+    yield folder
+    place.stop("south")
+    shutil.copytree(folder, kept, dirs_exist_ok=True, ignore=no_sockets)
+    subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
+    kept.rename(folder)
+    place.start_site("south")
+    place.wait_connected()
+
+
 def begin(place: Consortium, name: str, *arguments: str) -> subprocess.Popen[bytes]:
     options = ("--name", name, "--folder", str(place.folder), *arguments)
     return place.start("run", "tiny.yaml", *options, told=f"{name}.txt")
@@ -170,6 +199,7 @@ def test_a_cut_line_is_waited_for_and_said_once(place, undisturbed):
 def test_a_hospital_past_the_deadline_is_left_out_by_name_and_is_back_in_the_next_round(place):
     name = "slow"
     limits = ("--set", "federation.round_timeout_s=90", "--set", "federation.min_sites=1")
+    place.wait_connected()  # or south would join in round 1 only
     process = begin(place, name, *limits)
     wait_working(place, name, 1)
     worker = place.pid("south", "worker")
@@ -194,6 +224,104 @@ def test_a_hospital_past_the_deadline_is_left_out_by_name_and_is_back_in_the_nex
     report = (place.run_folder(name) / "report.html").read_text()
     assert "south" in report[: report.index("deadline")]
     place.verify_logs(name)
+
+
+def test_a_worker_that_stands_still_is_ended_and_nothing_is_lost(place, undisturbed):
+    name = "still"
+    process = begin(place, name)
+    wait_working(place, name, 2)
+    worker = place.pid("south", "worker")
+    assert worker is not None
+    os.kill(worker, signal.SIGSTOP)
+    said = end(place, process, name)
+    assert "failed" not in said
+    assert "the worker has not answered for 120 s and is ended" in place.told("south.txt")
+    nothing_was_lost(place, name, undisturbed)
+
+
+@pytest.mark.parametrize("what", ["full", "read-only"])
+def test_a_hospital_whose_disk_takes_no_file_says_so_and_is_back_once_it_does(place, own_disk, what):
+    name, filler = f"disk-{what}", own_disk / "filler"
+
+    def failed() -> bool:
+        return any(event["kind"] == "failure" and event["site"] == "south" for event in place.events(name))
+
+    phase = "training.phases=[{rounds: 8, trainable: all, learning_rate: 1e-3}]"
+    told = len(place.told("south.txt"))
+    process = begin(place, name, "--set", phase, "--set", "federation.min_sites=1")
+    wait_working(place, name, 1)
+    if what == "full":
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 16))
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", own_disk], check=True)
+    try:
+        wait_for(failed, "south to fail")
+    finally:
+        if what == "full":
+            filler.unlink()
+        else:
+            subprocess.run(["mount", "-o", "remount,rw", own_disk], check=True)
+    words = "No space left on device" if what == "full" else "Read-only file system"
+    assert f"south failed: the hospital cannot write down what leaves, so nothing does: {words}" in end(
+        place, process, name
+    )
+    assert "what leaves cannot be written down, so nothing does:" in place.told("south.txt")[told:]
+    rounds = place.metrics(name)["rounds"]
+    assert {failure["site"] for entry in rounds for failure in entry["failures"]} == {"south"}
+    assert all(entry["sites"]["north"]["train"] for entry in rounds[1:])
+    assert rounds[-1]["sites"]["south"]["train"]
+    place.verify_logs(name)
+
+
+def test_a_hospital_that_is_away_at_the_end_gets_its_models_when_it_is_back(place):
+    name = "away"
+    limits = ("--set", "federation.connect_timeout_s=20", "--set", "federation.min_sites=1")
+    place.wait_connected()
+    process = begin(place, name, *limits)
+    wait_working(place, name, 3)
+    place.stop("south")
+    said = end(place, process, name)
+    command = f"fedthorax run --deliver {name}"
+    assert f"without models and report: south; once they are back: {command}" in " ".join(said.split())
+    assert "still without models and report: south" in place.lead("run", "--deliver", name, expect=1)
+    place.start_site("south")
+    place.wait_connected()
+    assert "every hospital has its models and its report" in place.lead("run", "--deliver", name)
+    facts = json.loads((place.site("south") / "results" / name / "model" / "model.json").read_text())
+    assert facts["models"] == place.models(name)
+    assert (place.site("south") / "results" / name / "report.html").is_file()
+    metrics = place.metrics(name)
+    assert metrics["status"] == "finished"
+    (reason,) = [f["reason"] for f in metrics["rounds"][-1]["failures"] if f["stage"] == "finish"]
+    assert reason.endswith("; delivered later")
+    assert place.lead("run", "--deliver", name) == "every hospital has its models and its report\n"
+    place.verify_logs(name)
+
+
+def test_a_hospital_that_keeps_small_counts_takes_part_in_a_run_with_a_report(place, undisturbed):
+    name = "small-counts"
+    settings = place.site("south") / "site.yaml"
+    before = settings.read_text()
+    assert "smallest_count: 0" in before
+    place.stop("south")
+    settings.write_text(before.replace("smallest_count: 0", "smallest_count: 8"))
+    place.start_site("south")
+    try:
+        place.wait_connected()
+        end(place, begin(place, name), name)
+    finally:
+        place.stop("south")
+        settings.write_text(before)
+        place.start_site("south")
+    nothing_was_lost(place, name, undisturbed)
+    scores = place.metrics(name)["rounds"][1]["sites"]["south"]["valid"]
+    for row in (*scores["disease"]["per_finding"].values(), *scores["cancer"]["per_class"].values()):
+        assert row["support"] is None or row["support"] >= 8
+        assert row["roc_auc"] is not None or row["reasons"]["roc_auc"]
+    assert "Fewer than 8 images" in (place.run_folder(name) / "report.html").read_text()
+    place.wait_connected()
 
 
 def test_spoilt_updates_are_refused_one_by_one_and_the_honest_ones_of_the_same_hospital_count(place, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import time
 import zipfile
@@ -144,6 +145,24 @@ def test_evaluating_the_best_model_gives_the_headline_again(workplace, simulated
     scores, headline = json.loads(printed)["scores"], workplace.metrics("tiny")["test"]
     assert scores["disease"]["macro"]["roc_auc"] == pytest.approx(headline["disease"]["macro"]["roc_auc"])
     assert scores["cancer"]["confusion_matrix"] == headline["cancer"]["confusion_matrix"]
+
+
+def test_copies_of_validation_images_in_the_test_split_are_scored_apart(workplace, simulated):
+    ct = workplace.folder / "data" / "central" / "ct"
+    copied = sorted((ct / "valid" / "normal").iterdir())[0]
+    target = ct / "test" / "normal" / "copy.png"
+    shutil.copy(copied, target)
+    try:
+        accept = ("--set", "data.accept=[duplicate-across-splits]")
+        told = json.loads(workplace.run("evaluate", "runs/tiny", "tiny.yaml", *accept, "--json").stdout)
+        printed = workplace.run("evaluate", "runs/tiny", "tiny.yaml", *accept).stdout
+    finally:
+        target.unlink()
+    headline = workplace.metrics("tiny")["test"]["cancer"]
+    assert told["left_out"] == 1
+    assert told["scores"]["cancer"]["confusion_matrix"] == headline["confusion_matrix"]
+    assert told["scores_with_duplicates"]["cancer"]["known"] == headline["known"] + 1
+    assert "1 test image also stands where the model was trained or selected: left out above" in printed
 
 
 def test_predicting_single_files(workplace, simulated):

@@ -334,7 +334,7 @@ def test_a_column_rule_without_x_rays_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,id\na,1\n", "has the columns name, id; expected at least file and patient_id"),
+        ("name,id\na,1\n", "expected a column 'file' .*, found name, id; say which column is what with --mapping"),
         ("file,patient_id,file\na,1,a\n", "has the column file more than once"),
         ("file,patient_id\nimages/000.png,1,2\n", "line 2, has 3 values, but the header has 2"),
         ("file,patient_id\n000.png,1\nimages/000.png,1\n", "more than one row for images/000.png"),
@@ -350,7 +350,7 @@ def test_label_files_that_do_not_fit_are_refused(tmp_path: Path, text: str, mess
 def test_missing_folders_and_files_are_named(tmp_path: Path, xray: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"CT folder .*nowhere is not there"):
         partition(PartitionPlan(tmp_path / "out", ct=tmp_path / "nowhere"))
-    with pytest.raises(FileNotFoundError, match=r"has no labels.csv and no Data_Entry\*.csv; name the label file"):
+    with pytest.raises(FileNotFoundError, match=r"has no label file \(labels.csv, Data_Entry\*.csv, .*\); name it"):
         partition(PartitionPlan(tmp_path / "out", xray=xray / "images"))
     (tmp_path / "empty/normal").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="has no image in a class folder"):

@@ -39,6 +39,19 @@ def test_the_connection_that_a_killed_supernode_left_is_named(connection: Connec
     ]
 
 
+def test_a_line_that_breaks_off_ends_the_supernode_without_a_word_of_its_own(
+    connection: Connection, told: list[str]
+) -> None:
+    end = "supernode ended with exit status 1: timed out; it is started again in 1 s"
+    connection.take("INFO :      SuperNode ID: 7")
+    assert not connection.explains(end)
+    connection.take("ERROR :     SSL/TLS handshake error detected.")
+    assert connection.explains(end)
+    connection.take("INFO :      SuperNode ID: 7")
+    assert not connection.explains(end)
+    assert told == ["fl.example.org:8443: connected"]
+
+
 def test_the_end_of_a_supernode_that_was_asked_to_end_is_no_news(told: list[str]) -> None:
     stop = threading.Event()
     stop.set()

@@ -96,3 +96,17 @@ def test_a_damaged_decision_file_is_named(participation: Participation, experime
     (participation.folder / "decisions.json").write_text("{")
     with pytest.raises(ValueError, match=r"decisions\.json: damaged"):
         participation.verdict(settings(), task(experiment), experiment)
+
+
+def test_who_agrees_to_give_numbers_has_not_agreed_to_train(
+    participation: Participation, experiment: Experiment
+) -> None:
+    asking, query = settings(participation="ask"), task(experiment, "statistics", run="r1")
+    summary = run_summary(experiment, asking, "statistics")
+    assert summary["phases"] == []
+    assert "of these counts: counts of fewer than 5 patients are hidden" in summary["leaves"][1]
+    assert not any("weights" in words for words in summary["leaves"])
+    participation.request(query, summary)
+    participation.decide("r1", "approved")
+    assert participation.verdict(asking, query, experiment).go
+    assert participation.verdict(asking, task(experiment, run="r1"), experiment).ask

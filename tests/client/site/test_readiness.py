@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import shutil
 import ssl
 import threading
 from collections.abc import Iterator
@@ -14,12 +15,13 @@ import pytest
 from flwr.supercore.protobuf.client import ProtobufClient
 
 from fedthorax import __version__
-from fedthorax.client.site import readiness
+from fedthorax.client.site import data_check, readiness
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.readiness import Finding, check_site
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.setup import init_site
 from fedthorax.client.site.supervisor import network_environment
+from fedthorax.common.config import Experiment
 from fedthorax.common.consortium.invitation import Invitation, write_invitation
 from fedthorax.simulations.phantom import write_phantom
 
@@ -27,6 +29,8 @@ from .certificates import authority_pem, write_server_certificate
 from .conftest import settings
 from .proxy import connect_proxy
 
+CLASSES = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
+FINDINGS = ("Cardiomegaly", "Effusion", "Pneumothorax", "Nodule", "Consolidation", "Atelectasis")
 PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
 
 
@@ -52,6 +56,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         pass
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(data_check, "default_folder", lambda: tmp_path / "remembered")
 
 
 @pytest.fixture(autouse=True)
@@ -148,15 +157,65 @@ def test_a_server_that_is_not_there_and_a_name_that_nobody_has(site: SiteFolder,
         assert words in found["server"].words
 
 
-def test_unreadable_images_missing_labels_and_missing_classes_are_named(
+def test_unreadable_images_and_missing_labels_are_problems_with_advice(
     site: SiteFolder, server: Server, tmp_path: Path
 ) -> None:
     for name in ("xray", "ct"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "broken.png").write_bytes(b"not an image")
-    found = _found(site, settings(server=server.address, xray=tmp_path / "xray", ct=tmp_path / "ct"))
-    assert "broken.png" in found["X-rays"].words or "labels.csv" in found["X-rays"].words
-    assert found["CT slices"].level == "problem"
+    chosen = settings(server=server.address, xray=tmp_path / "xray", ct=tmp_path / "ct")
+    said = [finding for finding in check_site(site, chosen) if finding.level == "problem"]
+    for subject in ("X-rays", "CT slices"):
+        words = [finding.words for finding in said if finding.subject == subject]
+        assert any("(labels-unreadable)" in one for one in words), words
+        assert any("broken.png" in one and "(file-not-an-image)" in one for one in words), words
+    assert (site.state / "check.html").stat().st_mode & 0o777 == 0o600
+    page = (site.state / "check.html").read_text(encoding="utf-8")
+    assert "broken.png" in page
+
+
+def test_a_copy_in_train_and_test_is_a_problem_unless_the_experiment_accepts_it(
+    site: SiteFolder, server: Server, images: Path, tmp_path: Path, experiment: Experiment
+) -> None:
+    shutil.copytree(images, tmp_path / "torn")
+    ct = tmp_path / "torn" / "ct"
+    (ct / "slices.csv").unlink(missing_ok=True)
+    (ct / "train").mkdir()
+    for place in [place for place in ct.iterdir() if place.is_dir() and place.name != "train"]:
+        place.rename(ct / "train" / place.name)
+    copied = sorted((ct / "train").rglob("*.png"))[0]
+    target = ct / "test" / copied.parent.name / "copy.png"
+    target.parent.mkdir(parents=True)
+    shutil.copy(copied, target)
+    chosen = _settings(server, tmp_path / "torn")
+    (told,) = [one for one in check_site(site, chosen) if "(duplicate-across-splits)" in one.words]
+    assert (told.subject, told.level) == ("CT slices", "problem")
+    assert "test/" in told.words
+    assert "--fix-splits" in told.words
+    labels = experiment.labels.model_copy(update={"cancer_classes": CLASSES, "findings": FINDINGS})
+    data = experiment.data.model_copy(update={"accept": ("duplicate-across-splits",)})
+    taking = experiment.model_copy(update={"labels": labels, "data": data})
+    accepted = [one for one in check_site(site, chosen, taking) if "(duplicate-across-splits)" in one.words]
+    assert [one.level for one in accepted] == ["warning"]
+    assert {"train split", "valid split", "test split"} <= {one.subject for one in check_site(site, chosen, taking)}
+
+
+def test_a_second_check_decodes_nothing(
+    site: SiteFolder, server: Server, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, decoded = _settings(server, images), []
+    real = data_check.check_site
+
+    def counted(*arguments: Any) -> Any:
+        done = real(*arguments)
+        decoded.append(done.num_decoded)
+        return done
+
+    monkeypatch.setattr(data_check, "check_site", counted)
+    for _ in range(2):
+        list(check_site(site, chosen))
+    assert decoded[0] > 0
+    assert decoded[1] == 0
 
 
 def test_little_disk_and_memory_are_problems(

@@ -17,7 +17,7 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.mirror import mirror_events
 from fedthorax.client.site.worker import TaskDesk
 from fedthorax.client.site.worker_certificates import make_worker_certificates
-from fedthorax.client.site.worker_client import ask_worker, open_channel
+from fedthorax.client.site.worker_client import ask_worker, open_channel, worker_answers
 from fedthorax.client.site.worker_service import socket_path, start_server
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import read_events
@@ -192,3 +192,23 @@ def test_what_the_worker_does_can_be_watched(folder: SiteFolder, workers: list[W
     workers[0].desk.events.emit("site", site="north", round=1, stage="train", done=3, total=9)
     with open_channel({"socket": str(folder.socket)}) as channel:
         assert '"done": 3' in next(worker_client.watch_worker(channel))
+
+
+def test_a_worker_answers_whatever_it_does_and_an_absent_one_does_not(
+    folder: SiteFolder, workers: list[Worker], experiment: Experiment
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(asked: Task) -> Reply:
+        begun.set()
+        go_on.wait(60)
+        return done(asked)
+
+    facts = {"socket": str(socket_path(folder, settings()))}
+    assert not worker_answers(facts, 0.1)
+    workers.append(Worker(folder, work))
+    job = workers[0].desk.submit(task(experiment))
+    assert begun.wait(20)
+    assert worker_answers(facts, 20.0)
+    go_on.set()
+    assert job.done.wait(20)

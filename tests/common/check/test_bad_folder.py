@@ -226,7 +226,16 @@ def test_a_size_that_gives_the_label_away(tmp_path: Path, check: Check, body: Dr
 
 def test_no_advice_tells_anybody_to_delete(good: Path) -> None:
     for code, meaning in CODES.items():
-        words = meaning.advice.lower()
-        assert "delete" not in words, code
-        assert "remove" not in words or "do not remove" in words, code
-        assert meaning.advice.endswith("."), code
+        for advice in filter(None, (meaning.advice, meaning.ct_advice)):
+            words = advice.lower()
+            assert "delete" not in words, code
+            assert "remove" not in words or "do not remove" in words, code
+            assert advice.endswith("."), code
+
+
+def test_neighbouring_slices_are_spoken_of_where_ct_is_meant_and_nowhere_else() -> None:
+    codes = [code for code, meaning in CODES.items() if meaning.ct_advice]
+    assert codes == ["near-duplicate-different-labels", "near-duplicate-within-split"]
+    for code in codes:
+        assert "slice" in Issue(code, 2, "", modality="ct").advice
+        assert "slice" not in Issue(code, 2, "", modality="xray").advice

@@ -2,19 +2,22 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fedthorax.common.config.data import CacheConfig, DataConfig, SourceConfig, SplitFractions
 from fedthorax.common.config.labels import LabelsConfig
-from fedthorax.common.data.images import SiteImages
-from fedthorax.common.data.pairing import reuse, training_pairs
+from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
+from fedthorax.common.data.pairing import PairingReport, Uses, reuse, training_pairs
 from fedthorax.common.data.passport import passport
-from fedthorax.common.data.records import SPLITS, BadFile
+from fedthorax.common.data.records import SPLITS, Attributes, BadFile, Fault
 from fedthorax.common.data.site import load_site
+from fedthorax.common.data.unusable import UnusableDataError, outside_words
 
 Draw = Callable[..., Path]
 LABELS = LabelsConfig(findings=("Mass", "Effusion"), cancer_classes=("normal", "tumour"))
@@ -239,6 +242,7 @@ def test_the_passport_counts_sex_age_and_view_where_they_are_known(source: Sourc
         "sex": {"F": 2, "M": 0, "unknown": 1},
         "age_years": {"0-17": 1, "18-39": 0, "40-59": 0, "60-79": 0, "80+": 1, "unknown": 1},
         "view": {"PA": 1, "AP": 1, "LL": 1, "unknown": 0},
+        "scanner": {"unknown": 3},
     }
     assert passport(site, LABELS)["splits"]["valid"]["attributes"]["xray"]["view"]["unknown"] == 1
     assert [known.age_years for known in site.splits["test"].xray.attributes] == [40.0, 40.0]
@@ -258,3 +262,86 @@ def test_no_passport_says_where_a_hospital_keeps_its_files(source: SourceConfig,
     assert "extra.png" in text
     assert str(tmp_path) not in text
     assert "secret" not in text
+
+
+def many(patients: Sequence[str], scanners: Sequence[str | None], **changes: Any) -> SiteImages:
+    """A hospital with one training X-ray a patient: the first 6 show Mass, none shows Effusion."""
+    number = len(patients)
+    empty = ImageSet(np.zeros((0, 4, 4, 3), np.uint8), np.zeros(0, np.int32), (), (), ())
+    nothing = ImageSet(np.zeros((0, 4, 4, 3), np.uint8), np.zeros((0, 2), np.float32), (), (), ())
+    xray = ImageSet(
+        images=np.zeros((number, 4, 4, 3), np.uint8),
+        targets=np.array([[float(row < 6), 0.0] for row in range(number)], np.float32).reshape(-1, 2),
+        paths=tuple(Path(f"/x/{row}.png") for row in range(number)),
+        patients=tuple(patients),
+        digests=tuple(map(str, range(number))),
+        attributes=tuple(Attributes(sex="F" if row else "M", scanner=one) for row, one in enumerate(scanners)),
+    )
+    splits = {
+        "train": SplitImages(xray, empty),
+        "valid": SplitImages(nothing, empty),
+        "test": SplitImages(nothing, empty),
+    }
+    return SiteImages("north", splits, **changes)
+
+
+def test_a_passport_that_leaves_rounds_its_counts_and_hides_those_of_few_patients() -> None:
+    site = many([f"p{n}" for n in range(23)], ["A"] * 12 + ["B"] * 9 + ["C", None])
+    train = passport(site, LABELS, policy=PrivacyConfig())["splits"]["train"]
+    assert (train["xray"], train["xray_patients"], train["ct"]) == (25, 25, 0)
+    assert train["findings"]["Mass"] == {"present": 5, "absent": 15, "unknown": 0}
+    assert train["findings"]["Effusion"] == {"present": 0, "absent": 25, "unknown": 0}
+    sex, scanners = train["attributes"]["xray"]["sex"], train["attributes"]["xray"]["scanner"]
+    assert (sex["M"], sex["unknown"]) == (None, 0)  # one man
+    assert list(scanners) == ["A", "B", "other", "unknown"]  # nobody hears of a scanner C
+    assert (scanners["other"], scanners["unknown"]) == (None, None)
+    exact = passport(site, LABELS)["splits"]["train"]
+    assert (exact["xray"], exact["attributes"]["xray"]["scanner"]["C"]) == (23, 1)
+
+
+def test_the_number_of_pairs_stays_exact_because_the_weight_of_an_update_tells_it_anyway() -> None:
+    report = PairingReport(23, Uses(1, 23 / 17, 2), Uses(1, 1.0, 1), 3)
+    found = passport(many([], []), LABELS, report, PrivacyConfig())["pairing"]
+    assert (found["pairs"], found["xray_uses"]["mean"], found["same_patient_pairs"]) == (23, 1.4, None)
+
+
+def test_no_name_of_a_file_and_no_cell_leaves_where_the_hospital_does_not_want_it() -> None:
+    faults: list[Fault] = ["truncated", "truncated", "not_used", "other"]
+    skipped = tuple(
+        BadFile(Path(f"/x/Smith_{n}.png"), "the body part is called Smith", fault=fault)
+        for n, fault in enumerate(faults)
+    )
+    notes = (
+        "no patient is known for 2 of 9 X-rays (Smith_1.png and Smith_2.png): each counts as a patient",
+        "data.ct_slices passes over 3 of 9 CT slices",
+        "labels.csv, column sex: 1 cells, the first in line 4, are not understood: Smith",
+        "2 files in the CT folder are not images: Smith.txt",
+    )
+    found = passport(many([], [], skipped=skipped, notes=notes), LABELS, file_names=False)
+    assert "Smith" not in json.dumps(found)
+    assert found["skipped"] == [
+        {"file": "1 file", "reason": "are no axial chest CT slices", "count": 1},
+        {"file": "1 file", "reason": "cannot be used", "count": 1},
+        {"file": "2 files", "reason": "are truncated or damaged", "count": 2},
+    ]
+    assert found["notes"] == [
+        "no patient is known for some of the X-rays: each counts as a patient",
+        "data.ct_slices passes over some of the CT slices",
+        "2 remarks on its folders stay at the hospital, where `fedthorax site check` shows them",
+    ]
+
+
+def test_an_error_in_the_data_has_words_for_outside_that_name_no_file(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/1.png").write_bytes(b"")
+    with pytest.raises(UnusableDataError) as caught:
+        load(source)
+    assert "1.png" in str(caught.value)
+    assert outside_words(caught.value).startswith("1 files cannot be used (file-truncated)")
+    (tmp_path / "xray/labels.csv").write_text("file,Smith\n", "utf-8")
+    with pytest.raises(ValueError) as told:  # noqa: PT011  any words
+        load(source)
+    assert outside_words(told.value) == "its folders or label files are not as expected"
+    assert outside_words(FileNotFoundError("/secret/xray: no such folder")) == (
+        "a file or folder that its settings name is not there"
+    )
+    assert outside_words(OSError(5, "Input/output error", "/secret")) == "the disk says: Input/output error"

@@ -49,6 +49,22 @@ def test_attributes_have_a_row_for_each_value_that_occurs(metrics):
     assert rows[0]["cells"][-1] == tables.UNDEFINED
 
 
+def test_scanners_of_one_hospital_are_none_at_another_and_a_hidden_count_is_a_dash(metrics):
+    for name, scanners in (("St. Anna", {"GE LightSpeed": None, "other": 9}), (next(iter(metrics["sites"])), {})):
+        metrics["sites"][name]["data"]["splits"]["train"]["attributes"] = {"ct": {"scanner": scanners}}
+    rows = {row["name"]: row["cells"] for row in tables.label_tables(metrics)[0]["attributes"]}
+    assert list(rows) == ["CT scanner GE LightSpeed", "CT scanner other"]
+    assert rows["CT scanner GE LightSpeed"][0] == "0"
+    assert set(rows["CT scanner GE LightSpeed"][1:]) == {tables.UNDEFINED}
+    assert "9" in rows["CT scanner other"]
+
+
+def test_files_that_a_hospital_does_not_name_are_counted(metrics):
+    metrics["sites"]["St. Anna"]["data"]["skipped"] = [{"file": "3 files", "reason": "are empty", "count": 3}]
+    remark = next(remark for remark in tables.remarks(metrics) if remark["name"] == "St. Anna")
+    assert (remark["num_skipped"], remark["unlisted"]) == (3, 0)
+
+
 def test_a_long_list_of_skipped_files_is_cut_and_says_so(metrics):
     metrics["sites"]["St. Anna"]["data"]["skipped"] = [{"file": f"{n}.png", "reason": "x"} for n in range(60)]
     remark = next(remark for remark in tables.remarks(metrics) if remark["name"] == "St. Anna")

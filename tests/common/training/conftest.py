@@ -30,7 +30,7 @@ def small_experiment() -> Experiment:
                 "dropout": 0.0,
             },
             "training": {"phases": [{"rounds": 1, "trainable": "all"}], "batch_size": 4, "threads": 2},
-            "evaluation": {"batch_size": 4},
+            "evaluation": {"batch_size": 4, "partners": 1},
         }
     )
 

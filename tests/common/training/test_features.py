@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from fedthorax.common.training.features import FeatureStore
 
@@ -42,3 +45,22 @@ def test_kept_features_serve_the_next_process_and_are_their_owners_only(fresh, d
 def test_features_that_are_not_kept_leave_no_file(fresh, draw, tmp_path):
     FeatureStore(fresh, tmp_path).pooled("xray", draw(3, 0).xray)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_is_another_picture_and_depends_on_the_picture_alone(fresh, store, draw):
+    images = draw(3, 0).xray
+    plain, first, second = (store.pooled("xray", images, version=version) for version in range(3))
+    assert not np.allclose(plain, first, atol=0)
+    assert not np.allclose(first, second, atol=0)
+    reversed_rows = replace(images, images=images.images[::-1], digests=images.digests[::-1])
+    assert store.pooled("xray", reversed_rows, version=1)[::-1] == pytest.approx(first, rel=1e-3)
+
+
+def test_versions_of_another_augmentation_are_computed_anew(fresh, draw, tmp_path, monkeypatch):
+    images = draw(3, 0).xray
+    first = FeatureStore(fresh, tmp_path).pooled("xray", images, keep=True, version=1)
+    training = fresh.experiment.training
+    stronger = training.augmentation.model_copy(update={"brightness": 0.5})
+    changed = training.model_copy(update={"augmentation": stronger})
+    monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"training": changed}))
+    assert not np.allclose(first, FeatureStore(fresh, tmp_path).pooled("xray", images, keep=True, version=1), atol=0)

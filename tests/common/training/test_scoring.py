@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from fedthorax.common.data.pairing import evaluation_pairs
+from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.scoring import predict, score, with_duplicates
 
 
@@ -20,6 +21,27 @@ def test_every_image_is_scored_once_with_the_partner_that_the_seed_draws(fresh, 
         assert predictions.cancer[pairs.ct[row]] == pytest.approx(expected["cancer"][row], abs=1e-5)
         if pairs.counts_xray[row]:
             assert predictions.disease[pairs.xray[row]] == pytest.approx(expected["disease"][row], abs=1e-5)
+
+
+def test_a_prediction_is_the_mean_over_its_partners(fresh, store, draw, monkeypatch):
+    random = np.random.default_rng(0)
+    fresh.layout.write(
+        {name: np.abs(random.normal(0, 0.2, size)).astype(np.float32) for name, size in fresh.layout.sizes.items()}
+    )
+    monkeypatch.setattr(store, "pooled", lambda kind, images, *_: random_features(kind, images, fresh))
+    images, seeds = draw(3, 7), (5, derive_seed(5, "partner", 1), derive_seed(5, "partner", 2))
+    alone = [predict(fresh, store, images, seed)[0] for seed in seeds]
+    assert not np.allclose(alone[0].disease, alone[1].disease), "partners make no difference: this test shows nothing"
+    evaluation = fresh.experiment.evaluation.model_copy(update={"partners": 3})
+    monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"evaluation": evaluation}))
+    together, _ = predict(fresh, store, images, seed=5)
+    assert together.disease == pytest.approx(np.mean([each.disease for each in alone], axis=0), abs=1e-6)
+    assert together.cancer == pytest.approx(np.mean([each.cancer for each in alone], axis=0), abs=1e-6)
+
+
+def random_features(kind, images, network):
+    shape = (len(images), network.pooled_width(kind))
+    return np.random.default_rng(len(kind)).normal(0, 1, shape).astype(np.float32)
 
 
 def test_losses_are_means_over_images_and_not_over_pairs(fresh, store, draw):

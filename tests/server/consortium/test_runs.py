@@ -97,5 +97,5 @@ def test_a_silent_server_is_told_once_and_waited_for(folder, submission, monkeyp
 
     monkeypatch.setattr("fedthorax.server.consortium.follow.control", lambda folder: Link())
     told: list[str] = []
-    assert wait_until_over(folder, submission, told.append, poll=0.0) == flower("completed")
+    assert wait_until_over(folder, submission.run_id, told.append, poll=0.0) == flower("completed")
     assert told == ["no answer; waiting for it", "the server answers again"]

@@ -97,7 +97,12 @@ def test_what_flower_distributes_holds_no_code_no_paths_and_no_names(folder, exp
     for secret in (str(folder.path), str(Path.cwd()), "PRIVATE", "BEGIN", "St. Anna", "central"):
         assert secret not in content, secret
     config = tomllib.loads(sent["run_config"])
-    assert config == {"experiment": f"submissions/{submission.experiment}", "overwrite": True, "resume": False}
+    assert config == {
+        "experiment": f"submissions/{submission.experiment}",
+        "overwrite": True,
+        "resume": False,
+        "deliver": False,
+    }
     assert load_experiment(folder.path / config["experiment"]) == experiment
     assert read_submissions(folder) == (submission,)
     assert (submission.run_id, submission.name) == (41, "chest")

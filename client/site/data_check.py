@@ -1,0 +1,103 @@
+"""The hospital's images in ``fedthorax site check``: the same check as ``fedthorax check``, in short sentences."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Literal
+
+from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.settings import SiteSettings
+from fedthorax.common.check.check import SiteCheck, check_site
+from fedthorax.common.check.facts_store import FactsStore, default_folder
+from fedthorax.common.check.issue import Issue, Level
+from fedthorax.common.check.labelled import KINDS, counted
+from fedthorax.common.check.page import write_page
+from fedthorax.common.check.survey import Progress
+from fedthorax.common.check.target import Target, with_labels
+from fedthorax.common.config import Experiment
+from fedthorax.common.data.decode import Modality
+
+Mark = Literal["good", "warning", "problem"]
+Said = tuple[str, Mark, str]  # subject, mark, words
+Bar = Callable[[], AbstractContextManager[Progress | None]]
+
+_MARKS: dict[Level, Mark] = {"error": "problem", "warning": "warning", "note": "good"}
+_EXAMPLES = 3
+
+
+def no_bar() -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+def data_findings(
+    folder: SiteFolder, settings: SiteSettings, experiment: Experiment | None, bar: Bar = no_bar
+) -> Iterator[Said]:
+    """What the check says of the images, and where its page with thumbnails lies.
+
+    With an experiment its findings, classes, windows and seed hold, and errors that it accepts are warnings. What was
+    read once is remembered, here and for ``fedthorax check``. OSError or ValueError where a folder is missing or the
+    page cannot be written.
+    """
+    with FactsStore(default_folder()) as store, bar() as progress:
+        done = check_site(target_of(settings, experiment), store, progress)
+    for modality, words in KINDS.items():
+        held = done.counts[modality]
+        told = f"{held['images']:,} images of {counted(held['patients'], 'patient')}"
+        yield words, "good" if held["images"] else "problem", told
+        if held["images"]:
+            yield from _labels(done, modality)
+    if experiment is not None:
+        yield from _splits(done)
+    accepted = frozenset(experiment.data.accept) if experiment else frozenset[str]()
+    skips = experiment is not None and experiment.data.on_bad_file == "skip"
+    for issue in done.issues:
+        if issue.level != "note":
+            taken = issue.code in accepted or (skips and issue.code.startswith(("file-", "label-without")))
+            subject = KINDS[issue.modality] if issue.modality else "images"
+            yield subject, "warning" if taken else _MARKS[issue.level], _words(issue, taken)
+    notes = sum(issue.level == "note" for issue in done.issues)
+    page = folder.state / "check.html"
+    write_page(page, [done])
+    yield "all about the images", "good", f"{counted(notes, 'further note')}, thumbnails and file names: {page}"
+
+
+def target_of(settings: SiteSettings, experiment: Experiment | None) -> Target:
+    if experiment is None:
+        return Target(settings.name, with_labels(settings.xray), settings.ct, split_file=settings.splits)
+    data, labels = experiment.data, experiment.labels
+    return Target(
+        settings.name,
+        settings.xray,
+        settings.ct,
+        findings=labels.findings,
+        classes=labels.cancer_classes,
+        split_file=settings.splits,
+        fractions=data.splits,
+        seed=experiment.seed,
+        ct_windows=data.ct_windows,
+        ct_slices=data.ct_slices,
+    )
+
+
+def _labels(done: SiteCheck, modality: Modality) -> Iterator[Said]:
+    names = done.holdings.label_names.get(modality, ())
+    subject, what = ("X-ray findings", "findings") if modality == "xray" else ("CT classes", "classes")
+    if names:
+        yield subject, "good", ", ".join(names)
+    else:
+        yield subject, "problem", f"no {what} are known of these images, so a run cannot use them"
+
+
+def _splits(done: SiteCheck) -> Iterator[Said]:
+    for split in ("train", "valid", "test"):
+        xray, ct = (done.counts[modality]["splits"].get(split, {"images": 0})["images"] for modality in KINDS)
+        yield f"{split} split", "good", f"{xray:,} X-rays, {ct:,} CT slices"
+        if split == "train" and not (xray and ct):
+            yield "train split", "problem", "it needs an X-ray and a CT slice to train on"
+
+
+def _words(issue: Issue, taken: bool) -> str:
+    named = "; ".join(issue.files[:_EXAMPLES])
+    more = f" and {len(issue.files) - _EXAMPLES:,} more" if len(issue.files) > _EXAMPLES else ""
+    advice = "The experiment accepts it." if taken else issue.advice
+    return f"{issue.sentence} ({issue.code}){': ' + named + more if named else ''}. {advice}"

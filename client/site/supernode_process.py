@@ -1,0 +1,57 @@
+"""Flower's SuperNode, made to end when it can no longer do its work: ``python -m … ARGUMENTS of flower-supernode``.
+
+In Flower 1.41 an error in its main loop, such as a TLS handshake that times out on a dead line, ends the main thread
+and leaves the process: the thread of its local API keeps it up, so that no supervisor sees that the hospital is gone.
+The same holds for the thread that sends its heartbeats.
+
+A message that has been sent hangs in a cycle of references, and Python looks for those so seldom in a process of this
+kind that tens of models pile up: they are collected here.
+"""
+
+import gc
+import os
+import sys
+import threading
+import time
+import traceback
+
+COLLECT_EVERY_S = 30.0
+_FAILED = 1
+
+
+def main() -> None:
+    from flwr.supernode.cli import flower_supernode
+
+    sys.argv[0] = "flower-supernode"
+    threading.excepthook = _end
+    threading.Thread(target=_collect, name="collect", daemon=True).start()
+    code: object = _FAILED
+    try:
+        flower_supernode()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+    except BaseException:  # nothing may keep the process from ending
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0 if code is None else _FAILED)
+
+
+def _collect() -> None:
+    while True:
+        time.sleep(COLLECT_EVERY_S)
+        gc.collect()
+
+
+def _end(failure: threading.ExceptHookArgs) -> None:
+    traceback.print_exception(failure.exc_type, failure.exc_value, failure.exc_traceback)
+    sys.stderr.flush()
+    os._exit(_FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""A SuperNode that is alive without working would never be started again, so it must not stay."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys, threading, time, types
+def supernode():
+    threading.Thread(target=time.sleep, args=(600,)).start()  # its local API, which would keep the process up
+    {what}
+fake = types.ModuleType("flwr.supernode.cli")
+fake.flower_supernode = supernode
+sys.modules["flwr.supernode.cli"] = fake
+from fedthorax.client.site import supernode_process
+supernode_process.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "words"),
+    [
+        ("raise OSError('The handshake operation timed out')", 1, "The handshake operation timed out"),
+        ("threading.Thread(target=lambda: 1 / 0).start(); time.sleep(600)", 1, "ZeroDivisionError"),
+        ("sys.exit(3)", 3, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit('words')", 1, "words"),
+        ("return", 0, ""),
+    ],
+)
+def test_the_process_ends_with_its_main_thread_and_with_its_heartbeat(what: str, code: int, words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(what=what)],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code
+    assert words in done.stderr

@@ -1,0 +1,92 @@
+"""Collections in other layouts than the plain one are dealt out too, and every hospital gets plain label files."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from fedthorax.simulations.partition import PartitionPlan, partition
+from fedthorax.simulations.partition_layouts import LabelFile
+
+
+def place(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def rows(out: Path) -> dict[str, dict[str, str]]:
+    """All rows of all hospitals, by file."""
+    found = {}
+    for labels in sorted(out.glob("*/xray/labels.csv")):
+        with labels.open(newline="") as file:
+            for row in csv.DictReader(file):
+                assert (labels.parent / row["file"]).is_file()
+                found[row["file"]] = row
+    return found
+
+
+def test_chexpert_paths_and_uncertain_labels(tmp_path: Path) -> None:
+    names = [f"train/patient0000{n}/study1/view1_frontal.jpg" for n in (1, 2, 3)]
+    place(tmp_path / "chexpert", *names)
+    lines = ["Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Edema,Cardiomegaly,Support Devices"]
+    for name, labels in zip(names, (",1.0,-1.0,", ",0.0,1.0,1.0", "1.0,,,"), strict=True):
+        lines.append(f"CheXpert-v1.0/{name},Female,68,Frontal,AP,{labels}")
+    (tmp_path / "chexpert/train.csv").write_text("\n".join(lines) + "\n")
+    plan = PartitionPlan(
+        tmp_path / "out", xray=tmp_path / "chexpert", xray_labels=tmp_path / "chexpert/train.csv", hospitals=3
+    )
+    summary = partition(plan)
+    found = rows(tmp_path / "out")
+    assert summary.num_images == 3
+    assert {row["patient_id"] for row in found.values()} == {"patient00001", "patient00002", "patient00003"}
+    first = found[f"images/{names[0]}"]
+    assert (first["Edema"], first["Cardiomegaly"]) == ("1", "")  # uncertain is unknown
+    assert (first["sex"], first["age"], first["view"]) == ("F", "68", "AP")
+    third = found[f"images/{names[2]}"]
+    assert (third["Edema"], third["Cardiomegaly"]) == ("0", "0")  # no finding
+    assert not {"No Finding", "Support Devices", "Path"} & set(first)
+
+
+def test_padchest_lists_are_columns_and_words_about_the_report_are_no_findings(tmp_path: Path) -> None:
+    place(tmp_path / "pad", "0/a.png", "0/b.png", "1/c.png")
+    (tmp_path / "pad/PADCHEST_chest_x_ray_images_labels.csv").write_text(
+        "ImageID,PatientID,PatientSex_DICOM,Projection,Labels\n"
+        "a.png,p1,M,PA,\"['cardiomegaly', 'nodule']\"\n"
+        "b.png,p1,M,PA,['normal']\n"
+        "c.png,p2,F,PA,\"['unchanged', 'nodule']\"\n"
+    )
+    partition(PartitionPlan(tmp_path / "out", xray=tmp_path / "pad", hospitals=2))
+    found = rows(tmp_path / "out")
+    assert [found["images/0/a.png"][name] for name in ("cardiomegaly", "nodule", "patient_id")] == ["1", "1", "p1"]
+    assert [found["images/0/b.png"][name] for name in ("cardiomegaly", "nodule")] == ["0", "0"]
+    assert [found["images/1/c.png"][name] for name in ("cardiomegaly", "nodule")] == ["", "1"]
+    assert "unchanged" not in found["images/1/c.png"]
+
+
+def test_mimic_needs_its_second_table(tmp_path: Path) -> None:
+    place(tmp_path / "mimic", "files/p10/p1001/s5/aa.jpg", "files/p10/p1002/s6/bb.jpg")
+    labels, images = tmp_path / "mimic/mimic-cxr-2.0.0-chexpert.csv", tmp_path / "mimic/metadata.csv"
+    labels.write_text("subject_id,study_id,Edema,No Finding\n1001,5,1.0,\n1002,6,,1.0\n")
+    images.write_text("dicom_id,subject_id,study_id,ViewPosition\naa,1001,5,PA\nbb,1002,6,AP\n")
+    with pytest.raises(ValueError, match="name the file with one row an image with --further"):
+        partition(PartitionPlan(tmp_path / "out", xray=tmp_path / "mimic", hospitals=2))
+    how = LabelFile(further=(images,))
+    partition(PartitionPlan(tmp_path / "out", xray=tmp_path / "mimic", label_file=how, hospitals=2))
+    found = rows(tmp_path / "out")
+    assert [(row["patient_id"], row["Edema"], row["view"]) for _, row in sorted(found.items())] == [
+        ("1001", "1", "PA"),
+        ("1002", "0", "AP"),
+    ]
+
+
+def test_a_hospitals_own_columns_are_named_by_a_mapping(tmp_path: Path) -> None:
+    place(tmp_path / "own", "a.png", "b.png")
+    (tmp_path / "own/labels.csv").write_text("Bild;Fall;Befund\na.png;7;Erguss\nb.png;8;\n", encoding="utf-8-sig")
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text("file: Bild\npatient: Fall\nlabels: Befund\nnames: {Erguss: Effusion}\nempty: absent\n")
+    how = LabelFile("plain", mapping)
+    partition(PartitionPlan(tmp_path / "out", xray=tmp_path / "own", label_file=how, hospitals=2))
+    found = rows(tmp_path / "out")
+    assert [(row["patient_id"], row["Effusion"]) for _, row in sorted(found.items())] == [("7", "1"), ("8", "0")]
+    assert "Erguss" not in found["images/a.png"]

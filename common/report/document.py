@@ -12,6 +12,7 @@ from fedthorax import __version__
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.report import cautions, plots, summary, tables
 from fedthorax.common.report.glossary import GLOSSARY
+from fedthorax.common.report.operating import operating_section
 from fedthorax.common.report.statistics import statistics_section
 from fedthorax.common.report.style import STYLE
 from fedthorax.common.report.template import TEMPLATE
@@ -46,7 +47,7 @@ def render(metrics: Mapping[str, Any], config: str | None) -> str:
         cautions=cautions.cautions(metrics),
         scores=scores,
         scores_title=_scores_title(is_test, scored),
-        disease_caption=_disease_caption(config, is_test),
+        disease_caption=_disease_caption(config, is_test, bool(metrics.get("operating_points"))),
         cancer_caption=_cancer_caption(scores, is_test),
         disease=tables.score_rows(scores or {}, "disease"),
         cancer=tables.score_rows(scores or {}, "cancer"),
@@ -57,6 +58,7 @@ def render(metrics: Mapping[str, Any], config: str | None) -> str:
         confusion=tables.confusion(scores or {}, classes),
         disease_rocs=tables.roc_squares(scores or {}, "disease"),
         cancer_rocs=tables.roc_squares(scores or {}, "cancer"),
+        operating=operating_section(metrics),
         charts=plots.round_charts(metrics),
         legend=plots.legend(list(metrics.get("sites") or {})),
         phases=summary.phases(metrics),
@@ -94,12 +96,14 @@ def _scores_title(is_test: bool, scored: Mapping[str, Any] | None) -> str:
     return "Scores" if scored is None else f"Scores on the central validation images, round {scored['round']}"
 
 
-def _disease_caption(config: str | None, is_test: bool) -> str:
+def _disease_caption(config: str | None, is_test: bool, chosen: bool) -> str:
     try:
         threshold = at(yaml.safe_load(config or ""), "evaluation", "threshold")
     except yaml.YAMLError:
         threshold = None
     at_threshold = f"a probability of {threshold:g}" if isinstance(threshold, float) else "the decision threshold"
+    if is_test and chosen:
+        at_threshold = "its own threshold (Thresholds, below)"
     intervals = " Intervals: 95 %, patients resampled." if is_test else ""
     return (
         f"F1, precision, recall and accuracy count a finding as predicted from {at_threshold} on.{intervals} "

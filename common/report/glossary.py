@@ -23,6 +23,21 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Precision", "Of the images that the model called positive, the share that are (positive predictive value)."),
     ("Recall", "Of the images that are positive, the share that the model called positive (sensitivity)."),
     ("F1", "The harmonic mean of precision and recall; it is high only if both are."),
+    ("Specificity", "Of the images that are negative, the share that the model left alone."),
+    (
+        "PR-AUC",
+        "Precision at each positive, averaged; by chance it is the share of positives, so compare it with that.",
+    ),
+    (
+        "Calibration",
+        "Changing probabilities without changing their order, so that of the images given 0.3 about three in ten are "
+        "positive.",
+    ),
+    (
+        "Calibration error (ECE)",
+        "The mean distance between probability and share of positives, over bins of probability.",
+    ),
+    ("Brier score", "The mean squared distance between probability and truth; 0 is best."),
     (
         "Threshold",
         "The probability from which a finding counts as predicted; accuracy, precision, recall, F1 depend on it.",

@@ -67,7 +67,9 @@ TEMPLATE = """\
 </ul>
 </section>
 <nav aria-label="On this page"><ul>
-<li><a href="#scores">Scores</a></li><li><a href="#curves">Over the rounds</a></li>
+<li><a href="#scores">Scores</a></li>
+{%- if operating %}<li><a href="#thresholds">Thresholds and calibration</a></li>{% endif -%}
+<li><a href="#curves">Over the rounds</a></li>
 <li><a href="#hospitals">Hospitals</a></li><li><a href="#data">Data</a></li>
 {%- if statistics %}<li><a href="#statistics">Statistics</a></li>{% endif %}<li><a href="#rounds">Rounds</a></li>
 <li><a href="#settings">Settings</a></li><li><a href="#glossary">What the words mean</a></li>
@@ -139,6 +141,57 @@ The straight line is chance. Below each: ROC-AUC and, in brackets, the number of
 {%- endif %}
 {%- else %}
 <p>No round was scored.</p>
+{%- endif %}
+
+{%- if operating %}
+<h2 id="thresholds">Thresholds and calibration</h2>
+<p>Chosen on the {{ operating.split }} images of {{ operating.site }}, for calibrated probabilities; what they are worth
+is measured here, on test images that chose nothing. Sensitivity is recall.</p>
+<div class="wide"><table>
+<caption>Thresholds, and the test scores at them with 95 % intervals. Chosen by Youden: where sensitivity + specificity
+is largest; F1: where F1 is; sensitivity: where the wanted one is reached. From: positives, negatives.</caption>
+<thead><tr><th scope="col" class="left">Finding or class</th><th scope="col">Threshold</th>
+<th scope="col" class="left">Chosen by</th><th scope="col">From</th><th scope="col">Sensitivity</th>
+<th scope="col">Specificity</th><th scope="col">Sensitivity at<br>specificity 0.9</th>
+<th scope="col">PR-AUC</th></tr></thead>
+<tbody>
+{%- for row in operating.rows %}
+<tr{% if row.few %} class="few"{% endif %}><th scope="row">{{ row.name }}</th><td>{{ row.threshold }}</td>
+<td class="left">{{ row.method }}</td><td>{{ row.chosen_from }}</td>
+{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody></table></div>
+<p class="small">Sensitivity at specificity 0.9 has a threshold of its own, read off the test images. CT classes: one
+against the others; the prediction is the most probable class, whatever the thresholds, and the scores are of it. Their
+common temperature is {{ operating.temperature }}.</p>
+{%- if operating.reasons %}
+<ul class="small">{% for reason in operating.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>
+{%- endif %}
+{%- if operating.calibration %}
+<h3>Calibration</h3>
+<div class="wide"><table>
+<caption>On the test images, before and after calibration, with 95 % intervals. 0 is best; the error is above 0 by
+chance alone where images are few.</caption>
+<thead><tr><td></td><th scope="colgroup" class="group" colspan="2">Calibration error (ECE)</th>
+<th scope="colgroup" class="group" colspan="2">Brier score</th><td></td></tr>
+<tr><th scope="col" class="left">Finding</th><th scope="col">before</th><th scope="col">after</th>
+<th scope="col">before</th><th scope="col">after</th><th scope="col">Known</th></tr></thead>
+<tbody>
+{%- for row in operating.calibration %}
+<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor -%}
+<td>{{ row.known }}</td></tr>
+{%- endfor %}
+</tbody></table></div>
+<h3>Reliability diagrams, after calibration</h3>
+<p class="small">To the right: mean probability of the images in a bin, 0 to 1. Upwards: share of them that are
+positive (of the CT classes: that were judged rightly), 0 to 1. On the straight line probabilities mean what they say;
+a larger dot stands for more images.</p>
+<div class="squares">
+{%- for square in operating.diagrams %}
+<figure>{{ square.drawing }}<figcaption>{{ square.name }}</figcaption></figure>
+{%- endfor %}
+</div>
+{%- endif %}
 {%- endif %}
 
 <h2 id="curves">Over the rounds</h2>

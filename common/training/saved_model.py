@@ -114,7 +114,8 @@ def _points(facts: dict[str, Any], entry: dict[str, Any], file: Path) -> Operati
         reason = "None were chosen for this model: it is not the selected one, or was not tested."
         return fixed_operating_points(findings, classes, facts["threshold"], reason)
     try:
-        points = OperatingPoints.model_validate({key: value for key, value in stored.items() if key != "round"})
+        text = json.dumps({key: value for key, value in stored.items() if key != "round"})
+        points = OperatingPoints.model_validate_json(text)
     except ValidationError as error:
         raise ValueError(f"{file}: operating_points: {error.errors()[0]['msg']}") from error
     if list(points.disease) != findings or list(points.cancer) != classes:

@@ -20,6 +20,7 @@ from fedthorax import __version__
 from fedthorax.cli.check import check
 from fedthorax.cli.config import config
 from fedthorax.cli.evaluate import evaluate
+from fedthorax.cli.export import export
 from fedthorax.cli.look import look
 from fedthorax.cli.partition import partition
 from fedthorax.cli.phantom import phantom
@@ -57,6 +58,7 @@ for _command, _short_help in (
     (train, "Train on pooled images, or on one hospital's alone."),
     (evaluate, "Score a model on one site's images."),
     (predict, "Show what a model says about images."),
+    (export, "Write a model for other software, or as one zip."),
     (check, "Find what is wrong with images, labels and splits."),
     (look, "Draw what the model will see of a folder."),
     (phantom, "Draw hospitals full of phantom images."),

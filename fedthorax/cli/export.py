@@ -1,0 +1,52 @@
+"""``fedthorax export``: a model for other software, or for another desk."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fedthorax.cli.files import image_files, model_file
+from fedthorax.cli.output import JsonOption, near, print_json
+from fedthorax.cli.quiet import import_tensorflow
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, a .keras model or a packed .zip.")],
+    to: Annotated[Literal["zip", "savedmodel", "onnx", "tflite"], typer.Option("--to", help="What to write.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where to write; by default MODEL-TO, or MODEL.zip, here.")
+    ] = None,
+    xray: Annotated[
+        list[Path] | None, typer.Option("--xray", metavar="FILE|DIR", help="Real X-rays to compare answers on.")
+    ] = None,
+    ct: Annotated[
+        list[Path] | None, typer.Option("--ct", metavar="FILE|DIR", help="Real CT slices to compare answers on.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write MODEL as one zip that FedThorax opens, or for TensorFlow, ONNX or TFLite:
+    calibrated, with model.json and card.md, and compared with MODEL on images.
+    An export that answers otherwise is not kept. ONNX needs fed-thorax[export].
+
+    For research. This is not a medical device and must not guide treatment.
+
+    \b
+    Example:
+      fedthorax export runs/demo --to zip
+      fedthorax export runs/demo --to onnx --xray xrays/ --ct slices/
+    """
+    path = model_file(model)
+    name = path.stem if path.suffix == ".zip" or not model.is_dir() else model.absolute().name
+    target = out or Path(f"{name}.zip" if to == "zip" else f"{name}-{to}")
+    xrays = image_files(xray, "xray") if xray else []
+    slices = image_files(ct, "ct") if ct else []
+    import_tensorflow()
+    from fedthorax.common.training.export import export_model
+
+    result = export_model(path, to, target, xrays, slices)
+    if as_json:
+        print_json(result)
+        return
+    if result["max_difference"] is not None:
+        typer.echo(f"largest difference of a probability: {result['max_difference']:.2g}, on {result['checked_on']}")
+    typer.echo(f"model: {near(Path(result['path']))}")

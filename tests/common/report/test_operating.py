@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from fedthorax.common.config.evaluation import EvaluationConfig
+from fedthorax.common.metrics.operating import choose_operating_points
+from fedthorax.common.metrics.reliability import cancer_calibration, disease_calibration
+from fedthorax.common.report.document import render
+from fedthorax.common.report.operating import calibration_rows, operating_section, reliability_square
+
+FINDINGS, CLASSES = ("Mass", "Hernia"), ("normal", "tumour")
+
+
+@pytest.fixture
+def tested():
+    """The parts of metrics.json that the section reads; Hernia is too rare for a threshold of its own."""
+    rng = np.random.default_rng(0)
+    truth = (rng.random((120, 2)) < [0.4, 0.03]).astype(float)
+    truth[0, 1] = 1
+    probability = np.clip(0.3 * truth + 0.5 * rng.random((120, 2)), 0, 1)
+    classes, softmax = rng.integers(0, 2, 120), rng.dirichlet([1, 1], 120)
+    patients = [str(row) for row in range(120)]
+    points = choose_operating_points(
+        (truth, probability), (classes, softmax), FINDINGS, CLASSES, EvaluationConfig(), "central", "valid"
+    )
+    calibration = {
+        name: {
+            "disease": disease_calibration(truth, given, patients, FINDINGS, 10, 30, 0),
+            "cancer": cancer_calibration(classes, softmax, patients, CLASSES, 10, 30, 0),
+        }
+        for name, given in (("before", probability), ("after", points.calibrated_disease(probability)))
+    }
+    few = {"recall": 0.5, "specificity": 0.25, "descriptive": True}
+    disease = {"Mass": {"recall": 0.75, "specificity": 0.5, "descriptive": False}, "Hernia": few}
+    interval = {"recall": [0.6, 0.9]}
+    return {
+        "operating_points": {"round": 1, **points.model_dump(mode="json")},
+        "test": {
+            "disease": {"per_finding": disease},
+            "intervals": {"disease": {"per_finding": {"Mass": interval, "Hernia": interval}}},
+            "calibration": calibration,
+        },
+    }
+
+
+def test_each_label_has_its_threshold_and_what_the_test_says_of_it(tested):
+    section = operating_section(tested)
+    mass, hernia, *_ = section["rows"]
+    assert mass["method"] == "Youden"
+    assert mass["cells"][:2] == ["0.750 (0.600 to 0.900)", "0.500"]
+    assert (hernia["threshold"], hernia["method"]) == ("0.500", "fixed")
+    assert hernia["cells"][0] == "0.500"  # descriptive: no interval
+    assert [row["name"] for row in section["rows"]] == [*FINDINGS, *CLASSES]
+    assert any(reason.startswith("Hernia: ") for reason in section["reasons"])
+
+
+def test_calibration_is_told_before_and_after(tested):
+    rows = calibration_rows(tested["test"])
+    assert [row["name"] for row in rows] == [*FINDINGS, "CT classes, the most probable one"]
+    assert float(rows[0]["cells"][1].split()[0]) < float(rows[0]["cells"][0])
+    assert rows[0]["known"] == "120"
+
+
+def test_a_reliability_diagram_says_in_words_what_it_shows():
+    drawing = reliability_square(
+        "Mass", [{"count": 8, "mean_probability": 0.25, "share_positive": 0.5, "low": 0.2, "high": 0.3}]
+    )
+    assert "Reliability of Mass. Probability 0.25: 0.50 of 8." in drawing
+    assert 'cx="26.0" cy="51.0"' in drawing
+    assert "No label is known." in reliability_square("Mass", [])
+
+
+def test_a_run_without_thresholds_has_no_such_section(tested):
+    assert operating_section({"test": tested["test"]}) is None
+    assert operating_section({"operating_points": tested["operating_points"], "test": None}) is None
+    base = {"schema_version": 2, "name": "new", "status": "running", "rounds": [], "sites": {}, "test": None}
+    assert "Thresholds and calibration" not in render(base, None)
+
+
+def test_the_report_shows_the_section(tested, metrics):
+    text = render({**metrics, "operating_points": tested["operating_points"]}, None)
+    assert 'id="thresholds"' in text
+    assert "Reliability diagrams" not in text  # that run has no calibration

@@ -4,6 +4,7 @@ it, and nothing but the calls of a SuperNode does. Skipped where no nginx is ins
 import json
 import re
 import shutil
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,7 +100,8 @@ def test_a_hospitals_check_finds_the_server_behind_nginx_in_order(place):
     ],
 )
 def test_nothing_but_a_supernodes_calls_gets_through(place, method, path, status):
-    with httpx.Client(verify=str(place.folder / "pki" / "ca.crt")) as client:
+    trusted = ssl.create_default_context(cafile=place.folder / "pki" / "ca.crt")
+    with httpx.Client(verify=trusted) as client:
         answer = client.request(method, httpx.URL(f"https://{address(place)}", raw_path=path.encode()), content=b"")
     assert answer.status_code == status
 

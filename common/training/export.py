@@ -87,7 +87,7 @@ def _inputs(saved: SavedModel) -> str:
 
 
 def calibrated_network(saved: SavedModel) -> keras.Model:
-    """``[xray, ct]``, with tokens also what is present → ``disease``, ``cancer`` as ``fedthorax predict`` gives them."""
+    """``[xray, ct]``, with tokens what is present → ``disease``, ``cancer`` as ``fedthorax predict`` gives them."""
     logits = image_to_logits(saved.model)
     labels = list(saved.points.disease.values())
     slopes, intercepts = [label.slope for label in labels], [label.intercept for label in labels]

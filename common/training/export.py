@@ -21,7 +21,7 @@ from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config.data import CT_WINDOWS, CacheConfig, CtWindow
 from fedthorax.common.data.cache import decode_all
 from fedthorax.common.data.records import ImageRef
-from fedthorax.common.model.dual import MODALITIES, image_to_logits
+from fedthorax.common.model.dual import MODALITIES, image_to_logits, presence_inputs
 from fedthorax.common.training.saved_model import SavedModel, load_saved_model, pack
 
 Target = Literal["zip", "savedmodel", "onnx", "tflite"]
@@ -49,7 +49,8 @@ def export_model(
     out.parent.mkdir(parents=True, exist_ok=True)
     if target == "zip":
         return {"path": str(pack(saved, out)), "max_difference": None, "checked_on": None}
-    batch, words = _images(saved, xrays, slices)
+    pictures, words = _images(saved, xrays, slices)
+    batch = {**pictures, **_presence(saved, len(pictures["xray"]))}
     network = calibrated_network(saved)
     network({name: images[:1] for name, images in batch.items()}, training=False)  # Keras exports no uncalled network
     temporary = out.with_name(f".{out.name}.part")
@@ -63,7 +64,11 @@ def export_model(
                 f"the {target} model differs from {saved.path} by up to {difference:.2g} in a probability on {words}, "
                 f"more than {MAX_DIFFERENCE:g}; it was not kept"
             )
-        facts = {**saved.facts, "models": {saved.path.name: saved.entry}, "exported": {"to": target, "inputs": _INPUTS}}
+        facts = {
+            **saved.facts,
+            "models": {saved.path.name: saved.entry},
+            "exported": {"to": target, "inputs": _inputs(saved)},
+        }
         write_text(temporary / "model.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         card = saved.path.with_name("card.md")
         if card.is_file():
@@ -74,11 +79,15 @@ def export_model(
     return {"path": str(out), "max_difference": difference, "checked_on": words}
 
 
-_INPUTS = "xray, ct: float32 (N, image_size, image_size, 3) in 0 to 255; outputs disease, cancer: calibrated"
+def _inputs(saved: SavedModel) -> str:
+    images = "xray, ct: float32 (N, image_size, image_size, 3) in 0 to 255"
+    given = ", ".join(presence_inputs(saved.model))
+    tokens = f"; {given}: float32 (N, 1), 1 where the image is there, 0 where a token stands for it" if given else ""
+    return f"{images}{tokens}; outputs disease, cancer: calibrated"
 
 
 def calibrated_network(saved: SavedModel) -> keras.Model:
-    """``[xray, ct]`` → ``disease`` and ``cancer`` as ``fedthorax predict`` gives them."""
+    """``[xray, ct]``, with tokens what is present → ``disease``, ``cancer`` as ``fedthorax predict`` gives them."""
     logits = image_to_logits(saved.model)
     labels = list(saved.points.disease.values())
     slopes, intercepts = [label.slope for label in labels], [label.intercept for label in labels]
@@ -90,7 +99,8 @@ def calibrated_network(saved: SavedModel) -> keras.Model:
         "disease": keras.layers.Activation("sigmoid", name="disease")(disease),
         "cancer": keras.layers.Activation("softmax", name="cancer")(cancer),
     }
-    return keras.Model(dict(zip(MODALITIES, logits.inputs, strict=True)), outputs, name="fedthorax_calibrated")
+    names = (*MODALITIES, *presence_inputs(saved.model))
+    return keras.Model(dict(zip(names, logits.inputs, strict=True)), outputs, name="fedthorax_calibrated")
 
 
 def max_difference(saved: SavedModel, batch: Batch, run: Runner) -> float:
@@ -102,6 +112,15 @@ def max_difference(saved: SavedModel, batch: Batch, run: Runner) -> float:
     }
     got = run(batch)
     return max(float(np.abs(expected[head] - got[head]).max()) for head in expected)
+
+
+def _presence(saved: SavedModel, count: int) -> dict[str, NDArray[np.float32]]:
+    """Both images of most pairs, in the first two pairs one of them: the check sees every case."""
+    given = {name: np.ones((count, 1), np.float32) for name in presence_inputs(saved.model)}
+    for row, values in enumerate(given.values()):
+        if row < count - 1:
+            values[row] = 0
+    return given
 
 
 def _images(saved: SavedModel, xrays: Sequence[ImageRef], slices: Sequence[ImageRef]) -> tuple[Batch, str]:

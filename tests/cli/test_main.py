@@ -50,7 +50,6 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["simulat"], "No such command 'simulat'"),
         (["simulate"], "Usage: fedthorax simulate"),
-        (["predict", "m.keras", "--xray", "x.png"], "Missing option '--ct'"),
         (["predict", "m.keras", "--xray", "x", "--ct", "c", "--csv", "--json"], "--csv and --json exclude each other"),
         (["config", "--set", "seed=1"], "--set and --flower need a FILE"),
         (["phantom", "out", "--hospitals", "0"], "'--hospitals'"),

@@ -96,7 +96,9 @@ class Bench:
         federated = arm == "federated"
         names = tuple(self.experiment.data.hospitals) if federated else (arm,)
         with RunFolder.create(path, overwrite=True) as folder, EventLog(None) as silent:
-            worker = SiteWorker(lambda _, site, __: self.sites[site], self.build, silent, keep_optimizer=not federated)
+            worker = SiteWorker(
+                lambda _, site, __: self.sites[site], lambda of, _: self.build(of), silent, keep_optimizer=not federated
+            )
             run_session(experiment, names, LocalChannel(worker, names), OpenRun(folder), "train", self.build)
         return path
 

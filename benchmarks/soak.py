@@ -141,7 +141,7 @@ def main() -> None:
         with consortium(folder / "c", folder / "data", HOSPITALS) as place:
             table = run(place, arguments.rounds, victims(arguments.kills, arguments.rounds, arguments.seed))
             place.verify_logs("soak")
-            place.command("simulate", "soak.yaml")
+            place.command("simulate", "soak.yaml", seconds=3600.0)
         growth(table)
         metrics, models = place.metrics("soak"), place.models("soak")
         left_out = sum(len(entry["failures"]) for entry in metrics["rounds"])

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from fedthorax.client.worker import SiteWorker
+from fedthorax.client.segment_store import SegmentStore
+from fedthorax.client.worker import Modalities, SiteWorker
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.data.images import SiteImages
 from fedthorax.common.data.site import load_site
 from fedthorax.common.events import EventLog
+from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 
 EVENTS_VARIABLE = "FEDTHORAX_EVENTS"  # where a simulation wants progress written
+SEGMENTS_VARIABLE = "FEDTHORAX_SEGMENTS"  # folder in which a simulation's hospitals keep the model's segments
 DUPLICATE_KEY_VARIABLE = "FEDTHORAX_DUPLICATE_KEY"  # file of the key that a simulation's hospitals share
 
 
@@ -33,6 +36,7 @@ class SiteProcess:
         privacy: PrivacyConfig | None = None,
         duplicate_key: Path | None = None,
         file_names: bool = True,
+        segments: SegmentStore | None = None,
     ) -> None:
         """A real hospital gives its own ``privacy``, ``duplicate_key`` and ``file_names``; see SiteWorker. In a
         simulation the environment names the duplicate key."""
@@ -42,6 +46,7 @@ class SiteProcess:
         events.emit("process", pid=os.getpid())
         if duplicate_key is None and (named := os.environ.get(DUPLICATE_KEY_VARIABLE)):
             duplicate_key = Path(named)
+        kept = os.environ.get(SEGMENTS_VARIABLE)
         self.worker = SiteWorker(
             self._load,
             self._build,
@@ -49,21 +54,22 @@ class SiteProcess:
             privacy=privacy,
             duplicate_key=duplicate_key,
             file_names=file_names,
+            segments=segments or SegmentStore(Path(kept) if kept else None),
         )
         self._experiment: Experiment | None = None
-        self._network: tuple[Network, FeatureStore] | None = None
+        self._networks: dict[Modalities, tuple[Network, FeatureStore]] = {}
         self._sites: OrderedDict[str, SiteImages] = OrderedDict()
 
     def network(self, experiment: Experiment) -> Network:
-        """The network of the experiment, as its tasks use it."""
-        return self._build(experiment)[0]
+        """The whole network of the experiment, with both encoders."""
+        return self._build(experiment, MODALITIES)[0]
 
-    def _build(self, experiment: Experiment) -> tuple[Network, FeatureStore]:
+    def _build(self, experiment: Experiment, modalities: Modalities) -> tuple[Network, FeatureStore]:
         self._forget_other(experiment)
-        if self._network is None:
-            network = Network(experiment)
-            self._network = network, FeatureStore(network, experiment.data.cache.folder)
-        return self._network
+        if modalities not in self._networks:
+            network = Network(experiment, modalities)
+            self._networks[modalities] = network, FeatureStore(network, experiment.data.cache.folder)
+        return self._networks[modalities]
 
     def _load(self, experiment: Experiment, name: str, progress: Callable[[int, int], None]) -> SiteImages:
         self._forget_other(experiment)
@@ -89,7 +95,8 @@ class SiteProcess:
 
     def _forget_other(self, experiment: Experiment) -> None:
         if experiment != self._experiment:
-            self._experiment, self._network = experiment, None
+            self._experiment = experiment
+            self._networks.clear()
             self._sites.clear()
 
     @staticmethod

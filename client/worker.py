@@ -9,27 +9,33 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax import __version__
+from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.config.privacy import PrivacyConfig, stricter
-from fedthorax.common.data.images import SiteImages
+from fedthorax.common.data.images import SiteImages, SplitImages
 from fedthorax.common.data.overlap import keyed_digests, unseen
-from fedthorax.common.data.pairing import PairingReport, reuse, training_pairs
+from fedthorax.common.data.pairing import PairingReport, reuse
 from fedthorax.common.data.passport import EXACT, fingerprint, passport
 from fedthorax.common.data.records import Split
 from fedthorax.common.data.unusable import outside_words
 from fedthorax.common.events import EventLog
 from fedthorax.common.memory import peak_memory_mb
 from fedthorax.common.messages import Reply, Task
+from fedthorax.common.model.dual import MODALITIES
+from fedthorax.common.model.segments import segments_of
 from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.fit import fit
+from fedthorax.common.training.fit import epoch_pairs, fit
+from fedthorax.common.training.histograms import histograms_of
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Scores, score, with_duplicates
+from fedthorax.common.training.scoring import Scores, predict, score, with_duplicates
 
 LoadImages = Callable[[Experiment, str, Callable[[int, int], None]], SiteImages]
-BuildNetwork = Callable[[Experiment], tuple[Network, FeatureStore]]
+Modalities = tuple[str, ...]
+BuildNetwork = Callable[[Experiment, Modalities], tuple[Network, FeatureStore]]
 
 
 # Counting is not training: the lead is to hear of such data too. Files that cannot be read still need an acceptance.
@@ -41,7 +47,7 @@ class SiteWorker:
 
     ``load_images`` and ``build_network`` are called when a task first needs them and are expected to remember, so that
     a process which serves several virtual hospitals holds one network. ``duplicate_key`` is the file of the key that
-    the hospitals share.
+    the hospitals share; ``segments`` holds what the server need not send again.
 
     ``privacy`` is a real hospital's own policy for counts; the stricter of it and the consortium's holds for statistics
     and passport. None is a simulation, whose images all have one owner: the experiment's policy holds for statistics,
@@ -58,6 +64,7 @@ class SiteWorker:
         privacy: PrivacyConfig | None = None,
         duplicate_key: Path | None = None,
         file_names: bool = True,
+        segments: SegmentStore | None = None,
     ) -> None:
         self._load_images = load_images
         self._build_network = build_network
@@ -66,6 +73,7 @@ class SiteWorker:
         self._privacy = privacy
         self._duplicate_key = duplicate_key
         self._file_names = file_names
+        self.segments = segments or SegmentStore()
         self._tasks = {
             "describe": self._describe,
             "train": self._train,
@@ -80,6 +88,8 @@ class SiteWorker:
                 raise ValueError(f"unknown task {task.kind!r}; this site does {', '.join(self._tasks)}")
             experiment = parse_experiment(task.experiment)
             return replace(self._tasks[task.kind](task, experiment), task_id=task.id)
+        except LackingSegmentsError as error:
+            return Reply(task.kind, task.site, task.round, lacking=error.segments, task_id=task.id)
         except Exception as error:  # whatever it is, the round must be able to go on without this hospital
             reason = " ".join(str(error).split()) or type(error).__name__
             if not isinstance(error, (ValueError, OSError, RuntimeError, ArithmeticError)):
@@ -91,13 +101,7 @@ class SiteWorker:
         here too), ``statistics`` and ``software_version``."""
         images = self._images(task, experiment)
         train = images.splits["train"]
-        pairs = training_pairs(
-            train.xray.patients,
-            train.ct.patients,
-            experiment.data.pairing,
-            experiment.data.epoch_length,
-            experiment.seed,
-        )
+        pairs = epoch_pairs(experiment, train, experiment.seed)
         report = reuse(pairs, len(train.xray), len(train.ct), train.xray.patients, train.ct.patients)
         key = bytes.fromhex(task.digest_key)
         held: set[str] = set()
@@ -134,13 +138,16 @@ class SiteWorker:
             self._keep_optimizer,
             report,
         )
-        weights = network.layout.read(network.trained_segments(phase.trainable)) if fitted.pairs else {}
+        held = segments_of(_modalities(experiment, images), network.trained_segments(phase.trainable))
+        weights = network.layout.read(held) if fitted.pairs else {}
+        counts = branch_counts(images.splits["train"], fitted) if experiment.weighs_branches else {}
         results = {"valid": valid, "train": asdict(fitted), "peak_memory_mb": peak_memory_mb()}
-        return Reply("train", task.site, task.round, results, weights, fitted.pairs)
+        return Reply("train", task.site, task.round, results, weights, fitted.pairs, counts)
 
     def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: Scores of the incoming weights by split. Test images that also stand in train or valid are left
-        out of ``test``; where there are any, ``test_with_duplicates`` counts them too."""
+        out of ``test``; where there are any, ``test_with_duplicates`` counts them too. ``histograms`` of test scores
+        serve the figures of all hospitals together."""
         images, network, store = self._ready(task, experiment)
         results: dict[str, Scores] = {}
         for split in ("train", "valid", "test"):
@@ -153,7 +160,20 @@ class SiteWorker:
                 whole = results["test"]
                 results["test"] = self._score(task, experiment, network, store, alone, "test", False)
                 results["test_with_duplicates"] = with_duplicates(results["test"], whole, new, test)
+            told = self._histograms(task, experiment, network, store, new)
+            return Reply("evaluate", task.site, task.round, {**results, "histograms": told})
         return Reply("evaluate", task.site, task.round, results)
+
+    def _histograms(
+        self, task: Task, experiment: Experiment, network: Network, store: FeatureStore, test: SplitImages
+    ) -> dict[str, Any]:
+        smallest = 0 if self._privacy is None else self._policy(experiment, self._privacy).smallest_count
+        predictions, _ = predict(network, store, test, self._pairs_seed(task, experiment, "test"))
+        return histograms_of(experiment, test, predictions, smallest)
+
+    @staticmethod
+    def _pairs_seed(task: Task, experiment: Experiment, split: Split) -> int:
+        return derive_seed(experiment.seed, "evaluation pairs", task.site, split)
 
     def _statistics(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: ``statistics`` (SiteStatistics). No weights, and no network is built."""
@@ -178,10 +198,11 @@ class SiteWorker:
     def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore]:
         images = self._images(task, experiment)
         self._emit(task, "model", 0, 1)
-        network, store = self._build_network(experiment)
-        if task.layout != network.layout.digest:
+        modalities = _modalities(experiment, images)
+        network, store = self._build_network(experiment, modalities)
+        if task.layout != network.layout.digest_of(segments_of(modalities)):
             raise ValueError("the server's network has other layers than this site's; compare the FedThorax versions")
-        network.layout.write(task.weights)
+        network.layout.write(self.segments.complete(task))
         return images, network, store
 
     def _images(self, task: Task, experiment: Experiment) -> SiteImages:
@@ -207,7 +228,7 @@ class SiteWorker:
         split: Split,
         keep: bool,
     ) -> Scores:
-        seed = derive_seed(experiment.seed, "evaluation pairs", task.site, split)
+        seed = self._pairs_seed(task, experiment, split)
         return score(
             network,
             store,
@@ -219,3 +240,8 @@ class SiteWorker:
 
     def _emit(self, task: Task, stage: str, done: int, total: int, **facts: Any) -> None:
         self._events.emit("site", site=task.site, round=task.round, stage=stage, done=done, total=total, **facts)
+
+
+def _modalities(experiment: Experiment, images: SiteImages) -> Modalities:
+    """The encoders that this hospital needs: all, unless a token can stand for what it lacks."""
+    return images.modalities if experiment.model.absent == "token" and images.modalities else MODALITIES

@@ -47,7 +47,9 @@ class Task:
     test_digests: tuple[str, ...] = ()
     digest_key: str = ""  # hexadecimal
     run: str = ""
-    model_sha256: str = ""  # weights_digest of ``weights``
+    model_sha256: str = ""  # weights_digest of the whole model
+    sha256: dict[str, str] = field(default_factory=dict)  # segment_sha256 of every segment of the model
+    held: tuple[str, ...] = ()  # segments that the hospital is expected to hold: they are not sent
     deadline: float = 0.0  # Unix seconds after which the server no longer waits; 0: it waits without end
     acknowledged: tuple[str, ...] = ()  # ids of the site's earlier tasks whose replies have arrived
     audit_head: str = ""  # newest hash of the server's audit log
@@ -74,16 +76,24 @@ class Reply:
     results: dict[str, Any] = field(default_factory=dict)
     weights: Segments = field(default_factory=dict)
     num_pairs: int = 0
+    counts: dict[str, Any] = field(default_factory=dict)  # what weighs each part of the update; branch_counts fills it
     error: str | None = None
     task_id: str = ""  # Task.id of what is answered
     egress_head: str = ""  # newest hash of the site's log of what left the building
+    lacking: tuple[str, ...] = ()  # segments of the model that did not come and are not held; then nothing was done
 
 
 def encode(message: Task | Reply, weights: ArrayRecord | None = None) -> RecordDict:
     """The message as Flower carries it; ``weights`` are the encoded weights where that was done before."""
     fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name != "weights"}
     text = ConfigRecord({_JSON: json.dumps(fields, allow_nan=False)})
-    return RecordDict({_TEXT: text, _WEIGHTS: encode_weights(message.weights) if weights is None else weights})
+    return RecordDict({_TEXT: text, _WEIGHTS: encode_weights(sent_weights(message)) if weights is None else weights})
+
+
+def sent_weights(message: Task | Reply) -> Segments:
+    """The segments that travel with the message: of a task those that the hospital does not hold."""
+    held = message.held if isinstance(message, Task) else ()
+    return {name: values for name, values in message.weights.items() if name not in held}
 
 
 def encode_weights(weights: Segments) -> ArrayRecord:
@@ -94,22 +104,28 @@ def encode_weights(weights: Segments) -> ArrayRecord:
 def decode_task(record: RecordDict) -> Task:
     """Raises ValueError when the record is not a task of this version."""
     fields = _fields(record, Task)
-    for name in ("splits", "test_digests", "acknowledged"):
-        if not isinstance(fields[name], list):
-            raise ValueError(f"not a FedThorax task: {name} must be a list, got {fields[name]!r}")
-        fields[name] = tuple(fields[name])
+    for name in ("splits", "test_digests", "acknowledged", "held"):
+        fields[name] = _listed(fields, name, "task")
     return Task(**fields)
 
 
 def decode_reply(record: RecordDict) -> Reply:
     """Raises ValueError when the record is not a reply of this version."""
-    return Reply(**_fields(record, Reply))
+    fields = _fields(record, Reply)
+    fields["lacking"] = _listed(fields, "lacking", "reply")
+    return Reply(**fields)
 
 
 def num_bytes(record: RecordDict) -> int:
     """Payload of a message: its arrays and its text."""
     arrays = sum(len(array.data) for values in record.array_records.values() for array in values.values())
     return arrays + sum(len(str(config.get(_JSON, "")).encode()) for config in record.config_records.values())
+
+
+def _listed(fields: Mapping[str, Any], name: str, kind: str) -> tuple[Any, ...]:
+    if not isinstance(fields[name], list):
+        raise ValueError(f"not a FedThorax {kind}: {name} must be a list, got {fields[name]!r}")
+    return tuple(fields[name])
 
 
 def _fields(record: RecordDict, kind: type) -> dict[str, Any]:

@@ -6,6 +6,7 @@ depend on their order; sums of integers do not, so every value is rounded once t
 added exactly.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,6 +32,7 @@ class WeightedMean:
     def __init__(self, size: int) -> None:
         self._high = np.zeros(size, np.int64)
         self._low = np.zeros(size, np.int64)
+        self._common = 0  # greatest common divisor of the weights
         self.num_examples = 0
 
     def add(self, values: NDArray[np.float32], num_examples: int) -> None:
@@ -49,16 +51,19 @@ class WeightedMean:
             fixed = np.rint(np.ldexp(values[block].astype(np.float64), FRACTION_BITS)).astype(np.int64)
             self._high[block] += (fixed >> _LOW_BITS) * num_examples
             self._low[block] += (fixed & _LOW_MASK) * num_examples
+        self._common = math.gcd(self._common, num_examples)
         self.num_examples += num_examples
 
     def mean(self) -> NDArray[np.float32]:
         """The weighted mean. Raises ValueError when nothing was added: there is no mean of nothing."""
         if not self.num_examples:
             raise ValueError("no hospital has given an update, so there is nothing to average")
+        # Both sums are multiples of what the weights have in common: equal weights give the same bits always.
+        high, low, total = self._high // self._common, self._low // self._common, self.num_examples // self._common
         # high / n has a remainder that must go down to the low half before dividing, else its bits are lost.
-        quotient, remainder = np.divmod(self._high, self.num_examples)
-        low = (remainder.astype(np.float64) * 2.0**_LOW_BITS + self._low.astype(np.float64)) / self.num_examples
-        fixed = quotient.astype(np.float64) * 2.0**_LOW_BITS + low
+        quotient, remainder = np.divmod(high, total)
+        rest = (remainder.astype(np.float64) * 2.0**_LOW_BITS + low.astype(np.float64)) / total
+        fixed = quotient.astype(np.float64) * 2.0**_LOW_BITS + rest
         return np.ldexp(fixed, -FRACTION_BITS).astype(np.float32)
 
 
@@ -79,6 +84,6 @@ class FederatedAverage:
         for segment, mean in self._means.items():
             mean.add(weights[segment], num_examples)
 
-    def result(self) -> dict[str, NDArray[np.float32]]:
-        """The averaged segments. Raises ValueError when there was no update."""
+    def result(self, before: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """The averaged segments; nothing of ``before`` is in them. Raises ValueError when there was no update."""
         return {segment: mean.mean() for segment, mean in self._means.items()}

@@ -17,9 +17,16 @@ from fedthorax.common.data.site import load_site
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore, Progress
-from fedthorax.common.training.final_scores import calibrated, final_scores
+from fedthorax.common.training.final_scores import calibrated, final_scores, scores_by_given
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Predictions, Scores, predict, score, scores_of, with_duplicates
+from fedthorax.common.training.scoring import (
+    Predictions,
+    Scores,
+    predict,
+    score,
+    scores_of,
+    with_duplicates,
+)
 
 NAME = "central"
 
@@ -103,7 +110,11 @@ class CentralData:
     ) -> tuple[Scores, Predictions]:
         """Scores of the present weights on the test split, and the calibrated predictions that they are of."""
         raw, losses = predict(network, store, self.test, self._seed("test"), keep, progress)
-        return final_scores(network, self.test, raw, losses, points), calibrated(raw, points)
+        scores = final_scores(network, self.test, raw, losses, points)
+        given = scores_by_given(network, store, self.test, self._seed("test"), points, keep)
+        if given is not None:
+            scores["by_given"] = given
+        return scores, calibrated(raw, points)
 
     def test_with_duplicates(
         self,
@@ -166,7 +177,7 @@ class CentralData:
     def _relative(self, images: ImageSet, row: int) -> str:
         path, frame = images.paths[row], images.ref(row).frame
         mark = "" if frame is None else f"#{frame}"
-        for source in (self._sources.xray.folder, self._sources.ct.folder):
+        for source in self._sources.folders:
             if path.is_relative_to(source):
                 return path.relative_to(source).as_posix() + mark
         return path.name + mark

@@ -18,6 +18,8 @@ from fedthorax.server.selection import Selection
 
 _NAME = re.compile(r"round-(\d+)\.npz")
 _STATE = "state"
+_KEPT = "strategy."
+_ARRAYS = ("weights", "strategy_state")
 _DAMAGE = (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile)
 
 
@@ -27,7 +29,8 @@ class Checkpoint:
 
     ``record`` is the content of metrics.json. ``acknowledged`` and ``egress_heads`` are, by hospital, the ids of the
     tasks whose replies are in here while the hospital has not heard so, and the heads of its log, oldest first.
-    ``overlaps`` holds, by hospital, positions in the central test images that it holds too.
+    ``overlaps`` holds, by hospital, positions in the central test images that it holds too; ``holdings`` is
+    Holdings.by_site, ``strategy_state`` what the strategy keeps from round to round.
     """
 
     round: int
@@ -38,6 +41,8 @@ class Checkpoint:
     acknowledged: Mapping[str, list[str]] = field(default_factory=dict)
     egress_heads: Mapping[str, list[str]] = field(default_factory=dict)
     overlaps: Mapping[str, list[int]] = field(default_factory=dict)
+    holdings: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    strategy_state: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -53,12 +58,13 @@ class Checkpoints:
         """
         file = self._file(checkpoint.round)
         temporary = file.with_suffix(".part")
-        state = {name: value for name, value in vars(checkpoint).items() if name not in ("weights", "selection")}
+        state = {name: value for name, value in vars(checkpoint).items() if name not in _ARRAYS and name != "selection"}
+        arrays = {**checkpoint.weights, **{_KEPT + name: kept for name, kept in checkpoint.strategy_state.items()}}
         text = json.dumps(plain_value(state | {"selection": asdict(checkpoint.selection)}), allow_nan=False)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as stream:
-                np.savez(stream, state=np.frombuffer(text.encode(), np.uint8), **checkpoint.weights)  # type: ignore[arg-type]
+                np.savez(stream, state=np.frombuffer(text.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(file)
@@ -83,7 +89,8 @@ class Checkpoints:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 state = _state(content)
                 weights: dict[str, NDArray[np.float32]] = {segment: content[segment] for segment in SEGMENTS}
-            return Checkpoint(**state, weights=weights)
+                kept = {name.removeprefix(_KEPT): content[name] for name in content if name.startswith(_KEPT)}
+            return Checkpoint(**state, weights=weights, strategy_state=kept)
         except _DAMAGE as error:
             raise ValueError(f"damaged checkpoint {file}: {error}") from error
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedthorax.common.model.segments import Weights, weights_digest
+from fedthorax.common.model.segments import Weights
 from fedthorax.server.checkpoints import Checkpoints
+from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.models import model_facts
 
@@ -32,14 +33,13 @@ def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]
     facts = model_facts(experiment)
     took: list[set[str]] = []
     for delivery in deliveries(best, last):
-        digest = weights_digest(delivery.weights)
+        model = named_model(delivery.weights)
         tasks = [
             hospitals.task(
                 "finish",
                 site,
                 delivery.round,
-                weights=delivery.weights,
-                model_sha256=digest,
+                **model,
                 outcome=outcome(delivery, site, record.document, facts),
             )
             for site in names
@@ -48,7 +48,9 @@ def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]
         for reply in hospitals.replies(tasks, lambda: True):
             took[-1].add(reply.site)
             models = list(delivery.names)
-            hospitals.audit.append("models delivered", site=reply.site, models=models, model_sha256=digest)
+            hospitals.audit.append(
+                "models delivered", site=reply.site, models=models, model_sha256=model["model_sha256"]
+            )
     served = [name for name in names if all(name in each for each in took)]
     if rest := [name for name in names if name not in served]:
         command = f"fedthorax run --deliver {experiment.name}"

@@ -8,13 +8,13 @@ and does the work once.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from flwr.app import ArrayRecord, Message
+from flwr.app import Array, ArrayRecord, Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from fedthorax.common.messages import Reply, Task, decode_reply, encode, encode_weights, num_bytes
+from fedthorax.common.messages import Reply, Task, decode_reply, encode, encode_weights, num_bytes, sent_weights
 from fedthorax.server.channel import HospitalState, Interrupted, LateReply, Notify
 from fedthorax.server.nodes import Node, Recognise
 
@@ -30,7 +30,7 @@ class _Dispatch:
     """A task on its way."""
 
     task: Task
-    weights: ArrayRecord | None  # until it has been answered
+    encoded: dict[int, Array]  # by id of its values, a segment as Flower carries it; all tasks share it
     sent: dict[str, Node] = field(default_factory=dict)  # unanswered messages and to which node each went
     attempts: int = 0  # that ended in an error of Flower's
     failures: int = 0  # of them those at the hospital's side
@@ -80,11 +80,8 @@ class FlowerChannel:
             time.sleep(min(self.node_poll_s, self.connect_timeout_s))
 
     def exchange(self, tasks: Sequence[Task], enough: Callable[[], bool]) -> Iterator[Reply]:
-        shared: dict[int, ArrayRecord] = {}  # a model of its own for each hospital would be a lot of memory
-        for task in tasks:
-            if id(task.weights) not in shared:
-                shared[id(task.weights)] = encode_weights(task.weights)
-        waiting = {task.site: _Dispatch(task, shared[id(task.weights)]) for task in tasks}
+        shared: dict[int, Array] = {}  # a model of its own for each hospital would be a lot of memory
+        waiting = {task.site: _Dispatch(task, shared) for task in tasks}
         del shared
         try:
             while waiting:
@@ -128,6 +125,12 @@ class FlowerChannel:
             sent_to = dispatch.sent.pop(message_id)
             if not message.has_error():
                 reply = self._checked(message, dispatch.task, sent_to)
+                if reply.error is None and reply.lacking:
+                    if not set(reply.lacking) <= set(dispatch.task.held):
+                        return failed(dispatch.task, f"lacks {', '.join(reply.lacking)} of the model, which were sent")
+                    left = tuple(name for name in dispatch.task.held if name not in reply.lacking)
+                    dispatch.task = replace(dispatch.task, held=left)  # it has lost them: they go once more
+                    continue
                 self._tell(dispatch.task.site, "failed" if reply.error else "replied")
                 return reply
             dispatch.reason = f"Flower reports: {message.error.reason or f'error {message.error.code}'}"
@@ -147,7 +150,7 @@ class FlowerChannel:
 
     def _send(self, dispatch: _Dispatch, node: Node, now: float) -> None:
         task = dispatch.task
-        record = encode(task, dispatch.weights)
+        record = encode(task, self._arrays(dispatch))
         left = task.deadline - now if task.deadline else 0.0
         message = Message(record, node.id, _KINDS[task.kind], ttl=max(left, 0.0) + _LATE_S)
         ids = [message_id for message_id in self.grid.push_messages([message]) if message_id]
@@ -159,6 +162,14 @@ class FlowerChannel:
         dispatch.sent[ids[0]] = node
         dispatch.reason = "the task was sent"
         self._tell(task.site, "working")
+
+    @staticmethod
+    def _arrays(dispatch: _Dispatch) -> ArrayRecord:
+        sent, encoded = sent_weights(dispatch.task), dispatch.encoded
+        for name, values in sent.items():
+            if id(values) not in encoded:
+                encoded[id(values)] = encode_weights({name: values})[name]
+        return ArrayRecord({name: encoded[id(values)] for name, values in sent.items()})
 
     def _pull(self, message_id: str) -> Message | None:
         """One message at a time: all at once would be a model for each hospital in memory."""

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply, Task, TaskKind
+from fedthorax.common.model.segments import MODALITIES
 from fedthorax.server.channel import Channel, HospitalState
+from fedthorax.server.holdings import Holdings
 from fedthorax.server.ledger import Ledger
 from fedthorax.server.record import RunRecord
 
@@ -35,6 +37,7 @@ class Hospitals:
     ledger: Ledger
     layout: str  # SegmentLayout.digest of the server's network
     sent: str  # the experiment as the hospitals get it, JSON
+    holdings: Holdings = field(default_factory=Holdings)
 
     def __post_init__(self) -> None:
         self.channel.watch(self._notify)
@@ -52,18 +55,27 @@ class Hospitals:
         """Those that have described their data and may train."""
         return [name for name in self.names if self.record.described(name) is not None]
 
+    def modalities(self, site: str) -> tuple[str, ...]:
+        """What the hospital says that it has of X-ray and CT; both where nothing can stand for one of them."""
+        data = self.record.described(site) or {}
+        told = data.get("modalities") or MODALITIES
+        return tuple(told) if self.experiment.model.absent == "token" else MODALITIES
+
     def task(self, kind: TaskKind, site: str, number: int, **arguments: Any) -> Task:
+        """``weights`` among the arguments are a whole model; what the hospital holds of it is left out on the way."""
+        layout: str = arguments.pop("layout", self.layout)
         return Task(
             kind,
             site,
             number,
             self.sent,
-            layout=self.layout,
+            layout=layout,
             run=self.record.document["run"],
             deadline=time.time() + self.experiment.federation.round_timeout_s,
             acknowledged=self.ledger.told(site),
             audit_head=self.audit.head(),
             egress_head=self.ledger.newest_head(site),
+            held=self.holdings.held(site, arguments.get("sha256", {})),
             **arguments,
         )
 
@@ -81,6 +93,7 @@ class Hospitals:
             self._note_late()
             error = self._fault(by_site[reply.site], reply)
             if error is None:
+                self.holdings.took(reply.site, by_site[reply.site].sha256)
                 yield reply
             else:
                 self.fail(reply.site, reply.kind, error)
@@ -129,6 +142,8 @@ class Hospitals:
             self.audit.append("egress head", site=reply.site, head=reply.egress_head)
         results: Mapping[str, Any] = reply.results
         missing = [name for name in _RESULTS[reply.kind] if name not in results]
+        if error is None and reply.lacking:
+            error = f"the hospital lacks {', '.join(reply.lacking)} of the model"
         if error is None and missing:
             error = f"the reply lacks {', '.join(missing)}"
         return error

@@ -22,6 +22,7 @@ def model_facts(experiment: Experiment) -> dict[str, Any]:
         "aspect": experiment.data.aspect,
         "ct_windows": [window.model_dump() for window in experiment.data.ct_windows],
         "threshold": experiment.evaluation.threshold,
+        "absent": experiment.model.absent,
         "versions": package_versions(),
     }
 

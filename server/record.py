@@ -66,6 +66,7 @@ class RunRecord:
             "operating_points": None,
             "test": None,
             "test_with_duplicates": None,
+            "pooled": None,
             "totals": {
                 "seconds": None,
                 "bytes_sent": 0,

@@ -3,25 +3,30 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply
-from fedthorax.common.model.segments import Weights, weights_digest
+from fedthorax.common.model.segments import MODALITIES, Weights, segments_of, weights_digest
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
-from fedthorax.server.aggregation import FederatedAverage
+from fedthorax.server.branchwise import parts_of
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
 from fedthorax.server.delivery import deliver
+from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
+from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
-from fedthorax.server.update_check import check_counts, check_update
+from fedthorax.server.strategies import STRATEGIES
+from fedthorax.server.strategies.update import Aggregate, RoundShape, State, Update
+from fedthorax.server.update_check import check_branch_counts, check_counts, check_update
 from fedthorax.server.update_norms import earlier_norms, step_norm, unusual
 
 
@@ -46,6 +51,8 @@ class Rounds:
     def __post_init__(self) -> None:
         start = self.start
         self.selection = start.selection if start else Selection(self.experiment.evaluation.selection_metric)
+        self._pooling = Pooling(self.experiment.labels, self.experiment.evaluation.histogram_bins)
+        self._strategy_state: State = start.strategy_state if start else {}
         self._joining = Joining(self.hospitals, self.central, dict(start.overlaps) if start else {})
 
     def run(self) -> Predictions:
@@ -82,11 +89,28 @@ class Rounds:
         self.hospitals.gather()
         self.record.open_round(number, plan)
         segments = self.network.trained_segments(plan.phase.trainable)
-        average = FederatedAverage({segment: self.network.layout.sizes[segment] for segment in segments})
-        digest = weights_digest(weights)
-        work = {"weights": weights, "phase": plan.phase_index, "learning_rate": plan.learning_rate}
+        federation, shape = self.experiment.federation, self._shape(segments)
+        strategy, settings = STRATEGIES[federation.strategy], federation.strategy_settings
+        aggregate = strategy.aggregate(settings, shape)
+        try:
+            self._gather_updates(number, weights, segments, plan, aggregate)
+            self.events.emit("server", round=number, stage="aggregate")
+            found = aggregate.result(weights)
+        finally:
+            aggregate.close()
+        found, self._strategy_state = strategy.step(settings, shape, weights, found, self._strategy_state)
+        weights = {**weights, **found}
+        self.network.layout.write(weights)
+        self._close_round(number, weights, plan, started)
+        return weights
+
+    def _gather_updates(
+        self, number: int, weights: Weights, segments: tuple[str, ...], plan: RoundPlan, aggregate: Aggregate
+    ) -> None:
+        work = {"phase": plan.phase_index, "learning_rate": plan.learning_rate}
         ask, required = self.hospitals, self.hospitals.required
-        training = [ask.task("train", site, number, model_sha256=digest, **work) for site in ask.joined()]
+        models = self._models(weights)
+        training = [ask.task("train", site, number, **models(site), **work) for site in ask.joined()]
         tasks = [*training, *self._joining.newcomers()]  # who joins now trains from the next round on
         accepted: set[str] = set()
         for reply in ask.replies(
@@ -96,17 +120,34 @@ class Rounds:
                 if self._joining.accept(reply):
                     self._joining.leave_out()
                     ask.fail(reply.site, "train", f"joined in round {number}; trains from the next round on")
-            elif self._take_update(reply, number, weights, segments, plan, average):
+            elif self._take_update(reply, number, weights, segments, plan, aggregate):
                 accepted.add(reply.site)
         ask.require(len(accepted))
         ask.tell_absent(accepted)
-        if not average.num_examples:
+        if not aggregate.num_examples:
             raise RuntimeError("no hospital has an X-ray and a CT slice to train on, so there is nothing to average")
-        self.events.emit("server", round=number, stage="aggregate")
-        weights = {**weights, **average.result()}
-        self.network.layout.write(weights)
-        self._close_round(number, weights, plan, started)
-        return weights
+
+    def _shape(self, segments: tuple[str, ...]) -> RoundShape:
+        layout, findings = self.network.layout, len(self.experiment.labels.findings)
+        parts = parts_of(layout, segments, findings) if self.experiment.weighs_branches else None
+        statistics = {segment: layout.statistics(segment) for segment in segments}
+        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics)
+
+    def _models(self, weights: Weights) -> Callable[[str], dict[str, Any]]:
+        """By hospital what a task says about the model ``weights``: only the segments that its own network has."""
+        whole, layout, known = named_model(weights), self.network.layout, dict[tuple[str, ...], dict[str, Any]]()
+
+        def model(site: str) -> dict[str, Any]:
+            modalities = self.hospitals.modalities(site)
+            if modalities == MODALITIES:
+                return whole
+            if modalities not in known:
+                names = segments_of(modalities)
+                parts = {key: {name: whole[key][name] for name in names} for key in ("weights", "sha256")}
+                known[modalities] = {**whole, **parts, "layout": layout.digest_of(names)}
+            return known[modalities]
+
+        return model
 
     def _take_update(
         self,
@@ -115,17 +156,24 @@ class Rounds:
         weights: Weights,
         segments: tuple[str, ...],
         plan: RoundPlan,
-        average: FederatedAverage,
+        aggregate: Aggregate,
     ) -> bool:
         """Check an update and add it; False where it is refused."""
         site, norm = reply.site, None
         try:
             check_counts(reply, self.record.described(site) or {})
             if reply.num_pairs:
-                check_update(reply, self.network.layout, segments)
+                check_update(reply, self.network.layout, segments_of(self.hospitals.modalities(site), segments))
+                if self.experiment.weighs_branches:
+                    check_branch_counts(reply, self.record.described(site) or {}, self.experiment.labels)
                 norm = step_norm(reply.weights, weights)
                 self._check_norm(site, norm, plan.phase_index)
-                average.add(reply.weights, reply.num_pairs)
+                values = dict(reply.weights)
+                if not self.experiment.weighs_branches:
+                    # Weighed by pairs alone, a hospital without an encoder votes for the one that there is.
+                    values = {segment: values.get(segment, weights[segment]) for segment in segments}
+                loss = (reply.results["valid"] or {}).get("loss")
+                aggregate.add(Update(site, values, reply.num_pairs, reply.counts, loss))
         except ValueError as error:
             self.hospitals.fail(site, "update", f"refused: {error}")
             return False
@@ -173,6 +221,8 @@ class Rounds:
             ledger.acknowledged,
             ledger.egress_heads,
             self._joining.overlaps,
+            self.hospitals.holdings.by_site,
+            self._strategy_state,
         )
         self.checkpoints.save(checkpoint)
         self.audit.append("round closed", round=number, model_sha256=weights_digest(weights))
@@ -197,10 +247,10 @@ class Rounds:
         valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
         for reply in self._evaluate(last_round, last, valid_splits):
             self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
-            self.record.site_tests(reply.site, reply.results)
+            self._site_tests(reply)
         if best_round != last_round:
             for reply in self._evaluate(last_round, best, ("test",)):
-                self.record.site_tests(reply.site, reply.results)
+                self._site_tests(reply)
         self.network.layout.write(best)
         progress = self._progress(best_round)
         points = self.central.operating_points(self.network, self.store, False, progress)
@@ -213,13 +263,18 @@ class Rounds:
         self.hospitals.ledger.settle()
         return predictions
 
+    def _site_tests(self, reply: Reply) -> None:
+        self.record.site_tests(reply.site, reply.results)
+        if "histograms" in reply.results:
+            try:
+                self._pooling.add(reply.site, reply.results["histograms"])
+            except ValueError as error:
+                self.hospitals.warn(reply.site, f"its test images are not among the pooled ones: {error}")
+            self.record.document["pooled"] = self._pooling.document()
+
     def _evaluate(self, number: int, weights: Weights, splits: tuple[str, ...]) -> Iterator[Reply]:
-        digest = weights_digest(weights)
-        ask = self.hospitals
-        tasks = [
-            ask.task("evaluate", site, number, weights=weights, model_sha256=digest, splits=splits)
-            for site in ask.joined()
-        ]
+        ask, models = self.hospitals, self._models(weights)
+        tasks = [ask.task("evaluate", site, number, **models(site), splits=splits) for site in ask.joined()]
         yield from ask.replies(tasks, lambda: True)
 
     def _progress(self, number: int) -> Callable[[int, int], None]:

@@ -19,6 +19,7 @@ from fedthorax.common.training.network import Network
 from fedthorax.server.central import CentralData
 from fedthorax.server.channel import Channel, Interrupted
 from fedthorax.server.checkpoints import Checkpoints
+from fedthorax.server.holdings import Holdings
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.ledger import Ledger
 from fedthorax.server.models import save_models
@@ -86,10 +87,11 @@ def run_session(
             network, store = build(experiment)
             sent = travelling(experiment) if mode == "consortium" else experiment
             ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
+            holdings = Holdings(start.holdings if start else None)
             digest, text = network.layout.digest, sent.model_dump_json()
             rounds = Rounds(
                 experiment,
-                Hospitals(experiment, sites, channel, record, events, audit, ledger, digest, text),
+                Hospitals(experiment, sites, channel, record, events, audit, ledger, digest, text, holdings),
                 record,
                 events,
                 audit,

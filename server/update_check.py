@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.messages import Reply
 from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.server.aggregation import LIMIT
+
+_ROUNDED_BY = 25  # most that a hospital takes off a count when it rounds: to multiples of 50
 
 
 def check_update(reply: Reply, layout: SegmentLayout, segments: Iterable[str]) -> None:
@@ -48,3 +51,26 @@ def check_counts(reply: Reply, data: Mapping[str, Any]) -> None:
     described = (data.get("pairing") or {}).get("pairs", 0)
     if pairs > described:
         raise ValueError(f"the update weighs {pairs} pairs, but the hospital described only {described}")
+
+
+def check_branch_counts(reply: Reply, data: Mapping[str, Any], labels: LabelsConfig) -> None:
+    """Raise ValueError unless the update's counts are what ``branch_counts`` gives, and no larger than the hospital's
+    passport ``data`` allows, in which counts are rounded. What the passport keeps back cannot be compared."""
+    counts, names = reply.counts, ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer")
+    if set(counts) != {*names, "findings"}:
+        raise ValueError(
+            f"the update counts {', '.join(sorted(counts)) or 'nothing'}, expected {', '.join(names)}, findings"
+        )
+    findings = counts["findings"]
+    if not isinstance(findings, list) or len(findings) != len(labels.findings):
+        raise ValueError(f"the update counts the labels of {findings!r}, expected {len(labels.findings)} findings")
+    train = ((data.get("splits") or {}).get("train")) or {}
+    most: dict[str, Any] = dict.fromkeys(names, reply.num_pairs)
+    most |= {"xray": train.get("xray"), "ct": train.get("ct"), "cancer": train.get("ct")}
+    claimed = [(name, counts[name], most[name]) for name in names]
+    claimed += [(name, count, train.get("xray")) for name, count in zip(labels.findings, findings, strict=True)]
+    for name, count, described in claimed:
+        if type(count) is not int or count < 0:
+            raise ValueError(f"the count of {name} must be a whole number from 0 on, got {count!r}")
+        if described is not None and count > max(described + _ROUNDED_BY, reply.num_pairs):
+            raise ValueError(f"the update counts {count} for {name}, but the hospital described only {described}")

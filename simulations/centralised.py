@@ -54,6 +54,9 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
     hospitals = experiment.data.hospitals
     if hospital is not None and hospital not in hospitals:
         raise ValueError(f"no hospital {hospital!r} in data.hospitals; expected one of {', '.join(hospitals)}")
+    # With a single site there is nothing to combine, and a strategy's momentum or pull would only be in the way.
+    federation = experiment.federation.model_copy(update={"strategy": "fedavg"})
+    experiment = experiment.model_copy(update={"federation": federation})
     require_local(experiment, [hospital] if hospital else hospitals)
     with open_run(experiment, overwrite) as run:
         from fedthorax.client.worker import SiteWorker
@@ -68,7 +71,8 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
         network: list[tuple[Network, FeatureStore]] = []
         images: list[SiteImages] = []
 
-        def build(of: Experiment) -> tuple[Network, FeatureStore]:
+        def build(of: Experiment, modalities: tuple[str, ...] = ()) -> tuple[Network, FeatureStore]:
+            """One network for the site and the server, which needs both encoders."""
             if not network:
                 network.append(build_network(of))
             return network[0]

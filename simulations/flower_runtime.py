@@ -45,6 +45,7 @@ def on_flower(experiment: Experiment, events: Path | None, serve: Callable[["Cha
         os.environ |= _ENVIRONMENT | {
             "FLWR_HOME": str(home / "flwr"),
             "FEDTHORAX_EVENTS": str(events),
+            "FEDTHORAX_SEGMENTS": str(home / "segments"),
             "FEDTHORAX_DUPLICATE_KEY": str(new_key(home / "duplicates.key")),
         }
         return _run(experiment, home, events, serve)

@@ -41,13 +41,16 @@ def data_findings(
     with FactsStore(default_folder()) as store, bar() as progress:
         done = check_site(target_of(settings, experiment), store, progress)
     for modality, words in KINDS.items():
+        if getattr(settings, modality) is None:
+            yield words, "good", "this hospital has none"
+            continue
         held = done.counts[modality]
         told = f"{held['images']:,} images of {counted(held['patients'], 'patient')}"
         yield words, "good" if held["images"] else "problem", told
         if held["images"]:
             yield from _labels(done, modality)
     if experiment is not None:
-        yield from _splits(done)
+        yield from _splits(done, either=experiment.model.absent == "token")
     accepted = frozenset(experiment.data.accept) if experiment else frozenset[str]()
     skips = experiment is not None and experiment.data.on_bad_file == "skip"
     for issue in done.issues:
@@ -63,7 +66,9 @@ def data_findings(
 
 def target_of(settings: SiteSettings, experiment: Experiment | None) -> Target:
     if experiment is None:
-        return Target(settings.name, with_labels(settings.xray), settings.ct, split_file=settings.splits)
+        return Target(
+            settings.name, settings.xray and with_labels(settings.xray), settings.ct, split_file=settings.splits
+        )
     data, labels = experiment.data, experiment.labels
     return Target(
         settings.name,
@@ -88,12 +93,13 @@ def _labels(done: SiteCheck, modality: Modality) -> Iterator[Said]:
         yield subject, "problem", f"no {what} are known of these images, so a run cannot use them"
 
 
-def _splits(done: SiteCheck) -> Iterator[Said]:
+def _splits(done: SiteCheck, either: bool) -> Iterator[Said]:
     for split in ("train", "valid", "test"):
         xray, ct = (done.counts[modality]["splits"].get(split, {"images": 0})["images"] for modality in KINDS)
         yield f"{split} split", "good", f"{xray:,} X-rays, {ct:,} CT slices"
-        if split == "train" and not (xray and ct):
-            yield "train split", "problem", "it needs an X-ray and a CT slice to train on"
+        if split == "train" and not (max if either else min)(xray, ct):
+            words = "an X-ray or a CT slice" if either else "an X-ray and a CT slice"
+            yield "train split", "problem", f"it needs {words} to train on"
 
 
 def _words(issue: Issue, taken: bool) -> str:

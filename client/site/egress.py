@@ -41,6 +41,8 @@ class EgressLog:
             "results": sorted(reply.results),
             "weights": {name: len(values) for name, values in reply.weights.items()},
         }
+        if reply.lacking:
+            what["lacking"] = list(reply.lacking)
         if reply.error is not None:
             what["error"] = reply.error
         head = self._log.append(

@@ -8,7 +8,8 @@
     NAME.site.json       what the hospital sends to the lead: its name and its public key, signed
     keys/                site.key (its owner's alone), site.pub
     egress.jsonl         everything that left the building, hash-chained
-    state/               kept over restarts: replies that the server has not acknowledged, decisions about runs
+    state/               kept over restarts: replies that the server has not acknowledged, decisions about runs,
+                         segments of the model that need not be sent again
     results/RUN/         models and report of a finished run, a run folder like those of a simulation
     run/                 only while the site runs: worker.sock, events.jsonl, node.toml, processes.json
     flwr/                what Flower's processes keep (FLWR_HOME)
@@ -82,6 +83,10 @@ class SiteFolder:
     @property
     def replies(self) -> Path:
         return self.state / "replies"
+
+    @property
+    def segments(self) -> Path:
+        return self.state / "segments"
 
     @property
     def results(self) -> Path:

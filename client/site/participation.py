@@ -149,8 +149,9 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         passes = "once" if phase.local_epochs == 1 else f"{phase.local_epochs} times"
         phases.append(f"{phase.rounds} rounds: {what}, {passes} over the images, learning rate {rate:g}")
     leaves = [
-        "how many images there are by split, finding and class, and which of the server's test images are here too "
-        "(compared by keyed hashes)",
+        "how many images there are by split, finding, class, sex, age, view and scanner: "
+        + _policy_words(experiment, settings),
+        "which of the server's test images are here too (compared by keyed hashes)",
         f"after each of {training.num_rounds} rounds: the trained weights, and how many pairs they were trained on",
     ]
     if limits.metrics:
@@ -171,14 +172,9 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
 
 
 def _query_summary(experiment: Experiment, settings: SiteSettings) -> dict[str, Any]:
-    policy = stricter(experiment.data.privacy, settings.privacy)
-    small = f"counts of fewer than {policy.smallest_count} patients are hidden"
-    if policy.smallest_count == 1:
-        small = "no count is hidden"
-    coarse = "exact" if policy.round_to == 1 else f"rounded to multiples of {policy.round_to}"
     leaves = [
         "how many images there are by finding, class, sex, age, size, view and scanner, and of pairs of findings",
-        f"of these counts: {small}, the others are {coarse}",
+        f"of these counts: {_policy_words(experiment, settings)}",
         "the mean histogram of grey levels",
     ]
     if settings.duplicate_key is not None:
@@ -193,3 +189,11 @@ def _query_summary(experiment: Experiment, settings: SiteSettings) -> dict[str, 
         "leaves": leaves,
         "stays": ["the images", "labels and patients", "the private key"],
     }
+
+
+def _policy_words(experiment: Experiment, settings: SiteSettings) -> str:
+    policy = stricter(experiment.data.privacy, settings.privacy)
+    small = f"those of fewer than {policy.smallest_count} patients are hidden"
+    if policy.smallest_count == 1:
+        small = "none is hidden"
+    return f"{small}, others are {'exact' if policy.round_to == 1 else f'rounded to multiples of {policy.round_to}'}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax.client.process import SiteProcess
+from fedthorax.client.segment_store import LackingSegmentsError
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
@@ -28,11 +29,15 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: Task, experimen
         raise ValueError(f"finish: expected models out of {', '.join(_MODELS)}, got {names!r}")
     if not isinstance(facts, dict) or not isinstance(metrics, dict):
         raise ValueError("finish: expected facts and metrics of the run")
-    digest = weights_digest(task.weights)
+    try:
+        weights = process.worker.segments.complete(task)
+    except LackingSegmentsError as error:
+        return Reply("finish", task.site, task.round, lacking=error.segments, task_id=task.id)
+    digest = weights_digest(weights)
     if task.model_sha256 and digest != task.model_sha256:
         raise ValueError("finish: the weights have another hash than the task says")
     network = process.network(experiment)
-    network.layout.write(task.weights)
+    network.layout.write(weights)
     path = results_folder(folder, experiment.name, task.run)
     with RunFolder.create(path) if not path.exists() else RunFolder.resume(path) as run:
         run.write_config(experiment, {"run": task.run, "hospital": task.site})

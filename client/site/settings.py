@@ -83,8 +83,12 @@ class SiteSettings(Frozen):
     name: str = Field(description="Name under which the consortium knows this hospital.")
     consortium: str = Field(description="The consortium's name, from the invitation.")
     server: str = Field(pattern=r"^\S+:\d+$", description="host:port of the consortium's server, from the invitation.")
-    xray: Annotated[XraySource, BeforeValidator(_folder_shorthand)] = Field(description="The X-rays.")
-    ct: Annotated[CtSource, BeforeValidator(_folder_shorthand)] = Field(description="The CT slices.")
+    xray: Annotated[XraySource | None, BeforeValidator(_folder_shorthand)] = Field(
+        default=None, description="The X-rays; null: this hospital has none."
+    )
+    ct: Annotated[CtSource | None, BeforeValidator(_folder_shorthand)] = Field(
+        default=None, description="The CT slices; null: this hospital has none."
+    )
     splits: _PathValue | None = Field(
         default=None, description="CSV file of the split, as `fedthorax check --fix-splits` writes it; null: none."
     )
@@ -121,6 +125,8 @@ class SiteSettings(Frozen):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "SiteSettings":
+        if self.xray is None and self.ct is None:
+            raise ValueError("expected a folder xray, a folder ct, or both; found neither")
         if self.participation == "named" and not self.runs:
             raise ValueError("participation is named, but runs is empty; list the experiments to take part in")
         if self.limits.min_learning_rate > self.limits.max_learning_rate:
@@ -151,7 +157,7 @@ def _absolute(settings: SiteSettings, root: Path) -> SiteSettings:
     return result
 
 
-def settings_text(name: str, consortium: str, server: str, xray: Path, ct: Path) -> str:
+def settings_text(name: str, consortium: str, server: str, xray: Path | None, ct: Path | None) -> str:
     """A new site.yaml: what is known, and every choice that a hospital should know of with its meaning."""
     limits, privacy = Limits(), PrivacyConfig()
 
@@ -169,9 +175,9 @@ name: {_plain(name)}
 consortium: {_plain(consortium)}
 server: {_plain(server)}
 
-# The images. They stay here too.
-xray: {_plain(str(xray))}
-ct: {_plain(str(ct))}
+# The images. They stay here too. null: this hospital has none of the kind.
+xray: {_plain(xray and str(xray))}
+ct: {_plain(ct and str(ct))}
 
 # {note(SiteSettings, "splits")}
 splits: null

@@ -29,15 +29,17 @@ class Registered:
     fingerprint: str
 
 
-def init_site(name: str, xray: Path, ct: Path, invitation_file: Path, folder: Path) -> Registered:
+def init_site(name: str, xray: Path | None, ct: Path | None, invitation_file: Path, folder: Path) -> Registered:
     """A new hospital's folder with a key pair of its own; nothing is sent anywhere.
 
     FileExistsError where a hospital was set up before: its key is its identity and is not replaced by this.
     """
     checked_hospital_name(name)
     invitation = read_invitation(invitation_file)
+    if xray is None and ct is None:
+        raise ValueError("expected --xray, --ct, or both; a hospital without images has nothing to train on")
     for option, images in (("--xray", xray), ("--ct", ct)):
-        if not images.is_dir():
+        if images is not None and not images.is_dir():
             raise NotADirectoryError(f"{option} {images}: no such folder; expected the folder that holds the images")
     site = SiteFolder(folder.absolute())
     if site.settings.exists() or site.private_key.exists():
@@ -49,7 +51,9 @@ def init_site(name: str, xray: Path, ct: Path, invitation_file: Path, folder: Pa
     write_text(site.public_key, public_key_text(key) + "\n")
     registration = site.registration(name)
     write_registration(registration, new_registration(name, key, __version__))
-    text = settings_text(name, invitation.consortium, invitation.address, xray.absolute(), ct.absolute())
+    text = settings_text(
+        name, invitation.consortium, invitation.address, xray and xray.absolute(), ct and ct.absolute()
+    )
     write_text(site.settings, text)  # last: with it the hospital is set up
     return Registered(site, registration, fingerprint(public_key_text(key)))
 

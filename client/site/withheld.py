@@ -12,6 +12,7 @@ from typing import Any
 
 from fedthorax.client.site.settings import Limits
 from fedthorax.common.messages import Reply
+from fedthorax.common.metrics.score_histogram import coarsened, parse_histogram, too_few
 
 _LOSSES = ("loss", "disease_loss", "cancer_loss")
 _FIGURES = (
@@ -40,9 +41,30 @@ def what_may_leave(reply: Reply, limits: Limits, folders: tuple[Path, ...]) -> R
             results[name] = _scores(value, limits)
     if reply.kind == "train" and "loss" not in limits.metrics and "train" in results:
         results["train"] = results["train"] | dict.fromkeys(_LOSSES)
+    if "histograms" in results:
+        results["histograms"] = {
+            task: {name: _histogram(value, task, limits) for name, value in labels.items()}
+            for task, labels in results["histograms"].items()
+        }
     if "data" in results:
         results["data"] = _passport(results["data"], limits)
-    return replace(reply, results=results)
+    return replace(reply, results=results, counts=_large_counts(reply.counts, limits.smallest_count))
+
+
+def _histogram(value: Mapping[str, Any] | None, task: str, limits: Limits) -> dict[str, Any] | None:
+    if value is None or task not in limits.metrics:
+        return None
+    histogram = coarsened(parse_histogram(value, value["bins"]), limits.smallest_count)
+    return None if too_few(histogram, limits.smallest_count) else histogram.as_dict()
+
+
+def _large_counts(counts: Mapping[str, Any], smallest: int) -> dict[str, Any]:
+    """A part of the model behind which there are too few images is not averaged: its weight would tell their number."""
+
+    def kept(count: Any) -> Any:
+        return [kept(one) for one in count] if isinstance(count, list) else count if count >= smallest else 0
+
+    return {name: kept(count) for name, count in counts.items()}
 
 
 def _is_scores(value: Any) -> bool:

@@ -22,6 +22,7 @@ from fedthorax.client.site.participation import Participation, run_summary
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.withheld import what_may_leave
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.experiment import require_modalities
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply, Task
@@ -152,11 +153,11 @@ class TaskDesk:
             if reply.error is not None:
                 self.events.emit("failure", site=task.site, round=task.round, reason=reply.error)
             source = self.settings.source
-            folders = (source.xray.folder, source.ct.folder, self.folder.path)
+            folders = (*source.folders, self.folder.path)
             reply = what_may_leave(replace(reply, task_id=task.id), self.settings.limits, folders)
         try:
             reply = self.egress.record(task, reply, again=kept)
-            if not kept and reply.error is None and task.kind in _KEPT:
+            if not kept and reply.error is None and not reply.lacking and task.kind in _KEPT:
                 self.store.save(task.id, request, reply)
         except (ValueError, OSError) as error:  # what cannot be written down does not leave
             self.events.emit("failure", site=task.site, round=task.round, reason=str(error))
@@ -255,6 +256,7 @@ def at_this_site(experiment: Experiment, settings: SiteSettings) -> Experiment:
         raise ValueError(
             f"model.weights is {experiment.model.weights}: a hospital takes its weights with the task only"
         )
+    require_modalities(experiment.model, settings.source, f"the hospital {settings.name}")
     hospitals = dict.fromkeys(experiment.data.hospitals) | {settings.name: settings.source}
     data = experiment.data.model_copy(update={"hospitals": hospitals, "central": None, "cache": settings.cache})
     return experiment.model_copy(update={"data": data})

@@ -152,10 +152,16 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     warm_up()
     threading.Thread(target=_close_to_restart, args=(desk,), daemon=True).start()
     from fedthorax.client.process import SiteProcess
+    from fedthorax.client.segment_store import SegmentStore
     from fedthorax.client.site.results import keep_results
 
-    names = settings.limits.file_names
-    process = SiteProcess(desk.events, settings.privacy, settings.duplicate_key, names)
+    process = SiteProcess(
+        desk.events,
+        settings.privacy,
+        settings.duplicate_key,
+        settings.limits.file_names,
+        SegmentStore(folder.segments),
+    )
     desk.run(process.worker.run, lambda task, experiment: keep_results(folder, process, task, experiment))
     server.stop(grace=2.0).wait()
     os.close(lock)

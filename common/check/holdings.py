@@ -86,7 +86,8 @@ def _ct(target: Target, found: _Findings) -> tuple[CtRecord, ...]:
     try:
         folders = class_folders(source.folder) if source.folder.is_dir() else ()
         classes = tuple(normal_name(name) for name in target.classes or folders)
-        unknown = [name for name in folders if name not in classes]
+        own = {normal_name(name) for name in source.classes}
+        unknown = [name for name in folders if name not in classes and name not in own]
         records = ct_records(source, (*classes, *unknown), target.ct_slices)
     except (ValueError, FileNotFoundError, PermissionError) as error:
         return _unreadable("ct", target, source.folder, error, found)

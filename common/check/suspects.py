@@ -13,6 +13,7 @@ _PHOTO_SHARE, _MARK_SHARE = 0.05, 0.0002  # coloured pixels: of a photograph; of
 _LETTERS = 6
 _TURN_MARGIN = 0.1  # by which another orientation must look more like a chest
 _MIN_CHEST, _MIN_SYMMETRY, _MIN_CONTENT = 0.25, -0.15, 0.7
+_MOST_SLENDER = 1.6  # long side by short side; detectors of chest stands are at most 5:4 or so
 _BRIGHT_CORNER, _CORNER_STEP = 180, 30  # greys of the air around a body: how bright, and above the body's middle
 _LATERAL_VIEWS = ("LL", "RL", "LATERAL")
 
@@ -83,6 +84,7 @@ def _framing(facts: ImageFacts) -> float | None:
         _MIN_CHEST - max(map(abs, facts.chest)),
         _MIN_SYMMETRY - facts.symmetry,
         _MIN_CONTENT - facts.content_share,
+        max(facts.height, facts.width) / max(1, min(facts.height, facts.width)) - _MOST_SLENDER,
     )
     return max(reasons) if max(reasons) > 0 else None
 

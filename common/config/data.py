@@ -66,6 +66,11 @@ class CtSource(Frozen):
     """A folder of CT slices with one folder a class, directly or below train/, valid/ and test/."""
 
     folder: _PathValue = Field(description="Folder that holds one folder a cancer class.")
+    classes: dict[str, str | None] = Field(
+        default={},
+        description="This hospital's class folder: the consortium's class, or null for slices of unknown class; "
+        "folders that are not named here are called as the class.",
+    )
     patient_pattern: _PatientPattern | None = Field(
         default=None,
         description="Regular expression with a group `patient`, searched in the path below the folder where neither "
@@ -74,15 +79,35 @@ class CtSource(Frozen):
 
 
 class SourceConfig(Frozen):
-    """The two folders of a hospital, or of the server."""
+    """The folders of a hospital, or of the server. A hospital may lack one of the two (``model.absent``)."""
 
-    xray: Annotated[XraySource, BeforeValidator(_folder_shorthand)] = Field(description="The X-rays.")
-    ct: Annotated[CtSource, BeforeValidator(_folder_shorthand)] = Field(description="The CT slices.")
+    xray: Annotated[XraySource | None, BeforeValidator(_folder_shorthand)] = Field(
+        default=None, description="The X-rays; null: there are none here."
+    )
+    ct: Annotated[CtSource | None, BeforeValidator(_folder_shorthand)] = Field(
+        default=None, description="The CT slices; null: there are none here."
+    )
     splits: _PathValue | None = Field(
         default=None,
         description="CSV file of the split, as `fedthorax check --fix-splits` writes it; it goes before class folders "
         "and label files. null: these tell, or the split is drawn.",
     )
+
+    @model_validator(mode="after")
+    def _has_images(self) -> "SourceConfig":
+        if self.xray is None and self.ct is None:
+            raise ValueError("expected a folder xray, a folder ct, or both; found neither")
+        return self
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Of the X-rays, then of the CT slices, as far as they are here."""
+        return tuple(part.folder for part in (self.xray, self.ct) if part is not None)
+
+    @property
+    def lacking(self) -> str | None:
+        """The modality that is not here, in words."""
+        return "X-rays" if self.xray is None else "CT slices" if self.ct is None else None
 
 
 class SplitFractions(Frozen):

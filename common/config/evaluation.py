@@ -48,6 +48,13 @@ class EvaluationConfig(Frozen):
     calibration_bins: int = Field(
         default=10, ge=2, le=100, description="Equally wide bins of probability for the calibration error."
     )
+    histogram_bins: int = Field(
+        default=100,
+        ge=2,
+        le=10_000,
+        description="Bins in which hospitals count the scores of their test images, for the figures of all of them "
+        "together; how much the bins blur these stands beside them.",
+    )
     bootstrap_samples: int = Field(
         default=1000, ge=0, description="Resamplings by patient for the 95 % intervals of the test scores; 0: none."
     )

@@ -4,14 +4,24 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from fedthorax.common.config.data import DataConfig
+from fedthorax.common.config.data import DataConfig, SourceConfig
 from fedthorax.common.config.evaluation import EvaluationConfig
 from fedthorax.common.config.federation import FederationConfig, SimulationConfig
 from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.config.output import OutputConfig
+from fedthorax.common.config.strategy import ALIKE, least_sites
 from fedthorax.common.config.training import TrainingConfig
+
+
+def require_modalities(model: ModelConfig, source: SourceConfig, place: str) -> None:
+    """Raise ValueError where a hospital lacks a modality and the network has nothing to stand for it."""
+    if source.lacking and model.absent != "token":
+        raise ValueError(
+            f"{place} has no {source.lacking}, and model.absent is {model.absent}; set model.absent to token, so that "
+            "the network learns what stands for them, or give the folder"
+        )
 
 
 class Experiment(Frozen):
@@ -39,11 +49,19 @@ class Experiment(Frozen):
             *((f"data.hospitals.{name}", source) for name, source in self.data.hospitals.items()),
             ("data.central", self.data.central),
         ):
-            mapping = source.xray.mapping if source is not None else None
+            xray = source.xray if source is not None else None
+            mapping = xray.mapping if xray is not None else None
             for key, finding in mapping.foreign_findings(self.labels.findings) if mapping else ():
                 raise ValueError(
                     f"{place}.xray.mapping.{key} names the finding {finding!r}, which labels.findings does not have"
                 )
+        for name, source in self.data.hospitals.items():
+            if source is not None:
+                require_modalities(self.model, source, f"data.hospitals.{name}")
+        if self.data.central is not None and self.data.central.lacking:
+            raise ValueError(f"data.central has no {self.data.central.lacking}: the server scores both heads")
+        if self.training.modality_dropout and self.model.absent != "token":
+            raise ValueError("training.modality_dropout leaves images out; set model.absent to token to stand for them")
         if self.model.weights == "none" and self.model.batch_norm == "frozen":
             raise ValueError(
                 "model.batch_norm is frozen, but model.weights is none: a random network whose normalisation never "
@@ -59,7 +77,25 @@ class Experiment(Frozen):
             raise ValueError(
                 f"federation.min_sites is {min_sites}, but data.hospitals has only {len(self.data.hospitals)}"
             )
+        strategy, settings = self.federation.strategy, self.federation.strategy_settings
+        if strategy in ALIKE and self.model.absent == "token":
+            raise ValueError(
+                f"federation.strategy is {strategy}, which compares whole updates, but with model.absent: token they "
+                "may hold different branches; choose another strategy"
+            )
+        needed = least_sites(strategy, settings)
+        if self.required_sites < needed:
+            raise ValueError(
+                f"federation.strategy {strategy} with malicious_sites {settings.malicious_sites} needs the updates of "
+                f"{needed} hospitals in every round, but a round may close with {self.required_sites} (min_sites)"
+            )
         return self
+
+    @property
+    def weighs_branches(self) -> bool:
+        """Whether each branch is averaged by its own counts."""
+        chosen = self.federation.weigh_by
+        return chosen == "branches" or (chosen is None and self.model.absent == "token")
 
     @property
     def run_folder(self) -> Path:

@@ -5,13 +5,24 @@ from typing import Literal
 from pydantic import Field
 
 from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.config.strategy import StrategyName, StrategySettings
 
 
 class FederationConfig(Frozen):
     """The consortium's rules for a round."""
 
-    strategy: Literal["fedavg"] = Field(
-        default="fedavg", description="fedavg: mean of the hospitals' weights by their number of training pairs."
+    strategy: StrategyName = Field(
+        default="fedavg",
+        description="How updates become the next model; fedavg: their weighted mean; docs/strategies.md has more.",
+    )
+    strategy_settings: StrategySettings = Field(
+        default=StrategySettings(), description="Numbers of the strategies; each reads its own."
+    )
+    weigh_by: Literal["pairs", "branches"] | None = Field(
+        default=None,
+        description="What a hospital's part in a mean is weighed by: pairs: all of the model by its training pairs; "
+        "branches: each encoder by its images, the fusion by pairs, a head's unit by the known labels of its finding. "
+        "null: branches where model.absent is token, pairs elsewhere.",
     )
     min_sites: int | None = Field(
         default=None, ge=1, description="Updates without which a round is not closed; null: every hospital's."

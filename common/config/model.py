@@ -34,6 +34,12 @@ class ModelConfig(Frozen):
         description="Batch normalisation of the backbones: frozen keeps the statistics and scales they came with; "
         "train learns them.",
     )
+    absent: Literal["refused", "token"] = Field(
+        default="refused",
+        description="What stands for a modality that is not there: refused: nothing, every hospital and every patient "
+        "has both; token: learned numbers in place of its features, so that a hospital may lack X-rays or CT and the "
+        "model answers for either alone.",
+    )
     batch_norm_momentum: float = Field(
         default=0.9, ge=0, lt=1, description="Momentum of all moving statistics; low, because a round has few steps."
     )

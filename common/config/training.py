@@ -91,6 +91,13 @@ class TrainingConfig(Frozen):
         default=0.0, ge=0, description="Decoupled weight decay of dense and convolution kernels."
     )
     loss: LossConfig = Field(default=LossConfig(), description="The two losses.")
+    modality_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the pairs in which one of the two images, X-ray or CT at random, is left out with its "
+        "labels, so that the token for it is learned; needs model.absent: token.",
+    )
     local_patience: int | None = Field(
         default=None,
         ge=1,

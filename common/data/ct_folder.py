@@ -12,7 +12,7 @@ from fedthorax.common.data.folder_records import FolderRecords
 from fedthorax.common.data.labels import split_cell, split_of
 from fedthorax.common.data.listing import IMAGE_KINDS, Listing, list_images, normal_name
 from fedthorax.common.data.patients import own_patients_note, patient_in_path
-from fedthorax.common.data.records import Attributes, BadFile, CtRecord, Split
+from fedthorax.common.data.records import UNKNOWN_CLASS, Attributes, BadFile, CtRecord, Split
 from fedthorax.common.data.table import listed, read_table
 
 SLICES_FILE = "slices.csv"
@@ -47,7 +47,8 @@ def ct_records(
     """
     listing = list_images(source.folder)
     classes = [normal_name(name) for name in classes]
-    _check_folders(source.folder, classes)
+    class_of = _own_classes(source, classes)
+    _check_folders(source.folder, tuple(class_of), classes)
     rows, bad, table_notes = _read_slices(listing)
 
     found = find_slices(listing.images, policy)
@@ -70,7 +71,7 @@ def ct_records(
             own_patient.append(name)
         attributes = completed(row.attributes, header.attributes) if header else row.attributes
         path, frame = slice_.image.path, slice_.image.frame
-        records.append(CtRecord(path, patient, classes.index(class_name), split, attributes, frame))
+        records.append(CtRecord(path, patient, class_of[class_name], split, attributes, frame))
 
     notes = [*table_notes, *own_patients_note("CT slices", own_patient, len(records))]
     empty = [name for index, name in enumerate(classes) if all(record.cancer_class != index for record in records)]
@@ -87,15 +88,31 @@ def ct_records(
     return FolderRecords(tuple(records), (*bad, *found.bad), tuple(notes), found.left_out)
 
 
-def _check_folders(folder: Path, classes: Sequence[str]) -> None:
+def _own_classes(source: CtSource, classes: Sequence[str]) -> dict[str, int]:
+    """Folder name → the consortium's class. ValueError where the hospital's list names a class that there is not."""
+    class_of = {name: index for index, name in enumerate(classes)}
+    for own, theirs in source.classes.items():
+        if theirs is None:
+            class_of[normal_name(own)] = UNKNOWN_CLASS
+        elif normal_name(theirs) in classes:
+            class_of[normal_name(own)] = classes.index(normal_name(theirs))
+        else:
+            raise ValueError(
+                f"ct.classes.{own} names the class {theirs!r}{did_you_mean(theirs, classes)}, which the consortium "
+                f"does not have; expected one of {', '.join(classes)}, or null where the class is unknown"
+            )
+    return class_of
+
+
+def _check_folders(folder: Path, names: Sequence[str], classes: Sequence[str]) -> None:
     """All folders where classes may stand are classes or, at the top, splits: nothing is passed over."""
     for name, place in _subfolders(folder):
         inner = [inner_name for inner_name, _ in _subfolders(place)] if split_of(name) else [name]
-        unknown = [other + did_you_mean(other, classes) for other in inner if other not in classes]
+        unknown = [other + did_you_mean(other, classes) for other in inner if other not in names]
         if unknown:
             raise ValueError(
                 f"{place if split_of(name) else folder}: expected folders named after the CT classes "
-                f"{', '.join(classes)}; found {listed(unknown)}"
+                f"{', '.join(classes)}; found {listed(unknown)}. What is called otherwise here goes into ct.classes"
             )
 
 

@@ -46,6 +46,9 @@ class SplitImages:
     xray: ImageSet
     ct: ImageSet
 
+    def of(self, modality: str) -> ImageSet:
+        return self.xray if modality == "xray" else self.ct
+
 
 @dataclass(frozen=True)
 class SiteImages:
@@ -61,3 +64,8 @@ class SiteImages:
     notes: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
     issues: tuple[Issue, ...] = ()
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Of X-ray and CT those of which there is an image in any split."""
+        return tuple(name for name in ("xray", "ct") if any(len(split.of(name)) for split in self.splits.values()))

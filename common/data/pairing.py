@@ -16,11 +16,12 @@ Pairing = Literal["random", "patient_first"]
 EpochLength = Literal["longest", "shortest", "xray", "ct"]
 
 Indices = NDArray[np.int64]
+ABSENT = -1
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """P pairs as row indices into the X-rays and the CT slices of one split."""
+    """P pairs as row indices into the X-rays and the CT slices of one split; ABSENT: this side is not there."""
 
     xray: Indices
     ct: Indices
@@ -92,6 +93,25 @@ def evaluation_pairs(num_xray: int, num_ct: int, seed: int) -> EvaluationPairs:
     return EvaluationPairs(xray, ct, counts_xray=row < num_xray, counts_ct=row < num_ct)
 
 
+def one_sided_pairs(num_xray: int, num_ct: int, seed: int) -> EvaluationPairs:
+    """Each image of the only side that has any, in random order, without a partner; none if both have or neither."""
+    if num_xray and num_ct:
+        return evaluation_pairs(0, 0, seed)
+    xray_random, ct_random, _ = _streams(seed)
+    length = num_xray or num_ct
+    nothing, scored = np.full(length, ABSENT, np.int64), np.ones(length, bool)
+    if num_xray:
+        return EvaluationPairs(xray_random.permutation(num_xray), nothing, scored, ~scored)
+    return EvaluationPairs(nothing, ct_random.permutation(num_ct), ~scored, scored)
+
+
+def drop_sides(pairs: Pairs, rate: float, seed: int) -> Pairs:
+    """``pairs`` of which a share ``rate`` at random has lost one side, either with the same chance."""
+    random = np.random.default_rng(seed)
+    dropped, takes_xray = random.random(len(pairs)) < rate, random.random(len(pairs)) < 0.5
+    return Pairs(np.where(dropped & takes_xray, ABSENT, pairs.xray), np.where(dropped & ~takes_xray, ABSENT, pairs.ct))
+
+
 def reuse(
     pairs: Pairs,
     num_xray: int,
@@ -102,14 +122,15 @@ def reuse(
     """How often the images were used, and, where the patients are given, how many pairs are of one person."""
     same: int | None = None
     if xray_patients is not None and ct_patients is not None:
-        same = sum(xray_patients[x] == ct_patients[c] for x, c in zip(pairs.xray, pairs.ct, strict=True))
+        paired = [(x, c) for x, c in zip(pairs.xray, pairs.ct, strict=True) if ABSENT not in (x, c)]
+        same = sum(xray_patients[x] == ct_patients[c] for x, c in paired)
     return PairingReport(len(pairs), _uses(pairs.xray, num_xray), _uses(pairs.ct, num_ct), same)
 
 
 def _uses(indices: Indices, num_images: int) -> Uses:
     if num_images == 0:
         return Uses(None, None, None)
-    counts = np.bincount(indices, minlength=num_images)
+    counts = np.bincount(indices[indices != ABSENT], minlength=num_images)
     return Uses(int(counts.min()), float(counts.mean()), int(counts.max()))
 
 

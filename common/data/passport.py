@@ -58,6 +58,7 @@ def passport(
     """
     return {
         "splits": {split: _split_counts(images, labels, policy) for split, images in site.splits.items()},
+        "modalities": list(site.modalities),
         "skipped": _skipped(site) if file_names else _skipped_by_fault(site.skipped),
         "notes": list(site.notes) if file_names else _notes_outside(site.notes),
         "check": [_issue(issue, policy) for issue in site.issues],

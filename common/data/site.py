@@ -17,6 +17,7 @@ from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.data.cache import DecodedImages, decode_all
 from fedthorax.common.data.ct_folder import ct_records
 from fedthorax.common.data.decode import Modality
+from fedthorax.common.data.folder_records import FolderRecords
 from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.data.records import SPLITS, BadFile, CtRecord, ImageRef, Split, XrayRecord
 from fedthorax.common.data.split_file import read_split_file, split_keys, split_notes, with_splits
@@ -67,11 +68,17 @@ def _load(
     seed: int,
     progress: Callable[[int, int], None] | None,
 ) -> SiteImages:
-    found_xray = xray_records(source.xray, labels.findings)
-    found_ct = ct_records(source.ct, labels.cancer_classes, data.ct_slices)
+    found_xray: FolderRecords[XrayRecord]
+    found_ct: FolderRecords[CtRecord]
+    found_xray = xray_records(source.xray, labels.findings) if source.xray else FolderRecords((), (), ())
+    found_ct = ct_records(source.ct, labels.cancer_classes, data.ct_slices) if source.ct else FolderRecords((), (), ())
     bad: dict[Modality, list[BadFile]] = {"xray": list(found_xray.bad), "ct": list(found_ct.bad)}
     _stop_if_bad(bad, data)
-    folders: dict[Modality, Path] = {"xray": source.xray.folder, "ct": source.ct.folder}
+    folders: dict[Modality, Path] = {}
+    if source.xray:
+        folders["xray"] = source.xray.folder
+    if source.ct:
+        folders["ct"] = source.ct.folder
     given_xray, given_ct, notes = _given_splits(source, found_xray.records, found_ct.records)
     seed = derive_seed(seed, "splits", name)
     xray, ct = assign_splits(given_xray, given_ct, fractions, seed, keep_torn=True)
@@ -105,8 +112,8 @@ def _load(
     _stop_if_bad(bad, data)
     issues += duplicate_issues(same_pictures(images, digests))
     admit(issues, data.accept)
-    for modality, files in bad.items():
-        issues += bad_file_issues(files, modality, folders[modality])
+    for modality, folder in folders.items():
+        issues += bad_file_issues(bad[modality], modality, folder)
     left_out = (*found_xray.left_out, *found_ct.left_out)
     return SiteImages(
         name,
@@ -125,9 +132,12 @@ def _given_splits(
     if source.splits is None:
         return xray, ct, ()
     splits = read_split_file(source.splits)
-    xray = with_splits(xray, "xray", source.xray.folder, splits)
-    ct = with_splits(ct, "ct", source.ct.folder, splits)
-    names = split_keys(xray, ct, source.xray.folder, source.ct.folder)
+    root = source.splits.parent  # of a folder that is not there no file is named
+    xray_folder = source.xray.folder if source.xray else root
+    ct_folder = source.ct.folder if source.ct else root
+    xray = with_splits(xray, "xray", xray_folder, splits)
+    ct = with_splits(ct, "ct", ct_folder, splits)
+    names = split_keys(xray, ct, xray_folder, ct_folder)
     return xray, ct, split_notes(source.splits, splits, names)
 
 

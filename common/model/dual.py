@@ -3,7 +3,12 @@
 X-ray (S, S, 3) → backbone → pooled → Dense, ReLU → BatchNorm → Dropout → Dense, ReLU → features; CT the same with its
 own weights; concatenated → Dense, ReLU … → ``disease`` (sigmoid, one unit a finding) and ``cancer`` (softmax, one unit
 a class). Every layer's name begins with its branch.
+
+With ``model.absent: token`` there are two more inputs, ``xray_present`` and ``ct_present`` (N, 1), 1 or 0: where one is
+0, learned numbers take the place of that modality's features, whatever its image holds.
 """
+
+from collections.abc import Mapping, Sequence
 
 import keras
 
@@ -11,27 +16,39 @@ from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.model.backbone import all_layers, build_backbone
 from fedthorax.common.model.pretrained import find_weights, load_backbone_weights
+from fedthorax.common.model.segments import MODALITIES, TOKEN
 from fedthorax.common.seeds import derive_seed
 
-MODALITIES = ("xray", "ct")
 
-
-def build_model(config: ModelConfig, labels: LabelsConfig, seed: int) -> keras.Model:
+def build_model(
+    config: ModelConfig, labels: LabelsConfig, seed: int, modalities: Sequence[str] = MODALITIES
+) -> keras.Model:
     """The network with its starting weights; the same ``seed`` gives the same weights bit by bit.
 
     Inputs ``{"xray", "ct"}``: float (N, S, S, 3) in 0…255. Outputs ``{"disease", "cancer"}``: probabilities
-    (N, findings) and (N, classes). Raises FileNotFoundError or ValueError when the
+    (N, findings) and (N, classes). ``modalities`` with one name only leave the other encoder out; its token stays.
+    Raises FileNotFoundError or ValueError when the
     pretrained weights are missing or do not fit.
     """
     weights = find_weights(config.weights, config.backbone)  # before the slow part
-    inputs = {name: keras.Input((config.image_size, config.image_size, 3), name=name) for name in MODALITIES}
-    features = []
-    for name in MODALITIES:
+    inputs = {name: keras.Input((config.image_size, config.image_size, 3), name=name) for name in modalities}
+    features = {}
+    for name in modalities:
         backbone = build_backbone(
             config.backbone, config.image_size, f"{name}_backbone", config.batch_norm, config.batch_norm_momentum
         )
-        features.append(_project(backbone(inputs[name]), name, config))
-    logits = _fuse(features, config, labels)
+        features[name] = _project(backbone(inputs[name]), name, config)
+    if config.absent == "token":
+        presence = {f"{name}_present": keras.Input((1,), name=f"{name}_present") for name in MODALITIES}
+        inputs |= presence
+        for name in MODALITIES:
+            absent = keras.layers.Rescaling(-1.0, 1.0, name=f"{name}_absent")(presence[f"{name}_present"])
+            token = keras.layers.Dense(config.feature_units, use_bias=False, name=f"fusion_{name}{TOKEN}")(absent)
+            if name in features:
+                kept = keras.layers.Multiply(name=f"{name}_kept")([features[name], presence[f"{name}_present"]])
+                token = keras.layers.Add(name=f"{name}_or_token")([kept, token])
+            features[name] = token
+    logits = _fuse([features[name] for name in MODALITIES], config, labels)
     outputs = {
         "disease": keras.layers.Activation("sigmoid", name="disease")(logits["disease"]),
         "cancer": keras.layers.Activation("softmax", name="cancer")(logits["cancer"]),
@@ -39,7 +56,7 @@ def build_model(config: ModelConfig, labels: LabelsConfig, seed: int) -> keras.M
     model = keras.Model(inputs, outputs, name="fedthorax")
     draw_weights(model, seed)
     if weights is not None:
-        for name in MODALITIES:
+        for name in modalities:
             load_backbone_weights(model.get_layer(f"{name}_backbone"), weights)
     return model
 
@@ -91,24 +108,56 @@ def _fuse(features: list[keras.KerasTensor], config: ModelConfig, labels: Labels
 def image_to_logits(model: keras.Model) -> keras.Model:
     """The same network and weights up to the logits, which training needs for numerically safe losses.
 
-    Takes ``[xray, ct]``, in this order; ``model.inputs`` would be sorted by name.
+    Takes ``[xray, ct]``, in this order, of them those that the network has, and with tokens ``xray_present`` and
+    ``ct_present``; ``model.inputs`` would be sorted by name.
     """
-    inputs = [model.get_layer(name).output for name in MODALITIES]
+    inputs = [model.get_layer(name).output for name in (*modalities_of(model), *presence_inputs(model))]
     logits = {head: model.get_layer(f"{head}_logits").output for head in ("disease", "cancer")}
     return keras.Model(inputs, logits, name="image_to_logits")
 
 
+def modalities_of(model: keras.Model) -> tuple[str, ...]:
+    """The modalities for which the network has an encoder."""
+    names = {layer.name for layer in model.layers}
+    return tuple(name for name in MODALITIES if name in names)
+
+
+def presence_inputs(model: keras.Model) -> tuple[str, ...]:
+    """The inputs that say what is there: one a modality where the network has tokens, else none."""
+    names = {layer.name for layer in model.layers}
+    return tuple(f"{name}_present" for name in MODALITIES if f"{name}_present" in names)
+
+
+def _features_or_tokens(
+    model: keras.Model, features: Mapping[str, keras.KerasTensor], presence: Sequence[keras.KerasTensor]
+) -> list[keras.KerasTensor]:
+    if not presence:
+        return [features[name] for name in MODALITIES]
+    chosen = []
+    for name, present in zip(MODALITIES, presence, strict=True):
+        token = model.get_layer(f"fusion_{name}{TOKEN}")(model.get_layer(f"{name}_absent")(present))
+        if name in features:
+            kept = model.get_layer(f"{name}_kept")([features[name], present])
+            token = model.get_layer(f"{name}_or_token")([kept, token])
+        chosen.append(token)
+    return chosen
+
+
 def pooled_to_logits(model: keras.Model) -> keras.Model:
-    """The same layers after the backbones: pooled features ``[xray, ct]`` (N, D) → logits. Shares the weights."""
-    inputs, features = [], []
-    for name in MODALITIES:
+    """The same layers after the backbones: pooled features (N, D) in the order of ``image_to_logits`` → logits. Shares
+    the weights."""
+    inputs: list[keras.KerasTensor] = []
+    features: dict[str, keras.KerasTensor] = {}
+    for name in modalities_of(model):
         pooled = keras.Input(model.get_layer(f"{name}_backbone").output.shape[1:], name=f"{name}_pooled")
         hidden = pooled
         for part in ("dense", "batch_norm", "dropout", "features"):
             hidden = model.get_layer(f"{name}_{part}")(hidden)
         inputs.append(pooled)
-        features.append(hidden)
-    fused = model.get_layer("fusion_concatenate")(features)
+        features[name] = hidden
+    presence = [keras.Input((1,), name=f"given_{name}") for name in presence_inputs(model)]
+    inputs += presence
+    fused = model.get_layer("fusion_concatenate")(_features_or_tokens(model, features, presence))
     for layer in model.layers:
         if layer.name.startswith("fusion_dense_"):
             fused = layer(fused)

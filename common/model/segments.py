@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from fedthorax.common.model.backbone import all_layers
 
+MODALITIES = ("xray", "ct")
 SEGMENTS = ("xray.backbone", "xray.projection", "ct.backbone", "ct.projection", "fusion", "disease", "cancer")
 BACKBONE_SEGMENTS = ("xray.backbone", "ct.backbone")
+TOKEN = "_token"  # ends the name of a layer that stands for an absent modality
 HEAD_SEGMENTS = tuple(segment for segment in SEGMENTS if segment not in BACKBONE_SEGMENTS)
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -42,7 +44,9 @@ class SegmentLayout:
     def __init__(self, model: keras.Model) -> None:
         self._variables: dict[str, list[keras.Variable]] = {segment: [] for segment in SEGMENTS}
         self.slots: dict[str, tuple[Slot, ...]] = {}
-        for layer in model.layers:
+        # The place of a token in Keras's own order depends on which encoders the network has.
+        tokens = sorted((layer for layer in model.layers if layer.name.endswith(TOKEN)), key=lambda layer: layer.name)
+        for layer in [*(layer for layer in model.layers if layer not in tokens), *tokens]:
             for variable in layer.weights:
                 if keras.backend.is_float_dtype(variable.dtype):
                     self._variables[_segment_of(layer.name)].append(variable)
@@ -60,7 +64,12 @@ class SegmentLayout:
     @property
     def digest(self) -> str:
         """Equal on two machines exactly when their networks have the same variables in the same order."""
-        text = repr([(segment, slot.shape) for segment, slots in self.slots.items() for slot in slots])
+        return self.digest_of(SEGMENTS)
+
+    def digest_of(self, segments: Iterable[str]) -> str:
+        """The same for some segments: all that a hospital without one of the modalities can compare."""
+        chosen = set(segments)
+        text = repr([(name, slot.shape) for name, slots in self.slots.items() if name in chosen for slot in slots])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def read(self, segments: Iterable[str] = SEGMENTS) -> dict[str, NDArray[np.float32]]:
@@ -93,9 +102,20 @@ class SegmentLayout:
                     f"got an array of shape {flat.shape}"
                 )
 
+    def statistics(self, segment: str) -> tuple[slice, ...]:
+        """Where the moving statistics of batch normalisation lie in a segment: measured, not learned by gradients."""
+        endings = ("moving_mean", "moving_variance")
+        return tuple(slice(s.start, s.stop) for s in self.slots[segment] if s.name.endswith(endings))
+
     def name_at(self, segment: str, index: int) -> str:
         """The variable that holds position ``index`` of a segment."""
         return next(slot.name for slot in self.slots[segment] if slot.start <= index < slot.stop)
+
+
+def segments_of(modalities: Iterable[str], segments: Iterable[str] = SEGMENTS) -> tuple[str, ...]:
+    """Of ``segments`` those that a network for these modalities has: an encoder each, fusion and heads always."""
+    present = set(modalities)
+    return tuple(name for name in segments if "." not in name or name.partition(".")[0] in present)
 
 
 def _segment_of(layer_name: str) -> str:
@@ -103,6 +123,11 @@ def _segment_of(layer_name: str) -> str:
     if branch in ("xray", "ct"):
         return f"{branch}.backbone" if part == "backbone" else f"{branch}.projection"
     return branch
+
+
+def segment_sha256(values: NDArray[np.float32]) -> str:
+    """SHA-256 of one segment's bytes: it names these numbers, whichever model they stand in."""
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
 def weights_digest(weights: Weights) -> str:

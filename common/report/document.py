@@ -52,6 +52,8 @@ def render(metrics: Mapping[str, Any], config: str | None) -> str:
         disease=tables.score_rows(scores or {}, "disease"),
         cancer=tables.score_rows(scores or {}, "cancer"),
         few=cautions.FEW_IMAGES,
+        given=tables.given_rows(scores),
+        pooled=tables.pooled_rows(metrics),
         undefined=summary.undefined(scores),
         confusion=tables.confusion(scores or {}, classes),
         disease_rocs=tables.roc_squares(scores or {}, "disease"),

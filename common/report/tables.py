@@ -271,6 +271,27 @@ def round_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def given_rows(scores: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Main figures with X-ray alone, CT alone, both; none for a model that needs both."""
+    names = {"xray": "X-ray alone", "ct": "CT slice alone", "both": "Both"}
+    given = at(scores or {}, "by_given") or {}
+    return [{"name": words, "cells": _main_cells(given[key])} for key, words in names.items() if key in given]
+
+
+def pooled_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Figures of all hospitals' own test images together, with what the bins leave open; none before the end."""
+    rows = []
+    for task in ("disease", "cancer"):
+        for name, found in (at(metrics, "pooled", task) or {}).items():
+            cells = [count(found["present"]), count(found["absent"]), count(len(found["hospitals"]))]
+            for figure_name in ("roc_auc", "pr_auc", "calibration_error"):
+                value = found[figure_name]
+                within = f"{figure(value['lowest'])} to {figure(value['highest'])}" if value else ""
+                cells += [figure(value and value["value"]), within]
+            rows.append({"name": name, "cells": cells})
+    return rows
+
+
 def passports(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Name and data of every hospital, then of the centre, which comes last because a hospital may have its name."""
     found = [(name, at(site, "data")) for name, site in (metrics.get("sites") or {}).items()]

@@ -88,6 +88,18 @@ TEMPLATE = """\
 {%- if cancer.rows|selectattr("few")|list %}
 <p class="small">* fewer than {{ few }} slices of it, or of the others: descriptive only.</p>
 {%- endif %}
+{%- if given %}
+<h3>By what was given</h3>
+<div class="wide"><table>
+<caption>The same images, with the other one of each pair taken away: a learned token stands for it.</caption>
+<thead><tr><th scope="col">Given</th><th scope="col">Loss</th><th scope="col">Findings: ROC-AUC</th>
+<th scope="col">CT classes: ROC-AUC</th><th scope="col">CT accuracy</th></tr></thead>
+<tbody>
+{%- for row in given %}
+<tr><th scope="row">{{ row.name }}</th>{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody></table></div>
+{%- endif %}
 {%- if undefined %}
 <h3>Undefined figures</h3>
 <ul class="small">
@@ -220,6 +232,20 @@ own validation images. Own test: the selected model on images that the hospital 
 {%- for cell in row.valid + row.test %}<td>{{ cell }}</td>{% endfor %}</tr>
 {%- endfor %}
 </tbody></table></div>
+{%- if pooled %}
+<h3>All hospitals' own test images together</h3>
+<div class="wide"><table>
+<caption>The selected model, from counts of scores in bins, before calibration. Within: what the figure of the images
+themselves can be. A mean of the hospitals' ROC-AUC is another number: it does not see that scores differ.</caption>
+<thead><tr><th scope="col" class="left">Label</th><th scope="col">With it</th><th scope="col">Without</th>
+<th scope="col">Hospitals</th><th scope="col">ROC-AUC</th><th scope="col">within</th><th scope="col">PR-AUC</th>
+<th scope="col">within</th><th scope="col">Calibration error</th><th scope="col">within</th></tr></thead>
+<tbody>
+{%- for row in pooled %}
+<tr><th scope="row" class="site">{{ row.name }}</th>{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody></table></div>
+{%- endif %}
 {%- if failures %}
 <h3>Failures</h3>
 <div class="wide"><table>

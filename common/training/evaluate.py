@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import CtSource, XraySource
 from fedthorax.common.data.images import ImageSet, SplitImages
 from fedthorax.common.data.overlap import unseen, without
 from fedthorax.common.data.records import SPLITS, Split
@@ -84,10 +85,10 @@ def evaluate_model(
         images = unseen(loaded.splits)
         if site == CENTRAL and (seen := seen_in_run(saved.path)):
             images = SplitImages(
-                _without(images.xray, "xray", source.xray.folder, seen),
-                _without(images.ct, "ct", source.ct.folder, seen),
+                _without(images.xray, "xray", source.xray, seen),
+                _without(images.ct, "ct", source.ct, seen),
             )
-    if not len(images.xray) or not len(images.ct):
+    if (max if network.tokens else min)(len(images.xray), len(images.ct)) == 0:
         new = "new " if len(images.xray) + len(images.ct) < len(whole.xray) + len(whole.ct) else ""
         raise ValueError(
             f"{site} has {len(images.xray)} {new}X-rays and {len(images.ct)} {new}CT slices in its {split} split; "
@@ -104,8 +105,10 @@ def evaluate_model(
     return Evaluation(scores, with_duplicates(scores, of_all, images, whole), left_out)
 
 
-def _without(images: ImageSet, modality: str, folder: Path, seen: Seen) -> ImageSet:
-    rows = [row for row in range(len(images)) if (modality, _name(images, row, folder)) in seen]
+def _without(images: ImageSet, modality: str, source: XraySource | CtSource | None, seen: Seen) -> ImageSet:
+    if source is None:
+        return images
+    rows = [row for row in range(len(images)) if (modality, _name(images, row, source.folder)) in seen]
     return without(images, rows)
 
 

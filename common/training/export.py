@@ -1,7 +1,8 @@
 """A saved model in a form that other software runs, checked to answer alike.
 
 The exported network takes two float32 batches ``xray`` and ``ct`` (N, S, S, 3) in 0…255 and gives ``disease`` and
-``cancer``, calibrated; scaling and normalisation are inside. Decoding, CT windows and resizing are not: ``model.json``
+``cancer``, calibrated; scaling and normalisation are inside. A network with tokens also takes ``xray_present`` and
+``ct_present`` (N, 1). Decoding, CT windows and resizing are not: ``model.json``
 beside it says how (image_size, aspect, ct_windows), and holds the thresholds.
 """
 
@@ -21,7 +22,8 @@ from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config.data import CT_WINDOWS, CacheConfig, CtWindow
 from fedthorax.common.data.cache import decode_all
 from fedthorax.common.data.records import ImageRef
-from fedthorax.common.model.dual import MODALITIES, image_to_logits
+from fedthorax.common.model.dual import image_to_logits, presence_inputs
+from fedthorax.common.model.segments import MODALITIES
 from fedthorax.common.training.saved_model import SavedModel, load_saved_model, pack
 
 Target = Literal["zip", "savedmodel", "onnx", "tflite"]
@@ -49,7 +51,9 @@ def export_model(
     out.parent.mkdir(parents=True, exist_ok=True)
     if target == "zip":
         return {"path": str(pack(saved, out)), "max_difference": None, "checked_on": None}
-    batch, words = _images(saved, xrays, slices)
+    images, words = _images(saved, xrays, slices)
+    both = np.ones((len(images["xray"]), 1), np.float32)
+    batch = {**images, **dict.fromkeys(presence_inputs(saved.model), both)}
     network = calibrated_network(saved)
     network({name: images[:1] for name, images in batch.items()}, training=False)  # Keras exports no uncalled network
     temporary = out.with_name(f".{out.name}.part")
@@ -74,7 +78,10 @@ def export_model(
     return {"path": str(out), "max_difference": difference, "checked_on": words}
 
 
-_INPUTS = "xray, ct: float32 (N, image_size, image_size, 3) in 0 to 255; outputs disease, cancer: calibrated"
+_INPUTS = (
+    "xray, ct: float32 (N, image_size, image_size, 3) in 0 to 255; where absent is token also xray_present, ct_present: "
+    "float32 (N, 1), 1 or 0; outputs disease, cancer: calibrated"
+)
 
 
 def calibrated_network(saved: SavedModel) -> keras.Model:
@@ -90,7 +97,8 @@ def calibrated_network(saved: SavedModel) -> keras.Model:
         "disease": keras.layers.Activation("sigmoid", name="disease")(disease),
         "cancer": keras.layers.Activation("softmax", name="cancer")(cancer),
     }
-    return keras.Model(dict(zip(MODALITIES, logits.inputs, strict=True)), outputs, name="fedthorax_calibrated")
+    names = (*MODALITIES, *presence_inputs(saved.model))
+    return keras.Model(dict(zip(names, logits.inputs, strict=True)), outputs, name="fedthorax_calibrated")
 
 
 def max_difference(saved: SavedModel, batch: Batch, run: Runner) -> float:

@@ -7,8 +7,9 @@ from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disea
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.metrics.reliability import cancer_calibration, disease_calibration
 from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Predictions, Scores, scores_of
+from fedthorax.common.training.scoring import GIVEN, Predictions, Scores, predict, scores_of
 
 
 def calibrated(predictions: Predictions, points: OperatingPoints) -> Predictions:
@@ -69,3 +70,19 @@ def _curves(experiment: Experiment, split: SplitImages, predictions: Predictions
         "disease": disease_curves(split.xray.targets, predictions.disease, labels.findings),
         "cancer": cancer_curves(split.ct.targets, predictions.cancer, labels.cancer_classes),
     }
+
+
+def scores_by_given(
+    network: Network, store: FeatureStore, split: SplitImages, seed: int, points: OperatingPoints, keep: bool = False
+) -> dict[str, Scores] | None:
+    """Scores with X-ray alone, CT alone, and both; None for a network that needs both.
+
+    What was not given cannot be scored: without X-rays the figures of the findings are null.
+    """
+    if not network.tokens:
+        return None
+    cases: dict[str, Scores] = {}
+    for given in GIVEN:
+        raw, losses = predict(network, store, split, seed, keep, None, given)
+        cases[given] = scores_of(network, split, calibrated(raw, points), losses, points.disease_thresholds)
+    return cases

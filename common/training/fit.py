@@ -9,14 +9,17 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fedthorax.common.config import Experiment
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.pairing import Pairs, training_pairs
+from fedthorax.common.data.pairing import ABSENT, Indices, Pairs, drop_sides, one_sided_pairs, training_pairs
+from fedthorax.common.data.records import UNKNOWN_CLASS
+from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import Weights
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.augmentation import augment
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.network import Network, batches
+from fedthorax.common.training.network import Network, batches, network_inputs, rows_of
 from fedthorax.common.training.scoring import mean_losses, predict
 
 # (stage, done, total, epoch, loss): a stage of work, its progress, and the mean loss of the epoch so far.
@@ -34,6 +37,8 @@ class FitReport:
     steps: int
     epochs: int
     seconds: float
+    without_xray: int = 0  # pairs of the last epoch in which a token stood for the X-ray
+    without_ct: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -60,17 +65,12 @@ def fit(
     training = network.experiment.training
     network.start(phase.trainable, derive_seed(seed, "dropout"), keep_optimizer)
     network.set_learning_rate(phase.trainable, learning_rate)
-    sums, steps, epochs, num_pairs = np.zeros(4), 0, 0, 0
+    sums, steps, epochs, num_pairs, without = np.zeros(4), 0, 0, 0, {"without_xray": 0, "without_ct": 0}
     stopper = LocalStopper(network, store, valid, phase, seed, training.local_patience)
     for epoch in range(phase.local_epochs):
-        pairs = training_pairs(
-            train.xray.patients,
-            train.ct.patients,
-            network.experiment.data.pairing,
-            network.experiment.data.epoch_length,
-            derive_seed(seed, "pairs", epoch),
-        )
+        pairs = epoch_pairs(network.experiment, train, derive_seed(seed, "pairs", epoch))
         num_pairs = len(pairs.xray)
+        without = {f"without_{name}": int(np.sum(getattr(pairs, name) == ABSENT)) for name in MODALITIES}
         if not num_pairs:
             break
         sums, num_batches, done = np.zeros(4), -(-num_pairs // training.batch_size), 0
@@ -91,7 +91,31 @@ def fit(
             break
     stopper.restore_best()
     return FitReport(
-        **mean_losses(network, sums), pairs=num_pairs, steps=steps, epochs=epochs, seconds=time.monotonic() - started
+        **mean_losses(network, sums),
+        pairs=num_pairs,
+        steps=steps,
+        epochs=epochs,
+        seconds=time.monotonic() - started,
+        **without,
+    )
+
+
+def epoch_pairs(experiment: Experiment, train: SplitImages, seed: int) -> Pairs:
+    """The pairs of one epoch; with tokens also of a hospital that has one modality only."""
+    data, num_xray, num_ct = experiment.data, len(train.xray), len(train.ct)
+    if experiment.model.absent == "token" and not (num_xray and num_ct):
+        return one_sided_pairs(num_xray, num_ct, seed)
+    pairs = training_pairs(train.xray.patients, train.ct.patients, data.pairing, data.epoch_length, seed)
+    rate = experiment.training.modality_dropout
+    return drop_sides(pairs, rate, derive_seed(seed, "modality dropout")) if rate else pairs
+
+
+def targets_of(train: SplitImages, xray: Indices, ct: Indices) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Labels of some pairs; those of an absent side are unknown."""
+    disease, cancer = rows_of(train.xray.targets, xray), rows_of(train.ct.targets, ct)
+    return (
+        np.where((xray == ABSENT)[:, None], np.float32(np.nan), disease),
+        np.where(ct == ABSENT, np.int32(UNKNOWN_CLASS), cancer),
     )
 
 
@@ -113,13 +137,18 @@ def _epoch_steps(
             if progress:
                 progress("features", done, total, epoch, None)
 
-        xray = [store.pooled("xray", train.xray, True, report, version) for version in range(versions + 1)]
-        ct = [store.pooled("ct", train.ct, True, report, version) for version in range(versions + 1)]
+        pooled = {
+            name: [store.pooled(name, train.of(name), True, report, version) for version in range(versions + 1)]
+            for name in network.modalities
+        }
         chosen = np.random.default_rng(seed).integers(versions + 1, size=(2, len(pairs)))
         for rows in batches(len(pairs.xray), network.experiment.training.batch_size):
             x, c = pairs.xray[rows], pairs.ct[rows]
-            features = _versions_of(xray, x, chosen[0, rows]), _versions_of(ct, c, chosen[1, rows])
-            sums = network.step_on_pooled(*features, train.xray.targets[x], train.ct.targets[c])
+            wanted = {"xray": (x, chosen[0, rows]), "ct": (c, chosen[1, rows])}
+            features = {name: _versions_of(pooled[name], *wanted[name]) for name in network.modalities}
+            in_order = np.arange(len(rows))
+            present = [np.where(side == ABSENT, ABSENT, in_order) for side in (x, c)]
+            sums = network.step_on_pooled(*network_inputs(network, features, *present), *targets_of(train, x, c))
             yield sums.numpy().astype(np.float64)
     else:
         for batch in image_batches(network, train, pairs, seed):
@@ -129,32 +158,39 @@ def _epoch_steps(
 def _versions_of(
     features: list[NDArray[np.float32]], rows: NDArray[np.int64], versions: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Row ``rows[i]`` of ``features[versions[i]]`` for each i."""
+    """Row ``rows[i]`` of ``features[versions[i]]`` for each i; zeros where there is no image at all."""
+    if not len(features[0]):
+        return rows_of(features[0], rows)
     return np.stack([features[version][row] for row, version in zip(rows, versions, strict=True)])
 
 
 def image_batches(network: Network, train: SplitImages, pairs: Pairs, seed: int) -> tf.data.Dataset:
-    """Batches (xray, ct, disease, cancer) of one epoch; gathering and augmentation run ahead of the training step."""
+    """Batches of one epoch as ``step_on_images`` takes them; gathering and augmentation run ahead of the step."""
     size = network.experiment.model.image_size
     config = network.experiment.training.augmentation
     images = tf.TensorSpec((None, size, size, 3), tf.uint8)
     disease = tf.TensorSpec((None, train.xray.targets.shape[1]), tf.float32)
+    pixels = {name: train.of(name).images for name in network.modalities}
+    present = [tf.TensorSpec((None, 1), tf.float32)] * (len(MODALITIES) if network.tokens else 0)
 
     def gather() -> Iterator[tuple[Any, ...]]:
         for rows in batches(len(pairs.xray), network.experiment.training.batch_size):
             x, c = pairs.xray[rows], pairs.ct[rows]
-            yield train.xray.images[x], train.ct.images[c], train.xray.targets[x], train.ct.targets[c]
+            yield *network_inputs(network, pixels, x, c), *targets_of(train, x, c)
 
     def prepare(index: tf.Tensor, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-        xray, ct = (tf.cast(part, tf.float32) for part in batch[:2])
+        images = [tf.cast(part, tf.float32) for part in batch[: len(pixels)]]
         if config.enabled:
             index = tf.cast(index, tf.int32)
-            xray = augment(xray, config, tf.stack([seed, 2 * index]), may_flip=False)
-            ct = augment(ct, config, tf.stack([seed, 2 * index + 1]), may_flip=True)
-        return xray, ct, *batch[2:]
+            streams = {"xray": tf.stack([seed, 2 * index]), "ct": tf.stack([seed, 2 * index + 1])}
+            images = [
+                augment(part, config, streams[name], may_flip=name == "ct")
+                for name, part in zip(pixels, images, strict=True)
+            ]
+        return *images, *batch[len(pixels) :]
 
     dataset = tf.data.Dataset.from_generator(
-        gather, output_signature=(images, images, disease, tf.TensorSpec((None,), tf.int32))
+        gather, output_signature=(*[images] * len(pixels), *present, disease, tf.TensorSpec((None,), tf.int32))
     )
     return (
         dataset.enumerate()
@@ -175,7 +211,8 @@ class LocalStopper:
         seed: int,
         patience: int | None,
     ) -> None:
-        self._active = patience is not None and len(valid.xray) > 0 and len(valid.ct) > 0
+        scored = max if network.tokens else min  # with tokens one modality is enough
+        self._active = patience is not None and scored(len(valid.xray), len(valid.ct)) > 0
         self._network, self._store, self._valid = network, store, valid
         self._trainable, self._seed, self._patience = phase.trainable, derive_seed(seed, "stop"), patience or 0
         self._best_loss, self._since_best = float("inf"), 0

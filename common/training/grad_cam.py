@@ -36,6 +36,7 @@ class GradCam:
         """
         features = {name: self._maps[name](images[name][None].astype(np.float32)) for name in MODALITIES}
         pooled = [tf.reduce_mean(features[name], axis=(1, 2)) for name in MODALITIES]
+        pooled += [tf.ones((1, 1))] * (len(self._heads.inputs) - len(pooled))  # with tokens: both images are there
         found = {}
         for position, name in enumerate(MODALITIES):
             with tf.GradientTape() as tape:

@@ -1,6 +1,6 @@
 """The network of this process, built and traced once, then reused over rounds and hospitals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,10 +10,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.data.pairing import ABSENT, Indices
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import MODALITIES, build_model, image_to_logits, pooled_to_logits
-from fedthorax.common.model.segments import HEAD_SEGMENTS, SEGMENTS, SegmentLayout
+from fedthorax.common.model.segments import HEAD_SEGMENTS, SEGMENTS, SegmentLayout, segments_of
 from fedthorax.common.training.losses import LossSum, masked_binary_cross_entropy, masked_sparse_cross_entropy
+from fedthorax.common.training.proximal import proximal_gradients
 from fedthorax.common.training.runtime import prepare_tensorflow
 
 Trainable = str  # "heads" or "all", as in training.phases
@@ -27,11 +29,17 @@ class Network:
     ``start``.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, modalities: Sequence[str] = MODALITIES) -> None:
+        """``modalities``: the encoders that are built; a hospital without CT needs no CT encoder."""
         prepare_tensorflow(experiment.training.threads)
         self.experiment = experiment
-        self.model = build_model(experiment.model, experiment.labels, experiment.seed)
+        self.modalities = tuple(modalities)
+        self.tokens = experiment.model.absent == "token"
+        self.model = build_model(experiment.model, experiment.labels, experiment.seed, self.modalities)
         self.layout = SegmentLayout(self.model)
+        federation = experiment.federation
+        self._proximal = federation.strategy_settings.proximal if federation.strategy == "fedprox" else 0.0
+        self._anchors: dict[Trainable, list[tf.Variable]] = {}  # the weights that a task began with
         self._optimizers: dict[Trainable, keras.optimizers.Optimizer] = {}
         # A dropout of rate 0 draws nothing and has no generator.
         self._dropouts = [
@@ -55,6 +63,10 @@ class Network:
             for variable in optimizer.variables:
                 if variable is not rate:
                     variable.assign(keras.ops.zeros_like(variable))
+        for anchor, variable in zip(
+            self._anchors.get(trainable, ()), self._trainable_variables(trainable), strict=False
+        ):
+            anchor.assign(variable.value)
         streams = np.random.SeedSequence(seed).generate_state(len(self._dropouts))
         for layer, stream in zip(self._dropouts, streams, strict=True):
             layer.seed_generator.state.assign([int(stream), 0])
@@ -64,7 +76,7 @@ class Network:
 
     def trained_segments(self, trainable: Trainable) -> tuple[str, ...]:
         """The segments that change in a phase, and so the ones that a hospital sends back."""
-        return HEAD_SEGMENTS if trainable == "heads" else SEGMENTS
+        return segments_of(self.modalities, HEAD_SEGMENTS if trainable == "heads" else SEGMENTS)
 
     def losses(self, labels: dict[str, tf.Tensor], logits: dict[str, tf.Tensor]) -> tuple[LossSum, LossSum]:
         """Masked losses of both heads, as sums with their weights."""
@@ -78,16 +90,17 @@ class Network:
     def step_on_images(self) -> Any:
         """One step of the whole network.
 
-        Two image batches (N, S, S, 3) in 0…255, disease labels (N, findings), cancer labels (N,) → loss sums (4,).
+        An image batch (N, S, S, 3) in 0…255 for each modality, with tokens what is present (N, 1) of X-ray and of CT,
+        disease labels (N, findings), cancer labels (N,) → loss sums (4,).
         """
         size = self.experiment.model.image_size
         images = tf.TensorSpec((None, size, size, 3), tf.float32)
-        return self._make_step(image_to_logits(self.model), "all", images, images)
+        return self._make_step(image_to_logits(self.model), "all", *[images] * len(self.modalities))
 
     @cached_property
     def step_on_pooled(self) -> Any:
         """One step of everything after the backbones, from two batches of pooled features (N, D)."""
-        specs = [tf.TensorSpec((None, self.pooled_width(name)), tf.float32) for name in MODALITIES]
+        specs = [tf.TensorSpec((None, self.pooled_width(name)), tf.float32) for name in self.modalities]
         return self._make_step(pooled_to_logits(self.model), "heads", *specs)
 
     @cached_property
@@ -99,14 +112,20 @@ class Network:
         def traced(backbone: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
             return tf.function(lambda images: backbone(images, training=False), input_signature=[spec])
 
-        return {name: traced(self.model.get_layer(f"{name}_backbone")) for name in MODALITIES}
+        return {name: traced(self.model.get_layer(f"{name}_backbone")) for name in self.modalities}
 
     @cached_property
-    def logits_of_pooled(self) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
-        """Two batches of pooled features (N, D) → logits of both heads, in inference mode."""
+    def logits_of_pooled(self) -> Callable[..., dict[str, tf.Tensor]]:
+        """A batch of pooled features (N, D) for each modality, with tokens what is present (N, 1) → logits of both
+        heads, in inference mode."""
         heads = pooled_to_logits(self.model)
-        specs = [tf.TensorSpec((None, self.pooled_width(name)), tf.float32) for name in MODALITIES]
-        return tf.function(lambda xray, ct: heads([xray, ct], training=False), input_signature=specs)
+        specs = [tf.TensorSpec((None, self.pooled_width(name)), tf.float32) for name in self.modalities]
+        specs += self._presence_specs
+        return tf.function(lambda *inputs: heads(list(inputs), training=False), input_signature=specs)
+
+    @property
+    def _presence_specs(self) -> list[tf.TensorSpec]:
+        return [tf.TensorSpec((None, 1), tf.float32) for _ in MODALITIES] if self.tokens else []
 
     def pooled_width(self, modality: str) -> int:
         return int(self.model.get_layer(f"{modality}_backbone").output.shape[-1])
@@ -135,16 +154,23 @@ class Network:
     def _make_step(self, network: keras.Model, trainable: Trainable, *inputs: tf.TensorSpec) -> Any:
         variables = self._trainable_variables(trainable)
         optimizer = self._optimizer(trainable)
-        weights = self.experiment.training.loss
+        weights, proximal = self.experiment.training.loss, self._proximal
+        if proximal:
+            self._anchors[trainable] = [tf.Variable(variable.value, trainable=False) for variable in variables]
+        anchors = self._anchors.get(trainable, [])
         labels = [tf.TensorSpec((None, len(self.experiment.labels.findings))), tf.TensorSpec((None,), tf.int32)]
 
-        @tf.function(input_signature=[*inputs, *labels])
-        def step(xray: tf.Tensor, ct: tf.Tensor, disease: tf.Tensor, cancer: tf.Tensor) -> tf.Tensor:
+        @tf.function(input_signature=[*inputs, *self._presence_specs, *labels])
+        def step(*parts: tf.Tensor) -> tf.Tensor:
+            *given, disease, cancer = parts
             with tf.GradientTape() as tape:
-                logits = network([xray, ct], training=True)
+                logits = network(given, training=True)
                 disease_loss, cancer_loss = self.losses({"disease": disease, "cancer": cancer}, logits)
                 loss = weights.disease_weight * disease_loss.mean() + weights.cancer_weight * cancer_loss.mean()
-            optimizer.apply(tape.gradient(loss, variables), variables)
+            gradients = tape.gradient(loss, variables)
+            if proximal:
+                gradients = proximal_gradients(gradients, variables, anchors, proximal)
+            optimizer.apply(gradients, variables)
             return tf.stack([*disease_loss, *cancer_loss])
 
         return step
@@ -157,3 +183,20 @@ def batches(count: int, size: int) -> Iterator[NDArray[np.int64]]:
     """
     if count:
         yield from np.array_split(np.arange(count), -(-count // size))
+
+
+def network_inputs(network: Network, values: Mapping[str, NDArray[Any]], xray: Indices, ct: Indices) -> list[Any]:
+    """Rows of ``values`` (images or pooled features, by modality) for some pairs, and with tokens what is present
+    (N, 1) of X-ray and of CT; an absent side is filled with whatever is at hand."""
+    rows = {"xray": xray, "ct": ct}
+    return [rows_of(values[name], rows[name]) for name in network.modalities] + presence_of(network, xray, ct)
+
+
+def presence_of(network: Network, xray: Indices, ct: Indices) -> list[NDArray[np.float32]]:
+    """What is present (N, 1) of X-ray and of CT; nothing for a network without tokens."""
+    return [(rows != ABSENT).astype(np.float32)[:, None] for rows in (xray, ct)] if network.tokens else []
+
+
+def rows_of(values: NDArray[Any], rows: Indices) -> NDArray[Any]:
+    """``values[rows]``, where there may be nothing to take from: then zeros."""
+    return values[rows] if len(values) else np.zeros((len(rows), *values.shape[1:]), values.dtype)

@@ -30,21 +30,28 @@ def predict_files(
 ) -> dict[str, Any]:
     """``notice``, ``labels`` and ``predictions``, one a pair, as docs/predict.md describes them.
 
-    The network sees both modalities at once. As many CT slices as X-rays are paired in the order given; a single file
-    on one side goes with each of the other side. Into the folder ``maps`` go Grad-CAM overlays of what was answered
-    with yes, or with ``all_maps`` of every label. Raises ValueError for other numbers and for files that are no images.
+    A model with tokens (``model.absent``) also takes X-rays or CT slices alone; then the path of the other is None, as
+    are the probabilities that it would have told. As many CT slices as X-rays are paired in the order given; a single
+    file on one side goes with each of the other side. Into the folder ``maps`` go Grad-CAM overlays of what was
+    answered with yes, or with ``all_maps`` of every label. Raises ValueError for other numbers and for files that are
+    no images.
     """
     num_xray, num_ct = len(xrays), len(slices)
-    if not num_xray or not num_ct:
-        raise ValueError(
-            f"the model looks at an X-ray and a CT slice together and has learnt no stand-in for a missing one; "
-            f"give both, got {num_xray} X-rays and {num_ct} CT slices"
-        )
+    if not num_xray and not num_ct:
+        raise ValueError("there is nothing to predict from: got 0 X-rays and 0 CT slices")
     if num_xray != num_ct and min(num_xray, num_ct) > 1:
         raise ValueError(
             f"{num_xray} X-rays and {num_ct} CT slices cannot be paired; give as many of each, or one of one kind"
         )
+    if maps is not None and not (num_xray and num_ct):
+        raise ValueError(f"maps need both images, got {num_xray} X-rays and {num_ct} CT slices")
     saved = load_saved_model(model_path)
+    tokens = saved.facts.get("absent") == "token"
+    if not tokens and not (num_xray and num_ct):
+        raise ValueError(
+            f"the model looks at an X-ray and a CT slice together and has learnt no stand-in for a missing one, as "
+            f"one trained with model.absent: token has; give both, got {num_xray} X-rays and {num_ct} CT slices"
+        )
     size, aspect = saved.facts["image_size"], saved.facts["aspect"]
     count = max(num_xray, num_ct)
     windows = [CtWindow(**window) for window in saved.facts.get("ct_windows", ())] or CT_WINDOWS
@@ -56,31 +63,34 @@ def predict_files(
             raise ValueError(f"{ImageRef(bad.path, bad.frame)}: {bad.reason}")
         return found
 
-    refs = {"xray": xrays, "ct": slices}
-    images = {"xray": decoded(xrays, "xray").images, "ct": decoded(slices, "ct").images}
-    flags = {
-        "xray": [flags_of(image, "xray", windows) for image in xrays],
-        "ct": [flags_of(image, "ct", windows) for image in slices],
-    }
+    refs: dict[Modality, Sequence[Path | ImageRef]] = {"xray": xrays, "ct": slices}
+    images = {name: decoded(files, name).images for name, files in refs.items() if files}
+    flags = {name: [flags_of(image, name, windows) for image in files] for name, files in refs.items()}
     grad_cam = GradCam(saved.model) if maps is not None else None
     results = []
     for rows in batches(count, _BATCH):
-        pairs = [{"xray": row % num_xray, "ct": row % num_ct} for row in rows]
-        inputs = {
-            modality: np.stack([images[modality][pair[modality]] for pair in pairs]).astype("float32")
-            for modality in ("xray", "ct")
+        pairs = [{name: row % len(refs[name]) for name in images} for row in rows]
+        inputs: dict[str, NDArray[np.float32]] = {
+            str(modality): np.stack([images[modality][pair[modality]] for pair in pairs]).astype("float32")
+            if modality in images
+            else np.zeros((len(rows), size, size, 3), "float32")
+            for modality in refs
         }
+        if tokens:
+            inputs |= {
+                f"{name}_present": np.full((len(rows), 1), bool(files), "float32") for name, files in refs.items()
+            }
         outputs = saved.model(inputs, training=False)
         disease = saved.points.calibrated_disease(np.asarray(outputs["disease"]))
         cancer = saved.points.calibrated_cancer(np.asarray(outputs["cancer"]))
         for row, pair, of_xray, of_ct in zip(rows, pairs, disease, cancer, strict=True):
-            answer = {
-                **{modality: str(refs[modality][pair[modality]]) for modality in pair},
-                **_answer(saved, of_xray, of_ct),
-                "flags": {modality: flags[modality][pair[modality]] for modality in pair},
+            answer: dict[str, Any] = {
+                **{str(name): str(files[pair[name]]) if files else None for name, files in refs.items()},
+                **_answer(saved, of_xray if num_xray else None, of_ct if num_ct else None),
+                "flags": {str(name): flags[name][pair[name]] for name in pair},
             }
             if grad_cam is not None and maps is not None:
-                pictures = {modality: images[modality][pair[modality]] for modality in pair}
+                pictures = {str(name): images[name][pair[name]] for name in pair}
                 answer["maps"] = _save_maps(grad_cam, pictures, answer, saved, maps / f"{row + 1:04d}", all_maps)
             results.append(answer)
     return {"notice": NOT_A_DEVICE, "labels": label_facts(saved), "predictions": results}
@@ -108,19 +118,28 @@ def label_facts(saved: SavedModel) -> dict[str, Any]:
     return {"disease": facts("disease", "per_finding"), "cancer": facts("cancer", "per_class")}
 
 
-def _answer(saved: SavedModel, disease: NDArray[np.float64], cancer: NDArray[np.float64]) -> dict[str, Any]:
-    findings = {name: float(p) for name, p in zip(saved.findings, disease, strict=True)}
-    classes = {name: float(p) for name, p in zip(saved.cancer_classes, cancer, strict=True)}
+def _answer(
+    saved: SavedModel, disease: NDArray[np.float64] | None, cancer: NDArray[np.float64] | None
+) -> dict[str, Any]:
+    """None: there was no such image, so nothing is said of its labels."""
+    findings = _by_name(saved.findings, disease)
+    classes = _by_name(saved.cancer_classes, cancer)
     points = saved.points
     return {
         "disease": findings,
         "cancer": classes,
         "predicted": {
-            "findings": [name for name, p in findings.items() if p >= points.disease[name].threshold],
-            "cancer_class": saved.cancer_classes[int(np.argmax(cancer))],
-            "cancer_above_threshold": [name for name, p in classes.items() if p >= points.cancer[name].threshold],
+            "findings": [name for name, p in findings.items() if p is not None and p >= points.disease[name].threshold],
+            "cancer_class": None if cancer is None else saved.cancer_classes[int(np.argmax(cancer))],
+            "cancer_above_threshold": [
+                name for name, p in classes.items() if p is not None and p >= points.cancer[name].threshold
+            ],
         },
     }
+
+
+def _by_name(names: Sequence[str], values: NDArray[np.float64] | None) -> dict[str, float | None]:
+    return {name: None if values is None else float(values[index]) for index, name in enumerate(names)}
 
 
 def _save_maps(
@@ -136,6 +155,8 @@ def _save_maps(
     wanted = {"xray": answer["predicted"]["findings"], "ct": [answer["predicted"]["cancer_class"]]}
     written: dict[str, dict[str, str]] = {}
     for modality, task, names in (("xray", "disease", saved.findings), ("ct", "cancer", saved.cancer_classes)):
+        if modality not in pictures:
+            continue
         labels = getattr(saved.points, task)
         written[modality] = {}
         for index, name in enumerate(names):

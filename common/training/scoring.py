@@ -1,22 +1,24 @@
 """Scores of the present weights on one split: every X-ray and every CT slice counts exactly once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.pairing import EvaluationPairs, evaluation_pairs
+from fedthorax.common.data.pairing import EvaluationPairs, evaluation_pairs, one_sided_pairs
 from fedthorax.common.data.records import UNKNOWN_CLASS
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore, Progress
-from fedthorax.common.training.network import Network, batches
+from fedthorax.common.training.network import Network, batches, network_inputs, rows_of
 
 Scores = dict[str, Any]
+Given = Literal["xray", "ct", "both"]
+GIVEN: tuple[Given, ...] = ("xray", "ct", "both")
 
 
 @dataclass(frozen=True)
@@ -34,29 +36,33 @@ def predict(
     seed: int,
     keep_features: bool = False,
     progress: Progress | None = None,
+    given: Given = "both",
 ) -> tuple[Predictions, Scores]:
     """Predictions for every image of ``split`` and the mean losses.
 
     Both heads see the fused features, so an image's probability depends a little on its partner, who is a stranger:
     the prediction is the mean over ``evaluation.partners`` of them, drawn from ``seed``. Where the other modality has
     fewer images they are used again as partners, but never scored again. A split that lacks a modality has no pairs, so
-    no image of it is scored: losses are null.
+    no image of it is scored: losses are null. A network
+    with tokens scores the other modality alone; ``given`` withholds one from it.
     """
     num_xray, num_ct = len(split.xray), len(split.ct)
+    use_xray, use_ct = num_xray if given != "ct" else 0, num_ct if given != "xray" else 0
     labels = network.experiment.labels
     predictions = Predictions(
         disease=np.full((num_xray, len(labels.findings)), np.nan, np.float32),
         cancer=np.full((num_ct, len(labels.cancer_classes)), np.nan, np.float32),
     )
     sums = np.zeros(4)
-    if num_xray and num_ct:
-        xray = store.pooled("xray", split.xray, keep_features, progress)
-        ct = store.pooled("ct", split.ct, keep_features, progress)
-        partners = network.experiment.evaluation.partners
-        predictions.disease[:], predictions.cancer[:] = 0, 0
+    one_sided = network.tokens and not (use_xray and use_ct)
+    partners = 1 if one_sided else network.experiment.evaluation.partners
+    pairs_of = one_sided_pairs if one_sided else evaluation_pairs
+    if max(use_xray, use_ct) if one_sided else min(use_xray, use_ct):
+        pooled = {name: store.pooled(name, split.of(name), keep_features, progress) for name in network.modalities}
+        predictions.disease[:use_xray], predictions.cancer[:use_ct] = 0, 0
         for partner in range(partners):
-            pairs = evaluation_pairs(num_xray, num_ct, derive_seed(seed, "partner", partner) if partner else seed)
-            sums += _add_predictions(network, split, pairs, xray, ct, predictions)
+            pairs = pairs_of(use_xray, use_ct, derive_seed(seed, "partner", partner) if partner else seed)
+            sums += _add_predictions(network, split, pairs, pooled, predictions)
         predictions.disease[:] /= partners
         predictions.cancer[:] /= partners
     return predictions, mean_losses(network, sums)
@@ -66,17 +72,17 @@ def _add_predictions(
     network: Network,
     split: SplitImages,
     pairs: EvaluationPairs,
-    xray: NDArray[np.float32],
-    ct: NDArray[np.float32],
+    pooled: Mapping[str, NDArray[np.float32]],
     predictions: Predictions,
 ) -> NDArray[np.float64]:
     """Add every image's probabilities beside its partner in ``pairs`` to ``predictions``; returns loss sums (4,)."""
     sums = np.zeros(4)
     # A repeated partner is not scored again: its label counts as unknown.
-    disease_labels = np.where(pairs.counts_xray[:, None], split.xray.targets[pairs.xray], np.float32(np.nan))
-    cancer_labels = np.where(pairs.counts_ct, split.ct.targets[pairs.ct], UNKNOWN_CLASS).astype(np.int32)
+    disease_labels, cancer_labels = rows_of(split.xray.targets, pairs.xray), rows_of(split.ct.targets, pairs.ct)
+    disease_labels = np.where(pairs.counts_xray[:, None], disease_labels, np.float32(np.nan))
+    cancer_labels = np.where(pairs.counts_ct, cancer_labels, UNKNOWN_CLASS).astype(np.int32)
     for rows in batches(len(pairs.xray), network.experiment.evaluation.batch_size):
-        logits = network.logits_of_pooled(xray[pairs.xray[rows]], ct[pairs.ct[rows]])
+        logits = network.logits_of_pooled(*network_inputs(network, pooled, pairs.xray[rows], pairs.ct[rows]))
         losses = network.losses({"disease": disease_labels[rows], "cancer": cancer_labels[rows]}, logits)
         sums += np.array([float(part) for loss in losses for part in loss])
         counts_xray, counts_ct = rows[pairs.counts_xray[rows]], rows[pairs.counts_ct[rows]]

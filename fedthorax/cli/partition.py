@@ -17,11 +17,11 @@ def partition(
     labels: Annotated[Path | None, typer.Option(metavar="CSV", help="The X-rays' labels, if elsewhere.")] = None,
     labels_format: Annotated[
         Literal["auto", "plain", "nih", "chexpert", "padchest", "mimic"],
-        typer.Option("--format", help="Layout of the label file."),
+        typer.Option("--format", metavar="NAME", help="auto, plain, nih, chexpert, padchest or mimic."),
     ] = "auto",
     further: Annotated[
         list[Path] | None,
-        typer.Option(metavar="CSV", help="A table to join to the labels; may be given several times."),
+        typer.Option(metavar="CSV", help="Table to join to the labels; may be repeated."),
     ] = None,
     mapping: Annotated[
         Path | None, typer.Option(metavar="YAML", help="Which column of the labels is what (docs/labels.md).")
@@ -48,7 +48,7 @@ def partition(
     Example:
       fedthorax partition data/parts --xray nih --ct ct/train --sizes 3,2,1
       fedthorax partition data/skewed --xray nih --ct ct/train --alpha 0.5
-      fedthorax partition data/stanford --xray chexpert --labels chexpert/train.csv
+      fedthorax partition data/parts --xray chexpert --labels chexpert/train.csv
     """
     if sum(value is not None for value in (sizes, alpha, column)) > 1:
         raise typer.BadParameter("--sizes, --alpha and --column exclude each other")

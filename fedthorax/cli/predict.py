@@ -32,7 +32,8 @@ def predict(
     """Calibrated probabilities of the findings on X-rays and of the classes on CT
     slices, with the model's thresholds and what its own test says of each.
     As many of each are paired in the order of their names; a single one goes
-    with each of the others.
+    with each of the others. A model trained with model.absent: token also
+    takes X-rays alone or CT slices alone.
 
     For research. This is not a medical device and must not guide treatment.
 
@@ -45,6 +46,8 @@ def predict(
         raise typer.BadParameter("--csv and --json exclude each other")
     if all_maps and maps is None:
         raise typer.BadParameter("--all-maps needs --maps DIR")
+    if not xray and not ct:
+        raise typer.BadParameter("give --xray, --ct, or both")
     path = model_file(model)
     xrays, slices = image_files(xray or (), "xray"), image_files(ct or (), "ct")
     import_tensorflow()
@@ -85,6 +88,8 @@ def prediction_lines(document: Mapping[str, Any]) -> list[str]:
     for row in document["predictions"]:
         findings, cancer_class = row["predicted"]["findings"], row["predicted"]["cancer_class"]
         for modality, task, predicted in (("xray", "disease", findings), ("ct", "cancer", [cancer_class])):
+            if row[modality] is None:
+                continue
             lines += ["", row[modality]]
             lines += [f"  flagged as {flag} (docs/check.md)" for flag in row["flags"][modality]]
             table = [("", "", "threshold", "ROC-AUC in the model's test", "positives")]

@@ -28,9 +28,13 @@ site = typer.Typer(
 @site.command("init")
 def init(
     name: Annotated[str, typer.Option("--name", help="Name of the hospital in the consortium.")],
-    xray: Annotated[Path, typer.Option("--xray", metavar="DIR", help="Folder of the X-rays and their labels.")],
-    ct: Annotated[Path, typer.Option("--ct", metavar="DIR", help="Folder of the CT slices, one folder a class.")],
     invitation: Annotated[Path, typer.Option("--invitation", metavar="FILE", help="What the lead sent.")],
+    xray: Annotated[
+        Path | None, typer.Option("--xray", metavar="DIR", help="Folder of the X-rays and their labels.")
+    ] = None,
+    ct: Annotated[
+        Path | None, typer.Option("--ct", metavar="DIR", help="Folder of the CT slices, one folder a class.")
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option("--folder", metavar="DIR", help="Where to make it, instead of a folder of its name.")
     ] = None,

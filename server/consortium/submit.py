@@ -66,7 +66,7 @@ def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite
     """Refuse with ValueError or OSError what could not become a run; ``experiment`` is ``for_consortium``."""
     check_hospitals(experiment, folder)
     central = experiment.data.central_sources()
-    for path in (central.xray.folder, central.ct.folder):
+    for path in central.folders:
         if not path.is_dir():
             raise FileNotFoundError(f"data.central: {path}: no such folder")
     run_folder = experiment.run_folder

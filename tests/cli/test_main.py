@@ -50,6 +50,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["simulat"], "No such command 'simulat'"),
         (["simulate"], "Usage: fedthorax simulate"),
+        (["predict", "m.keras"], "give --xray, --ct, or both"),
         (["predict", "m.keras", "--xray", "x", "--ct", "c", "--csv", "--json"], "--csv and --json exclude each other"),
         (["config", "--set", "seed=1"], "--set and --flower need a FILE"),
         (["phantom", "out", "--hospitals", "0"], "'--hospitals'"),

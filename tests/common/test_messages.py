@@ -20,6 +20,7 @@ TASK = Task(
     digest_key="00ff",
     run="tiny-1",
     model_sha256="ab",
+    sha256={"fusion": "cd"},
     deadline=12.5,
     acknowledged=("t1", "t2"),
     audit_head="cd",
@@ -45,6 +46,16 @@ def test_a_task_arrives_as_it_was_sent():
 def test_a_reply_arrives_as_it_was_sent():
     reply = Reply("train", "north", 3, {"valid": {"loss": None}}, {"disease": np.zeros(4, np.float32)}, num_pairs=7)
     assert equal(reply, decode_reply(encode(reply)))
+    lost = Reply("train", "north", 3, lacking=("fusion",))
+    assert decode_reply(encode(lost)) == lost
+
+
+def test_segments_that_the_hospital_holds_do_not_travel():
+    frozen = {"ct.backbone": np.zeros(1000, np.float32)}
+    task = replace(TASK, weights={**frozen, **TASK.weights}, held=("ct.backbone",))
+    record = encode(task)
+    assert set(decode_task(record).weights) == {"fusion"}
+    assert num_bytes(record) < num_bytes(encode(replace(task, held=()))) - 4000
 
 
 def test_a_number_that_json_does_not_know_is_not_sent():

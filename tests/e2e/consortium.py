@@ -22,7 +22,6 @@ from fedthorax.common.audit import verify
 from fedthorax.common.events import read_events
 
 MARK = "FEDTHORAX_TEST_PLACE"  # in the environment of everything that is started here, so that it can be found again
-_COMMAND_SECONDS = 600.0
 
 
 def free_port() -> int:
@@ -144,21 +143,21 @@ class Consortium:
                 start_new_session=True,
             )
 
-    def command(self, *arguments: str, expect: int = 0) -> str:
+    def command(self, *arguments: str, expect: int = 0, seconds: float = 600.0) -> str:
         """Run a command to its end; returns all that it said."""
         told = f"command-{time.monotonic_ns()}.txt"
         process = self.start(*arguments, told=told)
         try:
-            code = process.wait(_COMMAND_SECONDS)
+            code = process.wait(seconds)
         finally:
             process.kill()
         output = self.told(told)
         assert code == expect, f"{' '.join(arguments)}: exit status {code}, expected {expect}\n{output}"
         return output
 
-    def lead(self, *arguments: str, expect: int = 0) -> str:
+    def lead(self, *arguments: str, expect: int = 0, seconds: float = 600.0) -> str:
         """A command of the lead's: `server …` or `run …`."""
-        return self.command(*arguments, "--folder", str(self.folder), expect=expect)
+        return self.command(*arguments, "--folder", str(self.folder), expect=expect, seconds=seconds)
 
     def told(self, name: str) -> str:
         return (self.place / name).read_text(encoding="utf-8")

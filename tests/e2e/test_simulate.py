@@ -55,6 +55,7 @@ def test_the_run_folder_is_complete(workplace, simulated):
         "metrics.json",
         "model/best.keras",
         "model/last.keras",
+        "model/card.md",
         "model/model.json",
         "report.html",
         "test_predictions.csv",

@@ -84,11 +84,23 @@ def test_a_refused_update_leaves_the_mean_as_it_was(values, examples, message):
 
 def test_there_is_no_mean_of_nothing():
     with pytest.raises(ValueError, match="nothing to average"):
-        FederatedAverage({"fusion": 2}).result()
+        FederatedAverage({"fusion": 2}).result({})
 
 
 def test_segments_are_averaged_each_by_itself():
     average = FederatedAverage({"fusion": 2, "cancer": 1})
     average.add({"fusion": vector(0, 2), "cancer": vector(10)}, 1)
     average.add({"fusion": vector(4, 2), "cancer": vector(-10)}, 1)
-    assert {name: values.tolist() for name, values in average.result().items()} == {"fusion": [2, 2], "cancer": [0]}
+    assert {name: values.tolist() for name, values in average.result({}).items()} == {"fusion": [2, 2], "cancer": [0]}
+
+
+def test_equal_weights_give_the_same_bits_whatever_they_are():
+    random = np.random.default_rng(7)
+    updates = [random.normal(0, 3, 2000).astype(np.float32) for _ in range(3)]
+    results = set()
+    for weight in (1, 7, 1000, 123457):
+        mean = WeightedMean(2000)
+        for values in updates:
+            mean.add(values, weight)
+        results.add(mean.mean().tobytes())
+    assert len(results) == 1

@@ -2,12 +2,14 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedthorax.common.messages import Reply, Task, encode
+from fedthorax.common.messages import Reply, Task, decode_task, encode
+from fedthorax.common.model.segments import segment_sha256
 from fedthorax.server.channel import Interrupted
 from fedthorax.server.flower_channel import FlowerChannel
 from fedthorax.server.nodes import Node, in_turn
@@ -23,7 +25,7 @@ class FakeGrid:
 
     def __init__(self, answer, connected=SITES):
         self.answer, self.connected = answer, {site: Node(number) for number, site in enumerate(connected, start=11)}
-        self.sent, self.waiting, self.pulled_at_once = [], {}, 0
+        self.sent, self.messages, self.waiting, self.pulled_at_once = [], [], {}, 0
         self.looks = 0  # how often was asked who is connected
         self.at_look = {}  # look number → what happens then
 
@@ -38,6 +40,7 @@ class FakeGrid:
             node = message.metadata.dst_node_id
             site = next(site for site, one in self.connected.items() if one.id == node)
             self.sent.append(site)
+            self.messages.append(message)
             content = self.answer(site, self.sent.count(site))
             ids.append(f"m{len(self.sent)}")
             if content is not None:
@@ -229,3 +232,30 @@ def test_fewer_nodes_than_hospitals_take_turns_and_keep_their_hospitals():
 
 def test_a_task_travels_as_a_flower_message():
     assert Message(encode(TASKS["north"]), 11, "train").metadata.message_type == "train"
+
+
+HEAVY = {"ct.backbone": np.zeros(1000, np.float32), "fusion": np.ones(2, np.float32)}
+
+
+def held_task() -> Task:
+    sha256 = {name: segment_sha256(values) for name, values in HEAVY.items()}
+    return replace(TASKS["south"], weights=HEAVY, sha256=sha256, held=("ct.backbone",), deadline=time.time() + 60)
+
+
+def sent_segments(flower: FlowerChannel) -> list[set[str]]:
+    return [set(decode_task(message.content).weights) for message in flower.grid.messages]
+
+
+def test_what_the_hospital_holds_is_left_out_and_what_it_has_lost_is_sent_once_more():
+    flower = channel(lambda site, times: good(site, lacking=("ct.backbone",)) if times == 1 else good(site))
+    (reply,) = flower.exchange([held_task()], lambda: False)
+    assert reply.error is None
+    assert reply.lacking == ()
+    assert sent_segments(flower) == [{"fusion"}, {"ct.backbone", "fusion"}]
+
+
+def test_a_hospital_that_lacks_what_was_sent_is_not_asked_for_ever():
+    flower = channel(lambda site, _: good(site, lacking=("ct.backbone",)))
+    (reply,) = flower.exchange([held_task()], lambda: False)
+    assert reply.error == "lacks ct.backbone of the model, which were sent"
+    assert len(flower.grid.sent) == 2

@@ -17,6 +17,7 @@ from fedthorax.common.metrics.operating import fixed_operating_points
 from fedthorax.common.model.segments import SEGMENTS
 from fedthorax.server.channel import LateReply
 from fedthorax.server.checkpoints import Checkpoints
+from fedthorax.server.holdings import Holdings
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.ledger import Ledger
 from fedthorax.server.record import RunRecord
@@ -43,6 +44,12 @@ class FakeLayout:
 
     def write(self, weights):
         self.weights |= weights
+
+    def statistics(self, segment):
+        return ()
+
+    def digest_of(self, segments):
+        return f"layout of {len(segments)}"
 
     def check_sizes(self, weights):
         for segment, values in weights.items():
@@ -144,9 +151,10 @@ def make(experiment_file, tmp_path):
         network = SimpleNamespace(layout=layout, trained_segments=lambda trainable: HEADS)
         events, audit = EventLog(tmp_path / "events.jsonl"), AuditLog(tmp_path / "audit.jsonl")
         ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
+        holdings = Holdings(start.holdings if start else None)
         return Rounds(
             experiment,
-            Hospitals(experiment, SITES, channel, record, events, audit, ledger, layout.digest, "{}"),
+            Hospitals(experiment, SITES, channel, record, events, audit, ledger, layout.digest, "{}", holdings),
             record,
             events,
             audit,
@@ -404,3 +412,63 @@ def test_a_hospital_that_does_not_take_its_models_is_a_failure_of_the_last_round
     assert [(failure["site"], failure["stage"]) for failure in rounds.record.rounds[3]["failures"]] == [
         ("east", "finish")
     ]
+
+
+def test_a_hospital_is_not_sent_again_what_it_holds(make):
+    """``ct.projection`` stands for a frozen segment: it is the same in every round."""
+    channel = FakeChannel()
+    rounds = make(channel)
+    rounds.run()
+    work = [task for task in channel.tasks if task.site == "north" and task.weights]
+    assert work[0].held == ()
+    for task in work[1:]:
+        assert {"ct.projection", "xray.backbone"} <= set(task.held)
+        assert set(task.held).isdisjoint(HEADS)
+
+
+def test_a_resumed_run_knows_what_the_hospitals_hold(make):
+    whole = make(FakeChannel())
+    whole.run()
+    channel = FakeChannel()
+    make(channel, start=whole.checkpoints.load(1)).run()
+    first = next(task for task in channel.tasks if task.kind == "train")
+    assert "xray.backbone" in first.held
+
+
+def test_a_hospital_that_lacks_what_its_task_left_out_has_done_nothing(make):
+    def lacking(task, reply):
+        lost = (task.kind, task.round, task.site) == ("train", 2, "south")
+        return Reply("train", task.site, 2, lacking=("ct.backbone",), task_id=task.id) if lost else reply
+
+    rounds = make(FakeChannel(lacking), "federation.min_sites=2")
+    rounds.run()
+    assert rounds.record.rounds[2]["failures"][0]["reason"] == "the hospital lacks ct.backbone of the model"
+
+
+def test_a_hospital_without_ct_gets_and_gives_only_what_it_has(make):
+    """Plain averaging counts it as a vote for the CT encoder that there is; see test_branchwise for the other way."""
+
+    def only_xray(task, reply):
+        if task.site == "south" and task.kind == "describe":
+            data = {"modalities": ["xray"], "pairing": {"pairs": 30}}
+            return replace(reply, results={**reply.results, "data": data})
+        return reply
+
+    channel = FakeChannel(only_xray)
+    rounds = make(channel, "model.absent=token", "federation.weigh_by=pairs")
+    rounds.run()
+    sent = {task.site: set(task.weights) for task in channel.tasks if task.kind == "train"}
+    assert sent["north"] - sent["south"] == {"ct.backbone", "ct.projection"}
+    layouts = {task.site: task.layout for task in channel.tasks if task.kind == "train"}
+    assert layouts == {"north": "layout", "east": "layout", "south": "layout of 5"}
+    assert [entry["failures"] for entry in rounds.record.rounds] == [[]] * 4
+
+
+def test_momentum_goes_on_after_a_resume_as_if_nothing_had_happened(make):
+    whole = make(FakeChannel(), "federation.strategy=fedavgm")
+    whole.run()
+    plain = whole.network.layout.weights["fusion"]
+    rest = make(FakeChannel(), "federation.strategy=fedavgm", start=whole.checkpoints.load(1))
+    rest.run()
+    assert plain[0] == pytest.approx(1 + 1.9 + 2.71)
+    assert rest.network.layout.weights["fusion"].tobytes() == plain.tobytes()

@@ -85,8 +85,11 @@ def test_a_name_that_means_no_run_or_two_says_which_wait(participation: Particip
 def test_a_person_is_shown_what_would_be_trained_and_what_would_leave(experiment: Experiment) -> None:
     summary = run_summary(experiment, settings(limits={"smallest_count": 10, "metrics": ("loss",)}))
     assert summary["phases"] == ["2 rounds: fusion and heads, once over the images, learning rate 0.001"]
-    assert summary["leaves"][1].startswith("after each of 2 rounds: the trained weights")
-    assert summary["leaves"][2:] == [
+    assert summary["leaves"][0].endswith(
+        "those of fewer than 5 patients are hidden, others are rounded to multiples of 5"
+    )
+    assert summary["leaves"][2].startswith("after each of 2 rounds: the trained weights")
+    assert summary["leaves"][3:] == [
         "of this hospital's own images: losses",
         "nothing that rests on fewer than 10 images",
     ]
@@ -104,7 +107,10 @@ def test_who_agrees_to_give_numbers_has_not_agreed_to_train(
     asking, query = settings(participation="ask"), task(experiment, "statistics", run="r1")
     summary = run_summary(experiment, asking, "statistics")
     assert summary["phases"] == []
-    assert "of these counts: counts of fewer than 5 patients are hidden" in summary["leaves"][1]
+    assert (
+        "of these counts: those of fewer than 5 patients are hidden, others are rounded to multiples of 5"
+        in summary["leaves"][1]
+    )
     assert not any("weights" in words for words in summary["leaves"])
     participation.request(query, summary)
     participation.decide("r1", "approved")

@@ -94,12 +94,26 @@ REFUSED = [
     (["output=runs"], "--set: output: expected a mapping of keys, got 'runs'"),
     (["output.folder=[a]"], "--set: output.folder: expected a path, got a list"),
     (["name=../x"], "--set: name: expected text that matches ^[A-Za-z0-9][A-Za-z0-9._-]*$, got '../x'"),
-    (["data.hospitals.east.xray=x"], "tiny.yaml: data.hospitals.east.ct: missing, but required: the CT slices"),
+    (["data.hospitals.east.xray=x"],
+     "tiny.yaml: data.hospitals.east has no CT slices, and model.absent is refused; set "
+     "model.absent to token, so that the network learns what stands for them, or give the folder"),
+    (["data.hospitals.east={}"],
+     "--set: data.hospitals.east: expected a folder xray, a folder ct, or both; found neither"),
+    (["model.absent=token", "data.central={xray: x}"],
+     "tiny.yaml: data.central has no CT slices: the server scores both heads"),
+    (["federation.strategy=krum"],
+     "tiny.yaml: federation.strategy krum with malicious_sites 1 needs the updates of 5 hospitals in every round, but "
+     "a round may close with 2 (min_sites)"),
+    (["federation.strategy=qfedavg", "model.absent=token"],
+     "tiny.yaml: federation.strategy is qfedavg, which compares whole updates, but with model.absent: token they may "
+     "hold different branches; choose another strategy"),
+    (["training.modality_dropout=0.1"],
+     "tiny.yaml: training.modality_dropout leaves images out; set model.absent to token to stand for them"),
     (["data.hospitals={1: {xray: a, ct: b}}"],
      "--set: data.hospitals.1: expected text as a key, got 1; put it in quotes"),
     (["model={widht: 3}"],
      "--set: model.widht: unknown key; expected one of backbone, image_size, weights, encoder_units, feature_units, "
-     "fusion_units, dropout, batch_norm, batch_norm_momentum"),
+     "fusion_units, dropout, batch_norm, absent, batch_norm_momentum"),
     (["federation={min_site: 3}"], "--set: federation.min_site: unknown key; did you mean `min_sites`?"),
     (["federation.min_sites=3"], "tiny.yaml: federation.min_sites is 3, but data.hospitals has only 2"),
     (

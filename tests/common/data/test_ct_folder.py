@@ -75,7 +75,7 @@ def test_a_slice_that_stands_only_in_slices_csv_is_bad(tmp_path: Path, table: Wr
         (["tumor/a.png"], [], r"expected folders .* normal, tumour; found tumor \(did you mean 'tumour'\?\)"),
         (["Normal/a.png"], [], r"found Normal \(did you mean 'normal'\?\)"),
         (["train/Normal/a.png"], [], r"train: expected folders .* found Normal"),
-        (["xyz/readme.txt"], [], "expected folders named after the CT classes normal, tumour; found xyz$"),
+        (["xyz/readme.txt"], [], "expected folders named after the CT classes normal, tumour; found xyz. What"),
         (["a.png"], [], r"a\.png lies outside the class folders"),
         (["train/a.png"], [], r"train/a\.png lies outside the class folders"),
         ([], ["file,patient"], "expected the columns file and patient_id, found file, patient"),
@@ -100,3 +100,17 @@ def test_folders_that_cannot_be_understood_are_refused(
         table(*slices, name="slices.csv")
     with pytest.raises(ValueError, match=message):
         ct_records(CtSource(folder=tmp_path), CLASSES)
+
+
+def test_a_hospitals_own_names_of_its_class_folders_are_mapped_and_null_is_unknown(tmp_path: Path, draw: Draw) -> None:
+    for name in ("gesund/p1__1.png", "train/Ca/p2__1.png", "unclear/p3__1.png", "tumour/p4__1.png"):
+        draw(tmp_path / name)
+    source = CtSource(folder=tmp_path, classes={"gesund": "normal", "Ca": "tumour", "unclear": None})
+    found = ct_records(source, CLASSES)
+    assert {r.patient: r.cancer_class for r in found.records} == {"p1": 0, "p2": 1, "p3": -1, "p4": 1}
+
+
+def test_a_folder_mapped_to_a_class_that_the_consortium_does_not_have_is_an_error(tmp_path: Path, draw: Draw) -> None:
+    draw(tmp_path / "Ca/p__1.png")
+    with pytest.raises(ValueError, match=r"ct\.classes\.Ca names the class 'tumor'.*tumour.*, or null"):
+        ct_records(CtSource(folder=tmp_path, classes={"Ca": "tumor"}), CLASSES)

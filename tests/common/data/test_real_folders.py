@@ -16,10 +16,26 @@ from fedthorax.common.data.layouts import NIH_FINDINGS
 from fedthorax.common.data.overlap import shared_images
 from fedthorax.common.data.site import load_site
 from fedthorax.common.data.xray_folder import xray_records
+from fedthorax.common.training.branch_counts import branch_counts
+from fedthorax.common.training.fit import FitReport
 
 pytestmark = pytest.mark.real_data
 
 CLASSES = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
+
+
+def test_hannover_beside_nih_counts_only_what_it_annotates(real_data: Path) -> None:
+    """X-rays alone, 14 findings of the consortium: what is averaged of it is the X-ray encoder and a unit of a head."""
+    source = SourceConfig(xray=real_data / "hannover-224")
+    data = DataConfig(hospitals={"hannover": source}, central=None)
+    labels = LabelsConfig(findings=NIH_FINDINGS, cancer_classes=CLASSES)
+    site = load_site("hannover", source, labels, data, data.splits, image_size=32, seed=0)
+    train = site.splits["train"]
+    counts = branch_counts(train, FitReport(None, None, None, len(train.xray), 1, 1, 0.0, 0, len(train.xray)))
+    assert site.modalities == ("xray",)
+    assert {name for name, known in zip(NIH_FINDINGS, counts["findings"], strict=True) if known} == {"Pneumonia"}
+    assert counts["xray"] == counts["ct_token"] == len(train.xray) > 50
+    assert counts["ct"] == counts["cancer"] == counts["xray_token"] == 0
 
 
 def load(real_data: Path, xray: str, ct: Path, findings: tuple[str, ...]) -> SiteImages:

@@ -1,0 +1,42 @@
+"""Which segments of the model each hospital holds, so that they need not be sent again.
+
+A hospital holds what it has answered a task about. This is an expectation and no more: a hospital that has lost its
+state says what it lacks, and gets it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedthorax.common.model.segments import Weights, segment_sha256, weights_digest
+
+VERSIONS = 2  # of a segment that a hospital keeps
+
+
+class Holdings:
+    """``by_site``: hospital → segment → SHA-256 of the versions it holds, the newest last."""
+
+    def __init__(self, by_site: Mapping[str, Mapping[str, list[str]]] | None = None) -> None:
+        self.by_site = {
+            site: {name: list(hashes) for name, hashes in held.items()} for site, held in (by_site or {}).items()
+        }
+
+    def held(self, site: str, sha256: Mapping[str, str]) -> tuple[str, ...]:
+        """The segments of a model, told by their hashes, that the hospital is expected to hold."""
+        known = self.by_site.get(site, {})
+        return tuple(name for name, digest in sha256.items() if digest in known.get(name, ()))
+
+    def took(self, site: str, sha256: Mapping[str, str]) -> None:
+        """The hospital has done a task that starts from this model."""
+        known = self.by_site.setdefault(site, {})
+        for name, digest in sha256.items():
+            others = [one for one in known.get(name, []) if one != digest]
+            known[name] = [*others, digest][-VERSIONS:]
+
+
+def named_model(weights: Weights) -> dict[str, Any]:
+    """What a task says about the model that it starts from."""
+    return {
+        "weights": weights,
+        "model_sha256": weights_digest(weights),
+        "sha256": {segment: segment_sha256(values) for segment, values in weights.items()},
+    }

@@ -1,0 +1,47 @@
+"""The selected model on all hospitals' own test images together, from histograms of their scores."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.metrics.score_histogram import ScoreHistogram, parse_histogram, pooled, pooled_figures
+
+_NO_HOSPITAL = "no hospital tells how its images are scored"
+
+
+class Pooling:
+    """Of every finding and class the hospitals' histograms; one that is heard twice counts once, with the last."""
+
+    def __init__(self, labels: LabelsConfig, bins: int) -> None:
+        self._names = {"disease": labels.findings, "cancer": labels.cancer_classes}
+        self._bins = bins
+        self._heard: dict[str, dict[tuple[str, str], ScoreHistogram]] = {}
+
+    def add(self, site: str, told: Any) -> None:
+        """Take what a hospital's ``histograms`` say; what it keeps is null. ValueError where they are none."""
+        if not isinstance(told, Mapping) or set(told) != set(self._names):
+            raise ValueError(f"expected histograms of disease and cancer, got {str(told)[:80]}")
+        found = {}
+        for task, names in self._names.items():
+            if not isinstance(told[task], Mapping) or set(told[task]) != set(names):
+                raise ValueError(
+                    f"expected histograms of {', '.join(names)}, got {', '.join(map(str, told[task]))[:200]}"
+                )
+            for name, value in told[task].items():
+                if value is not None:
+                    found[task, name] = parse_histogram(value, self._bins)
+        self._heard[site] = found
+
+    def document(self) -> dict[str, Any]:
+        """``pooled`` of metrics.json: for each label its figures and the ``hospitals`` whose images are in them."""
+
+        def of(task: str, name: str) -> dict[str, Any]:
+            sites = sorted(site for site, heard in self._heard.items() if (task, name) in heard)
+            if not sites:
+                figures = dict.fromkeys(("present", "absent", "roc_auc", "pr_auc", "calibration_error"))
+                return {**figures, "reason": _NO_HOSPITAL, "hospitals": []}
+            return pooled_figures(pooled([self._heard[site][task, name] for site in sites])) | {"hospitals": sites}
+
+        return {"bins": self._bins} | {
+            task: {name: of(task, name) for name in names} for task, names in self._names.items()
+        }

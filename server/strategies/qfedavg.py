@@ -1,0 +1,65 @@
+"""qfedavg: hospitals on which the model is worse count more.
+
+Li et al., "Fair Resource Allocation in Federated Learning", ICLR 2020, algorithm q-FedAvg: with F the loss of the
+incoming model at a hospital, d = L (w - w_k) and q the fairness, w moves by - sum(F^q d) / sum(q F^(q-1) |d|² + L F^q).
+L, in the paper the inverse of the local learning rate, is the inverse of ``server_learning_rate`` here, because the
+local optimiser is Adam; F is measured on the hospital's validation split, which is what a hospital tells of the
+incoming model. With q = 0 it is the plain mean of the hospitals.
+"""
+
+import numpy as np
+
+from fedthorax.common.config.strategy import StrategySettings
+from fedthorax.common.model.segments import Weights
+from fedthorax.server.strategies.spool import Spool
+from fedthorax.server.strategies.update import RoundShape, Segments, Strategy, Update, keep
+
+_SMALLEST_LOSS = 1e-10  # a loss of 0 to a negative power
+
+
+class QFedAvg:
+    def __init__(self, settings: StrategySettings, shape: RoundShape) -> None:
+        self._settings, self._shape, self._spool = settings, shape, Spool(shape)
+
+    @property
+    def num_examples(self) -> int:
+        return self._spool.num_examples
+
+    def add(self, update: Update) -> None:
+        if update.loss is None:
+            raise ValueError(
+                "qfedavg weighs by the loss of the incoming model, which this hospital does not tell: it has no "
+                "validation images, or its limits keep the loss"
+            )
+        self._spool.add(update)
+
+    def result(self, before: Weights) -> Segments:
+        q, inverse = self._settings.fairness, 1 / (self._settings.server_learning_rate or 1.0)
+        sites, spool = self._spool.sites, self._spool
+        losses = {site: max(float(spool.update(site).loss or 0.0), _SMALLEST_LOSS) for site in sites}
+        norms = dict.fromkeys(sites, 0.0)
+        for part in spool.parts:
+            old = before[part.segment][part.where].astype(np.float64)
+            for block, values in spool.blocks(part, sites):
+                for site, row in zip(sites, values, strict=True):
+                    step = inverse * (old[block] - row)
+                    norms[site] += float(step @ step)
+        total = sum(q * losses[s] ** (q - 1) * norms[s] + inverse * losses[s] ** q for s in sites)
+        found: Segments = {part.segment: before[part.segment].copy() for part in spool.parts}
+        for part in spool.parts:
+            old = before[part.segment][part.where].astype(np.float64)
+            target = found[part.segment][part.where]
+            for block, values in spool.blocks(part, sites):
+                shares = np.array([losses[site] ** q for site in sites])[:, None]
+                step = (shares * inverse * (old[block] - values)).sum(axis=0) / total
+                target[block] = (old[block] - step).astype(np.float32)
+            for where in self._shape.statistics.get(part.segment, ()):
+                rows = [spool.values(site, part.segment)[where].astype(np.float64) for site in sites]
+                found[part.segment][where] = np.mean(rows, axis=0).astype(np.float32)
+        return found
+
+    def close(self) -> None:
+        self._spool.close()
+
+
+QFEDAVG = Strategy(QFedAvg, keep)

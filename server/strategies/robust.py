@@ -1,0 +1,144 @@
+"""median, trimmed_mean, krum, multi_krum, bulyan: what a few spoilt hospitals cannot move far.
+
+Median and trimmed mean: Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates", ICML
+2018. Krum and Multi-Krum: Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent",
+NeurIPS 2017. Bulyan: El Mhamdi, Guerraoui, Rouault, "The Hidden Vulnerability of Distributed Learning in Byzantium",
+ICML 2018. All take each hospital for one, whatever its size: a large number of images is easily claimed.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedthorax.common.config.strategy import StrategySettings
+from fedthorax.common.model.segments import Weights
+from fedthorax.server.strategies.spool import Spool
+from fedthorax.server.strategies.update import NewAggregate, RoundShape, Segments, Strategy, Update, keep
+
+Values = NDArray[np.float64]
+Rule = Callable[[Values], Values]  # (sites, values) → values
+Distances = Mapping[tuple[str, str], float]
+
+
+class Robust:
+    """``choose`` picks hospitals by their whole updates, ``combine`` makes one value of theirs at every place."""
+
+    def __init__(
+        self, shape: RoundShape, choose: Callable[[Spool], tuple[str, ...]], combine: Callable[[int], Rule]
+    ) -> None:
+        self._spool, self._choose, self._combine = Spool(shape), choose, combine
+
+    @property
+    def num_examples(self) -> int:
+        return self._spool.num_examples
+
+    def add(self, update: Update) -> None:
+        self._spool.add(update)
+
+    def result(self, before: Weights) -> Segments:
+        chosen = set(self._choose(self._spool))
+        found = {part.segment: before[part.segment].copy() for part in self._spool.parts}
+        for part in self._spool.parts:
+            holders = tuple(site for site in self._spool.holders(part) if site in chosen)
+            target = found[part.segment][part.where]
+            combine = self._combine(len(holders))
+            for block, values in self._spool.blocks(part, holders):
+                target[block] = combine(values).astype(np.float32)
+        return found
+
+    def close(self) -> None:
+        self._spool.close()
+
+
+def median(values: Values) -> Values:
+    """Of an even number the mean of the two in the middle."""
+    middle: Values = np.median(values, axis=0)
+    return middle
+
+
+def trimmed_mean(values: Values, trim: float) -> Values:
+    """Mean without the ``trim`` (a share, rounded down to whole hospitals) largest and smallest at every place."""
+    cut = int(trim * len(values))
+    ordered = np.sort(values, axis=0)[cut : len(values) - cut]
+    mean: Values = ordered.mean(axis=0)
+    return mean
+
+
+def closest_to_median(values: Values, number: int) -> Values:
+    """Mean of the ``number`` values that are nearest to the median, at every place."""
+    order = np.argsort(np.abs(values - np.median(values, axis=0)), axis=0, kind="stable")[:number]
+    mean: Values = np.sort(np.take_along_axis(values, order, axis=0), axis=0).mean(axis=0)
+    return mean
+
+
+def distances(spool: Spool) -> Distances:
+    """Squared distances between the hospitals' whole updates; ValueError where they do not hold the same segments."""
+    found: dict[tuple[str, str], float] = {}
+    sites = spool.sites
+    for part in spool.parts:
+        for _, values in spool.blocks(part, sites):
+            for i, one in enumerate(sites):
+                for j in range(i + 1, len(sites)):
+                    step = values[i] - values[j]
+                    found[one, sites[j]] = found.get((one, sites[j]), 0.0) + float(step @ step)
+    return found | {(b, a): distance for (a, b), distance in found.items()}
+
+
+def krum_order(sites: tuple[str, ...], apart: Distances, malicious: int) -> list[str]:
+    """The hospitals by Krum's score, best first: the sum of the squared distances to the n - f - 2 nearest others."""
+    nearest = max(1, len(sites) - malicious - 2)
+
+    def score(site: str) -> float:
+        return sum(sorted(apart[site, other] for other in sites if other != site)[:nearest])
+
+    return sorted(sites, key=lambda site: (score(site), site))
+
+
+def bulyan_choice(sites: tuple[str, ...], apart: Distances, malicious: int) -> tuple[str, ...]:
+    """Krum's best, then Krum's best of the others, and so on: n - 2 f hospitals."""
+    left, chosen = sites, []
+    for _ in range(len(sites) - 2 * malicious):
+        best = krum_order(left, apart, malicious)[0] if len(left) > 1 else left[0]
+        chosen.append(best)
+        left = tuple(site for site in left if site != best)
+    return tuple(chosen)
+
+
+def _mean(values: Values) -> Values:
+    mean: Values = np.sort(values, axis=0).mean(axis=0)  # sorted: the bits depend on no order of names
+    return mean
+
+
+def _new(
+    choose: Callable[[StrategySettings, Spool], tuple[str, ...]], combine: Callable[[StrategySettings, int], Rule]
+) -> NewAggregate:
+    def aggregate(settings: StrategySettings, shape: RoundShape) -> Robust:
+        return Robust(shape, lambda spool: choose(settings, spool), lambda number: combine(settings, number))
+
+    return aggregate
+
+
+def _all(settings: StrategySettings, spool: Spool) -> tuple[str, ...]:
+    return spool.sites
+
+
+def _krum(number: Callable[[StrategySettings, int], int]) -> Callable[[StrategySettings, Spool], tuple[str, ...]]:
+    def choose(settings: StrategySettings, spool: Spool) -> tuple[str, ...]:
+        order = krum_order(spool.sites, distances(spool), settings.malicious_sites)
+        return tuple(order[: number(settings, len(order))])
+
+    return choose
+
+
+def _bulyan(settings: StrategySettings, spool: Spool) -> tuple[str, ...]:
+    return bulyan_choice(spool.sites, distances(spool), settings.malicious_sites)
+
+
+MEDIAN = Strategy(_new(_all, lambda _, __: median), keep)
+TRIMMED_MEAN = Strategy(_new(_all, lambda s, _: lambda values: trimmed_mean(values, s.trim)), keep)
+KRUM = Strategy(_new(_krum(lambda _, __: 1), lambda _, __: _mean), keep)
+MULTI_KRUM = Strategy(_new(_krum(lambda s, n: max(1, n - s.malicious_sites)), lambda _, __: _mean), keep)
+BULYAN = Strategy(
+    _new(_bulyan, lambda s, n: lambda values: closest_to_median(values, max(1, n - 2 * s.malicious_sites))), keep
+)

@@ -1,0 +1,80 @@
+"""fedavgm, fedadam, fedyogi, fedadagrad: the step from the old model to the mean is a gradient for the server's own
+optimiser.
+
+FedAvgM: Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution for Federated Visual Classification",
+2019. The others: Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2, without bias correction, with
+the second moment beginning at the square of the adaptivity as the paper asks.
+
+Moving statistics of batch normalisation are no parameters: they become the mean, since a step with momentum could make
+a variance negative.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedthorax.common.config.strategy import StrategySettings
+from fedthorax.common.model.segments import Weights
+from fedthorax.server.strategies.mean import new_mean
+from fedthorax.server.strategies.update import RoundShape, Segments, ServerStep, State, Strategy
+
+Array = NDArray[np.float64]
+_ADAPTIVE_RATE = 0.01
+# (settings, step to the mean, first moment, second moment) → (change of the model, first moment, second moment)
+Rule = Callable[[StrategySettings, Array, Array, Array], tuple[Array, Array, Array]]
+
+
+def _momentum(settings: StrategySettings, step: Array, first: Array, second: Array) -> tuple[Array, Array, Array]:
+    first = settings.server_momentum * first + step
+    return (settings.server_learning_rate or 1.0) * first, first, second
+
+
+def _adaptive(second_moment: Callable[[StrategySettings, Array, Array], Array], keeps_direction: bool) -> Rule:
+    def rule(settings: StrategySettings, step: Array, first: Array, second: Array) -> tuple[Array, Array, Array]:
+        share = settings.server_momentum if keeps_direction else 0.0
+        first = share * first + (1 - share) * step
+        second = second_moment(settings, second, np.square(step))
+        rate = settings.server_learning_rate or _ADAPTIVE_RATE
+        return rate * first / (np.sqrt(second) + settings.adaptivity), first, second
+
+    return rule
+
+
+def _adam(settings: StrategySettings, second: Array, squares: Array) -> Array:
+    return settings.second_momentum * second + (1 - settings.second_momentum) * squares
+
+
+def _yogi(settings: StrategySettings, second: Array, squares: Array) -> Array:
+    return second - (1 - settings.second_momentum) * squares * np.sign(second - squares)
+
+
+def _adagrad(settings: StrategySettings, second: Array, squares: Array) -> Array:
+    return second + squares
+
+
+def _stepping(rule: Rule) -> ServerStep:
+    def step(
+        settings: StrategySettings, shape: RoundShape, before: Weights, found: Segments, state: State
+    ) -> tuple[Segments, State]:
+        after, kept = {}, dict(state)
+        for segment, mean in found.items():
+            old = before[segment].astype(np.float64)
+            # A segment that is trained for the first time has no past.
+            first = kept.get(f"first.{segment}", np.zeros(old.size, np.float32)).astype(np.float64)
+            start = np.full(old.size, settings.adaptivity**2, np.float32)
+            second = kept.get(f"second.{segment}", start).astype(np.float64)
+            change, first, second = rule(settings, mean.astype(np.float64) - old, first, second)
+            after[segment] = (old + change).astype(np.float32)
+            for where in shape.statistics.get(segment, ()):
+                after[segment][where] = mean[where]
+            kept[f"first.{segment}"], kept[f"second.{segment}"] = first.astype(np.float32), second.astype(np.float32)
+        return after, kept
+
+    return step
+
+
+FEDAVGM = Strategy(new_mean, _stepping(_momentum))
+FEDADAM = Strategy(new_mean, _stepping(_adaptive(_adam, keeps_direction=True)))
+FEDYOGI = Strategy(new_mean, _stepping(_adaptive(_yogi, keeps_direction=True)))
+FEDADAGRAD = Strategy(new_mean, _stepping(_adaptive(_adagrad, keeps_direction=False)))

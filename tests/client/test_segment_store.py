@@ -1,0 +1,72 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
+from fedthorax.common.messages import Task, decode_task, encode
+from fedthorax.common.model.segments import segment_sha256
+
+
+def task(held: tuple[str, ...] = (), **segments: float) -> Task:
+    """A task whose model has two values a segment, as it arrives at the hospital: without the segments in ``held``."""
+    weights = {name.replace("_", "."): np.array([value, -value], np.float32) for name, value in segments.items()}
+    sha256 = {name: segment_sha256(values) for name, values in weights.items()}
+    return decode_task(encode(Task("train", "north", 1, "{}", weights, sha256=sha256, held=held)))
+
+
+def firsts(weights) -> dict[str, float]:
+    return {name: float(values[0]) for name, values in weights.items()}
+
+
+def test_what_came_once_need_not_come_again_even_after_a_restart(tmp_path):
+    SegmentStore(tmp_path).complete(task(xray_backbone=1, fusion=2))
+    later = task(("xray.backbone",), xray_backbone=1, fusion=3)
+    assert set(later.weights) == {"fusion"}
+    assert firsts(SegmentStore(tmp_path).complete(later)) == {"xray.backbone": 1, "fusion": 3}
+
+
+def test_what_was_never_sent_is_named(tmp_path):
+    with pytest.raises(LackingSegmentsError, match=r"does not hold ct\.backbone of the model") as caught:
+        SegmentStore(tmp_path).complete(task(("ct.backbone",), ct_backbone=1, fusion=2))
+    assert caught.value.segments == ("ct.backbone",)
+
+
+def test_a_damaged_file_counts_as_missing(tmp_path):
+    store = SegmentStore(tmp_path)
+    store.complete(task(fusion=2))
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(b"\0" * 8)
+    with pytest.raises(LackingSegmentsError):
+        store.complete(task(("fusion",), fusion=2))
+
+
+def test_two_versions_are_kept_the_ones_used_last(tmp_path):
+    store = SegmentStore(tmp_path)
+    for value in (1, 2):
+        store.complete(task(fusion=value))
+    store.complete(task(("fusion",), fusion=1))
+    store.complete(task(fusion=3))
+    assert firsts(store.complete(task(("fusion",), fusion=1))) == {"fusion": 1}
+    with pytest.raises(LackingSegmentsError):
+        store.complete(task(("fusion",), fusion=2))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_values_that_are_not_the_ones_named_are_refused(tmp_path):
+    changed = replace(task(fusion=2), weights={"fusion": np.zeros(2, np.float32)})
+    with pytest.raises(ValueError, match="segment fusion: the values that came have another hash"):
+        SegmentStore(tmp_path).complete(changed)
+
+
+@pytest.mark.parametrize(("name", "sha256"), [("../keys", "0" * 64), ("fusion", "../../site.yaml")])
+def test_a_name_from_the_server_never_becomes_a_path(tmp_path, name, sha256):
+    with pytest.raises(ValueError, match="that is none of the model's"):
+        SegmentStore(tmp_path).complete(Task("train", "north", 1, "{}", sha256={name: sha256}))
+
+
+def test_without_a_folder_every_task_has_to_bring_the_whole_model():
+    store = SegmentStore()
+    assert firsts(store.complete(task(fusion=2))) == {"fusion": 2}
+    with pytest.raises(LackingSegmentsError):
+        store.complete(task(("fusion",), fusion=2))

@@ -1,0 +1,171 @@
+"""A hospital with X-rays alone, with CT alone, with both; and one model that answers for any of them."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from fedthorax.client.worker import SiteWorker
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.training import PhaseConfig
+from fedthorax.common.data.images import SiteImages
+from fedthorax.common.data.pairing import ABSENT, drop_sides, one_sided_pairs, training_pairs
+from fedthorax.common.events import EventLog
+from fedthorax.common.messages import Task
+from fedthorax.common.metrics.operating import fixed_operating_points
+from fedthorax.common.model.segments import SEGMENTS, SegmentLayout, segments_of
+from fedthorax.common.training.branch_counts import branch_counts
+from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.final_scores import scores_by_given
+from fedthorax.common.training.fit import fit
+from fedthorax.common.training.network import Network
+from fedthorax.common.training.scoring import predict
+
+POINTS = fixed_operating_points(("Effusion", "Mass", "Nodule"), ("normal", "tumour"), 0.5, "a test")
+HEADS = PhaseConfig(rounds=1, trainable="heads")
+
+
+@pytest.fixture(scope="module")
+def experiment(small_experiment):
+    raw = small_experiment.model_dump(mode="json")
+    raw["model"]["absent"] = "token"
+    raw["training"]["modality_dropout"] = 0.5
+    return Experiment.model_validate_json(json.dumps(raw))
+
+
+@pytest.fixture(scope="module")
+def both(experiment):
+    return Network(experiment)
+
+
+@pytest.fixture(scope="module")
+def ct_only(experiment):
+    return Network(experiment, ("ct",))
+
+
+def test_a_hospital_without_x_rays_builds_no_x_ray_encoder(both, ct_only):
+    assert not any(layer.name.startswith("xray_backbone") for layer in ct_only.model.layers)
+    assert ct_only.layout.sizes["xray.backbone"] == ct_only.layout.sizes["xray.projection"] == 0
+    shared = segments_of(("ct",))
+    assert ct_only.layout.digest_of(shared) == both.layout.digest_of(shared)
+    assert {name: both.layout.slots[name][-1].name for name in ["fusion"]} == {
+        name: ct_only.layout.slots[name][-1].name for name in ["fusion"]
+    }
+    assert ct_only.model.count_params() < 0.55 * both.model.count_params()
+    assert set(ct_only.trained_segments("all")) == set(SEGMENTS) - {"xray.backbone", "xray.projection"}
+
+
+def test_both_networks_say_the_same_about_a_slice_alone(both, ct_only, draw):
+    ct_only.layout.write(both.layout.read(segments_of(("ct",))))
+    split = draw(0, 6)
+    whole, _ = predict(both, FeatureStore(both, None), split, seed=1)
+    half, _ = predict(ct_only, FeatureStore(ct_only, None), split, seed=1)
+    assert np.allclose(whole.cancer, half.cancer, atol=1e-6)
+    assert not np.isnan(half.cancer).any()
+
+
+def test_a_hospital_with_ct_alone_trains_its_encoder_the_token_and_the_cancer_head(ct_only, draw):
+    before = ct_only.layout.read()
+    train = draw(0, 8)
+    fitted = fit(ct_only, FeatureStore(ct_only, None), train, draw(0, 3), HEADS, 1e-2, seed=1)
+    assert (fitted.pairs, fitted.without_xray, fitted.without_ct, fitted.disease_loss) == (8, 8, 0, None)
+    after = ct_only.layout.read()
+    changed = {name for name in SEGMENTS if not np.array_equal(before[name], after[name])}
+    assert changed == {"ct.projection", "fusion", "cancer"}
+    assert branch_counts(train, fitted) == {
+        **{"xray": 0, "ct": 8, "fusion": 8, "xray_token": 8, "ct_token": 0, "findings": [0, 0, 0], "cancer": 8}
+    }
+
+
+def test_what_an_absent_image_holds_changes_nothing(both, draw):
+    split = draw(4, 4)
+    one, two = (np.full((2, 32, 32, 3), grey, np.float32) for grey in (0, 200))
+    ct = split.ct.images[:2].astype(np.float32)
+    absent, present = np.zeros((2, 1), np.float32), np.ones((2, 1), np.float32)
+
+    def cancer(xray, given):
+        inputs = {"xray": xray, "ct": ct, "xray_present": given, "ct_present": present}
+        return both.model(inputs, training=False)["cancer"].numpy()
+
+    assert np.array_equal(cancer(one, absent), cancer(two, absent))
+    assert not np.array_equal(cancer(one, absent), cancer(one, present))
+
+
+def test_the_saved_model_opens_with_plain_keras(both, tmp_path):
+    both.model.save(tmp_path / "model.keras")
+    opened = keras.models.load_model(tmp_path / "model.keras")
+    assert {tensor.name for tensor in opened.inputs} == {"xray", "ct", "xray_present", "ct_present"}
+    weights, again = both.layout.read(), SegmentLayout(opened).read()
+    assert all(np.array_equal(weights[name], again[name]) for name in SEGMENTS)
+
+
+def test_scores_are_told_by_what_was_given(both, draw):
+    found = scores_by_given(both, FeatureStore(both, None), draw(8, 8), 1, POINTS)
+    assert found["xray"]["cancer_loss"] is None
+    assert found["ct"]["disease_loss"] is None
+    assert found["xray"]["disease_loss"] is not None
+    assert found["both"]["loss"] == pytest.approx(found["both"]["disease_loss"] + found["both"]["cancer_loss"])
+
+
+def test_a_network_that_needs_both_has_no_such_scores(fresh, store, draw):
+    assert scores_by_given(fresh, store, draw(4, 4), 1, POINTS) is None
+
+
+def test_a_network_with_both_encoders_also_trains_on_one_modality(both, draw):
+    """One hospital alone, or the server's network: the encoder is there and gets nothing to see."""
+    fitted = fit(both, FeatureStore(both, None), draw(6, 0), draw(0, 0), HEADS, 1e-3, 1)
+    assert (fitted.pairs, fitted.without_ct, fitted.cancer_loss) == (6, 6, None)
+
+
+def test_images_run_through_the_one_encoder_that_is_there(ct_only, draw):
+    before = ct_only.layout.read()
+    fitted = fit(
+        ct_only,
+        FeatureStore(ct_only, None),
+        draw(0, 4),
+        draw(0, 0),
+        HEADS.model_copy(update={"trainable": "all"}),
+        1e-3,
+        1,
+    )
+    assert fitted.steps == 1
+    assert not np.array_equal(before["ct.backbone"], ct_only.layout.read()["ct.backbone"])
+
+
+def test_a_share_of_the_pairs_loses_one_side_and_never_both():
+    pairs = training_pairs([str(i) for i in range(4000)], ["a"] * 4000, "random", "longest", 1)
+    dropped = drop_sides(pairs, 0.4, seed=2)
+    no_xray, no_ct = dropped.xray == ABSENT, dropped.ct == ABSENT
+    assert not (no_xray & no_ct).any()
+    assert no_xray.mean() == pytest.approx(0.2, abs=0.03)
+    assert no_ct.mean() == pytest.approx(0.2, abs=0.03)
+    assert np.array_equal(dropped.xray[~no_xray], pairs.xray[~no_xray])
+
+
+def test_pairs_of_one_side_use_every_image_once():
+    pairs = one_sided_pairs(0, 5, seed=1)
+    assert sorted(pairs.ct) == [0, 1, 2, 3, 4]
+    assert set(pairs.xray) == {ABSENT}
+    assert len(one_sided_pairs(0, 0, seed=1)) == 0
+
+
+def test_the_worker_of_a_hospital_without_x_rays_answers_with_what_it_has(experiment, ct_only, draw):
+    site = SiteImages("north", {"train": draw(0, 6), "valid": draw(0, 2), "test": draw(0, 0)})
+    asked = []
+
+    def build(_, modalities):
+        asked.append(modalities)
+        return ct_only, FeatureStore(ct_only, None)
+
+    worker = SiteWorker(lambda *_: site, build, EventLog(None))
+    segments = segments_of(("ct",))
+    task = Task(
+        "train", "north", 1, experiment.model_dump_json(), ct_only.layout.read(segments),
+        ct_only.layout.digest_of(segments), learning_rate=1e-3,
+    )  # fmt: skip
+    reply = worker.run(task)
+    assert reply.error is None
+    assert asked == [("ct",)]
+    assert set(reply.weights) == set(segments)
+    assert (reply.num_pairs, reply.counts["ct"], reply.counts["xray"]) == (6, 6, 0)

@@ -1,0 +1,34 @@
+import numpy as np
+import tensorflow as tf
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.fit import fit
+from fedthorax.common.training.network import Network
+from fedthorax.common.training.proximal import proximal_gradients
+
+
+def test_the_pull_is_the_distance_to_the_common_model_times_the_weight():
+    """Its gradient, by TensorFlow from the term as the paper writes it: half the weight times the squared distance."""
+    variable, anchor = tf.Variable([1.0, 4.0]), tf.constant([3.0, 3.0])
+    with tf.GradientTape() as tape:
+        term = 0.5 / 2 * tf.reduce_sum(tf.square(variable - anchor))
+    expected = tape.gradient(term, variable).numpy() + np.array([10, 20])
+    (found, nothing) = proximal_gradients([tf.constant([10.0, 20.0]), None], [variable] * 2, [anchor] * 2, 0.5)
+    assert np.array_equal(found, expected)
+    assert nothing is None
+
+
+def test_with_fedprox_a_hospital_stays_nearer_to_the_common_model(small_experiment, draw):
+    def distance(strategy: str, proximal: float) -> float:
+        raw = small_experiment.model_dump()
+        raw["federation"] |= {"strategy": strategy, "strategy_settings": {"proximal": proximal}}
+        raw["training"] |= {"clip_norm": None}
+        network = Network(Experiment.model_validate(raw))
+        before = network.layout.read(["fusion"])["fusion"]
+        phase = small_experiment.training.phases[0].model_copy(update={"trainable": "heads", "local_epochs": 8})
+        fit(network, FeatureStore(network, None), draw(8, 8), draw(0, 0), phase, 0.01, seed=1)
+        return float(np.square(network.layout.read(["fusion"])["fusion"] - before).sum())
+
+    free, held = distance("fedavg", 0.01), distance("fedprox", 1.0)
+    assert held < 0.5 * free

@@ -1,0 +1,217 @@
+"""Strategies on problems whose answer is known: by hand, from the paper's formula, or from Flower's own functions."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from flwr.server.strategy.aggregate import (
+    aggregate_bulyan,
+    aggregate_krum,
+    aggregate_median,
+    aggregate_qffl,
+    aggregate_trimmed_avg,
+)
+
+from fedthorax.common.config.strategy import StrategySettings
+from fedthorax.server.branchwise import Part
+from fedthorax.server.strategies import STRATEGIES
+from fedthorax.server.strategies.update import RoundShape, Update
+
+SHAPE = RoundShape({"fusion": 2}, None, {})
+ZERO = {"fusion": np.zeros(2, np.float32)}
+
+
+def vector(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def update(site: str, values: np.ndarray, pairs: int = 1, loss: float | None = 1.0) -> Update:
+    return Update(site, {"fusion": values}, pairs, {}, loss)
+
+
+def one_round(name: str, updates: list[Update], before=ZERO, state: Mapping[str, Any] | None = None, **settings):
+    strategy, chosen = STRATEGIES[name], StrategySettings(**settings)
+    shape = RoundShape({"fusion": before["fusion"].size}, None, {})
+    aggregate = strategy.aggregate(chosen, shape)
+    for one in updates:
+        aggregate.add(one)
+    found, kept = strategy.step(chosen, shape, before, aggregate.result(before), state or {})
+    aggregate.close()
+    return found["fusion"], kept
+
+
+def drawn(sites: int, size: int = 40, spoilt: int = 0, seed: int = 1) -> list[Update]:
+    """Hospitals near one another, of which the last few send noise a hundred times as large."""
+    random = np.random.default_rng(seed)
+    scale = [100.0 if site >= sites - spoilt else 1.0 for site in range(sites)]
+    return [update(f"s{i}", random.normal(0, scale[i], size).astype(np.float32), i + 1) for i in range(sites)]
+
+
+def before(size: int = 40) -> dict[str, np.ndarray]:
+    return {"fusion": np.zeros(size, np.float32)}
+
+
+def as_flower(updates: list[Update]) -> list[tuple[list[np.ndarray], int]]:
+    return [([one.weights["fusion"].astype(np.float64)], one.num_pairs) for one in updates]
+
+
+def test_fedavg_is_the_mean_by_pairs():
+    found, _ = one_round("fedavg", [update("a", vector(0, 4), 1), update("b", vector(4, 0), 3)])
+    assert found.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("name", list(STRATEGIES))
+def test_hospitals_that_agree_are_followed(name):
+    """Seven hospitals that send the same model: every strategy moves towards it, or becomes it."""
+    same = [update(f"s{i}", vector(1, -2), 5) for i in range(7)]
+    found, _ = one_round(name, same, malicious_sites=1, server_learning_rate=1.0 if name != "fedadam" else None)
+    assert found[0] > 0
+    assert found[1] < 0
+    if name in ("fedavg", "fedprox", "fedavgm", "median", "trimmed_mean", "krum", "multi_krum", "bulyan"):
+        assert found.tolist() == [1, -2]
+
+
+@pytest.mark.parametrize("name", list(STRATEGIES))
+def test_any_order_of_arrival_gives_the_same_bits(name):
+    updates = drawn(7, size=9)
+    orders = itertools.islice(itertools.permutations(updates), 0, 5040, 977)
+    assert len({one_round(name, list(order), before(9))[0].tobytes() for order in orders}) == 1
+
+
+def test_momentum_goes_on_in_the_direction_of_the_last_rounds():
+    found, state = one_round("fedavgm", [update("a", vector(1, 0))], server_momentum=0.5)
+    assert found.tolist() == [1, 0]
+    again, _ = one_round("fedavgm", [update("a", found)], {"fusion": found}, state, server_momentum=0.5)
+    assert again.tolist() == [1.5, 0]  # the hospital asks for nothing more; half of the last step follows
+
+
+FORMULAS = {
+    # One step of 2 from 0 with first share 0.5, second share 0.75, adaptivity 0.5: its square 0.25 begins the second.
+    "fedadam": 1.0 / ((0.75 * 0.25 + 0.25 * 4) ** 0.5 + 0.5),
+    "fedyogi": 1.0 / ((0.25 + 0.25 * 4) ** 0.5 + 0.5),
+    "fedadagrad": 2.0 / ((0.25 + 4) ** 0.5 + 0.5),
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), FORMULAS.items())
+def test_an_adaptive_step_is_that_of_the_paper(name, expected):
+    settings = {"server_momentum": 0.5, "second_momentum": 0.75, "adaptivity": 0.5, "server_learning_rate": 0.1}
+    found, _ = one_round(name, [update("a", vector(2, -2))], **settings)
+    assert found.tolist() == pytest.approx([0.1 * expected, -0.1 * expected])
+
+
+@pytest.mark.parametrize("name", ["fedavgm", "fedadam", "fedyogi", "fedadagrad"])
+def test_a_quadratic_is_minimised(name):
+    """Two hospitals whose own minima are 1 and 3 move a tenth of the way: the common minimum is 2."""
+    rate = 5.0 if name == "fedadagrad" else 0.3  # its steps shrink for ever
+    weights, state = {"fusion": vector(10, -10)}, {}
+    for _ in range(600):
+        own = [update(s, weights["fusion"] + 0.1 * (m - weights["fusion"])) for s, m in (("a", 1), ("b", 3))]
+        found, state = one_round(name, own, weights, state, server_learning_rate=rate, adaptivity=0.1)
+        weights = {"fusion": found}
+    assert found.tolist() == pytest.approx([2, 2], abs=0.05)
+
+
+def test_moving_statistics_become_the_mean_and_take_no_step():
+    shape = RoundShape({"fusion": 2}, None, {"fusion": (slice(1, 2),)})
+    strategy, settings = STRATEGIES["fedadam"], StrategySettings()
+    found, _ = strategy.step(settings, shape, ZERO, {"fusion": vector(5, 5)}, {})
+    assert found["fusion"][1] == 5
+    assert found["fusion"][0] < 1
+
+
+@pytest.mark.parametrize("sites", [5, 6])
+def test_the_median_is_flowers(sites):
+    updates = drawn(sites)
+    expected = aggregate_median(as_flower(updates))[0]
+    assert np.allclose(one_round("median", updates, before())[0], expected, atol=1e-6)
+
+
+def test_the_trimmed_mean_is_flowers():
+    updates = drawn(7)
+    expected = aggregate_trimmed_avg(as_flower(updates), 0.2)[0]
+    assert np.allclose(one_round("trimmed_mean", updates, before(), trim=0.2)[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("sites", "malicious"), [(5, 1), (9, 2)])
+def test_krum_is_flowers(sites, malicious):
+    updates = drawn(sites, spoilt=malicious)
+    expected = aggregate_krum(as_flower(updates), malicious, 0)[0]
+    found, _ = one_round("krum", updates, before(), malicious_sites=malicious)
+    assert np.array_equal(found, expected.astype(np.float32))
+
+
+def test_multi_krum_is_the_mean_of_krums_best():
+    updates = [update(s, vector(v, 0)) for s, v in (("a", 0), ("b", 1), ("c", 2), ("d", 3), ("wild", 1000))]
+    assert one_round("multi_krum", updates)[0].tolist() == [1.5, 0]
+
+
+@pytest.mark.parametrize(("sites", "malicious"), [(7, 1), (11, 2)])
+def test_bulyan_is_flowers(sites, malicious):
+    updates = drawn(sites, spoilt=malicious)
+    expected = aggregate_bulyan(as_flower(updates), malicious, aggregate_krum, to_keep=0)[0]
+    found, _ = one_round("bulyan", updates, before(), malicious_sites=malicious)
+    assert np.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["median", "trimmed_mean", "krum", "multi_krum", "bulyan"])
+def test_a_spoilt_hospital_moves_the_mean_far_and_the_robust_ones_hardly(name):
+    updates = drawn(7, spoilt=1)
+    assert np.abs(one_round("fedavg", updates, before())[0]).max() > 20
+    assert np.abs(one_round(name, updates, before())[0]).max() < 4
+
+
+def test_qfedavg_is_flowers():
+    start = {"fusion": np.zeros(40, np.float32)}
+    updates = [update(f"s{i}", one.weights["fusion"], 1, 0.5 + i) for i, one in enumerate(drawn(3))]
+    q, inverse = 2.0, 1 / 0.5
+    deltas, hs = [], []
+    for one in updates:
+        step = inverse * (start["fusion"].astype(np.float64) - one.weights["fusion"])
+        deltas.append([one.loss**q * step])
+        hs.append(q * one.loss ** (q - 1) * float(step @ step) + inverse * one.loss**q)
+    expected = aggregate_qffl([start["fusion"].astype(np.float64)], deltas, hs)[0]
+    found, _ = one_round("qfedavg", updates, start, fairness=q, server_learning_rate=0.5)
+    assert np.allclose(found, expected, atol=1e-6)
+
+
+def test_qfedavg_without_fairness_is_the_plain_mean_and_with_it_leans_to_the_worse_hospital():
+    updates = [update("good", vector(1, 0), loss=0.1), update("bad", vector(0, 1), loss=2.0)]
+    assert one_round("qfedavg", updates, fairness=0.0)[0].tolist() == [0.5, 0.5]
+    leaning, _ = one_round("qfedavg", updates, fairness=1.0)
+    assert leaning[1] > 10 * leaning[0] > 0
+
+
+def test_qfedavg_refuses_an_update_whose_loss_is_not_told():
+    aggregate = STRATEGIES["qfedavg"].aggregate(StrategySettings(), SHAPE)
+    with pytest.raises(ValueError, match="which this hospital does not tell"):
+        aggregate.add(update("a", vector(1, 0), loss=None))
+    aggregate.close()
+
+
+class Counted:
+    """Two hospitals of which the second says nothing about the second value."""
+
+    parts = (Part("fusion", slice(0, 1), "fusion"), Part("fusion", slice(1, 2), "cancer"))
+    shape = RoundShape({"fusion": 2}, parts, {})
+    counts: ClassVar = ({"fusion": 1, "cancer": 1}, {"fusion": 1, "cancer": 0})
+
+
+@pytest.mark.parametrize("name", ["fedavg", "median", "trimmed_mean"])
+def test_a_part_is_combined_over_the_hospitals_that_have_something_to_say_about_it(name):
+    aggregate = STRATEGIES[name].aggregate(StrategySettings(), Counted.shape)
+    for site, values, counts in zip("ab", (vector(0, 5), vector(2, 99)), Counted.counts, strict=True):
+        aggregate.add(Update(site, {"fusion": values}, 1, counts, None))
+    assert aggregate.result({"fusion": vector(7, 7)})["fusion"].tolist() == [1, 5]
+    aggregate.close()
+
+
+def test_spooled_updates_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    aggregate = STRATEGIES["median"].aggregate(StrategySettings(), SHAPE)
+    aggregate.add(update("a", vector(1, 2)))
+    assert list(tmp_path.iterdir())
+    aggregate.close()
+    assert not list(tmp_path.iterdir())

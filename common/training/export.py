@@ -79,8 +79,8 @@ def export_model(
 
 
 _INPUTS = (
-    "xray, ct: float32 (N, image_size, image_size, 3) in 0 to 255; where absent is token also xray_present, ct_present: "
-    "float32 (N, 1), 1 or 0; outputs disease, cancer: calibrated"
+    "xray, ct: float32 (N, image_size, image_size, 3) in 0 to 255; where absent is token also xray_present and "
+    "ct_present: float32 (N, 1), 1 or 0; outputs disease, cancer: calibrated"
 )
 
 

@@ -36,8 +36,9 @@ def _row(name: str, label: Mapping[str, Any], test: Mapping[str, Any], task: str
     intervals = {} if few else at(test, "intervals", task, group, name) or {}
     cells = [
         f"{figure(scores.get(key))}{_range(intervals.get(key))}"
-        for key in ("recall", "specificity", "sensitivity_at_specificity", "pr_auc")
+        for key in ("recall", "specificity", "sensitivity_at_specificity")
     ]
+    cells.append(figure(scores.get("pr_auc")))  # without its interval, which would not fit the page
     return {
         "name": name,
         "threshold": figure(label["threshold"]),

@@ -1,7 +1,8 @@
 """A saved model in a form that other software runs, checked to answer alike.
 
 The exported network takes two float32 batches ``xray`` and ``ct`` (N, S, S, 3) in 0…255 and gives ``disease`` and
-``cancer``, calibrated; scaling and normalisation are inside. Decoding, CT windows and resizing are not: ``model.json``
+``cancer``, calibrated; scaling and normalisation are inside. A network with tokens also takes ``xray_present`` and
+``ct_present`` (N, 1). Decoding, CT windows and resizing are not: ``model.json``
 beside it says how (image_size, aspect, ct_windows), and holds the thresholds.
 """
 
@@ -21,7 +22,8 @@ from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config.data import CT_WINDOWS, CacheConfig, CtWindow
 from fedthorax.common.data.cache import decode_all
 from fedthorax.common.data.records import ImageRef
-from fedthorax.common.model.dual import MODALITIES, image_to_logits, presence_inputs
+from fedthorax.common.model.dual import image_to_logits, presence_inputs
+from fedthorax.common.model.segments import MODALITIES
 from fedthorax.common.training.saved_model import SavedModel, load_saved_model, pack
 
 Target = Literal["zip", "savedmodel", "onnx", "tflite"]
@@ -49,8 +51,9 @@ def export_model(
     out.parent.mkdir(parents=True, exist_ok=True)
     if target == "zip":
         return {"path": str(pack(saved, out)), "max_difference": None, "checked_on": None}
-    pictures, words = _images(saved, xrays, slices)
-    batch = {**pictures, **_presence(saved, len(pictures["xray"]))}
+    images, words = _images(saved, xrays, slices)
+    both = np.ones((len(images["xray"]), 1), np.float32)
+    batch = {**images, **dict.fromkeys(presence_inputs(saved.model), both)}
     network = calibrated_network(saved)
     network({name: images[:1] for name, images in batch.items()}, training=False)  # Keras exports no uncalled network
     temporary = out.with_name(f".{out.name}.part")
@@ -64,11 +67,7 @@ def export_model(
                 f"the {target} model differs from {saved.path} by up to {difference:.2g} in a probability on {words}, "
                 f"more than {MAX_DIFFERENCE:g}; it was not kept"
             )
-        facts = {
-            **saved.facts,
-            "models": {saved.path.name: saved.entry},
-            "exported": {"to": target, "inputs": _inputs(saved)},
-        }
+        facts = {**saved.facts, "models": {saved.path.name: saved.entry}, "exported": {"to": target, "inputs": _INPUTS}}
         write_text(temporary / "model.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         card = saved.path.with_name("card.md")
         if card.is_file():
@@ -79,15 +78,14 @@ def export_model(
     return {"path": str(out), "max_difference": difference, "checked_on": words}
 
 
-def _inputs(saved: SavedModel) -> str:
-    images = "xray, ct: float32 (N, image_size, image_size, 3) in 0 to 255"
-    given = ", ".join(presence_inputs(saved.model))
-    tokens = f"; {given}: float32 (N, 1), 1 where the image is there, 0 where a token stands for it" if given else ""
-    return f"{images}{tokens}; outputs disease, cancer: calibrated"
+_INPUTS = (
+    "xray, ct: float32 (N, image_size, image_size, 3) in 0 to 255; where absent is token also xray_present and "
+    "ct_present: float32 (N, 1), 1 or 0; outputs disease, cancer: calibrated"
+)
 
 
 def calibrated_network(saved: SavedModel) -> keras.Model:
-    """``[xray, ct]``, with tokens what is present → ``disease``, ``cancer`` as ``fedthorax predict`` gives them."""
+    """``[xray, ct]`` → ``disease`` and ``cancer`` as ``fedthorax predict`` gives them."""
     logits = image_to_logits(saved.model)
     labels = list(saved.points.disease.values())
     slopes, intercepts = [label.slope for label in labels], [label.intercept for label in labels]
@@ -112,15 +110,6 @@ def max_difference(saved: SavedModel, batch: Batch, run: Runner) -> float:
     }
     got = run(batch)
     return max(float(np.abs(expected[head] - got[head]).max()) for head in expected)
-
-
-def _presence(saved: SavedModel, count: int) -> dict[str, NDArray[np.float32]]:
-    """Both images of most pairs, in the first two pairs one of them: the check sees every case."""
-    given = {name: np.ones((count, 1), np.float32) for name in presence_inputs(saved.model)}
-    for row, values in enumerate(given.values()):
-        if row < count - 1:
-            values[row] = 0
-    return given
 
 
 def _images(saved: SavedModel, xrays: Sequence[ImageRef], slices: Sequence[ImageRef]) -> tuple[Batch, str]:

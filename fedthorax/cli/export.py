@@ -24,9 +24,9 @@ def export(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write MODEL as one zip that FedThorax opens, or for TensorFlow, ONNX or TFLite:
-    calibrated, with model.json and card.md, and compared with MODEL on images.
-    An export that answers otherwise is not kept. ONNX needs fed-thorax[export].
+    """Write MODEL as one zip that FedThorax opens, or for TensorFlow, ONNX or
+    TFLite: calibrated, with model.json and card.md, compared with MODEL on
+    images. What answers otherwise is not kept. ONNX needs fed-thorax[export].
 
     For research. This is not a medical device and must not guide treatment.
 

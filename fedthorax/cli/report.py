@@ -1,4 +1,4 @@
-"""``fedthorax report``: write a run's report again."""
+"""``fedthorax report``: write a run's report again, or set runs side by side."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,22 +9,36 @@ from fedthorax.cli.output import JsonOption, near, print_json
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, such as runs/demo.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folder, such as runs/demo.")],
+    compare: Annotated[bool, typer.Option("--compare", help="Compare the runs with the first on its test.")] = False,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="With --compare: the page to write.")] = Path(
+        "comparison.html"
+    ),
     as_json: JsonOption = False,
 ) -> None:
-    """Write report.html of a run folder from its metrics.json.
+    """Write report.html of a run folder from its metrics.json; with --compare, one
+    page that sets runs side by side, tested on the same patients.
 
     \b
     Example:
       fedthorax report runs/demo
+      fedthorax report --compare runs/demo runs/pooled --out comparison.html
     """
-    if not (run / "metrics.json").is_file():
-        raise FileNotFoundError(f"{run}: expected a run folder, but it has no metrics.json")
-    from fedthorax.common.report import write_report
+    for run in runs:
+        if not (run / "metrics.json").is_file():
+            raise FileNotFoundError(f"{run}: expected a run folder, but it has no metrics.json")
+    if compare:
+        from fedthorax.common.report.comparison import write_comparison
 
-    write_report(run)
-    path = run / "report.html"
-    if as_json:
-        print_json({"report": str(path.absolute())})
+        written = [write_comparison(runs, out)]
     else:
-        typer.echo(f"report: {near(path)}")
+        from fedthorax.common.report import write_report
+
+        for run in runs:
+            write_report(run)
+        written = [run / "report.html" for run in runs]
+    if as_json:
+        print_json({"report": str(written[0].absolute())})
+    else:
+        for path in written:
+            typer.echo(f"report: {near(path)}")

@@ -1,0 +1,213 @@
+"""Runs side by side: their settings that differ, and their selected models on the same test images."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from fedthorax.common.atomic_write import write_text
+from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
+from fedthorax.common.report.comparison_template import TEMPLATE
+from fedthorax.common.report.style import STYLE
+from fedthorax.common.report.wording import UNDEFINED, at, count, figure, interval
+from fedthorax.common.run_folder import RunFolder
+
+SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class StoredPredictions:
+    """``test_predictions.csv``: by modality, files in order, their patients, truth and probability.
+
+    ``truth`` and ``probability`` are (N, labels); truth is NaN where unknown.
+    """
+
+    files: dict[str, list[str]]
+    patients: dict[str, list[str]]
+    truth: dict[str, NDArray[np.float64]]
+    probability: dict[str, NDArray[np.float64]]
+
+
+def write_comparison(runs: Sequence[Path], target: Path) -> Path:
+    """``target``, one HTML file: every further run compared with the first.
+
+    FileNotFoundError where a run is not whole; ValueError where two runs predict other labels, or their test images are
+    not the same files with the same labels of the same patients.
+    """
+    if len(runs) < 2:
+        raise ValueError(f"--compare needs two runs or more, got {len(runs)}")
+    folders = [RunFolder.load(run) for run in runs]
+    metrics = [folder.read_metrics() for folder in folders]
+    for folder, of_run in zip(folders[1:], metrics[1:], strict=True):
+        if of_run["labels"] != metrics[0]["labels"]:
+            raise ValueError(f"{folder.path} predicts other labels than {folders[0].path}: they cannot be compared")
+    labels = metrics[0]["labels"]
+    predictions = [read_predictions(folder.test_predictions, labels) for folder in folders]
+    pairs = [
+        compared(predictions[0], other, labels, str(folders[0].path), str(folder.path))
+        for other, folder in zip(predictions[1:], folders[1:], strict=True)
+    ]
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    names = _distinct([folder.path for folder in folders])
+    document = environment.from_string(TEMPLATE).render(
+        style=Markup(STYLE),
+        names=names,
+        headlines=headline_rows(metrics),
+        pairs=[
+            {"first": names[0], "second": name, "tasks": task_tables(pair)}
+            for name, pair in zip(names[1:], pairs, strict=True)
+        ],
+        settings=setting_rows([folder.read_config()[0].model_dump(mode="json") for folder in folders]),
+    )
+    write_text(target, document)
+    return target
+
+
+def read_predictions(file: Path, labels: Mapping[str, Sequence[str]]) -> StoredPredictions:
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing: the run did not end, so its model has no test to compare")
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    found: dict[str, dict[str, Any]] = {"files": {}, "patients": {}, "truth": {}, "probability": {}}
+    for modality, names in (("xray", labels["findings"]), ("ct", labels["cancer_classes"])):
+        mine = sorted((row for row in rows if row["modality"] == modality), key=lambda row: row["file"])
+        found["files"][modality] = [row["file"] for row in mine]
+        found["patients"][modality] = [row["patient_id"] for row in mine]
+        for kind in ("truth", "probability"):
+            cells = [[float(row[f"{kind}:{name}"] or "nan") for name in names] for row in mine]
+            found[kind][modality] = np.array(cells, np.float64).reshape(len(mine), len(names))
+    return StoredPredictions(**found)
+
+
+def compared(
+    first: StoredPredictions, second: StoredPredictions, labels: Mapping[str, Sequence[str]], name: str, other: str
+) -> dict[str, Any]:
+    """``disease`` and ``cancer`` as ``compare_disease`` and ``compare_cancer`` give them; second minus first."""
+    for modality, files in first.files.items():
+        if files != second.files[modality] or first.patients[modality] != second.patients[modality]:
+            shared = len(set(files) & set(second.files[modality]))
+            raise ValueError(
+                f"{name} and {other} were tested on different {modality} images ({len(files)} and "
+                f"{len(second.files[modality])}, {shared} in both): a paired comparison needs the same patients"
+            )
+        if not np.array_equal(first.truth[modality], second.truth[modality], equal_nan=True):
+            raise ValueError(f"{name} and {other} have different labels for the same {modality} images")
+    classes = first.truth["ct"]
+    known = ~np.isnan(classes).any(axis=1)
+    truth = np.full(len(classes), -1)
+    truth[known] = classes[known].argmax(axis=1)
+    findings, names = list(labels["findings"]), list(labels["cancer_classes"])
+    xray, ct = first.patients["xray"], first.patients["ct"]
+    return {
+        "disease": compare_disease(
+            first.truth["xray"], second.probability["xray"], first.probability["xray"], xray, findings, SAMPLES, 0
+        ),
+        "cancer": compare_cancer(truth, second.probability["ct"], first.probability["ct"], ct, names, SAMPLES, 0),
+    }
+
+
+def task_tables(pair: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of both tasks as text; the means stand below the labels."""
+    tables = []
+    for task, title, mean in (
+        ("disease", "X-ray findings", "Mean over the findings that are not descriptive"),
+        ("cancer", "CT classes", "Mean over the classes"),
+    ):
+        found = pair[task]
+        means = [(mean, found["mean"]), *([("Accuracy", found["accuracy"])] if task == "cancer" else [])]
+        tables.append(
+            {
+                "title": title,
+                "rows": [
+                    {
+                        "name": row["name"],
+                        "support": f"{count(row['support'])} of {count(row['known'])}",
+                        "cells": [
+                            figure(row["second"]),
+                            figure(row["first"]),
+                            signed(row["difference"]),
+                            interval(row["interval"]),
+                            _p(row["p_value"]),
+                            _p(row["p_holm"]),
+                        ],
+                        "few": row["descriptive"],
+                        "significant": row["p_holm"] is not None and row["p_holm"] < 0.05,
+                        "reason": row["reason"],
+                    }
+                    for row in found["rows"]
+                ],
+                "means": [
+                    {
+                        "name": name,
+                        "cells": [
+                            figure(at(value, "second")),
+                            figure(at(value, "first")),
+                            signed(at(value, "difference", "value")),
+                            interval(at(value, "difference", "interval")),
+                        ],
+                    }
+                    for name, value in means
+                ],
+            }
+        )
+    return tables
+
+
+def headline_rows(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The main test figures of each run, each with its own interval."""
+    rows = []
+    for name, path in (
+        ("X-ray findings: mean ROC-AUC", ("disease", "macro", "roc_auc")),
+        ("X-ray findings: mean F1", ("disease", "macro", "f1")),
+        ("CT classes: mean ROC-AUC", ("cancer", "macro", "roc_auc")),
+        ("CT classes: accuracy", ("cancer", "accuracy")),
+    ):
+        cells = []
+        for of_run in metrics:
+            low_high = at(of_run, "test", "intervals", *path)
+            text = figure(at(of_run, "test", *path))
+            cells.append(text if low_high is None else f"{text} ({interval(low_high)})")
+        rows.append({"name": name, "cells": cells})
+    rows.append({"name": "Status", "cells": [str(of_run.get("status")) for of_run in metrics]})
+    rows.append({"name": "Selected round", "cells": [count(of_run.get("best_round")) for of_run in metrics]})
+    return rows
+
+
+def setting_rows(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The settings that are not the same in all runs."""
+    flat = [_flat(config) for config in configs]
+    keys = list(dict.fromkeys(key for config in flat for key in config))
+    rows = [{"name": key, "cells": [config.get(key, UNDEFINED) for config in flat]} for key in keys]
+    return [row for row in rows if len(set(row["cells"])) > 1]
+
+
+def signed(value: float | None) -> str:
+    return UNDEFINED if value is None else f"{value:+.3f}"
+
+
+def _p(value: float | None) -> str:
+    return UNDEFINED if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _flat(value: Any, key: str = "") -> dict[str, str]:
+    if isinstance(value, Mapping) and value:
+        return {
+            name: text
+            for part, item in value.items()
+            for name, text in _flat(item, f"{key}.{part}" if key else part).items()
+        }
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return {name: text for index, item in enumerate(value) for name, text in _flat(item, f"{key}.{index}").items()}
+    return {key: ", ".join(map(str, value)) if isinstance(value, list) else str(value)}
+
+
+def _distinct(paths: Sequence[Path]) -> list[str]:
+    """Names of the folders, or their paths where two have the same name."""
+    names = [path.absolute().name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]

@@ -1,0 +1,75 @@
+"""The Jinja2 template of the comparison; every value is escaped."""
+
+TEMPLATE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{{ names|join(", ") }}: comparison</title>
+<style>{{ style }}</style>
+</head>
+<body>
+<header>
+<p class="kicker">FedThorax comparison of runs</p>
+<h1>{{ names|join(", ") }}</h1>
+</header>
+<main>
+<p>Selected models on the same central test images. Not a medical device: the figures hold for these images only.</p>
+<div class="wide"><table>
+<caption>Test scores of each run with its own 95 % interval. Whether two runs differ is told below, not by whether
+these intervals overlap.</caption>
+<thead><tr><td></td>{% for name in names %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{%- for row in headlines %}
+<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody></table></div>
+{%- for pair in pairs %}
+<h2>{{ pair.second }} against {{ pair.first }}</h2>
+{%- for table in pair.tasks %}
+<h3>{{ table.title }}</h3>
+<div class="wide"><table>
+<caption>ROC-AUC, and the difference: above 0 where {{ pair.second }} is better. Labels: DeLong's interval and p, on the
+same patients; p corrected for all labels of the table (Holm). Means: patients resampled. Shaded: corrected p below
+0.05.</caption>
+<thead><tr><th scope="col" class="left">Label</th><th scope="col">Positives</th><th scope="col">{{ pair.first }}</th>
+<th scope="col">{{ pair.second }}</th><th scope="col">Difference</th><th scope="col">95 % interval</th>
+<th scope="col">p</th><th scope="col">p corrected</th></tr></thead>
+<tbody>
+{%- for row in table.rows %}
+<tr class="{{ 'few' if row.few else ('best' if row.significant else '') }}"><th scope="row">{{ row.name }}</th>
+<td>{{ row.support }}{% if row.few %}*{% endif %}</td>
+{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody>
+<tbody class="means">
+{%- for row in table.means %}
+<tr><th scope="row">{{ row.name }}</th><td></td>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}<td></td>
+<td></td></tr>
+{%- endfor %}
+</tbody></table></div>
+{%- if table.rows|selectattr("few")|list %}
+<p class="small">* fewer than ten images with it, or without it: descriptive, neither tested nor part of the mean.</p>
+{%- endif %}
+{%- endfor %}
+{%- endfor %}
+<h2>Settings that differ</h2>
+{%- if settings %}
+<div class="wide"><table>
+<thead><tr><th scope="col" class="left">Setting</th>
+{%- for name in names %}<th scope="col" class="text">{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{%- for row in settings %}
+<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td class="text">{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody></table></div>
+{%- else %}
+<p>None.</p>
+{%- endif %}
+</main>
+<footer><p>This page loads nothing from the network.</p></footer>
+</body>
+</html>
+"""

@@ -1,5 +1,7 @@
 """The worker's desk with a stand-in for the training: order, store, refusal, stopping."""
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -210,3 +212,25 @@ def test_a_log_that_lacks_what_the_server_has_seen_stops_everything(
     reply = desk.ask(task(experiment, round=3, egress_head=head))
     assert reply.error is not None
     assert "lacks a line that the server has seen" in reply.error
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_no_file_is_said_without_a_path_and_nothing_leaves(
+    make: Callable[..., Desk],
+    experiment: Experiment,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "/srv/St. Anna/state/x")
+
+    desk = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.desk.store, "begin", refuse)
+        assert desk.ask(task(experiment)).error == f"the hospital's own disk takes no file: {os.strerror(number)}"
+        patch.setattr(desk.desk.egress, "record", refuse)
+        nothing = "the hospital cannot write down what leaves, so nothing does"
+        assert desk.ask(task(experiment)).error == f"{nothing}: {os.strerror(number)}"
+    assert "what leaves cannot be written down, so nothing does:" in capsys.readouterr().out
+    assert desk.ask(task(experiment)).error is None

@@ -68,7 +68,8 @@ def _large_counts(counts: Mapping[str, Any], smallest: int) -> dict[str, Any]:
 
 
 def _is_scores(value: Any) -> bool:
-    return isinstance(value, Mapping) and "disease" in value and "cancer" in value
+    """Unlike histograms, which have the same two keys, scores have rows below them."""
+    return isinstance(value, Mapping) and "per_finding" in value.get("disease", ()) and "cancer" in value
 
 
 def _scores(scores: Mapping[str, Any], limits: Limits) -> dict[str, Any]:

@@ -171,8 +171,8 @@ def test_a_file_is_plain_where_there_is_no_terminal(capsys: pytest.CaptureFixtur
 def test_a_polite_kill_ends_a_command_as_ctrl_c_does(number: signal.Signals) -> None:
     program = (
         "import signal, sys, time\nfrom fedthorax.cli import config, main\n"
-        # A shell starts its background jobs with SIGINT ignored, these tests perhaps among them.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        # A shell starts its background jobs with SIGINT ignored, nohup with SIGHUP: these tests perhaps among them.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "def wait(*_):\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "config.load_experiment = wait\nsys.argv = ['fedthorax', 'config', 'x.yaml']\nmain.main()"
     )

@@ -11,6 +11,7 @@ from fedthorax.client.site.withheld import what_may_leave
 from fedthorax.common.messages import Reply
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.score_histogram import score_histogram
 
 FOLDERS = (Path("/img/xray"), Path("/img/ct"))
 
@@ -54,6 +55,18 @@ def test_a_score_over_few_images_is_null_with_its_reason_and_cannot_be_worked_ou
     assert left["cancer"]["accuracy"] is None
     assert left["cancer"]["macro"]["f1"] == left["cancer"]["per_class"]["normal"]["f1"]
     json.dumps(left, allow_nan=False)
+
+
+def test_histograms_leave_beside_scores_and_those_of_few_images_stay() -> None:
+    many = score_histogram(np.arange(20) % 2 == 0, np.linspace(0, 1, 20), 4).as_dict()
+    few = score_histogram(np.arange(20) == 0, np.linspace(0, 1, 20), 4).as_dict()
+    told = {"disease": {"Effusion": many, "Mass": few}, "cancer": {"normal": many, "tumour": None}}
+    reply = Reply("evaluate", "north", 1, {"test": _scores(), "histograms": told})
+    assert what_may_leave(reply, Limits(), FOLDERS).results["histograms"] == told
+    left = what_may_leave(reply, Limits(smallest_count=2), FOLDERS).results["histograms"]
+    assert left["disease"]["Effusion"] is not None
+    assert left["disease"]["Mass"] is None
+    assert left["cancer"]["tumour"] is None
 
 
 def test_a_group_of_scores_that_is_not_allowed_is_null_throughout() -> None:

@@ -5,7 +5,7 @@
 Every network arm is tuned in the same way: the same learning rates are tried with one seed that is not used again, and
 the one with the best score on the central validation split is taken. Then each arm is trained with each seed. Figures
 are those of the selected round on the central test split, which selects nothing. The logistic regression's penalty is
-chosen on the same validation split, from as many values.
+chosen on the same validation split, from as many values. With --arms only those are run, at rates chosen elsewhere.
 
 All arms run in this process over a local channel; a test shows that Flower's simulation gives the same weights.
 Prints the table of docs/results.md and writes everything to --out as JSON. Finished arms are read back, not run again.
@@ -188,6 +188,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3])
+    parser.add_argument("--arms", nargs="+", metavar="ARM=RATE", help="Only these, at a rate that was chosen before.")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/real"))
     arguments = parser.parse_args()
@@ -197,10 +198,13 @@ def main() -> None:
     arms = {"logistic regression": [resamples_of(probabilities, central)]}
     setting = f"C {strengths['xray']:g} and {strengths['ct']:g}"
     facts: dict[str, dict[str, Any]] = {"logistic regression": {"setting": setting, "seconds": "", "memory": ""}}
-    for arm in ("federated", POOLED, *experiment.data.hospitals):
-        tuned = {rate: selected(bench.run(arm, TUNING_SEED, rate)) for rate in arguments.rates}
-        rate = max(tuned, key=lambda each: tuned[each])
-        print(f"{arm}: validation by learning rate {tuned}", flush=True)
+    chosen = dict(each.split("=") for each in arguments.arms or ())
+    for arm in chosen or ("federated", POOLED, *experiment.data.hospitals):
+        tuned: dict[float, float] = {}
+        if not chosen:
+            tuned = {rate: selected(bench.run(arm, TUNING_SEED, rate)) for rate in arguments.rates}
+            print(f"{arm}: validation by learning rate {tuned}", flush=True)
+        rate = float(chosen[arm]) if chosen else max(tuned, key=lambda each: tuned[each])
         paths = [bench.run(arm, seed, rate) for seed in range(1, arguments.seeds + 1)]
         arms[arm] = [resamples_of(predictions_of(path, central), central) for path in paths]
         totals = [RunFolder.load(path).read_metrics()["totals"] for path in paths]
@@ -212,7 +216,9 @@ def main() -> None:
             "memory": f"{max(total['peak_memory_mb']['server'] for total in totals):.0f}",
         }
     print("\n".join(rows_of(arms, facts)))
-    pairs = [("federated", POOLED), *(("federated", name) for name in experiment.data.hospitals)]
+    pairs = [
+        ("federated", other) for other in (POOLED, *experiment.data.hospitals) if {"federated", other} <= set(arms)
+    ]
     ratios: dict[str, Any] = {}
     for first, second in pairs:
         for figure in (DISEASE, CANCER, ACCURACY):
@@ -223,7 +229,7 @@ def main() -> None:
             ratios[key] = compared
             print(f"{key}: ratio {compared['ratio']['value']:.3f}, 95 % interval {compared['ratio']['interval']}")
     probe = arms["logistic regression"] * arguments.seeds
-    for arm in ("federated", POOLED):
+    for arm in [name for name in ("federated", POOLED) if name in arms]:
         for figure in (DISEASE, CANCER, ACCURACY):
             compared = paired_difference([r[figure[0]] for r in arms[arm]], [r[figure[0]] for r in probe], figure[1])
             key = f"{arm} - logistic regression: {figure[0]} {' '.join(figure[1])}"

@@ -280,15 +280,20 @@ class Consortium:
 
     def models(self, name: str) -> dict[str, Any]:
         """Rounds and hashes of the models that a run has left."""
-        facts = json.loads((self.run_folder(name) / "model" / "model.json").read_text())
-        models: dict[str, Any] = facts["models"]
-        return models
+        return models_in(self.run_folder(name))
 
     def verify_logs(self, *runs: str) -> None:
         for log in (self.folder, *(self.run_folder(name) for name in runs)):
             verify(log / "audit.jsonl")
         for name in self.hospitals:
             self.command("site", "log", "--verify", "--folder", str(self.site(name)))
+
+
+def models_in(folder: Path) -> dict[str, Any]:
+    """Rounds and hashes of the models in a run folder or a hospital's results. What else stands of them names their
+    run, which is another one in another place."""
+    entries = json.loads((folder / "model" / "model.json").read_text())["models"]
+    return {name: {key: entry[key] for key in ("round", "weights_sha256")} for name, entry in entries.items()}
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import pytest
 
 from fedthorax.server.checkpoints import Checkpoints
 
-from .consortium import Consortium, consortium, wait_for
+from .consortium import Consortium, consortium, models_in, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +37,7 @@ def place(workplace, tmp_path_factory) -> Iterator[Consortium]:
 
 @pytest.fixture(scope="module")
 def undisturbed(workplace, simulated) -> dict:
-    models: dict = json.loads((workplace.folder / "runs" / "tiny" / "model" / "model.json").read_text())["models"]
-    return models
+    return models_in(workplace.folder / "runs" / "tiny")
 
 
 @pytest.fixture(autouse=True)
@@ -282,8 +281,7 @@ def test_a_hospital_that_is_away_at_the_end_gets_its_models_when_it_is_back(plac
     place.start_site("south")
     place.wait_connected()
     assert "every hospital has its models and its report" in place.lead("run", "--deliver", name)
-    facts = json.loads((place.site("south") / "results" / name / "model" / "model.json").read_text())
-    assert facts["models"] == place.models(name)
+    assert models_in(place.site("south") / "results" / name) == place.models(name)
     assert (place.site("south") / "results" / name / "report.html").is_file()
     metrics = place.metrics(name)
     assert metrics["status"] == "finished"

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .consortium import Consortium, wait_for
+from .consortium import Consortium, models_in, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -75,8 +75,7 @@ def address(place: Consortium) -> str:
 
 def test_a_run_through_nginx_gives_the_weights_of_the_simulation(place, workplace, simulated):
     place.lead("run", "tiny.yaml")
-    here = json.loads((workplace.folder / "runs" / "tiny" / "model" / "model.json").read_text())
-    assert place.models("tiny") == here["models"]
+    assert place.models("tiny") == models_in(workplace.folder / "runs" / "tiny")
     place.verify_logs("tiny")
 
 

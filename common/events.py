@@ -91,7 +91,7 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
         try:
             event = json.loads(line)
         except ValueError:
-            continue
+            continue  # a writer that was killed leaves half a line, and the next one goes on behind it
         if isinstance(event, dict) and isinstance(event.get("kind"), str):
             events.append(event)
     return events, offset + end

@@ -21,11 +21,13 @@ class LateReply:
     """A reply that nobody waits for any more: of a closed round, or of a task that was answered before.
 
     ``duplicate`` tells the second from the first. ``seconds`` passed since the deadline, or since the first answer.
+    ``problem`` says why it would have been refused in time, empty where it is a reply like others.
     """
 
     task: Task
     duplicate: bool
     seconds: float
+    problem: str = ""
 
 
 class Channel(Protocol):

@@ -208,15 +208,19 @@ class FlowerChannel:
             if message is None:
                 continue
             del self._overdue[message_id]
-            if message.has_error() or message.metadata.src_node_id != node.id:
-                continue
-            now = time.time()
-            try:
-                first = self._closed.get(decode_reply(message.content).task_id)
-            except ValueError:
-                continue
+            if message.has_error():
+                continue  # Flower's own word that no reply will come, which the closed round has taken for granted
+            first, problem = None, ""
+            if message.metadata.src_node_id != node.id:
+                problem = f"comes from node {message.metadata.src_node_id}, not {node.id}"
+            else:
+                try:
+                    first = self._closed.get(decode_reply(message.content).task_id)
+                except ValueError as error:
+                    problem = f"cannot be read: {error}"
             self._tell(task.site, "late")
-            self._late.append(LateReply(task, first is not None, now - (task.deadline if first is None else first)))
+            seconds = time.time() - (task.deadline if first is None else first)
+            self._late.append(LateReply(task, first is not None, seconds, problem))
 
     def _given_up(self, waiting: Mapping[str, _Dispatch]) -> list[str]:
         """Hospitals that have been away for too long, once all that are still waited for are away."""

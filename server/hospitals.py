@@ -153,7 +153,12 @@ class Hospitals:
             task = late.task
             self.record.late(task.site, task.kind, task.round, late.duplicate, late.seconds)
             what = "came twice and counts once" if late.duplicate else "came late and is not used"
-            self.audit.append("late reply", site=task.site, stage=task.kind, round=task.round, duplicate=late.duplicate)
+            facts = {"problem": late.problem} if late.problem else {}
+            if late.problem:
+                what += f"; it {late.problem}"
+            self.audit.append(
+                "late reply", site=task.site, stage=task.kind, round=task.round, duplicate=late.duplicate, **facts
+            )
             self.events.emit("note", text=f"the reply of {task.site} to {task.kind} of round {task.round} {what}")
 
     def _notify(self, site: str, state: HospitalState) -> None:

@@ -102,7 +102,7 @@ def _kill_busy_sites(events: Path, since: float) -> None:
     """
     for event in read_events(events, 0)[0]:
         if event["kind"] == "process" and event["time"] >= since:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
                 os.kill(event["pid"], signal.SIGKILL)
 
 

@@ -32,7 +32,7 @@ def marked_processes() -> Iterator[None]:
         while (found := _with_mark(mark)) and time.monotonic() < deadline:
             time.sleep(0.1)
         for process in found:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
                 os.kill(process, signal.SIGKILL)
 
 

@@ -59,7 +59,7 @@ def _clock(about: Any, answer: Any) -> float | None:
     try:
         return datetime.datetime.fromisoformat(str(about.get("time"))).timestamp()
     except ValueError:
-        pass
+        pass  # a server before that field, or a proxy's own answer: the header, to the second, has to do
     header = answer.headers.get("date")
     return None if header is None else email.utils.parsedate_to_datetime(header).timestamp() + 0.5  # whole seconds
 

@@ -84,7 +84,7 @@ class ReplyStore:
                 if path.stat().st_mtime < time.time() - KEEP_SECONDS:
                     path.unlink()
             except FileNotFoundError:
-                continue
+                continue  # another task of this site has removed it meanwhile
 
     def clear(self) -> None:
         for path in self.folder.iterdir():

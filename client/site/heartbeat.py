@@ -31,6 +31,6 @@ def watch_heartbeat(
             known, heard = present, time.monotonic()
         elif time.monotonic() - heard >= SILENCE_S and present == pid() and not stop.is_set():
             tell(f"the worker has not answered for {SILENCE_S:g} s and is ended")
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
                 os.kill(present, signal.SIGKILL)
             known = None

@@ -189,7 +189,7 @@ class TaskDesk:
     def _announce(self, task: Task, experiment: Experiment) -> None:
         if self._announced != task.run:
             self._announced = task.run
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # the first run of this hospital
                 if self.folder.events.stat().st_size > MOST_EVENTS_BYTES:
                     os.truncate(self.folder.events, 0)  # progress of earlier runs
             self.events.emit("run", name=experiment.name, rounds=experiment.training.num_rounds, sites=[task.site])

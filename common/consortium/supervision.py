@@ -167,7 +167,7 @@ class _Kept:
                 process.wait(patience)
                 break
             except subprocess.TimeoutExpired:
-                continue
+                continue  # with the signal that nobody can ignore
         self._kill_rest(process.pid)
         self._finish_reading()
         self._process = None

@@ -162,7 +162,9 @@ def _colour(dataset: "Dataset", stored: NDArray[Any], photometric: str) -> NDArr
 
         try:
             stored = apply_color_lut(stored, dataset)[:, :, :3]
-        except Exception:
+        except MemoryError:
+            raise  # a fault of this machine, here as below, and none of the file
+        except Exception:  # damaged files make parsers fail in any way, here as below
             raise UndecodableError("truncated", "is damaged: its table of colours cannot be read") from None
         bits = stored.dtype.itemsize * 8
     else:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from flwr.app import Error, Message
+from flwr.app import Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -174,6 +174,23 @@ def test_a_reply_after_the_deadline_is_known_as_late_and_not_mixed_in():
     assert exchange(flower, sites=("north", "east")) == dict.fromkeys(("north", "east"))
     (late,) = flower.late()
     assert (late.task.site, late.task.kind, late.duplicate) == ("south", "train", False)
+
+
+@pytest.mark.parametrize(
+    ("node", "content", "problem"),
+    [
+        (13, good("south"), "comes from node 13, not 12"),
+        (12, RecordDict(), "cannot be read: "),
+    ],
+)
+def test_a_late_reply_that_would_have_been_refused_is_told_all_the_same(node, content, problem):
+    flower = channel(lambda site, _: None if site == "south" else good(site))
+    exchange(flower, deadline_s=0.05)
+    flower.grid.waiting["m2"] = (node, content)
+    exchange(flower, sites=("north", "east"))
+    (late,) = flower.late()
+    assert (late.task.site, late.duplicate) == ("south", False)
+    assert late.problem.startswith(problem)
 
 
 def test_with_enough_replies_a_hospital_that_is_away_is_not_waited_for_until_the_deadline():

@@ -42,8 +42,6 @@ def saved(tmp_path: Path, fresh, monkeypatch: pytest.MonkeyPatch) -> SavedModel:
     ("target", "file"), [("onnx", "model.onnx"), ("savedmodel", "savedmodel"), ("tflite", "model.tflite")]
 )
 def test_an_exported_model_answers_alike_with_calibration_inside(saved, tmp_path: Path, target, file) -> None:
-    if target == "onnx":
-        pytest.importorskip("onnxruntime")
     result = export.export_model(tmp_path, target, tmp_path / "out")
     assert result["max_difference"] < 1e-4
     assert "4 pairs of drawn noise" in result["checked_on"]

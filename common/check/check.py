@@ -47,6 +47,15 @@ class SiteCheck:
         """The gravest level found."""
         return self.issues[0].level if self.issues else None
 
+    @property
+    def meaning(self) -> str:
+        """What a run does with these data, in a sentence."""
+        if self.worst == "error":
+            return "A run refuses these data until the errors are repaired or accepted (data.accept)."
+        if not any(self.holdings.label_names.values()):
+            return "A run needs labels too; nothing else in these images stands in its way."
+        return "A run takes these data."
+
     def fixed_split_rows(self) -> list[tuple[str, str, Split]]:
         """(modality, file, split) for ``write_split_file``."""
         held = self.holdings

@@ -49,7 +49,7 @@ def _site(check: SiteCheck) -> dict[str, Any]:
         "name": check.target.name,
         "folders": [f"{KINDS[modality]}: {folder}" for modality, folder in check.target.folders.items()],
         "levels": [{"level": level, "words": counted(numbers[level], level)} for level in LEVELS],
-        "refused": numbers["error"] > 0,
+        "meaning": check.meaning,
         "issues": [_issue(issue, pictures) for issue in check.issues],
         "holdings": [
             _holding(kind, check.counts[modality])

@@ -24,6 +24,7 @@ STYLE = (
 .group figcaption { font-weight: 400; font-size: .74rem; line-height: 1.25; overflow-wrap: anywhere; }
 .tallies { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem; }
 .tallies h4 { margin: .2rem 0; } .tallies table { margin: 0; }
+.tallies th { white-space: normal; overflow-wrap: anywhere; }
 tr.marked td, tr.marked th { color: var(--grave); }
 """
 )
@@ -54,8 +55,7 @@ Do not send it, and do not put it where others can read it. It loads nothing fro
 {%- for entry in site.levels %}<li class="{{ entry.level }}
 {%- if not entry.words.startswith('0 ') %} some{% endif %}">{{ entry.words }}</li>{% endfor %}
 </ul>
-<p>{% if site.refused %}A run refuses these data until the errors are repaired or accepted (data.accept).
-{%- else %}A run takes these data.{% endif %}</p>
+<p>{{ site.meaning }}</p>
 {%- for issue in site.issues %}
 <section class="issue {{ issue.level }}">
 <p class="level">{{ issue.level }}</p>

@@ -70,7 +70,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; margin: 
 .wide { overflow-x: auto; margin: .6rem 0 .4rem; }
 table { border-collapse: collapse; font-size: .9rem; line-height: 1.35; }
 caption { text-align: left; color: var(--soft); padding-bottom: .4rem; max-width: min(46rem, 100vw - 2.5rem); }
-th, td { padding: .32rem .55rem; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
+th, td { padding: .32rem .34rem; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 th { font-weight: 600; }
 thead th { vertical-align: bottom; border-bottom: 1px solid var(--soft); }
 thead th.group { text-align: center; border-bottom: 1px solid var(--rule); }

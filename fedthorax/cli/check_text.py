@@ -26,16 +26,14 @@ def check_lines(check: SiteCheck) -> list[str]:
             lines += ["", *_holding_lines(kind, held), *_shortcut_lines(check.shortcuts, modality)]
     for issue in check.issues:
         lines += ["", *issue_lines(issue)]
-    return [*lines, "", *_wrapped(verdict(check.issues), "")]
+    return [*lines, "", *_wrapped(verdict(check), "")]
 
 
-def verdict(issues: Sequence[Issue]) -> str:
+def verdict(check: SiteCheck) -> str:
     """``2 errors, 1 warning, 3 notes.`` and what they mean for a run."""
-    numbers = counts_by_level(issues)
+    numbers = counts_by_level(check.issues)
     told = ", ".join(counted(numbers[level], level) for level in LEVELS)
-    if numbers["error"]:
-        return f"{told}. A run refuses these data until the errors are repaired or accepted."
-    return f"{told}. A run takes these data." if any(numbers.values()) else "Nothing found. A run takes these data."
+    return f"{told if any(numbers.values()) else 'Nothing found'}. {check.meaning}"
 
 
 def issue_lines(issue: Issue) -> list[str]:

@@ -47,6 +47,16 @@ def test_good_data_end_with_0_and_say_so(folder: Path, capsys: Captured) -> None
     assert "CT slices: 6 images, 6 patients; split: train 3, test 3" in out
 
 
+def test_images_without_labels_are_not_called_ready_for_a_run(folder: Path, capsys: Captured) -> None:
+    loose = folder.with_name("loose")
+    loose.mkdir()
+    (folder / "train/normal/p0__1.png").rename(loose / "1.png")
+    assert cli.run(["check", "loose"]) == 0
+    assert "A run needs labels too" in capsys.readouterr().out
+    assert cli.run(["check", "loose", "--html", "page.html"]) == 0
+    assert "A run needs labels too" in Path("page.html").read_text()
+
+
 def test_errors_end_with_2_within_80_columns(folder: Path, capsys: Captured) -> None:
     copy_across(folder)
     assert cli.run(["check", "ct"]) == 2

@@ -26,6 +26,35 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(fresh, s
     assert not np.array_equal(trained(1), trained(2))
 
 
+def test_heads_train_on_every_version_of_an_image_each_with_the_labels_of_that_image(fresh, store, draw, monkeypatch):
+    training = fresh.experiment.training
+    augmentation = training.augmentation.model_copy(update={"feature_versions": 2})
+    changed = training.model_copy(update={"augmentation": augmentation})
+    monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"training": changed}))
+    images, seen, step = draw(6, 9), {"xray": set(), "ct": set()}, fresh.step_on_pooled
+
+    def told_apart(kind, pictures, _keep, _report, version):
+        """Features that are 10 times the image's number plus the version's."""
+        return np.full((len(pictures), fresh.pooled_width(kind)), version) + 10.0 * np.arange(len(pictures))[:, None]
+
+    monkeypatch.setattr(store, "pooled", told_apart)
+
+    def remember(xray, ct, disease, cancer):
+        for kind, features, labels, truth in (
+            ("xray", xray, disease, images.xray.targets),
+            ("ct", ct, cancer, images.ct.targets),
+        ):
+            rows, versions = np.divmod(features[:, 0].astype(int), 10)
+            assert np.array_equal(labels, truth[rows])
+            seen[kind].update(versions)
+        return step(xray.astype(np.float32), ct.astype(np.float32), disease, cancer)
+
+    remember.get_concrete_function = step.get_concrete_function
+    monkeypatch.setattr(fresh, "step_on_pooled", remember)
+    fit(fresh, store, images, draw(0, 0), HEADS, 1e-3, seed=1)
+    assert seen == {"xray": {0, 1, 2}, "ct": {0, 1, 2}}
+
+
 @pytest.mark.parametrize(("num_xray", "num_ct"), [(0, 5), (5, 0)])
 def test_without_a_pair_nothing_is_trained_and_the_report_says_so(fresh, store, draw, num_xray, num_ct):
     before = fresh.layout.read()

@@ -15,6 +15,7 @@ from fedthorax.common.report.glossary import GLOSSARY
 from fedthorax.common.report.operating import operating_section
 from fedthorax.common.report.statistics import statistics_section
 from fedthorax.common.report.style import STYLE
+from fedthorax.common.report.subgroups import subgroup_section
 from fedthorax.common.report.template import TEMPLATE
 from fedthorax.common.report.wording import at, counted, data_size, seconds
 from fedthorax.common.run_folder import RunFolder
@@ -59,6 +60,7 @@ def render(metrics: Mapping[str, Any], config: str | None) -> str:
         disease_rocs=tables.roc_squares(scores or {}, "disease"),
         cancer_rocs=tables.roc_squares(scores or {}, "cancer"),
         operating=operating_section(metrics),
+        subgroups=subgroup_section(metrics),
         charts=plots.round_charts(metrics),
         legend=plots.legend(list(metrics.get("sites") or {})),
         phases=summary.phases(metrics),

@@ -145,3 +145,15 @@ def interval_bar(value: float | None, low_high: Sequence[float] | None) -> Marku
         '<svg class="bar" viewBox="0 0 100 14" aria-hidden="true"><path class="grid" d="M2 13H98"/>'
         '<path class="reference" d="M50 1V13"/>{}<path class="point" d="M{:.1f} 2V12"/></svg>'
     ).format(bar, 2 + 96 * value)
+
+
+def gap_bar(value: float | None, low_high: Sequence[float] | None) -> Markup:
+    """Point and interval on a scale from -0.5 to 0.5 with a line at 0; the numbers stand beside it in the table."""
+    if value is None:
+        return Markup("")
+    ends = [50 + 96 * min(0.5, max(-0.5, end)) for end in (value, *(low_high or ()))]
+    bar = Markup('<path class="whisker" d="M{:.1f} 7H{:.1f}"/>').format(*ends[1:]) if low_high else ""
+    return Markup(
+        '<svg class="bar" viewBox="0 0 100 14" aria-hidden="true"><path class="grid" d="M2 13H98"/>'
+        '<path class="reference" d="M50 1V13"/>{}<path class="point" d="M{:.1f} 2V12"/></svg>'
+    ).format(bar, ends[0])

@@ -83,6 +83,7 @@ tbody.means th, tbody.means td, tr.central th { font-weight: 600; }
 tr.best > * { background: var(--panel); font-weight: 600; }
 .over { color: var(--soft); font-weight: 400; font-size: .82em; }
 .few { color: var(--soft); }
+.striking { font-weight: 700; color: var(--grave); }
 .small { font-size: .88rem; color: var(--soft); }
 ul.small { padding-left: 1.1rem; margin: .3rem 0; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(23rem, 100%), 1fr)); gap: 1.1rem 1.5rem; }

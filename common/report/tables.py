@@ -54,7 +54,7 @@ def score_rows(scores: Mapping[str, Any], task: str) -> dict[str, Any]:
             {
                 "name": name,
                 "roc_auc": figure(mean.get("roc_auc")),
-                "interval": interval(low_high) if kind == "macro" else "",
+                "interval": interval(low_high) if low_high or kind == "macro" else "",  # schema 1 had the macro mean's
                 "bar": interval_bar(mean.get("roc_auc"), low_high),
                 "cells": [figure(mean.get(column)) for column in columns],
                 "over": [count(over.get(column)) for column in ("roc_auc", *columns)],

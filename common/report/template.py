@@ -69,6 +69,7 @@ TEMPLATE = """\
 <nav aria-label="On this page"><ul>
 <li><a href="#scores">Scores</a></li>
 {%- if operating %}<li><a href="#thresholds">Thresholds and calibration</a></li>{% endif -%}
+{%- if subgroups %}<li><a href="#subgroups">Subgroups</a></li>{% endif %}
 <li><a href="#curves">Over the rounds</a></li>
 <li><a href="#hospitals">Hospitals</a></li><li><a href="#data">Data</a></li>
 {%- if statistics %}<li><a href="#statistics">Statistics</a></li>{% endif %}<li><a href="#rounds">Rounds</a></li>
@@ -194,6 +195,7 @@ a larger dot stands for more images.</p>
 {%- endif %}
 {%- endif %}
 
+{{ subgroups }}
 <h2 id="curves">Over the rounds</h2>
 {%- if charts %}
 <p>Round 0 is the model before any training. Shaded: the phases of the training.

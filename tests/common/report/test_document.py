@@ -10,6 +10,7 @@ from fedthorax.common.report import write_report
 from fedthorax.common.report.document import render
 
 CONFIG = "# comment\n\nname: demo\nevaluation:\n  threshold: 0.4\n"
+WHOLE = ("calibration", "operating_points")  # there as a whole or not at all
 VOID = {"meta", "br", "rect", "path", "line", "circle"}
 
 
@@ -45,7 +46,8 @@ def nulled(value):
     """Every number, and every list of numbers, turned into null; names and round numbers stay."""
     if isinstance(value, dict):
         return {
-            key: item if key in ("round", "schema_version", "index") else nulled(item) for key, item in value.items()
+            key: item if key in ("round", "schema_version", "index") else None if key in WHOLE else nulled(item)
+            for key, item in value.items()
         }
     if isinstance(value, list):
         items = [nulled(item) for item in value]
@@ -95,7 +97,9 @@ def test_the_first_screen_tells_the_answer(metrics):
     assert f"{auc:.3f} 95 % interval {low:.3f} to {high:.3f}" in text
     assert "900 X-rays and 675 CT slices to train on" in text
     assert "240 X-rays of 198 patients and 180 CT slices of 180 patients" in text
-    assert "from a probability of 0.4 on" in text
+    assert "from its own threshold (Thresholds, below) on" in text
+    unchosen = {**metrics, "operating_points": None}
+    assert "from a probability of 0.4 on" in Page(render(unchosen, CONFIG)).text
 
 
 def test_names_from_outside_are_text_and_never_markup(metrics, run_metrics):

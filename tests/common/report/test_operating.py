@@ -77,6 +77,7 @@ def test_a_run_without_thresholds_has_no_such_section(tested):
 
 
 def test_the_report_shows_the_section(tested, metrics):
-    text = render({**metrics, "operating_points": tested["operating_points"]}, None)
+    test = {**metrics["test"], "calibration": None}
+    text = render({**metrics, "operating_points": tested["operating_points"], "test": test}, None)
     assert 'id="thresholds"' in text
     assert "Reliability diagrams" not in text  # that run has no calibration

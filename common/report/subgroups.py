@@ -19,8 +19,8 @@ _SECTION = """\
 <h2 id="subgroups">Subgroups</h2>
 <p>Is the model as good for some as for others? Each group is compared with all other images of the same test set, over
 the labels with {{ few }} positives and {{ few }} negatives on both sides. A gap is the group minus the others, with a
-95 % interval. One gap in twenty leaves 0 out by chance alone, and a gap does not tell its cause: groups also differ in
-illness and in how they were imaged. Groups of few patients are hidden.</p>
+95 % interval; the bars run from &minus;0.5 to 0.5. One gap in twenty leaves 0 out by chance alone, and a gap does not
+tell its cause: groups also differ in illness and in how they were imaged. Groups of few patients are hidden.</p>
 {%- for task in tasks %}
 <h3>{{ task.title }} by subgroup</h3>
 {%- if task.striking %}
@@ -34,13 +34,12 @@ illness and in how they were imaged. Groups of few patients are hidden.</p>
 {%- for table in task.attributes %}
 <div class="wide"><table>
 <caption>{{ table.title }}; means over the labels that are compared.
-{%- if table.at_hospitals %} On the hospitals' own test images, from counts of scores in bins. Intervals take every
-image for a patient of its own, and are cautious for means.
+{%- if table.at_hospitals %} On the hospitals' own test images, from counts of scores in bins; others: the mean of the
+other hospitals. Intervals take every image for a patient of its own, and are cautious for means.
 {%- elif table.unknown %} Of {{ table.unknown }} images it is not known.{% endif %}</caption>
 <thead><tr><th scope="col" class="left">{{ table.title }}</th><th scope="col">Images</th><th scope="col">Labels</th>
-<th scope="col">ROC-AUC</th><th scope="col">gap (95 % interval)</th>
-<th scope="col" class="left">&minus;0.5 &ndash; 0 &ndash; 0.5</th>
-{%- for word in table.figures[1:] %}<th scope="col">{{ word }}</th><th scope="col">gap (95 % interval)</th>{% endfor %}
+<th scope="col">ROC-AUC</th><th scope="col">Gap (95 %)</th><td></td>
+{%- for word in table.figures[1:] %}<th scope="col">{{ word }}</th><th scope="col">Gap (95 %)</th>{% endfor %}
 </tr></thead>
 <tbody>
 {%- for row in table.rows %}
@@ -59,7 +58,7 @@ image for a patient of its own, and are cautious for means.
 <caption>{{ task.title }}, ROC-AUC. * fewer than {{ few }} positives or negatives: descriptive only.</caption>
 <thead><tr><th scope="col" class="left">{{ table.title }}</th><th scope="col" class="left">Label</th>
 <th scope="col">Positives</th><th scope="col">ROC-AUC</th><th scope="col">95 % interval</th>
-<th scope="col">gap (95 % interval)</th></tr></thead>
+<th scope="col">Gap (95 %)</th></tr></thead>
 <tbody>
 {%- for row in table.details %}
 <tr{% if row.few %} class="few"{% endif %}><th scope="row" class="site">{{ row.group }}</th>
@@ -158,7 +157,7 @@ def _detail(row: Mapping[str, Any]) -> dict[str, Any]:
 def _cells(value: Mapping[str, Any] | None) -> dict[str, Any]:
     value = value or {}
     gap, low_high = value.get("gap"), value.get("gap_interval")
-    around = f" ({signed(low_high[0])} to {signed(low_high[1])})" if low_high else ""
+    around = f" ({signed(low_high[0], 2)} to {signed(low_high[1], 2)})" if low_high else ""
     return {
         "value": figure(value.get("value")),
         "interval": interval(value.get("interval")),
@@ -172,5 +171,5 @@ def _leaves_out_0(low_high: Sequence[float] | None) -> bool:
     return low_high is not None and (low_high[0] > 0 or low_high[1] < 0)
 
 
-def signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+def signed(value: float, decimals: int = 3) -> str:
+    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")

@@ -19,15 +19,17 @@ def test_area_and_error_are_delongs_of_the_binned_scores():
     present = np.repeat([True, False], [sum(found.present), sum(found.absent)])
     score = np.concatenate([np.repeat(middle, found.present), np.repeat(middle, found.absent)])
     exact = delong_roc_auc(present, score, [str(row) for row in range(len(score))])
-    area, error = roc_auc_with_error(found)
-    assert area == pytest.approx(exact.value)
-    assert error == pytest.approx(exact.standard_error)
+    told = roc_auc_with_error(found)
+    assert told.value == pytest.approx(exact.value)
+    assert told.error == pytest.approx(exact.standard_error)
 
 
-def test_the_gap_is_to_all_other_hospitals_together():
+def test_the_gap_is_to_the_mean_of_the_other_hospitals():
     told = {"a": histogram(0.2, 1), "b": histogram(2.0, 2), "c": histogram(2.0, 3)}
     groups = hospital_gaps({"Mass": told}, ["Mass"])["groups"]
     row = groups["a"]["labels"]["Mass"]["roc_auc"]
+    others = [roc_auc_with_error(told[name]) for name in "bc"]
+    assert row["others"] == pytest.approx((others[0].value + others[1].value) / 2)
     assert row["gap"] == pytest.approx(row["value"] - row["others"])
     assert row["gap_interval"][1] < -0.1
     assert groups["a"]["mean"] == {"labels": ["Mass"], "reason": None, "roc_auc": row}
@@ -57,6 +59,14 @@ def test_few_images_and_a_silent_hospital_are_not_compared():
     assert groups["b"]["labels"]["Nodule"]["roc_auc"]["gap"] is None
 
 
-def test_without_one_kind_there_is_no_area_and_with_one_image_of_a_kind_no_error():
+def test_two_images_of_either_kind_are_needed():
     assert roc_auc_with_error(ScoreHistogram(2, (0, 2), (0,), (5,))) is None
-    assert roc_auc_with_error(ScoreHistogram(2, (0, 1, 2), (0, 1), (5, 5))) == (0.75, None)
+    assert roc_auc_with_error(ScoreHistogram(2, (0, 1, 2), (0, 1), (5, 5))) is None
+
+
+def test_what_the_bins_leave_open_widens_the_interval():
+    fine, coarse = histogram(1.0, 1, bins=1000), histogram(1.0, 1, bins=4)
+    assert roc_auc_with_error(fine).blur < 0.01 < roc_auc_with_error(coarse).blur
+    groups = hospital_gaps({"Mass": {"a": coarse, "b": coarse}}, ["Mass"])["groups"]
+    low, high = groups["a"]["labels"]["Mass"]["roc_auc"]["gap_interval"]
+    assert high - low > 4 * roc_auc_with_error(coarse).blur

@@ -38,7 +38,7 @@ tell its cause: groups also differ in illness and in how they were imaged. Group
 other hospitals. Intervals take every image for a patient of its own, and are cautious for means.
 {%- elif table.unknown %} Of {{ table.unknown }} images it is not known.{% endif %}</caption>
 <thead><tr><th scope="col" class="left">{{ table.title }}</th><th scope="col">Images</th><th scope="col">Labels</th>
-<th scope="col">ROC-AUC</th><th scope="col">Gap (95 %)</th><td></td>
+<th scope="col">ROC-AUC</th><th scope="col">Gap (95 %)</th><th scope="col">&minus;0.5 to 0.5</th>
 {%- for word in table.figures[1:] %}<th scope="col">{{ word }}</th><th scope="col">Gap (95 %)</th>{% endfor %}
 </tr></thead>
 <tbody>
@@ -47,7 +47,8 @@ other hospitals. Intervals take every image for a patient of its own, and are ca
 {%- if row.reason %}<td class="text few" colspan="{{ 2 * table.figures|length + 2 }}">{{ row.reason }}</td>
 {%- else %}<td>{{ row.over }}</td>
 {%- for cell in row.cells %}<td>{{ cell.value }}</td>
-<td{% if cell.striking %} class="striking"{% endif %}>{{ cell.gap }}</td>
+<td{% if cell.striking %} class="striking"{% endif %}>{{ cell.gap }}
+{%- if cell.around %}<br><span class="over">{{ cell.around }}</span>{% endif %}</td>
 {%- if loop.first %}<td class="left">{{ cell.bar }}</td>{% endif %}{% endfor %}
 {%- endif %}</tr>
 {%- endfor %}
@@ -65,7 +66,8 @@ other hospitals. Intervals take every image for a patient of its own, and are ca
 <td class="left">{{ row.label }}</td><td>{{ row.support }}{% if row.few %}*{% endif %}</td>
 {%- if row.reason %}<td class="text" colspan="3">{{ row.reason }}</td>
 {%- else %}<td>{{ row.cells.value }}</td><td>{{ row.cells.interval }}</td>
-<td{% if row.cells.striking %} class="striking"{% endif %}>{{ row.cells.gap }}</td>{% endif %}</tr>
+<td{% if row.cells.striking %} class="striking"{% endif %}>{{ row.cells.gap }}
+{%- if row.cells.around %} ({{ row.cells.around }}){% endif %}</td>{% endif %}</tr>
 {%- endfor %}
 </tbody></table></div></details>
 {%- endif %}
@@ -157,11 +159,11 @@ def _detail(row: Mapping[str, Any]) -> dict[str, Any]:
 def _cells(value: Mapping[str, Any] | None) -> dict[str, Any]:
     value = value or {}
     gap, low_high = value.get("gap"), value.get("gap_interval")
-    around = f" ({signed(low_high[0], 2)} to {signed(low_high[1], 2)})" if low_high else ""
     return {
         "value": figure(value.get("value")),
         "interval": interval(value.get("interval")),
-        "gap": UNDEFINED if gap is None else signed(gap) + around,
+        "gap": UNDEFINED if gap is None else signed(gap),
+        "around": f"{signed(low_high[0])} to {signed(low_high[1])}" if low_high else "",
         "bar": gap_bar(gap, low_high),
         "striking": _leaves_out_0(low_high),
     }
@@ -171,5 +173,5 @@ def _leaves_out_0(low_high: Sequence[float] | None) -> bool:
     return low_high is not None and (low_high[0] > 0 or low_high[1] < 0)
 
 
-def signed(value: float, decimals: int = 3) -> str:
-    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+def signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")

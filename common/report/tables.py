@@ -73,6 +73,7 @@ def roc_squares(scores: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
                 "name": name,
                 "roc_auc": figure(row.get("roc_auc")),
                 "support": count(row.get("support")),
+                "few": is_few(row, scores, task),
                 "drawing": roc_square(name, curve, row.get("roc_auc")),
             }
         )

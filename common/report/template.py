@@ -133,8 +133,9 @@ The straight line is chance. Below each: ROC-AUC and, in brackets, the number of
 {%- if squares %}
 <div class="squares">
 {%- for square in squares %}
-<figure>{{ square.drawing }}<figcaption>{{ square.name }}<br>
-<span class="small">{{ square.roc_auc }} ({{ square.support }})</span></figcaption></figure>
+<figure{% if square.few %} class="few"{% endif %}>{{ square.drawing }}<figcaption>{{ square.name }}<br>
+<span class="small">{{ square.roc_auc }} ({{ square.support }}{% if square.few %}*{% endif %})</span></figcaption>
+</figure>
 {%- endfor %}
 </div>
 {%- endif %}
@@ -168,6 +169,32 @@ common temperature is {{ operating.temperature }}.</p>
 {%- if operating.reasons %}
 <ul class="small">{% for reason in operating.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>
 {%- endif %}
+{%- if operating.own %}
+<h3>At each hospital's own thresholds</h3>
+<div class="wide"><table>
+<caption>Each hospital's own test images, means over the findings: at the common thresholds, and at those that the
+hospital chose on its own validation images. 95 % intervals in brackets.</caption>
+<thead><tr><td></td><th scope="colgroup" class="group" colspan="3">Common thresholds</th>
+<th scope="colgroup" class="group" colspan="3">Its own</th></tr>
+<tr><th scope="col" class="left">Hospital</th>
+{%- for part in (1, 2) %}<th scope="col">Sensitivity</th><th scope="col">Specificity</th><th scope="col">F1</th>
+{%- endfor %}</tr></thead>
+<tbody>
+{%- for row in operating.own %}
+<tr><th scope="row" class="site">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody></table></div>
+<details><summary>The thresholds themselves</summary>
+<div class="wide"><table>
+<caption>For calibrated probabilities; each hospital calibrates on its own images too.</caption>
+<thead><tr><th scope="col" class="left">Finding or class</th>
+{%- for head in operating.own_thresholds.heads %}<th scope="col" class="site">{{ head }}</th>{% endfor %}</tr></thead>
+<tbody>
+{%- for row in operating.own_thresholds.rows %}
+<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody></table></div></details>
+{%- endif %}
 {%- if operating.calibration %}
 <h3>Calibration</h3>
 <div class="wide"><table>
@@ -179,8 +206,8 @@ chance alone where images are few.</caption>
 <th scope="col">before</th><th scope="col">after</th><th scope="col">Known</th></tr></thead>
 <tbody>
 {%- for row in operating.calibration %}
-<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor -%}
-<td>{{ row.known }}</td></tr>
+<tr{% if row.few %} class="few"{% endif %}><th scope="row">{{ row.name }}{% if row.few %}*{% endif %}</th>
+{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor -%}<td>{{ row.known }}</td></tr>
 {%- endfor %}
 </tbody></table></div>
 <h3>Reliability diagrams, after calibration</h3>
@@ -189,7 +216,8 @@ positive (of the CT classes: that were judged rightly), 0 to 1. On the straight 
 a larger dot stands for more images.</p>
 <div class="squares">
 {%- for square in operating.diagrams %}
-<figure>{{ square.drawing }}<figcaption>{{ square.name }}</figcaption></figure>
+<figure{% if square.few %} class="few"{% endif %}>{{ square.drawing }}<figcaption>{{ square.name }}
+{%- if square.few %}*{% endif %}</figcaption></figure>
 {%- endfor %}
 </div>
 {%- endif %}

@@ -11,12 +11,39 @@ from fedthorax.common.metrics.subgroups import cancer_answers, disease_answers, 
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import GIVEN, Predictions, Scores, predict, scores_of
+from fedthorax.common.training.scoring import GIVEN, SINGLE_PAIR, Predictions, Scores, predict, scores_of
 
 
 def calibrated(predictions: Predictions, points: OperatingPoints) -> Predictions:
     """The predictions as the model gives them to its users."""
     return Predictions(points.calibrated_disease(predictions.disease), points.calibrated_cancer(predictions.cancer))
+
+
+def tested(
+    network: Network, split: SplitImages, predictions: Predictions, losses: Scores, points: OperatingPoints
+) -> Scores:
+    """Scores of calibrated ``predictions`` at the thresholds of ``points``, with 95 % intervals by patient."""
+    scores = scores_of(network, split, predictions, losses, points.disease_thresholds)
+    experiment, xray, ct = network.experiment, split.xray, split.ct
+    labels, samples = experiment.labels, experiment.evaluation.bootstrap_samples
+    seed = derive_seed(experiment.seed, "bootstrap")
+    scores["intervals"] = None
+    if samples and len(xray) and len(ct):
+        scores["intervals"] = {
+            "disease": bootstrap_disease(
+                xray.targets,
+                predictions.disease,
+                xray.patients,
+                labels.findings,
+                points.disease_thresholds,
+                samples,
+                seed,
+            ),
+            "cancer": bootstrap_cancer(
+                ct.targets, predictions.cancer, ct.patients, labels.cancer_classes, samples, seed
+            ),
+        }
+    return scores
 
 
 def final_scores(
@@ -30,27 +57,12 @@ def final_scores(
     experiment = network.experiment
     labels, evaluation = experiment.labels, experiment.evaluation
     predictions = calibrated(raw, points)
-    scores = scores_of(network, split, predictions, losses, points.disease_thresholds)
+    scores = tested(network, split, predictions, losses, points)
     xray, ct = split.xray, split.ct
-    scores["intervals"] = scores["calibration"] = scores["subgroups"] = None
+    scores["calibration"] = scores["subgroups"] = None
     if len(xray) and len(ct):
         seed = derive_seed(experiment.seed, "bootstrap")
         samples, bins = evaluation.bootstrap_samples, evaluation.calibration_bins
-        if samples:
-            scores["intervals"] = {
-                "disease": bootstrap_disease(
-                    xray.targets,
-                    predictions.disease,
-                    xray.patients,
-                    labels.findings,
-                    points.disease_thresholds,
-                    samples,
-                    seed,
-                ),
-                "cancer": bootstrap_cancer(
-                    ct.targets, predictions.cancer, ct.patients, labels.cancer_classes, samples, seed
-                ),
-            }
         scores["calibration"] = {
             name: {
                 "disease": disease_calibration(
@@ -96,6 +108,6 @@ def scores_by_given(
         return None
     cases: dict[str, Scores] = {}
     for given in GIVEN:
-        raw, losses = predict(network, store, split, seed, keep, None, given)
+        raw, losses = predict(network, store, split, seed, keep, None, given, SINGLE_PAIR)
         cases[given] = scores_of(network, split, calibrated(raw, points), losses, points.disease_thresholds)
     return cases

@@ -14,7 +14,8 @@ def test_each_attribute_has_a_table_with_its_groups_and_their_gaps(metrics):
     women = metrics["test"]["subgroups"]["disease"]["sex"]["groups"]["F"]
     value = women["mean"]["roc_auc"]
     assert f"F {women['images']} {len(women['mean']['labels'])} of 14 {value['value']:.3f}" in text
-    assert f"{value['gap']:+.3f} (".replace("-", "\N{MINUS SIGN}") in text
+    low, high = value["gap_interval"]
+    assert f"{value['gap']:+.3f} {low:+.3f} to {high:+.3f}".replace("-", "\N{MINUS SIGN}") in text
     for title in ("Sex", "Age in years", "View", "Scanner", "Hospital"):
         assert f"{title}; means over the labels that are compared." in text
     assert f"Of {metrics['test']['subgroups']['disease']['sex']['unknown']} images it is not known." in text

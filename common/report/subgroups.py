@@ -55,7 +55,7 @@ other hospitals. Intervals take every image for a patient of its own, and are ca
 </tbody></table></div>
 {%- if table.details %}
 <details><summary>{{ table.title }}: ROC-AUC label by label</summary>
-<div class="wide"><table>
+<div class="wide"><table class="sortable">
 <caption>{{ task.title }}, ROC-AUC. * fewer than {{ few }} positives or negatives: descriptive only.</caption>
 <thead><tr><th scope="col" class="left">{{ table.title }}</th><th scope="col" class="left">Label</th>
 <th scope="col">Positives</th><th scope="col">ROC-AUC</th><th scope="col">95 % interval</th>

@@ -264,9 +264,11 @@ def round_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "trainable": at(entry, "phase", "trainable") or "before training",
                 "scores": _main_cells(entry.get("central")),
                 "trained": f"{trained} of {num_sites}" if entry.get("phase") else UNDEFINED,
-                "seconds": seconds(entry.get("seconds")),
-                "sent": data_size(entry.get("bytes_sent")),
-                "received": data_size(entry.get("bytes_received")),
+                "costs": [
+                    (entry.get("seconds"), seconds(entry.get("seconds"))),
+                    (entry.get("bytes_sent"), data_size(entry.get("bytes_sent"))),
+                    (entry.get("bytes_received"), data_size(entry.get("bytes_received"))),
+                ],
             }
         )
     return rows

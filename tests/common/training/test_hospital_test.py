@@ -13,7 +13,7 @@ def site(draw):
     return SiteImages("north", {"train": draw(4, 4, 1), "valid": draw(48, 40, 2), "test": draw(30, 24, 3)})
 
 
-def tests_of(fresh, store, site, points):
+def results_of(fresh, store, site, points):
     return hospital_tests(fresh, store, site, points, lambda split: {"valid": 5, "test": 6}[split], 0)
 
 
@@ -24,7 +24,7 @@ def common(fresh):
 
 
 def test_the_same_images_are_scored_at_the_common_thresholds_and_at_the_hospitals_own(fresh, store, site, common):
-    results = tests_of(fresh, store, site, common)
+    results = results_of(fresh, store, site, common)
     own = OperatingPoints.model_validate({**results["operating_points"]})
     assert own.site == "north"
     assert {label.method for label in own.disease.values()} == {"youden"}
@@ -40,7 +40,7 @@ def test_the_same_images_are_scored_at_the_common_thresholds_and_at_the_hospital
 
 
 def test_thresholds_leave_without_counts_of_images(fresh, store, site, common):
-    told = tests_of(fresh, store, site, common)["operating_points"]
+    told = results_of(fresh, store, site, common)["operating_points"]
     for label in (*told["disease"].values(), *told["cancer"].values()):
         assert label["positives"] is label["negatives"] is label["sensitivity"] is None
         assert not any(character.isdigit() for reason in label["reasons"] for character in reason.replace("10", ""))
@@ -48,14 +48,14 @@ def test_thresholds_leave_without_counts_of_images(fresh, store, site, common):
 
 def test_a_hospital_with_too_few_images_chooses_nothing(fresh, store, draw, common):
     site = SiteImages("north", {"train": draw(4, 4, 1), "valid": draw(6, 6, 2), "test": draw(30, 24, 3)})
-    results = tests_of(fresh, store, site, common)
+    results = results_of(fresh, store, site, common)
     assert results["operating_points"] is results["test_at_own_thresholds"] is None
     assert results["test"]["disease"]["macro"]["roc_auc"] is not None
 
 
 def test_copies_of_images_that_were_trained_on_are_scored_apart(fresh, store, draw, common):
     splits = {"train": draw(30, 24, 3), "valid": draw(6, 6, 2), "test": draw(30, 24, 3)}
-    assert "test_with_duplicates" in (results := tests_of(fresh, store, SiteImages("north", splits), common))
+    assert "test_with_duplicates" in (results := results_of(fresh, store, SiteImages("north", splits), common))
     assert results["test"]["disease"]["macro"]["roc_auc"] is None, "all were copies"
     assert results["test_with_duplicates"]["disease"]["macro"]["roc_auc"] is not None
 

@@ -62,7 +62,7 @@ a { color: var(--accent); }
 }
 .cautions h2 { border: 0; margin: 0 0 .4rem; padding: 0; font-size: 1.05rem; }
 .cautions ul { margin: 0; padding: 0; list-style: none; }
-.cautions li { margin: .3rem 0; max-width: 58rem; }
+.cautions li { margin: .3rem 0; }
 .cautions .grave { background: var(--grave-panel); margin: .3rem -.6rem; padding: .3rem .6rem; border-radius: 3px; }
 .cautions .grave strong { color: var(--grave); }
 nav { margin: 1.1rem 0 0; font-size: .92rem; }

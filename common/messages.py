@@ -14,7 +14,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
-TaskKind = Literal["describe", "train", "evaluate", "statistics", "finish"]
+TaskKind = Literal["describe", "train", "evaluate", "statistics", "finish", "present"]
 Segments = Mapping[str, NDArray[np.float32]]
 
 _TEXT, _WEIGHTS, _JSON = "fedthorax", "weights", "json"
@@ -29,6 +29,8 @@ class Task:
     ``evaluate``: score the incoming weights on ``splits``.
     ``statistics``: tell what the hospital's privacy policy allows; ``digest_key`` is the number of this query.
     ``finish``: keep the incoming weights as the models that ``outcome`` names; the reply carries nothing.
+    ``present``: answer, no more. A SuperNode takes a message only when it has sent the reply to the one before, so the
+    answer says that no other task is on its way or being worked on.
     ``round`` is the round that the work belongs to; the weights come from the round before.
 
     ``run`` names one run of the experiment, for ever; with round, site and ``model_sha256`` (the weights that the task

@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -134,12 +135,9 @@ def ours(out: Path, rounds: int, size: int) -> Timing:
 
 def environment(out: Path, name: str) -> Path:
     """Python of the rival's own environment, with TensorFlow as we have it."""
-    import keras
-    import tensorflow
-
     folder = out / f"{name}-environment"
     python, stamp = folder / "bin" / "python", folder / "installed"
-    packages = (*RIVAL_PACKAGES[name], f"tensorflow=={tensorflow.__version__}", f"keras=={keras.__version__}")
+    packages = (*RIVAL_PACKAGES[name], *(f"{one}=={version(one)}" for one in ("tensorflow", "keras")))
     if not stamp.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]

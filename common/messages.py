@@ -26,7 +26,7 @@ class Task:
 
     ``describe``: report counts and which of ``test_digests`` (keyed by ``digest_key``) the hospital holds too.
     ``train``: score the incoming weights on the validation split, then train them for the phase.
-    ``evaluate``: score the incoming weights on ``splits``.
+    ``evaluate``: score the incoming weights on ``splits``, the test split at ``operating_points``.
     ``statistics``: tell what the hospital's privacy policy allows; ``digest_key`` is the number of this query.
     ``finish``: keep the incoming weights as the models that ``outcome`` names; the reply carries nothing.
     ``present``: answer, no more. A SuperNode takes a message only when it has sent the reply to the one before, so the
@@ -56,6 +56,7 @@ class Task:
     acknowledged: tuple[str, ...] = ()  # ids of the site's earlier tasks whose replies have arrived
     audit_head: str = ""  # newest hash of the server's audit log
     egress_head: str = ""  # newest hash of the site's own log that the server has seen
+    operating_points: dict[str, Any] = field(default_factory=dict)  # of ``evaluate``: OperatingPoints, or nothing
     outcome: dict[str, Any] = field(default_factory=dict)  # of ``finish``: what server/delivery.py puts in
 
     @property

@@ -54,6 +54,7 @@ class Task:
     acknowledged: tuple[str, ...] = ()  # ids of the site's earlier tasks whose replies have arrived
     audit_head: str = ""  # newest hash of the server's audit log
     egress_head: str = ""  # newest hash of the site's own log that the server has seen
+    own_round: int = 0  # whose part of the model that stays at the hospital goes with these weights; 0: none yet
     outcome: dict[str, Any] = field(default_factory=dict)  # of ``finish``: what server/delivery.py puts in
 
     @property

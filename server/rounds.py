@@ -101,6 +101,9 @@ class Rounds:
         found, self._strategy_state = strategy.step(settings, shape, weights, found, self._strategy_state)
         weights = {**weights, **found}
         self.network.layout.write(weights)
+        if federation.keeps_batch_norm:
+            self.central.normalise(self.network, self.store)
+            weights = {**weights, **self.network.layout.read(segments)}
         self._close_round(number, weights, plan, started)
         return weights
 
@@ -131,7 +134,9 @@ class Rounds:
         layout, findings = self.network.layout, len(self.experiment.labels.findings)
         parts = parts_of(layout, segments, findings) if self.experiment.weighs_branches else None
         statistics = {segment: layout.statistics(segment) for segment in segments}
-        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics)
+        keeps = self.experiment.federation.keeps_batch_norm
+        own = {segment: layout.batch_norm(segment) for segment in segments} if keeps else {}
+        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics, own)
 
     def _models(self, weights: Weights) -> Callable[[str], dict[str, Any]]:
         """By hospital what a task says about the model ``weights``: only the segments that its own network has."""
@@ -249,7 +254,7 @@ class Rounds:
             self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
             self._site_tests(reply)
         if best_round != last_round:
-            for reply in self._evaluate(last_round, best, ("test",)):
+            for reply in self._evaluate(best_round, best, ("test",)):
                 self._site_tests(reply)
         self.network.layout.write(best)
         progress = self._progress(best_round)

@@ -159,6 +159,7 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         leaves.append(f"of this hospital's own images: {', '.join(names[name] for name in limits.metrics)}")
     if limits.smallest_count:
         leaves.append(f"nothing that rests on fewer than {limits.smallest_count} images")
+    own = ["batch normalisation of the network"] if experiment.federation.keeps_batch_norm else []
     return {
         "name": experiment.name,
         "hospitals": list(experiment.data.hospitals),
@@ -167,7 +168,7 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         "cancer_classes": list(experiment.labels.cancer_classes),
         "phases": phases,
         "leaves": leaves,
-        "stays": ["the images", "labels and patients", "the private key"],
+        "stays": ["the images", "labels and patients", "the private key", *own],
     }
 
 

@@ -14,7 +14,7 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
 from fedthorax.common.messages import Reply, Task
-from fedthorax.common.model.segments import weights_digest
+from fedthorax.common.model.segments import SEGMENTS, weights_digest
 from fedthorax.common.model_facts import model_entry, write_model_facts
 from fedthorax.common.report import write_report
 from fedthorax.common.run_folder import RunFolder
@@ -38,6 +38,9 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: Task, experimen
         raise ValueError("finish: the weights have another hash than the task says")
     network = process.network(experiment)
     network.layout.write(weights)
+    if experiment.federation.keeps_batch_norm:
+        process.worker.own.put(task, network.layout, SEGMENTS)
+        digest = weights_digest(network.layout.read())
     path = results_folder(folder, experiment.name, task.run)
     with RunFolder.create(path) if not path.exists() else RunFolder.resume(path) as run:
         run.write_config(experiment, {"run": task.run, "hospital": task.site})

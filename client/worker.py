@@ -10,6 +10,7 @@ from typing import Any
 
 from fedthorax import __version__
 from fedthorax.client.own_part import OwnPart, Values
+from fedthorax.client.personal import own_model
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config import Experiment
@@ -81,6 +82,7 @@ class SiteWorker:
             "describe": self._describe,
             "train": self._train,
             "evaluate": self._evaluate,
+            "personalise": self._personalise,
             "statistics": self._statistics,
         }
 
@@ -168,6 +170,20 @@ class SiteWorker:
             told = self._histograms(task, experiment, network, store, new)
             return Reply("evaluate", task.site, task.round, {**results, "histograms": told})
         return Reply("evaluate", task.site, task.round, results)
+
+    def _personalise(self, task: Task, experiment: Experiment) -> Reply:
+        """``results``: ``personal``, the scores of own_model. The weights stay here."""
+        images, network, store, _ = self._ready(task, experiment)
+        epochs = experiment.personalisation.epochs
+
+        def report(stage: str, done: int, total: int, epoch: int, loss: float | None) -> None:
+            self._emit(task, stage, done, total, epoch=epoch + 1, epochs=epochs, loss=loss)
+
+        seed = derive_seed(experiment.seed, "personalise", task.site)
+        told = own_model(network, store, images, seed, self._pairs_seed(task, experiment, "test"), report)
+        held = segments_of(_modalities(experiment, images))
+        self.own.keep_model(task, network.layout.read(held) if told["kept"] else None)
+        return Reply("personalise", task.site, task.round, {"personal": told})
 
     def _histograms(
         self, task: Task, experiment: Experiment, network: Network, store: FeatureStore, test: SplitImages

@@ -14,7 +14,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
-TaskKind = Literal["describe", "train", "evaluate", "statistics", "finish"]
+TaskKind = Literal["describe", "train", "evaluate", "personalise", "statistics", "finish"]
 Segments = Mapping[str, NDArray[np.float32]]
 
 _TEXT, _WEIGHTS, _JSON = "fedthorax", "weights", "json"
@@ -27,6 +27,7 @@ class Task:
     ``describe``: report counts and which of ``test_digests`` (keyed by ``digest_key``) the hospital holds too.
     ``train``: score the incoming weights on the validation split, then train them for the phase.
     ``evaluate``: score the incoming weights on ``splits``.
+    ``personalise``: fine-tune the incoming weights for this hospital alone and tell how good that is.
     ``statistics``: tell what the hospital's privacy policy allows; ``digest_key`` is the number of this query.
     ``finish``: keep the incoming weights as the models that ``outcome`` names; the reply carries nothing.
     ``round`` is the round that the work belongs to; the weights come from the round before.

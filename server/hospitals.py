@@ -19,6 +19,7 @@ _RESULTS = {
     "describe": ("data", "overlap", "fingerprint", "software_version"),
     "train": ("valid", "train"),
     "evaluate": (),
+    "personalise": ("personal",),
     "statistics": ("statistics",),
     "finish": (),
 }

@@ -55,6 +55,7 @@ class RunRecord:
                     "egress_head": None,
                     "test": None,
                     "test_with_duplicates": None,
+                    "personal": None,
                 }
                 for site in sites
             },
@@ -145,6 +146,10 @@ class RunRecord:
         """The last round up to ``until`` in which an update of the hospital counted; 0 where there is none."""
         trained = (entry["round"] for entry in self.rounds if entry["sites"][site]["update_norm"] is not None)
         return max((number for number in trained if number <= until), default=0)
+
+    def personal(self, site: str, told: Mapping[str, Any]) -> None:
+        """How good the hospital's own model is there, beside the common one."""
+        self._document["sites"][site]["personal"] = told
 
     def largest_site(self) -> str | None:
         """The hospital with most training pairs, as they described themselves; None where several have as many."""

@@ -265,8 +265,17 @@ class Rounds:
         self.record.document["test_with_duplicates"] = self.central.test_with_duplicates(
             scores, self.network, self.store, points, False, progress
         )
+        self._personalise(best_round, best)
         self.hospitals.ledger.settle()
         return predictions
+
+    def _personalise(self, number: int, weights: Weights) -> None:
+        if not self.experiment.personalisation.fine_tune:
+            return
+        ask, models = self.hospitals, self._models(weights)
+        tasks = [ask.task("personalise", site, number, **models(site)) for site in ask.joined()]
+        for reply in ask.replies(tasks, lambda: True):
+            self.record.personal(reply.site, reply.results["personal"])
 
     def _site_tests(self, reply: Reply) -> None:
         self.record.site_tests(reply.site, reply.results)

@@ -13,6 +13,7 @@ from fedthorax.common.atomic_write import write_text
 from fedthorax.common.report import cautions, plots, summary, tables
 from fedthorax.common.report.glossary import GLOSSARY
 from fedthorax.common.report.operating import operating_section
+from fedthorax.common.report.personal import personal_section
 from fedthorax.common.report.statistics import statistics_section
 from fedthorax.common.report.style import STYLE
 from fedthorax.common.report.template import TEMPLATE
@@ -70,6 +71,7 @@ def render(metrics: Mapping[str, Any], config: str | None) -> str:
         labels=tables.label_tables(metrics),
         remarks=tables.remarks(metrics),
         left_out=at(metrics, "central", "left_out") or [],
+        personal=personal_section(metrics),
         statistics=statistics_section(metrics.get("statistics")),
         rounds=tables.round_rows(metrics),
         totals=_totals(metrics),

@@ -153,7 +153,7 @@ def test_a_part_that_is_lost_is_told_in_words(hospital, start):
 def test_without_a_folder_the_strategy_is_refused(experiment, network, start):
     reply = Hospital(experiment, network, None).train("dark", 2, 0, start)
     assert reply.error is not None
-    assert "there is no folder here to keep batch normalisation in" in reply.error
+    assert "there is no folder here in which" in reply.error
 
 
 def test_other_strategies_keep_nothing(experiment, network, start, tmp_path):

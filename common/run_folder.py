@@ -12,6 +12,8 @@
       test_predictions.csv  the selected model on the central test images
       report.html           one file, opens offline
       checkpoints/  model/best.keras  model/last.keras
+      own/                  in a simulation: what of the model stays at the hospitals (FedBN, personalisation)
+      personal/HOSPITAL/    in a simulation: the hospital's own model, a model folder
 
 ``config.yaml`` is one YAML document: it is an experiment that can be run again as it stands. What does not belong to an
 experiment stands in the comment block above it, as YAML behind ``# ``, and ``RunFolder.read_config`` reads it back.
@@ -25,6 +27,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -168,6 +171,14 @@ class RunFolder:
     @property
     def model(self) -> Path:
         return self.path / "model"
+
+    @property
+    def own(self) -> Path:
+        return self.path / "own"
+
+    def personal(self, site: str) -> Path:
+        """The model folder of a hospital's own model."""
+        return self.path / "personal" / re.sub(r"[/\\]", "-", site).lstrip(".")
 
     @property
     def best_model(self) -> Path:

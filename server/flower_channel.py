@@ -23,7 +23,14 @@ from fedthorax.common.messages import Reply, Task, decode_reply, encode, encode_
 from fedthorax.server.channel import HospitalState, Interrupted, LateReply, Notify
 from fedthorax.server.nodes import Node, Recognise
 
-_KINDS = {"describe": "query", "train": "train", "evaluate": "evaluate", "statistics": "query", "finish": "query"}
+_KINDS = {
+    "describe": "query",
+    "train": "train",
+    "evaluate": "evaluate",
+    "personalise": "train",
+    "statistics": "query",
+    "finish": "query",
+}
 # Errors that say that the task or its reply was lost, and not that the hospital's side failed at it.
 _LOST = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE)
 _LONGEST_RETRY_S = 60.0

@@ -19,6 +19,7 @@ _RESULTS = {
     "describe": ("data", "overlap", "fingerprint", "software_version"),
     "train": ("valid", "train"),
     "evaluate": (),
+    "personalise": ("personal",),
     "statistics": ("statistics",),
     "finish": (),
 }
@@ -64,6 +65,9 @@ class Hospitals:
     def task(self, kind: TaskKind, site: str, number: int, **arguments: Any) -> Task:
         """``weights`` among the arguments are a whole model; what the hospital holds of it is left out on the way."""
         layout: str = arguments.pop("layout", self.layout)
+        own_round = 0
+        if self.experiment.federation.keeps_batch_norm:
+            own_round = self.record.newest_update(site, number - 1 if kind == "train" else number)
         return Task(
             kind,
             site,
@@ -76,6 +80,7 @@ class Hospitals:
             audit_head=self.audit.head(),
             egress_head=self.ledger.newest_head(site),
             held=self.holdings.held(site, arguments.get("sha256", {})),
+            own_round=own_round,
             **arguments,
         )
 

@@ -15,6 +15,7 @@ from fedthorax.server.schedule import plan_round
 # Keys that change neither the work of a round nor what is made of it. A mapping or list stands for all below it.
 _FREE = (
     ("output",),
+    ("personalisation",),
     ("simulation",),
     ("data", "cache"),
     ("federation", "round_timeout_s"),

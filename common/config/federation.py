@@ -61,6 +61,11 @@ class FederationConfig(Frozen):
         description="Rounds without a better selection metric before the run stops early; null: never.",
     )
 
+    @property
+    def keeps_batch_norm(self) -> bool:
+        """Whether every hospital keeps batch normalisation for itself."""
+        return self.strategy == "fedbn"
+
 
 class SimulationConfig(Frozen):
     """How many hospitals train at once on this machine."""

@@ -16,6 +16,7 @@ from fedthorax.common.data.records import SPLITS, Split
 from fedthorax.common.data.site import load_site
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
 from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.batch_norm import measure_batch_norm
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.final_scores import calibrated, final_scores, scores_by_given
 from fedthorax.common.training.network import Network
@@ -84,6 +85,10 @@ class CentralData:
     def validate(self, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None) -> Scores:
         """Scores of the present weights on the validation split."""
         return score(network, store, self.valid, self._seed("valid"), keep, progress)
+
+    def normalise(self, network: Network, store: FeatureStore) -> None:
+        """Give the network statistics of batch normalisation of its own: those of the validation images."""
+        measure_batch_norm(network, store, self.valid)
 
     def operating_points(
         self, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None

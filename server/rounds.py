@@ -102,6 +102,9 @@ class Rounds:
         found, self._strategy_state = strategy.step(settings, shape, weights, found, self._strategy_state)
         weights = {**weights, **found}
         self.network.layout.write(weights)
+        if federation.keeps_batch_norm:
+            self.central.normalise(self.network, self.store)
+            weights = {**weights, **self.network.layout.read(segments)}
         self._close_round(number, weights, plan, started)
         return weights
 
@@ -132,7 +135,9 @@ class Rounds:
         layout, findings = self.network.layout, len(self.experiment.labels.findings)
         parts = parts_of(layout, segments, findings) if self.experiment.weighs_branches else None
         statistics = {segment: layout.statistics(segment) for segment in segments}
-        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics)
+        keeps = self.experiment.federation.keeps_batch_norm
+        own = {segment: layout.batch_norm(segment) for segment in segments} if keeps else {}
+        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics, own)
 
     def _models(self, weights: Weights) -> Callable[[str], dict[str, Any]]:
         """By hospital what a task says about the model ``weights``: only the segments that its own network has."""
@@ -254,7 +259,7 @@ class Rounds:
             self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
             self._site_tests(reply)
         if best_round != last_round:
-            for reply in self._evaluate(last_round, best, ("test",), points):
+            for reply in self._evaluate(best_round, best, ("test",), points):
                 self._site_tests(reply)
         self.network.layout.write(best)  # in a run in one place the hospitals have used the same network
         scores, predictions = self.central.final_test(self.network, self.store, points, False, progress)
@@ -262,8 +267,17 @@ class Rounds:
         self.record.document["test_with_duplicates"] = self.central.test_with_duplicates(
             scores, self.network, self.store, points, False, progress
         )
+        self._personalise(best_round, best)
         self.hospitals.ledger.settle()
         return predictions
+
+    def _personalise(self, number: int, weights: Weights) -> None:
+        if not self.experiment.personalisation.fine_tune:
+            return
+        ask, models = self.hospitals, self._models(weights)
+        tasks = [ask.task("personalise", site, number, **models(site)) for site in ask.joined()]
+        for reply in ask.replies(tasks, lambda: True):
+            self.record.personal(reply.site, reply.results["personal"])
 
     def _site_tests(self, reply: Reply) -> None:
         self.record.site_tests(reply.site, reply.results)

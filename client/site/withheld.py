@@ -52,9 +52,44 @@ def what_may_leave(reply: Reply, limits: Limits, folders: tuple[Path, ...]) -> R
             task: {name: _histogram(value, task, limits) for name, value in labels.items()}
             for task, labels in results["histograms"].items()
         }
+    if "personal" in results:
+        results["personal"] = _personal(results["personal"], limits)
     if "data" in results:
         results["data"] = _passport(results["data"], limits)
     return replace(reply, results=results, counts=_large_counts(reply.counts, limits.smallest_count))
+
+
+def _personal(told: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    kept = dict(told)
+    if "loss" not in limits.metrics:
+        kept["valid_loss"] = dict.fromkeys(told["valid_loss"])
+    for name in ("common", "own"):
+        kept[name] = told[name] and _scores(told[name], limits)
+    if told["comparison"] is not None:
+        kept["comparison"] = {
+            task: _comparison(value, limits.smallest_count) if task in limits.metrics else None
+            for task, value in told["comparison"].items()
+        }
+    return kept
+
+
+def _comparison(told: Mapping[str, Any], smallest: int) -> dict[str, Any]:
+    """Without rows of few images, and without means where one of these is in them."""
+    few = {row["name"] for row in told["rows"] if min(row["support"], row["known"] - row["support"]) < smallest}
+    if not few:
+        return dict(told)
+    why = f"Fewer than {smallest} images: the hospital keeps it."
+    rows = [
+        {
+            key: value if key in ("name", "descriptive") else why if key == "reason" else None
+            for key, value in row.items()
+        }
+        if row["name"] in few
+        else row
+        for row in told["rows"]
+    ]
+    mean = told["mean"] if told["mean"] and not few & set(told["mean"]["names"]) else None
+    return {**told, "rows": rows, "mean": mean, **({"accuracy": None} if "accuracy" in told else {})}
 
 
 def _histogram(value: Mapping[str, Any] | None, task: str, limits: Limits) -> dict[str, Any] | None:

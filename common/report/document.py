@@ -17,6 +17,7 @@ from fedthorax.common.report import cautions, plots, summary, tables
 from fedthorax.common.report.costs import costs_section
 from fedthorax.common.report.glossary import GLOSSARY
 from fedthorax.common.report.operating import operating_section
+from fedthorax.common.report.personal import personal_section
 from fedthorax.common.report.provenance import provenance_section
 from fedthorax.common.report.script import SCRIPT, SCRIPT_SHA256
 from fedthorax.common.report.statistics import statistics_section
@@ -98,6 +99,7 @@ def render(metrics: Mapping[str, Any], config: str | None, audit: tuple[int, str
         labels=tables.label_tables(metrics),
         remarks=tables.remarks(metrics),
         left_out=at(metrics, "central", "left_out") or [],
+        personal=personal_section(metrics),
         statistics=statistics_section(metrics.get("statistics")),
         rounds=tables.round_rows(metrics),
         costs=costs_section(metrics),

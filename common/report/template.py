@@ -300,6 +300,7 @@ themselves can be. A mean of the hospitals' ROC-AUC is another number: it does n
 </tbody></table></div>
 {%- endif %}
 
+{{ personal }}
 <h2 id="data">Data</h2>
 <div class="wide"><table>
 <caption>Images and patients that each hospital and the server hold, by use.</caption>

@@ -124,14 +124,19 @@ def scores_of(
     """Losses and the figures of both heads, as ``metrics.json`` holds them; without ``thresholds`` at the fixed one."""
     labels = network.experiment.labels
     threshold = network.experiment.evaluation.threshold if thresholds is None else thresholds
-    scored_xray = ~np.isnan(predictions.disease).any(axis=1)
-    scored_ct = ~np.isnan(predictions.cancer).any(axis=1)
+    scored_xray, scored_ct = scored_rows(predictions.disease), scored_rows(predictions.cancer)
     return losses | {
         "disease": disease_scores(
             split.xray.targets[scored_xray], predictions.disease[scored_xray], labels.findings, threshold
         ),
         "cancer": cancer_scores(split.ct.targets[scored_ct], predictions.cancer[scored_ct], labels.cancer_classes),
     }
+
+
+def scored_rows(probability: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which images have a prediction; an image without a partner has none."""
+    scored: NDArray[np.bool_] = ~np.isnan(probability).any(axis=1)
+    return scored
 
 
 def score(

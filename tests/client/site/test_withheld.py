@@ -120,3 +120,45 @@ def test_an_error_that_names_the_sites_folders_does_not_leave() -> None:
     assert what_may_leave(asked, Limits(), FOLDERS) == asked
     other = Reply("train", "north", 1, error="unknown task")
     assert what_may_leave(other, Limits(), FOLDERS) == other
+
+
+def _personal() -> dict[str, Any]:
+    row = {"support": 12, "known": 40, "descriptive": False, "first": 0.8, "second": 0.7, "difference": 0.1}
+    rest = {"interval": [0.0, 0.2], "p_value": 0.04, "p_holm": 0.08, "reason": None}
+    rows = [{"name": "Effusion", **row, **rest}, {"name": "Mass", **row, **rest, "support": 3}]
+    cancer = [{"name": "tumour", **row, **rest}]
+    mean = {"names": ["Effusion"], "first": 0.8, "second": 0.7}
+    return {
+        "kept": "outputs",
+        "valid_loss": {"common": 1.0, "outputs": 0.9},
+        "common": _scores(),
+        "own": None,
+        "comparison": {
+            "disease": {"rows": rows, "mean": mean},
+            "cancer": {"rows": cancer, "mean": None, "accuracy": {"first": 0.5}},
+        },
+    }
+
+
+def test_of_a_hospitals_own_model_the_same_scores_stay_as_of_the_common_one() -> None:
+    reply = Reply("personalise", "north", 1, {"personal": _personal()})
+    assert what_may_leave(reply, Limits(), FOLDERS) == reply
+    left = what_may_leave(reply, Limits(smallest_count=5), FOLDERS).results["personal"]
+    effusion, mass = left["comparison"]["disease"]["rows"]
+    assert effusion["difference"] == 0.1
+    assert (mass["first"], mass["support"], mass["p_value"]) == (None, None, None)
+    assert mass["reason"] == "Fewer than 5 images: the hospital keeps it."
+    assert left["comparison"]["disease"]["mean"] == {"names": ["Effusion"], "first": 0.8, "second": 0.7}
+    assert left["common"]["disease"]["per_finding"]["Mass"]["roc_auc"] is None
+    assert (
+        what_may_leave(reply, Limits(smallest_count=15), FOLDERS).results["personal"]["comparison"]["disease"]["mean"]
+        is None
+    )
+
+
+def test_groups_of_scores_that_stay_stay_of_the_own_model_too() -> None:
+    reply = Reply("personalise", "north", 1, {"personal": _personal()})
+    left = what_may_leave(reply, Limits(metrics=("cancer",)), FOLDERS).results["personal"]
+    assert left["valid_loss"] == {"common": None, "outputs": None}
+    assert left["comparison"]["disease"] is None
+    assert left["comparison"]["cancer"]["accuracy"] == {"first": 0.5}

@@ -38,6 +38,7 @@ def change_mass(**changes):
     [
         (lambda m: m.update(status="failed", error="disk full"), "Not finished. The run failed before its end; the"),
         (lambda m: m.update(status="failed", error="disk full"), "Reason: disk full"),
+        (lambda m: m.update(strategy="fedbn"), "Each hospital's figures are of the common model with its own; the"),
         (lambda m: m.update(status="interrupted"), "The run was interrupted before its end"),
         (lambda m: None, "Failure. University Hospital South failed in round 4: no reply within 86400 s"),
         (south_is_largest, "Failure. University Hospital South, the largest hospital, failed in round 4: no reply"),

@@ -65,6 +65,8 @@ def write_plots(folder: Path, metrics: Mapping[str, Any]) -> list[Path]:
 
 def rounds_figure(metrics: Mapping[str, Any]) -> "Figure":
     """The report's curves over the rounds."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = _figure(10, 9)
     sites = list(metrics.get("sites") or {})
     panels: Sequence[Axes] = figure.subplots(3, 2).ravel().tolist()
@@ -76,6 +78,7 @@ def rounds_figure(metrics: Mapping[str, Any]) -> "Figure":
         if metrics.get("best_round") is not None:
             axes.axvline(metrics["best_round"], color="#0b7a55", linestyle="--", linewidth=1)
         axes.set(title=chart.title, xlabel="round")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles, labels = panels[1].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)

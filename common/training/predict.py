@@ -29,7 +29,7 @@ def predict_files(
     all_maps: bool = False,
     site: str | None = None,
 ) -> dict[str, Any]:
-    """``notice``, ``labels`` and ``predictions``, one a pair, as docs/predict.md describes them.
+    """``notice``, ``site``, ``labels`` and ``predictions``, one a pair, as docs/predict.md describes them.
 
     A model with tokens (``model.absent``) also takes X-rays or CT slices alone; then the path of the other is None, as
     are the probabilities that it would have told. As many CT slices as X-rays are paired in the order given; a single
@@ -94,7 +94,7 @@ def predict_files(
                 pictures = {str(name): images[name][pair[name]] for name in pair}
                 answer["maps"] = _save_maps(grad_cam, pictures, answer, saved, maps / f"{row + 1:04d}", all_maps)
             results.append(answer)
-    return {"notice": NOT_A_DEVICE, "labels": label_facts(saved), "predictions": results}
+    return {"notice": NOT_A_DEVICE, "site": site, "labels": label_facts(saved), "predictions": results}
 
 
 def label_facts(saved: SavedModel) -> dict[str, Any]:

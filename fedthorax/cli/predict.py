@@ -58,7 +58,7 @@ def predict(
 
     document = predict_files(path, xrays, slices, maps, all_maps, site)
     if as_json:
-        print_json({"model": str(path), "thresholds_of": site or "all", **document})
+        print_json({"model": str(path), **document})
     elif as_csv:
         write_csv(document)
     else:
@@ -95,7 +95,8 @@ def prediction_lines(document: Mapping[str, Any]) -> list[str]:
                 continue
             lines += ["", row[modality]]
             lines += [f"  flagged as {flag} (docs/check.md)" for flag in row["flags"][modality]]
-            table = [("", "", "threshold", "ROC-AUC in the model's test", "positives")]
+            tested = f"ROC-AUC in the test at {document['site']}" if document["site"] else "ROC-AUC in the model's test"
+            table = [("", "", "threshold", tested, "positives")]
             for name, probability in sorted(row[task].items(), key=lambda item: -item[1]):
                 facts = document["labels"][task][name]
                 mark = " *" if name in predicted else ""

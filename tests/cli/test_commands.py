@@ -173,6 +173,7 @@ TESTED = {"roc_auc": {"value": 0.8, "interval": [0.7, 0.9]}, "support": 30, "des
 FEW = {**TESTED, "support": 3, "descriptive": True}
 DOCUMENT = {
     "notice": "Not a medical device.",
+    "site": None,
     "labels": {
         "disease": {
             "Effusion": {"threshold": 0.3, "evaluation": TESTED},
@@ -212,6 +213,7 @@ def test_predict_finds_the_best_model_and_all_images_and_ranks_what_it_says(
             [ImageRef(Path("s.jpg"))],
             None,
             False,
+            None,
         )
     ]
     assert capsys.readouterr().out.splitlines() == [

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax import __version__
+from fedthorax.client.packed_update import PackedUpdate, pack_update
+from fedthorax.client.residuals import Residuals
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config import Experiment
@@ -22,7 +24,7 @@ from fedthorax.common.data.records import Split
 from fedthorax.common.data.unusable import outside_words
 from fedthorax.common.events import EventLog
 from fedthorax.common.memory import peak_memory_mb
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages import Reply, Segments, Task
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import segments_of
 from fedthorax.common.seeds import derive_seed
@@ -47,7 +49,7 @@ class SiteWorker:
 
     ``load_images`` and ``build_network`` are called when a task first needs them and are expected to remember, so that
     a process which serves several virtual hospitals holds one network. ``duplicate_key`` is the file of the key that
-    the hospitals share; ``segments`` holds what the server need not send again.
+    the hospitals share; ``segments`` holds what the server need not send again, ``residuals`` what updates left out.
 
     ``privacy`` is a real hospital's own policy for counts; the stricter of it and the consortium's holds for statistics
     and passport. None is a simulation, whose images all have one owner: the experiment's policy holds for statistics,
@@ -65,6 +67,7 @@ class SiteWorker:
         duplicate_key: Path | None = None,
         file_names: bool = True,
         segments: SegmentStore | None = None,
+        residuals: Residuals | None = None,
     ) -> None:
         self._load_images = load_images
         self._build_network = build_network
@@ -74,6 +77,7 @@ class SiteWorker:
         self._duplicate_key = duplicate_key
         self._file_names = file_names
         self.segments = segments or SegmentStore()
+        self.residuals = residuals or Residuals()
         self._tasks = {
             "describe": self._describe,
             "train": self._train,
@@ -118,8 +122,9 @@ class SiteWorker:
         return Reply("describe", task.site, task.round, results)
 
     def _train(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: ``valid`` (Scores of the incoming weights) and ``train`` (a fit report)."""
-        images, network, store = self._ready(task, experiment)
+        """``results``: ``valid`` (Scores of the incoming weights), ``train`` (a fit report), and ``residual_lost``
+        where what rounding left out of earlier updates is no longer here."""
+        images, network, store, start = self._ready(task, experiment)
         phase = experiment.training.phases[task.phase]
         valid = self._score(task, experiment, network, store, images, "valid", phase.trainable == "heads")
 
@@ -139,16 +144,22 @@ class SiteWorker:
             report,
         )
         held = segments_of(_modalities(experiment, images), network.trained_segments(phase.trainable))
-        weights = network.layout.read(held) if fitted.pairs else {}
+        weights: Segments = network.layout.read(held) if fitted.pairs else {}
+        update = PackedUpdate({})
+        if experiment.federation.codec != "float32":
+            update = pack_update(experiment.federation, task, start, weights, network.layout, self.residuals)
+            weights = {}
         counts = branch_counts(images.splits["train"], fitted) if experiment.weighs_branches else {}
         results = {"valid": valid, "train": asdict(fitted), "peak_memory_mb": peak_memory_mb()}
-        return Reply("train", task.site, task.round, results, weights, fitted.pairs, counts)
+        if update.residual_lost:
+            results["residual_lost"] = True
+        return Reply("train", task.site, task.round, results, weights, fitted.pairs, counts, packed=update.packed)
 
     def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: Scores of the incoming weights by split. Test images that also stand in train or valid are left
         out of ``test``; where there are any, ``test_with_duplicates`` counts them too. ``histograms`` of test scores
         serve the figures of all hospitals together."""
-        images, network, store = self._ready(task, experiment)
+        images, network, store, _ = self._ready(task, experiment)
         results: dict[str, Scores] = {}
         for split in ("train", "valid", "test"):
             if split in task.splits:
@@ -195,15 +206,17 @@ class SiteWorker:
     def _policy(experiment: Experiment, own: PrivacyConfig) -> PrivacyConfig:
         return stricter(experiment.data.privacy, own)
 
-    def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore]:
+    def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore, Segments]:
+        """The last are the weights that the task starts from."""
         images = self._images(task, experiment)
         self._emit(task, "model", 0, 1)
         modalities = _modalities(experiment, images)
         network, store = self._build_network(experiment, modalities)
         if task.layout != network.layout.digest_of(segments_of(modalities)):
             raise ValueError("the server's network has other layers than this site's; compare the FedThorax versions")
-        network.layout.write(self.segments.complete(task))
-        return images, network, store
+        start = self.segments.complete(task)
+        network.layout.write(start)
+        return images, network, store, start
 
     def _images(self, task: Task, experiment: Experiment) -> SiteImages:
         def progress(done: int, total: int) -> None:

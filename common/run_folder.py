@@ -12,6 +12,7 @@
       test_predictions.csv  the selected model on the central test images
       report.html           one file, opens offline
       checkpoints/  model/best.keras  model/last.keras
+      own/                  in a simulation: what of the model stays at the hospitals
 
 ``config.yaml`` is one YAML document: it is an experiment that can be run again as it stands. What does not belong to an
 experiment stands in the comment block above it, as YAML behind ``# ``, and ``RunFolder.read_config`` reads it back.
@@ -168,6 +169,10 @@ class RunFolder:
     @property
     def model(self) -> Path:
         return self.path / "model"
+
+    @property
+    def own(self) -> Path:
+        return self.path / "own"
 
     @property
     def best_model(self) -> Path:

@@ -140,6 +140,11 @@ class RunRecord:
         for name in ("test", "test_with_duplicates"):
             self._document["sites"][site][name] = results.get(name)
 
+    def newest_update(self, site: str, until: int) -> int:
+        """The last round up to ``until`` in which an update of the hospital counted; 0 where there is none."""
+        trained = (entry["round"] for entry in self.rounds if entry["sites"][site]["update_norm"] is not None)
+        return max((number for number in trained if number <= until), default=0)
+
     def largest_site(self) -> str | None:
         """The hospital with most training pairs, as they described themselves; None where several have as many."""
         return largest_site(self._document)

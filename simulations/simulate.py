@@ -28,4 +28,4 @@ def simulate(experiment: Experiment, overwrite: bool = False, resume: bool = Fal
         def serve(channel: "Channel") -> "Outcome":
             return run_session(experiment, tuple(experiment.data.hospitals), channel, run, "simulate")
 
-        return on_flower(experiment, run.folder.events, serve)
+        return on_flower(experiment, run.folder.events, serve, run.folder.own)

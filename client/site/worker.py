@@ -264,7 +264,7 @@ def at_this_site(experiment: Experiment, settings: SiteSettings) -> Experiment:
 
 def request_sha256(task: Task) -> str:
     """What the reply depends on besides the task's identity: a kept reply answers only the same question."""
-    asked = [task.experiment, task.layout, task.phase, task.learning_rate, list(task.splits)]
+    asked = [task.experiment, task.layout, task.phase, task.learning_rate, list(task.splits), task.own_round]
     return hashlib.sha256(canonical_json(asked).encode()).hexdigest()
 
 

@@ -24,11 +24,12 @@ _BLOCK = 1 << 18
 
 def step_norm(update: Weights, before: Weights) -> float:
     """Euclidean norm of the change over all segments of ``update``."""
-    total = 0.0
+    total, change = 0.0, np.empty(_BLOCK, np.float64)
     for segment, values in update.items():
         for start in range(0, values.size, _BLOCK):
             block = slice(start, start + _BLOCK)
-            step = values[block].astype(np.float64) - before[segment][block]
+            step = change[: min(_BLOCK, values.size - start)]
+            np.subtract(values[block], before[segment][block], out=step, dtype=np.float64)
             total += float(np.dot(step, step))
     return math.sqrt(total)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedthorax.client.own_part import OwnPart
 from fedthorax.client.residuals import Residuals
 from fedthorax.client.segment_store import SegmentStore
 from fedthorax.client.worker import Modalities, SiteWorker
@@ -39,6 +40,7 @@ class SiteProcess:
         duplicate_key: Path | None = None,
         file_names: bool = True,
         segments: SegmentStore | None = None,
+        own: OwnPart | None = None,
         residuals: Residuals | None = None,
     ) -> None:
         """A real hospital gives its own ``privacy``, ``duplicate_key`` and ``file_names``; see SiteWorker. In a
@@ -57,6 +59,7 @@ class SiteProcess:
             duplicate_key=duplicate_key,
             file_names=file_names,
             segments=segments or SegmentStore(_named(SEGMENTS_VARIABLE)),
+            own=own or OwnPart(_named(OWN_VARIABLE)),
             residuals=residuals or Residuals(_named(OWN_VARIABLE)),
         )
         self._experiment: Experiment | None = None

@@ -5,10 +5,12 @@ which update of the hospital counted last, so a run that goes on from an earlier
 and what an update that did not count has left out is not counted either.
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import tempfile
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from fedthorax.common.messages import Task
 
 KEPT = 3  # rounds: this one, the one before, and the one before that, from which a damaged checkpoint makes a run go on
+KEEP_SECONDS = 30 * 86400.0  # of a run that nobody has gone on with
 _NAME = re.compile(r"residual-(\d+)\.npz")
 
 Values = Mapping[str, NDArray[np.float32]]
@@ -58,10 +61,18 @@ class Residuals:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+        self._forget_old(path.parent)
         kept = sorted(number for number in _rounds(path.parent) if number <= task.round)[-KEPT:]
         for number in _rounds(path.parent):
             if number not in kept:
                 self._file(task, number).unlink(missing_ok=True)
+
+    def _forget_old(self, present: Path) -> None:
+        """Remove what runs that nobody has gone on with have left."""
+        for file in present.parent.glob("*/residual-*.npz"):
+            with contextlib.suppress(FileNotFoundError):  # another task of this site has removed it meanwhile
+                if file.parent != present and file.stat().st_mtime < time.time() - KEEP_SECONDS:
+                    file.unlink()
 
     def _file(self, task: Task, number: int) -> Path:
         assert self._folder is not None  # for the type checker: the callers looked

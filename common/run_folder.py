@@ -11,8 +11,10 @@
       audit.jsonl           what was received and refused, hash-chained
       test_predictions.csv  the selected model on the central test images
       report.html           one file, opens offline
+      tensorboard/          the main figures for TensorBoard, where output.tensorboard asks for them
       checkpoints/  model/best.keras  model/last.keras
-      own/                  in a simulation: what of the model stays at the hospitals
+      own/                  in a simulation: what of the model stays at the hospitals (FedBN, personalisation, codecs)
+      personal/HOSPITAL/    in a simulation: the hospital's own model, a model folder
 
 ``config.yaml`` is one YAML document: it is an experiment that can be run again as it stands. What does not belong to an
 experiment stands in the comment block above it, as YAML behind ``# ``, and ``RunFolder.read_config`` reads it back.
@@ -20,12 +22,14 @@ experiment stands in the comment block above it, as YAML behind ``# ``, and ``Ru
 The lock is POSIX's ``flock``, so runs are written on Linux and macOS only; reading works everywhere.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +40,7 @@ import yaml
 
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
+from fedthorax.common.data.cpus import num_cpus
 from fedthorax.common.history import history_csv
 from fedthorax.common.strict_json import canonical_json, plain_value
 
@@ -174,6 +179,10 @@ class RunFolder:
     def own(self) -> Path:
         return self.path / "own"
 
+    def personal(self, site: str) -> Path:
+        """The model folder of a hospital's own model."""
+        return self.path / "personal" / re.sub(r"[/\\]", "-", site).lstrip(".")
+
     @property
     def best_model(self) -> Path:
         return self.model / "best.keras"
@@ -241,6 +250,15 @@ def package_versions() -> dict[str, str]:
             except importlib.metadata.PackageNotFoundError:
                 continue
     return versions
+
+
+def machine_facts() -> dict[str, str | int]:
+    """What of the machine can change the last bits of a figure: its kind, its processor, the cores that may be used."""
+    model = platform.processor() or "unknown"
+    with contextlib.suppress(OSError):  # only Linux has this file
+        names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+        model = names[0].strip() if names else model
+    return {"system": f"{platform.system()} {platform.machine()}", "processor": model, "cores": num_cpus()}
 
 
 def _is_run_folder(path: Path) -> bool:

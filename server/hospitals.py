@@ -20,6 +20,7 @@ _RESULTS = {
     "describe": ("data", "overlap", "fingerprint", "software_version"),
     "train": ("valid", "train"),
     "evaluate": (),
+    "personalise": ("personal",),
     "statistics": ("statistics",),
     "finish": (),
 }
@@ -68,8 +69,8 @@ class Hospitals:
         """``weights`` among the arguments are a whole model; what the hospital holds of it is left out on the way."""
         layout: str = arguments.pop("layout", self.layout)
         sha256: Mapping[str, str] = arguments.get("sha256", {})
-        own_round = 0
-        if self.experiment.federation.rounds_weights:
+        federation, own_round = self.experiment.federation, 0
+        if federation.keeps_batch_norm or federation.rounds_weights:
             own_round = self.record.newest_update(site, number - 1 if kind == "train" else number)
         return Task(
             kind,
@@ -175,3 +176,7 @@ class Hospitals:
 
     def _notify(self, site: str, state: HospitalState) -> None:
         self.events.emit("hospital", site=site, state=state, since=time.time())
+        if state == "lost":
+            newest = self.record.newest_round
+            self.audit.append("lost on the way", site=site, round=newest)
+            self.events.emit("note", text=f"the task of {site} or its reply was lost on the way and is sent again")

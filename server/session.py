@@ -13,7 +13,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import travelling
 from fedthorax.common.events import EventLog
 from fedthorax.common.report import write_report
-from fedthorax.common.run_folder import config_sha256, package_versions
+from fedthorax.common.run_folder import config_sha256, machine_facts, package_versions
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.server.broadcast import Broadcast
@@ -23,10 +23,11 @@ from fedthorax.server.checkpoints import Checkpoints
 from fedthorax.server.holdings import Holdings
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.ledger import Ledger
-from fedthorax.server.models import save_models
+from fedthorax.server.models import OwnModels, save_models, save_personal_models
 from fedthorax.server.record import RunRecord
 from fedthorax.server.resume import OpenRun, writable
 from fedthorax.server.rounds import Rounds
+from fedthorax.server.tracking import Tracking
 
 BuildNetwork = Callable[[Experiment], tuple[Network, FeatureStore]]
 Mode = Literal["simulate", "train", "consortium"]
@@ -54,15 +55,18 @@ def run_session(
     run: OpenRun,
     mode: Mode,
     build: BuildNetwork = build_network,
+    own_models: OwnModels | None = None,
 ) -> Outcome:
     """Run all rounds that are left with the hospitals ``sites`` over ``channel`` and leave a complete run folder.
 
     The run folder is open for writing and stays the caller's to close. An error is written into metrics.json and the
     report before it is raised again; an interruption is an outcome and not an error. In a consortium the hospitals get
-    the experiment without folders, and when it is over the models.
+    the experiment without folders, and when it is over the models. In a simulation ``own_models`` gives those that the
+    hospitals have made for themselves.
     """
     folder, start = run.folder, run.checkpoint
     versions, fingerprint = package_versions(), config_sha256(experiment)
+    facts = {"versions": versions, "machine": machine_facts(), "seed": experiment.seed}
     begun = time.monotonic()
     if start is None:
         record = RunRecord.begun(experiment, mode, sites, secrets.token_hex(16), fingerprint, versions)
@@ -73,12 +77,13 @@ def run_session(
         channel.bytes_sent, channel.bytes_received = totals["bytes_sent"], totals["bytes_received"]
     checkpoints = Checkpoints(folder.checkpoints, experiment.output.keep_checkpoints)
     network: Network | None = None
+    tracking: Tracking | None = None
     status, problem, failed = "failed", "stopped without a word", True
     with EventLog(folder.events) as events:
         audit = AuditLog(folder.audit)
         try:
             audit.mend()
-            folder.write_config(experiment, {"versions": versions, "seed": experiment.seed})
+            folder.write_config(experiment, facts)
             folder.write_metrics(record.document)
             _announce(run, experiment, sites, record, events, audit)
             events.emit("server", round=record.newest_round if start else 0, stage="load")
@@ -86,11 +91,20 @@ def run_session(
                 experiment, lambda done, total: events.emit("server", round=0, stage="load", done=done, total=total)
             )
             network, store = build(experiment)
+            # Only now: TensorBoard starts TensorFlow, whose threads the network has to set before that.
+            tracking = Tracking.opened(
+                experiment, folder.path, record.document, lambda text: events.emit("note", text=text)
+            )
             sent = travelling(experiment) if mode == "consortium" else experiment
             ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
             holdings = Holdings(start.holdings if start else None)
             codec, exact = experiment.federation.codec, network.layout.exact
             broadcast = Broadcast(codec, exact, start.broadcast if start else None)
+
+            def write_record(told: Tracking = tracking) -> None:
+                folder.write_metrics(record.document)
+                told.update(record.document)
+
             digest, text = network.layout.digest, sent.model_dump_json()
             rounds = Rounds(
                 experiment,
@@ -102,13 +116,16 @@ def run_session(
                 network,
                 store,
                 central,
-                lambda: folder.write_metrics(record.document),
+                write_record,
                 lambda: time.monotonic() - begun,
                 start,
             )
             with writable(folder.path, "make room, and go on with --resume"):
                 predictions = rounds.run()
                 write_text(folder.test_predictions, central.predictions_csv(predictions))
+                if own_models is not None:
+                    best = network.layout.read()
+                    save_personal_models(experiment, network, best, record.document, folder, own_models)
                 if mode == "consortium":
                     rounds.deliver()
             status, problem, failed = "finished", "", False
@@ -120,18 +137,22 @@ def run_session(
         finally:
             record.finish(status, problem or None, time.monotonic() - begun, channel.bytes_sent, channel.bytes_received)
             fingerprints = {name: entry["fingerprint"] for name, entry in record.document["sites"].items()}
-            facts = {"versions": versions, "seed": experiment.seed, "data_fingerprints": fingerprints}
 
             def models() -> None:
                 if network is not None and checkpoints.rounds():
                     save_models(experiment, network, checkpoints, record.document, folder)
 
+            def tracked() -> None:
+                if tracking is not None:
+                    tracking.close(record.document)
+
             _leave(
                 [
                     models,
-                    lambda: folder.write_config(experiment, facts),
+                    lambda: folder.write_config(experiment, {**facts, "data_fingerprints": fingerprints}),
                     lambda: folder.write_metrics(record.document),
                     lambda: write_report(folder.path),
+                    tracked,
                     lambda: audit.append("run ended", status=status),
                     lambda: events.emit("end", status=status, error=problem or None),
                 ],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute
+from fedthorax.common.config.personalisation import PersonalisationConfig
 from fedthorax.common.config.travelling import require_local
 from fedthorax.common.messages import Reply, Task
 from fedthorax.server.channel import LateReply, Notify
@@ -57,7 +58,8 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
     # With a single site there is nothing to combine and nothing to send: a strategy's momentum or pull and a codec's
     # rounding would only be in the way.
     federation = experiment.federation.model_copy(update={"strategy": "fedavg", "codec": "float32"})
-    experiment = experiment.model_copy(update={"federation": federation})
+    # Nor is there a common model that a hospital could make its own.
+    experiment = experiment.model_copy(update={"federation": federation, "personalisation": PersonalisationConfig()})
     require_local(experiment, [hospital] if hospital else hospitals)
     with open_run(experiment, overwrite) as run:
         from fedthorax.client.worker import SiteWorker

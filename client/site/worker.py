@@ -33,7 +33,12 @@ APPROVAL_POLL_S = 0.5
 MOST_EVENTS_BYTES = 64 << 20  # of progress, before a new run begins the file anew
 CANNOT_WRITE = "what leaves cannot be written down, so nothing does:"
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_KEPT = ("train", "evaluate", "statistics")  # replies that cost enough to be kept; the others are quick to make again
+_KEPT = (
+    "train",
+    "evaluate",
+    "personalise",
+    "statistics",
+)  # replies that cost enough to be kept; the others are quick to make again
 
 
 class RestartNeeded(Exception):  # noqa: N818  not an error: the supervisor starts a new process

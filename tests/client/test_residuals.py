@@ -1,3 +1,5 @@
+import os
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -52,6 +54,15 @@ def test_a_damaged_file_and_no_folder_count_as_lost(tmp_path):
     assert first(Residuals(tmp_path), 1) is None
     trained(Residuals(), 1)
     assert first(Residuals(), 1) is None
+
+
+def test_what_a_run_of_long_ago_has_left_is_removed(tmp_path):
+    trained(Residuals(tmp_path), 1)
+    (file,) = tmp_path.rglob("residual-0001.npz")
+    os.utime(file, (time.time() - 40 * 86400,) * 2)
+    Residuals(tmp_path).keep(replace(TASK, run="run-2"), residual(5))
+    assert first(Residuals(tmp_path), 1, run="run-1") is None
+    assert first(Residuals(tmp_path), 1, run="run-2") == 5
 
 
 def test_only_its_owner_can_read_it(tmp_path):

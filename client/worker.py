@@ -26,9 +26,10 @@ from fedthorax.common.events import EventLog
 from fedthorax.common.memory import peak_memory_mb
 from fedthorax.common.messages import Reply, Segments, Task
 from fedthorax.common.model.dual import MODALITIES
-from fedthorax.common.model.segments import segments_of
+from fedthorax.common.model.segments import CONTROL, segments_of
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.branch_counts import branch_counts
+from fedthorax.common.training.control_variates import change, correction
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import epoch_pairs, fit
 from fedthorax.common.training.histograms import histograms_of
@@ -132,6 +133,10 @@ class SiteWorker:
             facts: dict[str, Any] = {"epoch": epoch + 1, "epochs": phase.local_epochs, "loss": loss}
             self._emit(task, stage, done, total, **facts)
 
+        controls = experiment.federation.strategy == "scaffold"
+        own = self.own.control(task) if controls else {}
+        trained = network.trained_segments(phase.trainable)
+        common = {n.removeprefix(CONTROL): v for n, v in task.weights.items() if n.startswith(CONTROL)}
         fitted = fit(
             network,
             store,
@@ -142,11 +147,16 @@ class SiteWorker:
             derive_seed(experiment.seed, "fit", task.site, task.round),
             self._keep_optimizer,
             report,
+            correction=correction(common, own, trained) if controls else None,
         )
-        held = segments_of(_modalities(experiment, images), network.trained_segments(phase.trainable))
+        held = segments_of(_modalities(experiment, images), trained)
         weights: Segments = network.layout.read(held) if fitted.pairs else {}
         if weights and experiment.federation.keeps_batch_norm:
             weights = self.own.keep(task, network.layout, came, weights)
+        if weights and controls:
+            new = network.mean_gradients(phase.trainable, fitted.steps)
+            self.own.keep_control(task, {**own, **new})
+            weights = {**weights, **{CONTROL + name: values for name, values in change(new, own).items()}}
         counts = branch_counts(images.splits["train"], fitted) if experiment.weighs_branches else {}
         results = {"valid": valid, "train": asdict(fitted), "peak_memory_mb": peak_memory_mb()}
         return Reply("train", task.site, task.round, results, weights, fitted.pairs, counts)

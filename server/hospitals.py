@@ -66,7 +66,7 @@ class Hospitals:
         """``weights`` among the arguments are a whole model; what the hospital holds of it is left out on the way."""
         layout: str = arguments.pop("layout", self.layout)
         own_round = 0
-        if self.experiment.federation.keeps_batch_norm:
+        if self.experiment.federation.keeps_own_part:
             own_round = self.record.newest_update(site, number - 1 if kind == "train" else number)
         return Task(
             kind,

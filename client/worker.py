@@ -3,6 +3,7 @@
 Flower is not known here. The worker takes a Task and gives a Reply; in a simulation it runs inside the Ray actor.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.config.privacy import PrivacyConfig, stricter
-from fedthorax.common.data.images import SiteImages, SplitImages
-from fedthorax.common.data.overlap import keyed_digests, unseen
+from fedthorax.common.data.images import SiteImages
+from fedthorax.common.data.overlap import keyed_digests
 from fedthorax.common.data.pairing import PairingReport, reuse
 from fedthorax.common.data.passport import EXACT, fingerprint, passport
 from fedthorax.common.data.records import Split
@@ -25,6 +26,7 @@ from fedthorax.common.data.unusable import outside_words
 from fedthorax.common.events import EventLog
 from fedthorax.common.memory import peak_memory_mb
 from fedthorax.common.messages import Reply, Segments, Task
+from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import CONTROL, segments_of
 from fedthorax.common.seeds import derive_seed
@@ -32,14 +34,16 @@ from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.control_variates import change, correction
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import epoch_pairs, fit
-from fedthorax.common.training.histograms import histograms_of
+from fedthorax.common.training.hospital_test import hospital_tests
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Scores, predict, score, with_duplicates
+from fedthorax.common.training.scoring import Scores, score
 
 LoadImages = Callable[[Experiment, str, Callable[[int, int], None]], SiteImages]
 Modalities = tuple[str, ...]
 BuildNetwork = Callable[[Experiment, Modalities], tuple[Network, FeatureStore]]
 
+
+_SCORED: tuple[Split, ...] = ("train", "valid")
 
 # Counting is not training: the lead is to hear of such data too. Files that cannot be read still need an acceptance.
 _COUNTED_ANYWAY = ("duplicate-across-splits", "duplicate-different-labels", "patient-across-splits")
@@ -162,23 +166,15 @@ class SiteWorker:
         return Reply("train", task.site, task.round, results, weights, fitted.pairs, counts)
 
     def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: Scores of the incoming weights by split. Test images that also stand in train or valid are left
-        out of ``test``; where there are any, ``test_with_duplicates`` counts them too. ``histograms`` of test scores
-        serve the figures of all hospitals together."""
+        """``results``: Scores of the incoming weights by split, and for ``test`` all of ``hospital_tests``."""
         images, network, store, _ = self._ready(task, experiment)
-        results: dict[str, Scores] = {}
-        for split in ("train", "valid", "test"):
-            if split in task.splits:
-                results[split] = self._score(task, experiment, network, store, images, split, False)
-        if "test" in results:
-            test, new = images.splits["test"], unseen(images.splits)
-            if len(new.xray) < len(test.xray) or len(new.ct) < len(test.ct):
-                alone = replace(images, splits={**images.splits, "test": new})
-                whole = results["test"]
-                results["test"] = self._score(task, experiment, network, store, alone, "test", False)
-                results["test_with_duplicates"] = with_duplicates(results["test"], whole, new, test)
-            told = self._histograms(task, experiment, network, store, new)
-            return Reply("evaluate", task.site, task.round, {**results, "histograms": told})
+        results: dict[str, Any] = {
+            split: self._score(task, experiment, network, store, images, split, False)
+            for split in _SCORED
+            if split in task.splits
+        }
+        if "test" in task.splits:
+            results |= self._tests(task, experiment, network, store, images)
         return Reply("evaluate", task.site, task.round, results)
 
     def _personalise(self, task: Task, experiment: Experiment) -> Reply:
@@ -195,12 +191,25 @@ class SiteWorker:
         self.own.keep_model(task, network.layout.read(held) if told["kept"] else None)
         return Reply("personalise", task.site, task.round, {"personal": told})
 
-    def _histograms(
-        self, task: Task, experiment: Experiment, network: Network, store: FeatureStore, test: SplitImages
+    def _tests(
+        self, task: Task, experiment: Experiment, network: Network, store: FeatureStore, images: SiteImages
     ) -> dict[str, Any]:
-        smallest = 0 if self._privacy is None else self._policy(experiment, self._privacy).smallest_count
-        predictions, _ = predict(network, store, test, self._pairs_seed(task, experiment, "test"))
-        return histograms_of(experiment, test, predictions, smallest)
+        labels, threshold = experiment.labels, experiment.evaluation.threshold
+        if task.operating_points:
+            points = OperatingPoints.model_validate_json(json.dumps(task.operating_points))
+            if (*points.disease,) != labels.findings or (*points.cancer,) != labels.cancer_classes:
+                raise ValueError("the task's thresholds are of other labels than the experiment's")
+        else:
+            points = fixed_operating_points(labels.findings, labels.cancer_classes, threshold, "None were chosen.")
+        return hospital_tests(
+            network,
+            store,
+            images,
+            points,
+            lambda split: self._pairs_seed(task, experiment, split),
+            0 if self._privacy is None else self._policy(experiment, self._privacy).smallest_count,
+            lambda done, total: self._emit(task, "validate", done, total),
+        )
 
     @staticmethod
     def _pairs_seed(task: Task, experiment: Experiment, split: Split) -> int:

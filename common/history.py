@@ -41,11 +41,12 @@ def history_csv(metrics: Mapping[str, Any]) -> str:
     writer = csv.DictWriter(text, HISTORY_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for entry in metrics.get("rounds", []):
-        writer.writerows(_history_rows(entry))
+        writer.writerows(history_rows(entry))
     return text.getvalue()
 
 
-def _history_rows(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def history_rows(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of one of ``metrics["rounds"]``; what is undefined is None or left out."""
     phase = entry.get("phase") or {}
     common = {"round": entry["round"], "phase": phase.get("index"), "trainable": phase.get("trainable")}
     yield {

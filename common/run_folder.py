@@ -11,6 +11,7 @@
       audit.jsonl           what was received and refused, hash-chained
       test_predictions.csv  the selected model on the central test images
       report.html           one file, opens offline
+      tensorboard/          the main figures for TensorBoard, where output.tensorboard asks for them
       checkpoints/  model/best.keras  model/last.keras
       own/                  in a simulation: what of the model stays at the hospitals (FedBN, personalisation)
       personal/HOSPITAL/    in a simulation: the hospital's own model, a model folder
@@ -21,6 +22,7 @@ experiment stands in the comment block above it, as YAML behind ``# ``, and ``Ru
 The lock is POSIX's ``flock``, so runs are written on Linux and macOS only; reading works everywhere.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
@@ -38,6 +40,7 @@ import yaml
 
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
+from fedthorax.common.data.cpus import num_cpus
 from fedthorax.common.history import history_csv
 from fedthorax.common.strict_json import canonical_json, plain_value
 
@@ -247,6 +250,15 @@ def package_versions() -> dict[str, str]:
             except importlib.metadata.PackageNotFoundError:
                 continue
     return versions
+
+
+def machine_facts() -> dict[str, str | int]:
+    """What of the machine can change the last bits of a figure: its kind, its processor, the cores that may be used."""
+    model = platform.processor() or "unknown"
+    with contextlib.suppress(OSError):  # only Linux has this file
+        names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+        model = names[0].strip() if names else model
+    return {"system": f"{platform.system()} {platform.machine()}", "processor": model, "cores": num_cpus()}
 
 
 def _is_run_folder(path: Path) -> bool:

@@ -168,3 +168,7 @@ class Hospitals:
 
     def _notify(self, site: str, state: HospitalState) -> None:
         self.events.emit("hospital", site=site, state=state, since=time.time())
+        if state == "lost":
+            newest = self.record.newest_round
+            self.audit.append("lost on the way", site=site, round=newest)
+            self.events.emit("note", text=f"the task of {site} or its reply was lost on the way and is sent again")

@@ -55,6 +55,8 @@ class RunRecord:
                     "egress_head": None,
                     "test": None,
                     "test_with_duplicates": None,
+                    "test_at_own_thresholds": None,
+                    "operating_points": None,
                     "personal": None,
                 }
                 for site in sites
@@ -138,8 +140,9 @@ class RunRecord:
         self.rounds[number]["sites"][site][kind] = scores
 
     def site_tests(self, site: str, results: Mapping[str, Any]) -> None:
-        """The hospital's own test scores, without and with the images that it also trained or validated on."""
-        for name in ("test", "test_with_duplicates"):
+        """The hospital's own test scores, without and with the images that it also trained or validated on, and at its
+        own thresholds, with these."""
+        for name in ("test", "test_with_duplicates", "test_at_own_thresholds", "operating_points"):
             self._document["sites"][site][name] = results.get(name)
 
     def newest_update(self, site: str, until: int) -> int:

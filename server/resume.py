@@ -11,6 +11,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.run_folder import RunFolder
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
 from fedthorax.server.schedule import plan_round
+from fedthorax.server.tracking import require_trackers
 
 # Keys that change neither the work of a round nor what is made of it. A mapping or list stands for all below it.
 _FREE = (
@@ -48,6 +49,7 @@ def open_run(experiment: Experiment, overwrite: bool = False, resume: bool = Fal
     path = experiment.run_folder
     if overwrite and resume:
         raise ValueError("--overwrite removes the run that --resume would go on with; give one of them")
+    require_trackers(experiment.output)
     with writable(path):
         folder = RunFolder.resume(path) if resume else RunFolder.create(path, overwrite)
     with folder:

@@ -11,6 +11,7 @@ from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply
+from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.model.segments import CONTROL, MODALITIES, Weights, segments_of, weights_digest
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
@@ -264,18 +265,19 @@ class Rounds:
         """The last model on every hospital's validation split, the best one on all test splits."""
         last_round, best_round = self.record.newest_round, self._best_round()
         best = last if best_round == last_round else self.checkpoints.load(best_round).weights
-        valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
-        for reply in self._evaluate(last_round, last, valid_splits):
-            self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
-            self._site_tests(reply)
-        if best_round != last_round:
-            for reply in self._evaluate(best_round, best, ("test",)):
-                self._site_tests(reply)
         self.network.layout.write(best)
         progress = self._progress(best_round)
         points = self.central.operating_points(self.network, self.store, False, progress)
-        scores, predictions = self.central.final_test(self.network, self.store, points, False, progress)
         self.record.document["operating_points"] = {"round": best_round, **points.model_dump(mode="json")}
+        valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
+        for reply in self._evaluate(last_round, last, valid_splits, points):
+            self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
+            self._site_tests(reply)
+        if best_round != last_round:
+            for reply in self._evaluate(best_round, best, ("test",), points):
+                self._site_tests(reply)
+        self.network.layout.write(best)  # in a run in one place the hospitals have used the same network
+        scores, predictions = self.central.final_test(self.network, self.store, points, False, progress)
         self.record.document["test"] = scores | {"round": best_round}
         self.record.document["test_with_duplicates"] = self.central.test_with_duplicates(
             scores, self.network, self.store, points, False, progress
@@ -301,9 +303,12 @@ class Rounds:
                 self.hospitals.warn(reply.site, f"its test images are not among the pooled ones: {error}")
             self.record.document["pooled"] = self._pooling.document()
 
-    def _evaluate(self, number: int, weights: Weights, splits: tuple[str, ...]) -> Iterator[Reply]:
+    def _evaluate(
+        self, number: int, weights: Weights, splits: tuple[str, ...], points: OperatingPoints
+    ) -> Iterator[Reply]:
         ask, models = self.hospitals, self._models(weights)
-        tasks = [ask.task("evaluate", site, number, **models(site), splits=splits) for site in ask.joined()]
+        work = {"splits": splits, "operating_points": points.model_dump(mode="json")}
+        tasks = [ask.task("evaluate", site, number, **models(site), **work) for site in ask.joined()]
         yield from ask.replies(tasks, lambda: True)
 
     def _progress(self, number: int) -> Callable[[int, int], None]:

@@ -13,7 +13,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import travelling
 from fedthorax.common.events import EventLog
 from fedthorax.common.report import write_report
-from fedthorax.common.run_folder import config_sha256, package_versions
+from fedthorax.common.run_folder import config_sha256, machine_facts, package_versions
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.server.central import CentralData
@@ -26,6 +26,7 @@ from fedthorax.server.models import OwnModels, save_models, save_personal_models
 from fedthorax.server.record import RunRecord
 from fedthorax.server.resume import OpenRun, writable
 from fedthorax.server.rounds import Rounds
+from fedthorax.server.tracking import Tracking
 
 BuildNetwork = Callable[[Experiment], tuple[Network, FeatureStore]]
 Mode = Literal["simulate", "train", "consortium"]
@@ -64,6 +65,7 @@ def run_session(
     """
     folder, start = run.folder, run.checkpoint
     versions, fingerprint = package_versions(), config_sha256(experiment)
+    facts = {"versions": versions, "machine": machine_facts(), "seed": experiment.seed}
     begun = time.monotonic()
     if start is None:
         record = RunRecord.begun(experiment, mode, sites, secrets.token_hex(16), fingerprint, versions)
@@ -74,12 +76,13 @@ def run_session(
         channel.bytes_sent, channel.bytes_received = totals["bytes_sent"], totals["bytes_received"]
     checkpoints = Checkpoints(folder.checkpoints, experiment.output.keep_checkpoints)
     network: Network | None = None
+    tracking: Tracking | None = None
     status, problem, failed = "failed", "stopped without a word", True
     with EventLog(folder.events) as events:
         audit = AuditLog(folder.audit)
         try:
             audit.mend()
-            folder.write_config(experiment, {"versions": versions, "seed": experiment.seed})
+            folder.write_config(experiment, facts)
             folder.write_metrics(record.document)
             _announce(run, experiment, sites, record, events, audit)
             events.emit("server", round=record.newest_round if start else 0, stage="load")
@@ -87,9 +90,18 @@ def run_session(
                 experiment, lambda done, total: events.emit("server", round=0, stage="load", done=done, total=total)
             )
             network, store = build(experiment)
+            # Only now: TensorBoard starts TensorFlow, whose threads the network has to set before that.
+            tracking = Tracking.opened(
+                experiment, folder.path, record.document, lambda text: events.emit("note", text=text)
+            )
             sent = travelling(experiment) if mode == "consortium" else experiment
             ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
             holdings = Holdings(start.holdings if start else None)
+
+            def write_record(told: Tracking = tracking) -> None:
+                folder.write_metrics(record.document)
+                told.update(record.document)
+
             digest, text = network.layout.digest, sent.model_dump_json()
             rounds = Rounds(
                 experiment,
@@ -101,7 +113,7 @@ def run_session(
                 network,
                 store,
                 central,
-                lambda: folder.write_metrics(record.document),
+                write_record,
                 lambda: time.monotonic() - begun,
                 start,
             )
@@ -122,18 +134,22 @@ def run_session(
         finally:
             record.finish(status, problem or None, time.monotonic() - begun, channel.bytes_sent, channel.bytes_received)
             fingerprints = {name: entry["fingerprint"] for name, entry in record.document["sites"].items()}
-            facts = {"versions": versions, "seed": experiment.seed, "data_fingerprints": fingerprints}
 
             def models() -> None:
                 if network is not None and checkpoints.rounds():
                     save_models(experiment, network, checkpoints, record.document, folder)
 
+            def tracked() -> None:
+                if tracking is not None:
+                    tracking.close(record.document)
+
             _leave(
                 [
                     models,
-                    lambda: folder.write_config(experiment, facts),
+                    lambda: folder.write_config(experiment, {**facts, "data_fingerprints": fingerprints}),
                     lambda: folder.write_metrics(record.document),
                     lambda: write_report(folder.path),
+                    tracked,
                     lambda: audit.append("run ended", status=status),
                     lambda: events.emit("end", status=status, error=problem or None),
                 ],

@@ -161,6 +161,8 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
     if limits.metrics:
         names = {"loss": "losses", "disease": "scores of the X-ray findings", "cancer": "scores of the CT classes"}
         leaves.append(f"of this hospital's own images: {', '.join(names[name] for name in limits.metrics)}")
+        if {"disease", "cancer"} & set(limits.metrics):
+            leaves.append("the thresholds and the calibration that suit this hospital's own images best")
     if limits.smallest_count:
         leaves.append(f"nothing that rests on fewer than {limits.smallest_count} images")
     return {

@@ -17,3 +17,10 @@ class OutputConfig(Frozen):
     keep_checkpoints: int = Field(
         default=2, ge=1, description="Newest round checkpoints kept beside the best and the last model."
     )
+    tensorboard: bool = Field(
+        default=False,
+        description="Write the main figures of every round for TensorBoard too, into tensorboard/ of the run folder.",
+    )
+    mlflow: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="Folder in which MLflow keeps its runs: the main figures go there too; null: do not."
+    )

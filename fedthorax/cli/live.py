@@ -15,9 +15,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from fedthorax.cli.progress import RunProgress, SiteProgress, clock
 from fedthorax.cli.tables import number
 from fedthorax.common.events import read_events
+from fedthorax.common.progress import RunProgress, SiteProgress, clock
 
 POLL_SECONDS = 0.25
 _BAR_WIDTH = 14

@@ -27,6 +27,7 @@ from fedthorax.cli.partition import partition
 from fedthorax.cli.phantom import phantom
 from fedthorax.cli.predict import predict
 from fedthorax.cli.quiet import quiet_libraries
+from fedthorax.cli.replay import replay
 from fedthorax.cli.report import report
 from fedthorax.cli.run import run as run_experiment
 from fedthorax.cli.server import server
@@ -34,6 +35,7 @@ from fedthorax.cli.simulate import simulate
 from fedthorax.cli.site import site
 from fedthorax.cli.stats import stats
 from fedthorax.cli.train import train
+from fedthorax.cli.watch import watch
 
 EXIT_ERROR = 1
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h
@@ -66,7 +68,9 @@ for _command, _short_help in (
     (phantom, "Draw hospitals full of phantom images."),
     (partition, "Deal out one collection to several hospitals."),
     (stats, "Ask all hospitals for counts; no image leaves."),
+    (watch, "Show a run in the browser, as it goes."),
     (report, "Write a run's report again."),
+    (replay, "Make a run again, and tell whether it is the same."),
     (config, "Show all settings, or check a file."),
     (run_experiment, "Train a real consortium's hospitals."),
 ):

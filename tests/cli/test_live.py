@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from fedthorax.cli.live import RunDisplay, watched
-from fedthorax.cli.progress import RunProgress, clock
 from fedthorax.common.events import EventLog
+from fedthorax.common.progress import RunProgress, clock
 
 SITES = ["north", "Klinikum Süd", "a hospital with a long name"]
 CENTRAL = {

@@ -15,7 +15,9 @@ from fedthorax.cli import main as cli
 from fedthorax.cli.output import console
 from fedthorax.common.config.load import absolute, load_experiment, parse_experiment
 
-COMMANDS = ("simulate", "train", "evaluate", "predict", "phantom", "partition", "report", "config")
+COMMANDS = (
+    "simulate", "train", "evaluate", "predict", "phantom", "partition", "report", "replay", "watch", "config",
+)  # fmt: skip
 
 
 def test_help_does_not_wait_for_tensorflow_or_any_other_heavy_library(fedthorax_command: list[str]) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 
 def test_centralised_training_pools_the_hospitals(workplace, simulated):
-    workplace.run("train", "tiny.yaml", "--name", "pooled")
+    trackers = ("--set", "output.tensorboard=true", "--set", "output.mlflow=mlruns")
+    workplace.run("train", "tiny.yaml", "--name", "pooled", *trackers)
     pooled, federated = workplace.metrics("pooled"), workplace.metrics("tiny")
     assert list(pooled["sites"]) == ["pooled"]
     for split in ("train", "valid", "test"):
@@ -14,6 +15,9 @@ def test_centralised_training_pools_the_hospitals(workplace, simulated):
     # Both arms start from the same weights and are scored on the same central images.
     assert pooled["rounds"][0]["central"]["loss"] == pytest.approx(federated["rounds"][0]["central"]["loss"], rel=1e-5)
     assert pooled["totals"]["bytes_sent"] == 0
+    assert list((workplace.folder / "runs" / "pooled" / "tensorboard").iterdir())
+    (curve,) = (workplace.folder / "mlruns").glob("*/*/metrics/central/valid/loss")
+    assert [line.split()[2] for line in curve.read_text().splitlines()] == ["0", "1", "2", "3"]
 
 
 def test_one_hospital_trains_alone(workplace, simulated):

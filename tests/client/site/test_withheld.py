@@ -57,6 +57,27 @@ def test_a_score_over_few_images_is_null_with_its_reason_and_cannot_be_worked_ou
     json.dumps(left, allow_nan=False)
 
 
+def test_an_interval_leaves_only_beside_its_figure() -> None:
+    scores = _scores()
+    of_row = {"roc_auc": [0.1, 0.9], "recall": None}
+    scores["intervals"] = {
+        "disease": {"samples": 9, "macro": of_row, "per_finding": {"Effusion": of_row, "Mass": of_row}},
+        "cancer": {"accuracy": [0.2, 0.8], "macro": of_row, "per_class": {"normal": of_row, "tumour": of_row}},
+    }
+    assert what_may_leave(_reply(test=scores), Limits(), FOLDERS).results["test"]["intervals"] == scores["intervals"]
+    left = what_may_leave(_reply(test=scores), Limits(smallest_count=2), FOLDERS).results["test"]["intervals"]
+    assert left["disease"] == {"samples": 9, "macro": None, "per_finding": {"Effusion": of_row, "Mass": None}}
+    assert left["cancer"]["accuracy"] is left["cancer"]["macro"] is left["cancer"]["per_class"]["tumour"] is None
+    assert left["cancer"]["per_class"]["normal"] == of_row
+
+
+def test_thresholds_leave_with_the_scores_that_they_are_for() -> None:
+    points = {"site": "north", "disease": {"Mass": {"threshold": 0.3}}, "cancer": {"normal": {"threshold": 0.4}}}
+    kept = what_may_leave(_reply(operating_points=points), Limits(metrics=("loss", "disease")), FOLDERS)
+    assert kept.results["operating_points"] == {**points, "cancer": {}}
+    assert what_may_leave(_reply(operating_points=None), Limits(), FOLDERS).results == {"operating_points": None}
+
+
 def test_histograms_leave_beside_scores_and_those_of_few_images_stay() -> None:
     many = score_histogram(np.arange(20) % 2 == 0, np.linspace(0, 1, 20), 4).as_dict()
     few = score_histogram(np.arange(20) == 0, np.linspace(0, 1, 20), 4).as_dict()

@@ -1,0 +1,1 @@
+"""Whether a run that was made again is the same run."""

@@ -1,0 +1,77 @@
+"""What a run was made with, against what there is now: settings, package versions, machine, data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.run_folder import RunFolder, config_sha256, machine_facts, package_versions
+
+CENTRAL = "central"
+Changes = dict[str, tuple[Any, Any]]  # by name what it was and what it is; None stands for what is not there
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A finished run: its folder, its experiment, the facts beside it, and metrics.json."""
+
+    folder: Path
+    experiment: Experiment
+    facts: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+    @property
+    def mode(self) -> str:
+        return str(self.metrics["mode"])
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of the data: of the server's own folders, and of each hospital that took part."""
+        entries = {CENTRAL: self.metrics["central"], **self.metrics["sites"]}
+        return {name: entry["fingerprint"] for name, entry in entries.items() if entry["fingerprint"] is not None}
+
+
+def stored_run(path: Path) -> StoredRun:
+    """The run in the folder ``path``. Raises FileNotFoundError where none is, ValueError where it did not finish, or
+    where this version cannot read its settings."""
+    folder = RunFolder.load(path)
+    metrics = folder.read_metrics()
+    if metrics["status"] != "finished":
+        raise ValueError(
+            f"{path} did not finish ({metrics['status']}), so there is no result to come to again; go on with it "
+            "(--resume), or start it anew"
+        )
+    try:
+        experiment, facts = folder.read_config()
+    except ValueError as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"{folder.config} is not an experiment of this version of FedThorax: {first}") from error
+    return StoredRun(path, experiment, facts, metrics)
+
+
+def settings_changed(run: StoredRun) -> bool:
+    """Whether config.yaml, read by this version, is another experiment than the one that ran: it was edited, or this
+    version has further settings, which then have their defaults."""
+    return config_sha256(run.experiment) != run.metrics["config_sha256"]
+
+
+def version_changes(run: StoredRun) -> Changes:
+    """Packages whose version is another now."""
+    return _changes(run.metrics["versions"], package_versions())
+
+
+def machine_changes(run: StoredRun) -> Changes:
+    """Facts of the machine that are others now; empty for a run that did not write them down."""
+    before = run.facts.get("machine") or {}
+    return _changes(before, {name: value for name, value in machine_facts().items() if name in before})
+
+
+def data_changes(run: StoredRun, fingerprint_of: Callable[[str], str]) -> Changes:
+    """Sites, ``central`` among them, whose images, labels or splits are others now."""
+    return _changes(run.fingerprints, {site: fingerprint_of(site) for site in run.fingerprints})
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
+    names = [*before, *(name for name in now if name not in before)]
+    return {name: (before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)}

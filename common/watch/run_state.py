@@ -1,0 +1,94 @@
+"""What the run folder says at the moment, read piece by piece as it grows."""
+
+import json
+import platform
+import re
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fedthorax.common.events import read_events
+from fedthorax.common.progress import RunProgress
+
+_NOTES_KEPT = 20
+
+
+@dataclass
+class RunState:
+    """The run in the folder ``path``. ``refresh`` reads what is new; safe to use from several threads.
+
+    ``metrics`` is the content of metrics.json, empty before the first write. ``writer_gone``: the run says that it goes
+    on, but the process that wrote it has ended.
+    """
+
+    path: Path
+    progress: RunProgress = field(default_factory=RunProgress)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    writer_gone: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _offset: int = 0
+    _events_file: int | None = None
+    _metrics_file: tuple[int, int] | None = None
+
+    def refresh(self) -> None:
+        """Call with ``lock`` held. A run of the same name that replaces this one is followed from its beginning."""
+        events = self.path / "events.jsonl"
+        if (number := _file_mark(events, 0)) != self._events_file:
+            self._events_file, self._offset = number, 0
+            self.progress, self.metrics, self.notes, self._metrics_file = RunProgress(), {}, [], None
+        new, self._offset = read_events(events, self._offset)
+        for event in new:
+            if event["kind"] == "run":  # also where a run goes on: its notes before that stay
+                self.progress = RunProgress()
+            self.progress.apply(event)
+            if event["kind"] == "note":
+                self.notes = [*self.notes, str(event.get("text", ""))][-_NOTES_KEPT:]
+        self._read_metrics()
+        self.writer_gone = self.status == "running" and self._writer_ended()
+
+    @property
+    def status(self) -> str:
+        """starting, running, finished, interrupted or failed."""
+        return str(self.progress.status or self.metrics.get("status") or "starting")
+
+    def _read_metrics(self) -> None:
+        file = self.path / "metrics.json"
+        mark = _file_mark(file, 1), _file_mark(file, 0)
+        if None in mark or mark == self._metrics_file:
+            return
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return  # replaced at this moment, or damaged: the page keeps what it has
+        if isinstance(found, dict):
+            self.metrics, self._metrics_file = found, mark  # type: ignore[assignment]
+
+    def _writer_ended(self) -> bool:
+        """Whether the process named in the lock file is gone; False where that cannot be known from here."""
+        try:
+            text = (self.path / ".lock").read_text(encoding="utf-8")
+        except OSError:
+            return False
+        found = re.search(r"process (\d+) on (.*)", text)
+        return found is not None and found[2] == platform.node() and not psutil.pid_exists(int(found[1]))
+
+
+def require_run(path: Path) -> None:
+    """Raise FileNotFoundError where no run is and none has begun."""
+    if not any((path / name).is_file() for name in ("metrics.json", "events.jsonl", "config.yaml")):
+        raise FileNotFoundError(
+            f"{path} holds no run; expected a run folder such as runs/demo, of a run that has begun"
+        )
+
+
+def _file_mark(path: Path, which: int) -> int | None:
+    """0: which file it is, 1: when it was written; None where it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns)[which]

@@ -1,0 +1,105 @@
+"""Whoever watches a run besides the report: told each figure once, as soon as it is known."""
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.output import OutputConfig
+from fedthorax.server.tracking.figures import figures
+
+
+class Tracker(Protocol):
+    """``went_on``: it holds the rounds of this run that were done before a stop."""
+
+    went_on: bool
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Figures of one round, by name."""
+
+    def close(self, status: str) -> None:
+        """``status`` is finished, interrupted or failed."""
+
+
+def require_trackers(output: OutputConfig) -> None:
+    """Raise ValueError where a package is missing that ``output`` needs, or where MLflow's store is no folder."""
+    for key, wanted in (("tensorboard", output.tensorboard), ("mlflow", output.mlflow is not None)):
+        if wanted and importlib.util.find_spec(key) is None:
+            raise ValueError(
+                f"output.{key} needs the package {key}, which is not installed here: "
+                f"pip install 'fed-thorax[{key}]', or leave the key out"
+            )
+    if output.mlflow is not None and output.mlflow.exists() and not output.mlflow.is_dir():
+        raise ValueError(f"output.mlflow is {output.mlflow}, which is a file; expected a folder, or nothing there yet")
+
+
+class Tracking:
+    """Tells every tracker what is new in the record. A run does not depend on who watches it: a tracker that fails is
+    named in a note and told nothing more."""
+
+    def __init__(self, note: Callable[[str], Any]) -> None:
+        self._note = note
+        self._trackers: dict[str, Tracker] = {}
+        self._told: dict[str, set[tuple[int, str]]] = {}
+
+    @classmethod
+    def opened(
+        cls, experiment: Experiment, folder: Path, document: Mapping[str, Any], note: Callable[[str], Any]
+    ) -> "Tracking":
+        """What ``experiment.output`` asks for, for a run that begins, or that goes on with the record ``document``."""
+        self = cls(note)
+        if experiment.output.tensorboard:
+            self.add("TensorBoard", lambda: _tensorboard(folder / "tensorboard"), document)
+        if (store := experiment.output.mlflow) is not None:
+            self.add("MLflow", lambda: _mlflow(store, experiment, document["run"]), document)
+        return self
+
+    def add(self, name: str, opener: Callable[[], Tracker], document: Mapping[str, Any]) -> None:
+        """One more; it is told what stands in ``document`` with the next update, unless it was told before a stop."""
+        try:
+            tracker = self._trackers[name] = opener()
+        except Exception as error:  # whatever it is, the run is worth more
+            self._stopped(name, error)
+            return
+        self._told[name] = {(step, figure) for step, figure, _ in figures(document)} if tracker.went_on else set()
+
+    def update(self, document: Mapping[str, Any]) -> None:
+        """Tell what is known by now and was not told yet."""
+        for name, tracker in list(self._trackers.items()):
+            told, new = self._told[name], dict[int, dict[str, float]]()
+            for step, figure, value in figures(document):
+                if (step, figure) not in told:
+                    new.setdefault(step, {})[figure] = value
+            try:
+                for step, values in sorted(new.items()):
+                    tracker.log(step, values)
+                    told.update((step, figure) for figure in values)
+            except Exception as error:  # as above
+                self._stopped(name, error)
+
+    def close(self, document: Mapping[str, Any]) -> None:
+        """Tell the rest, and how the run ended."""
+        self.update(document)
+        for name, tracker in list(self._trackers.items()):
+            try:
+                tracker.close(document["status"])
+            except Exception as error:  # as above
+                self._stopped(name, error)
+        self._trackers.clear()
+
+    def _stopped(self, name: str, error: Exception) -> None:
+        self._trackers.pop(name, None)
+        self._note(f"{name} is told nothing more: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def _tensorboard(folder: Path) -> Tracker:
+    from fedthorax.server.tracking.tensorboard import TensorBoardTracker
+
+    return TensorBoardTracker(folder)
+
+
+def _mlflow(store: Path, experiment: Experiment, run: str) -> Tracker:
+    from fedthorax.server.tracking.mlflow import MlflowTracker
+
+    return MlflowTracker(store, experiment, run)

@@ -30,9 +30,10 @@ from fedthorax.common.memory import peak_memory_mb
 from fedthorax.common.messages import Reply, Segments, Task
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.model.dual import MODALITIES
-from fedthorax.common.model.segments import segments_of
+from fedthorax.common.model.segments import CONTROL, segments_of
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.branch_counts import branch_counts
+from fedthorax.common.training.control_variates import change, correction
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import epoch_pairs, fit
 from fedthorax.common.training.hospital_test import hospital_tests
@@ -142,6 +143,10 @@ class SiteWorker:
             facts: dict[str, Any] = {"epoch": epoch + 1, "epochs": phase.local_epochs, "loss": loss}
             self._emit(task, stage, done, total, **facts)
 
+        controls = experiment.federation.strategy == "scaffold"
+        own = self.own.control(task) if controls else {}
+        trained = network.trained_segments(phase.trainable)
+        common = {n.removeprefix(CONTROL): v for n, v in task.weights.items() if n.startswith(CONTROL)}
         fitted = fit(
             network,
             store,
@@ -152,11 +157,16 @@ class SiteWorker:
             derive_seed(experiment.seed, "fit", task.site, task.round),
             self._keep_optimizer,
             report,
+            correction=correction(common, own, trained) if controls else None,
         )
-        held = segments_of(_modalities(experiment, images), network.trained_segments(phase.trainable))
+        held = segments_of(_modalities(experiment, images), trained)
         weights: Segments = network.layout.read(held) if fitted.pairs else {}
         if weights and experiment.federation.keeps_batch_norm:
             weights = self.own.keep(task, network.layout, came, weights)
+        if weights and controls:
+            new = network.mean_gradients(phase.trainable, fitted.steps)
+            self.own.keep_control(task, {**own, **new})
+            weights = {**weights, **{CONTROL + name: values for name, values in change(new, own).items()}}
         update = PackedUpdate({})
         if weights and experiment.federation.codec != "float32":
             update = pack_update(experiment.federation, task, start, weights, network.layout, self.residuals)

@@ -70,7 +70,7 @@ class Hospitals:
         layout: str = arguments.pop("layout", self.layout)
         sha256: Mapping[str, str] = arguments.get("sha256", {})
         federation, own_round = self.experiment.federation, 0
-        if federation.keeps_batch_norm or federation.rounds_weights:
+        if federation.keeps_own_part or federation.rounds_weights:
             own_round = self.record.newest_update(site, number - 1 if kind == "train" else number)
         return Task(
             kind,

@@ -5,12 +5,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply
 from fedthorax.common.metrics.operating import OperatingPoints
-from fedthorax.common.model.segments import MODALITIES, Weights, segment_sha256, segments_of, weights_digest
+from fedthorax.common.model.segments import (
+    CONTROL,
+    MODALITIES,
+    Weights,
+    segment_sha256,
+    segments_of,
+    weights_digest,
+)
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
@@ -28,7 +37,13 @@ from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
 from fedthorax.server.strategies import STRATEGIES
 from fedthorax.server.strategies.update import Aggregate, RoundShape, State, Update
-from fedthorax.server.update_check import check_branch_counts, check_counts, check_update
+from fedthorax.server.update_check import (
+    check_branch_counts,
+    check_control,
+    check_counts,
+    check_update,
+    without_control,
+)
 from fedthorax.server.update_norms import earlier_norms, step_norm, unusual
 
 
@@ -120,7 +135,8 @@ class Rounds:
         ask, required = self.hospitals, self.hospitals.required
         model = named_model(weights)
         models = self._models(model)
-        training = [ask.task("train", site, number, **models(site), **work) for site in ask.joined()]
+        told = STRATEGIES[self.experiment.federation.strategy].told(self._strategy_state)
+        training = [ask.task("train", site, number, **_beside(models(site), told), **work) for site in ask.joined()]
         tasks = [*training, *self._joining.newcomers()]  # who joins now trains from the next round on
         accepted: set[str] = set()
         for reply in ask.replies(
@@ -143,7 +159,9 @@ class Rounds:
         statistics = {segment: layout.statistics(segment) for segment in segments}
         keeps = self.experiment.federation.keeps_batch_norm
         own = {segment: layout.batch_norm(segment) for segment in segments} if keeps else {}
-        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics, own)
+        described = (self.record.described(site) or {} for site in self.hospitals.joined())
+        pairs = sum((data.get("pairing") or {}).get("pairs") or 0 for data in described)
+        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics, own, pairs)
 
     def _models(self, whole: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
         """By hospital what a task says about a named model: only the segments that its own network has."""
@@ -172,6 +190,7 @@ class Rounds:
     ) -> bool:
         """Unpack an update, check it, add it; False where it is refused. ``model`` is the named one it started from."""
         site, norm, weights = reply.site, None, model["weights"]
+        reply, control = without_control(reply)
         try:
             reply = unpacked(reply, self.experiment.federation.codec, weights, model["sha256"])
             check_counts(reply, self.record.described(site) or {})
@@ -179,6 +198,7 @@ class Rounds:
                 check_update(reply, self.network.layout, segments_of(self.hospitals.modalities(site), segments))
                 if self.experiment.weighs_branches:
                     check_branch_counts(reply, self.record.described(site) or {}, self.experiment.labels)
+                check_control(reply, control, self.network.layout)
                 norm = step_norm(reply.weights, weights)
                 self._check_norm(site, norm, plan.phase_index)
                 values = dict(reply.weights)
@@ -186,7 +206,9 @@ class Rounds:
                     # Weighed by pairs alone, a hospital without an encoder votes for the one that there is.
                     values = {segment: values.get(segment, weights[segment]) for segment in segments}
                 loss = (reply.results["valid"] or {}).get("loss")
-                aggregate.add(Update(site, values, reply.num_pairs, reply.counts, loss))
+                if control and not self.experiment.weighs_branches:
+                    control = {name: control.get(name, np.zeros_like(value)) for name, value in values.items()}
+                aggregate.add(Update(site, values, reply.num_pairs, reply.counts, loss, control))
         except ValueError as error:
             self.hospitals.fail(site, "update", f"refused: {error}")
             return False
@@ -314,3 +336,9 @@ class Rounds:
 
     def _progress(self, number: int) -> Callable[[int, int], None]:
         return lambda done, total: self.events.emit("server", round=number, stage="evaluate", done=done, total=total)
+
+
+def _beside(model: dict[str, Any], told: Weights) -> dict[str, Any]:
+    """The model of a task with what the strategy tells of the segments that are in it."""
+    more = {name: values for name, values in told.items() if name.removeprefix(CONTROL) in model["weights"]}
+    return {**model, "weights": {**model["weights"], **more}} if more else model

@@ -78,6 +78,11 @@ class FederationConfig(Frozen):
         """Whether every hospital keeps batch normalisation for itself."""
         return self.strategy == "fedbn"
 
+    @property
+    def keeps_own_part(self) -> bool:
+        """Whether hospitals keep something from round to round: batch normalisation, or a control variate."""
+        return self.strategy in ("fedbn", "scaffold")
+
 
 class SimulationConfig(Frozen):
     """How many hospitals train at once on this machine."""

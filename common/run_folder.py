@@ -164,6 +164,10 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    @property
     def test_predictions(self) -> Path:
         return self.path / "test_predictions.csv"
 

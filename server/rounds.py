@@ -30,6 +30,7 @@ from fedthorax.server.delivery import deliver
 from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
+from fedthorax.server.own_thresholds import check_own_thresholds
 from fedthorax.server.packed_update import unpacked
 from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
@@ -318,7 +319,13 @@ class Rounds:
             self.record.personal(reply.site, reply.results["personal"])
 
     def _site_tests(self, reply: Reply) -> None:
-        self.record.site_tests(reply.site, reply.results)
+        results = reply.results
+        try:
+            check_own_thresholds(results, reply.site, self.experiment.labels)
+        except ValueError as error:
+            self.hospitals.warn(reply.site, f"its own thresholds are not taken: {error}")
+            results = {**results, "operating_points": None, "test_at_own_thresholds": None}
+        self.record.site_tests(reply.site, results)
         if "histograms" in reply.results:
             try:
                 self._pooling.add(reply.site, reply.results["histograms"])

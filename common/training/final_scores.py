@@ -30,7 +30,8 @@ def final_scores(
     scores = scores_of(network, split, predictions, losses, points.disease_thresholds)
     xray, ct = split.xray, split.ct
     scores["intervals"] = scores["calibration"] = None
-    if len(xray) and len(ct):
+    needed = any if network.tokens else all  # with tokens one modality alone is scored too
+    if needed((len(xray), len(ct))):
         seed = derive_seed(experiment.seed, "bootstrap")
         samples, bins = evaluation.bootstrap_samples, evaluation.calibration_bins
         if samples:

@@ -32,15 +32,12 @@ def figures(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str, float]]:
                     yield int(row["round"]), _name(where, column), float(value)
     if test := metrics.get("test"):
         for path in _HEADLINE:
-            value: Any = test
+            found: Any = test
             for key in path:
-                value = value.get(key) if isinstance(value, Mapping) else None
-            if value is not None:
-                yield (
-                    int(test["round"]),
-                    f"central/test/{'_'.join(key for key in path if key != 'macro')}",
-                    float(value),
-                )
+                found = found.get(key) if isinstance(found, Mapping) else None
+            if found is not None:
+                name = "_".join(key for key in path if key != "macro")
+                yield int(test["round"]), f"central/test/{name}", float(found)
 
 
 def _name(where: str, column: str) -> str:

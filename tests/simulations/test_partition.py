@@ -392,3 +392,44 @@ def test_a_patient_in_both_central_ct_folders_is_refused(tmp_path: Path) -> None
                 tmp_path / "out", ct=make_ct(tmp_path / "ct", {"a": 3}), ct_valid=folders[0], ct_test=folders[1]
             )
         )
+
+
+def write_list(path: Path, numbers: list[int]) -> Path:
+    path.write_text("".join(f"{number:03d}.png\n" for number in numbers))
+    return path
+
+
+def test_a_public_split_is_kept_the_test_is_the_servers(tmp_path: Path, xray: Path) -> None:
+    training = write_list(tmp_path / "train_val_list.txt", list(range(40)))
+    testing = write_list(tmp_path / "test_list.txt", [*range(50, 60), 777])
+    out = tmp_path / "out"
+    plan = PartitionPlan(out, xray=xray, train_list=training, test_list=testing, holdout_valid=0.2)
+    summary = partition(plan)
+    test_rows = [row["file"] for row in labels(out, "central") if row["split"] == "test"]
+    assert sorted(test_rows) == [f"images/{number:03d}.png" for number in range(50, 60)]
+    at_hospitals = {row["file"] for name in summary.sites if "/" not in name for row in labels(out, name)}
+    valid_rows = {row["file"] for row in labels(out, "central") if row["split"] == "valid"}
+    assert len(valid_rows) == 8
+    assert at_hospitals | valid_rows == {f"images/{number:03d}.png" for number in range(40)}
+    assert "10 X-rays stand in neither list and were left out" in summary.notes
+    assert f"1 of the 11 names in {testing} are no X-ray of the folder" in summary.notes
+
+
+def test_without_a_training_list_the_rest_goes_to_hospitals(tmp_path: Path, xray: Path) -> None:
+    testing = write_list(tmp_path / "test_list.txt", [0, 1])
+    summary = partition(PartitionPlan(tmp_path / "out", xray=xray, test_list=testing))
+    assert summary.num_images == 60
+    assert summary.sites["central/test"].xrays == 2
+
+
+def test_a_patient_on_both_sides_of_a_list_is_refused(tmp_path: Path, xray: Path) -> None:
+    testing = write_list(tmp_path / "test_list.txt", [0])
+    with pytest.raises(ValueError, match=r"only a part of the X-rays of patient p00; all of a patient's belong to one"):
+        partition(PartitionPlan(tmp_path / "out", xray=xray, test_list=testing))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_in_both_lists_is_refused(tmp_path: Path, xray: Path) -> None:
+    lists = [write_list(tmp_path / name, [0, 1]) for name in ("train.txt", "test.txt")]
+    with pytest.raises(ValueError, match=r"both name 000.png, 001.png; an image belongs to one"):
+        partition(PartitionPlan(tmp_path / "out", xray=xray, train_list=lists[0], test_list=lists[1]))

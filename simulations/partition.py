@@ -78,7 +78,7 @@ def partition(plan: PartitionPlan, progress: Callable[[int, int], None] | None =
                 done += 1
                 if progress is not None:
                     progress(done, total)
-        write_labels(out, xray, xrays_at)
+        write_labels(out, xray, {name: found for name, found in xrays_at.items() if plan.limits.has(name, "xray")})
         write_slices(out, slices_at)
         for name in names:
             for modality, given in (("xray", plan.xray is not None), ("ct", bool(classes))):

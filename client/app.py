@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedthorax.common.messages import Task, decode_task, encode
+from fedthorax.common.messages import Reply, Task, decode_task, encode
 
 if TYPE_CHECKING:
     from fedthorax.client.process import SiteProcess
-    from fedthorax.common.messages import Reply
 
 app = ClientApp()
 
@@ -34,7 +33,9 @@ def work(message: Message, context: Context) -> Message:
     return Message(encode(_answer(decode_task(message.content), context)), reply_to=message)
 
 
-def _answer(task: Task, context: Context) -> "Reply":
+def _answer(task: Task, context: Context) -> Reply:
+    if task.kind == "present":  # says something about the way here; the worker has no part in it
+        return Reply(task.kind, task.site, task.round, task_id=task.id)
     if "socket" not in context.node_config and "worker" not in context.node_config:
         return _process().worker.run(task)
     from fedthorax.client.site.worker_client import ask_worker  # gRPC, only at a hospital

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedthorax.client.own_part import OwnPart
 from fedthorax.client.segment_store import SegmentStore
 from fedthorax.client.worker import Modalities, SiteWorker
 from fedthorax.common.config import Experiment
@@ -19,6 +20,7 @@ from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 
 EVENTS_VARIABLE = "FEDTHORAX_EVENTS"  # where a simulation wants progress written
+OWN_VARIABLE = "FEDTHORAX_OWN"  # folder in which a simulation's hospitals keep what of the model stays with them
 SEGMENTS_VARIABLE = "FEDTHORAX_SEGMENTS"  # folder in which a simulation's hospitals keep the model's segments
 DUPLICATE_KEY_VARIABLE = "FEDTHORAX_DUPLICATE_KEY"  # file of the key that a simulation's hospitals share
 
@@ -37,6 +39,7 @@ class SiteProcess:
         duplicate_key: Path | None = None,
         file_names: bool = True,
         segments: SegmentStore | None = None,
+        own: OwnPart | None = None,
     ) -> None:
         """A real hospital gives its own ``privacy``, ``duplicate_key`` and ``file_names``; see SiteWorker. In a
         simulation the environment names the duplicate key."""
@@ -46,7 +49,6 @@ class SiteProcess:
         events.emit("process", pid=os.getpid())
         if duplicate_key is None and (named := os.environ.get(DUPLICATE_KEY_VARIABLE)):
             duplicate_key = Path(named)
-        kept = os.environ.get(SEGMENTS_VARIABLE)
         self.worker = SiteWorker(
             self._load,
             self._build,
@@ -54,7 +56,8 @@ class SiteProcess:
             privacy=privacy,
             duplicate_key=duplicate_key,
             file_names=file_names,
-            segments=segments or SegmentStore(Path(kept) if kept else None),
+            segments=segments or SegmentStore(_named(SEGMENTS_VARIABLE)),
+            own=own or OwnPart(_named(OWN_VARIABLE)),
         )
         self._experiment: Experiment | None = None
         self._networks: dict[Modalities, tuple[Network, FeatureStore]] = {}
@@ -102,6 +105,11 @@ class SiteProcess:
     @staticmethod
     def _budget(experiment: Experiment) -> int:
         return experiment.data.cache.memory_mb << 20
+
+
+def _named(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    return Path(value) if value else None
 
 
 def memory_bytes(site: SiteImages) -> int:

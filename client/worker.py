@@ -3,40 +3,46 @@
 Flower is not known here. The worker takes a Task and gives a Reply; in a simulation it runs inside the Ray actor.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from fedthorax import __version__
+from fedthorax.client.own_part import OwnPart, Values
+from fedthorax.client.personal import own_model
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.config.privacy import PrivacyConfig, stricter
-from fedthorax.common.data.images import SiteImages, SplitImages
-from fedthorax.common.data.overlap import keyed_digests, unseen
+from fedthorax.common.data.images import SiteImages
+from fedthorax.common.data.overlap import keyed_digests
 from fedthorax.common.data.pairing import PairingReport, reuse
 from fedthorax.common.data.passport import EXACT, fingerprint, passport
 from fedthorax.common.data.records import Split
 from fedthorax.common.data.unusable import outside_words
 from fedthorax.common.events import EventLog
 from fedthorax.common.memory import peak_memory_mb
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages import Reply, Segments, Task
+from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import segments_of
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import epoch_pairs, fit
-from fedthorax.common.training.histograms import histograms_of
+from fedthorax.common.training.hospital_test import hospital_tests
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Scores, predict, score, with_duplicates
+from fedthorax.common.training.scoring import Scores, score
 
 LoadImages = Callable[[Experiment, str, Callable[[int, int], None]], SiteImages]
 Modalities = tuple[str, ...]
 BuildNetwork = Callable[[Experiment, Modalities], tuple[Network, FeatureStore]]
 
+
+_SCORED: tuple[Split, ...] = ("train", "valid")
 
 # Counting is not training: the lead is to hear of such data too. Files that cannot be read still need an acceptance.
 _COUNTED_ANYWAY = ("duplicate-across-splits", "duplicate-different-labels", "patient-across-splits")
@@ -47,7 +53,7 @@ class SiteWorker:
 
     ``load_images`` and ``build_network`` are called when a task first needs them and are expected to remember, so that
     a process which serves several virtual hospitals holds one network. ``duplicate_key`` is the file of the key that
-    the hospitals share; ``segments`` holds what the server need not send again.
+    the hospitals share; ``segments`` holds what the server need not send again, ``own`` what of the model stays here.
 
     ``privacy`` is a real hospital's own policy for counts; the stricter of it and the consortium's holds for statistics
     and passport. None is a simulation, whose images all have one owner: the experiment's policy holds for statistics,
@@ -65,6 +71,7 @@ class SiteWorker:
         duplicate_key: Path | None = None,
         file_names: bool = True,
         segments: SegmentStore | None = None,
+        own: OwnPart | None = None,
     ) -> None:
         self._load_images = load_images
         self._build_network = build_network
@@ -74,10 +81,12 @@ class SiteWorker:
         self._duplicate_key = duplicate_key
         self._file_names = file_names
         self.segments = segments or SegmentStore()
+        self.own = own or OwnPart()
         self._tasks = {
             "describe": self._describe,
             "train": self._train,
             "evaluate": self._evaluate,
+            "personalise": self._personalise,
             "statistics": self._statistics,
         }
 
@@ -119,7 +128,7 @@ class SiteWorker:
 
     def _train(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: ``valid`` (Scores of the incoming weights) and ``train`` (a fit report)."""
-        images, network, store = self._ready(task, experiment)
+        images, network, store, came = self._ready(task, experiment)
         phase = experiment.training.phases[task.phase]
         valid = self._score(task, experiment, network, store, images, "valid", phase.trainable == "heads")
 
@@ -139,37 +148,58 @@ class SiteWorker:
             report,
         )
         held = segments_of(_modalities(experiment, images), network.trained_segments(phase.trainable))
-        weights = network.layout.read(held) if fitted.pairs else {}
+        weights: Segments = network.layout.read(held) if fitted.pairs else {}
+        if weights and experiment.federation.keeps_batch_norm:
+            weights = self.own.keep(task, network.layout, came, weights)
         counts = branch_counts(images.splits["train"], fitted) if experiment.weighs_branches else {}
         results = {"valid": valid, "train": asdict(fitted), "peak_memory_mb": peak_memory_mb()}
         return Reply("train", task.site, task.round, results, weights, fitted.pairs, counts)
 
     def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: Scores of the incoming weights by split. Test images that also stand in train or valid are left
-        out of ``test``; where there are any, ``test_with_duplicates`` counts them too. ``histograms`` of test scores
-        serve the figures of all hospitals together."""
-        images, network, store = self._ready(task, experiment)
-        results: dict[str, Scores] = {}
-        for split in ("train", "valid", "test"):
-            if split in task.splits:
-                results[split] = self._score(task, experiment, network, store, images, split, False)
-        if "test" in results:
-            test, new = images.splits["test"], unseen(images.splits)
-            if len(new.xray) < len(test.xray) or len(new.ct) < len(test.ct):
-                alone = replace(images, splits={**images.splits, "test": new})
-                whole = results["test"]
-                results["test"] = self._score(task, experiment, network, store, alone, "test", False)
-                results["test_with_duplicates"] = with_duplicates(results["test"], whole, new, test)
-            told = self._histograms(task, experiment, network, store, new)
-            return Reply("evaluate", task.site, task.round, {**results, "histograms": told})
+        """``results``: Scores of the incoming weights by split, and for ``test`` all of ``hospital_tests``."""
+        images, network, store, _ = self._ready(task, experiment)
+        results: dict[str, Any] = {
+            split: self._score(task, experiment, network, store, images, split, False)
+            for split in _SCORED
+            if split in task.splits
+        }
+        if "test" in task.splits:
+            results |= self._tests(task, experiment, network, store, images)
         return Reply("evaluate", task.site, task.round, results)
 
-    def _histograms(
-        self, task: Task, experiment: Experiment, network: Network, store: FeatureStore, test: SplitImages
+    def _personalise(self, task: Task, experiment: Experiment) -> Reply:
+        """``results``: ``personal``, the scores of own_model. The weights stay here."""
+        images, network, store, _ = self._ready(task, experiment)
+        epochs = experiment.personalisation.epochs
+
+        def report(stage: str, done: int, total: int, epoch: int, loss: float | None) -> None:
+            self._emit(task, stage, done, total, epoch=epoch + 1, epochs=epochs, loss=loss)
+
+        seed = derive_seed(experiment.seed, "personalise", task.site)
+        told = own_model(network, store, images, seed, self._pairs_seed(task, experiment, "test"), report)
+        held = segments_of(_modalities(experiment, images))
+        self.own.keep_model(task, network.layout.read(held) if told["kept"] else None)
+        return Reply("personalise", task.site, task.round, {"personal": told})
+
+    def _tests(
+        self, task: Task, experiment: Experiment, network: Network, store: FeatureStore, images: SiteImages
     ) -> dict[str, Any]:
-        smallest = 0 if self._privacy is None else self._policy(experiment, self._privacy).smallest_count
-        predictions, _ = predict(network, store, test, self._pairs_seed(task, experiment, "test"))
-        return histograms_of(experiment, test, predictions, smallest)
+        labels, threshold = experiment.labels, experiment.evaluation.threshold
+        if task.operating_points:
+            points = OperatingPoints.model_validate_json(json.dumps(task.operating_points))
+            if (*points.disease,) != labels.findings or (*points.cancer,) != labels.cancer_classes:
+                raise ValueError("the task's thresholds are of other labels than the experiment's")
+        else:
+            points = fixed_operating_points(labels.findings, labels.cancer_classes, threshold, "None were chosen.")
+        return hospital_tests(
+            network,
+            store,
+            images,
+            points,
+            lambda split: self._pairs_seed(task, experiment, split),
+            0 if self._privacy is None else self._policy(experiment, self._privacy).smallest_count,
+            lambda done, total: self._emit(task, "validate", done, total),
+        )
 
     @staticmethod
     def _pairs_seed(task: Task, experiment: Experiment, split: Split) -> int:
@@ -195,7 +225,8 @@ class SiteWorker:
     def _policy(experiment: Experiment, own: PrivacyConfig) -> PrivacyConfig:
         return stricter(experiment.data.privacy, own)
 
-    def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore]:
+    def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore, Values]:
+        """The last is what came in place of the part that stays here."""
         images = self._images(task, experiment)
         self._emit(task, "model", 0, 1)
         modalities = _modalities(experiment, images)
@@ -203,7 +234,9 @@ class SiteWorker:
         if task.layout != network.layout.digest_of(segments_of(modalities)):
             raise ValueError("the server's network has other layers than this site's; compare the FedThorax versions")
         network.layout.write(self.segments.complete(task))
-        return images, network, store
+        keeps = experiment.federation.keeps_batch_norm
+        came = self.own.put(task, network.layout, segments_of(modalities)) if keeps else {}
+        return images, network, store, came
 
     def _images(self, task: Task, experiment: Experiment) -> SiteImages:
         def progress(done: int, total: int) -> None:

@@ -9,7 +9,8 @@ file with ``read_events``. Every event has ``time`` (Unix seconds) and ``kind``:
 ``server``   round, stage (load, evaluate, wait, aggregate), and where it is counted done, total
 ``round``    round, rounds, central (Scores), failures, seconds
 ``failure``  site, round, reason
-``hospital`` site, state (waiting: not connected; working: the task was sent; replied, late, failed, missing), since
+``hospital`` site, state (waiting: not connected; working: the task was sent; lost: it or its reply was, on the way;
+             replied, late, failed, missing), since
 ``note``     text
 ``process``  pid of a process that serves hospitals
 ``end``      status

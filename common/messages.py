@@ -14,7 +14,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
-TaskKind = Literal["describe", "train", "evaluate", "statistics", "finish"]
+TaskKind = Literal["describe", "train", "evaluate", "personalise", "statistics", "finish", "present"]
 Segments = Mapping[str, NDArray[np.float32]]
 
 _TEXT, _WEIGHTS, _JSON = "fedthorax", "weights", "json"
@@ -26,9 +26,12 @@ class Task:
 
     ``describe``: report counts and which of ``test_digests`` (keyed by ``digest_key``) the hospital holds too.
     ``train``: score the incoming weights on the validation split, then train them for the phase.
-    ``evaluate``: score the incoming weights on ``splits``.
+    ``evaluate``: score the incoming weights on ``splits``, the test split at ``operating_points``.
+    ``personalise``: fine-tune the incoming weights for this hospital alone and tell how good that is.
     ``statistics``: tell what the hospital's privacy policy allows; ``digest_key`` is the number of this query.
     ``finish``: keep the incoming weights as the models that ``outcome`` names; the reply carries nothing.
+    ``present``: answer, no more. A SuperNode takes a message only when it has sent the reply to the one before, so the
+    answer says that no other task is on its way or being worked on.
     ``round`` is the round that the work belongs to; the weights come from the round before.
 
     ``run`` names one run of the experiment, for ever; with round, site and ``model_sha256`` (the weights that the task
@@ -54,6 +57,8 @@ class Task:
     acknowledged: tuple[str, ...] = ()  # ids of the site's earlier tasks whose replies have arrived
     audit_head: str = ""  # newest hash of the server's audit log
     egress_head: str = ""  # newest hash of the site's own log that the server has seen
+    operating_points: dict[str, Any] = field(default_factory=dict)  # of ``evaluate``: OperatingPoints, or nothing
+    own_round: int = 0  # whose part of the model that stays at the hospital goes with these weights; 0: none yet
     outcome: dict[str, Any] = field(default_factory=dict)  # of ``finish``: what server/delivery.py puts in
 
     @property

@@ -6,6 +6,7 @@ Sections as in Mitchell et al., Model Cards for Model Reporting, FAT* 2019, as f
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedthorax.common.report.subgroups import TASKS, TITLES, of_task, signed
 from fedthorax.common.report.wording import UNDEFINED, at, count, counted, figure, interval, joined, moment
 
 
@@ -21,6 +22,7 @@ def model_card(facts: Mapping[str, Any], entry: Mapping[str, Any], metrics: Mapp
         _operating(entry),
         _calibration(metrics) if entry["operating_points"] else "",
         _hospitals(metrics),
+        _subgroups(metrics) if entry["evaluation"] else "",
         _limits(entry, metrics),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -180,6 +182,38 @@ def _hospitals(metrics: Mapping[str, Any]) -> str:
         paths = (("disease", "macro", "roc_auc"), ("cancer", "macro", "roc_auc"), ("cancer", "accuracy"))
         lines.append(f"| {name} | {' | '.join(figure(at(test, *path)) for path in paths)} |")
     return "\n".join(lines)
+
+
+def _subgroups(metrics: Mapping[str, Any]) -> str:
+    """ROC-AUC of each group beside that of all others; groups of few patients are hidden in the metrics already."""
+    rows = []
+    for task, title in TASKS:
+        for attribute, described in of_task(metrics, task).items():
+            for name, group in described["groups"].items():
+                value = at(group, "mean", "roc_auc") or {}
+                gap = value.get("gap")
+                told = "not compared" if gap is None else f"{signed(gap)}{_gap_range(value['gap_interval'])}"
+                rows.append(
+                    f"| {title} | {TITLES[attribute]} {name} | {count(group.get('images'))} | "
+                    f"{figure(value.get('value'))} | {figure(value.get('others'))} | {told} |"
+                )
+    if not rows:
+        return "## Scores by subgroup\n\nNot measured: the test images tell neither sex, age, view nor scanner."
+    return "\n".join(
+        [
+            "## Scores by subgroup",
+            "Mean ROC-AUC over the labels with ten positives and ten negatives in the group and among the others. A "
+            "gap does not tell its cause. Hospitals: their own test images, from counts of scores.",
+            "",
+            "| | group | images | ROC-AUC | others | gap (95 %) |",
+            "|---|---|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _gap_range(low_high: Sequence[float] | None) -> str:
+    return f" ({signed(low_high[0])} to {signed(low_high[1])})" if low_high else ""
 
 
 def _limits(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

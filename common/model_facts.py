@@ -27,7 +27,8 @@ def model_entry(
 ) -> dict[str, Any]:
     """The entry of the model of a round. ``facts`` are the common ones, ``metrics`` is the content of metrics.json.
 
-    ``operating_points`` and ``evaluation`` are null unless it is the selected model and was tested.
+    ``operating_points`` and ``evaluation`` are null unless it is the selected model and was tested. ``sites`` has, of
+    hospitals that chose their own, the same of the hospital's own images.
     """
     points = metrics.get("operating_points")
     mine = points is not None and points.get("round") == round_number
@@ -37,6 +38,14 @@ def model_entry(
         "weights_sha256": weights_sha256,
         "operating_points": points if mine else None,
         "evaluation": _evaluation(metrics["test"]) if mine and metrics.get("test") else None,
+        "sites": {
+            name: {
+                "operating_points": site["operating_points"],
+                "evaluation": _evaluation(site["test_at_own_thresholds"]) if site["test_at_own_thresholds"] else None,
+            }
+            for name, site in (metrics.get("sites") or {}).items()
+            if mine and site.get("operating_points")
+        },
     }
     return sealed(facts, entry)
 

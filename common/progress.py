@@ -15,6 +15,7 @@ _STAGES = {
 _HOSPITAL_STATES = {
     "waiting": "not connected",
     "working": "working since {clock}",
+    "lost": "task lost on the way, sent again",
     "replied": "replied",
     "late": "late",
     "failed": "failed",

@@ -13,6 +13,8 @@
       report.html           one file, opens offline
       tensorboard/          the main figures for TensorBoard, where output.tensorboard asks for them
       checkpoints/  model/best.keras  model/last.keras
+      own/                  in a simulation: what of the model stays at the hospitals (FedBN, personalisation)
+      personal/HOSPITAL/    in a simulation: the hospital's own model, a model folder
 
 ``config.yaml`` is one YAML document: it is an experiment that can be run again as it stands. What does not belong to an
 experiment stands in the comment block above it, as YAML behind ``# ``, and ``RunFolder.read_config`` reads it back.
@@ -172,6 +174,14 @@ class RunFolder:
     @property
     def model(self) -> Path:
         return self.path / "model"
+
+    @property
+    def own(self) -> Path:
+        return self.path / "own"
+
+    def personal(self, site: str) -> Path:
+        """The model folder of a hospital's own model."""
+        return self.path / "personal" / re.sub(r"[/\\]", "-", site).lstrip(".")
 
     @property
     def best_model(self) -> Path:

@@ -48,6 +48,8 @@ def main(grid: Grid, context: Context) -> None:
         recognise = in_turn(sites)
     wait, poll = experiment.federation.connect_timeout_s, _POLL_S if folder else FlowerChannel.poll_s
     channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=poll)
+    if folder:  # in a simulation nothing is lost, and its nodes answer questions while they work
+        channel.ask_after_s = experiment.federation.ask_after_s
     if folder and context.run_config.get("deliver", False):
         with open_finished(experiment) as finished:
             from fedthorax.server.late_delivery import deliver_late  # TensorFlow, as below
@@ -73,6 +75,7 @@ def _ask_statistics(grid: Grid, text: str, experiment: Experiment, folder: str |
     recognise = _of_consortium(Path(folder), sites)
     wait = experiment.federation.connect_timeout_s
     channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=_POLL_S)
+    channel.ask_after_s = experiment.federation.ask_after_s
     answer_query(experiment, sites, channel, Path(folder), Path(text).stem)
 
 

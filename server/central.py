@@ -16,10 +16,12 @@ from fedthorax.common.data.records import SPLITS, Split
 from fedthorax.common.data.site import load_site
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
 from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.batch_norm import measure_batch_norm
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.final_scores import calibrated, final_scores, scores_by_given
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import (
+    SINGLE_PAIR,
     Predictions,
     Scores,
     predict,
@@ -84,11 +86,15 @@ class CentralData:
         """Scores of the present weights on the validation split."""
         return score(network, store, self.valid, self._seed("valid"), keep, progress)
 
+    def normalise(self, network: Network, store: FeatureStore) -> None:
+        """Give the network statistics of batch normalisation of its own: those of the validation images."""
+        measure_batch_norm(network, store, self.valid)
+
     def operating_points(
         self, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None
     ) -> OperatingPoints:
         """Calibration and thresholds of the present weights, chosen on the validation split."""
-        predictions, _ = predict(network, store, self.valid, self._seed("valid"), keep, progress)
+        predictions, _ = predict(network, store, self.valid, self._seed("valid"), keep, progress, partners=SINGLE_PAIR)
         labels = self._experiment.labels
         return choose_operating_points(
             (self.valid.xray.targets, predictions.disease),
@@ -109,7 +115,7 @@ class CentralData:
         progress: Progress | None = None,
     ) -> tuple[Scores, Predictions]:
         """Scores of the present weights on the test split, and the calibrated predictions that they are of."""
-        raw, losses = predict(network, store, self.test, self._seed("test"), keep, progress)
+        raw, losses = predict(network, store, self.test, self._seed("test"), keep, progress, partners=SINGLE_PAIR)
         scores = final_scores(network, self.test, raw, losses, points)
         given = scores_by_given(network, store, self.test, self._seed("test"), points, keep)
         if given is not None:
@@ -131,7 +137,7 @@ class CentralData:
         if not self.left_out:
             return None
         whole = self.images.splits["test"]
-        raw, losses = predict(network, store, whole, self._seed("test"), keep, progress)
+        raw, losses = predict(network, store, whole, self._seed("test"), keep, progress, partners=SINGLE_PAIR)
         scores = scores_of(network, whole, calibrated(raw, points), losses, points.disease_thresholds)
         return with_duplicates(clean, scores, self.test, whole)
 

@@ -4,6 +4,11 @@ What Flower 1.41 does with a message, read in its code: a node that misses two h
 its place and forget the message, and with it a reply that comes after all. A SuperNode that starts again has forgotten
 the tasks it had taken, and nobody tells. In both cases the task has to be sent again; the site knows it by ``Task.id``
 and does the work once.
+
+Worse is a connection that breaks while a task or a reply travels: the SuperLink takes it for delivered, the SuperNode
+knows nothing of it or drops it, and both wait. So a hospital that is connected and has not answered for a while is sent
+a small question. SuperNodes take one message after the other, each after they have sent the reply to the last one: if
+the question is answered and the task is not, the task or its reply was lost.
 """
 
 import time
@@ -18,7 +23,14 @@ from fedthorax.common.messages import Reply, Task, decode_reply, encode, encode_
 from fedthorax.server.channel import HospitalState, Interrupted, LateReply, Notify
 from fedthorax.server.nodes import Node, Recognise
 
-_KINDS = {"describe": "query", "train": "train", "evaluate": "evaluate", "statistics": "query", "finish": "query"}
+_KINDS = {
+    "describe": "query",
+    "train": "train",
+    "evaluate": "evaluate",
+    "personalise": "train",
+    "statistics": "query",
+    "finish": "query",
+}
 # Errors that say that the task or its reply was lost, and not that the hospital's side failed at it.
 _LOST = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE)
 _LONGEST_RETRY_S = 60.0
@@ -36,6 +48,9 @@ class _Dispatch:
     failures: int = 0  # of them those at the hospital's side
     reason: str = "not connected"
     next_try: float = 0.0
+    question: str | None = None  # message that asks whether the task was lost
+    questions: int = 0  # asked since the task was sent
+    next_question: float = 0.0
 
 
 @dataclass
@@ -50,6 +65,7 @@ class FlowerChannel:
     node_poll_s: float = 1.0  # between two looks at who is connected
     retry_s: float = 2.0  # before a task is sent again after Flower failed, doubled each time
     max_failures: int = 3
+    ask_after_s: float | None = None  # silence after which a hospital is asked whether its task was lost; None: never
     stopped: Callable[[], bool] = lambda: False
     bytes_sent: int = 0
     bytes_received: int = 0
@@ -118,6 +134,7 @@ class FlowerChannel:
 
     def _advance(self, dispatch: _Dispatch, node: Node | None, now: float) -> Reply | None:
         """Look for answers, send the task where it is not on its way; the reply that closes it, if there is one."""
+        idle = self._is_idle(dispatch)  # before the look at the replies: what was sent before this answer is there now
         for message_id in list(dispatch.sent):
             message = self._pull(message_id)
             if message is None:
@@ -143,9 +160,16 @@ class FlowerChannel:
         if node is None:
             if not dispatch.sent:
                 dispatch.reason = "not connected"
-        elif node not in dispatch.sent.values() and now >= dispatch.next_try:
+            return None
+        if idle and node in dispatch.sent.values():
+            self._take_back(dispatch)
+            self._tell(dispatch.task.site, "lost")
+        if node not in dispatch.sent.values():
             # Not sent yet, or lost, or forgotten by a SuperNode that has started again.
-            self._send(dispatch, node, now)
+            if now >= dispatch.next_try:
+                self._send(dispatch, node, now)
+        elif self.ask_after_s is not None and now >= dispatch.next_question:
+            self._ask(dispatch, node, now)
         return None
 
     def _send(self, dispatch: _Dispatch, node: Node, now: float) -> None:
@@ -161,7 +185,34 @@ class FlowerChannel:
         self.bytes_sent += num_bytes(record)
         dispatch.sent[ids[0]] = node
         dispatch.reason = "the task was sent"
+        dispatch.question, dispatch.questions = None, 0
+        dispatch.next_question = now + (self.ask_after_s or 0.0)
         self._tell(task.site, "working")
+
+    def _ask(self, dispatch: _Dispatch, node: Node, now: float) -> None:
+        """Ask whether the task was lost. A hospital at work answers when it has done it, so each next question (this
+        one may be lost too) waits twice as long as the last."""
+        asked = dispatch.task
+        record = encode(Task("present", asked.site, asked.round, "", run=asked.run))
+        ids = self.grid.push_messages([Message(record, node.id, "query", ttl=max(asked.deadline - now, 0.0) + _LATE_S)])
+        dispatch.question = next((message_id for message_id in ids if message_id), None)
+        dispatch.questions += 1
+        dispatch.next_question = now + (self.ask_after_s or 0.0) * 2**dispatch.questions
+        self.bytes_sent += num_bytes(record)
+
+    def _is_idle(self, dispatch: _Dispatch) -> bool:
+        """Whether the hospital has answered a question, and so has nothing to do."""
+        if dispatch.question is None or (answer := self._pull(dispatch.question)) is None:
+            return False
+        dispatch.question = None
+        return not answer.has_error()
+
+    def _take_back(self, dispatch: _Dispatch) -> None:
+        """Messages that nobody waits for any more; should a reply to one come all the same, it is told as late."""
+        task = dispatch.task
+        light = Task(task.kind, task.site, task.round, "", deadline=task.deadline)
+        self._overdue |= {message_id: (light, node) for message_id, node in dispatch.sent.items()}
+        dispatch.sent.clear()
 
     @staticmethod
     def _arrays(dispatch: _Dispatch) -> ArrayRecord:
@@ -198,9 +249,7 @@ class FlowerChannel:
     def _close(self, dispatch: _Dispatch, answered: bool) -> None:
         if answered:
             self._closed[dispatch.task.id] = time.time()
-        light = Task(dispatch.task.kind, dispatch.task.site, dispatch.task.round, "", deadline=dispatch.task.deadline)
-        for message_id, node in dispatch.sent.items():
-            self._overdue[message_id] = (light, node)
+        self._take_back(dispatch)
 
     def _look_for_late(self) -> None:
         for message_id, (task, node) in list(self._overdue.items()):

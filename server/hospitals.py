@@ -19,6 +19,7 @@ _RESULTS = {
     "describe": ("data", "overlap", "fingerprint", "software_version"),
     "train": ("valid", "train"),
     "evaluate": (),
+    "personalise": ("personal",),
     "statistics": ("statistics",),
     "finish": (),
 }
@@ -64,6 +65,9 @@ class Hospitals:
     def task(self, kind: TaskKind, site: str, number: int, **arguments: Any) -> Task:
         """``weights`` among the arguments are a whole model; what the hospital holds of it is left out on the way."""
         layout: str = arguments.pop("layout", self.layout)
+        own_round = 0
+        if self.experiment.federation.keeps_batch_norm:
+            own_round = self.record.newest_update(site, number - 1 if kind == "train" else number)
         return Task(
             kind,
             site,
@@ -76,6 +80,7 @@ class Hospitals:
             audit_head=self.audit.head(),
             egress_head=self.ledger.newest_head(site),
             held=self.holdings.held(site, arguments.get("sha256", {})),
+            own_round=own_round,
             **arguments,
         )
 
@@ -163,3 +168,7 @@ class Hospitals:
 
     def _notify(self, site: str, state: HospitalState) -> None:
         self.events.emit("hospital", site=site, state=state, since=time.time())
+        if state == "lost":
+            newest = self.record.newest_round
+            self.audit.append("lost on the way", site=site, round=newest)
+            self.events.emit("note", text=f"the task of {site} or its reply was lost on the way and is sent again")

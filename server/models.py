@@ -1,14 +1,16 @@
 """The models that a run leaves behind, and the facts beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.model.segments import weights_digest
+from fedthorax.common.model.segments import Weights, weights_digest
 from fedthorax.common.model_facts import FORMAT, model_entry, write_model_facts
 from fedthorax.common.run_folder import RunFolder, package_versions
 from fedthorax.common.training.network import Network
 from fedthorax.server.checkpoints import Checkpoints
+
+OwnModels = Callable[[str, str], Weights | None]  # (run, hospital) → segments of the hospital's own model
 
 
 def model_facts(experiment: Experiment) -> dict[str, Any]:
@@ -25,6 +27,32 @@ def model_facts(experiment: Experiment) -> dict[str, Any]:
         "absent": experiment.model.absent,
         "versions": package_versions(),
     }
+
+
+def save_personal_models(
+    experiment: Experiment,
+    network: Network,
+    best: Weights,
+    document: Mapping[str, Any],
+    folder: RunFolder,
+    own: OwnModels,
+) -> None:
+    """In a simulation: each hospital's own model as a model folder; in a consortium it is at the hospital."""
+    facts = model_facts(experiment)
+    for site in document["sites"]:
+        weights = own(document["run"], site)
+        if weights is None:
+            continue
+        network.layout.write({**best, **weights})
+        target = folder.personal(site)
+        target.mkdir(parents=True, exist_ok=True)
+        temporary = target / "model.part.keras"
+        network.model.save(temporary)
+        temporary.replace(target / "model.keras")
+        unselected = {**document, "operating_points": None}  # they are the common model's
+        digest = weights_digest(network.layout.read())
+        entry = model_entry(facts, unselected, document["best_round"], digest)
+        write_model_facts(target, facts, {"model.keras": entry}, document)
 
 
 def save_models(

@@ -1,9 +1,10 @@
 """The selected model on all hospitals' own test images together, from histograms of their scores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.metrics.hospital_gap import hospital_gaps
 from fedthorax.common.metrics.score_histogram import ScoreHistogram, parse_histogram, pooled, pooled_figures
 
 _NO_HOSPITAL = "no hospital tells how its images are scored"
@@ -33,7 +34,8 @@ class Pooling:
         self._heard[site] = found
 
     def document(self) -> dict[str, Any]:
-        """``pooled`` of metrics.json: for each label its figures and the ``hospitals`` whose images are in them."""
+        """``pooled`` of metrics.json: for each label its figures and the ``hospitals`` whose images are in them;
+        ``by_site`` compares each hospital with the others."""
 
         def of(task: str, name: str) -> dict[str, Any]:
             sites = sorted(site for site, heard in self._heard.items() if (task, name) in heard)
@@ -42,6 +44,15 @@ class Pooling:
                 return {**figures, "reason": _NO_HOSPITAL, "hospitals": []}
             return pooled_figures(pooled([self._heard[site][task, name] for site in sites])) | {"hospitals": sites}
 
-        return {"bins": self._bins} | {
-            task: {name: of(task, name) for name in names} for task, names in self._names.items()
+        def by_site(task: str, names: Sequence[str]) -> dict[str, Any]:
+            told = {
+                name: {site: heard[task, name] for site, heard in self._heard.items() if (task, name) in heard}
+                for name in names
+            }
+            return hospital_gaps(told, names)
+
+        return {
+            "bins": self._bins,
+            **{task: {name: of(task, name) for name in names} for task, names in self._names.items()},
+            "by_site": {task: by_site(task, names) for task, names in self._names.items()},
         }

@@ -38,6 +38,7 @@ class RunRecord:
             "status": "running",
             "error": None,
             "seed": experiment.seed,
+            "strategy": experiment.federation.strategy,
             "config_sha256": config_sha256,
             "started": _now(),
             "finished": None,
@@ -54,6 +55,9 @@ class RunRecord:
                     "egress_head": None,
                     "test": None,
                     "test_with_duplicates": None,
+                    "test_at_own_thresholds": None,
+                    "operating_points": None,
+                    "personal": None,
                 }
                 for site in sites
             },
@@ -136,9 +140,19 @@ class RunRecord:
         self.rounds[number]["sites"][site][kind] = scores
 
     def site_tests(self, site: str, results: Mapping[str, Any]) -> None:
-        """The hospital's own test scores, without and with the images that it also trained or validated on."""
-        for name in ("test", "test_with_duplicates"):
+        """The hospital's own test scores, without and with the images that it also trained or validated on, and at its
+        own thresholds, with these."""
+        for name in ("test", "test_with_duplicates", "test_at_own_thresholds", "operating_points"):
             self._document["sites"][site][name] = results.get(name)
+
+    def newest_update(self, site: str, until: int) -> int:
+        """The last round up to ``until`` in which an update of the hospital counted; 0 where there is none."""
+        trained = (entry["round"] for entry in self.rounds if entry["sites"][site]["update_norm"] is not None)
+        return max((number for number in trained if number <= until), default=0)
+
+    def personal(self, site: str, told: Mapping[str, Any]) -> None:
+        """How good the hospital's own model is there, beside the common one."""
+        self._document["sites"][site]["personal"] = told
 
     def largest_site(self) -> str | None:
         """The hospital with most training pairs, as they described themselves; None where several have as many."""

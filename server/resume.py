@@ -16,6 +16,7 @@ from fedthorax.server.tracking import require_trackers
 # Keys that change neither the work of a round nor what is made of it. A mapping or list stands for all below it.
 _FREE = (
     ("output",),
+    ("personalisation",),
     ("simulation",),
     ("data", "cache"),
     ("federation", "round_timeout_s"),

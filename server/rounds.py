@@ -9,6 +9,7 @@ from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply
+from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.model.segments import MODALITIES, Weights, segments_of, weights_digest
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
@@ -101,6 +102,9 @@ class Rounds:
         found, self._strategy_state = strategy.step(settings, shape, weights, found, self._strategy_state)
         weights = {**weights, **found}
         self.network.layout.write(weights)
+        if federation.keeps_batch_norm:
+            self.central.normalise(self.network, self.store)
+            weights = {**weights, **self.network.layout.read(segments)}
         self._close_round(number, weights, plan, started)
         return weights
 
@@ -131,7 +135,9 @@ class Rounds:
         layout, findings = self.network.layout, len(self.experiment.labels.findings)
         parts = parts_of(layout, segments, findings) if self.experiment.weighs_branches else None
         statistics = {segment: layout.statistics(segment) for segment in segments}
-        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics)
+        keeps = self.experiment.federation.keeps_batch_norm
+        own = {segment: layout.batch_norm(segment) for segment in segments} if keeps else {}
+        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics, own)
 
     def _models(self, weights: Weights) -> Callable[[str], dict[str, Any]]:
         """By hospital what a task says about the model ``weights``: only the segments that its own network has."""
@@ -244,24 +250,34 @@ class Rounds:
         """The last model on every hospital's validation split, the best one on all test splits."""
         last_round, best_round = self.record.newest_round, self._best_round()
         best = last if best_round == last_round else self.checkpoints.load(best_round).weights
-        valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
-        for reply in self._evaluate(last_round, last, valid_splits):
-            self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
-            self._site_tests(reply)
-        if best_round != last_round:
-            for reply in self._evaluate(last_round, best, ("test",)):
-                self._site_tests(reply)
         self.network.layout.write(best)
         progress = self._progress(best_round)
         points = self.central.operating_points(self.network, self.store, False, progress)
-        scores, predictions = self.central.final_test(self.network, self.store, points, False, progress)
         self.record.document["operating_points"] = {"round": best_round, **points.model_dump(mode="json")}
+        valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
+        for reply in self._evaluate(last_round, last, valid_splits, points):
+            self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
+            self._site_tests(reply)
+        if best_round != last_round:
+            for reply in self._evaluate(best_round, best, ("test",), points):
+                self._site_tests(reply)
+        self.network.layout.write(best)  # in a run in one place the hospitals have used the same network
+        scores, predictions = self.central.final_test(self.network, self.store, points, False, progress)
         self.record.document["test"] = scores | {"round": best_round}
         self.record.document["test_with_duplicates"] = self.central.test_with_duplicates(
             scores, self.network, self.store, points, False, progress
         )
+        self._personalise(best_round, best)
         self.hospitals.ledger.settle()
         return predictions
+
+    def _personalise(self, number: int, weights: Weights) -> None:
+        if not self.experiment.personalisation.fine_tune:
+            return
+        ask, models = self.hospitals, self._models(weights)
+        tasks = [ask.task("personalise", site, number, **models(site)) for site in ask.joined()]
+        for reply in ask.replies(tasks, lambda: True):
+            self.record.personal(reply.site, reply.results["personal"])
 
     def _site_tests(self, reply: Reply) -> None:
         self.record.site_tests(reply.site, reply.results)
@@ -272,9 +288,12 @@ class Rounds:
                 self.hospitals.warn(reply.site, f"its test images are not among the pooled ones: {error}")
             self.record.document["pooled"] = self._pooling.document()
 
-    def _evaluate(self, number: int, weights: Weights, splits: tuple[str, ...]) -> Iterator[Reply]:
+    def _evaluate(
+        self, number: int, weights: Weights, splits: tuple[str, ...], points: OperatingPoints
+    ) -> Iterator[Reply]:
         ask, models = self.hospitals, self._models(weights)
-        tasks = [ask.task("evaluate", site, number, **models(site), splits=splits) for site in ask.joined()]
+        work = {"splits": splits, "operating_points": points.model_dump(mode="json")}
+        tasks = [ask.task("evaluate", site, number, **models(site), **work) for site in ask.joined()]
         yield from ask.replies(tasks, lambda: True)
 
     def _progress(self, number: int) -> Callable[[int, int], None]:

@@ -22,7 +22,7 @@ from fedthorax.server.checkpoints import Checkpoints
 from fedthorax.server.holdings import Holdings
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.ledger import Ledger
-from fedthorax.server.models import save_models
+from fedthorax.server.models import OwnModels, save_models, save_personal_models
 from fedthorax.server.record import RunRecord
 from fedthorax.server.resume import OpenRun, writable
 from fedthorax.server.rounds import Rounds
@@ -54,12 +54,14 @@ def run_session(
     run: OpenRun,
     mode: Mode,
     build: BuildNetwork = build_network,
+    own_models: OwnModels | None = None,
 ) -> Outcome:
     """Run all rounds that are left with the hospitals ``sites`` over ``channel`` and leave a complete run folder.
 
     The run folder is open for writing and stays the caller's to close. An error is written into metrics.json and the
     report before it is raised again; an interruption is an outcome and not an error. In a consortium the hospitals get
-    the experiment without folders, and when it is over the models.
+    the experiment without folders, and when it is over the models. In a simulation ``own_models`` gives those that the
+    hospitals have made for themselves.
     """
     folder, start = run.folder, run.checkpoint
     versions, fingerprint = package_versions(), config_sha256(experiment)
@@ -118,6 +120,9 @@ def run_session(
             with writable(folder.path, "make room, and go on with --resume"):
                 predictions = rounds.run()
                 write_text(folder.test_predictions, central.predictions_csv(predictions))
+                if own_models is not None:
+                    best = network.layout.read()
+                    save_personal_models(experiment, network, best, record.document, folder, own_models)
                 if mode == "consortium":
                     rounds.deliver()
             status, problem, failed = "finished", "", False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute
+from fedthorax.common.config.personalisation import PersonalisationConfig
 from fedthorax.common.config.travelling import require_local
 from fedthorax.common.messages import Reply, Task
 from fedthorax.server.channel import LateReply, Notify
@@ -56,7 +57,8 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
         raise ValueError(f"no hospital {hospital!r} in data.hospitals; expected one of {', '.join(hospitals)}")
     # With a single site there is nothing to combine, and a strategy's momentum or pull would only be in the way.
     federation = experiment.federation.model_copy(update={"strategy": "fedavg"})
-    experiment = experiment.model_copy(update={"federation": federation})
+    # Nor is there a common model that a hospital could make its own.
+    experiment = experiment.model_copy(update={"federation": federation, "personalisation": PersonalisationConfig()})
     require_local(experiment, [hospital] if hospital else hospitals)
     with open_run(experiment, overwrite) as run:
         from fedthorax.client.worker import SiteWorker

@@ -32,11 +32,14 @@ _ENVIRONMENT = {
 _OBJECT_STORE_BYTES = 512 << 20  # a few models in flight; Ray would take 30 % of the machine's memory
 
 
-def on_flower(experiment: Experiment, events: Path | None, serve: Callable[["Channel"], Result]) -> Result:
+def on_flower(
+    experiment: Experiment, events: Path | None, serve: Callable[["Channel"], Result], own: Path | None = None
+) -> Result:
     """What ``serve`` returns, called with a channel to one virtual hospital for each of ``data.hospitals``.
 
     Hospitals work one after the other, or ``simulation.parallel_sites`` at a time, in processes that Ray keeps; they
-    write their progress to ``events``, by default to a file that is thrown away. They share a duplicate key, made for
+    write their progress to ``events`` and what of the model stays with them below ``own``, both by default in a place
+    that is thrown away. They share a duplicate key, made for
     this run, which ``serve`` does not see. The first SIGINT makes the channel raise Interrupted. Leaves no process,
     socket or temporary file behind. Raises what ``serve`` raises.
     """
@@ -46,6 +49,7 @@ def on_flower(experiment: Experiment, events: Path | None, serve: Callable[["Cha
             "FLWR_HOME": str(home / "flwr"),
             "FEDTHORAX_EVENTS": str(events),
             "FEDTHORAX_SEGMENTS": str(home / "segments"),
+            "FEDTHORAX_OWN": str(own or home / "own"),
             "FEDTHORAX_DUPLICATE_KEY": str(new_key(home / "duplicates.key")),
         }
         return _run(experiment, home, events, serve)

@@ -23,9 +23,12 @@ def simulate(experiment: Experiment, overwrite: bool = False, resume: bool = Fal
     experiment = absolute(experiment)
     require_local(experiment, experiment.data.hospitals)
     with open_run(experiment, overwrite, resume) as run:
+        from fedthorax.client.own_part import OwnPart
         from fedthorax.server.session import run_session
 
-        def serve(channel: "Channel") -> "Outcome":
-            return run_session(experiment, tuple(experiment.data.hospitals), channel, run, "simulate")
+        sites, own = tuple(experiment.data.hospitals), OwnPart(run.folder.own)
 
-        return on_flower(experiment, run.folder.events, serve)
+        def serve(channel: "Channel") -> "Outcome":
+            return run_session(experiment, sites, channel, run, "simulate", own_models=own.model)
+
+        return on_flower(experiment, run.folder.events, serve, run.folder.own)

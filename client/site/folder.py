@@ -9,7 +9,7 @@
     keys/                site.key (its owner's alone), site.pub
     egress.jsonl         everything that left the building, hash-chained
     state/               kept over restarts: replies that the server has not acknowledged, decisions about runs,
-                         segments of the model that need not be sent again
+                         segments of the model that need not be sent again, what of the model stays here
     results/RUN/         models and report of a finished run, a run folder like those of a simulation
     run/                 only while the site runs: worker.sock, events.jsonl, node.toml, processes.json
     flwr/                what Flower's processes keep (FLWR_HOME)
@@ -87,6 +87,10 @@ class SiteFolder:
     @property
     def segments(self) -> Path:
         return self.state / "segments"
+
+    @property
+    def own(self) -> Path:
+        return self.state / "own"
 
     @property
     def results(self) -> Path:

@@ -28,10 +28,15 @@ def _exceeded(task: Task, experiment: Experiment, limits: Limits) -> Iterator[tu
     rates += [
         training.learning_rate if phase.learning_rate is None else phase.learning_rate for phase in training.phases
     ]
+    passes = [phase.local_epochs for phase in training.phases]
+    personal = experiment.personalisation
+    if personal.fine_tune:
+        passes.append(personal.epochs)
+        rates.append(training.learning_rate if personal.learning_rate is None else personal.learning_rate)
     units = max(model.encoder_units, model.feature_units, *model.fusion_units)
     most: tuple[tuple[str, str, float], ...] = (
         ("rounds", "max_rounds", training.num_rounds),
-        ("epochs in a round", "max_local_epochs", max(phase.local_epochs for phase in training.phases)),
+        ("epochs in a round", "max_local_epochs", max(passes)),
         ("learning rate", "max_learning_rate", max(rates)),
         ("batch_size", "max_batch_size", training.batch_size),
         ("batch_size of the evaluation", "max_batch_size", experiment.evaluation.batch_size),

@@ -148,15 +148,21 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         rate = training.learning_rate if phase.learning_rate is None else phase.learning_rate
         passes = "once" if phase.local_epochs == 1 else f"{phase.local_epochs} times"
         phases.append(f"{phase.rounds} rounds: {what}, {passes} over the images, learning rate {rate:g}")
+    own = ["batch normalisation of the network"] if experiment.federation.keeps_batch_norm else []
     leaves = [
         "how many images there are by split, finding, class, sex, age, view and scanner: "
         + _policy_words(experiment, settings),
         "which of the server's test images are here too (compared by keyed hashes)",
         f"after each of {training.num_rounds} rounds: the trained weights, and how many pairs they were trained on",
     ]
+    if experiment.personalisation.fine_tune:
+        leaves.append("how good a model fine-tuned here is on this hospital's own test images, beside the common one")
+        own.append("the model that is fine-tuned here")
     if limits.metrics:
         names = {"loss": "losses", "disease": "scores of the X-ray findings", "cancer": "scores of the CT classes"}
         leaves.append(f"of this hospital's own images: {', '.join(names[name] for name in limits.metrics)}")
+        if {"disease", "cancer"} & set(limits.metrics):
+            leaves.append("the thresholds and the calibration that suit this hospital's own images best")
     if limits.smallest_count:
         leaves.append(f"nothing that rests on fewer than {limits.smallest_count} images")
     return {
@@ -167,7 +173,7 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         "cancer_classes": list(experiment.labels.cancer_classes),
         "phases": phases,
         "leaves": leaves,
-        "stays": ["the images", "labels and patients", "the private key"],
+        "stays": ["the images", "labels and patients", "the private key", *own],
     }
 
 

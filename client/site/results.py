@@ -14,7 +14,7 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
 from fedthorax.common.messages import Reply, Task
-from fedthorax.common.model.segments import weights_digest
+from fedthorax.common.model.segments import SEGMENTS, weights_digest
 from fedthorax.common.model_facts import model_entry, write_model_facts
 from fedthorax.common.report import write_report
 from fedthorax.common.run_folder import RunFolder
@@ -38,6 +38,9 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: Task, experimen
         raise ValueError("finish: the weights have another hash than the task says")
     network = process.network(experiment)
     network.layout.write(weights)
+    if experiment.federation.keeps_batch_norm:
+        process.worker.own.put(task, network.layout, SEGMENTS)
+        digest = weights_digest(network.layout.read())
     path = results_folder(folder, experiment.name, task.run)
     with RunFolder.create(path) if not path.exists() else RunFolder.resume(path) as run:
         run.write_config(experiment, {"run": task.run, "hospital": task.site})
@@ -49,6 +52,14 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: Task, experimen
             network.model.save(temporary)
             temporary.replace(target)
             models[target.name] = model_entry(facts, metrics, task.round, digest)
+        if "best" in names and (own := process.worker.own.model(task.run, task.site)) is not None:
+            network.layout.write(own)  # over the common model: of a hospital without CT it has no CT encoder
+            target = run.model / "personal.keras"
+            temporary = target.with_name("personal.part.keras")
+            network.model.save(temporary)
+            temporary.replace(target)
+            unselected = {**metrics, "operating_points": None}  # they are the common model's
+            models[target.name] = model_entry(facts, unselected, task.round, weights_digest(network.layout.read()))
         write_model_facts(run.model, facts, models, metrics)
         write_text(path / "delivery.json", json.dumps({"run": task.run, "hospital": task.site}, indent=1) + "\n")
         write_report(path)

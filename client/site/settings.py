@@ -22,9 +22,9 @@ def _folder_shorthand(value: Any) -> Any:
     return {"folder": value} if isinstance(value, (str, Path)) else value
 
 
-Kind = Literal["describe", "statistics", "train", "evaluate", "finish"]
+Kind = Literal["describe", "statistics", "train", "evaluate", "personalise", "finish"]
 ScoreGroup = Literal["loss", "disease", "cancer"]
-TASKS: tuple[Kind, ...] = ("describe", "statistics", "train", "evaluate", "finish")
+TASKS: tuple[Kind, ...] = ("describe", "statistics", "train", "evaluate", "personalise", "finish")
 METRICS: tuple[ScoreGroup, ...] = ("loss", "disease", "cancer")
 
 

@@ -25,6 +25,7 @@ _FIGURES = (
     "specificity",
     "f1",
 )
+_MEANS = ("macro", "weighted", "micro", "accuracy")
 _A_PATH = re.compile(r"(?:^|[\s'\"(:=])(?:/[^\s/]+/|[A-Za-z]:\\|\\\\)")  # absolute; /api alone is none
 _NOT_ALLOWED = "The hospital does not give this score away."
 
@@ -41,14 +42,54 @@ def what_may_leave(reply: Reply, limits: Limits, folders: tuple[Path, ...]) -> R
             results[name] = _scores(value, limits)
     if reply.kind == "train" and "loss" not in limits.metrics and "train" in results:
         results["train"] = results["train"] | dict.fromkeys(_LOSSES)
+    if results.get("operating_points"):
+        results["operating_points"] = {
+            **results["operating_points"],
+            **{task: {} for task in ("disease", "cancer") if task not in limits.metrics},
+        }
     if "histograms" in results:
         results["histograms"] = {
             task: {name: _histogram(value, task, limits) for name, value in labels.items()}
             for task, labels in results["histograms"].items()
         }
+    if "personal" in results:
+        results["personal"] = _personal(results["personal"], limits)
     if "data" in results:
         results["data"] = _passport(results["data"], limits)
     return replace(reply, results=results, counts=_large_counts(reply.counts, limits.smallest_count))
+
+
+def _personal(told: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    kept = dict(told)
+    if "loss" not in limits.metrics:
+        kept["valid_loss"] = dict.fromkeys(told["valid_loss"])
+    for name in ("common", "own"):
+        kept[name] = told[name] and _scores(told[name], limits)
+    if told["comparison"] is not None:
+        kept["comparison"] = {
+            task: _comparison(value, limits.smallest_count) if task in limits.metrics else None
+            for task, value in told["comparison"].items()
+        }
+    return kept
+
+
+def _comparison(told: Mapping[str, Any], smallest: int) -> dict[str, Any]:
+    """Without rows of few images, and without means where one of these is in them."""
+    few = {row["name"] for row in told["rows"] if min(row["support"], row["known"] - row["support"]) < smallest}
+    if not few:
+        return dict(told)
+    why = f"Fewer than {smallest} images: the hospital keeps it."
+    rows = [
+        {
+            key: value if key in ("name", "descriptive") else why if key == "reason" else None
+            for key, value in row.items()
+        }
+        if row["name"] in few
+        else row
+        for row in told["rows"]
+    ]
+    mean = told["mean"] if told["mean"] and not few & set(told["mean"]["names"]) else None
+    return {**told, "rows": rows, "mean": mean, **({"accuracy": None} if "accuracy" in told else {})}
 
 
 def _histogram(value: Mapping[str, Any] | None, task: str, limits: Limits) -> dict[str, Any] | None:
@@ -92,7 +133,25 @@ def _scores(scores: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     else:
         reasons = {name: few for name, row in cancer["per_class"].items() if row["support"] < limits.smallest_count}
         kept["cancer"] = _task(cancer, "per_class", reasons, limits) if reasons else cancer
+    if scores.get("intervals"):
+        kept["intervals"] = {
+            "disease": _intervals(scores["intervals"]["disease"], "per_finding", kept["disease"]),
+            "cancer": _intervals(scores["intervals"]["cancer"], "per_class", kept["cancer"]),
+        }
     return kept
+
+
+def _intervals(intervals: Mapping[str, Any], per: str, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Intervals of what is ``kept`` of the scores. Once a row is missing no mean has one, because it ran over all."""
+    missing = {
+        name
+        for name, row in intervals[per].items()
+        if any(row.get(figure) is not None and kept[per][name][figure] is None for figure in _FIGURES)
+    }
+    if not missing:
+        return dict(intervals)
+    rows = {name: None if name in missing else row for name, row in intervals[per].items()}
+    return {**intervals, **dict.fromkeys(name for name in _MEANS if name in intervals), per: rows}
 
 
 def _task(scores: Mapping[str, Any], per: str, reasons: Mapping[str, str], limits: Limits) -> dict[str, Any]:

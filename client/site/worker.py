@@ -33,7 +33,12 @@ APPROVAL_POLL_S = 0.5
 MOST_EVENTS_BYTES = 64 << 20  # of progress, before a new run begins the file anew
 CANNOT_WRITE = "what leaves cannot be written down, so nothing does:"
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_KEPT = ("train", "evaluate", "statistics")  # replies that cost enough to be kept; the others are quick to make again
+_KEPT = (
+    "train",
+    "evaluate",
+    "personalise",
+    "statistics",
+)  # replies that cost enough to be kept; the others are quick to make again
 
 
 class RestartNeeded(Exception):  # noqa: N818  not an error: the supervisor starts a new process
@@ -264,7 +269,7 @@ def at_this_site(experiment: Experiment, settings: SiteSettings) -> Experiment:
 
 def request_sha256(task: Task) -> str:
     """What the reply depends on besides the task's identity: a kept reply answers only the same question."""
-    asked = [task.experiment, task.layout, task.phase, task.learning_rate, list(task.splits)]
+    asked = [task.experiment, task.layout, task.phase, task.learning_rate, list(task.splits), task.own_round]
     return hashlib.sha256(canonical_json(asked).encode()).hexdigest()
 
 

@@ -21,7 +21,8 @@ class EvaluationConfig(Frozen):
     partners: int = Field(
         default=8,
         ge=1,
-        description="Random partners that each image is scored with; its probabilities are the mean over them.",
+        description="Random partners that each image is scored with during the rounds; its probabilities are the mean "
+        "over them. Calibration, thresholds and all tests are of single pairs, which is what fedthorax predict sees.",
     )
     threshold: float = Field(
         default=0.5,

@@ -11,6 +11,7 @@ from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.config.output import OutputConfig
+from fedthorax.common.config.personalisation import PersonalisationConfig
 from fedthorax.common.config.strategy import ALIKE, least_sites
 from fedthorax.common.config.training import TrainingConfig
 
@@ -34,6 +35,9 @@ class Experiment(Frozen):
     model: ModelConfig = Field(default=ModelConfig(), description="The network.")
     training: TrainingConfig = Field(description="How a hospital trains.")
     federation: FederationConfig = Field(default=FederationConfig(), description="Rounds.")
+    personalisation: PersonalisationConfig = Field(
+        default=PersonalisationConfig(), description="What each hospital makes of the finished model for itself."
+    )
     simulation: SimulationConfig = Field(default=SimulationConfig(), description="Only for runs on one machine.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Scoring and selection.")
     output: OutputConfig = Field(default=OutputConfig(), description="Where the run is written.")

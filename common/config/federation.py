@@ -38,6 +38,12 @@ class FederationConfig(Frozen):
         description="Longest wait for min_sites hospitals to be connected, and, once min_sites replied in a round, for "
         "one that is not.",
     )
+    ask_after_s: float = Field(
+        default=120.0,
+        gt=0,
+        description="In a consortium a hospital that is connected and has said nothing for so long is asked whether "
+        "its task was lost on the way, and again after twice as long; a lost one is sent again.",
+    )
     unusual_updates: Literal["off", "warn", "refuse"] = Field(
         default="warn",
         description="What happens to an update much larger or smaller than the others: it is averaged all the same "
@@ -54,6 +60,11 @@ class FederationConfig(Frozen):
         ge=1,
         description="Rounds without a better selection metric before the run stops early; null: never.",
     )
+
+    @property
+    def keeps_batch_norm(self) -> bool:
+        """Whether every hospital keeps batch normalisation for itself."""
+        return self.strategy == "fedbn"
 
 
 class SimulationConfig(Frozen):

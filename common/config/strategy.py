@@ -9,6 +9,7 @@ from fedthorax.common.config.frozen import Frozen
 StrategyName = Literal[
     "fedavg",
     "fedprox",
+    "fedbn",
     "fedavgm",
     "fedadam",
     "fedyogi",

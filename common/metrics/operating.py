@@ -23,12 +23,14 @@ from fedthorax.common.metrics.calibration import (
 from fedthorax.common.metrics.ranking import MIN_IMAGES, is_descriptive
 
 Method = Literal["youden", "f1", "sensitivity", "fixed"]
+_FEW = f"Fewer than {MIN_IMAGES} images with it, or without it"
 
 
 class LabelOperation(Frozen):
     """One finding, or one class against all others. ``threshold`` holds for calibrated probabilities.
 
     ``slope`` and ``intercept`` scale a finding's logit; a class keeps 1 and 0, because all classes share a temperature.
+    ``positives`` and ``negatives`` are the images that it was chosen from; None where a hospital keeps them.
     ``sensitivity`` and ``specificity`` are those on the images that chose the threshold, so they flatter; None where it
     was not chosen. ``reasons`` say why something was not fitted.
     """
@@ -37,8 +39,8 @@ class LabelOperation(Frozen):
     method: Method
     slope: float = 1.0
     intercept: float = 0.0
-    positives: int
-    negatives: int
+    positives: int | None
+    negatives: int | None
     sensitivity: float | None = None
     specificity: float | None = None
     reasons: tuple[str, ...] = ()
@@ -57,6 +59,15 @@ class OperatingPoints(Frozen):
     @property
     def disease_thresholds(self) -> list[float]:
         return [label.threshold for label in self.disease.values()]
+
+    def without_counts(self) -> "OperatingPoints":
+        """What may leave a hospital: nothing that counts its images."""
+        nothing = dict.fromkeys(("positives", "negatives", "sensitivity", "specificity"))
+        labels = {
+            task: {name: label.model_copy(update=nothing) for name, label in getattr(self, task).items()}
+            for task in ("disease", "cancer")
+        }
+        return self.model_copy(update=labels)
 
     def calibrated_disease(self, probability: NDArray[np.floating]) -> NDArray[np.float64]:
         """(N, findings) of the model → calibrated; NaN stays NaN."""
@@ -105,7 +116,7 @@ def choose_operating_points(
     if evaluation.calibration == "none":
         reasons.append("Calibration is switched off.")
     elif len(truth) < MIN_IMAGES:
-        reasons.append(f"Only {len(truth)} slices of known class: not calibrated.")
+        reasons.append(f"Fewer than {MIN_IMAGES} slices of known class: not calibrated.")
     else:
         temperature = fit_class_temperature(truth, probability)
     calibrated = class_scaled(probability, temperature)
@@ -128,7 +139,7 @@ def _finding(
     if evaluation.calibration == "none":
         reasons.append("Calibration is switched off.")
     elif is_descriptive(int(present.sum()), len(present)):
-        reasons.append(f"{_counts(present)}: not calibrated.")
+        reasons.append(f"{_FEW}: not calibrated.")
     elif evaluation.calibration == "temperature":
         slope = 1 / fit_temperature(present, probability)
     else:
@@ -148,7 +159,7 @@ def _threshold(
     if evaluation.operating_point == "fixed":
         return LabelOperation(threshold=evaluation.threshold, method="fixed", positives=positives, negatives=negatives)
     if is_descriptive(positives, len(present)):
-        reason = f"{_counts(present)}: threshold not chosen."
+        reason = f"{_FEW}: threshold not chosen."
         return LabelOperation(
             threshold=evaluation.threshold,
             method="fixed",
@@ -193,7 +204,3 @@ def choose_threshold(
     best = int(np.argmax(np.round(worth[method](), 12)))  # argmax takes the first, that is the highest threshold
     below = lowest[best + 1] if best + 1 < len(lowest) else 0.0
     return float((lowest[best] + below) / 2), float(sensitivity[best]), float(specificity[best])
-
-
-def _counts(present: NDArray[np.bool_]) -> str:
-    return f"{int(present.sum())} positives and {int((~present).sum())} negatives, fewer than {MIN_IMAGES} of one"

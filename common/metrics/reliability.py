@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fedthorax.common.metrics.cancer import known_cancer_rows
 from fedthorax.common.metrics.disease import checked_disease_arrays
-from fedthorax.common.metrics.intervals import image_weights, percentile_interval
+from fedthorax.common.metrics.resampling import image_weights, percentile_interval
 
 
 def disease_calibration(

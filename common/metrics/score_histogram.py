@@ -114,7 +114,7 @@ def pooled_figures(histogram: ScoreHistogram) -> dict[str, Any]:
         figures = dict.fromkeys(("roc_auc", "pr_auc", "calibration_error"))
         return found | figures | {"reason": f"no image {missing} it among those that were told"}
     return found | {
-        "roc_auc": _roc_auc(present, absent),
+        "roc_auc": binned_roc_auc(present, absent),
         "pr_auc": _pr_auc(present, absent),
         "calibration_error": _calibration_error(histogram),
     }
@@ -124,8 +124,8 @@ def _bounded(value: float, lowest: float, highest: float) -> dict[str, float]:
     return {"value": float(value), "lowest": float(lowest), "highest": float(highest)}
 
 
-def _roc_auc(present: Counts, absent: Counts) -> dict[str, float]:
-    """Pairs in one bin count half; they are right between none and all of them."""
+def binned_roc_auc(present: Counts, absent: Counts) -> dict[str, float]:
+    """``value``, ``lowest``, ``highest``: pairs in one bin count half; they are right between none and all of them."""
     pairs = float(present.sum()) * float(absent.sum())
     below = np.concatenate([[0], np.cumsum(absent)[:-1]])
     right, open_ = float(present @ below), float(present @ absent)

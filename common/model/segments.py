@@ -58,6 +58,12 @@ class SegmentLayout:
                 slots.append(Slot(variable.path, tuple(variable.shape), start, start + size))
                 start += size
             self.slots[segment] = tuple(slots)
+        learning = [
+            layer
+            for layer in all_layers(model)
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        ]
+        self._batch_norm = {variable.path for layer in learning for variable in layer.weights}
         self._finalizing = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Normalization)]
         self.sizes = {segment: (slots[-1].stop if slots else 0) for segment, slots in self.slots.items()}
 
@@ -106,6 +112,10 @@ class SegmentLayout:
         """Where the moving statistics of batch normalisation lie in a segment: measured, not learned by gradients."""
         endings = ("moving_mean", "moving_variance")
         return tuple(slice(s.start, s.stop) for s in self.slots[segment] if s.name.endswith(endings))
+
+    def batch_norm(self, segment: str) -> tuple[slice, ...]:
+        """Where batch normalisation that is not frozen lies in a segment: scales, shifts and moving statistics."""
+        return tuple(slice(s.start, s.stop) for s in self.slots[segment] if s.name in self._batch_norm)
 
     def name_at(self, segment: str, index: int) -> str:
         """The variable that holds position ``index`` of a segment."""

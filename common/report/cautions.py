@@ -30,6 +30,7 @@ def cautions(metrics: Mapping[str, Any]) -> list[Caution]:
         *_replies(metrics),
         *_test(metrics),
         *_data(metrics),
+        *_own_parts(metrics),
         *_always(metrics),
     ]
     return sorted(found, key=lambda caution: not caution.grave)
@@ -222,6 +223,15 @@ def _flattered(metrics: Mapping[str, Any]) -> str:
         if (whole := at(metrics, "test_with_duplicates", *path)) not in (None, at(metrics, "test", *path))
     ]
     return f" Counting them too: {', '.join(figures)}." if figures else ""
+
+
+def _own_parts(metrics: Mapping[str, Any]) -> Iterator[Caution]:
+    if metrics.get("strategy") == "fedbn":
+        yield Caution(
+            "Batch normalisation stays at the hospitals.",
+            "Each hospital's figures are of the common model with its own; the central ones are of the model with the "
+            "statistics of the server's validation images.",
+        )
 
 
 def _always(metrics: Mapping[str, Any]) -> Iterator[Caution]:

@@ -1,22 +1,30 @@
 """From a run folder to its report."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from fedthorax import __version__
 from fedthorax.common.atomic_write import write_text
+from fedthorax.common.audit import AuditLog
 from fedthorax.common.report import cautions, plots, summary, tables
+from fedthorax.common.report.costs import costs_section
 from fedthorax.common.report.glossary import GLOSSARY
 from fedthorax.common.report.operating import operating_section
+from fedthorax.common.report.personal import personal_section
+from fedthorax.common.report.provenance import provenance_section
+from fedthorax.common.report.script import SCRIPT, SCRIPT_SHA256
 from fedthorax.common.report.statistics import statistics_section
 from fedthorax.common.report.style import STYLE
+from fedthorax.common.report.subgroups import subgroup_section
 from fedthorax.common.report.template import TEMPLATE
-from fedthorax.common.report.wording import at, counted, data_size, seconds
+from fedthorax.common.report.wording import at
 from fedthorax.common.run_folder import RunFolder
 
 
@@ -27,19 +35,37 @@ def write_report(run: Path) -> Path:
     """
     folder = RunFolder.load(run)
     config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else None
-    write_text(folder.report, render(folder.read_metrics(), config))
+    write_text(folder.report, render(folder.read_metrics(), config, _audit(folder.audit)))
     return folder.report
 
 
-def render(metrics: Mapping[str, Any], config: str | None) -> str:
-    """The document for the content of ``metrics.json`` and the text of ``config.yaml``; equal input, equal output."""
+def _audit(path: Path) -> tuple[int, str] | None:
+    """None where there is no log, or its last line is damaged: the report must be written all the same."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return sum(1 for _ in file), AuditLog(path).head()
+    except (OSError, ValueError):
+        return None
+
+
+def render(metrics: Mapping[str, Any], config: str | None, audit: tuple[int, str] | None = None) -> str:
+    """The document for the content of ``metrics.json`` and the text of ``config.yaml``; equal input, equal output.
+
+    ``audit`` is the number of lines of the run's log, and its newest hash.
+    """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    settings = _settings(config)
     metrics = {"name": "unnamed run", "best_round": None, "config_sha256": None, **metrics}
     is_test, scores, scored = _scored(metrics)
     classes = at(metrics, "labels", "cancer_classes") or []
+    charts, sites = plots.round_charts(metrics), list(metrics.get("sites") or {})
     return environment.from_string(TEMPLATE).render(
         metrics=metrics,
         style=Markup(STYLE),
+        script=Markup(SCRIPT),
+        script_sha256=SCRIPT_SHA256,
         facts=summary.run_facts(metrics),
         answer=summary.answer(metrics),
         headlines=summary.headlines(scores),
@@ -47,7 +73,7 @@ def render(metrics: Mapping[str, Any], config: str | None) -> str:
         cautions=cautions.cautions(metrics),
         scores=scores,
         scores_title=_scores_title(is_test, scored),
-        disease_caption=_disease_caption(config, is_test, bool(metrics.get("operating_points"))),
+        disease_caption=_disease_caption(settings, is_test, bool(metrics.get("operating_points"))),
         cancer_caption=_cancer_caption(scores, is_test),
         disease=tables.score_rows(scores or {}, "disease"),
         cancer=tables.score_rows(scores or {}, "cancer"),
@@ -59,8 +85,11 @@ def render(metrics: Mapping[str, Any], config: str | None) -> str:
         disease_rocs=tables.roc_squares(scores or {}, "disease"),
         cancer_rocs=tables.roc_squares(scores or {}, "cancer"),
         operating=operating_section(metrics),
-        charts=plots.round_charts(metrics),
-        legend=plots.legend(list(metrics.get("sites") or {})),
+        subgroups=subgroup_section(metrics),
+        charts=charts,
+        chart_data=_chart_data(metrics, charts),
+        legend=plots.legend(sites),
+        pickable=sites if len(sites) > plots.MAX_COLOURED_SITES else [],
         phases=summary.phases(metrics),
         sites=tables.site_rows(metrics, scored),
         scored_round=at(scored, "round"),
@@ -70,10 +99,11 @@ def render(metrics: Mapping[str, Any], config: str | None) -> str:
         labels=tables.label_tables(metrics),
         remarks=tables.remarks(metrics),
         left_out=at(metrics, "central", "left_out") or [],
+        personal=personal_section(metrics),
         statistics=statistics_section(metrics.get("statistics")),
         rounds=tables.round_rows(metrics),
-        totals=_totals(metrics),
-        versions=", ".join(f"{name} {version}" for name, version in (metrics.get("versions") or {}).items()),
+        costs=costs_section(metrics),
+        provenance=provenance_section(metrics, settings, audit),
         config=config if config is not None else "config.yaml is missing.",
         glossary=GLOSSARY,
         software=__version__,
@@ -96,11 +126,26 @@ def _scores_title(is_test: bool, scored: Mapping[str, Any] | None) -> str:
     return "Scores" if scored is None else f"Scores on the central validation images, round {scored['round']}"
 
 
-def _disease_caption(config: str | None, is_test: bool, chosen: bool) -> str:
+def _settings(config: str | None) -> Mapping[str, Any]:
     try:
-        threshold = at(yaml.safe_load(config or ""), "evaluation", "threshold")
+        found = yaml.safe_load(config or "")
     except yaml.YAMLError:
-        threshold = None
+        found = None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _chart_data(metrics: Mapping[str, Any], charts: Sequence[Mapping[str, Any]]) -> Markup:
+    """What the script shows under the pointer, as JSON that cannot end its element."""
+    rounds = [entry["round"] for entry in metrics.get("rounds") or []]
+    return htmlsafe_json_dumps(
+        {"rounds": rounds, **{str(number): chart["values"] for number, chart in enumerate(charts)}},
+        dumps=json.dumps,
+        separators=(",", ":"),
+    )
+
+
+def _disease_caption(settings: Mapping[str, Any], is_test: bool, chosen: bool) -> str:
+    threshold = at(settings, "evaluation", "threshold")
     at_threshold = f"a probability of {threshold:g}" if isinstance(threshold, float) else "the decision threshold"
     if is_test and chosen:
         at_threshold = "its own threshold (Thresholds, below)"
@@ -116,18 +161,3 @@ def _cancer_caption(scores: Mapping[str, Any] | None, is_test: bool) -> str:
     accuracy = at(scores, "cancer", "accuracy")
     overall = f" Accuracy over all classes: {accuracy:.3f}." if accuracy is not None else ""
     return f"ROC-AUC of each class against all others; the prediction is the most probable class.{overall}{intervals}"
-
-
-def _totals(metrics: Mapping[str, Any]) -> str:
-    totals = metrics.get("totals") or {}
-    parts = [f"{counted(summary.last_round(metrics), 'round')} in {seconds(totals.get('seconds'))}"]
-    parts.append(f"{data_size(totals.get('bytes_sent'))} sent, {data_size(totals.get('bytes_received'))} received")
-    memory = totals.get("peak_memory_mb") or {}
-    if memory.get("server") is not None:
-        parts.append(f"largest memory of the server {data_size(memory['server'] * 1e6)}")
-    sites = memory.get("sites")
-    if isinstance(sites, Mapping):
-        sites = max((value for value in sites.values() if value is not None), default=None)
-    if sites is not None:
-        parts.append(f"largest memory of a hospital's process {data_size(sites * 1e6)}")
-    return "; ".join(parts)

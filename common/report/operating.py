@@ -27,6 +27,8 @@ def operating_section(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         "reasons": _reasons(points),
         "calibration": calibration_rows(test),
         "diagrams": diagrams(test),
+        "own": own_rows(metrics),
+        "own_thresholds": own_thresholds(metrics),
     }
 
 
@@ -49,6 +51,39 @@ def _row(name: str, label: Mapping[str, Any], test: Mapping[str, Any], task: str
     }
 
 
+def own_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Means over the findings of each hospital that chose thresholds of its own: at the common ones, and at these."""
+    rows = []
+    for name, site in (metrics.get("sites") or {}).items():
+        if not at(site, "operating_points"):
+            continue
+        cells = []
+        for test in (site.get("test"), site.get("test_at_own_thresholds")):
+            for key in ("recall", "specificity", "f1"):
+                value, low_high = (at(test, *path, "disease", "macro", key) for path in ((), ("intervals",)))
+                cells.append(f"{figure(value)}{_range(low_high) if key != 'f1' else ''}")
+        rows.append({"name": name, "cells": cells})
+    return rows
+
+
+def own_thresholds(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The threshold of every label, the common one and each hospital's own; None where no hospital chose any."""
+    own = {
+        name: site["operating_points"]
+        for name, site in (metrics.get("sites") or {}).items()
+        if site.get("operating_points")
+    }
+    if not own:
+        return None
+    points = [metrics["operating_points"], *own.values()]
+    rows = [
+        {"name": label, "cells": [figure(at(of_one, task, label, "threshold")) for of_one in points]}
+        for task, _ in _TASKS
+        for label in metrics["operating_points"][task]
+    ]
+    return {"heads": ["Common", *own], "rows": rows}
+
+
 def calibration_rows(test: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Calibration error and Brier score before and after, one row a finding and one for the CT classes together."""
     found = test.get("calibration")
@@ -59,6 +94,9 @@ def calibration_rows(test: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, path in names:
         before, after = at(found, "before", *path) or {}, at(found, "after", *path) or {}
+        few = bool(at(test, "disease", "per_finding", name, "descriptive"))
+        if few:
+            after = {**after, "ece_interval": None, "brier_interval": None}
         rows.append(
             {
                 "name": name,
@@ -69,6 +107,7 @@ def calibration_rows(test: Mapping[str, Any]) -> list[dict[str, Any]]:
                     f"{figure(after.get('brier'))}{_range(after.get('brier_interval'))}",
                 ],
                 "known": count(after.get("known")),
+                "few": few,
             }
         )
     return rows
@@ -79,9 +118,12 @@ def diagrams(test: Mapping[str, Any]) -> list[dict[str, Any]]:
     after = at(test, "calibration", "after")
     if not after:
         return []
-    drawn = [(name, row["bins"]) for name, row in after["disease"].items()]
-    drawn.append(("CT classes", after["cancer"]["bins"]))
-    return [{"name": name, "drawing": reliability_square(name, bins)} for name, bins in drawn]
+    drawn = [
+        (name, row["bins"], bool(at(test, "disease", "per_finding", name, "descriptive")))
+        for name, row in after["disease"].items()
+    ]
+    drawn.append(("CT classes", after["cancer"]["bins"], False))
+    return [{"name": name, "drawing": reliability_square(name, bins), "few": few} for name, bins, few in drawn]
 
 
 def reliability_square(name: str, bins: Sequence[Mapping[str, Any]]) -> Markup:

@@ -35,7 +35,7 @@ CHARTS = (
 
 
 def round_charts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Title and drawing of every curve over the rounds; none if there is no round."""
+    """Title, drawing and values (for the script) of every curve over the rounds; none if there is no round."""
     rounds = metrics.get("rounds") or []
     if not rounds:
         return []
@@ -44,7 +44,7 @@ def round_charts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     drawn = []
     for chart in CHARTS:
         series = _series(chart, rounds, list(metrics.get("sites") or {}))
-        drawing = LineChart(
+        drawn_chart = LineChart(
             series=series,
             x_max=x_max,
             description=f"{chart.title}. {_in_words(series)}",
@@ -52,8 +52,20 @@ def round_charts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             mark=metrics.get("best_round"),
             reference=chart.reference,
             limits=chart.limits,
-        ).draw()
-        drawn.append({"title": chart.title, "drawing": drawing})
+        )
+        values = {
+            "frame": drawn_chart.frame,
+            "series": [
+                {
+                    "key": line.style,
+                    "name": line.name,
+                    "faint": line.style == "faint",
+                    "values": [None if y is None else round(y, 4) for _, y in line.points],
+                }
+                for line in series
+            ],
+        }
+        drawn.append({"title": chart.title, "drawing": drawn_chart.draw(), "values": values})
     return drawn
 
 
@@ -68,6 +80,7 @@ def legend(sites: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
+            "key": style,
             "sample": Markup('<svg class="sample" viewBox="0 0 36 12" aria-hidden="true">{}</svg>').format(
                 sample.format(style)
             ),
@@ -131,7 +144,7 @@ def roc_square(name: str, curve: Mapping[str, Sequence[float]] | None, roc_auc: 
     points = zip(curve["fpr"], curve["tpr"], strict=True)
     path = "M" + "L".join(f"{1 + 100 * x:.1f} {101 - 100 * y:.1f}" for x, y in points)
     content = Markup('{}<path class="line accent" d="{}"/>').format(frame, path)
-    return svg(102, 102, f"ROC curve of {name}, area {figure(roc_auc)}.", content, "roc")
+    return svg(102, 102, f"ROC curve of {name}, area {figure(roc_auc)}.", content, "roc", {"curve": name})
 
 
 def interval_bar(value: float | None, low_high: Sequence[float] | None) -> Markup:
@@ -145,3 +158,15 @@ def interval_bar(value: float | None, low_high: Sequence[float] | None) -> Marku
         '<svg class="bar" viewBox="0 0 100 14" aria-hidden="true"><path class="grid" d="M2 13H98"/>'
         '<path class="reference" d="M50 1V13"/>{}<path class="point" d="M{:.1f} 2V12"/></svg>'
     ).format(bar, 2 + 96 * value)
+
+
+def gap_bar(value: float | None, low_high: Sequence[float] | None) -> Markup:
+    """Point and interval on a scale from -0.5 to 0.5 with a line at 0; the numbers stand beside it in the table."""
+    if value is None:
+        return Markup("")
+    ends = [50 + 96 * min(0.5, max(-0.5, end)) for end in (value, *(low_high or ()))]
+    bar = Markup('<path class="whisker" d="M{:.1f} 7H{:.1f}"/>').format(*ends[1:]) if low_high else ""
+    return Markup(
+        '<svg class="bar" viewBox="0 0 100 14" aria-hidden="true"><path class="grid" d="M2 13H98"/>'
+        '<path class="reference" d="M50 1V13"/>{}<path class="point" d="M{:.1f} 2V12"/></svg>'
+    ).format(bar, ends[0])

@@ -45,7 +45,7 @@ a { color: var(--accent); }
 .facts dt::after { content: ":"; }
 .facts dd { margin: 0; color: var(--ink); }
 .answer { font-size: 1.06rem; margin-top: 1.1rem; }
-.answer p { max-width: 52rem; }
+.answer p { max-width: none; margin: .3rem 0 .5rem; }
 .cards {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: .8rem;
   margin: 1.1rem 0; padding: 0;
@@ -83,6 +83,7 @@ tbody.means th, tbody.means td, tr.central th { font-weight: 600; }
 tr.best > * { background: var(--panel); font-weight: 600; }
 .over { color: var(--soft); font-weight: 400; font-size: .82em; }
 .few { color: var(--soft); }
+.striking { font-weight: 700; color: var(--grave); }
 .small { font-size: .88rem; color: var(--soft); }
 ul.small { padding-left: 1.1rem; margin: .3rem 0; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(23rem, 100%), 1fr)); gap: 1.1rem 1.5rem; }
@@ -132,6 +133,23 @@ svg.matrix { width: 100%; max-width: 34rem; height: auto; } svg .value { fill: v
 td.heat { background: rgba(var(--heat), calc(var(--share) * .42)); text-align: center; min-width: 4.6rem; }
 td.heat.diagonal { outline: 1px solid var(--soft); outline-offset: -2px; }
 td.heat small { display: block; color: var(--ink); }
+button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; text-align: inherit; }
+:is(a, button, select, summary, svg[tabindex]):focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+.skip { position: absolute; left: -99rem; } .skip:focus { left: .5rem; top: .5rem; }
+.sort:hover { text-decoration: underline; }
+th[aria-sort="ascending"] .sort::after { content: " \\25B2"; font-size: .7em; }
+th[aria-sort="descending"] .sort::after { content: " \\25BC"; font-size: .7em; }
+.legend button { display: flex; align-items: center; gap: .45rem; border-radius: 4px; padding: 0 .25rem; }
+.legend button:hover { background: var(--panel); }
+.legend button[aria-pressed="false"] { opacity: .75; text-decoration: line-through; }
+select { font: inherit; color: inherit; background: var(--panel); border: 1px solid var(--soft); border-radius: 4px; }
+svg g.off { display: none; }
+svg g.picked .line { stroke: var(--mark); stroke-width: 3; opacity: 1; }
+svg .cursor { stroke: var(--soft); stroke-width: 1; visibility: hidden; } svg .cursor.on { visibility: visible; }
+.tip {
+  position: absolute; z-index: 2; pointer-events: none; max-width: 22rem; padding: .35rem .6rem; border-radius: 4px;
+  background: var(--panel); color: var(--ink); border: 1px solid var(--soft); font-size: .82rem; line-height: 1.35;
+}
 details { margin: .7rem 0; }
 summary { cursor: pointer; }
 pre {
@@ -157,7 +175,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   body { font-size: 1rem; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   main, header, footer { max-width: none; padding-left: 0; padding-right: 0; }
-  nav { display: none; }
+  nav, .tip, .skip, svg .cursor, p:has(> select) { display: none; }
   .cards { grid-template-columns: repeat(3, 1fr); }
   .charts { grid-template-columns: 1fr 1fr; }
   .squares { grid-template-columns: repeat(6, 1fr); gap: .6rem; }

@@ -1,7 +1,7 @@
 """Small line drawings as SVG text; colours come from the style sheet, so that they follow light and dark."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
@@ -57,6 +57,18 @@ class LineChart:
                 text(self.width / 2, self.height / 2, "No figure is defined.", "tick", anchor="middle"),
             )
         return svg(self.width, self.height, self.description, Markup("").join(parts))
+
+    @property
+    def frame(self) -> dict[str, float]:
+        """Where the curves lie in the drawing, for the report's script."""
+        return {
+            "width": self.width,
+            "left": self.left,
+            "right": self.width - self.right,
+            "top": self.top,
+            "bottom": self.height - self.bottom,
+            "last": self.x_max,
+        }
 
     def _x(self, value: float) -> float:
         return self.left + (self.width - self.left - self.right) * value / self.x_max
@@ -114,7 +126,8 @@ class LineChart:
             Markup('<circle class="{}" cx="{}" cy="{}" r="3"/>').format(f"dot {line.style}", x, y) for x, y in alone
         )
         path = Markup('<path class="{}" d="{}"/>').format(f"line {line.style}", "".join(commands)) if commands else ""
-        return Markup("<g><title>{}</title>{}{}</g>").format(line.name, path, dots)
+        group = Markup('<g data-series="{}" data-name="{}"><title>{}</title>{}{}</g>')
+        return group.format(line.style, line.name, line.name, path, dots)
 
 
 def nice_ticks(low: float, high: float, limits: tuple[float, float] = (-math.inf, math.inf)) -> list[float]:
@@ -128,10 +141,19 @@ def nice_ticks(low: float, high: float, limits: tuple[float, float] = (-math.inf
     return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
 
 
-def svg(width: float, height: float, description: str, content: Markup, style: str = "plot") -> Markup:
-    """A drawing that scales with the page; ``description`` is what a screen reader says instead of it."""
-    return Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        style, width, height, description, content
+def svg(
+    width: float,
+    height: float,
+    description: str,
+    content: Markup,
+    style: str = "plot",
+    data: Mapping[str, str] | None = None,
+) -> Markup:
+    """A drawing that scales with the page; ``description`` is what a screen reader says instead of it, ``data`` is for
+    the report's script."""
+    attributes = Markup("").join(Markup(' data-{}="{}"').format(*pair) for pair in (data or {}).items())
+    return Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"{}>{}</svg>').format(
+        style, width, height, description, attributes, content
     )
 
 

@@ -54,7 +54,7 @@ def score_rows(scores: Mapping[str, Any], task: str) -> dict[str, Any]:
             {
                 "name": name,
                 "roc_auc": figure(mean.get("roc_auc")),
-                "interval": interval(low_high) if kind == "macro" else "",
+                "interval": interval(low_high) if low_high or kind == "macro" else "",  # schema 1 had the macro mean's
                 "bar": interval_bar(mean.get("roc_auc"), low_high),
                 "cells": [figure(mean.get(column)) for column in columns],
                 "over": [count(over.get(column)) for column in ("roc_auc", *columns)],
@@ -73,6 +73,7 @@ def roc_squares(scores: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
                 "name": name,
                 "roc_auc": figure(row.get("roc_auc")),
                 "support": count(row.get("support")),
+                "few": is_few(row, scores, task),
                 "drawing": roc_square(name, curve, row.get("roc_auc")),
             }
         )
@@ -263,9 +264,11 @@ def round_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "trainable": at(entry, "phase", "trainable") or "before training",
                 "scores": _main_cells(entry.get("central")),
                 "trained": f"{trained} of {num_sites}" if entry.get("phase") else UNDEFINED,
-                "seconds": seconds(entry.get("seconds")),
-                "sent": data_size(entry.get("bytes_sent")),
-                "received": data_size(entry.get("bytes_received")),
+                "costs": [
+                    (entry.get("seconds"), seconds(entry.get("seconds"))),
+                    (entry.get("bytes_sent"), data_size(entry.get("bytes_sent"))),
+                    (entry.get("bytes_received"), data_size(entry.get("bytes_received"))),
+                ],
             }
         )
     return rows

@@ -2,7 +2,7 @@
 
 TEMPLATE = """\
 {%- macro score_table(id, caption, head, table, columns, count) -%}
-<div class="wide"><table aria-labelledby="{{ id }}">
+<div class="wide"><table class="sortable" aria-labelledby="{{ id }}">
 <caption id="{{ id }}">{{ caption }}</caption>
 <thead><tr><th scope="col" class="left">{{ head }}</th><th scope="col">ROC-AUC</th>
 {%- if table.intervals %}<th scope="col">95 % interval</th>{% endif %}
@@ -30,11 +30,13 @@ TEMPLATE = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
+script-src 'sha256-{{ script_sha256 }}'; base-uri 'none'; form-action 'none'">
 <title>{{ metrics.name }}: training report</title>
 <style>{{ style }}</style>
 </head>
 <body>
+<a class="skip" href="#scores">Skip to the scores</a>
 <header>
 <p class="kicker">FedThorax training report</p>
 <h1>{{ metrics.name }}</h1>
@@ -69,10 +71,13 @@ TEMPLATE = """\
 <nav aria-label="On this page"><ul>
 <li><a href="#scores">Scores</a></li>
 {%- if operating %}<li><a href="#thresholds">Thresholds and calibration</a></li>{% endif -%}
+{%- if subgroups %}<li><a href="#subgroups">Subgroups</a></li>{% endif %}
 <li><a href="#curves">Over the rounds</a></li>
 <li><a href="#hospitals">Hospitals</a></li><li><a href="#data">Data</a></li>
 {%- if statistics %}<li><a href="#statistics">Statistics</a></li>{% endif %}<li><a href="#rounds">Rounds</a></li>
-<li><a href="#settings">Settings</a></li><li><a href="#glossary">What the words mean</a></li>
+<li><a href="#costs">Costs</a></li><li><a href="#privacy">Privacy and audit</a></li>
+<li><a href="#again">Versions and commands</a></li><li><a href="#settings">Settings</a></li>
+<li><a href="#glossary">What the words mean</a></li>
 </ul></nav>
 
 <h2 id="scores">{{ scores_title }}</h2>
@@ -132,8 +137,9 @@ The straight line is chance. Below each: ROC-AUC and, in brackets, the number of
 {%- if squares %}
 <div class="squares">
 {%- for square in squares %}
-<figure>{{ square.drawing }}<figcaption>{{ square.name }}<br>
-<span class="small">{{ square.roc_auc }} ({{ square.support }})</span></figcaption></figure>
+<figure{% if square.few %} class="few"{% endif %}>{{ square.drawing }}<figcaption>{{ square.name }}<br>
+<span class="small">{{ square.roc_auc }} ({{ square.support }}{% if square.few %}*{% endif %})</span></figcaption>
+</figure>
 {%- endfor %}
 </div>
 {%- endif %}
@@ -147,7 +153,7 @@ The straight line is chance. Below each: ROC-AUC and, in brackets, the number of
 <h2 id="thresholds">Thresholds and calibration</h2>
 <p>Chosen on the {{ operating.split }} images of {{ operating.site }}, for calibrated probabilities; what they are worth
 is measured here, on test images that chose nothing. Sensitivity is recall.</p>
-<div class="wide"><table>
+<div class="wide"><table class="sortable">
 <caption>Thresholds, and the test scores at them with 95 % intervals. Chosen by Youden: where sensitivity + specificity
 is largest; F1: where F1 is; sensitivity: where the wanted one is reached. From: positives, negatives.</caption>
 <thead><tr><th scope="col" class="left">Finding or class</th><th scope="col">Threshold</th>
@@ -167,9 +173,35 @@ common temperature is {{ operating.temperature }}.</p>
 {%- if operating.reasons %}
 <ul class="small">{% for reason in operating.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>
 {%- endif %}
+{%- if operating.own %}
+<h3>At each hospital's own thresholds</h3>
+<div class="wide"><table class="sortable">
+<caption>Each hospital's own test images, means over the findings: at the common thresholds, and at those that the
+hospital chose on its own validation images. 95 % intervals in brackets.</caption>
+<thead><tr><td></td><th scope="colgroup" class="group" colspan="3">Common thresholds</th>
+<th scope="colgroup" class="group" colspan="3">Its own</th></tr>
+<tr><th scope="col" class="left">Hospital</th>
+{%- for part in (1, 2) %}<th scope="col">Sensitivity</th><th scope="col">Specificity</th><th scope="col">F1</th>
+{%- endfor %}</tr></thead>
+<tbody>
+{%- for row in operating.own %}
+<tr><th scope="row" class="site">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody></table></div>
+<details><summary>The thresholds themselves</summary>
+<div class="wide"><table class="sortable">
+<caption>For calibrated probabilities; each hospital calibrates on its own images too.</caption>
+<thead><tr><th scope="col" class="left">Finding or class</th>
+{%- for head in operating.own_thresholds.heads %}<th scope="col" class="site">{{ head }}</th>{% endfor %}</tr></thead>
+<tbody>
+{%- for row in operating.own_thresholds.rows %}
+<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody></table></div></details>
+{%- endif %}
 {%- if operating.calibration %}
 <h3>Calibration</h3>
-<div class="wide"><table>
+<div class="wide"><table class="sortable">
 <caption>On the test images, before and after calibration, with 95 % intervals. 0 is best; the error is above 0 by
 chance alone where images are few.</caption>
 <thead><tr><td></td><th scope="colgroup" class="group" colspan="2">Calibration error (ECE)</th>
@@ -178,8 +210,8 @@ chance alone where images are few.</caption>
 <th scope="col">before</th><th scope="col">after</th><th scope="col">Known</th></tr></thead>
 <tbody>
 {%- for row in operating.calibration %}
-<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor -%}
-<td>{{ row.known }}</td></tr>
+<tr{% if row.few %} class="few"{% endif %}><th scope="row">{{ row.name }}{% if row.few %}*{% endif %}</th>
+{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor -%}<td>{{ row.known }}</td></tr>
 {%- endfor %}
 </tbody></table></div>
 <h3>Reliability diagrams, after calibration</h3>
@@ -188,12 +220,14 @@ positive (of the CT classes: that were judged rightly), 0 to 1. On the straight 
 a larger dot stands for more images.</p>
 <div class="squares">
 {%- for square in operating.diagrams %}
-<figure>{{ square.drawing }}<figcaption>{{ square.name }}</figcaption></figure>
+<figure{% if square.few %} class="few"{% endif %}>{{ square.drawing }}<figcaption>{{ square.name }}
+{%- if square.few %}*{% endif %}</figcaption></figure>
 {%- endfor %}
 </div>
 {%- endif %}
 {%- endif %}
 
+{{ subgroups }}
 <h2 id="curves">Over the rounds</h2>
 {%- if charts %}
 <p>Round 0 is the model before any training. Shaded: the phases of the training.
@@ -202,12 +236,18 @@ selected.{% endif %} The dotted line at 0.5 is chance. A gap is an undefined or 
 {%- if phases %}
 <ul class="small">{% for phase in phases %}<li>{{ phase }}</li>{% endfor %}</ul>
 {%- endif %}
-<ul class="legend" aria-label="Lines">
-{%- for entry in legend %}<li>{{ entry.sample }}<span>{{ entry.name }}</span></li>{% endfor -%}
+<ul class="legend switches" aria-label="Lines">
+{%- for entry in legend %}<li data-series="{{ entry.key }}">{{ entry.sample }}<span>{{ entry.name }}</span></li>
+{%- endfor %}
 </ul>
+{%- if pickable %}
+<p hidden><label for="picked-hospital">Pick out a hospital:</label>
+<select id="picked-hospital"><option value="">none</option>
+{%- for name in pickable %}<option>{{ name }}</option>{% endfor %}</select></p>
+{%- endif %}
 <div class="charts">
 {%- for chart in charts %}
-<figure><figcaption>{{ chart.title }}</figcaption>{{ chart.drawing }}</figure>
+<figure data-chart="{{ loop.index0 }}"><figcaption>{{ chart.title }}</figcaption>{{ chart.drawing }}</figure>
 {%- endfor %}
 </div>
 {%- else %}
@@ -217,7 +257,7 @@ selected.{% endif %} The dotted line at 0.5 is chance. A gap is an undefined or 
 <h2 id="hospitals">Each hospital</h2>
 <p>Validation: the common model of round {{ scored_round if scored_round is not none else "none" }} on each hospital's
 own validation images. Own test: the selected model on images that the hospital kept for the end.</p>
-<div class="wide"><table>
+<div class="wide"><table class="sortable">
 <caption>Mean ROC-AUC over the findings (X-ray) and over the classes (CT).</caption>
 <thead><tr><td></td><th scope="colgroup" class="group" colspan="2">Trains on</th>
 <th scope="colgroup" class="group" colspan="4">Validation</th>
@@ -234,7 +274,7 @@ own validation images. Own test: the selected model on images that the hospital 
 </tbody></table></div>
 {%- if pooled %}
 <h3>All hospitals' own test images together</h3>
-<div class="wide"><table>
+<div class="wide"><table class="sortable">
 <caption>The selected model, from counts of scores in bins, before calibration. Within: what the figure of the images
 themselves can be. A mean of the hospitals' ROC-AUC is another number: it does not see that scores differ.</caption>
 <thead><tr><th scope="col" class="left">Label</th><th scope="col">With it</th><th scope="col">Without</th>
@@ -260,6 +300,7 @@ themselves can be. A mean of the hospitals' ROC-AUC is another number: it does n
 </tbody></table></div>
 {%- endif %}
 
+{{ personal }}
 <h2 id="data">Data</h2>
 <div class="wide"><table>
 <caption>Images and patients that each hospital and the server hold, by use.</caption>
@@ -336,7 +377,7 @@ is seen in a pass.</caption>
 
 {{ statistics }}
 <h2 id="rounds">Rounds</h2>
-<div class="wide"><table>
+<div class="wide"><table class="sortable">
 <caption>Scores on the central validation images; traffic as seen from the server.
 {%- if metrics.best_round is not none %} Shaded: the selected round.{% endif %}</caption>
 <thead><tr><th scope="col">Round</th><th scope="col" class="left">Trained part</th><th scope="col">Hospitals</th>
@@ -347,15 +388,15 @@ is seen in a pass.</caption>
 {%- for row in rounds %}
 <tr{% if row.best %} class="best"{% endif %}><th scope="row">{{ row.round }}{% if row.best %} (best){% endif %}</th>
 <td class="left">{{ row.trainable }}</td><td>{{ row.trained }}</td>
-{%- for cell in row.scores %}<td>{{ cell }}</td>{% endfor %}<td>{{ row.seconds }}</td><td>{{ row.sent }}</td>
-<td>{{ row.received }}</td></tr>
+{%- for cell in row.scores %}<td>{{ cell }}</td>{% endfor %}
+{%- for value, words in row.costs %}<td data-value="{{ value or '' }}">{{ words }}</td>{% endfor %}</tr>
 {%- endfor %}
 </tbody></table></div>
-<p class="small">Together: {{ totals }}.</p>
 
+{{ costs }}
+{{ provenance }}
 <h2 id="settings">Settings</h2>
-<p class="small">Fingerprint of the settings: {{ (metrics.config_sha256 or "not recorded")[:16] }}.
-Software: {{ versions or "not recorded" }}.</p>
+<p class="small">Fingerprint of the settings: {{ (metrics.config_sha256 or "not recorded")[:16] }}.</p>
 <details><summary>config.yaml, all settings of this run</summary>
 <pre>{{ config }}</pre></details>
 
@@ -368,6 +409,8 @@ Software: {{ versions or "not recorded" }}.</p>
 </main>
 <footer><p>Made from metrics.json (schema {{ metrics.schema_version }}) and config.yaml of this run by FedThorax
 {{ software }}. This page loads nothing from the network.</p></footer>
+<script type="application/json" id="chart-data">{{ chart_data }}</script>
+<script>{{ script }}</script>
 </body>
 </html>
 """

@@ -18,7 +18,7 @@ from fedthorax.common.training.final_scores import calibrated, final_scores
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
 from fedthorax.common.training.saved_model import load_saved_model
-from fedthorax.common.training.scoring import Scores, predict, scores_of, with_duplicates
+from fedthorax.common.training.scoring import SINGLE_PAIR, Scores, predict, scores_of, with_duplicates
 
 CENTRAL = "central"
 Seen = frozenset[tuple[str, str]]  # (modality, file below the source folder, as a run's left_out names it)
@@ -96,12 +96,13 @@ def evaluate_model(
         )
     store = FeatureStore(network, data.cache.folder)
     seed = derive_seed(experiment.seed, "evaluation pairs", site, split)
-    scores = final_scores(network, images, *predict(network, store, images, seed), saved.points)
+    raw = predict(network, store, images, seed, partners=SINGLE_PAIR)
+    scores = final_scores(network, images, *raw, saved.points)
     left_out = len(whole.xray) + len(whole.ct) - len(images.xray) - len(images.ct)
     if not left_out:
         return Evaluation(scores)
-    raw, losses = predict(network, store, whole, seed)
-    of_all = scores_of(network, whole, calibrated(raw, saved.points), losses, saved.points.disease_thresholds)
+    of_whole, losses = predict(network, store, whole, seed, partners=SINGLE_PAIR)
+    of_all = scores_of(network, whole, calibrated(of_whole, saved.points), losses, saved.points.disease_thresholds)
     return Evaluation(scores, with_duplicates(scores, of_all, images, whole), left_out)
 
 

@@ -1,15 +1,17 @@
 """Everything that is measured of a model on images that neither trained nor selected it."""
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.data.images import SplitImages
 from fedthorax.common.metrics.curves import cancer_curves, disease_curves
 from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.metrics.reliability import cancer_calibration, disease_calibration
+from fedthorax.common.metrics.subgroups import cancer_answers, disease_answers, subgroup_scores
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import GIVEN, Predictions, Scores, predict, scores_of
+from fedthorax.common.training.scoring import GIVEN, SINGLE_PAIR, Predictions, Scores, predict, scores_of
 
 
 def calibrated(predictions: Predictions, points: OperatingPoints) -> Predictions:
@@ -17,38 +19,56 @@ def calibrated(predictions: Predictions, points: OperatingPoints) -> Predictions
     return Predictions(points.calibrated_disease(predictions.disease), points.calibrated_cancer(predictions.cancer))
 
 
+def _scored(network: Network, split: SplitImages) -> bool:
+    """Whether the split was predicted at all: with tokens one modality alone is."""
+    needed = any if network.tokens else all
+    return needed((len(split.xray), len(split.ct)))
+
+
+def tested(
+    network: Network, split: SplitImages, predictions: Predictions, losses: Scores, points: OperatingPoints
+) -> Scores:
+    """Scores of calibrated ``predictions`` at the thresholds of ``points``, with 95 % intervals by patient."""
+    scores = scores_of(network, split, predictions, losses, points.disease_thresholds)
+    experiment, xray, ct = network.experiment, split.xray, split.ct
+    labels, samples = experiment.labels, experiment.evaluation.bootstrap_samples
+    seed = derive_seed(experiment.seed, "bootstrap")
+    scores["intervals"] = None
+    if samples and _scored(network, split):
+        scores["intervals"] = {
+            "disease": bootstrap_disease(
+                xray.targets,
+                predictions.disease,
+                xray.patients,
+                labels.findings,
+                points.disease_thresholds,
+                samples,
+                seed,
+            ),
+            "cancer": bootstrap_cancer(
+                ct.targets, predictions.cancer, ct.patients, labels.cancer_classes, samples, seed
+            ),
+        }
+    return scores
+
+
 def final_scores(
     network: Network, split: SplitImages, raw: Predictions, losses: Scores, points: OperatingPoints
 ) -> Scores:
     """``test`` of metrics.json, less its round: scores of calibrated probabilities at the thresholds of ``points``.
 
-    With 95 % intervals by patient, ROC curves, and the calibration before and after. Losses are the network's own.
+    With 95 % intervals by patient, ROC curves, the calibration before and after, and figures by subgroup. Losses are
+    the network's own.
     """
     experiment = network.experiment
     labels, evaluation = experiment.labels, experiment.evaluation
     predictions = calibrated(raw, points)
-    scores = scores_of(network, split, predictions, losses, points.disease_thresholds)
+    scores = tested(network, split, predictions, losses, points)
     xray, ct = split.xray, split.ct
-    scores["intervals"] = scores["calibration"] = None
-    needed = any if network.tokens else all  # with tokens one modality alone is scored too
-    if needed((len(xray), len(ct))):
+    scores["calibration"] = scores["subgroups"] = None
+    if _scored(network, split):
         seed = derive_seed(experiment.seed, "bootstrap")
         samples, bins = evaluation.bootstrap_samples, evaluation.calibration_bins
-        if samples:
-            scores["intervals"] = {
-                "disease": bootstrap_disease(
-                    xray.targets,
-                    predictions.disease,
-                    xray.patients,
-                    labels.findings,
-                    points.disease_thresholds,
-                    samples,
-                    seed,
-                ),
-                "cancer": bootstrap_cancer(
-                    ct.targets, predictions.cancer, ct.patients, labels.cancer_classes, samples, seed
-                ),
-            }
         scores["calibration"] = {
             name: {
                 "disease": disease_calibration(
@@ -59,6 +79,16 @@ def final_scores(
                 ),
             }
             for name, given in (("before", raw), ("after", predictions))
+        }
+        # Exact, because whoever reads this holds the images, but nothing about a handful of people.
+        policy = PrivacyConfig(smallest_count=experiment.data.privacy.smallest_count, round_to=1)
+        answers = disease_answers(xray.targets, predictions.disease, points.disease_thresholds)
+        of_classes = cancer_answers(ct.targets, predictions.cancer)
+        scores["subgroups"] = {
+            "disease": subgroup_scores(answers, xray.patients, xray.attributes, labels.findings, samples, seed, policy),
+            "cancer": subgroup_scores(
+                of_classes, ct.patients, ct.attributes, labels.cancer_classes, samples, seed, policy
+            ),
         }
     scores["curves"] = _curves(experiment, split, predictions)
     scores["patients"] = {"xray": len(set(xray.patients)), "ct": len(set(ct.patients))}
@@ -84,6 +114,6 @@ def scores_by_given(
         return None
     cases: dict[str, Scores] = {}
     for given in GIVEN:
-        raw, losses = predict(network, store, split, seed, keep, None, given)
+        raw, losses = predict(network, store, split, seed, keep, None, given, SINGLE_PAIR)
         cases[given] = scores_of(network, split, calibrated(raw, points), losses, points.disease_thresholds)
     return cases

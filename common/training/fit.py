@@ -19,7 +19,7 @@ from fedthorax.common.model.segments import Weights
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.augmentation import augment
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.network import Network, batches, network_inputs, rows_of
+from fedthorax.common.training.network import Network, Trainable, batches, network_inputs, rows_of
 from fedthorax.common.training.scoring import mean_losses, predict
 
 # (stage, done, total, epoch, loss): a stage of work, its progress, and the mean loss of the epoch so far.
@@ -54,8 +54,13 @@ def fit(
     seed: int,
     keep_optimizer: bool = False,
     progress: FitProgress | None = None,
+    part: Trainable | None = None,
+    patience: int | None = None,
 ) -> FitReport:
     """Train the present weights for ``phase.local_epochs`` epochs and leave the result in the network.
+
+    ``part`` of the network instead of what the phase trains, and ``patience`` instead of ``training.local_patience``,
+    are for personalisation.
 
     Everything random (pairs, dropout, augmentation) comes from ``seed``. With ``training.local_patience`` the epochs
     end early when the loss on ``valid`` has not fallen for so long, and the weights return to the best epoch. Without a
@@ -63,10 +68,11 @@ def fit(
     """
     started = time.monotonic()
     training = network.experiment.training
-    network.start(phase.trainable, derive_seed(seed, "dropout"), keep_optimizer)
-    network.set_learning_rate(phase.trainable, learning_rate)
+    trainable = part or phase.trainable
+    network.start(trainable, derive_seed(seed, "dropout"), keep_optimizer)
+    network.set_learning_rate(trainable, learning_rate)
     sums, steps, epochs, num_pairs, without = np.zeros(4), 0, 0, 0, {"without_xray": 0, "without_ct": 0}
-    stopper = LocalStopper(network, store, valid, phase, seed, training.local_patience)
+    stopper = LocalStopper(network, store, valid, trainable, seed, patience or training.local_patience)
     for epoch in range(phase.local_epochs):
         pairs = epoch_pairs(network.experiment, train, derive_seed(seed, "pairs", epoch))
         num_pairs = len(pairs.xray)
@@ -75,7 +81,7 @@ def fit(
             break
         sums, num_batches, done = np.zeros(4), -(-num_pairs // training.batch_size), 0
         epoch_seed = derive_seed(seed, "augmentation", epoch)
-        for step_sums in _epoch_steps(network, store, train, pairs, phase.trainable, epoch_seed, progress, epoch):
+        for step_sums in _epoch_steps(network, store, train, pairs, trainable, epoch_seed, progress, epoch):
             sums += step_sums
             done += 1
             if progress:
@@ -124,13 +130,14 @@ def _epoch_steps(
     store: FeatureStore,
     train: SplitImages,
     pairs: Pairs,
-    trainable: str,
+    trainable: Trainable,
     seed: int,
     progress: FitProgress | None,
     epoch: int,
 ) -> Iterator[NDArray[np.float64]]:
     augmentation = network.experiment.training.augmentation
-    if trainable == "heads":
+    if trainable != "all":
+        step = network.step(trainable)
         versions = augmentation.feature_versions if augmentation.enabled else 0
 
         def report(done: int, total: int) -> None:
@@ -148,7 +155,7 @@ def _epoch_steps(
             features = {name: _versions_of(pooled[name], *wanted[name]) for name in network.modalities}
             in_order = np.arange(len(rows))
             present = [np.where(side == ABSENT, ABSENT, in_order) for side in (x, c)]
-            sums = network.step_on_pooled(*network_inputs(network, features, *present), *targets_of(train, x, c))
+            sums = step(*network_inputs(network, features, *present), *targets_of(train, x, c))
             yield sums.numpy().astype(np.float64)
     else:
         for batch in image_batches(network, train, pairs, seed):
@@ -207,14 +214,14 @@ class LocalStopper:
         network: Network,
         store: FeatureStore,
         valid: SplitImages,
-        phase: PhaseConfig,
+        trainable: Trainable,
         seed: int,
         patience: int | None,
     ) -> None:
         scored = max if network.tokens else min  # with tokens one modality is enough
         self._active = patience is not None and scored(len(valid.xray), len(valid.ct)) > 0
         self._network, self._store, self._valid = network, store, valid
-        self._trainable, self._seed, self._patience = phase.trainable, derive_seed(seed, "stop"), patience or 0
+        self._trainable, self._seed, self._patience = trainable, derive_seed(seed, "stop"), patience or 0
         self._best_loss, self._since_best = float("inf"), 0
         self._best_weights: Weights | None = None
 
@@ -222,7 +229,7 @@ class LocalStopper:
         """Score the epoch that has just ended; True when the patience is used up."""
         if not self._active:
             return False
-        keep = self._trainable == "heads"
+        keep = self._trainable != "all"
         loss = predict(self._network, self._store, self._valid, self._seed, keep)[1]["loss"]
         if loss is not None and loss < self._best_loss:
             self._best_loss, self._since_best = loss, 0

@@ -18,7 +18,7 @@ from fedthorax.common.training.losses import LossSum, masked_binary_cross_entrop
 from fedthorax.common.training.proximal import proximal_gradients
 from fedthorax.common.training.runtime import prepare_tensorflow
 
-Trainable = str  # "heads" or "all", as in training.phases
+Trainable = str  # "heads" or "all", as in training.phases; or another part of personalisation.fine_tune
 
 
 class Network:
@@ -41,6 +41,7 @@ class Network:
         self._proximal = federation.strategy_settings.proximal if federation.strategy == "fedprox" else 0.0
         self._anchors: dict[Trainable, list[tf.Variable]] = {}  # the weights that a task began with
         self._optimizers: dict[Trainable, keras.optimizers.Optimizer] = {}
+        self._steps: dict[Trainable, Any] = {}
         # A dropout of rate 0 draws nothing and has no generator.
         self._dropouts = [
             layer for layer in all_layers(self.model) if isinstance(layer, keras.layers.Dropout) and layer.rate
@@ -57,7 +58,7 @@ class Network:
         task of a process would otherwise see other numbers than the same task later on.
         """
         optimizer = self._optimizer(trainable)
-        (self.step_on_pooled if trainable == "heads" else self.step_on_images).get_concrete_function()
+        self.step(trainable).get_concrete_function()
         if not keep_optimizer:
             rate = optimizer.learning_rate
             for variable in optimizer.variables:
@@ -76,7 +77,7 @@ class Network:
 
     def trained_segments(self, trainable: Trainable) -> tuple[str, ...]:
         """The segments that change in a phase, and so the ones that a hospital sends back."""
-        return segments_of(self.modalities, HEAD_SEGMENTS if trainable == "heads" else SEGMENTS)
+        return segments_of(self.modalities, SEGMENTS if trainable == "all" else HEAD_SEGMENTS)
 
     def losses(self, labels: dict[str, tf.Tensor], logits: dict[str, tf.Tensor]) -> tuple[LossSum, LossSum]:
         """Masked losses of both heads, as sums with their weights."""
@@ -85,6 +86,18 @@ class Network:
             masked_binary_cross_entropy(labels["disease"], logits["disease"], self._positive_weights),
             masked_sparse_cross_entropy(labels["cancer"], logits["cancer"], smoothing),
         )
+
+    def step(self, trainable: Trainable) -> Any:
+        """One step of what is trained: on images for all of the network, else on pooled features."""
+        if trainable == "all":
+            return self.step_on_images
+        return self.step_on_pooled if trainable == "heads" else self._step_on_part(trainable)
+
+    def _step_on_part(self, trainable: Trainable) -> Any:
+        if trainable not in self._steps:
+            specs = [tf.TensorSpec((None, self.pooled_width(name)), tf.float32) for name in self.modalities]
+            self._steps[trainable] = self._make_step(pooled_to_logits(self.model), trainable, *specs)
+        return self._steps[trainable]
 
     @cached_property
     def step_on_images(self) -> Any:
@@ -136,7 +149,7 @@ class Network:
             variable
             for layer in self.model.layers
             for variable in layer.trainable_variables
-            if trainable == "all" or layer.name not in backbones
+            if trainable == "all" or (layer.name not in backbones and _belongs(layer, trainable))
         ]
 
     def _optimizer(self, trainable: Trainable) -> keras.optimizers.Optimizer:
@@ -154,7 +167,10 @@ class Network:
     def _make_step(self, network: keras.Model, trainable: Trainable, *inputs: tf.TensorSpec) -> Any:
         variables = self._trainable_variables(trainable)
         optimizer = self._optimizer(trainable)
-        weights, proximal = self.experiment.training.loss, self._proximal
+        weights = self.experiment.training.loss
+        # A hospital's own model has no common one to stay near to.
+        proximal = self._proximal if trainable in ("heads", "all") else 0.0
+        learns = trainable != "outputs"  # else dropout and normalisation stay as they are in use
         if proximal:
             self._anchors[trainable] = [tf.Variable(variable.value, trainable=False) for variable in variables]
         anchors = self._anchors.get(trainable, [])
@@ -164,7 +180,7 @@ class Network:
         def step(*parts: tf.Tensor) -> tf.Tensor:
             *given, disease, cancer = parts
             with tf.GradientTape() as tape:
-                logits = network(given, training=True)
+                logits = network(given, training=learns)
                 disease_loss, cancer_loss = self.losses({"disease": disease, "cancer": cancer}, logits)
                 loss = weights.disease_weight * disease_loss.mean() + weights.cancer_weight * cancer_loss.mean()
             gradients = tape.gradient(loss, variables)
@@ -174,6 +190,13 @@ class Network:
             return tf.stack([*disease_loss, *cancer_loss])
 
         return step
+
+
+def _belongs(layer: keras.layers.Layer, trainable: Trainable) -> bool:
+    """Whether a layer after the backbones is one of what is trained."""
+    if trainable == "batch_norm":
+        return isinstance(layer, keras.layers.BatchNormalization)
+    return trainable == "heads" or layer.name in ("disease_logits", "cancer_logits")
 
 
 def batches(count: int, size: int) -> Iterator[NDArray[np.int64]]:

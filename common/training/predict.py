@@ -27,14 +27,15 @@ def predict_files(
     slices: Sequence[Path | ImageRef],
     maps: Path | None = None,
     all_maps: bool = False,
+    site: str | None = None,
 ) -> dict[str, Any]:
     """``notice``, ``labels`` and ``predictions``, one a pair, as docs/predict.md describes them.
 
     A model with tokens (``model.absent``) also takes X-rays or CT slices alone; then the path of the other is None, as
     are the probabilities that it would have told. As many CT slices as X-rays are paired in the order given; a single
     file on one side goes with each of the other side. Into the folder ``maps`` go Grad-CAM overlays of what was
-    answered with yes, or with ``all_maps`` of every label. Raises ValueError for other numbers and for files that are
-    no images.
+    answered with yes, or with ``all_maps`` of every label. ``site`` is a hospital with thresholds of its own. Raises
+    ValueError for other numbers and for files that are no images.
     """
     num_xray, num_ct = len(xrays), len(slices)
     if not num_xray and not num_ct:
@@ -45,7 +46,7 @@ def predict_files(
         )
     if maps is not None and not (num_xray and num_ct):
         raise ValueError(f"maps need both images, got {num_xray} X-rays and {num_ct} CT slices")
-    saved = load_saved_model(model_path)
+    saved = load_saved_model(model_path, site)
     tokens = saved.facts.get("absent") == "token"
     if not tokens and not (num_xray and num_ct):
         raise ValueError(
@@ -98,7 +99,7 @@ def predict_files(
 
 def label_facts(saved: SavedModel) -> dict[str, Any]:
     """For each finding and class its ``threshold``, how it was chosen, and what the model's own test gave."""
-    evaluation = saved.entry.get("evaluation") or {}
+    evaluation = saved.evaluation or {}
 
     def facts(task: str, group: str) -> dict[str, Any]:
         labels = getattr(saved.points, task)

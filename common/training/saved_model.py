@@ -24,12 +24,14 @@ _NEEDED = ("findings", "cancer_classes", "image_size", "aspect", "threshold", "m
 
 @dataclass(frozen=True)
 class SavedModel:
-    """``facts`` is the content of model.json, ``points`` the calibration and thresholds that the model works with."""
+    """``facts`` is the content of model.json, ``points`` the calibration and thresholds that the model works with:
+    the common ones, or those of the hospital ``site``."""
 
     path: Path
     model: keras.Model
     facts: dict[str, Any]
     points: OperatingPoints
+    site: str | None = None
 
     @property
     def findings(self) -> list[str]:
@@ -45,14 +47,21 @@ class SavedModel:
         entry: dict[str, Any] = self.facts["models"][self.path.name]
         return entry
 
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """What the test of the model gave, central or at the hospital whose thresholds it works with."""
+        found: dict[str, Any] | None = (self.entry["sites"][self.site] if self.site else self.entry).get("evaluation")
+        return found
 
-def load_saved_model(path: Path) -> SavedModel:
+
+def load_saved_model(path: Path, site: str | None = None) -> SavedModel:
     """The model at ``path``: a ``.keras`` file, a folder with one, a run folder (its best model), or a packed ``.zip``.
 
-    Raises FileNotFoundError when a part is missing, ValueError when the parts do not belong together.
+    With ``site`` it works with that hospital's own calibration and thresholds. Raises FileNotFoundError when a part is
+    missing, ValueError when the parts do not belong together or the hospital has chosen none.
     """
     if path.suffix == ".zip":
-        return _load_packed(path)
+        return _load_packed(path, site)
     file = model_in(path) if path.is_dir() else path
     if file is None or not file.is_file():
         raise FileNotFoundError(
@@ -74,7 +83,7 @@ def load_saved_model(path: Path) -> SavedModel:
         raise ValueError(f"{file} is not a Keras model: {str(error).splitlines()[0]}") from error
     if entry["weights_sha256"] != weights_digest(SegmentLayout(model).read()):
         raise ValueError(f"{file} and {facts_file} do not belong together: the weights have another hash")
-    return SavedModel(file, model, facts, _points(facts, entry, facts_file))
+    return SavedModel(file, model, facts, _points(facts, entry, facts_file, site), site)
 
 
 def model_in(folder: Path) -> Path | None:
@@ -107,9 +116,21 @@ def _check_card(card: Path, facts: dict[str, Any]) -> None:
             raise ValueError(f"{card} is about another model: it names none of the hashes of model.json beside it")
 
 
-def _points(facts: dict[str, Any], entry: dict[str, Any], file: Path) -> OperatingPoints:
+def _points(facts: dict[str, Any], entry: dict[str, Any], file: Path, site: str | None) -> OperatingPoints:
     findings, classes = facts["findings"], facts["cancer_classes"]
     stored = entry.get("operating_points")
+    if site is not None:
+        own = entry.get("sites") or {}
+        if site not in own:
+            raise ValueError(
+                f"{file} has no thresholds of {site!r}'s own, only of {', '.join(own) or 'none'}: a hospital chooses "
+                "them for the selected model, from at least ten validation images with a label and ten without"
+            )
+        chosen = own[site]["operating_points"]
+        # What the hospital does not give away is as for everybody.
+        stored = {**(stored or {}), **{key: value for key, value in chosen.items() if value not in ({}, None)}}
+        if not chosen["cancer"]:
+            stored["cancer_temperature"] = entry["operating_points"]["cancer_temperature"]
     if stored is None:
         reason = "None were chosen for this model: it is not the selected one, or was not tested."
         return fixed_operating_points(findings, classes, facts["threshold"], reason)
@@ -137,7 +158,7 @@ def pack(saved: SavedModel, target: Path) -> Path:
     return target
 
 
-def _load_packed(path: Path) -> SavedModel:
+def _load_packed(path: Path, site: str | None) -> SavedModel:
     if not path.is_file():
         raise FileNotFoundError(f"no model at {path}")
     try:
@@ -150,6 +171,6 @@ def _load_packed(path: Path) -> SavedModel:
                 if name in names:
                     with archive.open(name) as source, (Path(folder) / name).open("wb") as target:
                         shutil.copyfileobj(source, target)
-            return load_saved_model(Path(folder) / PACKED[0])
+            return load_saved_model(Path(folder) / PACKED[0], site)
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is damaged or no zip: {error}") from error

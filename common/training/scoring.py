@@ -19,6 +19,9 @@ from fedthorax.common.training.network import Network, batches, network_inputs, 
 Scores = dict[str, Any]
 Given = Literal["xray", "ct", "both"]
 GIVEN: tuple[Given, ...] = ("xray", "ct", "both")
+SINGLE_PAIR = 1
+"""Partners in the closing test, and for calibration and thresholds: who uses the model has one X-ray and one CT slice,
+and means over several pairs are less extreme, and right more often, than what it says then."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,13 @@ def predict(
     keep_features: bool = False,
     progress: Progress | None = None,
     given: Given = "both",
+    partners: int | None = None,
 ) -> tuple[Predictions, Scores]:
     """Predictions for every image of ``split`` and the mean losses.
 
     Both heads see the fused features, so an image's probability depends a little on its partner, who is a stranger:
-    the prediction is the mean over ``evaluation.partners`` of them, drawn from ``seed``. Where the other modality has
+    the prediction is the mean over ``partners`` of them, as many as ``evaluation.partners`` says or ``SINGLE_PAIR``,
+    drawn from ``seed``. Where the other modality has
     fewer images they are used again as partners, but never scored again. A split that lacks a modality has no pairs, so
     no image of it is scored: losses are null. A network
     with tokens scores the other modality alone; ``given`` withholds one from it.
@@ -55,7 +60,10 @@ def predict(
     )
     sums = np.zeros(4)
     one_sided = network.tokens and not (use_xray and use_ct)
-    partners = 1 if one_sided else network.experiment.evaluation.partners
+    if one_sided:
+        partners = 1
+    elif partners is None:
+        partners = network.experiment.evaluation.partners
     pairs_of = one_sided_pairs if one_sided else evaluation_pairs
     if max(use_xray, use_ct) if one_sided else min(use_xray, use_ct):
         pooled = {name: store.pooled(name, split.of(name), keep_features, progress) for name in network.modalities}
@@ -116,14 +124,19 @@ def scores_of(
     """Losses and the figures of both heads, as ``metrics.json`` holds them; without ``thresholds`` at the fixed one."""
     labels = network.experiment.labels
     threshold = network.experiment.evaluation.threshold if thresholds is None else thresholds
-    scored_xray = ~np.isnan(predictions.disease).any(axis=1)
-    scored_ct = ~np.isnan(predictions.cancer).any(axis=1)
+    scored_xray, scored_ct = scored_rows(predictions.disease), scored_rows(predictions.cancer)
     return losses | {
         "disease": disease_scores(
             split.xray.targets[scored_xray], predictions.disease[scored_xray], labels.findings, threshold
         ),
         "cancer": cancer_scores(split.ct.targets[scored_ct], predictions.cancer[scored_ct], labels.cancer_classes),
     }
+
+
+def scored_rows(probability: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which images have a prediction; an image without a partner has none."""
+    scored: NDArray[np.bool_] = ~np.isnan(probability).any(axis=1)
+    return scored
 
 
 def score(

@@ -21,6 +21,7 @@ from fedthorax.cli.check import check
 from fedthorax.cli.config import config
 from fedthorax.cli.evaluate import evaluate
 from fedthorax.cli.export import export
+from fedthorax.cli.joining import joining
 from fedthorax.cli.look import look
 from fedthorax.cli.partition import partition
 from fedthorax.cli.phantom import phantom
@@ -58,6 +59,7 @@ app = typer.Typer(
 for _command, _short_help in (
     (simulate, "Train all hospitals together, on this machine."),
     (train, "Train on pooled images, or on one hospital's alone."),
+    (joining, "Compare joining with staying alone, by hospital."),
     (evaluate, "Score a model on one site's images."),
     (predict, "Show what a model says about images."),
     (export, "Write a model for other software, or as one zip."),

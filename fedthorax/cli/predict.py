@@ -26,6 +26,9 @@ def predict(
         Path | None, typer.Option(metavar="DIR", help="Write Grad-CAM overlays of what is predicted, as PNG.")
     ] = None,
     all_maps: Annotated[bool, typer.Option("--all-maps", help="With --maps: of every finding and class.")] = False,
+    site: Annotated[
+        str | None, typer.Option(metavar="HOSPITAL", help="Use the calibration and thresholds of this hospital.")
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row an image pair.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -53,9 +56,9 @@ def predict(
     import_tensorflow()
     from fedthorax.common.training.predict import predict_files
 
-    document = predict_files(path, xrays, slices, maps, all_maps)
+    document = predict_files(path, xrays, slices, maps, all_maps, site)
     if as_json:
-        print_json({"model": str(path), **document})
+        print_json({"model": str(path), "thresholds_of": site or "all", **document})
     elif as_csv:
         write_csv(document)
     else:

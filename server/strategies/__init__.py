@@ -1,7 +1,7 @@
 """The strategies by name. A new one is a file beside this, a line here, and its name in common/config/strategy.py."""
 
 from fedthorax.common.config.strategy import StrategyName
-from fedthorax.server.strategies.mean import FEDAVG
+from fedthorax.server.strategies.mean import FEDAVG, FEDBN
 from fedthorax.server.strategies.qfedavg import QFEDAVG
 from fedthorax.server.strategies.robust import BULYAN, KRUM, MEDIAN, MULTI_KRUM, TRIMMED_MEAN
 from fedthorax.server.strategies.server_optimizer import FEDADAGRAD, FEDADAM, FEDAVGM, FEDYOGI
@@ -10,6 +10,7 @@ from fedthorax.server.strategies.update import Strategy
 STRATEGIES: dict[StrategyName, Strategy] = {
     "fedavg": FEDAVG,
     "fedprox": FEDAVG,  # the difference is in the hospitals' loss
+    "fedbn": FEDBN,
     "fedavgm": FEDAVGM,
     "fedadam": FEDADAM,
     "fedyogi": FEDYOGI,

@@ -1,7 +1,7 @@
 """What every strategy is given and gives."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,11 +29,13 @@ class Update:
 @dataclass(frozen=True)
 class RoundShape:
     """Sizes of the segments that are trained in a round, and the parts that are averaged each by its own counts; no
-    parts: everything by pairs. ``statistics`` are the moving statistics of each segment: means, never steps."""
+    parts: everything by pairs. ``statistics`` are the moving statistics of each segment: means, never steps. ``own``
+    are values that stay at the hospitals: what updates hold there says nothing."""
 
     sizes: Mapping[str, int]
     parts: Sequence[Part] | None
     statistics: Mapping[str, Sequence[slice]]
+    own: Mapping[str, Sequence[slice]] = field(default_factory=dict)
 
 
 class Aggregate(Protocol):

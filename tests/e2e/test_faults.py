@@ -80,7 +80,7 @@ def own_disk(place) -> Iterator[Path]:
 
 
 def begin(place: Consortium, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-    options = ("--name", name, "--folder", str(place.folder), *arguments)
+    options = ("--name", name, "--folder", str(place.folder), "--set", "federation.ask_after_s=20", *arguments)
     return place.start("run", "tiny.yaml", *options, told=f"{name}.txt")
 
 

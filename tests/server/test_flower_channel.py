@@ -21,9 +21,11 @@ CRASHED = Error(code=ErrorCode.CLIENT_APP_CRASHED, reason="out of memory")
 
 class FakeGrid:
     """Nodes that answer as ``answer(site, number of times that its task was sent)`` says: a RecordDict, an Error, or
-    None for never. ``connected`` may be changed while tasks are on their way; a node is named by its hospital."""
+    None for never. ``connected`` may be changed while tasks are on their way; a node is named by its hospital.
+    ``idle(site)`` says whether it answers a question (kind present), which a hospital at work does not."""
 
-    def __init__(self, answer, connected=SITES):
+    def __init__(self, answer, connected=SITES, idle=lambda site: False):
+        self.idle, self.asked = idle, []
         self.answer, self.connected = answer, {site: Node(number) for number, site in enumerate(connected, start=11)}
         self.sent, self.messages, self.waiting, self.pulled_at_once = [], [], {}, 0
         self.looks = 0  # how often was asked who is connected
@@ -39,6 +41,12 @@ class FakeGrid:
         for message in messages:
             node = message.metadata.dst_node_id
             site = next(site for site, one in self.connected.items() if one.id == node)
+            if (question := decode_task(message.content)).kind == "present":
+                self.asked.append(site)
+                ids.append(f"q{len(self.asked)}")
+                if self.idle(site):
+                    self.waiting[ids[-1]] = (node, encode(Reply("present", site, question.round)))
+                continue
             self.sent.append(site)
             self.messages.append(message)
             content = self.answer(site, self.sent.count(site))
@@ -76,8 +84,8 @@ def good(site: str, _: int = 1, **changes):
     return encode(replace(Reply("train", site, 2, num_pairs=7, task_id=TASKS[site].id), **changes))
 
 
-def channel(answer=good, connected=SITES, **settings) -> FlowerChannel:
-    grid = FakeGrid(answer, connected)
+def channel(answer=good, connected=SITES, idle=lambda site: False, **settings) -> FlowerChannel:
+    grid = FakeGrid(answer, connected, idle)
     timing = {"poll_s": 0.001, "node_poll_s": 0.001, "retry_s": 0.001, "connect_timeout_s": 0.05}
     return FlowerChannel(grid, SITES, lambda nodes: {one.site: one.node for one in nodes}, **timing | settings)
 
@@ -142,6 +150,46 @@ def test_a_task_that_flower_lost_is_sent_again_and_counts_once():
     flower = channel(lambda site, times: GONE if site == "south" and times < 5 else good(site))
     assert exchange(flower) == dict.fromkeys(SITES)
     assert flower.grid.sent.count("south") == 5
+
+
+def test_a_task_that_got_lost_without_a_word_is_sent_again_once_the_hospital_says_that_it_has_nothing_to_do():
+    flower = channel(
+        lambda site, times: None if site == "south" and times < 3 else good(site),
+        idle=lambda _: True,
+        ask_after_s=0.001,
+    )
+    states = []
+    flower.watch(lambda site, state: states.append(state) if site == "south" else None)
+    assert exchange(flower) == dict.fromkeys(SITES)
+    assert flower.grid.sent.count("south") == 3
+    assert states == ["working", "lost", "working", "lost", "working", "replied"]
+    assert {decode_task(message.content).id for message in flower.grid.messages[-1:]} == {TASKS["south"].id}
+
+
+def test_a_hospital_at_work_is_asked_ever_less_often_and_gets_its_task_once():
+    flower = channel(lambda site, _: None if site == "south" else good(site), ask_after_s=0.01)
+    errors = exchange(flower, deadline_s=1.0)
+    assert errors["south"] == "no reply by the deadline; the task was sent"
+    assert flower.grid.sent.count("south") == 1
+    assert 2 <= flower.grid.asked.count("south") <= 7  # after 0.01, 0.03, 0.07, ... s
+
+
+def test_an_answer_to_the_question_that_comes_with_the_reply_sends_nothing_again():
+    flower = channel(lambda site, _: None if site == "south" else good(site), ask_after_s=0.001)
+    number = SITES.index("south") + 1
+
+    def at_once():
+        flower.grid.waiting |= {"q1": (12, encode(Reply("present", "south", 2))), f"m{number}": (12, good("south"))}
+
+    flower.grid.idle = lambda site: at_once()
+    assert exchange(flower) == dict.fromkeys(SITES)
+    assert flower.grid.sent.count("south") == 1
+
+
+def test_a_simulation_asks_nobody():
+    flower = channel(lambda site, _: None if site == "south" else good(site), idle=lambda _: True)
+    assert exchange(flower, deadline_s=0.3)["south"] is not None
+    assert flower.grid.asked == []
 
 
 def test_a_crash_at_the_hospital_is_tried_again_but_not_for_ever():

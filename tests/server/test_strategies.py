@@ -69,7 +69,7 @@ def test_hospitals_that_agree_are_followed(name):
     found, _ = one_round(name, same, malicious_sites=1, server_learning_rate=1.0 if name != "fedadam" else None)
     assert found[0] > 0
     assert found[1] < 0
-    if name in ("fedavg", "fedprox", "fedavgm", "median", "trimmed_mean", "krum", "multi_krum", "bulyan"):
+    if name in ("fedavg", "fedprox", "fedbn", "fedavgm", "median", "trimmed_mean", "krum", "multi_krum", "bulyan"):
         assert found.tolist() == [1, -2]
 
 
@@ -78,6 +78,18 @@ def test_any_order_of_arrival_gives_the_same_bits(name):
     updates = drawn(7, size=9)
     orders = itertools.islice(itertools.permutations(updates), 0, 5040, 977)
     assert len({one_round(name, list(order), before(9))[0].tobytes() for order in orders}) == 1
+
+
+def test_fedbn_averages_all_but_what_stays_at_the_hospitals():
+    shape = RoundShape({"fusion": 3}, None, {}, {"fusion": (slice(1, 2),)})
+    strategy, settings = STRATEGIES["fedbn"], StrategySettings()
+    aggregate = strategy.aggregate(settings, shape)
+    for one in (update("a", vector(0, 50, 4)), update("b", vector(2, 70, 8))):
+        aggregate.add(one)
+    before = {"fusion": vector(9, 7, 9)}
+    found, state = strategy.step(settings, shape, before, aggregate.result(before), {})
+    assert found["fusion"].tolist() == [1, 7, 6]
+    assert state == {}
 
 
 def test_momentum_goes_on_in_the_direction_of_the_last_rounds():

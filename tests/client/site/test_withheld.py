@@ -57,6 +57,27 @@ def test_a_score_over_few_images_is_null_with_its_reason_and_cannot_be_worked_ou
     json.dumps(left, allow_nan=False)
 
 
+def test_an_interval_leaves_only_beside_its_figure() -> None:
+    scores = _scores()
+    of_row = {"roc_auc": [0.1, 0.9], "recall": None}
+    scores["intervals"] = {
+        "disease": {"samples": 9, "macro": of_row, "per_finding": {"Effusion": of_row, "Mass": of_row}},
+        "cancer": {"accuracy": [0.2, 0.8], "macro": of_row, "per_class": {"normal": of_row, "tumour": of_row}},
+    }
+    assert what_may_leave(_reply(test=scores), Limits(), FOLDERS).results["test"]["intervals"] == scores["intervals"]
+    left = what_may_leave(_reply(test=scores), Limits(smallest_count=2), FOLDERS).results["test"]["intervals"]
+    assert left["disease"] == {"samples": 9, "macro": None, "per_finding": {"Effusion": of_row, "Mass": None}}
+    assert left["cancer"]["accuracy"] is left["cancer"]["macro"] is left["cancer"]["per_class"]["tumour"] is None
+    assert left["cancer"]["per_class"]["normal"] == of_row
+
+
+def test_thresholds_leave_with_the_scores_that_they_are_for() -> None:
+    points = {"site": "north", "disease": {"Mass": {"threshold": 0.3}}, "cancer": {"normal": {"threshold": 0.4}}}
+    kept = what_may_leave(_reply(operating_points=points), Limits(metrics=("loss", "disease")), FOLDERS)
+    assert kept.results["operating_points"] == {**points, "cancer": {}}
+    assert what_may_leave(_reply(operating_points=None), Limits(), FOLDERS).results == {"operating_points": None}
+
+
 def test_histograms_leave_beside_scores_and_those_of_few_images_stay() -> None:
     many = score_histogram(np.arange(20) % 2 == 0, np.linspace(0, 1, 20), 4).as_dict()
     few = score_histogram(np.arange(20) == 0, np.linspace(0, 1, 20), 4).as_dict()
@@ -99,3 +120,45 @@ def test_an_error_that_names_the_sites_folders_does_not_leave() -> None:
     assert what_may_leave(asked, Limits(), FOLDERS) == asked
     other = Reply("train", "north", 1, error="unknown task")
     assert what_may_leave(other, Limits(), FOLDERS) == other
+
+
+def _personal() -> dict[str, Any]:
+    row = {"support": 12, "known": 40, "descriptive": False, "first": 0.8, "second": 0.7, "difference": 0.1}
+    rest = {"interval": [0.0, 0.2], "p_value": 0.04, "p_holm": 0.08, "reason": None}
+    rows = [{"name": "Effusion", **row, **rest}, {"name": "Mass", **row, **rest, "support": 3}]
+    cancer = [{"name": "tumour", **row, **rest}]
+    mean = {"names": ["Effusion"], "first": 0.8, "second": 0.7}
+    return {
+        "kept": "outputs",
+        "valid_loss": {"common": 1.0, "outputs": 0.9},
+        "common": _scores(),
+        "own": None,
+        "comparison": {
+            "disease": {"rows": rows, "mean": mean},
+            "cancer": {"rows": cancer, "mean": None, "accuracy": {"first": 0.5}},
+        },
+    }
+
+
+def test_of_a_hospitals_own_model_the_same_scores_stay_as_of_the_common_one() -> None:
+    reply = Reply("personalise", "north", 1, {"personal": _personal()})
+    assert what_may_leave(reply, Limits(), FOLDERS) == reply
+    left = what_may_leave(reply, Limits(smallest_count=5), FOLDERS).results["personal"]
+    effusion, mass = left["comparison"]["disease"]["rows"]
+    assert effusion["difference"] == 0.1
+    assert (mass["first"], mass["support"], mass["p_value"]) == (None, None, None)
+    assert mass["reason"] == "Fewer than 5 images: the hospital keeps it."
+    assert left["comparison"]["disease"]["mean"] == {"names": ["Effusion"], "first": 0.8, "second": 0.7}
+    assert left["common"]["disease"]["per_finding"]["Mass"]["roc_auc"] is None
+    assert (
+        what_may_leave(reply, Limits(smallest_count=15), FOLDERS).results["personal"]["comparison"]["disease"]["mean"]
+        is None
+    )
+
+
+def test_groups_of_scores_that_stay_stay_of_the_own_model_too() -> None:
+    reply = Reply("personalise", "north", 1, {"personal": _personal()})
+    left = what_may_leave(reply, Limits(metrics=("cancer",)), FOLDERS).results["personal"]
+    assert left["valid_loss"] == {"common": None, "outputs": None}
+    assert left["comparison"]["disease"] is None
+    assert left["comparison"]["cancer"]["accuracy"] == {"first": 0.5}

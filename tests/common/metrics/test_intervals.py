@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from fedthorax.common.metrics import intervals
+from fedthorax.common.metrics import resampling
 from fedthorax.common.metrics.cancer import METRICS, cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.intervals import (
@@ -11,9 +11,9 @@ from fedthorax.common.metrics.intervals import (
     bootstrap_disease,
     cancer_resamples,
     disease_resamples,
-    draw_patients,
     paired_difference,
 )
+from fedthorax.common.metrics.resampling import draw_patients
 
 FINDINGS = ("Mass", "Nodule", "Hernia")
 CLASSES = ("adeno", "normal", "squamous")
@@ -62,7 +62,7 @@ def test_every_disease_figure_of_every_resample_equals_a_literal_resampling_with
         literal_resamples(lambda rows: disease_scores(truth[rows], probability[rows], FINDINGS, 0.5), patients, seed=3)
     )
     literal.insert(0, disease_scores(truth, probability, FINDINGS, 0.5))
-    assert len(resamples.values) == 8 * 4
+    assert len(resamples.values) == 8 * (3 + 3)  # findings and means
     for path, values in resamples.values.items():
         np.testing.assert_allclose(values, [figure_of(scores, path) for scores in literal], rtol=0, atol=1e-12)
     assert 0 < np.isnan(resamples.values["per_finding", "Hernia", "roc_auc"]).sum() < SAMPLES
@@ -75,7 +75,7 @@ def test_every_cancer_figure_of_every_resample_equals_a_literal_resampling_with_
         literal_resamples(lambda rows: cancer_scores(truth[rows], probability[rows], CLASSES), patients, seed=4)
     )
     literal.insert(0, cancer_scores(truth, probability, CLASSES))
-    assert len(resamples.values) == 7 * 4 + 1
+    assert len(resamples.values) == 7 * (3 + 3) + 1  # classes, means, accuracy
     for path, values in resamples.values.items():
         np.testing.assert_allclose(values, [figure_of(scores, path) for scores in literal], rtol=0, atol=1e-12)
 
@@ -99,7 +99,8 @@ def test_cancer_intervals_mirror_the_scores():
     assert 0 <= low <= cancer_scores(truth, probability, CLASSES)["accuracy"] <= high <= 1
     assert result["defined"]["accuracy"] == SAMPLES
     assert set(result["per_class"]) == set(CLASSES)
-    assert set(result["macro"]) == {*METRICS, "defined"}
+    for mean in ("macro", "weighted", "micro"):
+        assert set(result[mean]) == {*METRICS, "defined"}
 
 
 def test_patients_are_resampled_and_not_images():
@@ -138,7 +139,7 @@ def test_no_resamples_or_no_images_give_nulls(num_images):
 def test_the_same_seed_gives_the_same_interval_whatever_the_block_size(monkeypatch):
     data = disease_data()
     whole = bootstrap_disease(*data, FINDINGS, 0.5, SAMPLES, seed=3)
-    monkeypatch.setattr(intervals, "_MAX_CELLS", 7 * 30)
+    monkeypatch.setattr(resampling, "MAX_CELLS", 7 * 30)
     assert bootstrap_disease(*data, FINDINGS, 0.5, SAMPLES, seed=3) == whole
     assert bootstrap_disease(*data, FINDINGS, 0.5, SAMPLES, seed=4) != whole
 

@@ -77,7 +77,7 @@ def test_a_finding_with_a_handful_of_positives_is_left_as_it_is_and_says_why():
     hernia = chosen(threshold=0.35).disease["Hernia"]
     assert (hernia.threshold, hernia.method, hernia.slope, hernia.intercept) == (0.35, "fixed", 1.0, 0.0)
     assert len(hernia.reasons) == 2
-    assert "positives and" in hernia.reasons[0]
+    assert hernia.reasons[0] == "Fewer than 10 images with it, or without it: not calibrated."
     assert hernia.reasons[0].endswith("not calibrated.")
 
 
@@ -109,7 +109,7 @@ def test_a_model_that_ranks_the_wrong_way_round_is_not_turned_around():
     )
     assert points.disease["Mass"].slope == 1.0
     assert points.disease["Mass"].reasons == ("Ranks these images no better than chance: not calibrated.",)
-    assert points.reasons == ("Only 0 slices of known class: not calibrated.",)
+    assert points.reasons == ("Fewer than 10 slices of known class: not calibrated.",)
     assert points.cancer["a"].method == "fixed"
 
 

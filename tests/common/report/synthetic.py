@@ -1,13 +1,23 @@
 """Invented metrics of a run, complete and consistent, for looking at the report and for its tests."""
 
+import copy
+import functools
 import math
 
 import numpy as np
 
+from fedthorax.common.config.evaluation import EvaluationConfig
+from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.data.records import Attributes
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.curves import cancer_curves, disease_curves
 from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.hospital_gap import hospital_gaps
 from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
+from fedthorax.common.metrics.operating import choose_operating_points
+from fedthorax.common.metrics.reliability import cancer_calibration, disease_calibration
+from fedthorax.common.metrics.score_histogram import pooled, pooled_figures, score_histogram
+from fedthorax.common.metrics.subgroups import cancer_answers, disease_answers, subgroup_scores
 
 FINDINGS = [
     "Atelectasis",
@@ -37,7 +47,7 @@ def run_metrics(sites=SITES, num_rounds=10, seed=1, **changes):
     template = scores(rng, 80, 60, 0.6)[0]
     best = max(0, num_rounds - 2)
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "three-hospitals",
         "mode": "simulate",
         "status": "finished",
@@ -48,7 +58,7 @@ def run_metrics(sites=SITES, num_rounds=10, seed=1, **changes):
         "finished": "2025-03-04T10:01:30+00:00",
         "versions": {"python": "3.11.9", "flwr": "1.41.0", "tensorflow": "2.21.0", "keras": "3.15.0"},
         "labels": {"findings": FINDINGS, "cancer_classes": CLASSES},
-        "sites": {name: {"data": passport(rng), "test": moved(template, rng, 0.7)} for name in sites},
+        "sites": {name: hospital(rng, template, number) for number, name in enumerate(sites)},
         "central": {
             "data": passport(rng, train=0, valid=100, test=240),
             "left_out": [
@@ -59,7 +69,8 @@ def run_metrics(sites=SITES, num_rounds=10, seed=1, **changes):
         "best_round": best,
         "selection": {"metric": "mean_roc_auc", "value": 0.8127},
         "stopped_early": False,
-        "test": {**scores(rng, 240, 180, 0.75, full=True)[0], "patients": {"xray": 198, "ct": 180}, "round": best},
+        **tested(best),
+        "pooled": pooled_scores(sites),
         "totals": {
             "seconds": 2970.4,
             "bytes_sent": 1_512_000_000,
@@ -68,6 +79,63 @@ def run_metrics(sites=SITES, num_rounds=10, seed=1, **changes):
         },
         **changes,
     }
+
+
+_final_scores = functools.cache(lambda: scores(np.random.default_rng(1), 240, 180, 0.75, full=True))
+
+
+def tested(best):
+    """``test`` and ``operating_points``."""
+    test, points = copy.deepcopy(_final_scores())
+    return {
+        "test": {**test, "patients": {"xray": 198, "ct": 180}, "round": best},
+        "operating_points": {"round": best, **points.model_dump(mode="json")},
+    }
+
+
+def hospital(rng, template, number):
+    """Every second hospital has images enough to choose thresholds of its own."""
+    test = moved(template, rng, 0.7)
+    points = _final_scores()[1].without_counts().model_dump(mode="json") if number % 2 == 0 else None
+    return {
+        "data": passport(rng),
+        "test": test,
+        "operating_points": points,
+        "test_at_own_thresholds": points and moved(template, rng, 0.75),
+    }
+
+
+def pooled_scores(sites):
+    """``pooled``: each hospital a little worse than the one before."""
+    rng = np.random.default_rng(3)
+    document = {"bins": 100, "by_site": {}}
+    for task, labels in (("disease", FINDINGS), ("cancer", CLASSES)):
+        told = {}
+        for label in labels:
+            told[label] = {}
+            for number, name in enumerate(sites):
+                truth = (rng.random(90) < 0.25).astype(float)
+                logits = rng.normal(-1, 1, 90) + truth * (2 - 1.5 * number / len(sites))
+                told[label][name] = score_histogram(truth, 1 / (1 + np.exp(-logits)), 100, 5)
+        document[task] = {
+            label: pooled_figures(pooled(list(of_label.values()))) | {"hospitals": list(sites)}
+            for label, of_label in told.items()
+        }
+        document["by_site"][task] = hospital_gaps(told, labels)
+    return document
+
+
+def attributes_of(rng, number):
+    """Of ``number`` images: nobody's sex is known of every tenth; few are lateral; one scanner is rare."""
+    return [
+        Attributes(
+            sex=None if row % 10 == 0 else "F" if row % 3 else "M",
+            age_years=float(rng.integers(15, 90)),
+            view="LL" if row < 4 else "PA" if row % 2 else "AP",
+            scanner="Siemens Fluorospot" if row % 3 else "Agfa DX" if row > 6 else "Rare One",
+        )
+        for row in range(number)
+    ]
 
 
 def scores(rng, num_xray, num_ct, skill, full=False):
@@ -99,7 +167,49 @@ def scores(rng, num_xray, num_ct, skill, full=False):
             "disease": disease_curves(truth, probability, FINDINGS),
             "cancer": cancer_curves(classes, class_probability, CLASSES),
         }
-    return result, truth
+        points = choose_operating_points(
+            (truth, probability),
+            (classes, class_probability),
+            FINDINGS,
+            CLASSES,
+            EvaluationConfig(),
+            "central",
+            "valid",
+        )
+        calibrated = points.calibrated_disease(probability), points.calibrated_cancer(class_probability)
+        result["calibration"] = {
+            name: {
+                "disease": disease_calibration(truth, of_findings, patients, FINDINGS, 10, 50, 0),
+                "cancer": cancer_calibration(classes, of_classes, ct_patients, CLASSES, 10, 50, 0),
+            }
+            for name, (of_findings, of_classes) in (
+                ("before", (probability, class_probability)),
+                ("after", calibrated),
+            )
+        }
+        policy = PrivacyConfig(smallest_count=5, round_to=1)
+        result["subgroups"] = {
+            "disease": subgroup_scores(
+                disease_answers(truth, probability, [0.3] * len(FINDINGS)),
+                patients,
+                attributes_of(rng, num_xray),
+                FINDINGS,
+                50,
+                0,
+                policy,
+            ),
+            "cancer": subgroup_scores(
+                cancer_answers(classes, class_probability),
+                ct_patients,
+                [Attributes(scanner=one.scanner) for one in attributes_of(rng, num_ct)],
+                CLASSES,
+                50,
+                0,
+                policy,
+            ),
+        }
+        return result, points
+    return result, None
 
 
 def moved(template, rng, quality):

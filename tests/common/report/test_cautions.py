@@ -38,6 +38,7 @@ def change_mass(**changes):
     [
         (lambda m: m.update(status="failed", error="disk full"), "Not finished. The run failed before its end; the"),
         (lambda m: m.update(status="failed", error="disk full"), "Reason: disk full"),
+        (lambda m: m.update(strategy="fedbn"), "Each hospital's figures are of the common model with its own; the"),
         (lambda m: m.update(status="interrupted"), "The run was interrupted before its end"),
         (lambda m: None, "Failure. University Hospital South failed in round 4: no reply within 86400 s"),
         (south_is_largest, "Failure. University Hospital South, the largest hospital, failed in round 4: no reply"),
@@ -46,13 +47,16 @@ def change_mass(**changes):
         (drop_training, "Missing. St. Anna trained nothing in rounds 2 to 3."),
         (lambda m: m.update(test=None), "No test scores. Figures below come from validation images"),
         (change_mass(roc_auc=None), "Undefined. ROC-AUC cannot be computed for Mass; reasons"),
-        (change_mass(support=9), "Fewer than 10 test images show Edema (7), Fibrosis (9), Hernia (1), Mass (9)"),
+        (
+            change_mass(support=9),
+            "Fewer than 10 test images show Edema (9), Fibrosis (7), Hernia (1), Mass (9) and Pneumonia (4)",
+        ),
         (change_mass(support=225, known=230), "Fewer than 10 test images do not show Mass (5)."),
         (lambda m: None, "Never predicted. At the decision threshold Fibrosis was predicted on no test image"),
         (lambda m: m["test"].update(intervals=None), "No intervals. No 95 % intervals were computed"),
         (
             lambda m: m["test"]["intervals"]["disease"]["per_finding"]["Mass"].update(roc_auc=[0.5, 0.9]),
-            "reaches 0.5 for Cardiomegaly, Mass and Pneumothorax.",
+            "reaches 0.5 for Consolidation, Mass and Pleural_Thickening.",
         ),
         (lambda m: None, "Files left out. Unreadable files were skipped: 1 at Nordklinik, 1 at St. Anna and 1 at Univ"),
         (

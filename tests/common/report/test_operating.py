@@ -77,6 +77,27 @@ def test_a_run_without_thresholds_has_no_such_section(tested):
 
 
 def test_the_report_shows_the_section(tested, metrics):
-    text = render({**metrics, "operating_points": tested["operating_points"]}, None)
+    test = {**metrics["test"], "calibration": None}
+    text = render({**metrics, "operating_points": tested["operating_points"], "test": test}, None)
     assert 'id="thresholds"' in text
     assert "Reliability diagrams" not in text  # that run has no calibration
+
+
+def test_a_hospitals_own_thresholds_stand_beside_the_common_ones(metrics):
+    section = operating_section(metrics)
+    assert [row["name"] for row in section["own"]] == ["Nordklinik", "University Hospital South"]
+    north = metrics["sites"]["Nordklinik"]
+    assert section["own"][0]["cells"][0] == f"{north['test']['disease']['macro']['recall']:.3f}"
+    assert section["own"][0]["cells"][5] == f"{north['test_at_own_thresholds']['disease']['macro']['f1']:.3f}"
+    assert section["own_thresholds"]["heads"] == ["Common", "Nordklinik", "University Hospital South"]
+    assert len(section["own_thresholds"]["rows"]) == 14 + 4
+    for site in metrics["sites"].values():
+        site["operating_points"] = None
+    assert operating_section(metrics)["own_thresholds"] is None
+
+
+def test_calibration_of_a_rare_finding_is_descriptive(metrics):
+    rows = {row["name"]: row for row in calibration_rows(metrics["test"])}
+    assert rows["Hernia"]["few"]
+    assert "(" not in "".join(rows["Hernia"]["cells"])
+    assert "(" in "".join(rows["Effusion"]["cells"])

@@ -35,7 +35,7 @@ def small_experiment() -> Experiment:
     )
 
 
-def draw_images(num_xray: int, num_ct: int, seed: int = 0) -> SplitImages:
+def some_images(num_xray: int, num_ct: int, seed: int = 0) -> SplitImages:
     """Noise with labels; digests tell image sets apart, as hashes of real pixels would."""
     random = np.random.default_rng([seed, num_xray, num_ct])
 
@@ -49,8 +49,13 @@ def draw_images(num_xray: int, num_ct: int, seed: int = 0) -> SplitImages:
     return SplitImages(images(num_xray, findings, "xray"), images(num_ct, classes, "ct"))
 
 
+@pytest.fixture(scope="session")
+def draw_images():
+    return some_images
+
+
 @pytest.fixture
-def draw():
+def draw(draw_images):
     return draw_images
 
 

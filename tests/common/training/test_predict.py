@@ -48,7 +48,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, np.ndarray]]:
         }
 
     saved = SavedModel(Path("best.keras"), model, FACTS, POINTS)
-    monkeypatch.setattr(predict, "load_saved_model", lambda path: saved)
+    monkeypatch.setattr(predict, "load_saved_model", lambda path, site=None: saved)
     return batches
 
 
@@ -103,7 +103,7 @@ def test_probabilities_are_calibrated_before_the_threshold_answers(
     saved = predict.load_saved_model(Path("run"))
     shy = LABEL.model_copy(update={"slope": 1.0, "intercept": -2.0})
     points = POINTS.model_copy(update={"disease": {"Mass": shy}, "cancer_temperature": 2.0})
-    monkeypatch.setattr(predict, "load_saved_model", lambda path: replace(saved, points=points))
+    monkeypatch.setattr(predict, "load_saved_model", lambda path, site: replace(saved, points=points))
     row = predict.predict_files(Path("run"), [xray], [ct])["predictions"][0]
     # 0.8 is a logit of log 4; 0.2 and 0.8 at temperature 2 are in the ratio of their square roots, 1 to 2.
     assert row["disease"]["Mass"] == pytest.approx(1 / (1 + np.exp(2) / 4))

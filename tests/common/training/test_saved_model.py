@@ -37,6 +37,11 @@ def folder(tmp_path: Path, fresh) -> Path:
         "ct_windows": [],
         "versions": {},
     }
+    norths = LABEL.model_copy(update={"threshold": 0.1, "positives": None, "negatives": None})
+    own = points.model_copy(
+        update={"site": "north", "disease": dict.fromkeys(labels.findings, norths), "cancer_temperature": 3.0}
+    ).model_dump(mode="json")
+    of_north = {"per_finding": {"Mass": {"roc_auc": 0.9, "support": 11, "known": 30, "descriptive": False}}}
     metrics = {
         "name": "small",
         "run": "ab12",
@@ -46,6 +51,11 @@ def folder(tmp_path: Path, fresh) -> Path:
             "disease": {"per_finding": {"Mass": {"roc_auc": 0.7, "support": 12, "known": 40, "descriptive": False}}},
             "cancer": {"accuracy": 0.8},
             "intervals": {"disease": {"per_finding": {"Mass": {"roc_auc": [0.6, 0.8]}}}},
+        },
+        "sites": {
+            "north": {"operating_points": own, "test_at_own_thresholds": {"disease": of_north, "cancer": {}}},
+            "south": {"operating_points": None, "test_at_own_thresholds": None},
+            "east": {"operating_points": {**own, "cancer": {}}, "test_at_own_thresholds": None},
         },
     }
     path = tmp_path / "model"
@@ -72,6 +82,23 @@ def test_the_selected_model_brings_its_thresholds_and_its_own_test(folder: Path)
         assert saved.points.cancer_temperature == 1.5
         mass = saved.entry["evaluation"]["disease"]["per_finding"]["Mass"]
         assert mass["roc_auc"] == {"value": 0.7, "interval": [0.6, 0.8]}
+
+
+def test_a_hospital_works_with_its_own_thresholds_and_its_own_test(folder: Path, tmp_path: Path) -> None:
+    archive = pack(load_saved_model(folder), tmp_path / "small.zip")
+    for path in (folder, archive):
+        saved = load_saved_model(path, "north")
+        assert saved.points.disease["Mass"].threshold == 0.1
+        assert (saved.points.site, saved.points.cancer_temperature) == ("north", 3.0)
+        assert saved.evaluation["disease"]["per_finding"]["Mass"]["roc_auc"]["value"] == 0.9
+    east = load_saved_model(folder, "east")
+    assert east.points.disease["Mass"].threshold == 0.1
+    assert (east.points.cancer["normal"].threshold, east.points.cancer_temperature) == (0.3, 1.5)
+    assert east.evaluation is None
+    with pytest.raises(ValueError, match=r"no thresholds of 'south's own, only of north, east"):
+        load_saved_model(folder, "south")
+    with pytest.raises(ValueError, match=r"no thresholds of 'north's own, only of none"):
+        load_saved_model(folder / "last.keras", "north")
 
 
 def test_another_model_of_the_run_works_with_the_fixed_threshold_and_says_so(folder: Path) -> None:

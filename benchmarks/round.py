@@ -1,0 +1,305 @@
+"""What does a federated round cost beside its training? Ours, Flower's quickstart, NVFlare's recipe.
+
+    python benchmarks/round.py --rounds 4
+    python benchmarks/round.py --rounds 4 --only ours nvflare training
+
+Two hospitals, the twin EfficientNet-B0 at 224 pixels from random weights, in a round 32 pairs to train on (two steps
+of 16) and 16 to score. Ours runs as a consortium: TLS, node authentication, the gateway, a worker at each hospital.
+Flower's TensorFlow quickstart runs on a SuperLink and two SuperNodes without TLS, NVFlare's TensorFlow recipe in its
+simulator; both as their documentation writes them (benchmarks/rivals), in environments that this program makes below
+--out. `training` is the work alone: a process for each hospital that stays, without a server. One after the other.
+
+A warm round is any but the first. Its overhead is its wall time less the longer of both hospitals' own work in it. Ours
+also scores the server's own images (16 pairs), which the others do not: that time is told apart and taken off too.
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+HOSPITALS = ("north", "south")
+PAIRS = {"train": 32, "valid": 16}
+FINDINGS = [f"finding_{number}" for number in range(14)]
+CLASSES = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
+RIVAL_PACKAGES = {"flower": ("flwr==1.41.0",), "nvflare": ("nvflare==2.8.1",)}
+EXPERIMENT = """\
+name: round
+seed: 1
+labels: {{findings: [{findings}], cancer_classes: [{classes}]}}
+data:
+  hospitals:
+    north: {{xray: data/north/xray, ct: data/north/ct}}
+    south: {{xray: data/south/xray, ct: data/south/ct}}
+  central: {{xray: data/central/xray, ct: data/central/ct}}
+model: {{weights: none, batch_norm: train, image_size: {size}}}
+training: {{batch_size: 16, phases: [{{rounds: {rounds}, trainable: all, learning_rate: 1e-4}}]}}
+evaluation: {{bootstrap_samples: 20, partners: 1}}
+output: {{keep_checkpoints: 2}}
+"""
+
+
+@dataclass
+class Timing:
+    """Seconds of every round: wall, the longer of the hospitals' own work, and what the server scored meanwhile."""
+
+    wall: list[float] = field(default_factory=list)
+    work: list[float] = field(default_factory=list)
+    central: list[float] = field(default_factory=list)
+
+    @property
+    def overhead(self) -> list[float]:
+        """Of the warm rounds."""
+        return [w - t - c for w, t, c in list(zip(self.wall, self.work, self.central, strict=True))[1:]]
+
+
+def draw_images(folder: Path, size: int, seed: int = 1) -> None:
+    """Noise as PNG, in a hospital's layout, and the same as arrays for the others."""
+    chance = np.random.default_rng(seed)
+    for number, site in enumerate((*HOSPITALS, "central")):
+        parts = {**PAIRS, "test": 16} if site == "central" else PAIRS
+        rows, arrays = [], {}
+        for part, count in parts.items():
+            if site == "central" and part == "train":
+                continue
+            xrays, slices = (chance.integers(0, 256, (count, size, size), np.uint8) for _ in range(2))
+            findings, classes = chance.integers(0, 2, (count, len(FINDINGS))), np.arange(count) % len(CLASSES)
+            (folder / site / "xray").mkdir(parents=True, exist_ok=True)
+            for index in range(count):
+                name = f"{part}-{index}.png"
+                Image.fromarray(xrays[index]).save(folder / site / "xray" / name)
+                rows.append([name, f"{part}-{index}", part, *findings[index]])
+                place = folder / site / "ct" / part / CLASSES[classes[index]] / f"{index}.png"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(slices[index]).save(place)
+            for name, images in (("xray", xrays), ("ct", slices)):
+                arrays[f"{part}_{name}"] = np.repeat(images[..., None], 3, axis=-1)
+            arrays |= {f"{part}_findings": findings.astype(np.float32), f"{part}_classes": classes}
+        with (folder / site / "xray" / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["file", "patient_id", "split", *FINDINGS], *rows])
+        np.savez(folder / f"hospital-{number}.npz", **arrays)
+
+
+def ours(out: Path, rounds: int, size: int) -> Timing:
+    from fedthorax.common.events import read_events
+    from tests.e2e.consortium import consortium
+
+    shutil.rmtree(out / "c", ignore_errors=True)
+    text = EXPERIMENT.format(rounds=rounds, size=size, findings=", ".join(FINDINGS), classes=", ".join(CLASSES))
+    (out / "round.yaml").write_text(text, encoding="utf-8")
+    timing = Timing()
+    with consortium(out / "c", out / "data", HOSPITALS, working=out) as place:
+        place.lead("run", "round.yaml", seconds=3600.0)
+        worked: dict[int, list[float]] = {}
+        for name in HOSPITALS:
+            events, _ = read_events(place.site(name) / "run" / "events.jsonl")
+            times: dict[int, list[float]] = {}
+            for event in events:
+                if event["kind"] == "site" and event["stage"] in ("validate", "train", "model"):
+                    times.setdefault(event["round"], []).append(event["time"])
+            for number, moments in times.items():
+                worked.setdefault(number, []).append(max(moments) - min(moments))
+        central: dict[int, list[float]] = {}
+        closed: dict[int, float] = {}
+        for event in place.events("round"):
+            if event["kind"] == "server" and event["stage"] == "evaluate":
+                central.setdefault(event["round"], []).append(event["time"])
+            elif event["kind"] == "round":
+                closed[event["round"]] = event["time"]
+        metrics = place.metrics("round")
+        for entry in metrics["rounds"][1:]:
+            number = entry["round"]
+            timing.wall.append(entry["seconds"])
+            timing.work.append(max(worked[number]))
+            timing.central.append(closed[number] - min(central[number]))
+    return timing
+
+
+def environment(out: Path, name: str) -> Path:
+    """Python of the rival's own environment, with TensorFlow as we have it."""
+    folder = out / f"{name}-environment"
+    python, stamp = folder / "bin" / "python", folder / "installed"
+    packages = (*RIVAL_PACKAGES[name], *(f"{one}=={version(one)}" for one in ("tensorflow", "keras")))
+    if not stamp.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+        subprocess.run(command, check=True)
+        stamp.write_text("\n".join(packages) + "\n", encoding="utf-8")
+    return python
+
+
+def rival_variables(out: Path, size: int, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLWR", "PYTHON"))}
+    path = os.pathsep.join([str(HERE / "rivals"), more.pop("path", "")])
+    return kept | {"ROUND_DATA": str(out / "data"), "ROUND_IMAGE_SIZE": str(size), "PYTHONPATH": path} | more
+
+
+def flower(out: Path, rounds: int, size: int) -> Timing:
+    """SuperLink, two SuperNodes, `flwr run`: the app of benchmarks/rivals/flower_app."""
+    from tests.e2e.consortium import free_port
+
+    python, place = environment(out, "flower"), out / "flower"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(HERE / "rivals" / "flower_app", place / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    port = free_port()
+    (place / "home").mkdir()
+    (place / "home" / "config.toml").write_text(f'[superlink.bench]\naddress = "127.0.0.1:{port}"\ninsecure = true\n')
+    quiet = {"FLWR_HOME": str(place / "home"), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+    variables = rival_variables(out, size, PATH=f"{python.parent}{os.pathsep}{os.environ['PATH']}", **quiet)
+    link = ["flower-superlink", "--insecure", "--port", str(port), "--disable-runtime-dependency-installation"]
+    nodes = [
+        [
+            *("flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}"),
+            *("--port", str(free_port()), "--node-config", f"partition-id={number}"),
+        ]
+        for number in range(2)
+    ]
+    log = place / "log.txt"
+    running = []
+    with log.open("wb") as told:
+        try:
+            for command in (link, *nodes):
+                running.append(started(command, place, variables, told))
+                time.sleep(3)  # the quickstart has the server first, then the nodes; no figure depends on it
+            command = ["flwr", "run", "app", "bench", "--stream", "--run-config", f"num-server-rounds={rounds}"]
+            subprocess.run(command, cwd=place, env=variables, stdout=told, stderr=told, check=True, timeout=3600 * 3)
+        finally:
+            ended(running)
+    text = log.read_text(encoding="utf-8", errors="replace")
+    marks = {int(number): float(moment) for number, moment in re.findall(r"ROUND (\d+) ([\d.]+)", text)}
+    if sorted(marks) != list(range(rounds + 1)):
+        raise RuntimeError(f"Flower's run has not told all its rounds; see {log}")
+    worked: dict[str, list[float]] = {}  # a hospital's training, scoring, training, scoring, ...
+    for number, spent in re.findall(r"WORK (\d) ([\d.]+)", text):
+        worked.setdefault(number, []).append(float(spent))
+    sums = [[train + score for train, score in zip(both[::2], both[1::2], strict=True)] for both in worked.values()]
+    # A mark is set when the training is averaged; the round's scoring at the hospitals lies before the next mark.
+    walls = [after - before for before, after in itertools.pairwise([*(marks[n] for n in range(rounds + 1))])]
+    return Timing(walls, [max(both) for both in zip(*sums, strict=True)], [0.0] * rounds)
+
+
+def nvflare(out: Path, rounds: int, size: int) -> Timing:
+    python, place = environment(out, "nvflare"), out / "nvflare"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(HERE / "rivals" / "nvflare_app", place, ignore=shutil.ignore_patterns("__pycache__"))
+    variables = rival_variables(out, size, path=str(place))
+    log = place / "log.txt"
+    with log.open("wb") as told:
+        command = [python, "job.py", str(rounds), str(place / "workspace"), "--by-name"]
+        subprocess.run(command, cwd=place, env=variables, stdout=told, stderr=told, check=True, timeout=3600)
+    text = log.read_text(encoding="utf-8", errors="replace")
+    received: dict[int, list[float]] = {}
+    worked: dict[int, list[float]] = {}
+    for _, number, moment in re.findall(r"ROUND (\d) (\d+) ([\d.]+)", text):
+        received.setdefault(int(number), []).append(float(moment))
+    for _, number, spent in re.findall(r"WORK (\d) (\d+) ([\d.]+)", text):
+        worked.setdefault(int(number), []).append(float(spent))
+    ends = [float(moment) for _, moment in re.findall(r"END (\d) ([\d.]+)", text)]
+    if len(worked) != rounds or not ends:
+        raise RuntimeError(f"NVFlare's run has not told all its rounds; see {log}")
+    starts = [min(received[number]) for number in range(rounds)] + [max(ends)]
+    walls = [after - before for before, after in itertools.pairwise(starts)]
+    return Timing(walls, [max(worked[number]) for number in range(rounds)], [0.0] * rounds)
+
+
+def training(out: Path, rounds: int, size: int) -> Timing:
+    """Both hospitals' work at the same time, in two processes that stay."""
+    program = (
+        "import sys, time\nfrom network import compiled, hospital\nmodel = compiled()\n"
+        "(inputs, targets), (valid_inputs, valid_targets) = hospital(int(sys.argv[1]))\n"
+        "for _ in range(int(sys.argv[2])):\n    started = time.monotonic()\n"
+        "    model.evaluate(valid_inputs, valid_targets, verbose=0)\n"
+        "    model.fit(inputs, targets, epochs=1, batch_size=16, verbose=0)\n"
+        "    print('WORK', time.monotonic() - started, flush=True)\n"
+    )
+    variables = rival_variables(out, size)
+    command = [sys.executable, "-c", program]
+    pair = [
+        subprocess.Popen([*command, str(n), str(rounds)], env=variables, stdout=subprocess.PIPE, text=True)
+        for n in range(2)
+    ]
+    told = [[float(each) for each in re.findall(r"WORK ([\d.]+)", one.communicate()[0])] for one in pair]
+    longer = [max(both) for both in zip(*told, strict=True)]
+    return Timing(longer, longer, [0.0] * rounds)
+
+
+def started(command: list[str], place: Path, variables: dict[str, str], told) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, cwd=place, env=variables, stdout=told, stderr=told, start_new_session=True)
+
+
+def ended(running: list[subprocess.Popen[bytes]]) -> None:
+    for process in reversed(running):
+        os.killpg(process.pid, signal.SIGTERM)
+    for process in running:
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+ARMS: dict[str, Callable[[Path, int, int], Timing]] = {
+    "ours": ours,
+    "nvflare": nvflare,
+    "training": training,
+    "flower": flower,
+}
+
+
+def spread(values: list[float]) -> str:
+    if not values:
+        return "-"
+    return f"{statistics.median(values):.1f} ({min(values):.1f}-{max(values):.1f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument(
+        "--flower-rounds", type=int, default=2, help="every one of its rounds is cold, and takes minutes"
+    )
+    parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/round"))
+    arguments = parser.parse_args()
+    out = arguments.out.absolute()
+    shutil.rmtree(out / "data", ignore_errors=True)
+    draw_images(out / "data", arguments.size)
+    found: dict[str, Timing] = {}
+    for name in arguments.only:
+        print(f"{name}: {time.strftime('%H:%M:%S')}, load {os.getloadavg()[0]:.1f}", flush=True)
+        rounds = arguments.flower_rounds if name == "flower" else arguments.rounds
+        found[name] = ARMS[name](out, rounds, arguments.size)
+        print(f"  wall {found[name].wall}", flush=True)
+    print("| | first round, s | warm round, s | a hospital's own work in it, s | central scoring, s | overhead, s |")
+    print("|---|---|---|---|---|---|")
+    for name, timing in found.items():
+        cells = [name, f"{timing.wall[0]:.1f}", spread(timing.wall[1:]), spread(timing.work[1:])]
+        print(f"| {' | '.join([*cells, spread(timing.central[1:]), spread(timing.overhead)])} |")
+    for other in [name for name in ("flower", "nvflare") if {"ours", name} <= set(found)]:
+        warm = statistics.median(found[other].wall[1:]) / statistics.median(found["ours"].wall[1:])
+        first = found["ours"].wall[0] / found[other].wall[0]
+        print(f"{other} / ours, warm round: {warm:.2f}; ours / {other}, first round: {first:.2f}")
+    facts = {name: vars(timing) for name, timing in found.items()}
+    (out / "summary.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Weights of images when patients are drawn again, figures from such weights, and intervals from such figures.
+
+A resample draws as many patients as there are, with replacement, and takes all their images; an image therefore has a
+whole-number weight, and every figure is computed from weights for many resamples at once.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedthorax.common.metrics.ranking import SPECIFICITY
+
+LEVEL = 0.95
+MAX_CELLS = 2_000_000  # weights held at once: 8 MB
+_ROUNDING = 1e-9
+
+
+def draw_patients(rng: np.random.Generator, num_patients: int, samples: int) -> NDArray[np.int64]:
+    """(samples, num_patients) indices of the patients of each resample."""
+    return rng.integers(0, num_patients, size=(samples, num_patients))
+
+
+def image_weights(patients: Sequence[str], num_images: int, samples: int, seed: int) -> Iterator[NDArray[np.int32]]:
+    """How often each image stands in each resample, in blocks (N, b); the first is the data themselves."""
+    if len(patients) != num_images:
+        raise ValueError(
+            f"patients must name the patient of each of the {num_images} images, got {len(patients)} names"
+        )
+    if samples < 0:
+        raise ValueError(f"samples must be 0 or more, got {samples}")
+    yield np.ones((num_images, 1), np.int32)
+    if num_images == 0:
+        yield np.zeros((0, samples), np.int32)
+        return
+    names, image_patient = np.unique(np.asarray(patients, dtype=np.str_), return_inverse=True)
+    rng = np.random.default_rng(seed)
+    block = max(1, MAX_CELLS // num_images)
+    for start in range(0, samples, block):
+        size = min(block, samples - start)
+        drawn = draw_patients(rng, len(names), size) + len(names) * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * len(names)).reshape(size, len(names))
+        yield np.ascontiguousarray(counts.T, np.int32)[image_patient]
+
+
+def weighted_ranking(
+    weights: NDArray[np.int32], known: NDArray[np.bool_], present: NDArray[np.bool_], score: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(b, 3): the figures of ``RANKINGS`` in each resample; NaN with one class only.
+
+    All three need, for every present image, only the weight of the absent images that score below it and as it does.
+    """
+    absent_rows, present_rows = np.flatnonzero(known & ~present), np.flatnonzero(known & present)
+    absent_rows = absent_rows[np.argsort(score[absent_rows], kind="stable")]
+    present_rows = present_rows[np.argsort(score[present_rows], kind="stable")]
+    absent_scores, present_scores = score[absent_rows], score[present_rows]
+    of_present = weights[present_rows]
+    below, before = _running(weights[absent_rows]), _running(of_present)
+    lower = below[np.searchsorted(absent_scores, present_scores, "left")]
+    not_higher = below[np.searchsorted(absent_scores, present_scores, "right")]
+    absent, total = below[-1].astype(np.float64), before[-1].astype(np.float64)
+    wins = np.einsum("ib,ib->b", of_present, lower + not_higher, dtype=np.float64) / 2
+    # With this image's score as the threshold: the present ones from the first equal one upwards, and the absent ones.
+    hits = before[-1] - before[np.searchsorted(present_scores, present_scores, "left")]
+    alarms = below[-1] - lower
+    precision = np.where(of_present > 0, ratio(hits.astype(np.float64), (hits + alarms).astype(np.float64)), 0.0)
+    specific = alarms <= (1 - SPECIFICITY + _ROUNDING) * absent
+    figures = (
+        ratio(wins, total * absent),
+        ratio((of_present * precision).sum(axis=0), total),
+        ratio((of_present * specific).sum(axis=0, dtype=np.float64), total),
+    )
+    return np.where(((total == 0) | (absent == 0))[:, None], np.nan, np.stack(figures, axis=1))
+
+
+def weighted_ranking_of_cells(
+    weights: NDArray[np.int32], known: NDArray[np.bool_], present: NDArray[np.bool_], score: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(b, 3): ``weighted_ranking`` of all known (image, label) cells together; the masks and scores are (N, K)."""
+    images, columns = np.nonzero(known)
+    everyone, of_cells = np.ones(len(images), bool), (present[images, columns], score[images, columns])
+    step = max(1, MAX_CELLS // max(1, len(images)))
+    blocks = [
+        weighted_ranking(weights[images, start : start + step], everyone, *of_cells)
+        for start in range(0, weights.shape[1], step)
+    ]
+    return np.concatenate(blocks) if blocks else np.empty((0, 3))
+
+
+def _running(weights: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(k + 1, b): the weight of the first 0, 1, … k images."""
+    sums = np.zeros((len(weights) + 1, weights.shape[1]), np.int32)
+    np.cumsum(weights, axis=0, out=sums[1:])
+    return sums
+
+
+def weighted_sums(weights: NDArray[np.int32], *masks: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """Weight of the images of each mask (N, K): (b, K) each. float32 counts exactly up to 16 million images."""
+    together = np.concatenate(masks, axis=1).astype(np.float32)
+    found = (weights.astype(np.float32).T @ together).astype(np.float64)
+    return np.split(found, np.cumsum([mask.shape[1] for mask in masks])[:-1], axis=1)
+
+
+def at_threshold(
+    hits: NDArray[np.float64], named: NDArray[np.float64], belonging: NDArray[np.float64], others: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Precision, recall, specificity and F1 from true positives, predicted positives, positives and negatives."""
+    f1 = np.where(belonging > 0, ratio(2 * hits, named + belonging), np.nan)
+    return ratio(hits, named), ratio(hits, belonging), ratio(others - (named - hits), others), f1
+
+
+def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    return np.divide(numerator, denominator, out=result, where=denominator > 0)
+
+
+def percentile_interval(values: NDArray[np.float64], num_patients: int) -> tuple[list[float] | None, int]:
+    """From the data's own figure and its resamples; one patient alone tells nothing about others: None."""
+    resampled = values[1:][np.isfinite(values[1:])]
+    if not np.isfinite(values[0]) or len(resampled) == 0 or num_patients < 2:
+        return None, len(resampled)
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(resampled, [tail, 100 - tail])
+    return [float(low), float(high)], len(resampled)

@@ -1,0 +1,116 @@
+"""Where the figures come from and who could have seen what: privacy, audit, software, commands."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from fedthorax.common.report.wording import UNDEFINED, at
+
+_SECTION = """\
+<h2 id="privacy">Privacy and audit</h2>
+<ul>
+{%- for words in privacy %}<li>{{ words }}</li>{% endfor %}
+</ul>
+{%- if rows %}
+<div class="wide"><table>
+<caption>Fingerprints, the first 16 of 64 digits. Data: over all pixels, labels and splits of a hospital; it changes
+when they do. Log: newest entry of the hospital's own log of what left it, as the server knows it.</caption>
+<thead><tr><th scope="col" class="left">Hospital</th><th scope="col" class="left">Data</th>
+<th scope="col" class="left">Log of what left it</th></tr></thead>
+<tbody>
+{%- for row in rows %}
+<tr><th scope="row" class="site">{{ row.name }}</th><td class="left"><code>{{ row.data }}</code></td>
+<td class="left"><code>{{ row.log }}</code></td></tr>
+{%- endfor %}
+</tbody></table></div>
+{%- endif %}
+<p class="small">{{ audit }}</p>
+
+<h2 id="again">Versions and commands</h2>
+<div class="wide"><table>
+<caption>The software that the server ran.</caption>
+<thead><tr><th scope="col" class="left">Package</th><th scope="col" class="left">Version</th></tr></thead>
+<tbody>
+{%- for name, version in versions %}
+<tr><th scope="row">{{ name }}</th><td class="left">{{ version }}</td></tr>
+{%- endfor %}
+</tbody></table></div>
+<p>Run the same again, use the model, and show this page anew:</p>
+<pre>{% for line in commands %}{{ line }}
+{% endfor %}</pre>
+"""
+
+_AGAIN = {"simulate": "simulate", "train": "train", "consortium": "run"}
+
+
+def provenance_section(metrics: Mapping[str, Any], config: Mapping[str, Any], audit: tuple[int, str] | None) -> Markup:
+    """``config`` is the content of config.yaml; ``audit`` the number of lines of the run's log, and its newest hash."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    versions = metrics.get("versions") or {}
+    return Markup(
+        environment.from_string(_SECTION).render(
+            privacy=privacy_words(metrics, config),
+            rows=fingerprint_rows(metrics),
+            audit=_audit_words(audit),
+            versions=list(versions.items()) or [("not recorded", UNDEFINED)],
+            commands=commands(metrics),
+        )
+    )
+
+
+def privacy_words(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """What was exchanged, for whom, and what no protection was there against."""
+    mode = metrics.get("mode")
+    if mode == "train":
+        return ["All images were in one place. Nothing was exchanged."]
+    told = [
+        "Hospitals sent model weights, scores of their own images, and counts: no image, no label of an image and no "
+        "patient.",
+        "The server saw each hospital's own weights. Weights can tell something about the images that they were "
+        "trained on; how much was not measured in this run.",
+    ]
+    if mode == "simulate":
+        told.insert(0, "All hospitals were simulated on one machine, so nothing was protected from its owner.")
+    smallest, multiple = (at(config, "data", "privacy", key) for key in ("smallest_count", "round_to"))
+    if smallest is not None and smallest > 1:
+        whose = "Groups of the central test images, and in a consortium all counts of hospitals,"
+        told.append(f"{whose} of fewer than {smallest} patients are hidden; a hospital's stricter limit wins.")
+    if mode == "consortium" and multiple is not None and multiple > 1:
+        told.append(f"Counts of hospitals are rounded to multiples of {multiple}.")
+    return told
+
+
+def fingerprint_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    found = [(name, site.get("fingerprint"), site.get("egress_head")) for name, site in _sites(metrics)]
+    found.append(("Central (server)", at(metrics, "central", "fingerprint"), None))
+    return [
+        {"name": name, "data": (data or UNDEFINED)[:16], "log": (log or UNDEFINED)[:16]}
+        for name, data, log in found
+        if data or log
+    ]
+
+
+def commands(metrics: Mapping[str, Any]) -> list[str]:
+    """The run folder stands for itself: the page does not know where it lies."""
+    again = _AGAIN.get(str(metrics.get("mode")))
+    return [
+        *([f"fedthorax {again} RUN/config.yaml --set name=again"] if again else []),
+        "fedthorax predict RUN --xray FILE --ct FILE",
+        "fedthorax report RUN",
+    ]
+
+
+def _audit_words(audit: tuple[int, str] | None) -> str:
+    if audit is None:
+        return "The run's own log, audit.jsonl, is not beside this page."
+    number, head = audit
+    return (
+        f"The run's own log, audit.jsonl, had {number} entries when this page was written, the newest with the hash "
+        f"{head}. Each entry holds the hash of the one before, so a changed or missing one is noticed."
+    )
+
+
+def _sites(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return list((metrics.get("sites") or {}).items())

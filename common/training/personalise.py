@@ -1,0 +1,70 @@
+"""Fine-tuning the common model on one hospital's images, and keeping what is better there.
+
+Wang et al., "Federated Evaluation of On-device Personalization", 2019: train further at home, keep the result only
+where it is better on held-out images. Training the output layers alone, or normalisation alone, moves less and needs
+fewer images: Arivazhagan et al., "Federated Learning with Personalization Layers", 2019; Li et al., FedBN, ICLR 2021.
+"""
+
+from dataclasses import dataclass
+
+from fedthorax.common.config.personalisation import FineTuned
+from fedthorax.common.config.training import PhaseConfig
+from fedthorax.common.data.images import SplitImages
+from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.fit import FitProgress, fit
+from fedthorax.common.training.network import Network
+from fedthorax.common.training.scoring import predict
+
+COMMON = "common"
+
+
+@dataclass(frozen=True)
+class Personal:
+    """``kept`` is what was fine-tuned, None where the common model stays; ``reason`` says why it stays without a
+    comparison. ``valid_loss`` has the common model's loss and that of each attempt, ``epochs`` the passes of each."""
+
+    kept: FineTuned | None
+    reason: str | None
+    valid_loss: dict[str, float | None]
+    epochs: dict[str, int]
+
+
+def personalise(
+    network: Network,
+    store: FeatureStore,
+    train: SplitImages,
+    valid: SplitImages,
+    seed: int,
+    progress: FitProgress | None = None,
+) -> Personal:
+    """Try what ``personalisation`` of the experiment names, each from the network's present weights; leaves the best in
+    the network, on equal terms what was there before."""
+    config = network.experiment.personalisation
+    common = network.layout.read()
+    best, kept = common, None
+    lowest = _loss(network, store, valid, seed)
+    losses: dict[str, float | None] = {COMMON: lowest}
+    epochs: dict[str, int] = {}
+    if lowest is None:
+        return Personal(None, "No label is known in the validation split, so nothing can be compared.", losses, epochs)
+    rate = config.learning_rate or network.experiment.training.learning_rate
+    for part in config.fine_tune:
+        network.layout.write(common)
+        phase = PhaseConfig(rounds=1, trainable="all" if part == "all" else "heads", local_epochs=config.epochs)
+        fit_seed = derive_seed(seed, "personalise", part)
+        fitted = fit(network, store, train, valid, phase, rate, fit_seed, False, progress, part, config.patience)
+        if not fitted.pairs:
+            network.layout.write(common)
+            return Personal(None, "There is no pair to train on.", losses, epochs)
+        epochs[part], losses[part] = fitted.epochs, _loss(network, store, valid, seed)
+        loss = losses[part]
+        if loss is not None and loss < lowest:
+            best, kept, lowest = network.layout.read(), part, loss
+    network.layout.write(best)
+    return Personal(kept, None, losses, epochs)
+
+
+def _loss(network: Network, store: FeatureStore, valid: SplitImages, seed: int) -> float | None:
+    loss: float | None = predict(network, store, valid, derive_seed(seed, "personalise", "valid"))[1]["loss"]
+    return loss

@@ -1,0 +1,1 @@
+"""What joining the consortium is worth to each hospital, in a simulation."""

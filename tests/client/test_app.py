@@ -1,0 +1,24 @@
+import pytest
+from flwr.app import Context, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedthorax.client.app import work
+from fedthorax.common.messages import Task, decode_reply, encode
+
+
+@pytest.fixture(autouse=True)
+def inside_a_run(monkeypatch):
+    """Flower's messages ask in which run they are made."""
+    for name in ("_run_id", "_node_id", "_task_id"):
+        monkeypatch.setattr(TaskIdentity, name, 1)
+
+
+def test_whether_a_hospital_is_there_is_answered_without_its_worker():
+    task = Task("present", "north", 2, "", run="r")
+    node = {"socket": "/nobody/listens/here"}
+    message = Message(encode(task), 11, "query")
+    context = Context(run_id=1, node_id=11, node_config=node, state=RecordDict(), run_config={}, series_id=1)
+    reply = decode_reply(work(message, context).content)
+    assert (reply.kind, reply.site, reply.round, reply.task_id, reply.error) == ("present", "north", 2, task.id, None)
+    assert not reply.results
+    assert not reply.weights

@@ -1,0 +1,63 @@
+import re
+
+from fedthorax.common.model_card import model_card
+from fedthorax.common.report.subgroups import of_task, subgroup_section
+from fedthorax.common.report.wording import UNDEFINED
+
+
+def words(text):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
+
+
+def test_each_attribute_has_a_table_with_its_groups_and_their_gaps(metrics):
+    text = words(subgroup_section(metrics))
+    women = metrics["test"]["subgroups"]["disease"]["sex"]["groups"]["F"]
+    value = women["mean"]["roc_auc"]
+    assert f"F {women['images']} {len(women['mean']['labels'])} of 14 {value['value']:.3f}" in text
+    low, high = value["gap_interval"]
+    assert f"{value['gap']:+.3f} {low:+.3f} to {high:+.3f}".replace("-", "\N{MINUS SIGN}") in text
+    for title in ("Sex", "Age in years", "View", "Scanner", "Hospital"):
+        assert f"{title}; means over the labels that are compared." in text
+    assert f"Of {metrics['test']['subgroups']['disease']['sex']['unknown']} images it is not known." in text
+
+
+def test_hidden_groups_say_so_and_rare_scanners_are_not_named(metrics):
+    text = words(subgroup_section(metrics))
+    assert f"LL {UNDEFINED} Fewer than 5 patients: hidden." in text
+    assert "Rare One" not in text
+
+
+def test_gaps_of_means_that_leave_0_out_are_told_in_words(metrics):
+    worst = metrics["pooled"]["by_site"]["disease"]["groups"]["Nordklinik"]["mean"]["roc_auc"]
+    worst |= {"gap": -0.2, "gap_interval": [-0.3, -0.1]}
+    text = words(subgroup_section(metrics))
+    assert f"Hospital Nordklinik: ROC-AUC {worst['value']:.3f}, others {worst['others']:.3f}." in text
+    assert 'class="striking"' in subgroup_section(metrics)
+
+
+def test_one_hospital_alone_is_no_subgroup_and_without_attributes_there_is_no_section(metrics, run_metrics):
+    alone = run_metrics(("Nord",), 1)
+    assert "site" not in of_task(alone, "disease")
+    alone["test"]["subgroups"] = None
+    assert subgroup_section(alone) == ""
+    assert subgroup_section({"test": None}) == ""
+
+
+def test_the_model_card_tells_the_subgroups(metrics):
+    entry = {
+        "round": 8,
+        "weights_sha256": "w",
+        "facts_sha256": "f",
+        "operating_points": None,
+        "evaluation": {
+            "disease": {"per_finding": {}, "macro": {}},
+            "cancer": {"per_class": {}, "macro": {}, "accuracy": {"value": 0.5, "interval": None}},
+        },
+    }
+    facts = {"name": "m", "findings": ["Mass"], "cancer_classes": ["normal"], "image_size": 64}
+    card = model_card(facts, entry, metrics)
+    value = metrics["test"]["subgroups"]["disease"]["sex"]["groups"]["M"]["mean"]["roc_auc"]
+    assert f"| {value['value']:.3f} | {value['others']:.3f} | " in card
+    assert f"| View LL | {UNDEFINED} | {UNDEFINED} | {UNDEFINED} | not compared |" in card
+    metrics["test"]["subgroups"] = metrics["pooled"] = None
+    assert "Not measured: the test images tell neither sex" in model_card(facts, entry, metrics)

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from fedthorax.common.data.images import SiteImages
+from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
+from fedthorax.common.training.final_scores import calibrated
+from fedthorax.common.training.hospital_test import hospital_tests
+from fedthorax.common.training.scoring import predict, scores_of
+
+
+@pytest.fixture
+def site(draw):
+    return SiteImages("north", {"train": draw(4, 4, 1), "valid": draw(48, 40, 2), "test": draw(30, 24, 3)})
+
+
+def results_of(fresh, store, site, points):
+    return hospital_tests(fresh, store, site, points, lambda split: {"valid": 5, "test": 6}[split], 0)
+
+
+@pytest.fixture
+def common(fresh):
+    labels = fresh.experiment.labels
+    return fixed_operating_points(labels.findings, labels.cancer_classes, 0.3, "of this test")
+
+
+def test_the_same_images_are_scored_at_the_common_thresholds_and_at_the_hospitals_own(fresh, store, site, common):
+    results = results_of(fresh, store, site, common)
+    own = OperatingPoints.model_validate({**results["operating_points"]})
+    assert own.site == "north"
+    assert {label.method for label in own.disease.values()} == {"youden"}
+    raw, losses = predict(fresh, store, site.splits["test"], 6, partners=1)
+    for points, name in ((common, "test"), (own, "test_at_own_thresholds")):
+        alone = scores_of(fresh, site.splits["test"], calibrated(raw, points), losses, points.disease_thresholds)
+        assert {key: value for key, value in results[name].items() if key != "intervals"} == alone
+        assert results[name]["intervals"]["disease"]["macro"]["roc_auc"]
+    assert (
+        results["test"]["disease"]["macro"]["roc_auc"]
+        == results["test_at_own_thresholds"]["disease"]["macro"]["roc_auc"]
+    )
+
+
+def test_thresholds_leave_without_counts_of_images(fresh, store, site, common):
+    told = results_of(fresh, store, site, common)["operating_points"]
+    for label in (*told["disease"].values(), *told["cancer"].values()):
+        assert label["positives"] is label["negatives"] is label["sensitivity"] is None
+        assert not any(character.isdigit() for reason in label["reasons"] for character in reason.replace("10", ""))
+
+
+def test_a_hospital_with_too_few_images_chooses_nothing(fresh, store, draw, common):
+    site = SiteImages("north", {"train": draw(4, 4, 1), "valid": draw(6, 6, 2), "test": draw(30, 24, 3)})
+    results = results_of(fresh, store, site, common)
+    assert results["operating_points"] is results["test_at_own_thresholds"] is None
+    assert results["test"]["disease"]["macro"]["roc_auc"] is not None
+
+
+def test_copies_of_images_that_were_trained_on_are_scored_apart(fresh, store, draw, common):
+    splits = {"train": draw(30, 24, 3), "valid": draw(6, 6, 2), "test": draw(30, 24, 3)}
+    assert "test_with_duplicates" in (results := results_of(fresh, store, SiteImages("north", splits), common))
+    assert results["test"]["disease"]["macro"]["roc_auc"] is None, "all were copies"
+    assert results["test_with_duplicates"]["disease"]["macro"]["roc_auc"] is not None
+
+
+def test_a_single_pair_is_scored_as_predict_scores_it(fresh, store, draw, monkeypatch):
+    """evaluation.partners is for the rounds: calibration and thresholds must not see means over several pairs."""
+    drawn = draw(5, 5, 3)
+    evaluation = fresh.experiment.evaluation.model_copy(update={"partners": 4})
+    monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"evaluation": evaluation}))
+    calls = []
+    real = fresh.logits_of_pooled
+    monkeypatch.setattr(fresh, "logits_of_pooled", lambda *rest: calls.append(1) or real(*rest))
+    predict(fresh, store, drawn, 5)
+    during_rounds = len(calls)
+    predict(fresh, store, drawn, 5, partners=1)
+    assert during_rounds == 4 * (len(calls) - during_rounds)
+    assert np.isfinite(predict(fresh, store, drawn, 5, partners=1)[0].disease).all()

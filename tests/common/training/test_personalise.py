@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from fedthorax.common.config.personalisation import PersonalisationConfig
+from fedthorax.common.training.batch_norm import measure_batch_norm
+from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.network import Network
+from fedthorax.common.training.personalise import personalise
+from fedthorax.common.training.scoring import predict
+
+
+@pytest.fixture(scope="module")
+def tuned(small_experiment, draw_images):
+    """Builds one network for all parts; what is fine-tuned is set by each test."""
+    network = Network(small_experiment)
+    measure_batch_norm(network, FeatureStore(network, None), draw_images(8, 8))  # else random features are near 0
+    start = network.layout.read()
+
+    def tune(images, fine_tune=("heads",), **settings):
+        config = PersonalisationConfig(
+            fine_tune=fine_tune, **{"epochs": 2, "patience": 5, "learning_rate": 1e-2} | settings
+        )
+        network.experiment = small_experiment.model_copy(update={"personalisation": config})
+        network.layout.write(start)
+        store = FeatureStore(network, None)
+        done = personalise(network, store, *images, seed=1)
+        return done, start, network, store
+
+    return tune
+
+
+def changed(network, start) -> set[str]:
+    after, names = network.layout.read(), set()
+    for segment, slots in network.layout.slots.items():
+        for slot in slots:
+            if not np.array_equal(after[segment][slot.start : slot.stop], start[segment][slot.start : slot.stop]):
+                names.add(slot.name)
+    return names
+
+
+PARTS = {
+    "batch_norm": {
+        f"{m}_batch_norm/{v}" for m in ("xray", "ct") for v in ("gamma", "beta", "moving_mean", "moving_variance")
+    },
+    "outputs": {f"{head}_logits/{v}" for head in ("disease", "cancer") for v in ("kernel", "bias")},
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_only_what_is_named_is_fine_tuned(tuned, draw, part):
+    """The hospital's validation split is its training split, so that training makes it better."""
+    images = draw(8, 8)
+    done, start, network, _ = tuned((images, images), (part,))
+    assert done.kept == part
+    assert changed(network, start) <= PARTS[part]
+    assert changed(network, start) & {name for name in PARTS[part] if "moving" not in name}
+
+
+def test_the_better_of_several_is_kept_and_its_loss_is_what_is_told(tuned, draw):
+    images = draw(8, 8)
+    done, *_ = tuned((images, images), ("outputs", "heads"), epochs=6)
+    assert set(done.valid_loss) == {"common", "outputs", "heads"}
+    assert done.valid_loss[done.kept] == min(done.valid_loss.values())
+    assert done.epochs == {"outputs": 6, "heads": 6}
+    again, *_ = tuned((images, images), ("outputs", "heads"), epochs=6)
+    assert again == done
+
+
+def test_where_nothing_is_better_the_common_model_stays_to_the_last_bit(tuned, draw):
+    """Labels of the validation split are the opposite of those that are trained on."""
+    train = draw(8, 8)
+    valid = draw(8, 8)
+    valid.xray.targets[:] = 1 - train.xray.targets
+    valid.ct.targets[:] = 1 - train.ct.targets
+    done, start, network, _ = tuned((train, valid), ("heads",), learning_rate=0.1, epochs=1)
+    assert done.kept is None
+    assert done.reason is None
+    assert done.valid_loss["heads"] > done.valid_loss["common"]
+    assert changed(network, start) == set()
+
+
+def test_fine_tuning_stops_when_the_validation_loss_falls_no_more_and_returns_to_the_best_pass(tuned, draw):
+    train, valid = draw(8, 8), draw(8, 8, 9)
+    done, _, network, store = tuned((train, valid), ("heads",), epochs=20, patience=2, learning_rate=3e-2)
+    assert done.epochs["heads"] < 20
+    if done.kept is not None:
+        assert predict(network, store, valid, 0)[1]["loss"] < done.valid_loss["common"] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "words"),
+    [((4, 4), (0, 0), "No label is known in the validation split"), ((0, 4), (4, 4), "There is no pair to train on")],
+)
+def test_a_hospital_that_cannot_compare_keeps_the_common_model_and_says_why(tuned, draw, train, valid, words):
+    done, start, network, _ = tuned((draw(*train), draw(*valid)))
+    assert done.kept is None
+    assert words in done.reason
+    assert changed(network, start) == set()

@@ -66,8 +66,8 @@ def partition(
     Example:
       fedthorax partition data/parts --xray nih --ct ct/train --sizes 3,2,1
       fedthorax partition data/skewed --xray nih --ct ct/train --alpha 0.5
-      fedthorax partition data/unequal --xray nih --ct ct/train \
-        --without north=ct --annotates south=Effusion,Nodule
+      fedthorax partition data/parts --xray nih --ct ct/train --without north=ct
+      fedthorax partition data/parts --xray nih --annotates south=Effusion,Mass
       fedthorax partition data/parts --xray chexpert --labels chexpert/train.csv
     """
     if sum(value is not None for value in (sizes, size_alpha, alpha, column)) > 1:

@@ -71,6 +71,8 @@ def privacy_words(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list
         "The server saw each hospital's own weights. Weights can tell something about the images that they were "
         "trained on; how much was not measured in this run.",
     ]
+    if metrics.get("strategy") == "scaffold":
+        told[0] += " With SCAFFOLD they also sent how their control variates changed, as large as the weights."
     if mode == "simulate":
         told.insert(0, "All hospitals were simulated on one machine, so nothing was protected from its owner.")
     smallest, multiple = (at(config, "data", "privacy", key) for key in ("smallest_count", "round_to"))

@@ -28,8 +28,18 @@ class StoredRun:
     @property
     def fingerprints(self) -> dict[str, str]:
         """Of the data: of the server's own folders, and of each hospital that took part."""
-        entries = {CENTRAL: self.metrics["central"], **self.metrics["sites"]}
-        return {name: entry["fingerprint"] for name, entry in entries.items() if entry["fingerprint"] is not None}
+        return {name: entry["fingerprint"] for name, entry in self._entries.items() if entry.get("fingerprint")}
+
+    @property
+    def without_fingerprint(self) -> tuple[str, ...]:
+        """Sites whose data were used and of which a run of an early version wrote down no fingerprint."""
+        return tuple(
+            name for name, entry in self._entries.items() if entry.get("data") and not entry.get("fingerprint")
+        )
+
+    @property
+    def _entries(self) -> dict[str, Mapping[str, Any]]:
+        return {CENTRAL: self.metrics["central"], **self.metrics["sites"]}
 
 
 def stored_run(path: Path) -> StoredRun:

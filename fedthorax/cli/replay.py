@@ -54,7 +54,8 @@ def replay(
     result: dict[str, Any] = {"run": str(run.absolute())}
     if against is None:
         result["conditions"] = conditions = _conditions(stored, out)
-        _tell(condition_lines(conditions), out)
+        result["not_compared"] = list(stored.without_fingerprint)
+        _tell(condition_lines(conditions, stored.without_fingerprint), out)
         unchanged = not any(conditions.values())
         if check:
             if as_json:

@@ -1,6 +1,6 @@
 """What a replay tells: what changed before it, and what differs after it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedthorax.cli.tables import Row, aligned
@@ -12,11 +12,15 @@ _ROUNDS_SHOWN = 10
 _SAME = "as they were"
 
 
-def condition_lines(conditions: "Mapping[str, Mapping[str, tuple[Any, Any]]]") -> list[str]:
-    """A line for each subject, and one for each change."""
+def condition_lines(
+    conditions: "Mapping[str, Mapping[str, tuple[Any, Any]]]", not_compared: Sequence[str] = ()
+) -> list[str]:
+    """A line for each subject, one for each change, and one for data of which the run wrote down no fingerprint."""
     lines = []
     for subject, changes in conditions.items():
-        if not changes:
+        unknown = not_compared if subject == "data" else ()
+        lines += [f"{subject:<10}{name}: not compared, the run wrote down no fingerprint" for name in unknown]
+        if not changes and not unknown:
             lines.append(f"{subject:<10}{'as it was' if subject == 'machine' else _SAME}")
         for name, (before, now) in changes.items():
             if subject == "settings":

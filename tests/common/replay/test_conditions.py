@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fedthorax.cli.replay_text import condition_lines
 from fedthorax.common.replay.conditions import (
     StoredRun,
     data_changes,
@@ -88,3 +89,11 @@ def test_other_data_are_named_by_site(run_folder: Path) -> None:
 def test_a_run_that_did_not_finish_is_refused(run_folder: Path, status: str) -> None:
     with pytest.raises(ValueError, match=rf"did not finish \({status}\).*go on with it"):
         changed(run_folder, status=status)
+
+
+def test_a_site_of_which_no_fingerprint_was_written_down_is_named_and_not_called_unchanged(run_folder: Path) -> None:
+    run = changed(run_folder, central={"data": {"splits": {}}})
+    assert run.without_fingerprint == ("central",)
+    assert list(run.fingerprints) == ["north"]
+    lines = condition_lines({"data": {}}, run.without_fingerprint)
+    assert lines == ["data      central: not compared, the run wrote down no fingerprint"]

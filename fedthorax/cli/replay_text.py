@@ -8,7 +8,7 @@ from fedthorax.cli.tables import Row, aligned
 if TYPE_CHECKING:
     from fedthorax.common.replay.differences import Difference, RoundDifferences, RunDifferences
 
-_ROUNDS_SHOWN = 10
+_ROUNDS_SHOWN = _CHANGES_SHOWN = 10
 _SAME = "as they were"
 
 
@@ -22,15 +22,21 @@ def condition_lines(
         lines += [f"{subject:<10}{name}: not compared, the run wrote down no fingerprint" for name in unknown]
         if not changes and not unknown:
             lines.append(f"{subject:<10}{'as it was' if subject == 'machine' else _SAME}")
-        for name, (before, now) in changes.items():
-            if subject == "settings":
-                words = "config.yaml was edited, or this version has settings that the run did not know"
-            elif subject == "data":
-                words = f"{name}: images, labels or splits have changed"
-            else:
-                words = f"{name} is {_value(now)}, was {_value(before)}"
-            lines.append(f"{subject:<10}{words}")
+        lines += [f"{subject:<10}{_change(subject, name, *values)}" for name, values in changes.items()][
+            :_CHANGES_SHOWN
+        ]
+        if (left := len(changes) - _CHANGES_SHOWN) > 0:
+            lines.append(f"{subject:<10}and {left} more (--json)")
     return lines
+
+
+def _change(subject: str, name: str, before: Any, now: Any) -> str:
+    if subject == "data":
+        return f"{name}: images, labels or splits have changed"
+    if subject == "settings":
+        edited = "config.yaml was edited after the run"
+        return edited if name == "config.yaml" else f"{name} is new, with its default: {_value(now)}"
+    return f"{name} is {_value(now)}, was {_value(before)}"
 
 
 def difference_lines(found: "RunDifferences") -> list[str]:

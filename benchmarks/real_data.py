@@ -4,15 +4,16 @@
 
 Every network arm is tuned in the same way: the same learning rates are tried with one seed that is not used again, and
 the one with the best score on the central validation split is taken. Then each arm is trained with each seed. Figures
-are those of the selected round on the central test split, which selects nothing. The logistic regression's penalty is
-chosen on the same validation split, from as many values. With --arms only those are run, at rates chosen elsewhere.
+are those of the selected round on the central test split, which selects nothing: first with one random partner an
+image, as `fedthorax predict` sees a pair and as a run's own test is, then as means over --partners of them. The
+logistic regression's penalty is chosen on the same validation split, from as many values. With --arms only those are
+run, at rates chosen elsewhere.
 
 All arms run in this process over a local channel; a test shows that Flower's simulation gives the same weights.
 Prints the table of docs/results.md and writes everything to --out as JSON. Finished arms are read back, not run again.
 """
 
 import argparse
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +27,10 @@ from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
 quiet_libraries()
 import_tensorflow()
 
-from fedthorax.client.worker import SiteWorker  # noqa: E402  after TensorFlow has been told to be quiet
+import keras  # noqa: E402  after TensorFlow has been told to be quiet
+
+from fedthorax.client.residuals import Residuals  # noqa: E402
+from fedthorax.client.worker import SiteWorker  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.config.load import load_experiment  # noqa: E402
 from fedthorax.common.data.pool import pool_sites  # noqa: E402
@@ -35,10 +39,12 @@ from fedthorax.common.events import EventLog  # noqa: E402
 from fedthorax.common.metrics.cancer import cancer_scores  # noqa: E402
 from fedthorax.common.metrics.disease import disease_scores  # noqa: E402
 from fedthorax.common.metrics.intervals import cancer_resamples, disease_resamples, paired_difference  # noqa: E402
+from fedthorax.common.model.segments import SegmentLayout  # noqa: E402
 from fedthorax.common.run_folder import RunFolder  # noqa: E402
+from fedthorax.common.seeds import derive_seed  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
-from fedthorax.common.training.scoring import Predictions  # noqa: E402
+from fedthorax.common.training.scoring import SINGLE_PAIR, Predictions, predict  # noqa: E402
 from fedthorax.server.central import CentralData  # noqa: E402
 from fedthorax.server.resume import OpenRun  # noqa: E402
 from fedthorax.server.session import run_session  # noqa: E402
@@ -97,7 +103,11 @@ class Bench:
         names = tuple(self.experiment.data.hospitals) if federated else (arm,)
         with RunFolder.create(path, overwrite=True) as folder, EventLog(None) as silent:
             worker = SiteWorker(
-                lambda _, site, __: self.sites[site], lambda of, _: self.build(of), silent, keep_optimizer=not federated
+                lambda _, site, __: self.sites[site],
+                lambda of, _: self.build(of),
+                silent,
+                keep_optimizer=not federated,
+                residuals=Residuals(path / "own"),
             )
             run_session(experiment, names, LocalChannel(worker, names), OpenRun(folder), "train", self.build)
         return path
@@ -130,23 +140,18 @@ def logistic_regression(bench: Bench) -> tuple[dict[str, float], Predictions, Ce
     return chosen, probe.predict(central.test, chosen["xray"], chosen["ct"]), central
 
 
-def predictions_of(path: Path, central: CentralData) -> Predictions:
-    """The predictions of a run on the images of the central test split, in its order.
+def predictions_of(path: Path, bench: Bench, central: CentralData, partners: int) -> Predictions:
+    """What a run's selected model says of the images of the central test split, each with so many random partners.
 
     A hospital that trains alone holds fewer of the test images than all hospitals together, so fewer were left out of
     its own test; here every arm is scored on the same images.
     """
-    labels = central._experiment.labels
-    rows: dict[tuple[str, str], list[float]] = {}
-    with (path / "test_predictions.csv").open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            names = labels.findings if row["modality"] == "xray" else labels.cancer_classes
-            rows[row["modality"], row["file"]] = [float(row[f"probability:{name}"]) for name in names]
-    parts = {}
-    for modality, images in (("xray", central.test.xray), ("ct", central.test.ct)):
-        files = [central._relative(images, position) for position in range(len(images))]
-        parts[modality] = np.array([rows[modality, file] for file in files], np.float32)
-    return Predictions(parts["xray"], parts["ct"])
+    network, store = bench.build(bench.experiment)
+    model = keras.models.load_model(path / "model" / "best.keras")
+    network.layout.write(SegmentLayout(model).read())
+    seed = derive_seed(bench.experiment.seed, "evaluation pairs", "central", "test")
+    predictions, _ = predict(network, store, central.test, seed, partners=partners)
+    return predictions
 
 
 def resamples_of(predictions: Predictions, central: CentralData) -> dict[str, Any]:
@@ -190,12 +195,14 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3])
     parser.add_argument("--arms", nargs="+", metavar="ARM=RATE", help="Only these, at a rate that was chosen before.")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
+    parser.add_argument("--partners", type=int, default=32, help="for the second table")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/real"))
     arguments = parser.parse_args()
     experiment = load_experiment(arguments.config, arguments.overrides, base=Path.cwd())
     bench = Bench(experiment, arguments.out.absolute())
     strengths, probabilities, central = logistic_regression(bench)
     arms = {"logistic regression": [resamples_of(probabilities, central)]}
+    averaged = dict(arms)  # the same, with every image's score the mean over several partners
     setting = f"C {strengths['xray']:g} and {strengths['ct']:g}"
     facts: dict[str, dict[str, Any]] = {"logistic regression": {"setting": setting, "seconds": "", "memory": ""}}
     chosen = dict(each.split("=") for each in arguments.arms or ())
@@ -206,7 +213,8 @@ def main() -> None:
             print(f"{arm}: validation by learning rate {tuned}", flush=True)
         rate = float(chosen[arm]) if chosen else max(tuned, key=lambda each: tuned[each])
         paths = [bench.run(arm, seed, rate) for seed in range(1, arguments.seeds + 1)]
-        arms[arm] = [resamples_of(predictions_of(path, central), central) for path in paths]
+        for partners, found in ((SINGLE_PAIR, arms), (arguments.partners, averaged)):
+            found[arm] = [resamples_of(predictions_of(path, bench, central, partners), central) for path in paths]
         totals = [RunFolder.load(path).read_metrics()["totals"] for path in paths]
         seconds = sorted(total["seconds"] for total in totals)
         facts[arm] = {
@@ -215,6 +223,20 @@ def main() -> None:
             "seconds": f"{seconds[0]:.0f}-{seconds[-1]:.0f}",
             "memory": f"{max(total['peak_memory_mb']['server'] for total in totals):.0f}",
         }
+    summary: dict[str, Any] = {
+        "test": {"xray": len(central.test.xray), "ct": len(central.test.ct), "left_out": len(central.left_out)}
+    }
+    for partners, found in ((SINGLE_PAIR, arms), (arguments.partners, averaged)):
+        print(f"\nEach image with {partners} partner(s)")
+        summary[str(partners)] = compared_arms(found, facts, arguments.seeds, bench.experiment)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def compared_arms(
+    arms: dict[str, list[dict[str, Any]]], facts: dict[str, dict[str, Any]], seeds: int, experiment: Experiment
+) -> dict[str, Any]:
+    """Print the table and the comparisons on the same patients and seeds; returns all figures."""
     print("\n".join(rows_of(arms, facts)))
     pairs = [
         ("federated", other) for other in (POOLED, *experiment.data.hospitals) if {"federated", other} <= set(arms)
@@ -228,23 +250,20 @@ def main() -> None:
             key = f"{first} / {second}: {figure[0]} {' '.join(figure[1])}"
             ratios[key] = compared
             print(f"{key}: ratio {compared['ratio']['value']:.3f}, 95 % interval {compared['ratio']['interval']}")
-    probe = arms["logistic regression"] * arguments.seeds
+    probe = arms["logistic regression"] * seeds
     for arm in [name for name in ("federated", POOLED) if name in arms]:
         for figure in (DISEASE, CANCER, ACCURACY):
             compared = paired_difference([r[figure[0]] for r in arms[arm]], [r[figure[0]] for r in probe], figure[1])
             key = f"{arm} - logistic regression: {figure[0]} {' '.join(figure[1])}"
             ratios[key] = compared
             print(f"{key}: {compared['difference']['value']:+.3f}, 95 % interval {compared['difference']['interval']}")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    summary = {
+    return {
         "arms": {
             arm: facts[arm] | {"/".join((f[0], *f[1])): figure_of(r, f) for f in (DISEASE, CANCER, ACCURACY)}
             for arm, r in arms.items()
         },
         "compared": ratios,
-        "test": {"xray": len(central.test.xray), "ct": len(central.test.ct), "left_out": len(central.left_out)},
     }
-    (arguments.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""What of the model stays at the hospital: with FedBN its batch normalisation, and a model of its own.
+"""What of the model stays at the hospital: with FedBN its batch normalisation, with SCAFFOLD its control variate, and a
+model of its own.
 
-Batch normalisation is kept by round, ``FOLDER/HOSPITAL-ID/round-0003.npz``, where ID stands for the run. The server
+The first two are kept by round, ``FOLDER/HOSPITAL-ID/round-0003.npz``, where ID stands for the run. The server
 says with every task after which round's training the hospital's own part goes with the weights that come, so a run that
 goes on from an earlier round finds the part of that round, and an update that did not count leaves no trace.
 """
@@ -22,6 +23,7 @@ from fedthorax.common.messages import Segments, Task
 from fedthorax.common.model.segments import SegmentLayout
 
 _MODEL = "model.npz"
+_CONTROLS = 4  # rounds of which a control variate is kept: a server that goes on from an older checkpoint starts anew
 _DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile)
 KEEP_SECONDS = 90 * 86400.0  # of a run that nobody has gone on with
 Values = dict[str, NDArray[np.float32]]
@@ -51,6 +53,23 @@ class OwnPart:
         _save(path, own)
         self._forget_old(path.parent)
         return _with(layout, update, {name: values for name, values in came.items() if name in update})
+
+    def control(self, task: Task) -> Values:
+        """The hospital's control variate after ``task.own_round``, by segment; empty before its first training.
+
+        ValueError where it is not here.
+        """
+        if not task.own_round:
+            return {}
+        return self._load(task)
+
+    def keep_control(self, task: Task, control: Segments) -> None:
+        """Keep it as it is after the training that ``task`` asked for; it is as large as the model, so few are kept."""
+        path = self._file(task, task.round)
+        _save(path, control)
+        self._forget_old(path.parent)
+        for old in sorted(path.parent.glob("round-*.npz"))[:-_CONTROLS]:
+            old.unlink()
 
     def keep_model(self, task: Task, weights: Segments | None) -> None:
         """Keep the weights of the hospital's own model; None where the common one is better there."""

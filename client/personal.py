@@ -9,7 +9,7 @@ from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import FitProgress
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.personalise import personalise
-from fedthorax.common.training.scoring import predict, scores_of
+from fedthorax.common.training.scoring import SINGLE_PAIR, predict, scores_of
 
 
 def own_model(
@@ -17,11 +17,11 @@ def own_model(
 ) -> dict[str, Any]:
     """``personal`` of a hospital in metrics.json; leaves in the network what is better, the common model or its own.
 
-    Scores are of probabilities as the models give them: to calibrate them would need validation images that have not
-    chosen the model.
+    Scores are of single pairs, as a user sees them, and of probabilities as the models give them: to calibrate them
+    would need validation images that have not chosen the model.
     """
     experiment, test = network.experiment, unseen(images.splits)
-    common, losses = predict(network, store, test, test_seed)
+    common, losses = predict(network, store, test, test_seed, partners=SINGLE_PAIR)
     done = personalise(network, store, images.splits["train"], images.splits["valid"], seed, progress)
     told: dict[str, Any] = {
         "kept": done.kept,
@@ -33,7 +33,7 @@ def own_model(
         "comparison": None,
     }
     if done.kept is not None:
-        own, losses = predict(network, store, test, test_seed)
+        own, losses = predict(network, store, test, test_seed, partners=SINGLE_PAIR)
         told |= {
             "own": scores_of(network, test, own, losses),
             "comparison": compared(experiment, Truth.of(test), own, common),

@@ -5,12 +5,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply
 from fedthorax.common.metrics.operating import OperatingPoints
-from fedthorax.common.model.segments import MODALITIES, Weights, segments_of, weights_digest
+from fedthorax.common.model.segments import (
+    CONTROL,
+    MODALITIES,
+    Weights,
+    segment_sha256,
+    segments_of,
+    weights_digest,
+)
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
@@ -21,13 +30,21 @@ from fedthorax.server.delivery import deliver
 from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
+from fedthorax.server.own_thresholds import check_own_thresholds
+from fedthorax.server.packed_update import unpacked
 from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
 from fedthorax.server.strategies import STRATEGIES
 from fedthorax.server.strategies.update import Aggregate, RoundShape, State, Update
-from fedthorax.server.update_check import check_branch_counts, check_counts, check_update
+from fedthorax.server.update_check import (
+    check_branch_counts,
+    check_control,
+    check_counts,
+    check_update,
+    without_control,
+)
 from fedthorax.server.update_norms import earlier_norms, step_norm, unusual
 
 
@@ -70,6 +87,8 @@ class Rounds:
         else:
             weights = self.start.weights
             self.network.layout.write(weights)
+            best = self._best_round()
+            self._remember_best(weights if best == self.start.round else self.checkpoints.load(best).weights)
             self._joining.meet()
         training, patience = self.experiment.training, self.experiment.federation.patience
         for number in range(self.record.newest_round + 1, training.num_rounds + 1):
@@ -100,11 +119,13 @@ class Rounds:
         finally:
             aggregate.close()
         found, self._strategy_state = strategy.step(settings, shape, weights, found, self._strategy_state)
-        weights = {**weights, **found}
-        self.network.layout.write(weights)
+        before, weights = weights, {**weights, **found}
         if federation.keeps_batch_norm:
+            self.network.layout.write(weights)
             self.central.normalise(self.network, self.store)
             weights = {**weights, **self.network.layout.read(segments)}
+        weights = self.hospitals.broadcast.following(before, weights)
+        self.network.layout.write(weights)
         self._close_round(number, weights, plan, started)
         return weights
 
@@ -113,8 +134,10 @@ class Rounds:
     ) -> None:
         work = {"phase": plan.phase_index, "learning_rate": plan.learning_rate}
         ask, required = self.hospitals, self.hospitals.required
-        models = self._models(weights)
-        training = [ask.task("train", site, number, **models(site), **work) for site in ask.joined()]
+        model = named_model(weights)
+        models = self._models(model)
+        told = STRATEGIES[self.experiment.federation.strategy].told(self._strategy_state)
+        training = [ask.task("train", site, number, **_beside(models(site), told), **work) for site in ask.joined()]
         tasks = [*training, *self._joining.newcomers()]  # who joins now trains from the next round on
         accepted: set[str] = set()
         for reply in ask.replies(
@@ -124,7 +147,7 @@ class Rounds:
                 if self._joining.accept(reply):
                     self._joining.leave_out()
                     ask.fail(reply.site, "train", f"joined in round {number}; trains from the next round on")
-            elif self._take_update(reply, number, weights, segments, plan, aggregate):
+            elif self._take_update(reply, number, model, segments, plan, aggregate):
                 accepted.add(reply.site)
         ask.require(len(accepted))
         ask.tell_absent(accepted)
@@ -137,11 +160,13 @@ class Rounds:
         statistics = {segment: layout.statistics(segment) for segment in segments}
         keeps = self.experiment.federation.keeps_batch_norm
         own = {segment: layout.batch_norm(segment) for segment in segments} if keeps else {}
-        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics, own)
+        described = (self.record.described(site) or {} for site in self.hospitals.joined())
+        pairs = sum((data.get("pairing") or {}).get("pairs") or 0 for data in described)
+        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics, own, pairs)
 
-    def _models(self, weights: Weights) -> Callable[[str], dict[str, Any]]:
-        """By hospital what a task says about the model ``weights``: only the segments that its own network has."""
-        whole, layout, known = named_model(weights), self.network.layout, dict[tuple[str, ...], dict[str, Any]]()
+    def _models(self, whole: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
+        """By hospital what a task says about a named model: only the segments that its own network has."""
+        layout, known = self.network.layout, dict[tuple[str, ...], dict[str, Any]]()
 
         def model(site: str) -> dict[str, Any]:
             modalities = self.hospitals.modalities(site)
@@ -159,19 +184,22 @@ class Rounds:
         self,
         reply: Reply,
         number: int,
-        weights: Weights,
+        model: dict[str, Any],
         segments: tuple[str, ...],
         plan: RoundPlan,
         aggregate: Aggregate,
     ) -> bool:
-        """Check an update and add it; False where it is refused."""
-        site, norm = reply.site, None
+        """Unpack an update, check it, add it; False where it is refused. ``model`` is the named one it started from."""
+        site, norm, weights = reply.site, None, model["weights"]
+        reply, control = without_control(reply)
         try:
+            reply = unpacked(reply, self.experiment.federation.codec, weights, model["sha256"])
             check_counts(reply, self.record.described(site) or {})
             if reply.num_pairs:
                 check_update(reply, self.network.layout, segments_of(self.hospitals.modalities(site), segments))
                 if self.experiment.weighs_branches:
                     check_branch_counts(reply, self.record.described(site) or {}, self.experiment.labels)
+                check_control(reply, control, self.network.layout)
                 norm = step_norm(reply.weights, weights)
                 self._check_norm(site, norm, plan.phase_index)
                 values = dict(reply.weights)
@@ -179,13 +207,17 @@ class Rounds:
                     # Weighed by pairs alone, a hospital without an encoder votes for the one that there is.
                     values = {segment: values.get(segment, weights[segment]) for segment in segments}
                 loss = (reply.results["valid"] or {}).get("loss")
-                aggregate.add(Update(site, values, reply.num_pairs, reply.counts, loss))
+                if control and not self.experiment.weighs_branches:
+                    control = {name: control.get(name, np.zeros_like(value)) for name, value in values.items()}
+                aggregate.add(Update(site, values, reply.num_pairs, reply.counts, loss, control))
         except ValueError as error:
             self.hospitals.fail(site, "update", f"refused: {error}")
             return False
         self.record.site_scores(number - 1, site, "valid", reply.results["valid"])
         self.record.site_scores(number, site, "train", reply.results["train"])
         self.record.rounds[number]["sites"][site]["update_norm"] = norm
+        if reply.results.get("residual_lost"):
+            self.hospitals.warn(site, "it has lost what rounding left out of its earlier updates; nothing else is lost")
         self.record.site_memory(reply.results.get("peak_memory_mb"))
         self.audit.append(
             "update received", site=site, round=number, pairs=reply.num_pairs, sha256=weights_digest(reply.weights)
@@ -217,6 +249,8 @@ class Rounds:
         value = selection_value(scores, self.selection.metric)
         self.selection = self.selection.after(number, value, self.experiment.training.schedule.plateau_patience)
         self.record.select(self.selection)
+        if self._best_round() == number:
+            self._remember_best(weights)
         ledger.settle()
         checkpoint = Checkpoint(
             number,
@@ -229,6 +263,7 @@ class Rounds:
             self._joining.overlaps,
             self.hospitals.holdings.by_site,
             self._strategy_state,
+            self.hospitals.broadcast.state,
         )
         self.checkpoints.save(checkpoint)
         self.audit.append("round closed", round=number, model_sha256=weights_digest(weights))
@@ -242,6 +277,10 @@ class Rounds:
             failures=entry["failures"],
             seconds=entry["seconds"],
         )
+
+    def _remember_best(self, weights: Weights) -> None:
+        """The hospitals go on holding the best model: the end of the run needs it."""
+        self.hospitals.best = {segment: segment_sha256(values) for segment, values in weights.items()}
 
     def _best_round(self) -> int:
         return self.record.newest_round if self.selection.best_round is None else self.selection.best_round
@@ -274,13 +313,19 @@ class Rounds:
     def _personalise(self, number: int, weights: Weights) -> None:
         if not self.experiment.personalisation.fine_tune:
             return
-        ask, models = self.hospitals, self._models(weights)
+        ask, models = self.hospitals, self._models(named_model(weights))
         tasks = [ask.task("personalise", site, number, **models(site)) for site in ask.joined()]
         for reply in ask.replies(tasks, lambda: True):
             self.record.personal(reply.site, reply.results["personal"])
 
     def _site_tests(self, reply: Reply) -> None:
-        self.record.site_tests(reply.site, reply.results)
+        results = reply.results
+        try:
+            check_own_thresholds(results, reply.site, self.experiment.labels)
+        except ValueError as error:
+            self.hospitals.warn(reply.site, f"its own thresholds are not taken: {error}")
+            results = {**results, "operating_points": None, "test_at_own_thresholds": None}
+        self.record.site_tests(reply.site, results)
         if "histograms" in reply.results:
             try:
                 self._pooling.add(reply.site, reply.results["histograms"])
@@ -291,10 +336,16 @@ class Rounds:
     def _evaluate(
         self, number: int, weights: Weights, splits: tuple[str, ...], points: OperatingPoints
     ) -> Iterator[Reply]:
-        ask, models = self.hospitals, self._models(weights)
+        ask, models = self.hospitals, self._models(named_model(weights))
         work = {"splits": splits, "operating_points": points.model_dump(mode="json")}
         tasks = [ask.task("evaluate", site, number, **models(site), **work) for site in ask.joined()]
         yield from ask.replies(tasks, lambda: True)
 
     def _progress(self, number: int) -> Callable[[int, int], None]:
         return lambda done, total: self.events.emit("server", round=number, stage="evaluate", done=done, total=total)
+
+
+def _beside(model: dict[str, Any], told: Weights) -> dict[str, Any]:
+    """The model of a task with what the strategy tells of the segments that are in it."""
+    more = {name: values for name, values in told.items() if name.removeprefix(CONTROL) in model["weights"]}
+    return {**model, "weights": {**model["weights"], **more}} if more else model

@@ -1,14 +1,15 @@
 """What an update must be before it is averaged; a refusal names the hospital's variable and what is wrong with it."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.messages import Reply
-from fedthorax.common.model.segments import SegmentLayout
-from fedthorax.server.aggregation import LIMIT
+from fedthorax.common.model.segments import CONTROL, SegmentLayout, Weights
+from fedthorax.server.aggregation import LIMIT, all_below
 
 _ROUNDED_BY = 25  # most that a hospital takes off a count when it rounds: to multiples of 50
 
@@ -24,13 +25,31 @@ def check_update(reply: Reply, layout: SegmentLayout, segments: Iterable[str]) -
     for segment, values in reply.weights.items():
         if values.dtype != np.float32:
             raise ValueError(f"segment {segment}: expected float32, got {values.dtype}")
-        bad = np.flatnonzero(~(np.abs(values) < LIMIT))
-        if bad.size:
+        if not all_below(values, LIMIT):
+            bad = np.flatnonzero(~(np.abs(values) < LIMIT))
             first = int(bad[0])
             raise ValueError(
                 f"the update holds {bad.size} values that are not finite or not below {LIMIT:.0f}, the first one "
                 f"({values[first]}) in {layout.name_at(segment, first)}"
             )
+
+
+def without_control(reply: Reply) -> tuple[Reply, Weights]:
+    """The reply with the model's segments only, and the control variates that came beside them, by segment."""
+    control = {name.removeprefix(CONTROL): v for name, v in reply.weights.items() if name.startswith(CONTROL)}
+    if not control:
+        return reply, control
+    return replace(reply, weights={n: v for n, v in reply.weights.items() if not n.startswith(CONTROL)}), control
+
+
+def check_control(reply: Reply, control: Weights, layout: SegmentLayout) -> None:
+    """Raise ValueError unless the control variates are of the update's segments, in their sizes, finite and in range.
+    An update without any is the strategy's to judge."""
+    if control:
+        try:
+            check_update(replace(reply, weights=control), layout, reply.weights)
+        except ValueError as error:
+            raise ValueError(f"control variates: {error}") from error
 
 
 def check_counts(reply: Reply, data: Mapping[str, Any]) -> None:

@@ -155,6 +155,8 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         "which of the server's test images are here too (compared by keyed hashes)",
         f"after each of {training.num_rounds} rounds: the trained weights, and how many pairs they were trained on",
     ]
+    if experiment.federation.strategy == "scaffold":
+        leaves.append("with them the mean of the gradients of the training, as a change from the round before")
     if experiment.personalisation.fine_tune:
         leaves.append("how good a model fine-tuned here is on this hospital's own test images, beside the common one")
         own.append("the model that is fine-tuned here")

@@ -82,6 +82,11 @@ class Experiment(Frozen):
                 f"federation.min_sites is {min_sites}, but data.hospitals has only {len(self.data.hospitals)}"
             )
         strategy, settings = self.federation.strategy, self.federation.strategy_settings
+        if strategy == "scaffold" and self.federation.codec != "float32":
+            raise ValueError(
+                f"federation.strategy is scaffold, whose control variates travel exactly, but federation.codec is "
+                f"{self.federation.codec}; set it to float32, or choose another strategy"
+            )
         if strategy in ALIKE and self.model.absent == "token":
             raise ValueError(
                 f"federation.strategy is {strategy}, which compares whole updates, but with model.absent: token they "

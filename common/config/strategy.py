@@ -10,6 +10,7 @@ StrategyName = Literal[
     "fedavg",
     "fedprox",
     "fedbn",
+    "scaffold",
     "fedavgm",
     "fedadam",
     "fedyogi",
@@ -33,8 +34,7 @@ class StrategySettings(Frozen):
     server_learning_rate: float | None = Field(
         default=None,
         gt=0,
-        description="Length of the server's step. null: 1 for fedavgm and qfedavg, 0.01 for fedadam, fedyogi and "
-        "fedadagrad.",
+        description="Length of the server's step. null: 1, but 0.01 for fedadam, fedyogi and fedadagrad.",
     )
     server_momentum: float = Field(
         default=0.9, ge=0, lt=1, description="fedavgm, fedadam, fedyogi: share of the last rounds' direction."

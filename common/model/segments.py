@@ -8,6 +8,7 @@ what comes after the backbones has no backbone to send.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,9 @@ from fedthorax.common.model.backbone import all_layers
 MODALITIES = ("xray", "ct")
 SEGMENTS = ("xray.backbone", "xray.projection", "ct.backbone", "ct.projection", "fusion", "disease", "cancer")
 BACKBONE_SEGMENTS = ("xray.backbone", "ct.backbone")
+CONTROL = "control."  # begins the name of a segment's control variate (SCAFFOLD), a vector laid out as the segment
 TOKEN = "_token"  # ends the name of a layer that stands for an absent modality
+SMALL_ARRAY = 256  # values
 HEAD_SEGMENTS = tuple(segment for segment in SEGMENTS if segment not in BACKBONE_SEGMENTS)
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -97,6 +100,23 @@ class SegmentLayout:
         for layer in self._finalizing:
             layer.finalize_state()  # it keeps plain tensors made from its weights
 
+    def by_variable(self, vectors: Weights) -> dict[str, NDArray[np.float32]]:
+        """The parts of vectors that are laid out as segments, by the path of the variable, in its shape."""
+        return {
+            slot.name: vectors[segment][slot.start : slot.stop].reshape(slot.shape)
+            for segment in vectors
+            for slot in self.slots[segment]
+        }
+
+    def vectors(self, values: Mapping[str, NDArray[np.float32]], segments: Iterable[str]) -> dict[str, Any]:
+        """The other way round; 0 for variables that ``values`` does not have."""
+        found = {segment: np.zeros(self.sizes[segment], np.float32) for segment in segments}
+        for segment, flat in found.items():
+            for slot in self.slots[segment]:
+                if slot.name in values:
+                    flat[slot.start : slot.stop] = values[slot.name].reshape(-1)
+        return found
+
     def check_sizes(self, weights: Weights) -> None:
         """Raise ValueError when a segment is unknown or has another number of values than this model's."""
         for segment, flat in weights.items():
@@ -112,6 +132,16 @@ class SegmentLayout:
         """Where the moving statistics of batch normalisation lie in a segment: measured, not learned by gradients."""
         endings = ("moving_mean", "moving_variance")
         return tuple(slice(s.start, s.stop) for s in self.slots[segment] if s.name.endswith(endings))
+
+    def exact(self, segment: str) -> tuple[tuple[int, int], ...]:
+        """Runs (start, stop) of a segment that are never rounded on the way: vectors (statistics, scales and shifts of
+        batch normalisation, biases, tokens) and other small arrays, which are few values and sensitive ones."""
+        runs: list[tuple[int, int]] = []
+        for slot in self.slots[segment]:
+            if len(slot.shape) <= 1 or slot.stop - slot.start <= SMALL_ARRAY:
+                start = runs.pop()[0] if runs and runs[-1][1] == slot.start else slot.start
+                runs.append((start, slot.stop))
+        return tuple(runs)
 
     def batch_norm(self, segment: str) -> tuple[slice, ...]:
         """Where batch normalisation that is not frozen lies in a segment: scales, shifts and moving statistics."""

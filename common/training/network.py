@@ -13,7 +13,8 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.data.pairing import ABSENT, Indices
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import MODALITIES, build_model, image_to_logits, pooled_to_logits
-from fedthorax.common.model.segments import HEAD_SEGMENTS, SEGMENTS, SegmentLayout, segments_of
+from fedthorax.common.model.segments import HEAD_SEGMENTS, SEGMENTS, SegmentLayout, Weights, segments_of
+from fedthorax.common.training.control_variates import corrected_gradients
 from fedthorax.common.training.losses import LossSum, masked_binary_cross_entropy, masked_sparse_cross_entropy
 from fedthorax.common.training.proximal import proximal_gradients
 from fedthorax.common.training.runtime import prepare_tensorflow
@@ -39,6 +40,10 @@ class Network:
         self.layout = SegmentLayout(self.model)
         federation = experiment.federation
         self._proximal = federation.strategy_settings.proximal if federation.strategy == "fedprox" else 0.0
+        self._controls = federation.strategy == "scaffold"
+        # By what is trained, a variable each: the common control variate less the own one, and the sum of gradients.
+        self._corrections: dict[Trainable, list[tf.Variable]] = {}
+        self._gradient_sums: dict[Trainable, list[tf.Variable]] = {}
         self._anchors: dict[Trainable, list[tf.Variable]] = {}  # the weights that a task began with
         self._optimizers: dict[Trainable, keras.optimizers.Optimizer] = {}
         self._steps: dict[Trainable, Any] = {}
@@ -68,12 +73,28 @@ class Network:
             self._anchors.get(trainable, ()), self._trainable_variables(trainable), strict=False
         ):
             anchor.assign(variable.value)
+        for control in (*self._corrections.get(trainable, ()), *self._gradient_sums.get(trainable, ())):
+            control.assign(tf.zeros_like(control))
         streams = np.random.SeedSequence(seed).generate_state(len(self._dropouts))
         for layer, stream in zip(self._dropouts, streams, strict=True):
             layer.seed_generator.state.assign([int(stream), 0])
 
     def set_learning_rate(self, trainable: Trainable, rate: float) -> None:
         self._optimizer(trainable).learning_rate.assign(rate)
+
+    def correct(self, trainable: Trainable, correction: Weights) -> None:
+        """What every step adds to the gradients until the next ``start``: vectors laid out as segments (SCAFFOLD)."""
+        values = self.layout.by_variable(correction)
+        for variable, held in zip(self._trainable_variables(trainable), self._corrections[trainable], strict=True):
+            if variable.path in values:
+                held.assign(values[variable.path])
+
+    def mean_gradients(self, trainable: Trainable, steps: int) -> dict[str, NDArray[np.float32]]:
+        """Mean over the ``steps`` since ``start`` of the gradients without correction, laid out as segments."""
+        variables = self._trainable_variables(trainable)
+        sums = zip(variables, self._gradient_sums[trainable], strict=True)
+        means = {variable.path: (held.numpy() / np.float32(steps)) for variable, held in sums}
+        return self.layout.vectors(means, self.trained_segments(trainable))
 
     def trained_segments(self, trainable: Trainable) -> tuple[str, ...]:
         """The segments that change in a phase, and so the ones that a hospital sends back."""
@@ -174,6 +195,13 @@ class Network:
         if proximal:
             self._anchors[trainable] = [tf.Variable(variable.value, trainable=False) for variable in variables]
         anchors = self._anchors.get(trainable, [])
+        controls = self._controls and trainable in ("heads", "all")
+        if controls:
+            for kept in (self._corrections, self._gradient_sums):
+                kept[trainable] = [
+                    tf.Variable(tf.zeros_like(variable.value), trainable=False) for variable in variables
+                ]
+        corrections, sums = self._corrections.get(trainable, []), self._gradient_sums.get(trainable, [])
         labels = [tf.TensorSpec((None, len(self.experiment.labels.findings))), tf.TensorSpec((None,), tf.int32)]
 
         @tf.function(input_signature=[*inputs, *self._presence_specs, *labels])
@@ -186,6 +214,11 @@ class Network:
             gradients = tape.gradient(loss, variables)
             if proximal:
                 gradients = proximal_gradients(gradients, variables, anchors, proximal)
+            if controls:
+                for gradient, total in zip(gradients, sums, strict=True):
+                    if gradient is not None:
+                        total.assign_add(gradient)
+                gradients = corrected_gradients(gradients, corrections)
             optimizer.apply(gradients, variables)
             return tf.stack([*disease_loss, *cancer_loss])
 

@@ -17,25 +17,29 @@ State = Mapping[str, NDArray[np.float32]]  # what the server keeps from round to
 
 @dataclass(frozen=True)
 class Update:
-    """A hospital's checked update. ``loss`` is that of the incoming model there, None where it is not told."""
+    """A hospital's checked update. ``loss`` is that of the incoming model there, None where it is not told. ``control``
+    is the change of its control variate by segment (SCAFFOLD)."""
 
     site: str
     weights: Weights
     num_pairs: int
     counts: Mapping[str, Any]
     loss: float | None
+    control: Weights = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class RoundShape:
     """Sizes of the segments that are trained in a round, and the parts that are averaged each by its own counts; no
     parts: everything by pairs. ``statistics`` are the moving statistics of each segment: means, never steps. ``own``
-    are values that stay at the hospitals: what updates hold there says nothing."""
+    are values that stay at the hospitals: what updates hold there says nothing. ``all_pairs`` are those of all
+    hospitals that have joined, whether they answer in this round or not; 0: unknown."""
 
     sizes: Mapping[str, int]
     parts: Sequence[Part] | None
     statistics: Mapping[str, Sequence[slice]]
     own: Mapping[str, Sequence[slice]] = field(default_factory=dict)
+    all_pairs: int = 0
 
 
 class Aggregate(Protocol):
@@ -64,12 +68,18 @@ NewAggregate = Callable[[StrategySettings, RoundShape], Aggregate]
 ServerStep = Callable[[StrategySettings, RoundShape, Weights, Segments, State], tuple[Segments, State]]
 
 
+def _nothing(state: State) -> Segments:
+    return {}
+
+
 @dataclass(frozen=True)
 class Strategy:
-    """``aggregate`` makes one model of the updates; ``step`` decides how far the server goes towards it."""
+    """``aggregate`` makes one model of the updates; ``step`` decides how far the server goes towards it; ``told`` is
+    what of its state goes to the hospitals beside the model."""
 
     aggregate: NewAggregate
     step: ServerStep
+    told: Callable[[State], Segments] = _nothing
 
 
 def keep(

@@ -16,7 +16,7 @@ from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
 from fedthorax.common.training.saved_model import load_saved_model
-from fedthorax.common.training.scoring import Predictions, predict
+from fedthorax.common.training.scoring import SINGLE_PAIR, Predictions, predict
 
 ByModel = Mapping[str, Mapping[str, Predictions]]
 
@@ -58,14 +58,14 @@ def score_models(
     # The stored weights replace the starting ones, so no pretrained file is needed.
     network = Network(experiment.model_copy(update={"model": experiment.model.model_copy(update={"weights": "none"})}))
     store = FeatureStore(network, data.cache.folder)
+    seeds = {site: derive_seed(experiment.seed, "evaluation pairs", site, "test") for site in tests}
     predictions: dict[str, dict[str, Predictions]] = {}
     for done, (name, file) in enumerate(models.items()):
         if progress:
             progress(done, len(models))
         network.layout.write(SegmentLayout(load_saved_model(file).model).read())
         predictions[name] = {
-            site: predict(network, store, test, derive_seed(experiment.seed, "evaluation pairs", site, "test"))[0]
-            for site, test in tests.items()
+            site: predict(network, store, test, seeds[site], partners=SINGLE_PAIR)[0] for site, test in tests.items()
         }
     if progress:
         progress(len(models), len(models))

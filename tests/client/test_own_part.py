@@ -72,7 +72,7 @@ class Hospital:
         task = Task(
             "train", site, number, self.experiment.model_dump_json(), weights, self.network.layout.digest, HEADS, 1e-3,
             run="r1", model_sha256=weights_digest(weights), own_round=own_round,
-            sha256={name: segment_sha256(values) for name, values in weights.items()},
+            sha256={name: segment_sha256(v) for name, v in weights.items() if not name.startswith("control.")},
         )  # fmt: skip
         return self.worker.run(task)
 
@@ -164,3 +164,27 @@ def test_other_strategies_keep_nothing(experiment, network, start, tmp_path):
     assert not np.array_equal(reply.weights[BATCH_NORM][where], start[BATCH_NORM][where])
     assert list(tmp_path.iterdir()) == []
     assert replace(reply, weights={}).error is None
+
+
+def test_with_scaffold_a_hospital_keeps_its_control_variate_and_tells_how_it_has_changed(experiment, start, tmp_path):
+    federation = experiment.federation.model_copy(update={"strategy": "scaffold"})
+    scaffold = experiment.model_copy(update={"federation": federation})
+    made = Network(scaffold)
+    made.layout.write(start)
+    hospital = Hospital(scaffold, (made, FeatureStore(made, None)), tmp_path)
+    first = hospital.train("dark", 2, 0, start)
+    assert first.error is None
+    told = {name for name in first.weights if name.startswith("control.")}
+    assert told == {f"control.{name}" for name in first.weights if not name.startswith("control.")}
+    common = {name: np.full_like(first.weights[name], 1e-3) for name in told}
+    second = hospital.train("dark", 3, 2, {**start, **common})
+    (folder,) = tmp_path.iterdir()
+    with np.load(folder / "round-0002.npz") as before, np.load(folder / "round-0003.npz") as after:
+        for name in before:
+            assert np.array_equal(before[name], first.weights[f"control.{name}"])
+            assert np.array_equal(after[name] - before[name], second.weights[f"control.{name}"])
+    again = hospital.train("dark", 3, 2, {**start, **common})
+    assert all(np.array_equal(again.weights[name], second.weights[name]) for name in second.weights)
+    without = hospital.train("dark", 3, 2, start)
+    assert weights_digest(without.weights) != weights_digest(second.weights)
+    assert sorted(path.name for path in folder.iterdir()) == ["round-0002.npz", "round-0003.npz"]

@@ -28,7 +28,7 @@ def vector(*values: float) -> np.ndarray:
 
 
 def update(site: str, values: np.ndarray, pairs: int = 1, loss: float | None = 1.0) -> Update:
-    return Update(site, {"fusion": values}, pairs, {}, loss)
+    return Update(site, {"fusion": values}, pairs, {}, loss, {"fusion": np.zeros_like(values)})
 
 
 def one_round(name: str, updates: list[Update], before=ZERO, state: Mapping[str, Any] | None = None, **settings):
@@ -69,7 +69,18 @@ def test_hospitals_that_agree_are_followed(name):
     found, _ = one_round(name, same, malicious_sites=1, server_learning_rate=1.0 if name != "fedadam" else None)
     assert found[0] > 0
     assert found[1] < 0
-    if name in ("fedavg", "fedprox", "fedbn", "fedavgm", "median", "trimmed_mean", "krum", "multi_krum", "bulyan"):
+    if name in (
+        "fedavg",
+        "fedprox",
+        "fedbn",
+        "scaffold",
+        "fedavgm",
+        "median",
+        "trimmed_mean",
+        "krum",
+        "multi_krum",
+        "bulyan",
+    ):
         assert found.tolist() == [1, -2]
 
 

@@ -116,3 +116,20 @@ def test_who_agrees_to_give_numbers_has_not_agreed_to_train(
     participation.decide("r1", "approved")
     assert participation.verdict(asking, query, experiment).go
     assert participation.verdict(asking, task(experiment, run="r1"), experiment).ask
+
+
+@pytest.mark.parametrize(
+    ("change", "leaves", "stays"),
+    [
+        ({"federation": {"strategy": "scaffold"}}, "the mean of the gradients of the training", None),
+        ({"federation": {"strategy": "fedbn"}}, None, "batch normalisation of the network"),
+        ({"personalisation": {"fine_tune": ["heads"]}}, "how good a model fine-tuned here is", "the model that is"),
+    ],
+)
+def test_a_person_is_told_what_a_strategy_takes_out_and_what_it_leaves_here(experiment, change, leaves, stays):
+    raw = experiment.model_dump()
+    for name, values in change.items():
+        raw[name] |= values
+    summary = run_summary(Experiment.model_validate(raw), settings())
+    assert leaves is None or any(leaves in line for line in summary["leaves"])
+    assert stays is None or any(line.startswith(stays) for line in summary["stays"])

@@ -118,6 +118,9 @@ REFUSED = [
     (["federation.strategy=qfedavg", "model.absent=token"],
      "tiny.yaml: federation.strategy is qfedavg, which compares whole updates, but with model.absent: token they may "
      "hold different branches; choose another strategy"),
+    (["federation.strategy=scaffold", "federation.codec=int8"],
+     "tiny.yaml: federation.strategy is scaffold, whose control variates travel exactly, but federation.codec is int8; "
+     "set it to float32, or choose another strategy"),
     (["training.modality_dropout=0.1"],
      "tiny.yaml: training.modality_dropout leaves images out; set model.absent to token to stand for them"),
     (["data.hospitals={1: {xray: a, ct: b}}"],

@@ -1,4 +1,4 @@
-"""Batch normalisation stays at the hospitals, in real processes: a run that goes on ends with the same bits."""
+"""Hospitals that keep something from round to round, in real processes: a run that goes on ends with the same bits."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
-FEDBN = ("--set", "federation.strategy=fedbn")
 
 
 def rounds(number: int) -> tuple[str, str]:
@@ -31,14 +30,16 @@ def without_clock(entries: list[dict]) -> str:
     return json.dumps(plain(entries))
 
 
-def test_a_run_that_goes_on_ends_with_the_same_bits(workplace):
-    workplace.run("simulate", "tiny.yaml", *FEDBN, *rounds(3), "--name", "whole")
-    workplace.run("simulate", "tiny.yaml", *FEDBN, *rounds(1), "--name", "parted")
-    workplace.run("simulate", "tiny.yaml", *FEDBN, *rounds(3), "--name", "parted", "--resume")
-    whole, parted = (workplace.folder / "runs" / name for name in ("whole", "parted"))
+@pytest.mark.parametrize("strategy", ["fedbn", "scaffold"])
+def test_a_run_that_goes_on_ends_with_the_same_bits(workplace, strategy):
+    chosen, names = ("--set", f"federation.strategy={strategy}"), [f"{strategy}-whole", f"{strategy}-parted"]
+    workplace.run("simulate", "tiny.yaml", *chosen, *rounds(3), "--name", names[0])
+    workplace.run("simulate", "tiny.yaml", *chosen, *rounds(1), "--name", names[1])
+    workplace.run("simulate", "tiny.yaml", *chosen, *rounds(3), "--name", names[1], "--resume")
+    whole, parted = (workplace.folder / "runs" / name for name in names)
     assert parts(whole) == parts(parted)
     assert len(parts(whole)) == 2 * 3
-    one, other = workplace.metrics("whole"), workplace.metrics("parted")
+    one, other = (workplace.metrics(name) for name in names)
     assert without_clock(one["rounds"]) == without_clock(other["rounds"])
     assert one["test"]["disease"]["macro"] == other["test"]["disease"]["macro"]
     assert {name: site["test"] for name, site in one["sites"].items()} == {

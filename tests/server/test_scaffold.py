@@ -1,0 +1,114 @@
+"""SCAFFOLD on two hospitals with quadratic losses, whose common minimum is known."""
+
+import numpy as np
+import pytest
+
+from fedthorax.common.config.strategy import StrategySettings
+from fedthorax.common.training.control_variates import change, corrected_gradients, correction
+from fedthorax.server.strategies import STRATEGIES
+from fedthorax.server.strategies.update import RoundShape, Update
+
+CURVATURE, MINIMUM = (1.0, 10.0), (0.0, 1.0)
+OPTIMUM = 10 / 11  # where the sum of curvature * (x - minimum) is 0
+STEPS, RATE = 10, 0.02
+SHAPE = RoundShape({"fusion": 1}, None, {}, {}, 2)
+
+
+def vector(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+class Adam:
+    """With the constants of Keras, begun anew in every round."""
+
+    def __init__(self) -> None:
+        self.first = self.second = 0.0
+        self.steps = 0
+
+    def step(self, gradient: float) -> float:
+        self.steps += 1
+        self.first = 0.9 * self.first + 0.1 * gradient
+        self.second = 0.999 * self.second + 0.001 * gradient**2
+        mean, square = self.first / (1 - 0.9**self.steps), self.second / (1 - 0.999**self.steps)
+        return RATE * mean / (square**0.5 + 1e-7)
+
+
+class Descent:
+    def step(self, gradient: float) -> float:
+        return RATE * gradient
+
+
+def train(name: str, optimizer: type, rounds: int, start: float) -> float:
+    """The common value after some rounds of several local steps each."""
+    strategy, settings = STRATEGIES[name], StrategySettings()
+    weights, state = {"fusion": vector(start)}, {}
+    own: list[dict[str, np.ndarray]] = [{}, {}]
+    for _ in range(rounds):
+        aggregate = strategy.aggregate(settings, SHAPE)
+        common = {key.removeprefix("control."): value for key, value in strategy.told(state).items()}
+        for site, (curvature, minimum) in enumerate(zip(CURVATURE, MINIMUM, strict=True)):
+            corrections = correction(common, own[site], ("fusion",)) if name == "scaffold" else {}
+            x, local, gradients = float(weights["fusion"][0]), optimizer(), []
+            for _ in range(STEPS):
+                gradient = curvature * (x - minimum)
+                gradients.append(gradient)
+                (step,) = corrected_gradients([gradient], [float(corrections.get("fusion", vector(0))[0])])
+                x -= local.step(step)
+            new = {"fusion": vector(float(np.mean(gradients)))}
+            aggregate.add(Update(str(site), {"fusion": vector(x)}, 1, {}, None, change(new, own[site])))
+            own[site] = new
+        found, state = strategy.step(settings, SHAPE, weights, aggregate.result(weights), state)
+        weights = {"fusion": found["fusion"]}
+    return float(weights["fusion"][0])
+
+
+def test_with_several_local_steps_fedavg_stops_elsewhere_and_scaffold_reaches_the_optimum():
+    """K steps of descent shrink the distance to a hospital's own minimum by (1 - rate * curvature) ** K."""
+    left = [(1 - RATE * curvature) ** STEPS for curvature in CURVATURE]
+    wrong = (1 - left[1]) / (2 - left[0] - left[1])
+    assert abs(wrong - OPTIMUM) > 0.05
+    assert train("fedavg", Descent, 300, 0.5) == pytest.approx(wrong, abs=1e-4)
+    assert train("scaffold", Descent, 300, 0.5) == pytest.approx(OPTIMUM, abs=1e-4)
+
+
+def test_with_adam_at_the_hospitals_scaffold_still_goes_to_the_optimum_as_near_as_adam_steps():
+    """Adam steps by the rate however small the gradient: two hospitals that pull apart keep the mean where it is."""
+    assert abs(train("fedavg", Adam, 200, 0.5) - OPTIMUM) > 0.3
+    assert abs(train("scaffold", Adam, 200, 0.5) - OPTIMUM) < 5 * RATE
+
+
+def test_at_the_optimum_nothing_moves():
+    """The own control variates are the hospitals' gradients there, the common one is 0: every corrected one is 0."""
+    gradients = [curvature * (OPTIMUM - minimum) for curvature, minimum in zip(CURVATURE, MINIMUM, strict=True)]
+    assert sum(gradients) == pytest.approx(0)
+    for gradient in gradients:
+        left = correction({"fusion": vector(0)}, {"fusion": vector(gradient)}, ("fusion",))["fusion"]
+        assert corrected_gradients([vector(gradient)], [left])[0] == pytest.approx(0)
+
+
+def one_round(updates: list[Update], all_pairs: int, state: dict | None = None) -> dict:
+    shape = RoundShape({"fusion": 2}, None, {}, {}, all_pairs)
+    strategy, settings = STRATEGIES["scaffold"], StrategySettings()
+    aggregate = strategy.aggregate(settings, shape)
+    for one in updates:
+        aggregate.add(one)
+    before = {"fusion": vector(0, 0)}
+    return strategy.step(settings, shape, before, aggregate.result(before), state or {})[1]
+
+
+def test_the_common_control_variate_moves_by_the_share_of_those_who_answer():
+    """One of 4 pairs answers: a quarter of its change; then all: the mean by pairs."""
+    change_of = {"fusion": vector(8, -4)}
+    state = one_round([Update("a", {"fusion": vector(1, 1)}, 1, {}, None, change_of)], 4)
+    assert state["control.fusion"].tolist() == [2, -1]
+    both = [
+        Update("a", {"fusion": vector(1, 1)}, 1, {}, None, {"fusion": vector(4, 0)}),
+        Update("b", {"fusion": vector(1, 1)}, 3, {}, None, {"fusion": vector(0, 4)}),
+    ]
+    assert one_round(both, 4, state)["control.fusion"].tolist() == [3, 2]
+
+
+def test_an_update_without_its_control_variate_is_refused():
+    aggregate = STRATEGIES["scaffold"].aggregate(StrategySettings(), SHAPE)
+    with pytest.raises(ValueError, match="needs a control variate with every segment"):
+        aggregate.add(Update("a", {"fusion": vector(1)}, 1, {}, None))

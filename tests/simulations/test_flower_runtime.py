@@ -27,7 +27,7 @@ def test_a_runtime_that_crashes_ends_the_waiting_server_and_says_why(
 
     def serve(channel: Any) -> None:
         asked.set()
-        while not channel._stopped():
+        while not channel.stopped():
             threading.Event().wait(0.01)
 
     monkeypatch.setattr(flwr.simulation, "run_simulation", crash)

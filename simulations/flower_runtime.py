@@ -29,6 +29,7 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
+_LAST_WORDS_SECONDS = 60  # for the server to write down how far it came
 _OBJECT_STORE_BYTES = 512 << 20  # a few models in flight; Ray would take 30 % of the machine's memory
 
 
@@ -65,19 +66,21 @@ def _run(experiment: Experiment, home: Path, events: Path, serve: Callable[["Cha
 
     started = time.time()
     sites = tuple(experiment.data.hospitals)
-    stop = threading.Event()
+    stop, begun, ended = threading.Event(), threading.Event(), threading.Event()
     results: list[Result] = []
     errors: list[BaseException] = []
     server_app = ServerApp()
 
     @server_app.main()
     def main(grid: Grid, context: Any) -> None:
+        begun.set()
         try:
             results.append(serve(FlowerChannel(grid, sites, in_turn(sites), stopped=stop.is_set)))
         except BaseException as error:  # Flower would print it; it is raised below instead
             errors.append(error)
         if stop.is_set() or errors:
             _kill_busy_sites(events, started)
+        ended.set()
 
     parallel = min(experiment.simulation.parallel_sites, len(sites))
     backend: Any = {
@@ -92,7 +95,19 @@ def _run(experiment: Experiment, home: Path, events: Path, serve: Callable[["Cha
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
     }
     with _quiet_flower(), _on_interrupt(stop.set):
-        run_simulation(server_app, client_app, len(sites), backend_config=backend)
+        try:
+            run_simulation(server_app, client_app, len(sites), backend_config=backend)
+        except Exception as error:
+            # The server's thread waits for hospitals that will never answer, and Python for that thread.
+            stop.set()
+            if begun.is_set():
+                ended.wait(_LAST_WORDS_SECONDS)
+            if errors:
+                raise errors[0] from error
+            cause = error.__cause__ or error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            raise RuntimeError(f"Flower's simulation ended by itself: {' '.join(str(cause).split())}") from error
     if errors:
         raise errors[0]
     return results[0]

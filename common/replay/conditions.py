@@ -1,12 +1,16 @@
 """What a run was made with, against what there is now: settings, package versions, machine, data."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from fedthorax.common.config import Experiment
 from fedthorax.common.run_folder import RunFolder, config_sha256, machine_facts, package_versions
+from fedthorax.common.strict_json import canonical_json
 
 CENTRAL = "central"
 Changes = dict[str, tuple[Any, Any]]  # by name what it was and what it is; None stands for what is not there
@@ -28,8 +32,18 @@ class StoredRun:
     @property
     def fingerprints(self) -> dict[str, str]:
         """Of the data: of the server's own folders, and of each hospital that took part."""
-        entries = {CENTRAL: self.metrics["central"], **self.metrics["sites"]}
-        return {name: entry["fingerprint"] for name, entry in entries.items() if entry["fingerprint"] is not None}
+        return {name: entry["fingerprint"] for name, entry in self._entries.items() if entry.get("fingerprint")}
+
+    @property
+    def without_fingerprint(self) -> tuple[str, ...]:
+        """Sites whose data were used and of which a run of an early version wrote down no fingerprint."""
+        return tuple(
+            name for name, entry in self._entries.items() if entry.get("data") and not entry.get("fingerprint")
+        )
+
+    @property
+    def _entries(self) -> dict[str, Mapping[str, Any]]:
+        return {CENTRAL: self.metrics["central"], **self.metrics["sites"]}
 
 
 def stored_run(path: Path) -> StoredRun:
@@ -50,10 +64,16 @@ def stored_run(path: Path) -> StoredRun:
     return StoredRun(path, experiment, facts, metrics)
 
 
-def settings_changed(run: StoredRun) -> bool:
-    """Whether config.yaml, read by this version, is another experiment than the one that ran: it was edited, or this
-    version has further settings, which then have their defaults."""
-    return config_sha256(run.experiment) != run.metrics["config_sha256"]
+def settings_changes(run: StoredRun) -> Changes:
+    """``config.yaml`` where the file is not the one that ran, and by dotted key the settings that this version has and
+    the run did not know: they take their defaults."""
+    if config_sha256(run.experiment) == run.metrics["config_sha256"]:
+        return {}
+    raw = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))
+    digest = hashlib.sha256(canonical_json(raw).encode()).hexdigest()
+    if digest != run.metrics["config_sha256"]:
+        return {"config.yaml": (run.metrics["config_sha256"], digest)}
+    return {key: (None, value) for key, value in _unknown(raw, run.experiment.model_dump(mode="json"), "")}
 
 
 def version_changes(run: StoredRun) -> Changes:
@@ -75,3 +95,12 @@ def data_changes(run: StoredRun, fingerprint_of: Callable[[str], str]) -> Change
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     names = [*before, *(name for name in now if name not in before)]
     return {name: (before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)}
+
+
+def _unknown(before: Any, now: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Keys of ``now`` at any depth that ``before`` lacks, dotted, with their values."""
+    for key, value in now.items() if isinstance(now, Mapping) and isinstance(before, Mapping) else ():
+        if key not in before:
+            yield f"{path}{key}", value
+        else:
+            yield from _unknown(before[key], value, f"{path}{key}.")

@@ -54,7 +54,8 @@ def replay(
     result: dict[str, Any] = {"run": str(run.absolute())}
     if against is None:
         result["conditions"] = conditions = _conditions(stored, out)
-        _tell(condition_lines(conditions), out)
+        result["not_compared"] = list(stored.without_fingerprint)
+        _tell(condition_lines(conditions, stored.without_fingerprint), out)
         unchanged = not any(conditions.values())
         if check:
             if as_json:
@@ -92,19 +93,17 @@ def _tell(lines: list[str], out: Console) -> None:
 
 def _conditions(stored: "StoredRun", out: Console) -> "dict[str, Changes]":
     """By subject what has changed since the run."""
-    from fedthorax.common.replay.conditions import data_changes, machine_changes, settings_changed, version_changes
-    from fedthorax.common.run_folder import config_sha256
+    from fedthorax.common.replay.conditions import data_changes, machine_changes, settings_changes, version_changes
     from fedthorax.simulations.replay import data_fingerprint, require_replayable
 
     require_replayable(stored)
-    before, now = stored.metrics["config_sha256"], config_sha256(stored.experiment)
 
     def fingerprint_of(site: str) -> str:
         with counted(out, f"reading {site}") as progress:
             return data_fingerprint(stored, site, progress)
 
     return {
-        "settings": {"config_sha256": (before, now)} if settings_changed(stored) else {},
+        "settings": settings_changes(stored),
         "versions": version_changes(stored),
         "machine": machine_changes(stored),
         "data": data_changes(stored, fingerprint_of),

@@ -1,6 +1,6 @@
 """What a replay tells: what changed before it, and what differs after it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedthorax.cli.tables import Row, aligned
@@ -8,25 +8,35 @@ from fedthorax.cli.tables import Row, aligned
 if TYPE_CHECKING:
     from fedthorax.common.replay.differences import Difference, RoundDifferences, RunDifferences
 
-_ROUNDS_SHOWN = 10
+_ROUNDS_SHOWN = _CHANGES_SHOWN = 10
 _SAME = "as they were"
 
 
-def condition_lines(conditions: "Mapping[str, Mapping[str, tuple[Any, Any]]]") -> list[str]:
-    """A line for each subject, and one for each change."""
+def condition_lines(
+    conditions: "Mapping[str, Mapping[str, tuple[Any, Any]]]", not_compared: Sequence[str] = ()
+) -> list[str]:
+    """A line for each subject, one for each change, and one for data of which the run wrote down no fingerprint."""
     lines = []
     for subject, changes in conditions.items():
-        if not changes:
+        unknown = not_compared if subject == "data" else ()
+        lines += [f"{subject:<10}{name}: not compared, the run wrote down no fingerprint" for name in unknown]
+        if not changes and not unknown:
             lines.append(f"{subject:<10}{'as it was' if subject == 'machine' else _SAME}")
-        for name, (before, now) in changes.items():
-            if subject == "settings":
-                words = "config.yaml was edited, or this version has settings that the run did not know"
-            elif subject == "data":
-                words = f"{name}: images, labels or splits have changed"
-            else:
-                words = f"{name} is {_value(now)}, was {_value(before)}"
-            lines.append(f"{subject:<10}{words}")
+        lines += [f"{subject:<10}{_change(subject, name, *values)}" for name, values in changes.items()][
+            :_CHANGES_SHOWN
+        ]
+        if (left := len(changes) - _CHANGES_SHOWN) > 0:
+            lines.append(f"{subject:<10}and {left} more (--json)")
     return lines
+
+
+def _change(subject: str, name: str, before: Any, now: Any) -> str:
+    if subject == "data":
+        return f"{name}: images, labels or splits have changed"
+    if subject == "settings":
+        edited = "config.yaml was edited after the run"
+        return edited if name == "config.yaml" else f"{name} is new, with its default: {_value(now)}"
+    return f"{name} is {_value(now)}, was {_value(before)}"
 
 
 def difference_lines(found: "RunDifferences") -> list[str]:

@@ -1,20 +1,24 @@
 """What changed since a run: told by name, with both values."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from fedthorax.cli.replay_text import condition_lines
 from fedthorax.common.replay.conditions import (
     StoredRun,
     data_changes,
     machine_changes,
-    settings_changed,
+    settings_changes,
     stored_run,
     version_changes,
 )
 from fedthorax.common.run_folder import RunFolder, config_sha256, machine_facts, package_versions
+from fedthorax.common.strict_json import canonical_json
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def changed(run_folder: Path, **changes: Any) -> StoredRun:
 
 def test_nothing_changed_where_nothing_did(run_folder: Path) -> None:
     run = stored_run(run_folder)
-    assert not settings_changed(run)
+    assert settings_changes(run) == {}
     assert version_changes(run) == {}
     assert machine_changes(run) == {}
     assert data_changes(run, run.fingerprints.__getitem__) == {}
@@ -69,7 +73,16 @@ def test_other_versions_and_packages_are_named_with_both_values(run_folder: Path
 def test_an_edited_configuration_is_noticed(run_folder: Path) -> None:
     config = run_folder / "config.yaml"
     config.write_text(config.read_text().replace("\nseed: 0", "\nseed: 1"))
-    assert settings_changed(stored_run(run_folder))
+    assert list(settings_changes(stored_run(run_folder))) == ["config.yaml"]
+
+
+def test_a_setting_that_the_run_did_not_know_is_named_with_its_default(run_folder: Path) -> None:
+    config = run_folder / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("  tensorboard: false\n", ""))
+    older = yaml.safe_load(config.read_text())
+    digest = hashlib.sha256(canonical_json(older).encode()).hexdigest()
+    assert settings_changes(changed(run_folder, config_sha256=digest)) == {"output.tensorboard": (None, False)}
 
 
 def test_another_machine_is_noticed(run_folder: Path) -> None:
@@ -88,3 +101,11 @@ def test_other_data_are_named_by_site(run_folder: Path) -> None:
 def test_a_run_that_did_not_finish_is_refused(run_folder: Path, status: str) -> None:
     with pytest.raises(ValueError, match=rf"did not finish \({status}\).*go on with it"):
         changed(run_folder, status=status)
+
+
+def test_a_site_of_which_no_fingerprint_was_written_down_is_named_and_not_called_unchanged(run_folder: Path) -> None:
+    run = changed(run_folder, central={"data": {"splits": {}}})
+    assert run.without_fingerprint == ("central",)
+    assert list(run.fingerprints) == ["north"]
+    lines = condition_lines({"data": {}}, run.without_fingerprint)
+    assert lines == ["data      central: not compared, the run wrote down no fingerprint"]

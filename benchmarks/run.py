@@ -1,9 +1,10 @@
-"""The quick benchmarks, one after the other: ``make bench``. The long one is ``benchmarks/real_data.py``."""
+"""The quick benchmarks, one after the other: ``make bench``. The long ones are
+``benchmarks/codecs.py`` and ``benchmarks/real_data.py``."""
 
 import runpy
 from pathlib import Path
 
-QUICK = ("hospitals_memory.py",)
+QUICK = ("aggregation.py", "hospitals_memory.py")
 
 if __name__ == "__main__":
     for name in QUICK:

@@ -29,6 +29,7 @@ import_tensorflow()
 
 import keras  # noqa: E402  after TensorFlow has been told to be quiet
 
+from fedthorax.client.residuals import Residuals  # noqa: E402
 from fedthorax.client.worker import SiteWorker  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.config.load import load_experiment  # noqa: E402
@@ -102,7 +103,11 @@ class Bench:
         names = tuple(self.experiment.data.hospitals) if federated else (arm,)
         with RunFolder.create(path, overwrite=True) as folder, EventLog(None) as silent:
             worker = SiteWorker(
-                lambda _, site, __: self.sites[site], lambda of, _: self.build(of), silent, keep_optimizer=not federated
+                lambda _, site, __: self.sites[site],
+                lambda of, _: self.build(of),
+                silent,
+                keep_optimizer=not federated,
+                residuals=Residuals(path / "own"),
             )
             run_session(experiment, names, LocalChannel(worker, names), OpenRun(folder), "train", self.build)
         return path

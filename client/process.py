@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fedthorax.client.own_part import OwnPart
+from fedthorax.client.residuals import Residuals
 from fedthorax.client.segment_store import SegmentStore
 from fedthorax.client.worker import Modalities, SiteWorker
 from fedthorax.common.config import Experiment
@@ -40,6 +41,7 @@ class SiteProcess:
         file_names: bool = True,
         segments: SegmentStore | None = None,
         own: OwnPart | None = None,
+        residuals: Residuals | None = None,
     ) -> None:
         """A real hospital gives its own ``privacy``, ``duplicate_key`` and ``file_names``; see SiteWorker. In a
         simulation the environment names the duplicate key."""
@@ -58,6 +60,7 @@ class SiteProcess:
             file_names=file_names,
             segments=segments or SegmentStore(_named(SEGMENTS_VARIABLE)),
             own=own or OwnPart(_named(OWN_VARIABLE)),
+            residuals=residuals or Residuals(_named(OWN_VARIABLE)),
         )
         self._experiment: Experiment | None = None
         self._networks: dict[Modalities, tuple[Network, FeatureStore]] = {}

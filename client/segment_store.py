@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.codec.segment import base_of, unpack
 from fedthorax.common.messages import Segments, Task
 from fedthorax.common.model.segments import SEGMENTS, segment_sha256
 
-KEPT = 2  # versions of a segment: the newest model's and the best one's
+KEPT = 3  # versions of a segment: the newest model's, the one's before it, and the best one's
 _FLOAT = np.dtype("<f4")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -37,12 +38,16 @@ class SegmentStore:
         self._folder = folder
 
     def complete(self, task: Task) -> Segments:
-        """All segments of the task's model: those that it brings, and those that are held here.
+        """All segments of the task's model: those that it brings, whole or as differences, and those held here.
 
-        Raises LackingSegmentsError, and ValueError where a segment that came is not the one that the task names.
+        Raises LackingSegmentsError, and ValueError where a segment that came is damaged or not the one that the task
+        names.
         """
         _check_names(task.sha256)
-        weights = dict(task.weights)
+        _check_names(task.best)
+        for name, digest in task.best.items():
+            self._save(name, digest, None)
+        weights = {**task.weights, **self._unpacked(task)}
         for name, values in weights.items():
             if name in task.sha256 and segment_sha256(values) != task.sha256[name]:
                 raise ValueError(f"segment {name}: the values that came have another hash than the task says")
@@ -57,8 +62,28 @@ class SegmentStore:
         weights |= {name: values for name, values in held.items() if values is not None}
         return {name: weights[name] for name in SEGMENTS if name in weights}
 
+    def _unpacked(self, task: Task) -> Segments:
+        """The packed segments that came, less those that are here already or whose base is not: they are lacking, or
+        found by their hash."""
+        found = {}
+        for name, data in task.packed.items():
+            digest = task.sha256.get(name, "")
+            try:
+                difference = bool(base_of(data))
+                if difference and self._load(name, digest) is not None:
+                    continue
+                values = unpack(data, lambda base, name=name: self._load(name, base))  # type: ignore[misc]
+            except LookupError:
+                continue
+            except ValueError as error:
+                raise ValueError(f"segment {name}: {error}") from error
+            # A difference to a damaged base, or one that this machine adds up to other bits, comes again as a whole.
+            if not difference or segment_sha256(values) == digest:
+                found[name] = values
+        return found
+
     def _load(self, name: str, sha256: str) -> NDArray[np.float32] | None:
-        if self._folder is None:
+        if self._folder is None or not _SHA256.fullmatch(sha256):
             return None
         try:
             values = np.fromfile(self._file(name, sha256), _FLOAT)

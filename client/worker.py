@@ -11,7 +11,9 @@ from typing import Any
 
 from fedthorax import __version__
 from fedthorax.client.own_part import OwnPart, Values
+from fedthorax.client.packed_update import PackedUpdate, pack_update
 from fedthorax.client.personal import own_model
+from fedthorax.client.residuals import Residuals
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config import Experiment
@@ -54,7 +56,8 @@ class SiteWorker:
 
     ``load_images`` and ``build_network`` are called when a task first needs them and are expected to remember, so that
     a process which serves several virtual hospitals holds one network. ``duplicate_key`` is the file of the key that
-    the hospitals share; ``segments`` holds what the server need not send again, ``own`` what of the model stays here.
+    the hospitals share; ``segments`` holds what the server need not send again, ``own`` what of the model stays here,
+    ``residuals`` what rounding left out of updates.
 
     ``privacy`` is a real hospital's own policy for counts; the stricter of it and the consortium's holds for statistics
     and passport. None is a simulation, whose images all have one owner: the experiment's policy holds for statistics,
@@ -73,6 +76,7 @@ class SiteWorker:
         file_names: bool = True,
         segments: SegmentStore | None = None,
         own: OwnPart | None = None,
+        residuals: Residuals | None = None,
     ) -> None:
         self._load_images = load_images
         self._build_network = build_network
@@ -83,6 +87,7 @@ class SiteWorker:
         self._file_names = file_names
         self.segments = segments or SegmentStore()
         self.own = own or OwnPart()
+        self.residuals = residuals or Residuals()
         self._tasks = {
             "describe": self._describe,
             "train": self._train,
@@ -128,8 +133,9 @@ class SiteWorker:
         return Reply("describe", task.site, task.round, results)
 
     def _train(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: ``valid`` (Scores of the incoming weights) and ``train`` (a fit report)."""
-        images, network, store, came = self._ready(task, experiment)
+        """``results``: ``valid`` (Scores of the incoming weights), ``train`` (a fit report), and ``residual_lost``
+        where what rounding left out of earlier updates is no longer here."""
+        images, network, store, start, came = self._ready(task, experiment)
         phase = experiment.training.phases[task.phase]
         valid = self._score(task, experiment, network, store, images, "valid", phase.trainable == "heads")
 
@@ -161,13 +167,19 @@ class SiteWorker:
             new = network.mean_gradients(phase.trainable, fitted.steps)
             self.own.keep_control(task, {**own, **new})
             weights = {**weights, **{CONTROL + name: values for name, values in change(new, own).items()}}
+        update = PackedUpdate({})
+        if weights and experiment.federation.codec != "float32":
+            update = pack_update(experiment.federation, task, start, weights, network.layout, self.residuals)
+            weights = {}
         counts = branch_counts(images.splits["train"], fitted) if experiment.weighs_branches else {}
         results = {"valid": valid, "train": asdict(fitted), "peak_memory_mb": peak_memory_mb()}
-        return Reply("train", task.site, task.round, results, weights, fitted.pairs, counts)
+        if update.residual_lost:
+            results["residual_lost"] = True
+        return Reply("train", task.site, task.round, results, weights, fitted.pairs, counts, packed=update.packed)
 
     def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: Scores of the incoming weights by split, and for ``test`` all of ``hospital_tests``."""
-        images, network, store, _ = self._ready(task, experiment)
+        images, network, store, *_ = self._ready(task, experiment)
         results: dict[str, Any] = {
             split: self._score(task, experiment, network, store, images, split, False)
             for split in _SCORED
@@ -179,7 +191,7 @@ class SiteWorker:
 
     def _personalise(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: ``personal``, the scores of own_model. The weights stay here."""
-        images, network, store, _ = self._ready(task, experiment)
+        images, network, store, *_ = self._ready(task, experiment)
         epochs = experiment.personalisation.epochs
 
         def report(stage: str, done: int, total: int, epoch: int, loss: float | None) -> None:
@@ -235,18 +247,19 @@ class SiteWorker:
     def _policy(experiment: Experiment, own: PrivacyConfig) -> PrivacyConfig:
         return stricter(experiment.data.privacy, own)
 
-    def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore, Values]:
-        """The last is what came in place of the part that stays here."""
+    def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore, Segments, Values]:
+        """The last two: the weights that came with the task; of them those in place of the part that stays here."""
         images = self._images(task, experiment)
         self._emit(task, "model", 0, 1)
         modalities = _modalities(experiment, images)
         network, store = self._build_network(experiment, modalities)
         if task.layout != network.layout.digest_of(segments_of(modalities)):
             raise ValueError("the server's network has other layers than this site's; compare the FedThorax versions")
-        network.layout.write(self.segments.complete(task))
+        start = self.segments.complete(task)
+        network.layout.write(start)
         keeps = experiment.federation.keeps_batch_norm
         came = self.own.put(task, network.layout, segments_of(modalities)) if keeps else {}
-        return images, network, store, came
+        return images, network, store, start, came
 
     def _images(self, task: Task, experiment: Experiment) -> SiteImages:
         def progress(done: int, total: int) -> None:

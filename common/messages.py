@@ -1,6 +1,7 @@
 """What the server asks of a hospital and what the hospital answers, apart from how it is carried.
 
-Carried by Flower as a ``RecordDict`` of one JSON text and one array a weight segment.
+Carried by Flower as a ``RecordDict`` of one JSON text and one array a weight segment: float32 values, or the bytes of a
+packed one (common/codec).
 """
 
 import dataclasses
@@ -14,10 +15,14 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
+from fedthorax.common.codec.segment import pack_whole
+
 TaskKind = Literal["describe", "train", "evaluate", "personalise", "statistics", "finish", "present"]
 Segments = Mapping[str, NDArray[np.float32]]
+PackedSegments = Mapping[str, NDArray[np.uint8]]
 
 _TEXT, _WEIGHTS, _JSON = "fedthorax", "weights", "json"
+_ARRAYS = ("weights", "packed")
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,16 @@ class Task:
     sha256: dict[str, str] = field(default_factory=dict)  # segment_sha256 of every segment of the model
     held: tuple[str, ...] = ()  # segments that the hospital is expected to hold: they are not sent
     deadline: float = 0.0  # Unix seconds after which the server no longer waits; 0: it waits without end
+    packed: PackedSegments = field(default_factory=dict)  # segments that travel as differences to what is held
+    packs: bool = False  # whether segments that travel whole are packed too
+    best: dict[str, str] = field(default_factory=dict)  # segment_sha256 of the best model so far, to go on holding
     acknowledged: tuple[str, ...] = ()  # ids of the site's earlier tasks whose replies have arrived
     audit_head: str = ""  # newest hash of the server's audit log
     egress_head: str = ""  # newest hash of the site's own log that the server has seen
     operating_points: dict[str, Any] = field(default_factory=dict)  # of ``evaluate``: OperatingPoints, or nothing
-    own_round: int = 0  # whose part of the model that stays at the hospital goes with these weights; 0: none yet
+    own_round: int = (
+        0  # the last round whose update of this hospital counted: what it keeps goes on from there; 0: none
+    )
     outcome: dict[str, Any] = field(default_factory=dict)  # of ``finish``: what server/delivery.py puts in
 
     @property
@@ -85,25 +95,33 @@ class Reply:
     error: str | None = None
     task_id: str = ""  # Task.id of what is answered
     egress_head: str = ""  # newest hash of the site's log of what left the building
+    packed: PackedSegments = field(default_factory=dict)  # of the update, in place of ``weights``
     lacking: tuple[str, ...] = ()  # segments of the model that did not come and are not held; then nothing was done
 
 
 def encode(message: Task | Reply, weights: ArrayRecord | None = None) -> RecordDict:
     """The message as Flower carries it; ``weights`` are the encoded weights where that was done before."""
-    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name != "weights"}
+    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name not in _ARRAYS}
     text = ConfigRecord({_JSON: json.dumps(fields, allow_nan=False)})
-    return RecordDict({_TEXT: text, _WEIGHTS: encode_weights(sent_weights(message)) if weights is None else weights})
+    if weights is None:
+        packs = isinstance(message, Task) and message.packs
+        weights = ArrayRecord({name: encode_array(values, packs) for name, values in sent_arrays(message).items()})
+    return RecordDict({_TEXT: text, _WEIGHTS: weights})
 
 
-def sent_weights(message: Task | Reply) -> Segments:
-    """The segments that travel with the message: of a task those that the hospital does not hold."""
+def sent_arrays(message: Task | Reply) -> dict[str, NDArray[Any]]:
+    """What travels with the message for each segment: of a task nothing for those that the hospital holds, and a packed
+    difference where there is one."""
     held = message.held if isinstance(message, Task) else ()
-    return {name: values for name, values in message.weights.items() if name not in held}
+    arrays: dict[str, NDArray[Any]] = {**message.weights}
+    arrays |= message.packed
+    return {name: values for name, values in arrays.items() if name not in held}
 
 
-def encode_weights(weights: Segments) -> ArrayRecord:
-    """The weights as Flower carries them: a copy, which messages to several hospitals can share."""
-    return ArrayRecord({name: Array(np.ascontiguousarray(values)) for name, values in weights.items()})
+def encode_array(values: NDArray[Any], packs: bool) -> Array:
+    """A segment as Flower carries it: a copy, which messages to several hospitals can share; with ``packs`` a whole one
+    is packed without loss."""
+    return Array(pack_whole(values) if packs and values.dtype == np.float32 else np.ascontiguousarray(values))
 
 
 def decode_task(record: RecordDict) -> Task:
@@ -137,7 +155,9 @@ def _fields(record: RecordDict, kind: type) -> dict[str, Any]:
     expected = {f.name for f in dataclasses.fields(kind)}
     try:
         fields: dict[str, Any] = json.loads(str(record.config_records[_TEXT][_JSON]))
-        fields["weights"] = {name: array.numpy() for name, array in record.array_records[_WEIGHTS].items()}
+        arrays = {name: array.numpy() for name, array in record.array_records[_WEIGHTS].items()}
+        fields["weights"] = {name: values for name, values in arrays.items() if values.dtype != np.uint8}
+        fields["packed"] = {name: values for name, values in arrays.items() if values.dtype == np.uint8}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a FedThorax {kind.__name__.lower()}: {error!r}") from error
     if set(fields) != expected:

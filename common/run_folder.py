@@ -13,7 +13,7 @@
       report.html           one file, opens offline
       tensorboard/          the main figures for TensorBoard, where output.tensorboard asks for them
       checkpoints/  model/best.keras  model/last.keras
-      own/                  in a simulation: what of the model stays at the hospitals (FedBN, personalisation)
+      own/                  in a simulation: what of the model stays at the hospitals (FedBN, personalisation, codecs)
       personal/HOSPITAL/    in a simulation: the hospital's own model, a model folder
 
 ``config.yaml`` is one YAML document: it is an experiment that can be run again as it stands. What does not belong to an
@@ -162,6 +162,10 @@ class RunFolder:
     @property
     def report(self) -> Path:
         return self.path / "report.html"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
 
     @property
     def test_predictions(self) -> Path:

@@ -19,7 +19,8 @@ MAX_EXAMPLES = 2**31 - 1  # of all hospitals in one round
 
 _LOW_BITS = 32
 _LOW_MASK = np.int64((1 << _LOW_BITS) - 1)
-_BLOCK = 1 << 18  # values at a time: the temporaries of a block fit into the processor's cache
+_BLOCK = 1 << 14  # values at a time: what lies between float and sum stays in the processor's cache
+_SCALE = np.float32(2.0**FRACTION_BITS)
 
 
 class WeightedMean:
@@ -44,13 +45,24 @@ class WeightedMean:
             raise ValueError(f"num_examples must be above 0, got {num_examples}")
         if self.num_examples + num_examples > MAX_EXAMPLES:
             raise ValueError(f"more than {MAX_EXAMPLES} examples in one round")
-        if not (np.abs(values) < LIMIT).all():  # false for NaN too
+        if not all_below(values, LIMIT):
             raise ValueError(f"values must be finite and below {LIMIT:.0f} in size")
+        size, weight = min(_BLOCK, values.size), np.int64(num_examples)
+        scaled, fixed, part = np.empty(size, np.float32), np.empty(size, np.int64), np.empty(size, np.int64)
         for start in range(0, values.size, _BLOCK):
             block = slice(start, start + _BLOCK)
-            fixed = np.rint(np.ldexp(values[block].astype(np.float64), FRACTION_BITS)).astype(np.int64)
-            self._high[block] += (fixed >> _LOW_BITS) * num_examples
-            self._low[block] += (fixed & _LOW_MASK) * num_examples
+            count = min(_BLOCK, values.size - start)
+            given, whole, half = scaled[:count], fixed[:count], part[:count]
+            # Scaling by a power of two is exact, and a float32 that has a fraction is below 2^24: no float64 needed.
+            np.multiply(values[block], _SCALE, out=given)
+            np.rint(given, out=given)
+            np.copyto(whole, given, casting="unsafe")
+            np.right_shift(whole, _LOW_BITS, out=half)
+            np.multiply(half, weight, out=half)
+            self._high[block] += half
+            np.bitwise_and(whole, _LOW_MASK, out=whole)
+            np.multiply(whole, weight, out=whole)
+            self._low[block] += whole
         self._common = math.gcd(self._common, num_examples)
         self.num_examples += num_examples
 
@@ -59,12 +71,23 @@ class WeightedMean:
         if not self.num_examples:
             raise ValueError("no hospital has given an update, so there is nothing to average")
         # Both sums are multiples of what the weights have in common: equal weights give the same bits always.
-        high, low, total = self._high // self._common, self._low // self._common, self.num_examples // self._common
-        # high / n has a remainder that must go down to the low half before dividing, else its bits are lost.
-        quotient, remainder = np.divmod(high, total)
-        rest = (remainder.astype(np.float64) * 2.0**_LOW_BITS + low.astype(np.float64)) / total
-        fixed = quotient.astype(np.float64) * 2.0**_LOW_BITS + rest
-        return np.ldexp(fixed, -FRACTION_BITS).astype(np.float32)
+        total, found = self.num_examples // self._common, np.empty(self._high.size, np.float32)
+        for start in range(0, found.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            high, low = self._high[block] // self._common, self._low[block] // self._common
+            # high / n has a remainder that must go down to the low half before dividing, else its bits are lost.
+            quotient = high // total
+            high -= quotient * total
+            rest = (high.astype(np.float64) * 2.0**_LOW_BITS + low.astype(np.float64)) / total
+            fixed = quotient.astype(np.float64) * 2.0**_LOW_BITS + rest
+            found[block] = fixed * RESOLUTION
+        return found
+
+
+def all_below(values: NDArray[np.float32], limit: float) -> bool:
+    """Whether all values are finite and smaller than ``limit`` in size; makes no copy of them."""
+    # NaN is carried through by min and max, and no comparison with it is true.
+    return not values.size or bool(values.max() < limit and values.min() > -limit)
 
 
 class FederatedAverage:

@@ -19,7 +19,8 @@ from fedthorax.server.selection import Selection
 _NAME = re.compile(r"round-(\d+)\.npz")
 _STATE = "state"
 _KEPT = "strategy."
-_ARRAYS = ("weights", "strategy_state")
+_BROADCAST = "broadcast."
+_ARRAYS = ("weights", "strategy_state", "broadcast")
 _DAMAGE = (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile)
 
 
@@ -30,7 +31,7 @@ class Checkpoint:
     ``record`` is the content of metrics.json. ``acknowledged`` and ``egress_heads`` are, by hospital, the ids of the
     tasks whose replies are in here while the hospital has not heard so, and the heads of its log, oldest first.
     ``overlaps`` holds, by hospital, positions in the central test images that it holds too; ``holdings`` is
-    Holdings.by_site, ``strategy_state`` what the strategy keeps from round to round.
+    Holdings.by_site, ``strategy_state`` what the strategy keeps from round to round, ``broadcast`` is Broadcast.state.
     """
 
     round: int
@@ -43,6 +44,7 @@ class Checkpoint:
     overlaps: Mapping[str, list[int]] = field(default_factory=dict)
     holdings: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
     strategy_state: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    broadcast: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -59,7 +61,11 @@ class Checkpoints:
         file = self._file(checkpoint.round)
         temporary = file.with_suffix(".part")
         state = {name: value for name, value in vars(checkpoint).items() if name not in _ARRAYS and name != "selection"}
-        arrays = {**checkpoint.weights, **{_KEPT + name: kept for name, kept in checkpoint.strategy_state.items()}}
+        arrays = {
+            **checkpoint.weights,
+            **{_KEPT + name: kept for name, kept in checkpoint.strategy_state.items()},
+            **{_BROADCAST + name: kept for name, kept in checkpoint.broadcast.items()},
+        }
         text = json.dumps(plain_value(state | {"selection": asdict(checkpoint.selection)}), allow_nan=False)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -89,8 +95,8 @@ class Checkpoints:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 state = _state(content)
                 weights: dict[str, NDArray[np.float32]] = {segment: content[segment] for segment in SEGMENTS}
-                kept = {name.removeprefix(_KEPT): content[name] for name in content if name.startswith(_KEPT)}
-            return Checkpoint(**state, weights=weights, strategy_state=kept)
+                kept, broadcast = _under(content, _KEPT), _under(content, _BROADCAST)
+            return Checkpoint(**state, weights=weights, strategy_state=kept, broadcast=broadcast)
         except _DAMAGE as error:
             raise ValueError(f"damaged checkpoint {file}: {error}") from error
 
@@ -137,6 +143,10 @@ class Checkpoints:
         except _DAMAGE:
             return None
         return selection.best_round
+
+
+def _under(content: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): content[name] for name in content if name.startswith(prefix)}
 
 
 def _state(content: Mapping[str, NDArray[np.uint8]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from flwr.app import Array, ArrayRecord, Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from fedthorax.common.messages import Reply, Task, decode_reply, encode, encode_weights, num_bytes, sent_weights
+from fedthorax.common.messages import Reply, Task, decode_reply, encode, encode_array, num_bytes, sent_arrays
 from fedthorax.server.channel import HospitalState, Interrupted, LateReply, Notify
 from fedthorax.server.nodes import Node, Recognise
 
@@ -143,10 +143,13 @@ class FlowerChannel:
             if not message.has_error():
                 reply = self._checked(message, dispatch.task, sent_to)
                 if reply.error is None and reply.lacking:
-                    if not set(reply.lacking) <= set(dispatch.task.held):
-                        return failed(dispatch.task, f"lacks {', '.join(reply.lacking)} of the model, which were sent")
-                    left = tuple(name for name in dispatch.task.held if name not in reply.lacking)
-                    dispatch.task = replace(dispatch.task, held=left)  # it has lost them: they go once more
+                    task = dispatch.task
+                    if not set(reply.lacking) <= {*task.held, *task.packed}:
+                        return failed(task, f"lacks {', '.join(reply.lacking)} of the model, which were sent")
+                    # It has lost them: they go once more, as a whole.
+                    held = tuple(name for name in task.held if name not in reply.lacking)
+                    packed = {name: data for name, data in task.packed.items() if name not in reply.lacking}
+                    dispatch.task = replace(task, held=held, packed=packed)
                     continue
                 self._tell(dispatch.task.site, "failed" if reply.error else "replied")
                 return reply
@@ -216,10 +219,10 @@ class FlowerChannel:
 
     @staticmethod
     def _arrays(dispatch: _Dispatch) -> ArrayRecord:
-        sent, encoded = sent_weights(dispatch.task), dispatch.encoded
-        for name, values in sent.items():
+        sent, encoded = sent_arrays(dispatch.task), dispatch.encoded
+        for values in sent.values():
             if id(values) not in encoded:
-                encoded[id(values)] = encode_weights({name: values})[name]
+                encoded[id(values)] = encode_array(values, dispatch.task.packs)
         return ArrayRecord({name: encoded[id(values)] for name, values in sent.items()})
 
     def _pull(self, message_id: str) -> Message | None:

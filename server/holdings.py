@@ -9,7 +9,7 @@ from typing import Any
 
 from fedthorax.common.model.segments import Weights, segment_sha256, weights_digest
 
-VERSIONS = 2  # of a segment that a hospital keeps
+VERSIONS = 3  # of a segment that a hospital keeps
 
 
 class Holdings:
@@ -24,6 +24,14 @@ class Holdings:
         """The segments of a model, told by their hashes, that the hospital is expected to hold."""
         known = self.by_site.get(site, {})
         return tuple(name for name, digest in sha256.items() if digest in known.get(name, ()))
+
+    def holds(self, site: str, name: str, sha256: str) -> bool:
+        """Whether the hospital is expected to hold this version of a segment."""
+        return sha256 in self.by_site.get(site, {}).get(name, ())
+
+    def went_on_holding(self, site: str, sha256: Mapping[str, str]) -> None:
+        """The hospital was told to keep these segments, as far as it holds them."""
+        self.took(site, {name: digest for name, digest in sha256.items() if self.holds(site, name, digest)})
 
     def took(self, site: str, sha256: Mapping[str, str]) -> None:
         """The hospital has done a task that starts from this model."""

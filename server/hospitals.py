@@ -10,6 +10,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply, Task, TaskKind
 from fedthorax.common.model.segments import MODALITIES
+from fedthorax.server.broadcast import Broadcast
 from fedthorax.server.channel import Channel, HospitalState
 from fedthorax.server.holdings import Holdings
 from fedthorax.server.ledger import Ledger
@@ -39,6 +40,8 @@ class Hospitals:
     layout: str  # SegmentLayout.digest of the server's network
     sent: str  # the experiment as the hospitals get it, JSON
     holdings: Holdings = field(default_factory=Holdings)
+    broadcast: Broadcast = field(default_factory=Broadcast)
+    best: dict[str, str] = field(default_factory=dict)  # segment_sha256 of the best model so far
 
     def __post_init__(self) -> None:
         self.channel.watch(self._notify)
@@ -65,8 +68,9 @@ class Hospitals:
     def task(self, kind: TaskKind, site: str, number: int, **arguments: Any) -> Task:
         """``weights`` among the arguments are a whole model; what the hospital holds of it is left out on the way."""
         layout: str = arguments.pop("layout", self.layout)
-        own_round = 0
-        if self.experiment.federation.keeps_own_part:
+        sha256: Mapping[str, str] = arguments.get("sha256", {})
+        federation, own_round = self.experiment.federation, 0
+        if federation.keeps_own_part or federation.rounds_weights:
             own_round = self.record.newest_update(site, number - 1 if kind == "train" else number)
         return Task(
             kind,
@@ -79,7 +83,10 @@ class Hospitals:
             acknowledged=self.ledger.told(site),
             audit_head=self.audit.head(),
             egress_head=self.ledger.newest_head(site),
-            held=self.holdings.held(site, arguments.get("sha256", {})),
+            held=self.holdings.held(site, sha256),
+            packed=self.broadcast.differences(sha256, lambda name, digest: self.holdings.holds(site, name, digest)),
+            packs=self.experiment.federation.codec != "float32",
+            best={name: digest for name, digest in self.best.items() if name in sha256},
             own_round=own_round,
             **arguments,
         )
@@ -98,6 +105,7 @@ class Hospitals:
             self._note_late()
             error = self._fault(by_site[reply.site], reply)
             if error is None:
+                self.holdings.went_on_holding(reply.site, by_site[reply.site].best)
                 self.holdings.took(reply.site, by_site[reply.site].sha256)
                 yield reply
             else:

@@ -12,7 +12,14 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.events import EventLog
 from fedthorax.common.messages import Reply
 from fedthorax.common.metrics.operating import OperatingPoints
-from fedthorax.common.model.segments import CONTROL, MODALITIES, Weights, segments_of, weights_digest
+from fedthorax.common.model.segments import (
+    CONTROL,
+    MODALITIES,
+    Weights,
+    segment_sha256,
+    segments_of,
+    weights_digest,
+)
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
@@ -23,6 +30,8 @@ from fedthorax.server.delivery import deliver
 from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
+from fedthorax.server.own_thresholds import check_own_thresholds
+from fedthorax.server.packed_update import unpacked
 from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
@@ -78,6 +87,8 @@ class Rounds:
         else:
             weights = self.start.weights
             self.network.layout.write(weights)
+            best = self._best_round()
+            self._remember_best(weights if best == self.start.round else self.checkpoints.load(best).weights)
             self._joining.meet()
         training, patience = self.experiment.training, self.experiment.federation.patience
         for number in range(self.record.newest_round + 1, training.num_rounds + 1):
@@ -108,11 +119,13 @@ class Rounds:
         finally:
             aggregate.close()
         found, self._strategy_state = strategy.step(settings, shape, weights, found, self._strategy_state)
-        weights = {**weights, **found}
-        self.network.layout.write(weights)
+        before, weights = weights, {**weights, **found}
         if federation.keeps_batch_norm:
+            self.network.layout.write(weights)
             self.central.normalise(self.network, self.store)
             weights = {**weights, **self.network.layout.read(segments)}
+        weights = self.hospitals.broadcast.following(before, weights)
+        self.network.layout.write(weights)
         self._close_round(number, weights, plan, started)
         return weights
 
@@ -121,7 +134,8 @@ class Rounds:
     ) -> None:
         work = {"phase": plan.phase_index, "learning_rate": plan.learning_rate}
         ask, required = self.hospitals, self.hospitals.required
-        models = self._models(weights)
+        model = named_model(weights)
+        models = self._models(model)
         told = STRATEGIES[self.experiment.federation.strategy].told(self._strategy_state)
         training = [ask.task("train", site, number, **_beside(models(site), told), **work) for site in ask.joined()]
         tasks = [*training, *self._joining.newcomers()]  # who joins now trains from the next round on
@@ -133,7 +147,7 @@ class Rounds:
                 if self._joining.accept(reply):
                     self._joining.leave_out()
                     ask.fail(reply.site, "train", f"joined in round {number}; trains from the next round on")
-            elif self._take_update(reply, number, weights, segments, plan, aggregate):
+            elif self._take_update(reply, number, model, segments, plan, aggregate):
                 accepted.add(reply.site)
         ask.require(len(accepted))
         ask.tell_absent(accepted)
@@ -150,9 +164,9 @@ class Rounds:
         pairs = sum((data.get("pairing") or {}).get("pairs") or 0 for data in described)
         return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics, own, pairs)
 
-    def _models(self, weights: Weights) -> Callable[[str], dict[str, Any]]:
-        """By hospital what a task says about the model ``weights``: only the segments that its own network has."""
-        whole, layout, known = named_model(weights), self.network.layout, dict[tuple[str, ...], dict[str, Any]]()
+    def _models(self, whole: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
+        """By hospital what a task says about a named model: only the segments that its own network has."""
+        layout, known = self.network.layout, dict[tuple[str, ...], dict[str, Any]]()
 
         def model(site: str) -> dict[str, Any]:
             modalities = self.hospitals.modalities(site)
@@ -170,15 +184,16 @@ class Rounds:
         self,
         reply: Reply,
         number: int,
-        weights: Weights,
+        model: dict[str, Any],
         segments: tuple[str, ...],
         plan: RoundPlan,
         aggregate: Aggregate,
     ) -> bool:
-        """Check an update and add it; False where it is refused."""
-        site, norm = reply.site, None
+        """Unpack an update, check it, add it; False where it is refused. ``model`` is the named one it started from."""
+        site, norm, weights = reply.site, None, model["weights"]
         reply, control = without_control(reply)
         try:
+            reply = unpacked(reply, self.experiment.federation.codec, weights, model["sha256"])
             check_counts(reply, self.record.described(site) or {})
             if reply.num_pairs:
                 check_update(reply, self.network.layout, segments_of(self.hospitals.modalities(site), segments))
@@ -201,6 +216,8 @@ class Rounds:
         self.record.site_scores(number - 1, site, "valid", reply.results["valid"])
         self.record.site_scores(number, site, "train", reply.results["train"])
         self.record.rounds[number]["sites"][site]["update_norm"] = norm
+        if reply.results.get("residual_lost"):
+            self.hospitals.warn(site, "it has lost what rounding left out of its earlier updates; nothing else is lost")
         self.record.site_memory(reply.results.get("peak_memory_mb"))
         self.audit.append(
             "update received", site=site, round=number, pairs=reply.num_pairs, sha256=weights_digest(reply.weights)
@@ -232,6 +249,8 @@ class Rounds:
         value = selection_value(scores, self.selection.metric)
         self.selection = self.selection.after(number, value, self.experiment.training.schedule.plateau_patience)
         self.record.select(self.selection)
+        if self._best_round() == number:
+            self._remember_best(weights)
         ledger.settle()
         checkpoint = Checkpoint(
             number,
@@ -244,6 +263,7 @@ class Rounds:
             self._joining.overlaps,
             self.hospitals.holdings.by_site,
             self._strategy_state,
+            self.hospitals.broadcast.state,
         )
         self.checkpoints.save(checkpoint)
         self.audit.append("round closed", round=number, model_sha256=weights_digest(weights))
@@ -257,6 +277,10 @@ class Rounds:
             failures=entry["failures"],
             seconds=entry["seconds"],
         )
+
+    def _remember_best(self, weights: Weights) -> None:
+        """The hospitals go on holding the best model: the end of the run needs it."""
+        self.hospitals.best = {segment: segment_sha256(values) for segment, values in weights.items()}
 
     def _best_round(self) -> int:
         return self.record.newest_round if self.selection.best_round is None else self.selection.best_round
@@ -289,13 +313,19 @@ class Rounds:
     def _personalise(self, number: int, weights: Weights) -> None:
         if not self.experiment.personalisation.fine_tune:
             return
-        ask, models = self.hospitals, self._models(weights)
+        ask, models = self.hospitals, self._models(named_model(weights))
         tasks = [ask.task("personalise", site, number, **models(site)) for site in ask.joined()]
         for reply in ask.replies(tasks, lambda: True):
             self.record.personal(reply.site, reply.results["personal"])
 
     def _site_tests(self, reply: Reply) -> None:
-        self.record.site_tests(reply.site, reply.results)
+        results = reply.results
+        try:
+            check_own_thresholds(results, reply.site, self.experiment.labels)
+        except ValueError as error:
+            self.hospitals.warn(reply.site, f"its own thresholds are not taken: {error}")
+            results = {**results, "operating_points": None, "test_at_own_thresholds": None}
+        self.record.site_tests(reply.site, results)
         if "histograms" in reply.results:
             try:
                 self._pooling.add(reply.site, reply.results["histograms"])
@@ -306,7 +336,7 @@ class Rounds:
     def _evaluate(
         self, number: int, weights: Weights, splits: tuple[str, ...], points: OperatingPoints
     ) -> Iterator[Reply]:
-        ask, models = self.hospitals, self._models(weights)
+        ask, models = self.hospitals, self._models(named_model(weights))
         work = {"splits": splits, "operating_points": points.model_dump(mode="json")}
         tasks = [ask.task("evaluate", site, number, **models(site), **work) for site in ask.joined()]
         yield from ask.replies(tasks, lambda: True)

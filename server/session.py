@@ -16,6 +16,7 @@ from fedthorax.common.report import write_report
 from fedthorax.common.run_folder import config_sha256, machine_facts, package_versions
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
+from fedthorax.server.broadcast import Broadcast
 from fedthorax.server.central import CentralData
 from fedthorax.server.channel import Channel, Interrupted
 from fedthorax.server.checkpoints import Checkpoints
@@ -97,6 +98,8 @@ def run_session(
             sent = travelling(experiment) if mode == "consortium" else experiment
             ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
             holdings = Holdings(start.holdings if start else None)
+            codec, exact = experiment.federation.codec, network.layout.exact
+            broadcast = Broadcast(codec, exact, start.broadcast if start else None)
 
             def write_record(told: Tracking = tracking) -> None:
                 folder.write_metrics(record.document)
@@ -105,7 +108,7 @@ def run_session(
             digest, text = network.layout.digest, sent.model_dump_json()
             rounds = Rounds(
                 experiment,
-                Hospitals(experiment, sites, channel, record, events, audit, ledger, digest, text, holdings),
+                Hospitals(experiment, sites, channel, record, events, audit, ledger, digest, text, holdings, broadcast),
                 record,
                 events,
                 audit,

@@ -9,7 +9,7 @@ import numpy as np
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.messages import Reply
 from fedthorax.common.model.segments import CONTROL, SegmentLayout, Weights
-from fedthorax.server.aggregation import LIMIT
+from fedthorax.server.aggregation import LIMIT, all_below
 
 _ROUNDED_BY = 25  # most that a hospital takes off a count when it rounds: to multiples of 50
 
@@ -25,8 +25,8 @@ def check_update(reply: Reply, layout: SegmentLayout, segments: Iterable[str]) -
     for segment, values in reply.weights.items():
         if values.dtype != np.float32:
             raise ValueError(f"segment {segment}: expected float32, got {values.dtype}")
-        bad = np.flatnonzero(~(np.abs(values) < LIMIT))
-        if bad.size:
+        if not all_below(values, LIMIT):
+            bad = np.flatnonzero(~(np.abs(values) < LIMIT))
             first = int(bad[0])
             raise ValueError(
                 f"the update holds {bad.size} values that are not finite or not below {LIMIT:.0f}, the first one "

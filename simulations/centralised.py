@@ -55,8 +55,9 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
     hospitals = experiment.data.hospitals
     if hospital is not None and hospital not in hospitals:
         raise ValueError(f"no hospital {hospital!r} in data.hospitals; expected one of {', '.join(hospitals)}")
-    # With a single site there is nothing to combine, and a strategy's momentum or pull would only be in the way.
-    federation = experiment.federation.model_copy(update={"strategy": "fedavg"})
+    # With a single site there is nothing to combine and nothing to send: a strategy's momentum or pull and a codec's
+    # rounding would only be in the way.
+    federation = experiment.federation.model_copy(update={"strategy": "fedavg", "codec": "float32"})
     # Nor is there a common model that a hospital could make its own.
     experiment = experiment.model_copy(update={"federation": federation, "personalisation": PersonalisationConfig()})
     require_local(experiment, [hospital] if hospital else hospitals)

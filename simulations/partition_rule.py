@@ -1,7 +1,7 @@
 """Who goes where: patients to hospitals, evenly, by ratios, skewed by label, or by a column."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,10 @@ class Subject:
     patient: str
     findings: frozenset[str] | None
     classes: tuple[str, ...] | None
+
+
+PlacesFor = Callable[[Subject], tuple[int, ...]]
+"""The places that can take a patient, in order; at least one."""
 
 
 def deal(rng: np.random.Generator, subjects: Sequence[Subject], shares: Sequence[float]) -> dict[str, int]:
@@ -39,25 +43,64 @@ def deal(rng: np.random.Generator, subjects: Sequence[Subject], shares: Sequence
     return place
 
 
-def deal_skewed(rng: np.random.Generator, subjects: Sequence[Subject], num_places: int, alpha: float) -> dict[str, int]:
+def deal_within(
+    rng: np.random.Generator, subjects: Sequence[Subject], shares: Sequence[float], places_for: PlacesFor
+) -> dict[str, int]:
+    """``deal``, where not every place can take every patient: each kind of patient among those that can."""
+    kinds: dict[tuple[int, ...], list[Subject]] = {}
+    for subject in subjects:
+        kinds.setdefault(places_for(subject), []).append(subject)
+    place: dict[str, int] = {}
+    for places, members in sorted(kinds.items()):
+        place |= deal(rng, members, [share if index in places else 0.0 for index, share in enumerate(shares)])
+    return place
+
+
+def draw_sizes(rng: np.random.Generator, num_places: int, num_patients: int, alpha: float) -> tuple[float, ...]:
+    """Quantity skew: shares of the patients from a symmetric Dirichlet distribution, none less than one patient.
+
+    ``ValueError`` when that never happens. After Li et al., Federated Learning on Non-IID Data Silos, ICDE 2022,
+    arXiv:2102.02079.
+    """
+    for _ in range(_DRAWS):
+        shares = rng.dirichlet(np.full(num_places, alpha))
+        if shares.min() * num_patients >= 1:
+            return tuple(float(share) for share in shares)
+    raise ValueError(
+        f"in {_DRAWS} draws with size_alpha {alpha:g} one of {num_places} hospitals always had less than one of "
+        f"{num_patients} patients; use a larger one or fewer hospitals"
+    )
+
+
+def deal_skewed(
+    rng: np.random.Generator,
+    subjects: Sequence[Subject],
+    num_places: int,
+    alpha: float,
+    places_for: PlacesFor | None = None,
+) -> dict[str, int]:
     """Label skew: each group of equal labels is split in proportions drawn from a symmetric Dirichlet distribution.
 
     The smaller ``alpha``, the fewer hospitals share a group. A group is a CT class, the set of findings of an X-ray
     patient, or both. Draws that leave a hospital without any X-ray or any CT slice, although there are enough
-    patients, are drawn again; ``ValueError`` when that never ends. After Hsu et al., Measuring the Effects of
+    patients, are drawn again; ``ValueError`` when that never ends. ``places_for`` says which places can take a patient,
+    without it all. After Hsu et al., Measuring the Effects of
     Non-Identical Data Distribution for Federated Visual Classification, 2019, arXiv:1909.06335.
     """
     groups: dict[Hashable, list[Subject]] = {}
     for subject in subjects:
         groups.setdefault(_signature(subject), []).append(subject)
+    places_for = places_for or (lambda subject: tuple(range(num_places)))
     for _ in range(_DRAWS):
         place: dict[str, int] = {}
         for members in groups.values():
-            shares = rng.dirichlet(np.full(num_places, alpha))
+            places = places_for(members[0])  # all of a group have images of the same modalities
+            shares = rng.dirichlet(np.full(len(places), alpha))
             bounds = np.round(np.cumsum(shares) * len(members)).astype(int)
             for rank, index in enumerate(rng.permutation(len(members))):
-                place[members[index].patient] = min(int(np.searchsorted(bounds, rank, side="right")), num_places - 1)
-        if not _left_empty(subjects, place, num_places):
+                chosen = min(int(np.searchsorted(bounds, rank, side="right")), len(places) - 1)
+                place[members[index].patient] = places[chosen]
+        if not _left_empty(subjects, place, places_for):
             return place
     raise ValueError(
         f"in {_DRAWS} draws with alpha {alpha:g} one of {num_places} hospitals always stayed without X-rays or without "
@@ -65,15 +108,23 @@ def deal_skewed(rng: np.random.Generator, subjects: Sequence[Subject], num_place
     )
 
 
-def place_by_column(values: Mapping[str, set[str]], column: str, names: Sequence[str] | None) -> dict[str, str]:
-    """The hospital of every X-ray patient, from the values that the patient's rows have in ``column``."""
+def place_by_column(
+    values: Mapping[str, Mapping[str, int]], column: str, names: Sequence[str] | None, most: bool = False
+) -> dict[str, str]:
+    """The hospital of every X-ray patient, from how many of the patient's rows have each value in ``column``.
+
+    With ``most`` a patient with several values goes where most of the images are, of equals to the first by name.
+    """
     empty = sorted(patient for patient, found in values.items() if "" in found)
     if empty:
         raise ValueError(f"column {column} is empty for {_few(empty)}; every X-ray needs a hospital")
     torn = sorted(patient for patient, found in values.items() if len(found) > 1)
-    if torn:
-        raise ValueError(f"column {column} puts {_few(torn)} in more than one hospital; a patient belongs to one")
-    place = {patient: next(iter(found)) for patient, found in values.items()}
+    if torn and not most:
+        raise ValueError(
+            f"column {column} puts {_few(torn)} in more than one hospital; a patient belongs to one (--column-most: "
+            "the one with most of the images)"
+        )
+    place = {patient: min(found, key=lambda name: (-found[name], name)) for patient, found in values.items()}
     if names is not None and set(names) != set(place.values()):
         raise ValueError(
             f"column {column} has the values {', '.join(sorted(set(place.values())))}, but the hospitals are "
@@ -93,11 +144,16 @@ def _signature(subject: Subject) -> Hashable:
     return subject.findings, None if subject.classes is None else subject.classes[0]
 
 
-def _left_empty(subjects: Iterable[Subject], place: Mapping[str, int], num_places: int) -> bool:
-    """Whether a place lacks a modality that has at least as many patients as there are places."""
-    xray = [place[subject.patient] for subject in subjects if subject.findings is not None]
-    ct = [place[subject.patient] for subject in subjects if subject.classes is not None]
-    return any(len(places) >= num_places > len(set(places)) for places in (xray, ct))
+def _left_empty(subjects: Sequence[Subject], place: Mapping[str, int], places_for: PlacesFor) -> bool:
+    """Whether a place lacks a modality that it can take, and of which there are enough patients for all such places."""
+    for members in (
+        [subject for subject in subjects if subject.findings is not None],
+        [subject for subject in subjects if subject.classes is not None],
+    ):
+        possible = {index for subject in members for index in places_for(subject)}
+        if len(members) >= len(possible) > len({place[subject.patient] for subject in members}):
+            return True
+    return False
 
 
 def _few(names: Sequence[str]) -> str:

@@ -15,22 +15,30 @@ from fedthorax.common.messages import Reply, Task
 Message = TypeVar("Message", Task, Reply)
 PART_BYTES = 1 << 20  # gRPC refuses messages above 4 MiB
 _FLOAT = np.dtype("<f4")
+_BYTE = np.dtype("u1")
+_ARRAYS = ("weights", "packed")
 
 
 @dataclass(frozen=True)
 class Content:
-    """``text`` is the JSON of all fields but the weights, which are (name, values) in the order of the message."""
+    """``text`` is the JSON of all fields but the arrays: (name, values) in the order of the message, the weights as
+    float32, then the packed ones as bytes."""
 
     text: bytes
-    weights: tuple[tuple[str, NDArray[np.float32]], ...]
+    arrays: tuple[tuple[str, NDArray[Any]], ...]
 
     @property
     def num_bytes(self) -> int:
-        return len(self.text) + sum(values.nbytes for _, values in self.weights)
+        return len(self.text) + sum(values.nbytes for _, values in self.arrays)
+
+    @property
+    def segments(self) -> list[tuple[str, int, bool]]:
+        """Name, number of values, and whether these are the bytes of a packed one."""
+        return [(name, len(values), values.dtype == np.uint8) for name, values in self.arrays]
 
     def pieces(self) -> Iterator[memoryview]:
         """All bytes in order, in pieces of at most PART_BYTES."""
-        for piece in (memoryview(self.text), *(values.data for _, values in self.weights)):
+        for piece in (memoryview(self.text), *(values.data for _, values in self.arrays)):
             view = piece.cast("B")
             for start in range(0, len(view), PART_BYTES):
                 yield view[start : start + PART_BYTES]
@@ -38,15 +46,16 @@ class Content:
 
 def content_of(message: Task | Reply) -> Content:
     """ValueError where a field cannot be written as JSON, a NaN among them."""
-    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name != "weights"}
+    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name not in _ARRAYS}
     text = json.dumps(fields, allow_nan=False, ensure_ascii=False).encode()
-    weights = tuple((name, np.ascontiguousarray(values, _FLOAT)) for name, values in message.weights.items())
-    return Content(text, weights)
+    weights = [(name, np.ascontiguousarray(values, _FLOAT)) for name, values in message.weights.items()]
+    packed = [(name, np.ascontiguousarray(values, np.uint8)) for name, values in message.packed.items()]
+    return Content(text, (*weights, *packed))
 
 
 def message_of(kind: type[Message], content: Content) -> Message:
     """The message again. ValueError when the text is not one of this version."""
-    expected = {f.name for f in dataclasses.fields(kind)} - {"weights"}
+    expected = {f.name for f in dataclasses.fields(kind)} - set(_ARRAYS)
     try:
         fields: Any = json.loads(content.text)
     except ValueError as error:
@@ -57,13 +66,17 @@ def message_of(kind: type[Message], content: Content) -> Message:
     for name, hint in get_type_hints(kind).items():
         if get_origin(hint) is tuple:
             fields[name] = tuple(fields[name])
-    return kind(**fields, weights=dict(content.weights))
+    weights = {name: values for name, values in content.arrays if values.dtype != np.uint8}
+    packed = {name: values for name, values in content.arrays if values.dtype == np.uint8}
+    return kind(**fields, weights=weights, packed=packed)
 
 
 def parts_of(message: Task | Reply) -> Iterator[Any]:
     """The message as the parts of ``site_worker.proto``."""
     content = content_of(message)
-    segments = [protocol.Segment(name=name, num_values=len(values)) for name, values in content.weights]
+    segments = [
+        protocol.Segment(name=name, num_values=count, packed=packed) for name, count, packed in content.segments
+    ]
     yield protocol.Part(header=protocol.Header(json_bytes=len(content.text), segments=segments))
     for piece in content.pieces():
         yield protocol.Part(data=bytes(piece))
@@ -72,9 +85,10 @@ def parts_of(message: Task | Reply) -> Iterator[Any]:
 class Assembly:
     """Puts ``Content`` together from pieces, in memory that is reserved once. ValueError on too much or too little."""
 
-    def __init__(self, json_bytes: int, segments: Iterable[tuple[str, int]], largest: int) -> None:
-        self._segments = tuple(segments)
-        size = json_bytes + sum(4 * num_values for _, num_values in self._segments)
+    def __init__(self, json_bytes: int, segments: Iterable[tuple[str, int, bool]], largest: int) -> None:
+        """``segments`` as Content has them."""
+        self._segments = tuple((name, count, _BYTE if packed else _FLOAT) for name, count, packed in segments)
+        size = json_bytes + sum(count * kind.itemsize for _, count, kind in self._segments)
         if size > largest:
             raise ValueError(f"a message of {size} bytes; at most {largest} are taken")
         self._json_bytes, self._buffer, self._filled = json_bytes, bytearray(size), 0
@@ -89,8 +103,8 @@ class Assembly:
     def content(self) -> Content:
         if self._filled != len(self._buffer):
             raise ValueError(f"the message ends after {self._filled} of {len(self._buffer)} bytes")
-        weights, start = [], self._json_bytes
-        for name, num_values in self._segments:
-            weights.append((name, np.frombuffer(self._buffer, _FLOAT, num_values, start)))
-            start += 4 * num_values
-        return Content(bytes(self._buffer[: self._json_bytes]), tuple(weights))
+        arrays, start = [], self._json_bytes
+        for name, count, kind in self._segments:
+            arrays.append((name, np.frombuffer(self._buffer, kind, count, start)))
+            start += count * kind.itemsize
+        return Content(bytes(self._buffer[: self._json_bytes]), tuple(arrays))

@@ -31,7 +31,7 @@ class ReplyStore:
             digest.update(piece)
         head = {
             "json_bytes": len(content.text),
-            "segments": [[name, len(values)] for name, values in content.weights],
+            "segments": content.segments,
             "sha256": digest.hexdigest(),
             "request": request,
         }
@@ -50,7 +50,7 @@ class ReplyStore:
                 data = file.read()
             if hashlib.sha256(data).hexdigest() != head["sha256"] or head["request"] != request:
                 raise ValueError("damaged, or another request")
-            assembly = Assembly(head["json_bytes"], [(name, count) for name, count in head["segments"]], len(data))
+            assembly = Assembly(head["json_bytes"], [tuple(segment) for segment in head["segments"]], len(data))
             assembly.add(data)
             return message_of(Reply, assembly.content())
         except FileNotFoundError:

@@ -41,6 +41,8 @@ class EgressLog:
             "results": sorted(reply.results),
             "weights": {name: len(values) for name, values in reply.weights.items()},
         }
+        if reply.packed:
+            what["packed"] = {name: len(values) for name, values in reply.packed.items()}
         if reply.lacking:
             what["lacking"] = list(reply.lacking)
         if reply.error is not None:

@@ -15,7 +15,11 @@ WORK, WATCH, ALIVE = (f"/{SERVICE}/{name}" for name in ("Work", "Watch", "Alive"
 _Type = descriptor_pb2.FieldDescriptorProto
 # (name, number, type or message, repeated, in the oneof `content`)
 _MESSAGES: dict[str, tuple[tuple[str, int, int | str, bool, bool], ...]] = {
-    "Segment": (("name", 1, _Type.TYPE_STRING, False, False), ("num_values", 2, _Type.TYPE_UINT64, False, False)),
+    "Segment": (
+        ("name", 1, _Type.TYPE_STRING, False, False),
+        ("num_values", 2, _Type.TYPE_UINT64, False, False),
+        ("packed", 3, _Type.TYPE_BOOL, False, False),
+    ),
     "Header": (("json_bytes", 1, _Type.TYPE_UINT64, False, False), ("segments", 2, "Segment", True, False)),
     "Part": (("header", 1, "Header", False, True), ("data", 2, _Type.TYPE_BYTES, False, True)),
     "Progress": (

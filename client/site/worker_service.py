@@ -83,7 +83,7 @@ class WorkerService:
         first = next(parts, None)
         if first is None or first.WhichOneof("content") != "header":
             raise ValueError("expected a header as the first part")
-        segments = [(segment.name, segment.num_values) for segment in first.header.segments]
+        segments = [(segment.name, segment.num_values, segment.packed) for segment in first.header.segments]
         assembly = Assembly(first.header.json_bytes, segments, self._largest)
         for part in parts:
             assembly.add(part.data)
@@ -153,6 +153,7 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     threading.Thread(target=_close_to_restart, args=(desk,), daemon=True).start()
     from fedthorax.client.own_part import OwnPart
     from fedthorax.client.process import SiteProcess
+    from fedthorax.client.residuals import Residuals
     from fedthorax.client.segment_store import SegmentStore
     from fedthorax.client.site.results import keep_results
 
@@ -163,6 +164,7 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
         settings.limits.file_names,
         SegmentStore(folder.segments),
         OwnPart(folder.own),
+        Residuals(folder.own),
     )
     desk.run(process.worker.run, lambda task, experiment: keep_results(folder, process, task, experiment))
     server.stop(grace=2.0).wait()

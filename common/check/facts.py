@@ -4,7 +4,7 @@ import io
 import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from fedthorax.common.check.perceptual_hash import SIDE, perceptual_hash, signat
 from fedthorax.common.data.decode import SNIFF_BYTES, format_of, pixel_digest
 from fedthorax.common.data.silence import silence
 
-FACTS_VERSION = 1
+FACTS_VERSION = 2
 """Part of every key of the store: to be raised when a field is computed in another way."""
 
 _COLOUR_STEP = 40  # of 255 between the channels: JPEG's own colour noise on grey images stays below
@@ -29,10 +29,10 @@ class ImageFacts:
     """Greys run from 0 to 255 as the model sees them; shares from 0 to 1.
 
     ``format`` is PNG, JPEG, DICOM, NIfTI or another word; ``mode`` is how the file stores a pixel, in its own terms;
-    ``bits`` is the stored depth of a channel, None if the file does not tell. ``chest`` are the correlations with an
-    upright frontal chest for the image turned by 0, 90, 180 and 270 degrees; ``symmetry`` is the correlation with the
-    mirror image; ``content_share`` is the part of the picture inside an empty border; ``letters`` is the longest row
-    of letter-like marks.
+    ``bits`` is the stored depth of a channel, None if the file does not tell. ``grey_range`` leaves out the outermost
+    0.05 % of the pixels at either end. ``chest`` are the correlations with an upright frontal chest for the image
+    turned by 0, 90, 180 and 270 degrees; ``symmetry`` is the correlation with the mirror image; ``content_share`` is
+    the part of the picture inside an empty border; ``letters`` is the longest row of letter-like marks.
     """
 
     digest: str
@@ -73,7 +73,6 @@ class ImageFacts:
 def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
     """The facts of a decoded ``image`` (H, W, 3) of a file with the bytes ``content``."""
     grey = Image.fromarray(image).convert("L")
-    low, high = cast(tuple[int, int], grey.getextrema())
     small = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0), np.float32)
     thumbnail = signature(small)
     corners = np.concatenate([small[rows, columns].ravel() for rows in _ENDS for columns in _ENDS])
@@ -87,7 +86,7 @@ def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
         mode=mode,
         bits=bits,
         mean_grey=round(float(small.mean()), 2),
-        grey_range=high - low,
+        grey_range=_grey_range(grey),
         corner_grey=round(float(corners.mean()), 2),
         centre_grey=round(float(small[SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4].mean()), 2),
         # The windows of a CT slice are shown as colours, which are no colours of the picture.
@@ -101,6 +100,7 @@ def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
     )
 
 
+_OUTERMOST = 0.0005
 _ENDS = (slice(0, SIDE // 8), slice(-SIDE // 8, None))
 
 
@@ -118,6 +118,14 @@ def stored_as(content: bytes) -> tuple[str, str, int | None]:
             header: Any = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, force=True)
             return kind, str(header.PhotometricInterpretation), int(header.BitsStored)
     return kind or "?", "?", None
+
+
+def _grey_range(grey: Image.Image) -> int:
+    """Between the darkest and the brightest pixel, less the outermost 0.05 % at either end: a large picture of one grey
+    has a few pixels far off by noise alone."""
+    below = np.cumsum(grey.histogram())
+    ends = np.array([_OUTERMOST, 1 - _OUTERMOST]) * below[-1]
+    return int(np.searchsorted(below, ends[1]) - np.searchsorted(below, ends[0], side="right"))
 
 
 def _colour_share(image: NDArray[np.uint8]) -> float:

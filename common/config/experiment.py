@@ -62,8 +62,8 @@ class Experiment(Frozen):
         for name, source in self.data.hospitals.items():
             if source is not None:
                 require_modalities(self.model, source, f"data.hospitals.{name}")
-        if self.data.central is not None and self.data.central.lacking:
-            raise ValueError(f"data.central has no {self.data.central.lacking}: the server scores both heads")
+        if self.data.central is not None:
+            self._check_central(self.data.central)
         if self.training.modality_dropout and self.model.absent != "token":
             raise ValueError("training.modality_dropout leaves images out; set model.absent to token to stand for them")
         if self.model.weights == "none" and self.model.batch_norm == "frozen":
@@ -82,6 +82,11 @@ class Experiment(Frozen):
                 f"federation.min_sites is {min_sites}, but data.hospitals has only {len(self.data.hospitals)}"
             )
         strategy, settings = self.federation.strategy, self.federation.strategy_settings
+        if strategy == "scaffold" and self.federation.codec != "float32":
+            raise ValueError(
+                f"federation.strategy is scaffold, whose control variates travel exactly, but federation.codec is "
+                f"{self.federation.codec}; set it to float32, or choose another strategy"
+            )
         if strategy in ALIKE and self.model.absent == "token":
             raise ValueError(
                 f"federation.strategy is {strategy}, which compares whole updates, but with model.absent: token they "
@@ -94,6 +99,24 @@ class Experiment(Frozen):
                 f"{needed} hospitals in every round, but a round may close with {self.required_sites} (min_sites)"
             )
         return self
+
+    def _check_central(self, central: SourceConfig) -> None:
+        """The server may lack the modality that all hospitals lack: then there is nothing of it to score."""
+        if central.lacking is None:
+            return
+        for name, source in self.data.hospitals.items():
+            if source is None or source.lacking != central.lacking:
+                raise ValueError(
+                    f"data.central has no {central.lacking}, but the server scores both heads: hospital {name} may "
+                    "have such images; give the folder, or leave it out at every hospital too"
+                )
+        require_modalities(self.model, central, "data.central")
+        other = "cancer_roc_auc" if central.xray is not None else "disease_roc_auc"
+        if self.evaluation.selection_metric == other:
+            raise ValueError(
+                f"evaluation.selection_metric is {other}, but data.central has no {central.lacking}: no round could be "
+                "selected by it"
+            )
 
     @property
     def weighs_branches(self) -> bool:

@@ -7,6 +7,8 @@ from pydantic import Field
 from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.strategy import StrategyName, StrategySettings
 
+CodecName = Literal["float32", "lossless", "int8", "int4"]
+
 
 class FederationConfig(Frozen):
     """The consortium's rules for a round."""
@@ -23,6 +25,11 @@ class FederationConfig(Frozen):
         description="What a hospital's part in a mean is weighed by: pairs: all of the model by its training pairs; "
         "branches: each encoder by its images, the fusion by pairs, a head's unit by the known labels of its finding. "
         "null: branches where model.absent is token, pairs elsewhere.",
+    )
+    codec: CodecName = Field(
+        default="float32",
+        description="How weights travel; float32: as they are; lossless: packed, the same bits; int8, int4: as rounded "
+        "differences, and what rounding leaves out comes with the next one; docs/codecs.md says what each costs.",
     )
     min_sites: int | None = Field(
         default=None, ge=1, description="Updates without which a round is not closed; null: every hospital's."
@@ -60,6 +67,11 @@ class FederationConfig(Frozen):
         ge=1,
         description="Rounds without a better selection metric before the run stops early; null: never.",
     )
+
+    @property
+    def rounds_weights(self) -> bool:
+        """Whether the codec leaves something out, which both sides keep for the next time."""
+        return self.codec in ("int8", "int4")
 
     @property
     def keeps_batch_norm(self) -> bool:

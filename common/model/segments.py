@@ -21,6 +21,7 @@ SEGMENTS = ("xray.backbone", "xray.projection", "ct.backbone", "ct.projection", 
 BACKBONE_SEGMENTS = ("xray.backbone", "ct.backbone")
 CONTROL = "control."  # begins the name of a segment's control variate (SCAFFOLD), a vector laid out as the segment
 TOKEN = "_token"  # ends the name of a layer that stands for an absent modality
+SMALL_ARRAY = 256  # values
 HEAD_SEGMENTS = tuple(segment for segment in SEGMENTS if segment not in BACKBONE_SEGMENTS)
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -131,6 +132,16 @@ class SegmentLayout:
         """Where the moving statistics of batch normalisation lie in a segment: measured, not learned by gradients."""
         endings = ("moving_mean", "moving_variance")
         return tuple(slice(s.start, s.stop) for s in self.slots[segment] if s.name.endswith(endings))
+
+    def exact(self, segment: str) -> tuple[tuple[int, int], ...]:
+        """Runs (start, stop) of a segment that are never rounded on the way: vectors (statistics, scales and shifts of
+        batch normalisation, biases, tokens) and other small arrays, which are few values and sensitive ones."""
+        runs: list[tuple[int, int]] = []
+        for slot in self.slots[segment]:
+            if len(slot.shape) <= 1 or slot.stop - slot.start <= SMALL_ARRAY:
+                start = runs.pop()[0] if runs and runs[-1][1] == slot.start else slot.start
+                runs.append((start, slot.stop))
+        return tuple(runs)
 
     def batch_norm(self, segment: str) -> tuple[slice, ...]:
         """Where batch normalisation that is not frozen lies in a segment: scales, shifts and moving statistics."""

@@ -18,6 +18,7 @@ from fedthorax.common.report.costs import costs_section
 from fedthorax.common.report.glossary import GLOSSARY
 from fedthorax.common.report.operating import operating_section
 from fedthorax.common.report.personal import personal_section
+from fedthorax.common.report.plot_files import write_plots
 from fedthorax.common.report.provenance import provenance_section
 from fedthorax.common.report.script import SCRIPT, SCRIPT_SHA256
 from fedthorax.common.report.statistics import statistics_section
@@ -29,13 +30,16 @@ from fedthorax.common.run_folder import RunFolder
 
 
 def write_report(run: Path) -> Path:
-    """Write ``report.html`` into the run folder and return its path; a run that has not ended gets one too.
+    """Write ``report.html`` and ``plots/`` into the run folder and return the former's path; a run that has not ended
+    gets them too.
 
     FileNotFoundError if the folder holds no run, ValueError if its metrics are of another schema.
     """
     folder = RunFolder.load(run)
     config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else None
-    write_text(folder.report, render(folder.read_metrics(), config, _audit(folder.audit)))
+    metrics = folder.read_metrics()
+    write_text(folder.report, render(metrics, config, _audit(folder.audit)))
+    write_plots(folder.plots, metrics)
     return folder.report
 
 

@@ -43,7 +43,7 @@ def round_charts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     x_max = max(1, *(entry["round"] for entry in rounds))
     drawn = []
     for chart in CHARTS:
-        series = _series(chart, rounds, list(metrics.get("sites") or {}))
+        series = chart_series(chart, rounds, list(metrics.get("sites") or {}))
         drawn_chart = LineChart(
             series=series,
             x_max=x_max,
@@ -89,7 +89,8 @@ def legend(sites: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _series(chart: Chart, rounds: Sequence[Mapping[str, Any]], sites: Sequence[str]) -> list[Series]:
+def chart_series(chart: Chart, rounds: Sequence[Mapping[str, Any]], sites: Sequence[str]) -> list[Series]:
+    """A line for each hospital; of many hospitals faint ones, and their median; the central set last."""
     lines = []
     by_site = {
         name: [(entry["round"], at(entry, "sites", name, chart.source, *chart.path)) for entry in rounds]

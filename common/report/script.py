@@ -154,10 +154,10 @@ SCRIPT = r"""
   }
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
 
-  // On paper nothing is folded.
+  // On paper nothing is folded but the longest tables, unless a reader has unfolded them.
   let folded = [];
   addEventListener("beforeprint", () => {
-    folded = all("details:not([open])");
+    folded = all("details:not([open], .bulky)");
     folded.forEach((details) => { details.open = true; });
   });
   addEventListener("afterprint", () => folded.forEach((details) => { details.open = false; }));

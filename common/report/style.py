@@ -62,13 +62,13 @@ a { color: var(--accent); }
 }
 .cautions h2 { border: 0; margin: 0 0 .4rem; padding: 0; font-size: 1.05rem; }
 .cautions ul { margin: 0; padding: 0; list-style: none; }
-.cautions li { margin: .3rem 0; max-width: 58rem; }
+.cautions li { margin: .3rem 0; }
 .cautions .grave { background: var(--grave-panel); margin: .3rem -.6rem; padding: .3rem .6rem; border-radius: 3px; }
 .cautions .grave strong { color: var(--grave); }
 nav { margin: 1.1rem 0 0; font-size: .92rem; }
 nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; margin: 0; list-style: none; }
 .wide { overflow-x: auto; margin: .6rem 0 .4rem; }
-table { border-collapse: collapse; font-size: .9rem; line-height: 1.35; }
+table { border-collapse: collapse; font-size: .9rem; line-height: 1.35; min-width: min(26rem, 100%); }
 caption { text-align: left; color: var(--soft); padding-bottom: .4rem; max-width: min(46rem, 100vw - 2.5rem); }
 th, td { padding: .32rem .34rem; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 th { font-weight: 600; }
@@ -186,6 +186,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   h2, h3, caption { break-after: avoid; }
   tr, .card, li { break-inside: avoid; }
   thead { display: table-header-group; }
-  details::details-content { content-visibility: visible; height: auto; }
+  thead { break-inside: avoid; break-after: avoid; }
+  details:not(.bulky)::details-content { content-visibility: visible; height: auto; }
 }
 """

@@ -54,7 +54,7 @@ other hospitals. Intervals take every image for a patient of its own, and are ca
 {%- endfor %}
 </tbody></table></div>
 {%- if table.details %}
-<details><summary>{{ table.title }}: ROC-AUC label by label</summary>
+<details class="bulky"><summary>{{ table.title }}: ROC-AUC label by label</summary>
 <div class="wide"><table class="sortable">
 <caption>{{ task.title }}, ROC-AUC. * fewer than {{ few }} positives or negatives: descriptive only.</caption>
 <thead><tr><th scope="col" class="left">{{ table.title }}</th><th scope="col" class="left">Label</th>

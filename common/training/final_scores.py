@@ -19,6 +19,12 @@ def calibrated(predictions: Predictions, points: OperatingPoints) -> Predictions
     return Predictions(points.calibrated_disease(predictions.disease), points.calibrated_cancer(predictions.cancer))
 
 
+def _scored(network: Network, split: SplitImages) -> bool:
+    """Whether the split was predicted at all: with tokens one modality alone is."""
+    needed = any if network.tokens else all
+    return needed((len(split.xray), len(split.ct)))
+
+
 def tested(
     network: Network, split: SplitImages, predictions: Predictions, losses: Scores, points: OperatingPoints
 ) -> Scores:
@@ -28,7 +34,7 @@ def tested(
     labels, samples = experiment.labels, experiment.evaluation.bootstrap_samples
     seed = derive_seed(experiment.seed, "bootstrap")
     scores["intervals"] = None
-    if samples and len(xray) and len(ct):
+    if samples and _scored(network, split):
         scores["intervals"] = {
             "disease": bootstrap_disease(
                 xray.targets,
@@ -60,7 +66,7 @@ def final_scores(
     scores = tested(network, split, predictions, losses, points)
     xray, ct = split.xray, split.ct
     scores["calibration"] = scores["subgroups"] = None
-    if len(xray) and len(ct):
+    if _scored(network, split):
         seed = derive_seed(experiment.seed, "bootstrap")
         samples, bins = evaluation.bootstrap_samples, evaluation.calibration_bins
         scores["calibration"] = {

@@ -123,8 +123,8 @@ def _points(facts: dict[str, Any], entry: dict[str, Any], file: Path, site: str 
         own = entry.get("sites") or {}
         if site not in own:
             raise ValueError(
-                f"{file} has no thresholds of {site!r}'s own, only of {', '.join(own) or 'none'}: a hospital chooses "
-                "them for the selected model, from at least ten validation images with a label and ten without"
+                f"{file} has no thresholds of the hospital {site!r}, only of {', '.join(own) or 'none'}: a hospital "
+                "chooses them for the selected model, from at least ten validation images with a label and ten without"
             )
         chosen = own[site]["operating_points"]
         # What the hospital does not give away is as for everybody.

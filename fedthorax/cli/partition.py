@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 from fedthorax.cli.output import JsonOption, console, near, print_json
+from fedthorax.cli.per_hospital import AnnotatesOption, WithoutOption, site_limits
 from fedthorax.cli.steps import counted
-from fedthorax.cli.tables import count_lines
+from fedthorax.cli.tables import count_lines, label_lines
 
 
 def partition(
@@ -32,32 +33,56 @@ def partition(
     ] = None,
     sizes: Annotated[str | None, typer.Option(metavar="A,B,...", help="Ratios of patients, one a hospital.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Skew the labels: Dirichlet parameter, smaller is worse.")] = None,
-    column: Annotated[str | None, typer.Option(help="Column of the label file that names the hospital.")] = None,
+    size_alpha: Annotated[
+        float | None, typer.Option(help="Skew the sizes: Dirichlet parameter, smaller is worse.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column of the label file that names the hospital: site, view, sex, scanner, ...")
+    ] = None,
+    column_most: Annotated[
+        bool, typer.Option("--column-most", help="A patient with several values goes where most images are.")
+    ] = False,
+    without: WithoutOption = None,
+    annotates: AnnotatesOption = None,
     holdout_valid: Annotated[float, typer.Option(help="Share of X-ray patients for central validation.")] = 0.0,
     holdout_test: Annotated[float, typer.Option(help="Share of X-ray patients for the central test.")] = 0.0,
     ct_valid: Annotated[Path | None, typer.Option(metavar="DIR", help="CT slices for central validation.")] = None,
     ct_test: Annotated[Path | None, typer.Option(metavar="DIR", help="CT slices for the central test.")] = None,
+    train_list: Annotated[
+        Path | None, typer.Option(metavar="TXT", help="Names of the X-rays for hospitals, of a public split.")
+    ] = None,
+    test_list: Annotated[
+        Path | None, typer.Option(metavar="TXT", help="Names of the X-rays for the central test.")
+    ] = None,
     link: Annotated[Literal["copy", "hardlink", "symlink"], typer.Option(help="How images get there.")] = "copy",
     seed: Annotated[int, typer.Option(min=0, help="The same seed deals the same way.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Deal out one collection of X-rays and CT slices to several hospitals, by
-    patient: evenly, or by --sizes, --alpha or --column.
+    patient: evenly, or by --sizes, --size-alpha, --alpha or --column. A table and
+    OUT/sites.png show what every site got.
 
     \b
     Example:
       fedthorax partition data/parts --xray nih --ct ct/train --sizes 3,2,1
       fedthorax partition data/skewed --xray nih --ct ct/train --alpha 0.5
+      fedthorax partition data/parts --xray nih --ct ct/train --without north=ct
+      fedthorax partition data/parts --xray nih --annotates south=Effusion,Mass
       fedthorax partition data/parts --xray chexpert --labels chexpert/train.csv
     """
-    if sum(value is not None for value in (sizes, alpha, column)) > 1:
-        raise typer.BadParameter("--sizes, --alpha and --column exclude each other")
+    if sum(value is not None for value in (sizes, size_alpha, alpha, column)) > 1:
+        raise typer.BadParameter("--sizes, --size-alpha, --alpha and --column exclude each other")
     from fedthorax.simulations.partition import PartitionPlan, Rule
     from fedthorax.simulations.partition import partition as deal_out
     from fedthorax.simulations.partition_layouts import LabelFile
 
-    rule: Rule = "sizes" if sizes else "dirichlet" if alpha is not None else "column" if column else "equal"
-
+    rules: tuple[tuple[object, Rule], ...] = (
+        (sizes, "sizes"),
+        (size_alpha, "quantity"),
+        (alpha, "dirichlet"),
+        (column, "column"),
+    )
+    rule: Rule = next((name for value, name in rules if value is not None), "equal")
     plan = PartitionPlan(
         out=out,
         xray=xray,
@@ -69,11 +94,16 @@ def partition(
         sizes=None if sizes is None else _numbers(sizes),
         alpha=alpha,
         column=column,
+        column_most=column_most,
+        size_alpha=size_alpha,
+        limits=site_limits(without, annotates),
         seed=seed,
         holdout_valid=holdout_valid,
         holdout_test=holdout_test,
         ct_valid=ct_valid,
         ct_test=ct_test,
+        train_list=train_list,
+        test_list=test_list,
         link=link,
     )
     with counted(console(to_stderr=True), f"writing {near(out)}") as progress:
@@ -83,7 +113,9 @@ def partition(
         print_json({"folder": str(out.absolute()), "sites": sites, "notes": list(summary.notes)})
         return
     typer.echo(f"wrote {near(out)}: {summary.num_images} images")
-    typer.echo("\n".join([*count_lines(summary.sites), *(f"note: {note}" for note in summary.notes)]))
+    labels_of_sites = label_lines(summary.sites)
+    lines = [*count_lines(summary.sites), *([""] * bool(labels_of_sites)), *labels_of_sites]
+    typer.echo("\n".join([*lines, *(f"note: {note}" for note in summary.notes), f"plot: {near(out / 'sites.png')}"]))
 
 
 def _hospitals(text: str | None) -> int | tuple[str, ...] | None:

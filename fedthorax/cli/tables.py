@@ -12,6 +12,7 @@ UNDEFINED = "-"
 _SHARED = ("roc_auc", "precision", "recall", "f1")
 _TITLES = {"roc_auc": "ROC-AUC", "accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
 _NAME_WIDTH = 26
+_MOST_SITES, _SITE_WIDTH = 6, 7  # beside a name, in 80 columns
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -97,6 +98,31 @@ def count_lines(sites: "Mapping[str, SiteCounts]") -> list[str]:
         figures = (counts.patients, counts.xrays, counts.ct_slices, counts.patients_with_both)
         rows.append((name, *map(str, figures)))
     return aligned(rows)
+
+
+def label_lines(sites: "Mapping[str, SiteCounts]") -> list[str]:
+    """X-rays with each finding and slices of each class, by site; a dash where a finding is not annotated.
+
+    Empty where so many sites would not stand side by side: `--json` and the plot have them.
+    """
+    if len(sites) > _MOST_SITES:
+        return []
+    counts = list(sites.values())
+    rows: list[Row] = [("X-rays with", *(_short_site(name) for name in sites))]
+    for finding in dict.fromkeys(name for count in counts for name in count.findings):
+        of_sites = [count.findings[finding] for count in counts]
+        rows.append((finding, *(str(one.present) if one.present + one.absent else UNDEFINED for one in of_sites)))
+    lines = aligned(rows) if len(rows) > 1 else []
+    rows = [("slices of", *(_short_site(name) for name in sites))]
+    for cancer in dict.fromkeys(name for count in counts for name in count.cancer_classes):
+        rows.append((cancer, *(str(count.cancer_classes[cancer]) for count in counts)))
+    return [*lines, *([""] * bool(lines) + aligned(rows) if len(rows) > 1 else [])]
+
+
+def _short_site(name: str) -> str:
+    """``central/test`` is ``test``."""
+    name = name.rpartition("/")[2]
+    return name if len(name) <= _SITE_WIDTH else name[: _SITE_WIDTH - 2] + ".."
 
 
 def headline_lines(test: Mapping[str, Any]) -> list[str]:

@@ -36,11 +36,8 @@ def figures(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str, float]]:
             for key in path:
                 found = found.get(key) if isinstance(found, Mapping) else None
             if found is not None:
-                yield (
-                    int(test["round"]),
-                    f"central/test/{'_'.join(key for key in path if key != 'macro')}",
-                    float(found),
-                )
+                name = "_".join(key for key in path if key != "macro")
+                yield int(test["round"]), f"central/test/{name}", float(found)
 
 
 def _name(where: str, column: str) -> str:

@@ -1,7 +1,7 @@
 """Phantom hospitals on disk, in the layout that a real hospital uses."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from fedthorax.simulations.phantom.cohort import (
     Patient,
     draw_cohort,
     largest_remainder,
-    mix_of,
 )
 from fedthorax.simulations.phantom.manifest import (
     PhantomArguments,
@@ -24,14 +23,19 @@ from fedthorax.simulations.phantom.manifest import (
     write_manifest,
 )
 from fedthorax.simulations.phantom.picture import plan_xrays, save_slice, save_xray, xray_suffix
-from fedthorax.simulations.phantom.scanner import Look, look_of
+from fedthorax.simulations.phantom.scanner import Look
 from fedthorax.simulations.phantom.thorax import CANCER_CLASSES
+from fedthorax.simulations.phantom.variety import Variety
 from fedthorax.simulations.plain_csv import write_rows
 from fedthorax.simulations.site_counts import SiteCounts, count_site
+from fedthorax.simulations.site_limits import SiteLimits
+from fedthorax.simulations.site_plot import FILE_NAME, write_site_plot
 
 _CENTRAL_SHARES = {"valid": 0.4, "test": 0.6}
 # Share of X-rays in one hospital that lack the label of one finding.
 _UNKNOWN = 0.06
+_FEWEST = 4  # patients, so that both modalities occur
+_USUAL = Variety()
 
 Progress = Callable[[int, int], None]
 
@@ -63,19 +67,21 @@ def write_phantom(
     image_size: int = 128,
     seed: int = 0,
     central: bool = True,
+    variety: Variety = _USUAL,
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> PhantomSummary:
     """Draws every hospital's X-rays and CT slices below ``out`` and returns what there is.
 
     ``patients`` is the mean number per hospital: hospitals differ in size, case mix and machines. ``image_size`` is
-    the shorter side of the first hospital's images in pixels; other machines are up to 10 % off. The same arguments
-    give the same bytes. ``progress`` is told (images drawn, images in all).
+    the shorter side of the first hospital's images in pixels; other machines are up to 10 % off. ``variety`` says how
+    unlike the hospitals are. The same arguments give the same bytes. ``sites.png`` shows what each got. ``progress`` is
+    told (images drawn, images in all).
 
     Raises ``ValueError`` for impossible arguments, and ``FileExistsError`` where ``out`` is not empty, unless
     ``overwrite`` is true and it holds an earlier phantom and nothing else.
     """
-    arguments = phantom_arguments(hospitals, patients, image_size, seed, central)
+    arguments = phantom_arguments(hospitals, patients, image_size, seed, central, variety)
     groups = _groups(arguments)
     total = sum(m.patient.num_xrays + m.patient.num_slices for members in groups.values() for m in members)
     drawn = 0
@@ -91,6 +97,7 @@ def write_phantom(
         for index, (name, members) in enumerate(groups.items()):
             unlabelled = name != "central" and index == min(1, len(arguments.hospitals) - 1)
             sites |= _write_site(folder / name, name, members, arguments, unlabelled, tick)
+        write_site_plot(folder / FILE_NAME, sites)
         write_manifest(folder, arguments)
     return PhantomSummary(Path(out), seed, total, sites)
 
@@ -103,28 +110,41 @@ def phantom_is_current(
     image_size: int = 128,
     seed: int = 0,
     central: bool = True,
+    variety: Variety = _USUAL,
 ) -> bool:
     """Whether ``out`` already holds, complete and unchanged, what ``write_phantom`` would draw with these arguments."""
-    return manifest_matches(out, phantom_arguments(hospitals, patients, image_size, seed, central))
+    return manifest_matches(out, phantom_arguments(hospitals, patients, image_size, seed, central, variety))
 
 
 def _groups(arguments: PhantomArguments) -> dict[str, list[_Member]]:
     """The members of every hospital and of the central folder, by folder name."""
     groups: dict[str, list[_Member]] = {}
     count = len(arguments.hospitals)
-    sizes = largest_remainder(arguments.patients * count, [mix_of(index).size for index in range(count)])
-    for index, (name, size) in enumerate(zip(arguments.hospitals, sizes, strict=True)):
+    variety = arguments.variety
+    mixes, looks = variety.mixes(count, arguments.seed), [variety.look(index) for index in range(count)]
+    sizes = largest_remainder(arguments.patients * count, [mix.size for mix in mixes])
+    for name, size, mix, look in zip(arguments.hospitals, sizes, mixes, looks, strict=True):
         rng = np.random.default_rng(derive_seed(arguments.seed, "phantom", name))
-        groups[name] = [_Member(p, look_of(index)) for p in draw_cohort(rng, name, size, mix_of(index))]
+        cohort = draw_cohort(rng, name, max(size, _FEWEST) if variety.size_alpha is not None else size, mix)
+        groups[name] = [_Member(left, look) for p in cohort if (left := _limited(p, name, variety.limits)) is not None]
     if arguments.central:
         members: list[_Member] = []
         size = max(10, round(1.2 * arguments.patients))
         for split, share in _CENTRAL_SHARES.items():
             rng = np.random.default_rng(derive_seed(arguments.seed, "phantom", "central", split))
             cohort = draw_cohort(rng, "central", round(size * share), CENTRAL_MIX, first=len(members) + 1)
-            members += [_Member(p, look_of(i % count), split) for i, p in enumerate(cohort)]
+            members += [_Member(p, looks[i % count], split) for i, p in enumerate(cohort)]
         groups["central"] = members
     return groups
+
+
+def _limited(patient: Patient, hospital: str, limits: SiteLimits) -> Patient | None:
+    """The patient without the images that the hospital cannot take; None where no image would be left."""
+    if not limits.has(hospital, "xray"):
+        patient = replace(patient, num_xrays=0, findings=None)
+    if not limits.has(hospital, "ct"):
+        patient = replace(patient, num_slices=0, cancer_class=None)
+    return patient if patient.num_xrays or patient.num_slices else None
 
 
 def _write_site(
@@ -135,13 +155,20 @@ def _write_site(
     unlabelled: bool,
     tick: Callable[[], None],
 ) -> dict[str, SiteCounts]:
-    rows = _write_xrays(folder / "xray", members, arguments, tick)
-    if unlabelled:
-        _forget_labels(np.random.default_rng(derive_seed(arguments.seed, "phantom", name, "unknown")), rows)
+    limits = arguments.variety.limits
     split_column = ["split"] if name == "central" else []
-    write_rows(folder / "xray/labels.csv", ["file", "patient_id", "age", "sex", "view", *FINDINGS, *split_column], rows)
-    slices = _write_slices(folder / "ct", members, arguments, tick)
-    write_rows(folder / "ct/slices.csv", ["file", "patient_id", *split_column], slices)
+    rows: list[dict[str, str]] = []
+    slices: list[dict[str, str]] = []
+    if limits.has(name, "xray"):
+        rows = _write_xrays(folder / "xray", members, arguments, tick)
+        if unlabelled:
+            _forget_labels(np.random.default_rng(derive_seed(arguments.seed, "phantom", name, "unknown")), rows)
+        rows = [dict(limits.annotated(name, row, FINDINGS)) for row in rows]
+        columns = ["file", "patient_id", "age", "sex", "view", *FINDINGS, *split_column]
+        write_rows(folder / "xray/labels.csv", columns, rows)
+    if limits.has(name, "ct"):
+        slices = _write_slices(folder / "ct", members, arguments, tick)
+        write_rows(folder / "ct/slices.csv", ["file", "patient_id", *split_column], slices)
     counts = {}
     for split in _CENTRAL_SHARES if name == "central" else (None,):
         counts[name if split is None else f"{name}/{split}"] = count_site(

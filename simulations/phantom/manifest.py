@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax.simulations.hospital_names import hospital_names
+from fedthorax.simulations.phantom.variety import Variety
 
 _MANIFEST = "phantom.json"
 _README = "README.txt"
 _KIND = "fedthorax phantom"
 # Left behind by file managers, never by a person.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
+_USUAL = Variety()
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,16 @@ class PhantomArguments:
     image_size: int
     seed: int
     central: bool
+    variety: Variety = _USUAL
 
 
 def phantom_arguments(
-    hospitals: int | Sequence[str], patients: int, image_size: int, seed: int, central: bool
+    hospitals: int | Sequence[str],
+    patients: int,
+    image_size: int,
+    seed: int,
+    central: bool,
+    variety: Variety = _USUAL,
 ) -> PhantomArguments:
     """``ValueError`` where they are impossible."""
     if patients < 4:
@@ -37,7 +45,9 @@ def phantom_arguments(
         raise ValueError(f"image_size must be between 32 and 1024 pixels, got {image_size}")
     if not 0 <= seed < 2**31:
         raise ValueError(f"seed must be in [0, 2**31), got {seed}")
-    return PhantomArguments(hospital_names(hospitals), patients, image_size, seed, central)
+    names = hospital_names(hospitals)
+    variety.check(names)
+    return PhantomArguments(names, patients, image_size, seed, central, variety)
 
 
 def write_manifest(folder: Path, arguments: PhantomArguments) -> None:
@@ -93,6 +103,18 @@ def _drawing_sha256() -> str:
     return digest.hexdigest()
 
 
+def _further(variety: Variety) -> str:
+    """The options that are not the usual ones, as they are typed."""
+    usual, limits = Variety(), variety.limits
+    parts = [f"--shift {variety.shift:g}"] * (variety.shift != usual.shift)
+    parts += [f"--shift-in {','.join(variety.aspects)}"] * (variety.aspects != usual.aspects)
+    parts += [f"--alpha {variety.alpha:g}"] if variety.alpha is not None else []
+    parts += [f"--size-alpha {variety.size_alpha:g}"] if variety.size_alpha is not None else []
+    for option, of_hospitals in (("--without", limits.without), ("--annotates", limits.annotates)):
+        parts += [f"{option} {name}={','.join(values)}" for name, values in of_hospitals.items()]
+    return "".join(f" {part}" for part in parts)
+
+
 def _readme(arguments: PhantomArguments) -> str:
     names = " ".join(f'"{name}"' if " " in name else name for name in arguments.hospitals)
     return (
@@ -102,7 +124,7 @@ def _readme(arguments: PhantomArguments) -> str:
         f"Image size: {arguments.image_size}. Seed: {arguments.seed}. Central folder: "
         f"{'yes' if arguments.central else 'no'}.\n"
         f"Drawn by: fedthorax phantom OUT --hospitals {len(arguments.hospitals)} --patients {arguments.patients} "
-        f"--image-size {arguments.image_size} --seed {arguments.seed}\n\n"
+        f"--size {arguments.image_size} --seed {arguments.seed}{_further(arguments.variety)}\n\n"
         "NAME/xray/labels.csv   file, patient_id, age, sex, view, one column a finding: 1 present, 0 absent, empty "
         "unknown\n"
         "NAME/ct/CLASS/         axial slices in a lung window; NAME/ct/slices.csv says whose they are\n"

@@ -263,7 +263,9 @@ def test_phantom_draws_once_and_leaves_what_is_current_alone(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "wrote data/tiny"
     assert lines[1].split() == ["patients", "X-rays", "CT", "slices", "patients", "with", "both"]
-    assert [line.split()[0] for line in lines[2:]] == ["north", "central/valid", "central/test"]
+    assert [line.split()[0] for line in lines[2:5]] == ["north", "central/valid", "central/test"]
+    assert lines[6].split() == ["X-rays", "with", "north", "valid", "test"]
+    assert lines[-1] == "plot: data/tiny/sites.png"
     assert cli.run(arguments) == 0
     assert capsys.readouterr().out == "already there: data/tiny\n"
     assert cli.run([*arguments, "--seed", "1", "--json"]) == 0
@@ -283,4 +285,4 @@ def test_partition_deals_a_phantom_hospital_out(
     sites = json.loads(capsys.readouterr().out)["sites"]
     assert list(sites) == ["a", "b"]
     assert sites["a"]["patients"] > sites["b"]["patients"] > 0
-    assert len(list(Path("parts").rglob("*.png"))) == sum(s["xrays"] + s["ct_slices"] for s in sites.values())
+    assert len(list(Path("parts").rglob("*/*.png"))) == sum(s["xrays"] + s["ct_slices"] for s in sites.values())

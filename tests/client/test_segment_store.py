@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
+from fedthorax.common.codec.segment import pack_exactly, pack_whole
 from fedthorax.common.messages import Task, decode_task, encode
 from fedthorax.common.model.segments import segment_sha256
 
@@ -41,16 +42,67 @@ def test_a_damaged_file_counts_as_missing(tmp_path):
         store.complete(task(("fusion",), fusion=2))
 
 
-def test_two_versions_are_kept_the_ones_used_last(tmp_path):
+def test_three_versions_are_kept_the_ones_used_last(tmp_path):
     store = SegmentStore(tmp_path)
-    for value in (1, 2):
+    for value in (1, 2, 3):
         store.complete(task(fusion=value))
     store.complete(task(("fusion",), fusion=1))
-    store.complete(task(fusion=3))
+    store.complete(task(fusion=4))
     assert firsts(store.complete(task(("fusion",), fusion=1))) == {"fusion": 1}
     with pytest.raises(LackingSegmentsError):
         store.complete(task(("fusion",), fusion=2))
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_the_best_model_stays_however_many_come_after_it(tmp_path):
+    store = SegmentStore(tmp_path)
+    store.complete(task(fusion=1))
+    best = {"fusion": segment_sha256(np.array([1, -1], np.float32))}
+    for value in range(2, 9):
+        store.complete(replace(task(fusion=value), best=best))
+    assert firsts(store.complete(task(("fusion",), fusion=1))) == {"fusion": 1}
+
+
+def difference(before: float, after: float) -> Task:
+    """A task whose one segment comes as the difference to another model's."""
+    base, values = (np.array([value, -value], np.float32) for value in (before, after))
+    frame = pack_exactly(values, base, segment_sha256(base))
+    packed = Task("train", "north", 1, "{}", sha256={"fusion": segment_sha256(values)}, packed={"fusion": frame})
+    return decode_task(encode(packed))
+
+
+def test_a_difference_is_added_to_what_is_held_and_the_sum_is_held_too(tmp_path):
+    store = SegmentStore(tmp_path)
+    store.complete(task(fusion=2))
+    assert firsts(store.complete(difference(2, 3))) == {"fusion": 3}
+    assert firsts(store.complete(task(("fusion",), fusion=3))) == {"fusion": 3}
+    assert firsts(store.complete(difference(7, 3))) == {"fusion": 3}  # it is here: the base is not needed
+
+
+def test_a_difference_without_its_base_is_lacking_and_a_whole_packed_segment_is_enough(tmp_path):
+    store = SegmentStore(tmp_path)
+    with pytest.raises(LackingSegmentsError):
+        store.complete(difference(2, 3))
+    whole = replace(task(fusion=3), packed={"fusion": pack_whole(np.array([3, -3], np.float32))}, weights={})
+    assert firsts(store.complete(whole)) == {"fusion": 3}
+
+
+def test_a_difference_that_adds_up_to_something_else_comes_again_as_a_whole(tmp_path):
+    store = SegmentStore(tmp_path)
+    store.complete(task(fusion=2))
+    other = replace(difference(2, 3), sha256=task(fusion=4).sha256)
+    with pytest.raises(LackingSegmentsError):
+        store.complete(other)
+
+
+def test_a_damaged_difference_is_refused_with_its_segment(tmp_path):
+    store = SegmentStore(tmp_path)
+    store.complete(task(fusion=2))
+    arrived = difference(2, 3)
+    data = arrived.packed["fusion"].copy()
+    data[-1] ^= 1
+    with pytest.raises(ValueError, match="segment fusion: at byte 0: damaged, its checksum is"):
+        store.complete(replace(arrived, packed={"fusion": data}))
 
 
 def test_values_that_are_not_the_ones_named_are_refused(tmp_path):

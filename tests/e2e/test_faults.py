@@ -66,7 +66,8 @@ def own_disk(place) -> Iterator[Path]:
         place.start_site("south")
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
     no_sockets = shutil.ignore_patterns("*.sock")
-    shutil.copytree(kept, folder, dirs_exist_ok=True, ignore=no_sockets)
+    without_earlier_runs = shutil.ignore_patterns("*.sock", "results")  # they fill a small disk by themselves
+    shutil.copytree(kept, folder, dirs_exist_ok=True, ignore=without_earlier_runs)
     place.start_site("south")
     place.wait_connected()
     yield folder

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fedthorax.server.aggregation import LIMIT, MAX_EXAMPLES, RESOLUTION, FederatedAverage, WeightedMean
+from fedthorax.server.aggregation import LIMIT, MAX_EXAMPLES, RESOLUTION, FederatedAverage, WeightedMean, all_below
 
 
 def vector(*values: float) -> np.ndarray:
@@ -104,3 +104,28 @@ def test_equal_weights_give_the_same_bits_whatever_they_are():
             mean.add(values, weight)
         results.add(mean.mean().tobytes())
     assert len(results) == 1
+
+
+def test_sums_and_mean_are_those_of_whole_numbers_worked_out_one_by_one():
+    """Values of every size, and more of them than are added at a time."""
+    random = np.random.default_rng(7)
+    sizes = 10.0 ** random.integers(-14, 6, 40_000)
+    updates = [(random.normal(0, 1, sizes.size) * sizes).astype(np.float32) for _ in range(3)]
+    mean, counts = WeightedMean(sizes.size), (17, 1, 2**20)
+    for values, examples in zip(updates, counts, strict=True):
+        mean.add(values, examples)
+    found = mean.mean()
+    for place in range(0, sizes.size, 997):
+        total = sum(round(float(values[place]) * 2**40) * n for values, n in zip(updates, counts, strict=True))
+        exact = np.float32(total / sum(counts) / 2**40)
+        assert abs(found[place] - exact) <= np.spacing(abs(exact))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 8.0, -8.0])
+def test_one_value_out_of_range_is_seen_wherever_it_stands(bad):
+    for place in (0, 500, 999):
+        values = np.full(1000, 7.5, np.float32)
+        assert all_below(values, 8.0)
+        values[place] = bad
+        assert not all_below(values, 8.0)
+    assert all_below(vector(), 8.0)

@@ -22,8 +22,10 @@ def test_a_checkpoint_gives_back_all_that_it_was_given(tmp_path):
     selection = Selection("loss", best_round=4, best_value=0.25, rounds_since_best=1)
     record = {"name": "tiny", "rounds": [{"round": 0, "central": {"loss": 0.1}}]}
     facts = {"acknowledged": {"Süd": ["a"]}, "egress_heads": {"Süd": ["h1", "h2"]}, "overlaps": {"Süd": [3]}}
-    checkpoints.save(Checkpoint(5, weights(1.5), selection, "run-1", record, **facts))
+    broadcast = {"residual.fusion": np.arange(8, dtype=np.uint8)}
+    checkpoints.save(Checkpoint(5, weights(1.5), selection, "run-1", record, **facts, broadcast=broadcast))
     loaded = checkpoints.load(5)
+    assert {name: values.tolist() for name, values in loaded.broadcast.items()} == {"residual.fusion": [*range(8)]}
     assert (loaded.round, loaded.selection, loaded.run, loaded.record) == (5, selection, "run-1", record)
     assert {name: getattr(loaded, name) for name in facts} == facts
     assert {name: values.tolist() for name, values in loaded.weights.items()} == {name: [1.5] * 3 for name in SEGMENTS}

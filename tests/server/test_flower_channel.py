@@ -8,6 +8,7 @@ from flwr.app import Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedthorax.common.codec.segment import pack_exactly, unpack
 from fedthorax.common.messages import Reply, Task, decode_task, encode
 from fedthorax.common.model.segments import segment_sha256
 from fedthorax.server.channel import Interrupted
@@ -324,3 +325,16 @@ def test_a_hospital_that_lacks_what_was_sent_is_not_asked_for_ever():
     (reply,) = flower.exchange([held_task()], lambda: False)
     assert reply.error == "lacks ct.backbone of the model, which were sent"
     assert len(flower.grid.sent) == 2
+
+
+def test_a_difference_whose_base_is_lost_is_replaced_by_the_whole_segment_packed():
+    base = HEAVY["ct.backbone"] + np.float32(1)
+    frame = pack_exactly(HEAVY["ct.backbone"], base, segment_sha256(base))
+    flower = channel(lambda site, times: good(site, lacking=("ct.backbone",)) if times == 1 else good(site))
+    task = replace(held_task(), held=(), packed={"ct.backbone": frame}, packs=True)
+    (reply,) = flower.exchange([task], lambda: False)
+    assert reply.error is None
+    first, second = (decode_task(message.content) for message in flower.grid.messages)
+    assert first.packed["ct.backbone"].tobytes() == frame.tobytes()
+    assert unpack(second.packed["ct.backbone"], {}.get).tobytes() == HEAVY["ct.backbone"].tobytes()
+    assert first.weights == second.weights == {}

@@ -1,6 +1,17 @@
 from fedthorax.server.holdings import Holdings
 
 
+def test_what_a_hospital_was_told_to_keep_is_not_forgotten_for_newer_versions():
+    holdings = Holdings()
+    holdings.took("north", {"fusion": "best"})
+    for version in "abcd":
+        holdings.went_on_holding("north", {"fusion": "best", "ct.backbone": "never sent"})
+        holdings.took("north", {"fusion": version})
+    assert holdings.holds("north", "fusion", "best")
+    assert not holdings.holds("north", "fusion", "a")
+    assert not holdings.holds("north", "ct.backbone", "never sent")
+
+
 def test_a_hospital_holds_what_it_has_answered_a_task_about():
     holdings = Holdings()
     assert holdings.held("north", {"fusion": "a"}) == ()
@@ -9,11 +20,11 @@ def test_a_hospital_holds_what_it_has_answered_a_task_about():
     assert holdings.held("south", {"ct.backbone": "b"}) == ()
 
 
-def test_of_a_segment_it_holds_the_two_versions_that_it_used_last():
+def test_of_a_segment_it_holds_the_three_versions_that_it_used_last():
     holdings = Holdings()
-    for version in ("a", "b", "a", "c"):
+    for version in ("a", "b", "c", "a", "d"):
         holdings.took("north", {"fusion": version})
-    assert [bool(holdings.held("north", {"fusion": version})) for version in "abc"] == [True, False, True]
+    assert [bool(holdings.held("north", {"fusion": version})) for version in "abcd"] == [True, False, True, True]
 
 
 def test_they_go_through_a_checkpoint():

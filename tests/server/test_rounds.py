@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,12 +10,17 @@ import numpy as np
 import pytest
 
 from fedthorax import __version__
+from fedthorax.client.packed_update import pack_update
+from fedthorax.client.residuals import Residuals
+from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.common.audit import AuditLog, verify
+from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.events import EventLog, read_events
-from fedthorax.common.messages import Reply
+from fedthorax.common.messages import Reply, decode_reply, decode_task, encode, num_bytes
 from fedthorax.common.metrics.operating import fixed_operating_points
-from fedthorax.common.model.segments import SEGMENTS
+from fedthorax.common.model.segments import SEGMENTS, segment_sha256
+from fedthorax.server.broadcast import Broadcast
 from fedthorax.server.channel import LateReply
 from fedthorax.server.checkpoints import Checkpoints
 from fedthorax.server.holdings import Holdings
@@ -44,6 +50,9 @@ class FakeLayout:
 
     def write(self, weights):
         self.weights |= weights
+
+    def exact(self, segment):
+        return ()
 
     def statistics(self, segment):
         return ()
@@ -152,9 +161,12 @@ def make(experiment_file, tmp_path):
         events, audit = EventLog(tmp_path / "events.jsonl"), AuditLog(tmp_path / "audit.jsonl")
         ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
         holdings = Holdings(start.holdings if start else None)
+        broadcast = Broadcast(experiment.federation.codec, layout.exact, start.broadcast if start else None)
         return Rounds(
             experiment,
-            Hospitals(experiment, SITES, channel, record, events, audit, ledger, layout.digest, "{}", holdings),
+            Hospitals(
+                experiment, SITES, channel, record, events, audit, ledger, layout.digest, "{}", holdings, broadcast
+            ),
             record,
             events,
             audit,
@@ -472,3 +484,120 @@ def test_momentum_goes_on_after_a_resume_as_if_nothing_had_happened(make):
     rest.run()
     assert plain[0] == pytest.approx(1 + 1.9 + 2.71)
     assert rest.network.layout.weights["fusion"].tobytes() == plain.tobytes()
+
+
+class PackingChannel(FakeChannel):
+    """Hospitals that read their tasks as they come over the wire, train towards 1, and pack what they send."""
+
+    def __init__(self, folder, codec="int4", lost=(), **arguments):
+        super().__init__(**arguments)
+        self.folder, self.lost = folder, lost  # (round, hospital, folder) of what is lost before a task
+        self.federation = FederationConfig(codec=codec)
+
+    def answer(self, task):
+        for number, site, name in self.lost:
+            if task.kind == "train" and (number, site) == (task.round, task.site):
+                shutil.rmtree(self.folder / site / name)
+        reply = FakeChannel.answer(task)
+        if task.kind == "describe":
+            return reply
+        store = SegmentStore(self.folder / task.site / "segments")
+        while True:
+            record = encode(task)
+            self.bytes_sent += num_bytes(record)
+            arrived = decode_task(record)
+            try:
+                start = store.complete(arrived)
+                break
+            except LackingSegmentsError as error:
+                packed = {name: data for name, data in task.packed.items() if name not in error.segments}
+                task = replace(task, held=tuple(n for n in task.held if n not in error.segments), packed=packed)
+        if task.kind != "train":
+            return reply
+        goal = np.linspace(0.9, 1.1, 2, dtype=np.float32) * PAIRS[task.site]
+        trained = {name: start[name] + np.float32(0.3) * (goal - start[name]) for name in HEADS}
+        kept = Residuals(self.folder / task.site / "own")
+        update = pack_update(self.federation, arrived, start, trained, FakeLayout(), kept)
+        results = reply.results | ({"residual_lost": True} if update.residual_lost else {})
+        sent = replace(reply, results=results, packed=update.packed, weights={}, num_pairs=PAIRS[task.site])
+        return decode_reply(encode(sent))
+
+
+def packed_run(make, channel, *more, start=None):
+    rounds = make(channel, f"federation.codec={channel.federation.codec}", "federation.min_sites=2", *more, start=start)
+    rounds.run()
+    assert all(entry["failures"] == [] for entry in rounds.record.rounds)
+    return rounds
+
+
+def final(rounds) -> bytes:
+    return b"".join(rounds.network.layout.weights[name].tobytes() for name in HEADS)
+
+
+def test_packed_without_loss_the_model_is_the_mean_of_what_was_trained(make, tmp_path):
+    bare = packed_run(make, PackingChannel(tmp_path / "lossless", "lossless"))
+    goals = sum(PAIRS[site] ** 2 for site in SITES) / sum(PAIRS.values())
+    expected = [goals * share * (1 - 0.7**3) for share in (0.9, 1.1)]
+    assert bare.network.layout.weights["fusion"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("codec", "close"), [("int8", 0.01), ("int4", 0.1)])
+def test_rounded_the_model_is_near_the_exact_one_and_the_hospitals_hold_it(make, tmp_path, codec, close):
+    exact = packed_run(make, PackingChannel(tmp_path / "exact", "lossless"))
+    rounded = packed_run(make, PackingChannel(tmp_path / codec, codec))
+    assert final(rounded) != final(exact)
+    assert rounded.network.layout.weights["fusion"] == pytest.approx(exact.network.layout.weights["fusion"], rel=close)
+    digest = segment_sha256(rounded.network.layout.weights["fusion"])
+    assert all((tmp_path / codec / site / "segments" / f"fusion-{digest}.f32").is_file() for site in SITES)
+
+
+def test_after_the_first_round_only_differences_go_down(make, tmp_path):
+    channel = PackingChannel(tmp_path)
+    packed_run(make, channel)
+    training = [task for task in channel.tasks if task.kind == "train" and task.site == "north"]
+    assert training[0].packed == {}
+    assert [set(task.packed) for task in training[1:]] == [set(HEADS)] * 2
+
+
+def test_a_hospital_that_has_lost_the_model_gets_it_once_more_and_no_bit_changes(make, tmp_path):
+    undisturbed, lost = PackingChannel(tmp_path / "a"), PackingChannel(tmp_path / "b", lost=[(2, "south", "segments")])
+    assert final(packed_run(make, lost)) == final(packed_run(make, undisturbed))
+    assert lost.bytes_sent > undisturbed.bytes_sent
+
+
+def test_a_hospital_that_has_lost_what_was_left_out_says_so_and_counts(make, tmp_path):
+    rounds = packed_run(make, PackingChannel(tmp_path, lost=[(3, "south", "own")]))
+    assert rounds.record.rounds[3]["warnings"][0]["site"] == "south"
+    assert "lost what rounding left out of its earlier updates" in rounds.record.rounds[3]["warnings"][0]["reason"]
+
+
+def test_a_hospital_that_missed_a_round_goes_on_from_its_last_update_that_counted(make, tmp_path):
+    away = PackingChannel(tmp_path, change=without(("train", 2, "south")))
+    rounds = make(away, "federation.codec=int4", "federation.min_sites=2")
+    rounds.run()
+    last = next(task for task in away.tasks if (task.kind, task.round, task.site) == ("train", 3, "south"))
+    assert last.own_round == 1
+    assert set(last.packed) == set(HEADS)
+    assert rounds.record.rounds[3]["warnings"] == []
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_resumed_run_with_rounded_updates_has_the_same_bits(make, tmp_path, after):
+    whole = packed_run(make, PackingChannel(tmp_path / "hospitals"))
+    bits, checkpoint = final(whole), whole.checkpoints.load(after)
+    rest = packed_run(make, PackingChannel(tmp_path / "hospitals"), start=checkpoint)
+    assert final(rest) == bits
+
+
+def test_a_damaged_packed_update_is_refused_by_segment_and_the_round_goes_on(make, tmp_path):
+    def damage(task, reply):
+        if (task.kind, task.round, task.site) != ("train", 2, "south"):
+            return reply
+        data = reply.packed["fusion"].copy()
+        data[-1] ^= 1
+        return replace(reply, packed={**reply.packed, "fusion": data})
+
+    rounds = make(PackingChannel(tmp_path, change=damage), "federation.codec=int4", "federation.min_sites=2")
+    rounds.run()
+    (failure,) = rounds.record.rounds[2]["failures"]
+    assert failure["reason"].startswith("refused: segment fusion: at byte 0: damaged, its checksum is")

@@ -9,6 +9,8 @@ import pytest
 from fedthorax.simulations import partition_output
 from fedthorax.simulations.partition import PartitionPlan, PartitionSummary, partition
 from fedthorax.simulations.phantom import write_phantom
+from fedthorax.simulations.site_limits import SiteLimits
+from fedthorax.simulations.site_plot import FILE_NAME
 
 
 def make_xray(folder: Path, rows: list[tuple[str, str, str, str]], extra: str = "") -> Path:
@@ -41,7 +43,8 @@ def xray(tmp_path: Path) -> Path:
 
 
 def images(out: Path) -> dict[str, str]:
-    return {p.relative_to(out).as_posix(): p.read_text() for p in sorted(out.rglob("*.png"))}
+    found = sorted(path for path in out.rglob("*.png") if path.name != FILE_NAME)
+    return {path.relative_to(out).as_posix(): path.read_text() for path in found}
 
 
 def labels(out: Path, site: str) -> list[dict[str, str]]:
@@ -50,7 +53,8 @@ def labels(out: Path, site: str) -> list[dict[str, str]]:
 
 
 def patients_at(out: Path) -> dict[str, set[str]]:
-    return {site.name: {row["patient_id"] for row in labels(out, site.name)} for site in out.iterdir()}
+    sites = [path.name for path in out.iterdir() if path.is_dir()]
+    return {site: {row["patient_id"] for row in labels(out, site)} for site in sites}
 
 
 def test_every_image_lands_exactly_once_and_unchanged(tmp_path: Path, xray: Path) -> None:
@@ -392,3 +396,124 @@ def test_a_patient_in_both_central_ct_folders_is_refused(tmp_path: Path) -> None
                 tmp_path / "out", ct=make_ct(tmp_path / "ct", {"a": 3}), ct_valid=folders[0], ct_test=folders[1]
             )
         )
+
+
+def write_list(path: Path, numbers: list[int]) -> Path:
+    path.write_text("".join(f"{number:03d}.png\n" for number in numbers))
+    return path
+
+
+def test_a_public_split_is_kept_the_test_is_the_servers(tmp_path: Path, xray: Path) -> None:
+    training = write_list(tmp_path / "train_val_list.txt", list(range(40)))
+    testing = write_list(tmp_path / "test_list.txt", [*range(50, 60), 777])
+    out = tmp_path / "out"
+    plan = PartitionPlan(out, xray=xray, train_list=training, test_list=testing, holdout_valid=0.2)
+    summary = partition(plan)
+    test_rows = [row["file"] for row in labels(out, "central") if row["split"] == "test"]
+    assert sorted(test_rows) == [f"images/{number:03d}.png" for number in range(50, 60)]
+    at_hospitals = {row["file"] for name in summary.sites if "/" not in name for row in labels(out, name)}
+    valid_rows = {row["file"] for row in labels(out, "central") if row["split"] == "valid"}
+    assert len(valid_rows) == 8
+    assert at_hospitals | valid_rows == {f"images/{number:03d}.png" for number in range(40)}
+    assert "10 X-rays stand in neither list and were left out" in summary.notes
+    assert f"1 of the 11 names in {testing} are no X-ray of the folder" in summary.notes
+
+
+def test_without_a_training_list_the_rest_goes_to_hospitals(tmp_path: Path, xray: Path) -> None:
+    testing = write_list(tmp_path / "test_list.txt", [0, 1])
+    summary = partition(PartitionPlan(tmp_path / "out", xray=xray, test_list=testing))
+    assert summary.num_images == 60
+    assert summary.sites["central/test"].xrays == 2
+
+
+def test_a_patient_on_both_sides_of_a_list_is_refused(tmp_path: Path, xray: Path) -> None:
+    testing = write_list(tmp_path / "test_list.txt", [0])
+    with pytest.raises(ValueError, match=r"only a part of the X-rays of patient p00; all of a patient's belong to one"):
+        partition(PartitionPlan(tmp_path / "out", xray=xray, test_list=testing))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_in_both_lists_is_refused(tmp_path: Path, xray: Path) -> None:
+    lists = [write_list(tmp_path / name, [0, 1]) for name in ("train.txt", "test.txt")]
+    with pytest.raises(ValueError, match=r"both name 000.png, 001.png; an image belongs to one"):
+        partition(PartitionPlan(tmp_path / "out", xray=xray, train_list=lists[0], test_list=lists[1]))
+
+
+def test_a_hospital_without_ct_gets_none_and_the_others_get_it_all(tmp_path: Path, xray: Path) -> None:
+    ct = make_ct(tmp_path / "ct", {"normal": 12, "tumour": 12})
+    out = tmp_path / "out"
+    limits = SiteLimits({"north": ("ct",), "south": ("xray",)})
+    summary = partition(PartitionPlan(out, xray=xray, ct=ct, limits=limits))
+    counts = {name: (site.xrays, site.ct_slices) for name, site in summary.sites.items()}
+    assert counts == {"north": (30, 0), "south": (0, 12), "east": (30, 12)}
+    assert sorted(path.name for path in (out / "north").iterdir()) == ["xray"]
+    assert sorted(path.name for path in (out / "south").iterdir()) == ["ct"]
+
+
+def test_skewed_labels_heed_what_a_hospital_lacks(tmp_path: Path, xray: Path) -> None:
+    ct = make_ct(tmp_path / "ct", {"normal": 30, "tumour": 30})
+    limits = SiteLimits({"north": ("ct",)})
+    summary = partition(PartitionPlan(tmp_path / "out", xray=xray, ct=ct, by="dirichlet", alpha=0.5, limits=limits))
+    assert summary.sites["north"].ct_slices == 0
+    assert sum(site.ct_slices for site in summary.sites.values()) == 60
+    assert summary.sites["north"].xrays > 0
+
+
+def test_a_patient_with_both_needs_a_hospital_with_both(tmp_path: Path, xray: Path) -> None:
+    ct = make_ct(tmp_path / "ct", {"normal": 2}, {"normal/000000 (0).png": "p00"})
+    limits = SiteLimits({"north": ("ct",), "south": ("xray",)})
+    with pytest.raises(ValueError, match=r"patient p00 has X-rays and CT slices, but without leaves no hospital"):
+        partition(PartitionPlan(tmp_path / "out", xray=xray, ct=ct, hospitals=("north", "south"), limits=limits))
+
+
+def test_what_a_hospital_does_not_annotate_is_unknown_there(tmp_path: Path, xray: Path) -> None:
+    out = tmp_path / "out"
+    limits = SiteLimits(annotates={"south": ("Edema",)})
+    summary = partition(PartitionPlan(out, xray=xray, holdout_test=0.2, limits=limits))
+    assert {row["Mass"] for row in labels(out, "south")} == {""}
+    assert {row["Edema"] for row in labels(out, "south")} == {"0", "1"}
+    assert {row["Mass"] for name in ("north", "central") for row in labels(out, name)} == {"0", "1"}
+    assert summary.sites["south"].findings["Mass"].unknown == summary.sites["south"].xrays
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (SiteLimits({"west": ("ct",)}), "without names west, but the hospitals are north, south, east"),
+        (SiteLimits({"north": ("mri",)}), "without north: expected xray or ct, got mri"),
+        (SiteLimits({"north": ("ct", "xray")}), "a hospital needs X-rays or CT slices"),
+        (SiteLimits(annotates={"north": ("Hernia",)}), "the labels have no finding Hernia; they have Mass, Edema"),
+        (SiteLimits(dict.fromkeys(("north", "south", "east"), ("ct",))), "no hospital is left that has ct"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(tmp_path: Path, xray: Path, limits: SiteLimits, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        partition(PartitionPlan(tmp_path / "out", xray=xray, limits=limits))
+
+
+def test_sizes_are_drawn_and_nobody_stays_empty(tmp_path: Path, xray: Path) -> None:
+    sizes = []
+    for alpha in (0.3, 100.0):
+        plan = PartitionPlan(tmp_path / f"out{alpha}", xray=xray, by="quantity", size_alpha=alpha, hospitals=4)
+        sizes.append(sorted(site.patients for site in partition(plan).sites.values()))
+    assert [sum(found) for found in sizes] == [30, 30]
+    assert min(map(min, sizes)) >= 1
+    assert sizes[0][-1] - sizes[0][0] > sizes[1][-1] - sizes[1][0]
+
+
+def test_a_patient_with_several_values_goes_where_most_images_are(tmp_path: Path) -> None:
+    rows = [("a", "0", "0", "PA"), ("a", "1", "0", "PA"), ("a", "0", "1", "AP"), ("b", "0", "0", "AP")]
+    folder = make_xray(tmp_path / "xray", rows)
+    with pytest.raises(ValueError, match=r"puts a in more than one hospital.*--column-most"):
+        partition(PartitionPlan(tmp_path / "out", xray=folder, by="column", column="view"))
+    summary = partition(PartitionPlan(tmp_path / "out", xray=folder, by="column", column="view", column_most=True))
+    assert {name: site.xrays for name, site in summary.sites.items()} == {"AP": 1, "PA": 3}
+
+
+def test_a_picture_shows_what_every_site_got_and_is_the_same_each_time(tmp_path: Path, xray: Path) -> None:
+    pictures = []
+    for name in ("one", "two"):
+        partition(PartitionPlan(tmp_path / name, xray=xray, ct=None, holdout_test=0.2))
+        pictures.append((tmp_path / name / FILE_NAME).read_bytes())
+    assert pictures[0] == pictures[1]
+    assert pictures[0].startswith(b"\x89PNG")

@@ -65,7 +65,7 @@ def test_the_summary_counts_what_is_on_disk(phantom: PhantomSummary) -> None:
     assert counts.xrays == len(rows)
     assert counts.findings["Nodule"].present == sum(row["Nodule"] == "1" for row in rows)
     assert sum(counts.cancer_classes.values()) == counts.ct_slices == len(rows_of(phantom.out / "south/ct/slices.csv"))
-    images = [p for p in phantom.out.rglob("*") if p.suffix in (".png", ".jpg")]
+    images = [p for p in phantom.out.rglob("*/*") if p.suffix in (".png", ".jpg")]
     assert phantom.num_images == len(images) == sum(c.xrays + c.ct_slices for c in phantom.sites.values())
 
 
@@ -114,7 +114,7 @@ def test_hospitals_differ_in_size_shape_depth_and_format(phantom: PhantomSummary
 def test_the_folder_says_that_it_is_synthetic_and_how_it_was_drawn(phantom: PhantomSummary) -> None:
     text = (phantom.out / "README.txt").read_text(encoding="utf-8")
     assert "synthetic" in text
-    assert "--hospitals 3 --patients 6 --image-size 40 --seed 5" in text
+    assert "--hospitals 3 --patients 6 --size 40 --seed 5" in text
 
 
 def test_a_phantom_is_current_until_an_argument_or_a_file_changes(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ TASK = Task(
     3,
     "{}",
     weights={"xray.backbone": np.arange(PART_BYTES // 3, dtype=np.float32), "disease": np.array([1.5], np.float32)},
+    packed={"fusion": np.arange(5, dtype=np.uint8)},
     splits=("valid", "test"),
     acknowledged=("a", "b"),
 )
@@ -19,7 +20,7 @@ TASK = Task(
 
 def _carried(message: Task | Reply, kind: type) -> Task | Reply:
     header, *data = parts_of(message)
-    segments = [(segment.name, segment.num_values) for segment in header.header.segments]
+    segments = [(segment.name, segment.num_values, segment.packed) for segment in header.header.segments]
     assembly = Assembly(header.header.json_bytes, segments, 1 << 30)
     for part in data:
         assert len(part.data) <= PART_BYTES
@@ -32,6 +33,7 @@ def test_a_task_arrives_as_it_was_sent() -> None:
     assert isinstance(arrived, Task)
     assert list(arrived.weights) == list(TASK.weights)
     assert all(np.array_equal(arrived.weights[name], TASK.weights[name]) for name in TASK.weights)
+    assert {name: values.tolist() for name, values in arrived.packed.items()} == {"fusion": [0, 1, 2, 3, 4]}
     assert (arrived.id, arrived.splits, arrived.acknowledged) == (TASK.id, ("valid", "test"), ("a", "b"))
 
 

@@ -44,3 +44,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "e.png").touch()
     with pytest.raises(ValueError, match=r"e\.png: is empty"):
         flags_of(tmp_path / "e.png", "xray")
+
+
+def test_a_large_blank_picture_is_blank_whatever_a_few_pixels_are(tmp_path: Path) -> None:
+    """Noise of one grey level goes far in a million pixels, and a dead pixel is no picture."""
+    noise = np.random.default_rng(1).normal(0, 1, (1024, 1024))
+    grey = np.clip(np.rint(128 + noise), 0, 255).astype(np.uint8)
+    grey[0, :5] = 255
+    picture = np.repeat(grey[..., None], 3, axis=2)
+    assert int(picture.max()) - int(picture.min()) > 8
+    assert "single-colour" in flags_of(save(tmp_path / "blank.png", picture), "xray")

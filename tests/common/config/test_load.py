@@ -100,13 +100,27 @@ REFUSED = [
     (["data.hospitals.east={}"],
      "--set: data.hospitals.east: expected a folder xray, a folder ct, or both; found neither"),
     (["model.absent=token", "data.central={xray: x}"],
-     "tiny.yaml: data.central has no CT slices: the server scores both heads"),
+     "tiny.yaml: data.central has no CT slices, but the server scores both heads: hospital north may have such images; "
+     "give the folder, or leave it out at every hospital too"),
+    (["data.central={xray: x}", "data.hospitals={a: {xray: y}}"],
+     "tiny.yaml: data.hospitals.a has no CT slices, and model.absent is refused; set "
+     "model.absent to token, so that the network learns what stands for them, or give the folder"),
+    (["model.absent=token", "data.central={ct: x}", "data.hospitals={a: null}"],
+     "tiny.yaml: data.central has no X-rays, but the server scores both heads: hospital a may have such images; "
+     "give the folder, or leave it out at every hospital too"),
+    (["model.absent=token", "data.central={xray: x}", "data.hospitals={a: {xray: y}}",
+      "evaluation.selection_metric=cancer_roc_auc"],
+     "tiny.yaml: evaluation.selection_metric is cancer_roc_auc, but data.central has no CT slices: no round could be "
+     "selected by it"),
     (["federation.strategy=krum"],
      "tiny.yaml: federation.strategy krum with malicious_sites 1 needs the updates of 5 hospitals in every round, but "
      "a round may close with 2 (min_sites)"),
     (["federation.strategy=qfedavg", "model.absent=token"],
      "tiny.yaml: federation.strategy is qfedavg, which compares whole updates, but with model.absent: token they may "
      "hold different branches; choose another strategy"),
+    (["federation.strategy=scaffold", "federation.codec=int8"],
+     "tiny.yaml: federation.strategy is scaffold, whose control variates travel exactly, but federation.codec is int8; "
+     "set it to float32, or choose another strategy"),
     (["training.modality_dropout=0.1"],
      "tiny.yaml: training.modality_dropout leaves images out; set model.absent to token to stand for them"),
     (["data.hospitals={1: {xray: a, ct: b}}"],

@@ -17,7 +17,7 @@ from fedthorax.common.metrics.operating import fixed_operating_points
 from fedthorax.common.model.segments import SEGMENTS, SegmentLayout, segments_of
 from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.final_scores import scores_by_given
+from fedthorax.common.training.final_scores import final_scores, scores_by_given
 from fedthorax.common.training.fit import fit
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import predict
@@ -106,6 +106,17 @@ def test_scores_are_told_by_what_was_given(both, draw):
     assert found["ct"]["disease_loss"] is None
     assert found["xray"]["disease_loss"] is not None
     assert found["both"]["loss"] == pytest.approx(found["both"]["disease_loss"] + found["both"]["cancer_loss"])
+
+
+def test_a_server_without_ct_scores_the_findings_with_intervals_and_says_null_of_the_classes(both, draw):
+    test = draw(12, 0)
+    raw, losses = predict(both, FeatureStore(both, None), test, 1)
+    scores = final_scores(both, test, raw, losses, POINTS)
+    findings = scores["intervals"]["disease"]["macro"]["roc_auc"]
+    assert findings[0] <= scores["disease"]["macro"]["roc_auc"] <= findings[1]
+    assert scores["calibration"]["before"]["disease"]["Mass"]["ece"] is not None
+    assert (scores["cancer"]["accuracy"], scores["intervals"]["cancer"]["accuracy"]) == (None, None)
+    assert scores["calibration"]["before"]["cancer"]["reason"] == "No label is known."
 
 
 def test_a_network_that_needs_both_has_no_such_scores(fresh, store, draw):

@@ -95,9 +95,9 @@ def test_a_hospital_works_with_its_own_thresholds_and_its_own_test(folder: Path,
     assert east.points.disease["Mass"].threshold == 0.1
     assert (east.points.cancer["normal"].threshold, east.points.cancer_temperature) == (0.3, 1.5)
     assert east.evaluation is None
-    with pytest.raises(ValueError, match=r"no thresholds of 'south's own, only of north, east"):
+    with pytest.raises(ValueError, match=r"no thresholds of the hospital 'south', only of north, east"):
         load_saved_model(folder, "south")
-    with pytest.raises(ValueError, match=r"no thresholds of 'north's own, only of none"):
+    with pytest.raises(ValueError, match=r"no thresholds of the hospital 'north', only of none"):
         load_saved_model(folder / "last.keras", "north")
 
 

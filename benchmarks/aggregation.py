@@ -1,0 +1,131 @@
+"""What one hospital's update of the real size costs the server: CPU seconds and copies, beside Flower's own averaging.
+
+    python benchmarks/aggregation.py
+
+Thirteen million weights (53 MB) in seven segments, --updates hospitals, each step timed by itself with the process's
+CPU clock; ours and Flower's turn by turn. The median is printed with the smallest and the largest. Bytes are those that
+the step allocates at its peak beyond what it leaves behind, by tracemalloc, in a pass that is not timed: a copy of the
+update would be 53 MB. Flower's figure is a third of what
+flwr.serverapp.strategy.strategy_utils.aggregate_arrayrecords takes for three; it holds all until the last one is there.
+"""
+
+import argparse
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
+
+from fedthorax.common.codec.segment import pack_rounded, unpack
+from fedthorax.common.messages import Reply, decode_reply, encode
+from fedthorax.common.model.segments import SEGMENTS, segment_sha256, weights_digest
+from fedthorax.server.aggregation import FederatedAverage
+from fedthorax.server.update_check import check_update
+from fedthorax.server.update_norms import step_norm
+
+SIZES = dict(zip(SEGMENTS, (4_049_571, 1_840_000, 4_049_571, 1_840_000, 1_580_000, 7_182, 2_052), strict=True))
+MB = 1e6
+
+
+class Layout:
+    """What check_update asks of a SegmentLayout."""
+
+    def check_sizes(self, weights: dict[str, Any]) -> None:
+        for name, values in weights.items():
+            if values.size != SIZES[name]:
+                raise ValueError(f"segment {name} has {values.size} values")
+
+    def name_at(self, segment: str, index: int) -> str:
+        return segment
+
+
+def timed(work: Callable[[], Any]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def peak(work: Callable[[], Any]) -> float:
+    """MB that ``work`` needs for the time it runs."""
+    tracemalloc.start()
+    result = work()
+    left, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del result
+    return (most - left) / MB
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--updates", type=int, default=9)
+    arguments = parser.parse_args()
+    rng = np.random.default_rng(1)
+    model = {name: rng.normal(0, 0.05, size).astype(np.float32) for name, size in SIZES.items()}
+    update = {name: values + rng.normal(0, 1e-4, values.size).astype(np.float32) for name, values in model.items()}
+    sha256 = {name: segment_sha256(values) for name, values in model.items()}
+    frames = {n: pack_rounded("int4", update[n], model[n], sha256[n], [], None).frame for n in SEGMENTS}
+    plain, packed = (
+        encode(Reply("train", "north", 1, weights=update)),
+        encode(Reply("train", "north", 1, packed=frames)),
+    )
+    average, layout = (
+        FederatedAverage(SIZES),
+        SimpleNamespace(**{n: getattr(Layout(), n) for n in ("check_sizes", "name_at")}),
+    )
+    average.add(update, 3)  # the first one makes room for the sums
+    reply = decode_reply(plain)
+    records = [
+        RecordDict(
+            {
+                "weights": ArrayRecord({name: Array(values) for name, values in update.items()}),
+                "metrics": MetricRecord({"num-examples": 3}),
+            }
+        )
+        for _ in range(3)
+    ]
+    steps: dict[str, Callable[[], Any]] = {
+        "read it from Flower's message": lambda: decode_reply(plain),
+        "read it packed as int4": lambda: {
+            n: unpack(d, lambda _, n=n: model[n]) for n, d in decode_reply(packed).packed.items()
+        },
+        "check sizes and values": lambda: check_update(reply, layout, SEGMENTS),  # type: ignore[arg-type]
+        "norm of the step": lambda: step_norm(update, model),
+        "add it to the sums": lambda: average.add(update, 3),
+        "hash for the audit log": lambda: weights_digest(update),
+        "mean, once a round": lambda: average.result(model),
+    }
+    spent: dict[str, list[float]] = {name: [] for name in (*steps, "flower")}
+    for _ in range(arguments.updates):
+        for name, work in steps.items():
+            spent[name].append(timed(work))
+        spent["flower"].append(timed(lambda: aggregate_arrayrecords(records, "num-examples")) / 3)
+    size = 4 * sum(SIZES.values()) / MB
+    print(
+        f"one update of {size:.0f} MB, {arguments.updates} times\n"
+        "| step | CPU s | peak MB beside its result |\n|---|---|---|"
+    )
+    for name, work in steps.items():
+        print(f"| {name} | {shown(spent[name])} | {peak(work):.1f} |")
+    aggregated = [
+        sum(times)
+        for times in zip(
+            *(spent[n] for n in ("check sizes and values", "norm of the step", "add it to the sums")), strict=True
+        )
+    ]
+    print(f"| **check, norm and sum** | {shown(aggregated)} | |")
+    print(f"| Flower's aggregate_arrayrecords, an update of three | {shown(spent['flower'])} | holds every update |")
+    ratios = [flower / ours for flower, ours in zip(spent["flower"], spent["add it to the sums"], strict=True)]
+    print(f"Flower's averaging takes {shown(ratios)} times as long as our sum")
+
+
+def shown(values: list[float]) -> str:
+    return f"{statistics.median(values):.3f} ({min(values):.3f}-{max(values):.3f})"
+
+
+if __name__ == "__main__":
+    main()

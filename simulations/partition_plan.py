@@ -1,0 +1,90 @@
+"""What is split between hospitals, and how."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fedthorax.simulations.partition_layouts import LabelFile
+from fedthorax.simulations.partition_output import Link
+from fedthorax.simulations.site_limits import SiteLimits
+
+Rule = Literal["equal", "sizes", "quantity", "dirichlet", "column"]
+
+_BY_HEADER = LabelFile()
+_NO_LIMITS = SiteLimits()
+
+
+@dataclass(frozen=True)
+class PartitionPlan:
+    """What is split, and how. At least one of ``xray`` and ``ct`` is needed.
+
+    ``label_file`` says how the X-rays' labels are to be read, where that is not seen in their header.
+    ``test_list`` and ``train_list`` are a collection's own split, a file name a line: X-rays of the one are the central
+    test, those of the other go to the hospitals (and to ``holdout_valid``), those in neither go nowhere.
+    ``hospitals``: names, or how many; None means 3, or as many as ``column`` has values. ``sizes`` are ratios of
+    patients, one a hospital; ``size_alpha`` draws them (``quantity``). ``alpha`` belongs to ``dirichlet``, ``column``,
+    a column of the X-ray CSV, to ``column``; with ``column_most`` a patient with several values goes where most of the
+    images are. ``limits``: modalities that a hospital is to lack, whose patients go to the others, and the findings
+    that it annotates.
+    ``holdout_valid`` and ``holdout_test`` are shares of the X-ray patients for the central folder; its CT slices come
+    from ``ct_valid`` and ``ct_test``, folders of classes, beside the slices of the patients held out.
+    """
+
+    out: Path
+    xray: Path | None = None
+    xray_labels: Path | None = None
+    label_file: LabelFile = _BY_HEADER
+    ct: Path | None = None
+    hospitals: int | Sequence[str] | None = None
+    by: Rule = "equal"
+    sizes: Sequence[float] | None = None
+    alpha: float | None = None
+    column: str | None = None
+    column_most: bool = False
+    size_alpha: float | None = None
+    limits: SiteLimits = _NO_LIMITS
+    seed: int = 0
+    holdout_valid: float = 0.0
+    holdout_test: float = 0.0
+    ct_valid: Path | None = None
+    ct_test: Path | None = None
+    train_list: Path | None = None
+    test_list: Path | None = None
+    link: Link = "copy"
+
+    def __post_init__(self) -> None:
+        if self.xray is None and self.ct is None:
+            raise ValueError("there is nothing to split: name an X-ray folder, a CT folder, or both")
+        for rule, key, value in [
+            ("sizes", "sizes", self.sizes),
+            ("dirichlet", "alpha", self.alpha),
+            ("column", "column", self.column),
+            ("quantity", "size_alpha", self.size_alpha),
+        ]:
+            if self.by == rule and value is None:
+                raise ValueError(f"by {rule} needs {key}")
+            if self.by != rule and value is not None:
+                raise ValueError(f"{key} belongs to by {rule}, but the rule is by {self.by}; leave one out")
+        if self.by == "column" and self.xray is None:
+            raise ValueError("by column needs an X-ray folder: CT folders have no label file with columns")
+        if self.sizes is not None and (not self.sizes or min(self.sizes) <= 0 or not np.all(np.isfinite(self.sizes))):
+            raise ValueError(f"sizes must be ratios above 0, one a hospital, got {list(self.sizes)}")
+        for key, alpha in (("alpha", self.alpha), ("size_alpha", self.size_alpha)):
+            if alpha is not None and not 0 < alpha < np.inf:
+                raise ValueError(f"{key} must be above 0, got {alpha:g}")
+        if self.column_most and self.column is None:
+            raise ValueError("column_most belongs to by column; leave it out")
+        if min(self.holdout_valid, self.holdout_test) < 0 or not self.holdout_valid + self.holdout_test < 1:
+            raise ValueError(
+                "holdout_valid and holdout_test are shares that must not be negative and sum to less than 1, got "
+                f"{self.holdout_valid:g} and {self.holdout_test:g}"
+            )
+        if self.holdout_valid + self.holdout_test > 0 and self.xray is None:
+            raise ValueError("holdout_valid and holdout_test are shares of X-ray patients; name an X-ray folder")
+        if (self.train_list or self.test_list) and self.xray is None:
+            raise ValueError("train_list and test_list name X-rays; name their folder")
+        if self.test_list and self.holdout_test:
+            raise ValueError("test_list says which images are the central test; leave holdout_test out")

@@ -54,8 +54,8 @@ def answer(document: Mapping[str, Any], task: str, words: str) -> str:
         parts.append(f"no difference is shown for {joined(names)}")
     if names := by_verdict.get("cannot be told"):
         parts.append(f"it cannot be told for {joined(names)}, whose own test images are too few")
-    helped = len(by_verdict.get("helped", ()))
-    lead = "" if helped else f"for none of the {number} hospitals is a gain shown; "
+    told = set(by_verdict) - {"cannot be told"}
+    lead = f"for none of the {number} hospitals is a gain shown; " if told and "helped" not in told else ""
     return f"{words}: {lead}{'; '.join(parts)}."
 
 
@@ -88,14 +88,9 @@ def _summary_row(site: str, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hospital(document: Mapping[str, Any], site: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    paid = [task for task, _ in TASKS if entry["own"]["verdict"][task] == "helped"]
-    lost = [task for task, _ in TASKS if entry["own"]["verdict"][task] == "harmed"]
-    plain = "" if paid else f"Joining did not pay for {site}, as far as its own test images show."
-    if paid and lost:
-        plain = f"Joining helped {site} in one task and made the other worse."
     return {
         "site": site,
-        "plain": plain,
+        "plain": plain_words(site, set(entry["own"]["verdict"].values())),
         "verdicts": [verdict_words(site, entry, task, words) for task, words in TASKS],
         "gave": _gave(document, site, entry),
         "kept": kept_words({"kept": entry["kept"]}),
@@ -106,6 +101,15 @@ def _hospital(document: Mapping[str, Any], site: str, entry: Mapping[str, Any]) 
             for task, words in TASKS
         ],
     }
+
+
+def plain_words(site: str, verdicts: set[str]) -> str:
+    """The answer for one hospital where it is not simply yes."""
+    if verdicts == {"cannot be told"}:
+        return f"Whether joining paid for {site} cannot be told: its own test images are too few."
+    if "helped" not in verdicts:
+        return f"Joining did not pay for {site}, as far as its own test images show."
+    return f"Joining helped {site} in one task and made the other worse." if "harmed" in verdicts else ""
 
 
 def _gave(document: Mapping[str, Any], site: str, entry: Mapping[str, Any]) -> list[str]:

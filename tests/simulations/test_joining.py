@@ -145,7 +145,10 @@ SAID = [
     ),
     (
         ("perfect", "wrong", 12),
-        ["it cannot be told for north and st.mary, whose own test images are too few."],
+        [
+            "X-ray findings: it cannot be told for north and st.mary, whose own test images are too few.",
+            "Whether joining paid for north cannot be told",
+        ],
     ),
 ]
 

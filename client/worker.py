@@ -36,7 +36,7 @@ from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.control_variates import change, correction
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import epoch_pairs, fit
-from fedthorax.common.training.hospital_test import hospital_tests
+from fedthorax.common.training.hospital_scores import hospital_tests
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Scores, score
 

@@ -6,7 +6,7 @@ import pytest
 from fedthorax.common.data.images import SiteImages
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.training.final_scores import calibrated
-from fedthorax.common.training.hospital_test import hospital_tests
+from fedthorax.common.training.hospital_scores import hospital_tests
 from fedthorax.common.training.scoring import predict, scores_of
 
 

@@ -32,6 +32,7 @@ MOST_ATTEMPTS = 3  # of a task that ends the worker each time
 APPROVAL_POLL_S = 0.5
 MOST_EVENTS_BYTES = 64 << 20  # of progress, before a new run begins the file anew
 CANNOT_WRITE = "what leaves cannot be written down, so nothing does:"
+OWN_DISK = "the hospital's own disk takes no file:"
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _KEPT = (
     "train",
@@ -154,6 +155,8 @@ class TaskDesk:
             raise
         except Exception as error:  # whatever it is, the server hears of it and the next task is done
             reply = _failed(task, error)
+            if reply.error is not None and reply.error.startswith(OWN_DISK):
+                print(reply.error, flush=True)  # the event log may lie on the same disk
         if not kept:
             if reply.error is not None:
                 self.events.emit("failure", site=task.site, round=task.round, reason=reply.error)
@@ -276,7 +279,7 @@ def request_sha256(task: Task) -> str:
 def _failed(task: Task, error: Exception) -> Reply:
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.errno in _UNWRITABLE:
-        reason = f"the hospital's own disk takes no file: {error.strerror}"
+        reason = f"{OWN_DISK} {error.strerror}"
     return Reply(task.kind, task.site, task.round, error=reason[:2000], task_id=task.id)
 
 

@@ -147,6 +147,8 @@ def _message(error: Exception) -> str:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """A polite kill ends a command as Ctrl-C does, through whatever handles that, so that what it started ends too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.raise_signal(signal.SIGINT)
 
 

@@ -169,12 +169,20 @@ def test_a_file_is_plain_where_there_is_no_terminal(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == "x " + "word " * 40 + "\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_polite_kill_ends_a_command_as_ctrl_c_does(number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "before"),
+    [
+        (signal.SIGINT, "default_int_handler"),
+        (signal.SIGTERM, "default_int_handler"),
+        (signal.SIGTERM, "SIG_IGN"),  # in the background of a shell
+        (signal.SIGHUP, "default_int_handler"),
+    ],
+)
+def test_a_polite_kill_ends_a_command_as_ctrl_c_does(number: signal.Signals, before: str) -> None:
     program = (
         "import signal, sys, time\nfrom fedthorax.cli import config, main\n"
         # A shell starts its background jobs with SIGINT ignored, nohup with SIGHUP: these tests perhaps among them.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        f"signal.signal(signal.SIGINT, signal.{before})\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "def wait(*_):\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "config.load_experiment = wait\nsys.argv = ['fedthorax', 'config', 'x.yaml']\nmain.main()"
     )

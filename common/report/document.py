@@ -96,6 +96,7 @@ def render(metrics: Mapping[str, Any], config: str | None, audit: tuple[int, str
         pickable=sites if len(sites) > plots.MAX_COLOURED_SITES else [],
         phases=summary.phases(metrics),
         sites=tables.site_rows(metrics, scored),
+        site_gaps=tables.site_gaps(metrics, scored),
         scored_round=at(scored, "round"),
         failures=tables.failure_rows(metrics),
         data=tables.data_rows(metrics),

@@ -135,6 +135,16 @@ def site_rows(metrics: Mapping[str, Any], scored: Mapping[str, Any] | None) -> l
     return rows
 
 
+def site_gaps(metrics: Mapping[str, Any], scored: Mapping[str, Any] | None) -> list[str]:
+    """Why a hospital's row of ``site_rows`` has dashes: one line a hospital, split and reason."""
+    lines = []
+    for name, site in (metrics.get("sites") or {}).items():
+        for part, scores in (("validation", at(scored, "sites", name, "valid")), ("own test", at(site, "test"))):
+            reasons = [at(scores, task, "macro", "reasons", "roc_auc") for task in ("disease", "cancer")]
+            lines += [f"{name}, {part}: {reason}" for reason in dict.fromkeys(reasons) if reason]
+    return lines
+
+
 def data_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Images and patients of every hospital and of the centre, one row a split."""
     rows = []

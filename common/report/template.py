@@ -272,6 +272,9 @@ own validation images. Own test: the selected model on images that the hospital 
 {%- for cell in row.valid + row.test %}<td>{{ cell }}</td>{% endfor %}</tr>
 {%- endfor %}
 </tbody></table></div>
+{%- if site_gaps %}
+<ul class="small">{% for line in site_gaps %}<li>{{ line }}</li>{% endfor %}</ul>
+{%- endif %}
 {%- if pooled %}
 <h3>All hospitals' own test images together</h3>
 <div class="wide"><table class="sortable">

@@ -1,4 +1,5 @@
 from fedthorax.common.report import tables
+from fedthorax.common.report.document import render
 
 
 def test_a_finding_with_few_positives_shows_no_interval(metrics):
@@ -84,6 +85,15 @@ def test_scores_with_copies_stand_below_those_without(metrics):
     rows = {row["name"]: row for row in tables.site_rows(metrics, None)}
     for name in ("the same, duplicates counted too", "St. Anna, duplicates counted too"):
         assert rows[name]["test"][1:] == ["0.910", "0.930", "0.920"]
+
+
+def test_a_dash_in_a_hospitals_row_has_its_reason_below_once(metrics):
+    few = "Fewer than 8 images: the hospital keeps it."
+    kept = {"macro": {"roc_auc": None, "reasons": {"roc_auc": few}}}
+    metrics["sites"]["St. Anna"]["test"] = {"disease": kept, "cancer": kept}
+    mine = [line for line in tables.site_gaps(metrics, None) if line.startswith("St. Anna")]
+    assert mine == [f"St. Anna, own test: {few}"]
+    assert few in render(metrics, None)
 
 
 def test_what_the_check_found_stands_among_the_remarks(metrics):

@@ -46,14 +46,9 @@ def row(name: str, run_folder: Path, wall: float) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def models(run_folder: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((run_folder / "model" / "model.json").read_text())["models"]
-    return facts
-
-
 def main() -> None:
     from fedthorax.common.config.load import load_experiment
-    from tests.e2e.consortium import consortium
+    from tests.e2e.consortium import consortium, models_in
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
@@ -87,7 +82,7 @@ def main() -> None:
     heads = " | ".join(title for title, _ in SCORES)
     print(f"| as | best round | {heads} | seconds | a round | MB sent | peak MiB, server and sites |")
     print("|---|---|---|---|---|---|---|---|---|", as_consortium, simulated, sep="\n")
-    ours, theirs = models(one.run_folder(name)), models(place / "simulation" / name)
+    ours, theirs = models_in(one.run_folder(name)), models_in(place / "simulation" / name)
     if ours != theirs:
         raise SystemExit(f"the models differ: {ours} in the consortium, {theirs} in the simulation")
     print("best and last model: the same bits in the consortium and in the simulation")

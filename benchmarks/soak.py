@@ -8,7 +8,6 @@ Prints resident memory after each round, and compares the final model with that 
 """
 
 import argparse
-import json
 import random
 import statistics
 import sys
@@ -127,7 +126,7 @@ def growth(table: list[list[float | None]]) -> None:
 
 
 def main() -> None:
-    from tests.e2e.consortium import consortium
+    from tests.e2e.consortium import consortium, models_in
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=50)
@@ -146,7 +145,7 @@ def main() -> None:
         metrics, models = place.metrics("soak"), place.models("soak")
         left_out = sum(len(entry["failures"]) for entry in metrics["rounds"])
         print(f"{len(metrics['rounds']) - 1} rounds, hospitals left out of a round: {left_out}")
-        undisturbed = json.loads((folder / "runs" / "soak" / "model" / "model.json").read_text())["models"]
+        undisturbed = models_in(folder / "runs" / "soak")
         if models != undisturbed:
             raise SystemExit(f"the models differ from the simulation's: {models} and {undisturbed}")
         print("best and last model: the same bits as in a simulation that nobody disturbed")

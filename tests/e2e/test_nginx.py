@@ -101,7 +101,8 @@ def test_a_hospitals_check_finds_the_server_behind_nginx_in_order(place):
 def test_nothing_but_a_supernodes_calls_gets_through(place, method, path, status):
     trusted = ssl.create_default_context(cafile=place.folder / "pki" / "ca.crt")
     with httpx.Client(verify=trusted) as client:
-        answer = client.request(method, httpx.URL(f"https://{address(place)}", raw_path=path.encode()), content=b"")
+        url = httpx.URL(f"https://{address(place)}", raw_path=path.encode())
+        answer = client.request(method, url, content=b"", headers={"content-type": "application/protobuf"})
     assert answer.status_code == status
 
 

@@ -177,14 +177,18 @@ def test_a_hospital_at_work_is_asked_ever_less_often_and_gets_its_task_once():
 
 def test_an_answer_to_the_question_that_comes_with_the_reply_sends_nothing_again():
     flower = channel(lambda site, _: None if site == "south" else good(site), ask_after_s=0.001)
-    number = SITES.index("south") + 1
+    grid, number, pull = flower.grid, SITES.index("south") + 1, flower.grid.pull_messages
 
-    def at_once():
-        flower.grid.waiting |= {"q1": (12, encode(Reply("present", "south", 2))), f"m{number}": (12, good("south"))}
+    def both_arrive_after_the_look_at_the_reply(ids):
+        found = pull(ids)
+        if ids == [f"m{number}"] and not found and grid.asked:
+            answer = encode(Reply("present", "south", 2))
+            grid.waiting |= {f"q{len(grid.asked)}": (12, answer), f"m{number}": (12, good("south"))}
+        return found
 
-    flower.grid.idle = lambda site: at_once()
+    grid.pull_messages = both_arrive_after_the_look_at_the_reply
     assert exchange(flower) == dict.fromkeys(SITES)
-    assert flower.grid.sent.count("south") == 1
+    assert grid.sent.count("south") == 1
 
 
 def test_a_simulation_asks_nobody():

@@ -14,10 +14,10 @@ import yaml
 
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
-from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.personalisation import PersonalisationConfig
 from fedthorax.common.run_folder import RunFolder
 from fedthorax.server.resume import check_same
+from fedthorax.simulations.centralised import with_one_site
 
 TOGETHER = "together"
 MOST_RETRAININGS = 6  # hospitals up to which each is left out in a whole run; the cost grows with their square
@@ -37,6 +37,11 @@ class Arm:
     @property
     def folder(self) -> Path:
         return self.experiment.run_folder
+
+    @property
+    def as_run(self) -> Experiment:
+        """What its run folder says that was run."""
+        return self.experiment if self.alone is None else with_one_site(self.experiment)
 
     @property
     def words(self) -> str:
@@ -96,7 +101,7 @@ def finished(arm: Arm) -> dict[str, Any] | None:
     if not (arm.folder / "metrics.json").is_file():
         return None
     done = RunFolder.load(arm.folder)
-    check_same(done.read_config()[0], _as_run(arm), 0)
+    check_same(done.read_config()[0], arm.as_run, 0)
     metrics = done.read_metrics()
     return metrics if metrics["status"] == "finished" else None
 
@@ -131,14 +136,6 @@ def _arguments(arm: Arm, file: Path) -> list[str]:
         return ["train", str(file), "--hospital", arm.alone, "--overwrite"]
     stopped = any((arm.folder / "checkpoints").glob("round-*.npz"))
     return ["simulate", str(file), "--resume" if stopped else "--overwrite"]
-
-
-def _as_run(arm: Arm) -> Experiment:
-    """As ``train`` writes it down: with a single site there is nothing to combine."""
-    if arm.alone is None:
-        return arm.experiment
-    federation = arm.experiment.federation.model_copy(update={"strategy": FederationConfig().strategy})
-    return arm.experiment.model_copy(update={"federation": federation, "personalisation": PersonalisationConfig()})
 
 
 def _placed(experiment: Experiment, folder: Path, name: str, **changes: Any) -> Experiment:

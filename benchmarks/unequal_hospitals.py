@@ -1,0 +1,296 @@
+"""The same real images dealt out to equal and to unequal hospitals: what becomes of the common model?
+
+    make real
+    python benchmarks/unequal_hospitals.py configs/real.yaml --set training.threads=1 --seeds 5
+
+An arm is a layout and a way to average, such as ``lacking/branches``. The layouts hold the same 350 X-rays and 613 CT
+slices (`fedthorax partition`, seed 1) and the same central images:
+
+    equal-3     three equal hospitals: the folders of configs/real.yaml
+    dirichlet   three, label skew with alpha 0.1
+    equal-4     four equal hospitals
+    lacking     four, of which north has no CT and south no X-rays; the other three have its part
+    blank       lacking, with a black picture of unknown label in place of what a hospital has not
+    labels      three equal ones, of which south annotates Pneumonia only, as Hannover does
+    hannover    three equal ones, and the 92 X-rays of Hannover, whose labels know nothing of 13 of the 14 findings
+
+All arms train the heads with tokens for what is absent and modality dropout, but for ``blank``, which stands for a
+framework that needs both images everywhere. ``branches`` and ``pairs`` are values of federation.weigh_by with fedavg;
+every other way is a strategy with branches. The learning rate is chosen as in real_data.py: each of --rates with one
+seed that is not used again, by central validation; or given as ARM=RATE. Scores are of the selected round on the
+central test, which selects nothing: with one random partner an image, with the mean over 32, and with each image
+alone; 95 % intervals resample patients and seeds, comparisons are paired over both. Finished runs are read back.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from local_runs import (
+    ACCURACY,
+    CANCER,
+    DISEASE,
+    Networks,
+    central_without,
+    compared,
+    figure_of,
+    is_finished,
+    load_hospitals,
+    predictions_of,
+    resamples_of,
+    run_locally,
+    selected,
+)
+from PIL import Image
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.load import load_experiment
+from fedthorax.common.data.images import SiteImages
+from fedthorax.common.metrics.intervals import Resamples
+from fedthorax.common.run_folder import RunFolder
+from fedthorax.common.training.scoring import Predictions
+from fedthorax.server.central import CentralData
+from fedthorax.simulations.partition import PartitionPlan, partition
+from fedthorax.simulations.site_limits import SiteLimits
+
+TUNING_SEED = 0
+TOKENS = ("model.absent=token", "training.modality_dropout=0.2", "evaluation.bootstrap_samples=0")
+FOUR = ("north", "south", "east", "west")
+LAYOUTS: dict[str, dict[str, Any] | None] = {
+    "equal-3": None,
+    "dirichlet": {"by": "dirichlet", "alpha": 0.1, "hospitals": FOUR[:3]},
+    "equal-4": {"hospitals": FOUR},
+    "lacking": {"hospitals": FOUR, "limits": SiteLimits(without={"north": ("ct",), "south": ("xray",)})},
+    "blank": {"hospitals": FOUR, "limits": SiteLimits(without={"north": ("ct",), "south": ("xray",)})},
+    "labels": {"hospitals": FOUR[:3], "limits": SiteLimits(annotates={"south": ("Pneumonia",)})},
+    "hannover": None,
+}
+WAYS = {
+    "branches": (),
+    "pairs": ("federation.weigh_by=pairs",),
+    **{name: (f"federation.strategy={name}",) for name in ("fedprox", "fedbn", "scaffold", "fedavgm", "fedadam")},
+    **{name: (f"federation.strategy={name}",) for name in ("median", "trimmed_mean")},
+}
+ARMS = (
+    *("equal-4/branches", "lacking/branches", "lacking/pairs", "equal-4/pairs", "blank/pairs"),
+    *("equal-3/branches", "equal-3/pairs", "dirichlet/branches", "dirichlet/pairs"),
+    *("labels/branches", "labels/pairs", "hannover/branches", "hannover/pairs"),
+    *("lacking/fedprox", "lacking/fedbn", "lacking/scaffold", "lacking/fedavgm", "lacking/fedadam", "lacking/median"),
+)
+EQUAL = {"lacking": "equal-4", "blank": "equal-4", "dirichlet": "equal-3", "labels": "equal-3", "hannover": "equal-3"}
+VIEWS = {"one": "one random partner an image", "many": "the mean over 32 partners", "alone": "each image alone"}
+PARTNERS = 32
+SCORES = {"X-ray macro ROC-AUC": DISEASE, "CT macro ROC-AUC": CANCER, "CT accuracy": ACCURACY}
+
+Seeds = list[Mapping[str, Resamples]]
+
+
+@dataclass
+class Bench:
+    """Every layout's images are loaded once, its splits drawn from the file's seed."""
+
+    config: Path
+    overrides: list[str]
+    images: Path
+    out: Path
+    networks: Networks = field(default_factory=Networks)
+    sites: dict[str, dict[str, SiteImages]] = field(default_factory=dict)
+
+    def experiment(self, arm: str, seed: int | None = None, rate: float | None = None) -> Experiment:
+        layout, _, way = arm.partition("/")
+        sets = [*TOKENS, *self.overrides, *self._folders(layout), *WAYS[way]]
+        if layout == "blank":
+            sets += ["model.absent=refused", "training.modality_dropout=0"]
+        if seed is not None:
+            sets += [f"seed={seed}", f"name={layout}-{way}-seed{seed}-rate{rate:g}"]
+            sets += [
+                f"training.phases.0.learning_rate={rate!r}",
+                f"output={{folder: '{self.out}', keep_checkpoints: 1}}",
+            ]
+        return load_experiment(self.config, sets, base=Path.cwd())
+
+    def _folders(self, layout: str) -> list[str]:
+        """What makes the experiment's hospitals those of the layout; deals them out the first time."""
+        if layout == "hannover":
+            folder = (self.images / "hannover-224").absolute()
+            return [f"data.hospitals.hannover={{xray: {{folder: '{folder}', mapping: {{names: {{COVID-19: null}}}}}}}}"]
+        dealt = LAYOUTS[layout]
+        if dealt is None:
+            return []
+        folder = self.out / "data" / layout
+        if not folder.exists():
+            ct = self.images / "ct-kaggle"
+            plan = {
+                "xray": self.images / "nih-224",
+                "ct": ct / "train",
+                "ct_valid": ct / "valid",
+                "ct_test": ct / "test",
+            }
+            partition(
+                PartitionPlan(out=folder, **plan, holdout_valid=0.1, holdout_test=0.2, seed=1, link="symlink", **dealt)
+            )
+            if layout == "blank":
+                _draw_blanks(folder)
+        limits = SiteLimits() if layout == "blank" else dealt.get("limits", SiteLimits())
+        sources = {
+            name: {modality: str(folder / name / modality) for modality in ("xray", "ct") if limits.has(name, modality)}
+            for name in dealt["hospitals"]
+        }
+        if layout == "blank":
+            sources["north"]["ct"] = {"folder": sources["north"]["ct"], "classes": {"unknown": None}}
+        return [f"data.hospitals={json.dumps(sources)}"]
+
+    def images_of(self, arm: str) -> dict[str, SiteImages]:
+        layout = arm.partition("/")[0]
+        if layout not in self.sites:
+            self.sites[layout] = load_hospitals(self.experiment(arm))
+        return self.sites[layout]
+
+    def run(self, arm: str, seed: int, rate: float, central: CentralData) -> Path:
+        """Train one arm and keep its predictions, or find it finished; the models go, they are large."""
+        experiment = self.experiment(arm, seed, rate)
+        path, kept = experiment.run_folder, experiment.run_folder / "predictions.npz"
+        if not (is_finished(path) and kept.is_file()):
+            shutil.rmtree(path, ignore_errors=True)
+            run_locally(experiment, self.images_of(arm), self.networks.build)
+            network, store = self.networks.build(self.experiment(arm))  # its seed draws the partners
+            found = {"one": predictions_of(path, network, store, central, 1)}
+            found["many"] = predictions_of(path, network, store, central, PARTNERS)
+            if network.tokens:
+                parts = [predictions_of(path, network, store, central, 1, given) for given in ("xray", "ct")]
+                found["alone"] = Predictions(parts[0].disease, parts[1].cancer)
+            for name in ("model", "checkpoints", "own"):
+                shutil.rmtree(path / name, ignore_errors=True)
+            np.savez(kept, **{f"{view}.{head}": getattr(p, head) for view, p in found.items() for head in HEADS})
+        return path
+
+
+HEADS = ("disease", "cancer")
+
+
+def _draw_blanks(folder: Path) -> None:
+    """What a hospital gives that has nothing to give: one black picture, of which nothing is known."""
+    black = Image.new("L", (224, 224))
+    for file in ("north/ct/unknown/black.png", "south/xray/images/black.png"):
+        (folder / file).parent.mkdir(parents=True)
+        black.save(folder / file)
+    header = (folder / "north" / "xray" / "labels.csv").read_text().splitlines()[0]
+    cells = {"file": "images/black.png", "patient_id": "nobody"}
+    row = ",".join(cells.get(column, "") for column in header.split(","))
+    (folder / "south" / "xray" / "labels.csv").write_text(f"{header}\n{row}\n")
+
+
+def resamples_in(path: Path, central: CentralData, experiment: Experiment) -> dict[str, Mapping[str, Resamples]]:
+    """By view."""
+    with np.load(path / "predictions.npz") as kept:
+        views = {name.partition(".")[0] for name in kept}
+        return {
+            view: resamples_of(Predictions(*(kept[f"{view}.{head}"] for head in HEADS)), central, experiment)
+            for view in VIEWS
+            if view in views
+        }
+
+
+def table(arms: Mapping[str, Seeds], rates: Mapping[str, float]) -> Iterator[str]:
+    yield f"| arm | learning rate | {' | '.join(SCORES)} |"
+    yield "|---|---|" + "---|" * len(SCORES)
+    for arm, seeds in arms.items():
+        figures = [figure_of(seeds, score) for score in SCORES.values()]
+        cells = [f"{f['value']:.3f} ({f['interval'][0]:.3f}-{f['interval'][1]:.3f})" for f in figures]
+        yield f"| {arm}, {len(seeds)} seeds | {rates[arm]:g} | {' | '.join(cells)} |"
+
+
+def comparisons(arms: Mapping[str, Seeds]) -> Iterator[tuple[str, str]]:
+    """Which arms are compared: a way with branches of the same layout, a layout with the equal one."""
+    for arm in arms:
+        layout, _, way = arm.partition("/")
+        if way == "branches" and layout in EQUAL:
+            yield arm, f"{EQUAL[layout]}/branches"
+        if way != "branches":
+            yield f"{'lacking' if layout == 'blank' else layout}/branches", arm
+
+
+def compared_arms(arms: Mapping[str, Seeds]) -> dict[str, Any]:
+    """Print and return every comparison of which both arms were run, over the seeds that both have."""
+    found: dict[str, Any] = {}
+    print(f"| compared | {' | '.join(f'{name}: difference | ratio' for name in SCORES)} |")
+    print("|---|" + "---|---|" * len(SCORES))
+    for first, second in comparisons(arms):
+        if first not in arms or second not in arms:
+            continue
+        both = min(len(arms[first]), len(arms[second]))
+        key, cells = f"{first} against {second}", []
+        found[key] = {"seeds": both}
+        for name, score in SCORES.items():
+            pair = compared(arms[first][:both], arms[second][:both], score)
+            found[key][name] = pair
+            for which, sign in (("difference", "+"), ("ratio", "")):
+                low, high = pair[which]["interval"]
+                cells.append(f"{pair[which]['value']:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})")
+        print(f"| {key}, {both} seeds | {' | '.join(cells)} |")
+    return found
+
+
+def course(paths: Mapping[str, list[Path]]) -> Iterator[str]:
+    """How fast the arms get there: the central validation's mean ROC-AUCs, mean over the seeds, by round."""
+    runs = {arm: [RunFolder.load(path).read_metrics()["rounds"] for path in found] for arm, found in paths.items()}
+    last = min(len(rounds) for each in runs.values() for rounds in each) - 1
+    marks = sorted({1, 2, last // 8, last // 4, last // 2, last} - {0})
+    yield f"| validation, X-ray and CT | {' | '.join(f'round {mark}' for mark in marks)} |"
+    yield "|---|" + "---|" * len(marks)
+    for arm, each in runs.items():
+        cells = []
+        for mark in marks:
+            scores = [rounds[mark]["central"] for rounds in each]
+            cells.append(
+                " and ".join(f"{np.mean([s[head]['macro']['roc_auc'] for s in scores]):.3f}" for head in HEADS)
+            )
+        yield f"| {arm} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--images", type=Path, default=Path("../shared/data"), help="the collections")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
+    parser.add_argument("--arms", nargs="+", default=ARMS, metavar="ARM[=RATE]")
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/unequal"))
+    arguments = parser.parse_args()
+    bench = Bench(arguments.config, arguments.overrides, arguments.images, arguments.out.absolute())
+    given = dict(each.partition("=")[::2] for each in arguments.arms)
+    central = central_without(bench.experiment("equal-3/branches"), bench.images_of("equal-3/branches").values())
+    rates: dict[str, float] = {}
+    paths: dict[str, list[Path]] = {}
+    views: dict[str, dict[str, Seeds]] = {view: {} for view in VIEWS}
+    for arm, rate in given.items():
+        if not rate:
+            tuned = {one: selected(bench.run(arm, TUNING_SEED, one, central)) for one in arguments.rates}
+            print(f"{arm}: validation by learning rate {tuned}", flush=True)
+        rates[arm] = float(rate) if rate else max(tuned, key=lambda one: tuned[one])
+        paths[arm] = [bench.run(arm, seed, rates[arm], central) for seed in range(1, arguments.seeds + 1)]
+        for path in paths[arm]:
+            for view, resamples in resamples_in(path, central, bench.experiment(arm)).items():
+                views[view].setdefault(arm, []).append(resamples)
+        print(f"{arm}: {len(paths[arm])} seeds", flush=True)
+    summary: dict[str, Any] = {"test": {"xray": len(central.test.xray), "ct": len(central.test.ct)}, "rates": rates}
+    print(*course(paths), sep="\n")
+    for view, arms in views.items():
+        print(f"\nTest, {VIEWS[view]}", *table(arms, rates), "", sep="\n")
+        summary[view] = {
+            "arms": {
+                arm: {name: figure_of(found, score) for name, score in SCORES.items()} for arm, found in arms.items()
+            },
+            "compared": compared_arms(arms),
+        }
+    (arguments.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

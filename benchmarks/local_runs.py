@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
 
@@ -19,11 +18,10 @@ import_tensorflow()
 
 import keras  # noqa: E402  after TensorFlow has been told to be quiet
 
-from fedthorax.client.own_part import OwnPart  # noqa: E402
 from fedthorax.client.residuals import Residuals  # noqa: E402
 from fedthorax.client.worker import SiteWorker  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402
-from fedthorax.common.data.images import ImageSet, SiteImages  # noqa: E402
+from fedthorax.common.data.images import SiteImages  # noqa: E402
 from fedthorax.common.data.site import load_site  # noqa: E402
 from fedthorax.common.events import EventLog  # noqa: E402
 from fedthorax.common.metrics.intervals import (  # noqa: E402
@@ -33,11 +31,11 @@ from fedthorax.common.metrics.intervals import (  # noqa: E402
     disease_resamples,
     paired_difference,
 )
-from fedthorax.common.model.dual import MODALITIES, draw_weights  # noqa: E402
-from fedthorax.common.model.segments import BACKBONE_SEGMENTS, SegmentLayout, segments_of  # noqa: E402
+from fedthorax.common.model.dual import MODALITIES  # noqa: E402
+from fedthorax.common.model.segments import SegmentLayout  # noqa: E402
 from fedthorax.common.run_folder import RunFolder  # noqa: E402
 from fedthorax.common.seeds import derive_seed  # noqa: E402
-from fedthorax.common.training.features import FeatureStore, Progress  # noqa: E402
+from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
 from fedthorax.common.training.scoring import Given, Predictions, predict  # noqa: E402
 from fedthorax.server.central import CentralData  # noqa: E402
@@ -50,68 +48,6 @@ Score = tuple[str, Figure]
 DISEASE: Score = ("disease", ("macro", "roc_auc"))
 CANCER: Score = ("cancer", ("macro", "roc_auc"))
 ACCURACY: Score = ("cancer", ("accuracy",))
-
-
-class PictureFeatures(FeatureStore):
-    """Features by picture, whoever holds it: images that are dealt out anew are not computed again.
-
-    Only while the backbones stay as they are: nothing here looks at their weights.
-    """
-
-    def __init__(self, network: Network, folder: Path | None) -> None:
-        if any(phase.trainable != "heads" for phase in network.experiment.training.phases):
-            raise ValueError("training.phases must train heads only: other backbones have other features")
-        super().__init__(network, folder)
-        self._known: dict[tuple[str, int], dict[str, NDArray[np.float32]]] = {}
-        self._sets: dict[tuple[str, int, tuple[str, ...]], NDArray[np.float32]] = {}
-
-    def pooled(
-        self,
-        modality: str,
-        images: ImageSet,
-        keep: bool = False,
-        progress: Progress | None = None,
-        version: int = 0,
-    ) -> NDArray[np.float32]:
-        key = (modality, version, images.digests)
-        if key not in self._sets:
-            known = self._known.setdefault((modality, version), {})
-            first = {digest: row for row, digest in reversed([*enumerate(images.digests)])}
-            new = sorted(row for digest, row in first.items() if digest not in known)
-            if new:
-                part = _rows(images, new)
-                known.update(zip(part.digests, super().pooled(modality, part, True, progress, version), strict=True))
-            width = self._network.pooled_width(modality)
-            self._sets[key] = np.array([known[digest] for digest in images.digests], np.float32).reshape(-1, width)
-        return self._sets[key]
-
-
-class Networks:
-    """One network for each set of encoders, set to every run's own start: to build and trace one takes longer than many
-    rounds of the heads. Every task has to begin with a fresh optimiser."""
-
-    def __init__(self) -> None:
-        self._graph: Any = None
-        self._networks: dict[tuple[str, ...], tuple[Network, dict[str, NDArray[np.float32]]]] = {}
-        self._store: PictureFeatures | None = None
-
-    def build(self, experiment: Experiment, modalities: tuple[str, ...] = MODALITIES) -> tuple[Network, FeatureStore]:
-        graph = _graph_of(experiment)
-        if graph != self._graph:
-            self._graph, self._networks = graph, {}
-        if modalities not in self._networks:
-            network = Network(experiment, modalities)
-            self._networks[modalities] = network, network.layout.read()
-        network, first = self._networks[modalities]
-        if network.experiment != experiment:
-            network.experiment = experiment
-            network.layout.write(first)
-            draw_weights(network.model, experiment.seed)
-            network.layout.write({name: first[name] for name in segments_of(modalities, BACKBONE_SEGMENTS)})
-        if self._store is None:
-            whole = network if modalities == MODALITIES else self.build(experiment)[0]
-            self._store = PictureFeatures(whole, experiment.data.cache.folder)
-        return network, self._store
 
 
 def load_hospitals(experiment: Experiment) -> dict[str, SiteImages]:
@@ -142,7 +78,6 @@ def run_locally(
             build,
             silent,
             keep_optimizer=keep_optimizer,
-            own=OwnPart(path / "own"),
             residuals=Residuals(path / "own"),
         )
         run_session(experiment, names, LocalChannel(worker, names), OpenRun(folder), "train", build)
@@ -165,20 +100,23 @@ def central_without(experiment: Experiment, sites: Iterable[SiteImages]) -> Cent
 
 
 def predictions_of(
-    path: Path, network: Network, store: FeatureStore, central: CentralData, partners: int, given: Given = "both"
+    path: Path, network: Network, store: FeatureStore, central: CentralData, partners: int
 ) -> Predictions:
-    """What a run's selected model says of the images of the central test split, each with so many random partners, or
-    with no partner where one modality is ``given`` alone.
+    """What a run's selected model says of the images of the central test split, each with so many random partners.
 
-    ``central`` is the same for all arms: a hospital that trains alone holds fewer of the test images than all hospitals
-    together, so fewer were left out of its own test.
+    A hospital that trains alone holds fewer of the test images than all hospitals together, so fewer were left out of
+    its own test; with the same ``central`` every arm is scored on the same images.
     """
-    experiment = network.experiment
-    model = keras.models.load_model(path / "model" / "best.keras")
-    network.layout.write(SegmentLayout(model).read())
-    seed = derive_seed(experiment.seed, "evaluation pairs", "central", "test")
-    predictions, _ = predict(network, store, central.test, seed, given=given, partners=partners)
-    return predictions
+    network.layout.write(SegmentLayout(keras.models.load_model(path / "model" / "best.keras")).read())
+    return predictions_on_test(network, store, central, partners)
+
+
+def predictions_on_test(
+    network: Network, store: FeatureStore, central: CentralData, partners: int, given: Given = "both"
+) -> Predictions:
+    """The same of the present weights; without partners where one modality is ``given`` alone."""
+    seed = derive_seed(network.experiment.seed, "evaluation pairs", "central", "test")
+    return predict(network, store, central.test, seed, given=given, partners=partners)[0]
 
 
 def resamples_of(predictions: Predictions, central: CentralData, experiment: Experiment) -> dict[str, Resamples]:
@@ -211,23 +149,3 @@ def compared(
     """``paired_difference`` of two arms, seed by seed on the same patients."""
     head, name = score
     return paired_difference([each[head] for each in first], [each[head] for each in second], name)
-
-
-def _graph_of(experiment: Experiment) -> tuple[Any, ...]:
-    """What a network is built and traced from; all else it reads as it goes."""
-    training, federation = experiment.training, experiment.federation
-    own = federation.strategy if federation.strategy in ("fedprox", "scaffold") else None
-    proximal = federation.strategy_settings.proximal if own == "fedprox" else None
-    built = (training.loss, training.clip_norm, training.weight_decay, training.threads)
-    return experiment.model, experiment.labels, *built, own, proximal
-
-
-def _rows(images: ImageSet, rows: Sequence[int]) -> ImageSet:
-    return replace(
-        images,
-        images=images.images[list(rows)],
-        targets=images.targets[list(rows)],
-        **{name: tuple(getattr(images, name)[row] for row in rows) for name in ("paths", "patients", "digests")},
-        attributes=tuple(images.attributes[row] for row in rows) if images.attributes else (),
-        frames=None if images.frames is None else tuple(images.frames[row] for row in rows),
-    )

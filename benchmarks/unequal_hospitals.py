@@ -20,41 +20,45 @@ every other way is a strategy with branches. The learning rate is chosen as in r
 seed that is not used again, by central validation; or given as ARM=RATE. Scores are of the selected round on the
 central test, which selects nothing: with one random partner an image, with the mean over 32, and with each image
 alone; 95 % intervals resample patients and seeds, comparisons are paired over both. Finished runs are read back.
+
+The rounds are those of heads_federation.py; --whole-run says whether a whole run ends with the same weights.
 """
 
 import argparse
 import json
+import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from heads_federation import HeadsRun, Networks
 from local_runs import (
     ACCURACY,
     CANCER,
     DISEASE,
-    Networks,
+    CentralData,
     central_without,
     compared,
     figure_of,
-    is_finished,
+    keras,
     load_hospitals,
-    predictions_of,
+    predictions_on_test,
     resamples_of,
     run_locally,
-    selected,
 )
 from PIL import Image
 
+from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.data.images import SiteImages
 from fedthorax.common.metrics.intervals import Resamples
-from fedthorax.common.run_folder import RunFolder
+from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout, weights_digest
 from fedthorax.common.training.scoring import Predictions
-from fedthorax.server.central import CentralData
 from fedthorax.simulations.partition import PartitionPlan, partition
 from fedthorax.simulations.site_limits import SiteLimits
 
@@ -85,6 +89,7 @@ ARMS = (
 EQUAL = {"lacking": "equal-4", "blank": "equal-4", "dirichlet": "equal-3", "labels": "equal-3", "hannover": "equal-3"}
 VIEWS = {"one": "one random partner an image", "many": "the mean over 32 partners", "alone": "each image alone"}
 PARTNERS = 32
+EVERY = 2  # rounds from one validation to the next
 SCORES = {"X-ray macro ROC-AUC": DISEASE, "CT macro ROC-AUC": CANCER, "CT accuracy": ACCURACY}
 
 Seeds = list[Mapping[str, Resamples]]
@@ -152,22 +157,45 @@ class Bench:
         return self.sites[layout]
 
     def run(self, arm: str, seed: int, rate: float, central: CentralData) -> Path:
-        """Train one arm and keep its predictions, or find it finished; the models go, they are large."""
+        """Train one arm and keep what its selected model says of the test, or find it finished; returns its folder."""
         experiment = self.experiment(arm, seed, rate)
-        path, kept = experiment.run_folder, experiment.run_folder / "predictions.npz"
-        if not (is_finished(path) and kept.is_file()):
-            shutil.rmtree(path, ignore_errors=True)
-            run_locally(experiment, self.images_of(arm), self.networks.build)
-            network, store = self.networks.build(self.experiment(arm))  # its seed draws the partners
-            found = {"one": predictions_of(path, network, store, central, 1)}
-            found["many"] = predictions_of(path, network, store, central, PARTNERS)
-            if network.tokens:
-                parts = [predictions_of(path, network, store, central, 1, given) for given in ("xray", "ct")]
-                found["alone"] = Predictions(parts[0].disease, parts[1].cancer)
-            for name in ("model", "checkpoints", "own"):
-                shutil.rmtree(path / name, ignore_errors=True)
-            np.savez(kept, **{f"{view}.{head}": getattr(p, head) for view, p in found.items() for head in HEADS})
+        path = experiment.run_folder
+        if (path / "course.json").is_file():
+            return path
+        begun = time.process_time()
+        done = HeadsRun(experiment, self.images_of(arm), self.networks, central)
+        done.run(EVERY)
+        seconds = time.process_time() - begun
+        network, store = self.networks.build(self.experiment(arm))  # its seed draws the partners
+        network.layout.write(done.best)
+        found = {"one": predictions_on_test(network, store, central, 1)}
+        found["many"] = predictions_on_test(network, store, central, PARTNERS)
+        if network.tokens:
+            parts = [predictions_on_test(network, store, central, 1, given) for given in ("xray", "ct")]
+            found["alone"] = Predictions(parts[0].disease, parts[1].cancer)
+        path.mkdir(parents=True, exist_ok=True)
+        kept = {f"{view}.{head}": getattr(found[view], head) for view in found for head in HEADS}
+        np.savez(path / "predictions.npz", **kept)
+        areas = {
+            number: [scores[head]["macro"]["roc_auc"] for head in HEADS] for number, scores in done.validation.items()
+        }
+        chosen = {"best_round": done.selection.best_round, "best_value": done.selection.best_value}
+        course = {**chosen, "cpu_seconds": seconds, "validation": areas}
+        write_text(path / "course.json", json.dumps(course, indent=1) + "\n")
         return path
+
+    def same_as_a_run(self, arm: str, central: CentralData, rounds: int = 2) -> bool:
+        """Whether a whole run of so many rounds ends with the weights of the rounds of this benchmark."""
+        experiment = self.experiment(arm, 1, 1e-3)
+        (phase,) = experiment.training.phases
+        training = experiment.training.model_copy(update={"phases": (phase.model_copy(update={"rounds": rounds}),)})
+        experiment = experiment.model_copy(update={"training": training, "name": "whole-run"})
+        done = HeadsRun(experiment, self.images_of(arm), self.networks, central)
+        done.run()
+        path = run_locally(experiment, self.images_of(arm), self.networks.build)
+        model = SegmentLayout(keras.models.load_model(path / "model" / "best.keras")).read(HEAD_SEGMENTS)
+        shutil.rmtree(path)
+        return weights_digest(model) == weights_digest(done.best)
 
 
 HEADS = ("disease", "cancer")
@@ -236,42 +264,48 @@ def compared_arms(arms: Mapping[str, Seeds]) -> dict[str, Any]:
     return found
 
 
-def course(paths: Mapping[str, list[Path]]) -> Iterator[str]:
-    """How fast the arms get there: the central validation's mean ROC-AUCs, mean over the seeds, by round."""
-    runs = {arm: [RunFolder.load(path).read_metrics()["rounds"] for path in found] for arm, found in paths.items()}
-    last = min(len(rounds) for each in runs.values() for rounds in each) - 1
-    marks = sorted({1, 2, last // 8, last // 4, last // 2, last} - {0})
-    yield f"| validation, X-ray and CT | {' | '.join(f'round {mark}' for mark in marks)} |"
+def course_of(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / "course.json").read_text())
+    return found
+
+
+def courses(paths: Mapping[str, list[Path]]) -> Iterator[str]:
+    """How fast the arms get there: the central validation's macro ROC-AUCs, mean over the seeds, by round."""
+    runs = {arm: [course_of(path)["validation"] for path in found] for arm, found in paths.items()}
+    last = min(int(max(validation, key=int)) for each in runs.values() for validation in each)
+    marks = [number for number in (2, 4, 8, 16, 32, 64) if number <= last and number % EVERY == 0]
+    yield f"| central validation, X-ray and CT | {' | '.join(f'round {mark}' for mark in marks)} |"
     yield "|---|" + "---|" * len(marks)
     for arm, each in runs.items():
-        cells = []
-        for mark in marks:
-            scores = [rounds[mark]["central"] for rounds in each]
-            cells.append(
-                " and ".join(f"{np.mean([s[head]['macro']['roc_auc'] for s in scores]):.3f}" for head in HEADS)
-            )
-        yield f"| {arm} | {' | '.join(cells)} |"
+        means = [np.mean([validation[str(mark)] for validation in each], axis=0) for mark in marks]
+        yield f"| {arm} | {' | '.join(f'{xray:.3f} and {ct:.3f}' for xray, ct in means)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--images", type=Path, default=Path("../shared/data"), help="the collections")
+    images = Path(os.environ.get("FEDTHORAX_REAL_DATA", "../shared/data"))
+    parser.add_argument("--images", type=Path, default=images, help="the collections, as for `make real`")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
     parser.add_argument("--arms", nargs="+", default=ARMS, metavar="ARM[=RATE]")
+    parser.add_argument("--whole-run", action="store_true", help="Compare two rounds with a whole run, and end.")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/unequal"))
     arguments = parser.parse_args()
     bench = Bench(arguments.config, arguments.overrides, arguments.images, arguments.out.absolute())
     given = dict(each.partition("=")[::2] for each in arguments.arms)
     central = central_without(bench.experiment("equal-3/branches"), bench.images_of("equal-3/branches").values())
+    if arguments.whole_run:
+        for arm in given:
+            print(f"{arm}: a whole run ends with the same weights: {bench.same_as_a_run(arm, central)}", flush=True)
+        return
     rates: dict[str, float] = {}
     paths: dict[str, list[Path]] = {}
     views: dict[str, dict[str, Seeds]] = {view: {} for view in VIEWS}
     for arm, rate in given.items():
         if not rate:
-            tuned = {one: selected(bench.run(arm, TUNING_SEED, one, central)) for one in arguments.rates}
+            tuned = {one: course_of(bench.run(arm, TUNING_SEED, one, central))["best_value"] for one in arguments.rates}
             print(f"{arm}: validation by learning rate {tuned}", flush=True)
         rates[arm] = float(rate) if rate else max(tuned, key=lambda one: tuned[one])
         paths[arm] = [bench.run(arm, seed, rates[arm], central) for seed in range(1, arguments.seeds + 1)]
@@ -280,7 +314,7 @@ def main() -> None:
                 views[view].setdefault(arm, []).append(resamples)
         print(f"{arm}: {len(paths[arm])} seeds", flush=True)
     summary: dict[str, Any] = {"test": {"xray": len(central.test.xray), "ct": len(central.test.ct)}, "rates": rates}
-    print(*course(paths), sep="\n")
+    print(*courses(paths), sep="\n")
     for view, arms in views.items():
         print(f"\nTest, {VIEWS[view]}", *table(arms, rates), "", sep="\n")
         summary[view] = {

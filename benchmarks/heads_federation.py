@@ -113,7 +113,8 @@ class HeadsRun:
         network, store = self.networks.build(self.experiment)
         federation, rounds = self.experiment.federation, self.experiment.training.num_rounds
         settings, strategy = federation.strategy_settings, STRATEGIES[federation.strategy]
-        shape, state = self._shape(network), State()
+        shape = self._shape(network)
+        state: State = {}
         weights: Weights = network.layout.read(HEAD_SEGMENTS)
         for number in range(1, rounds + 1):
             aggregate = strategy.aggregate(settings, shape)

@@ -281,6 +281,13 @@ def courses(paths: Mapping[str, list[Path]]) -> Iterator[str]:
         yield f"| {arm} | {' | '.join(f'{xray:.3f} and {ct:.3f}' for xray, ct in means)} |"
 
 
+def tuned_rate(bench: Bench, arm: str, rates: list[float], central: CentralData) -> float:
+    """The one with the best central validation, with a seed that is not used again."""
+    found = {rate: course_of(bench.run(arm, TUNING_SEED, rate, central))["best_value"] for rate in rates}
+    print(f"{arm}: validation by learning rate {found}", flush=True)
+    return max(found, key=lambda rate: found[rate])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
@@ -300,19 +307,19 @@ def main() -> None:
         for arm in given:
             print(f"{arm}: a whole run ends with the same weights: {bench.same_as_a_run(arm, central)}", flush=True)
         return
-    rates: dict[str, float] = {}
-    paths: dict[str, list[Path]] = {}
+    rates = {
+        arm: float(rate) if rate else tuned_rate(bench, arm, arguments.rates, central) for arm, rate in given.items()
+    }
+    paths: dict[str, list[Path]] = {arm: [] for arm in given}
+    for seed in range(1, arguments.seeds + 1):
+        for arm, rate in rates.items():
+            paths[arm].append(bench.run(arm, seed, rate, central))
+        print(f"seed {seed}: {len(rates)} arms", flush=True)
     views: dict[str, dict[str, Seeds]] = {view: {} for view in VIEWS}
-    for arm, rate in given.items():
-        if not rate:
-            tuned = {one: course_of(bench.run(arm, TUNING_SEED, one, central))["best_value"] for one in arguments.rates}
-            print(f"{arm}: validation by learning rate {tuned}", flush=True)
-        rates[arm] = float(rate) if rate else max(tuned, key=lambda one: tuned[one])
-        paths[arm] = [bench.run(arm, seed, rates[arm], central) for seed in range(1, arguments.seeds + 1)]
-        for path in paths[arm]:
+    for arm, each in paths.items():
+        for path in each:
             for view, resamples in resamples_in(path, central, bench.experiment(arm)).items():
                 views[view].setdefault(arm, []).append(resamples)
-        print(f"{arm}: {len(paths[arm])} seeds", flush=True)
     summary: dict[str, Any] = {"test": {"xray": len(central.test.xray), "ct": len(central.test.ct)}, "rates": rates}
     print(*courses(paths), sep="\n")
     for view, arms in views.items():

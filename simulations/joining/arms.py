@@ -3,6 +3,7 @@
 Each is an ordinary run in a folder of its own; one that has finished is not run again, one that was stopped goes on.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import yaml
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.personalisation import PersonalisationConfig
+from fedthorax.common.consortium import tied
 from fedthorax.common.run_folder import RunFolder
 from fedthorax.server.resume import check_same
 from fedthorax.simulations.centralised import with_one_site
@@ -107,7 +109,8 @@ def finished(arm: Arm) -> dict[str, Any] | None:
 
 
 def run_arm(arm: Arm, output: IO[str] | None = None) -> dict[str, Any]:
-    """Run the arm, or what is left of it, in a process of its own, whose memory goes with it; its metrics.
+    """Run the arm, or what is left of it, in a process of its own, whose memory goes with it; its metrics. The process
+    ends with this one, and with the thread that calls this.
 
     ``output`` takes what the process says, by default this one's own. Raises RuntimeError where it fails, and
     KeyboardInterrupt where it is interrupted: then it goes on from its newest checkpoint the next time.
@@ -116,7 +119,9 @@ def run_arm(arm: Arm, output: IO[str] | None = None) -> dict[str, Any]:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, yaml.safe_dump(arm.experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
     command = [sys.executable, "-m", "fedthorax.cli.main", *_arguments(arm, file)]
-    process = subprocess.Popen(command, stdout=output, stdin=subprocess.DEVNULL, start_new_session=True)
+    # Else a comparison that is killed without a word leaves a run behind that holds its folder.
+    tie = [sys.executable, "-I", "-S", tied.__file__, str(os.getpid())]
+    process = subprocess.Popen([*tie, *command], stdout=output, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         code = process.wait()
     except KeyboardInterrupt:

@@ -54,9 +54,9 @@ class Workplace:
             start_new_session=True,
         )
 
-    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, expect: int = 0, seconds: float = 600.0) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments)
-        output, errors = process.communicate(timeout=600)
+        output, errors = process.communicate(timeout=seconds)
         assert process.returncode == expect, f"exit {process.returncode}\n{output}\n{errors}"
         return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 

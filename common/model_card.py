@@ -6,7 +6,7 @@ Sections as in Mitchell et al., Model Cards for Model Reporting, FAT* 2019, as f
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedthorax.common.report.subgroups import TASKS, TITLES, of_task, signed
+from fedthorax.common.report.subgroups import TASKS, TITLES, of_hospitals, of_task, signed
 from fedthorax.common.report.wording import UNDEFINED, at, count, counted, figure, interval, joined, moment
 
 
@@ -188,28 +188,37 @@ def _subgroups(metrics: Mapping[str, Any]) -> str:
     """ROC-AUC of each group beside that of all others; groups of few patients are hidden in the metrics already."""
     rows = []
     for task, title in TASKS:
-        for attribute, described in of_task(metrics, task).items():
-            for name, group in described["groups"].items():
-                value = at(group, "mean", "roc_auc") or {}
-                gap = value.get("gap")
-                told = "not compared" if gap is None else f"{signed(gap)}{_gap_range(value['gap_interval'])}"
-                rows.append(
-                    f"| {title} | {TITLES[attribute]} {name} | {count(group.get('images'))} | "
-                    f"{figure(value.get('value'))} | {figure(value.get('others'))} | {told} |"
-                )
+        rows += _group_rows(title, of_task(metrics, task))
+        for site, found in of_hospitals(metrics, task).items():
+            rows += _group_rows(f"{title}, {site}", found or {})
     if not rows:
         return "## Scores by subgroup\n\nNot measured: the test images tell neither sex, age, view nor scanner."
     return "\n".join(
         [
             "## Scores by subgroup",
             "Mean ROC-AUC over the labels with ten positives and ten negatives in the group and among the others. A "
-            "gap does not tell its cause. Hospitals: their own test images, from counts of scores.",
+            "gap does not tell its cause. Hospitals: their own test images, from counts of scores. With a hospital's "
+            "name: groups of its own test images beside the others there.",
             "",
             "| | group | images | ROC-AUC | others | gap (95 %) |",
             "|---|---|---|---|---|---|",
             *rows,
         ]
     )
+
+
+def _group_rows(title: str, found: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for attribute, described in found.items():
+        for name, group in described["groups"].items():
+            value = at(group, "mean", "roc_auc") or {}
+            gap = value.get("gap")
+            told = "not compared" if gap is None else f"{signed(gap)}{_gap_range(value['gap_interval'])}"
+            rows.append(
+                f"| {title} | {TITLES[attribute]} {name} | {count(group.get('images'))} | "
+                f"{figure(value.get('value'))} | {figure(value.get('others'))} | {told} |"
+            )
+    return rows
 
 
 def _gap_range(low_high: Sequence[float] | None) -> str:

@@ -223,6 +223,24 @@ def test_below_the_quorum_the_round_ends_with_the_reasons_and_waits_for_nobody_e
     assert [task.site for task in channel.tasks if task.kind == "train"] == ["north"]
 
 
+def test_scores_by_subgroup_are_written_down_and_malformed_ones_are_left_out_and_said(make):
+    told = {"disease": {}, "cancer": None}
+
+    def spoil(task, reply):
+        if task.kind != "evaluate":
+            return reply
+        return replace(reply, results={**reply.results, "subgroups": told if task.site == "north" else {"sex": 3}})
+
+    rounds = make(FakeChannel(spoil))
+    rounds.run()
+    sites = rounds.record.document["sites"]
+    assert (sites["north"]["subgroups"], sites["south"]["subgroups"]) == (told, None)
+    assert sites["south"]["test"] == scores(0.5)
+    warned = {one["site"]: one["reason"] for one in rounds.record.rounds[3]["warnings"]}
+    assert warned["south"].startswith("its scores by subgroup are not taken: expected those of disease and cancer")
+    assert set(warned) == {"south", "east"}
+
+
 def test_a_hospital_that_comes_later_joins_and_trains_from_the_next_round_on(make):
     absent = without(("describe", 0, "east"))
     rounds = make(FakeChannel(absent), "federation.min_sites=2")

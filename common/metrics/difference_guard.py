@@ -38,6 +38,6 @@ def safe_groups(
         outside = ~np.any([member[name] for name in left], axis=0)
         if not any(is_small(people(kind & outside), policy) for kind in kinds):
             break
-        sizes = {name: min(people(kind & member[name]) for kind in kinds) for name in left}
+        sizes = {name: people(np.any(kinds, axis=0) & member[name]) for name in left}
         left -= {name for name in left if sizes[name] == min(sizes.values())}
     return left

@@ -25,6 +25,8 @@ from fedthorax.common.statistics.suppression import Count, is_small, rounded, sh
 
 FIGURES = ("roc_auc", "recall", "specificity")
 _USUAL = {"sex": ("F", "M"), "age_years": AGE_BANDS, "view": ("PA", "AP", "LL"), "scanner": ()}
+_NOT_COMPARED = "No label has ten positives and negatives both here and among the others."
+_SOME_HIDDEN = " Labels that few patients have, or lack, are hidden."
 _DIFFERENCE = "Hidden: beside the others it would give the figures of few patients away."
 
 Values = NDArray[np.float64]
@@ -168,10 +170,11 @@ def _compared(
                 rows[label] |= _told(
                     values[:, :, column], num_patients, not rows[label]["descriptive"], column in compared
                 )
+        hidden = any(row["reason"] for row in rows.values())
         of_compared = _mean(values[:, :, compared])
         mean = {
             "labels": [labels[column] for column in compared],
-            "reason": None if compared else "No label has ten positives and negatives both here and among the others.",
+            "reason": None if compared else _NOT_COMPARED + (_SOME_HIDDEN if hidden else ""),
             **_told(of_compared, num_patients, bool(compared), bool(compared)),
         }
         result[name] = {"mean": mean, "labels": rows}

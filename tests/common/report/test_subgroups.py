@@ -90,8 +90,12 @@ def test_the_model_card_tells_the_subgroups(metrics):
     value = metrics["test"]["subgroups"]["disease"]["sex"]["groups"]["M"]["mean"]["roc_auc"]
     assert f"| {value['value']:.3f} | {value['others']:.3f} | " in card
     assert f"| View LL | {UNDEFINED} | {UNDEFINED} | {UNDEFINED} | not compared |" in card
-    own = metrics["sites"]["Nordklinik"]["subgroups"]["disease"]["sex"]["groups"]["M"]["mean"]["roc_auc"]
-    assert f"| X-ray findings, Nordklinik | Sex M | 40 | {own['value']:.3f} | {own['others']:.3f} | " in card
+    group = metrics["sites"]["Nordklinik"]["subgroups"]["disease"]["sex"]["groups"]["M"]
+    own = group["mean"]["roc_auc"]
+    assert (
+        f"| X-ray findings, Nordklinik | Sex M | {group['images']} | {own['value']:.3f} | {own['others']:.3f} | "
+        in card
+    )
     metrics["test"]["subgroups"] = metrics["pooled"] = None
     metrics["sites"] = {}
     assert "Not measured: the test images tell neither sex" in model_card(facts, entry, metrics)

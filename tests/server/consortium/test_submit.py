@@ -80,7 +80,7 @@ def test_the_servers_own_images_have_to_be_there(folder, experiment, tmp_path):
 def test_a_tracker_that_is_not_installed_is_named_before_the_run_is_handed_in(folder, experiment, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     wanted = experiment.model_copy(update={"output": experiment.output.model_copy(update={"tensorboard": True})})
-    with pytest.raises(ValueError, match="output.tensorboard needs the package tensorboard"):
+    with pytest.raises(ValueError, match=r"output\.tensorboard needs the package tensorboard"):
         check_submission(wanted, folder, overwrite=False, resume=False)
 
 

@@ -6,29 +6,38 @@ Sections as in Mitchell et al., Model Cards for Model Reporting, FAT* 2019, as f
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedthorax.common.report.modalities import WORDS, lacking, without
 from fedthorax.common.report.subgroups import TASKS, TITLES, of_hospitals, of_task, signed
 from fedthorax.common.report.wording import UNDEFINED, at, count, counted, figure, interval, joined, moment
 
+_TASKS = (("xray", "disease", "per_finding", "findings"), ("ct", "cancer", "per_class", "classes"))
+
 
 def model_card(facts: Mapping[str, Any], entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """The card of one model: ``facts`` and ``entry`` of model.json, ``metrics`` of its run."""
+    """The card of one model: ``facts`` and ``entry`` of model.json, ``metrics`` of its run.
+
+    Of a modality that nobody had, it says that and no more.
+    """
+    absent = lacking(metrics)
+    metrics = without(metrics, absent)
+    tasks = [one for one in _TASKS if one[0] != absent]
     parts = [
         f"# Model card: {facts['name']}",
         "**For research. Not a medical device; it must not guide diagnosis or treatment.**",
-        _model(facts, entry, metrics),
-        _use(facts),
+        _model(facts, entry, metrics, absent),
+        _use(facts, absent),
         _data(metrics),
-        _scores(entry, metrics),
-        _operating(entry),
+        _scores(entry, metrics, tasks),
+        _operating(entry, tasks),
         _calibration(metrics) if entry["operating_points"] else "",
-        _hospitals(metrics),
+        _hospitals(metrics, absent),
         _subgroups(metrics) if entry["evaluation"] else "",
-        _limits(entry, metrics),
+        _limits(entry, metrics, tasks),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _model(facts: Mapping[str, Any], entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def _model(facts: Mapping[str, Any], entry: Mapping[str, Any], metrics: Mapping[str, Any], absent: str | None) -> str:
     versions = facts.get("versions") or {}
     sites = list(metrics.get("sites") or {})
     lines = [
@@ -40,6 +49,7 @@ def _model(facts: Mapping[str, Any], entry: Mapping[str, Any], metrics: Mapping[
         f"{counted(len(facts['cancer_classes']), 'CT class', 'CT classes')} (softmax).",
         f"- X-ray findings: {', '.join(facts['findings'])}.",
         f"- CT classes: {', '.join(facts['cancer_classes'])}.",
+        *([f"- No {WORDS[absent]}: nobody had any, and the head for them has learnt nothing."] if absent else []),
         f"- Weights, SHA-256: `{entry['weights_sha256']}`.",
         f"- Facts, SHA-256: `{entry['facts_sha256']}`.",
         f"- Software: {', '.join(f'{name} {version}' for name, version in versions.items()) or 'not recorded'}.",
@@ -54,15 +64,20 @@ def _how(metrics: Mapping[str, Any], sites: Sequence[str]) -> str:
     return f"by {joined(sites, limit=99)} together{where}"
 
 
-def _use(facts: Mapping[str, Any]) -> str:
+def _use(facts: Mapping[str, Any], absent: str | None) -> str:
+    images = {"xray": "Axial CT slices of the chest", "ct": "Frontal chest X-rays"}.get(
+        absent or "", "Frontal chest X-rays, and axial CT slices of the chest"
+    )
+    joint = "a joint reading of one patient's X-ray and CT, which was not tested: pairs are of different people."
+    if absent:
+        joint = f"any answer about {WORDS[absent]}."
     return "\n".join(
         [
             "## Intended use",
-            "Research on how hospitals can train together, and on the labels above. Frontal chest X-rays and axial CT "
-            "slices of the chest, prepared as `model.json` says.",
+            f"Research on how hospitals can train together, and on the labels above. {images}, prepared as "
+            "`model.json` says.",
             "",
-            "Not intended: any decision about a patient; children or views that the data below do not hold; a joint "
-            "reading of one patient's X-ray and CT, which was not tested: pairs are of different people.",
+            f"Not intended: any decision about a patient; children or views that the data below do not hold; {joint}",
         ]
     )
 
@@ -86,7 +101,7 @@ def _data(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _scores(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def _scores(entry: Mapping[str, Any], metrics: Mapping[str, Any], tasks: Sequence[tuple[str, str, str, str]]) -> str:
     evaluation = entry["evaluation"]
     if evaluation is None:
         return "## Scores\n\nThis model was not tested: it is not the selected one, or the run did not end."
@@ -97,17 +112,17 @@ def _scores(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         "| | positives | ROC-AUC | PR-AUC | sensitivity | specificity |",
         "|---|---|---|---|---|---|",
     ]
-    for task, group in (("disease", "per_finding"), ("cancer", "per_class")):
+    for _, task, group, word in tasks:
         for name, row in evaluation[task][group].items():
             star = "\\*" if row.get("descriptive") else ""
             cells = [_cell(row, key) for key in ("roc_auc", "pr_auc", "recall", "specificity")]
             known = row.get("known", at(metrics, "test", "cancer", "known"))
             lines.append(f"| {name}{star} | {count(row.get('support'))} of {count(known)} | {' | '.join(cells)} |")
-        word = "findings" if task == "disease" else "classes"
         cells = [_cell(evaluation[task]["macro"], key) for key in ("roc_auc", "pr_auc", "recall", "specificity")]
         lines.append(f"| mean over {word} | | {' | '.join(cells)} |")
-    accuracy = evaluation["cancer"]["accuracy"]
-    lines += ["", f"CT accuracy: {figure(accuracy['value'])}{_range(accuracy['interval'])}."]
+    if any(modality == "ct" for modality, *_ in tasks):
+        accuracy = evaluation["cancer"]["accuracy"]
+        lines += ["", f"CT accuracy: {figure(accuracy['value'])}{_range(accuracy['interval'])}."]
     return "\n".join(lines)
 
 
@@ -120,10 +135,11 @@ def _range(low_high: Sequence[float] | None) -> str:
     return f" ({interval(low_high)})" if low_high else ""
 
 
-def _operating(entry: Mapping[str, Any]) -> str:
+def _operating(entry: Mapping[str, Any], tasks: Sequence[tuple[str, str, str, str]]) -> str:
     points = entry["operating_points"]
     if points is None:
         return ""
+    labels = [one for _, task, *_ in tasks for one in points[task].items()]
     lines = [
         "## Thresholds and calibration",
         f"Chosen on the {points['split']} images of {points['site']}; they hold for calibrated probabilities.",
@@ -131,17 +147,14 @@ def _operating(entry: Mapping[str, Any]) -> str:
         "| | threshold | chosen by | logit slope | intercept | from positives, negatives |",
         "|---|---|---|---|---|---|",
     ]
-    for name, label in [*points["disease"].items(), *points["cancer"].items()]:
+    for name, label in labels:
         lines.append(
             f"| {name} | {figure(label['threshold'])} | {label['method']} | {label['slope']:.3f} | "
             f"{label['intercept']:.3f} | {label['positives']}, {label['negatives']} |"
         )
-    reasons = [
-        f"{name}: {reason}"
-        for name, label in [*points["disease"].items(), *points["cancer"].items()]
-        for reason in label["reasons"]
-    ]
-    lines += ["", f"Temperature of the CT classes: {points['cancer_temperature']:.3f}."]
+    reasons = [f"{name}: {reason}" for name, label in labels for reason in label["reasons"]]
+    if any(modality == "ct" for modality, *_ in tasks):
+        lines += ["", f"Temperature of the CT classes: {points['cancer_temperature']:.3f}."]
     return "\n".join([*lines, *(["", *(f"- {reason}" for reason in reasons)] if reasons else [])])
 
 
@@ -156,10 +169,11 @@ def _calibration(metrics: Mapping[str, Any]) -> str:
             f"| {name} | {figure(at(calibration, 'before', 'disease', name, 'ece'))} | "
             f"{_ece(calibration['after']['disease'][name])} |"
         )
-    lines.append(
-        f"| CT classes, most probable | {figure(at(calibration, 'before', 'cancer', 'ece'))} | "
-        f"{_ece(calibration['after']['cancer'])} |"
-    )
+    if calibration["after"]["cancer"]:
+        lines.append(
+            f"| CT classes, most probable | {figure(at(calibration, 'before', 'cancer', 'ece'))} | "
+            f"{_ece(calibration['after']['cancer'])} |"
+        )
     return "\n".join(lines)
 
 
@@ -167,20 +181,28 @@ def _ece(row: Mapping[str, Any]) -> str:
     return f"{figure(row['ece'])}{_range(row['ece_interval'])}"
 
 
-def _hospitals(metrics: Mapping[str, Any]) -> str:
+def _hospitals(metrics: Mapping[str, Any], absent: str | None) -> str:
     tested = [(name, at(site, "test")) for name, site in (metrics.get("sites") or {}).items() if at(site, "test")]
     if not tested:
         return ""
+    columns = [
+        (title, path)
+        for modality, title, path in (
+            ("xray", "X-ray ROC-AUC", ("disease", "macro", "roc_auc")),
+            ("ct", "CT ROC-AUC", ("cancer", "macro", "roc_auc")),
+            ("ct", "CT accuracy", ("cancer", "accuracy")),
+        )
+        if modality != absent
+    ]
     lines = [
         "## Scores at the hospitals",
         "The selected model on each hospital's own test images.",
         "",
-        "| hospital | X-ray ROC-AUC | CT ROC-AUC | CT accuracy |",
-        "|---|---|---|---|",
+        f"| hospital | {' | '.join(title for title, _ in columns)} |",
+        f"|---|{'---|' * len(columns)}",
     ]
     for name, test in tested:
-        paths = (("disease", "macro", "roc_auc"), ("cancer", "macro", "roc_auc"), ("cancer", "accuracy"))
-        lines.append(f"| {name} | {' | '.join(figure(at(test, *path)) for path in paths)} |")
+        lines.append(f"| {name} | {' | '.join(figure(at(test, *path)) for _, path in columns)} |")
     return "\n".join(lines)
 
 
@@ -225,7 +247,7 @@ def _gap_range(low_high: Sequence[float] | None) -> str:
     return f" ({signed(low_high[0])} to {signed(low_high[1])})" if low_high else ""
 
 
-def _limits(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def _limits(entry: Mapping[str, Any], metrics: Mapping[str, Any], tasks: Sequence[tuple[str, str, str, str]]) -> str:
     found = [
         "The figures hold for the test images above and say nothing about other hospitals, scanners or patients.",
         "Intervals cover the chance of which patients were tested, not that of the training: another seed gives "
@@ -233,7 +255,7 @@ def _limits(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     ]
     few = [
         name
-        for task, group in (("disease", "per_finding"), ("cancer", "per_class"))
+        for _, task, group, _ in tasks
         for name, row in (at(entry, "evaluation", task, group) or {}).items()
         if row.get("descriptive")
     ]

@@ -85,7 +85,7 @@ def subgroup_scores(
     than ``policy.smallest_count`` patients is ``{reason}`` alone, and so is a label that so few have or lack: counts
     and figures are hidden. Counts are hidden and rounded as in a data passport.
 
-    ``guard_differences`` is for a reader who does not hold the images: labels are hidden too that would give hidden
+    ``guard_differences`` is for readers who do not hold the images: labels are hidden too that would give hidden
     figures away beside those of all images, and ``others`` are all other images, those of no group among them.
     """
     people = np.asarray(patients, dtype=np.str_)

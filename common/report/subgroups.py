@@ -51,8 +51,13 @@ def of_hospitals(metrics: Mapping[str, Any], task: str) -> dict[str, dict[str, A
 
 
 def _at_hospitals(told: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
-    gaps = [(f"{site}, {group}", *rest) for site, found in told.items() for group, *rest in gaps_of(found or {})]
-    attributes = [name for name in TITLES if any(name in (found or {}) for found in told.values())]
+    known = {site: found for site, found in told.items() if found}
+    gaps = [
+        (f"{site}, {group}", word, label, value)
+        for site, found in known.items()
+        for group, word, label, value in gaps_of(found)
+    ]
+    attributes = [name for name in TITLES if any(name in found for found in known.values())]
     words = [
         f"{site} ({'no such column' if found == {} else 'keeps them to itself'})"
         for site, found in told.items()
@@ -65,8 +70,8 @@ def _at_hospitals(told: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
                 "figures": [word for _, word in FIGURES],
                 "hospitals": [
                     {"name": site, **_table(attribute, found[attribute])}
-                    for site, found in told.items()
-                    if attribute in (found or {})
+                    for site, found in known.items()
+                    if attribute in found
                 ],
             }
             for attribute in attributes

@@ -71,7 +71,7 @@ other hospitals. Intervals take every image for a patient of its own, and are ca
 {%- if here.tables or here.silent %}
 <h4>{{ task.title }} by subgroup, at the hospitals</h4>
 <p class="small">Each hospital's own test images; a group is compared with all others of the same hospital, those too of
-which it is not known. What few patients stand behind, or could be computed for few, has not left the hospital.
+which it is not known. What few patients stand behind, or what could be computed for few, is hidden.
 {%- if here.silent %} These say nothing: {{ here.silent }}.{% endif %}</p>
 {%- if here.tables %}
 {{- gaps(here.num_gaps, here.striking, "Of the hospitals'") }}

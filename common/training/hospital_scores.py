@@ -29,8 +29,8 @@ def hospital_tests(
     ``test`` is at the common ``points``. ``operating_points`` are chosen on the hospital's own validation images, and
     ``test_at_own_thresholds`` is at these; both are None where there are too few images for any label. Test images that
     also stand in train or valid are left out; where there are any, ``test_with_duplicates`` counts them too.
-    ``subgroups`` are at the common points too, ``histograms`` of the network's own probabilities. ``policy`` is that of
-    a hospital whose reader does not hold the images; None is a simulation.
+    ``subgroups`` are at the common points too, ``histograms`` of the network's own probabilities. ``policy`` is a
+    real hospital's; None is a simulation, where counts are exact and the experiment says which groups are small.
     """
     labels, evaluation = network.experiment.labels, network.experiment.evaluation
     valid, whole, test = images.splits["valid"], images.splits["test"], unseen(images.splits)
@@ -49,7 +49,7 @@ def hospital_tests(
     shown = policy or PrivacyConfig(smallest_count=network.experiment.data.privacy.smallest_count, round_to=1)
     results: dict[str, Any] = {
         "test": tested(network, test, predictions, losses, points),
-        "subgroups": by_subgroup(network, test, predictions, points, shown, policy is not None),
+        "subgroups": by_subgroup(network, test, predictions, points, shown, guard_differences=True),
         "operating_points": None,
         "test_at_own_thresholds": None,
         "histograms": histograms_of(network.experiment, test, raw, policy.smallest_count if policy else 0),

@@ -1,4 +1,4 @@
-"""The model card, Markdown for people; ``model.json`` holds the same for programs.
+"""The model card, Markdown for people; ``model.json`` holds the same for programs (card_facts.py).
 
 Sections as in Mitchell et al., Model Cards for Model Reporting, FAT* 2019, as far as a run can fill them.
 """
@@ -6,9 +6,10 @@ Sections as in Mitchell et al., Model Cards for Model Reporting, FAT* 2019, as f
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedthorax.common.card_facts import data_facts, hospital_facts, intended_use, limits, not_intended
 from fedthorax.common.report.modalities import WORDS, lacking, without
 from fedthorax.common.report.subgroups import TASKS, TITLES, of_hospitals, of_task, signed
-from fedthorax.common.report.wording import UNDEFINED, at, count, counted, figure, interval, joined, moment
+from fedthorax.common.report.wording import at, count, counted, figure, interval, joined, moment
 
 _TASKS = (("xray", "disease", "per_finding", "findings"), ("ct", "cancer", "per_class", "classes"))
 
@@ -25,14 +26,14 @@ def model_card(facts: Mapping[str, Any], entry: Mapping[str, Any], metrics: Mapp
         f"# Model card: {facts['name']}",
         "**For research. Not a medical device; it must not guide diagnosis or treatment.**",
         _model(facts, entry, metrics, absent),
-        _use(facts, absent),
+        _use(absent),
         _data(metrics),
         _scores(entry, metrics, tasks),
         _operating(entry, tasks),
         _calibration(metrics) if entry["operating_points"] else "",
         _hospitals(metrics, absent),
         _subgroups(metrics) if entry["evaluation"] else "",
-        _limits(entry, metrics, tasks),
+        _limits(entry, metrics),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -64,40 +65,20 @@ def _how(metrics: Mapping[str, Any], sites: Sequence[str]) -> str:
     return f"by {joined(sites, limit=99)} together{where}"
 
 
-def _use(facts: Mapping[str, Any], absent: str | None) -> str:
-    images = {"xray": "Axial CT slices of the chest", "ct": "Frontal chest X-rays"}.get(
-        absent or "", "Frontal chest X-rays, and axial CT slices of the chest"
-    )
-    joint = "a joint reading of one patient's X-ray and CT, which was not tested: pairs are of different people."
-    if absent:
-        joint = f"any answer about {WORDS[absent]}."
-    return "\n".join(
-        [
-            "## Intended use",
-            f"Research on how hospitals can train together, and on the labels above. {images}, prepared as "
-            "`model.json` says.",
-            "",
-            f"Not intended: any decision about a patient; children or views that the data below do not hold; {joint}",
-        ]
-    )
+def _use(absent: str | None) -> str:
+    use, misuse = intended_use(absent), not_intended(absent)
+    return f"## Intended use\n{use}\n\nNot intended: {'; '.join(misuse)}."
 
 
 def _data(metrics: Mapping[str, Any]) -> str:
-    sites = metrics.get("sites") or {}
-    rows = [("hospitals", [at(site, "data") for site in sites.values()], split) for split in ("train", "valid")]
-    central = [at(metrics, "central", "data")]
-    rows += [("server, selection and thresholds", central, "valid"), ("server, test", central, "test")]
     lines = [
         "## Data",
         "| images | use | X-rays | of patients | CT slices | of patients |",
         "|---|---|---|---|---|---|",
     ]
-    for name, holders, split in rows:
-        cells = [
-            count(sum(at(data, "splits", split, key) or 0 for data in holders))
-            for key in ("xray", "xray_patients", "ct", "ct_patients")
-        ]
-        lines.append(f"| {name} | {split} | {' | '.join(cells)} |")
+    for row in data_facts(metrics):
+        cells = [count(row[key]) for key in ("xray", "xray_patients", "ct", "ct_patients")]
+        lines.append(f"| {row['images']} | {row['use']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -182,15 +163,15 @@ def _ece(row: Mapping[str, Any]) -> str:
 
 
 def _hospitals(metrics: Mapping[str, Any], absent: str | None) -> str:
-    tested = [(name, at(site, "test")) for name, site in (metrics.get("sites") or {}).items() if at(site, "test")]
+    tested = hospital_facts(metrics)
     if not tested:
         return ""
     columns = [
-        (title, path)
-        for modality, title, path in (
-            ("xray", "X-ray ROC-AUC", ("disease", "macro", "roc_auc")),
-            ("ct", "CT ROC-AUC", ("cancer", "macro", "roc_auc")),
-            ("ct", "CT accuracy", ("cancer", "accuracy")),
+        (title, key)
+        for modality, title, key in (
+            ("xray", "X-ray ROC-AUC", "disease_roc_auc"),
+            ("ct", "CT ROC-AUC", "cancer_roc_auc"),
+            ("ct", "CT accuracy", "cancer_accuracy"),
         )
         if modality != absent
     ]
@@ -201,8 +182,8 @@ def _hospitals(metrics: Mapping[str, Any], absent: str | None) -> str:
         f"| hospital | {' | '.join(title for title, _ in columns)} |",
         f"|---|{'---|' * len(columns)}",
     ]
-    for name, test in tested:
-        lines.append(f"| {name} | {' | '.join(figure(at(test, *path)) for _, path in columns)} |")
+    for name, figures in tested.items():
+        lines.append(f"| {name} | {' | '.join(figure(figures[key]) for _, key in columns)} |")
     return "\n".join(lines)
 
 
@@ -247,23 +228,5 @@ def _gap_range(low_high: Sequence[float] | None) -> str:
     return f" ({signed(low_high[0])} to {signed(low_high[1])})" if low_high else ""
 
 
-def _limits(entry: Mapping[str, Any], metrics: Mapping[str, Any], tasks: Sequence[tuple[str, str, str, str]]) -> str:
-    found = [
-        "The figures hold for the test images above and say nothing about other hospitals, scanners or patients.",
-        "Intervals cover the chance of which patients were tested, not that of the training: another seed gives "
-        "another model.",
-    ]
-    few = [
-        name
-        for _, task, group, _ in tasks
-        for name, row in (at(entry, "evaluation", task, group) or {}).items()
-        if row.get("descriptive")
-    ]
-    if few:
-        found.append(f"Too few test images to judge: {joined(few, limit=99)}.")
-    failed = sorted({failure["site"] for one in metrics.get("rounds") or [] for failure in one.get("failures") or []})
-    if failed:
-        found.append(f"Not every hospital took part in every round: {joined(failed, limit=20)} did not.")
-    if metrics.get("status") not in ("finished", "running"):
-        found.append(f"The run ended as {metrics.get('status') or UNDEFINED}.")
-    return "\n".join(["## Limits", *(f"- {text}" for text in found)])
+def _limits(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    return "\n".join(["## Limits", *(f"- {text}" for text in limits(entry["evaluation"], metrics))])

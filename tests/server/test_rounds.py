@@ -412,6 +412,8 @@ def test_every_hospital_gets_both_models_and_only_its_own_results(make):
     rounds = make(channel, "evaluation.selection_metric=loss")
     rounds.central.validate = lambda network, *_: scores(1 / (1 + abs(float(network.layout.weights["fusion"][0]) - 2)))
     rounds.run()
+    rounds.record.document["statistics"] = {"sites": {"north": {}, "south": {}}}
+    rounds.record.document["pooled"] = {"bins": 9, "by_site": {"disease": {"groups": {"north": {}, "south": {}}}}}
     rounds.deliver()
     finish = [task for task in channel.tasks if task.kind == "finish" and task.site == "south"]
     assert [(task.outcome["models"], task.round) for task in finish] == [(["best"], 2), (["last"], 3)]
@@ -419,6 +421,7 @@ def test_every_hospital_gets_both_models_and_only_its_own_results(make):
     metrics = finish[0].outcome["metrics"]
     assert (metrics["status"], list(metrics["sites"])) == ("finished", ["south"])
     assert {name for entry in metrics["rounds"] for name in entry["sites"]} == {"south"}
+    assert (metrics["statistics"], metrics["pooled"]) == (None, {"bins": 9, "by_site": {}})
     assert metrics["central"]["left_out"] == []  # the one left out is north's
     assert "findings" in finish[0].outcome["facts"]
     assert [facts["models"] for facts in audited(rounds, "models delivered") if facts["site"] == "south"] == [

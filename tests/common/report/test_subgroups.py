@@ -1,5 +1,6 @@
 import re
 
+from fedthorax.common.card_facts import card_facts
 from fedthorax.common.model_card import model_card
 from fedthorax.common.report.subgroups import of_task, subgroup_section
 from fedthorax.common.report.wording import UNDEFINED
@@ -99,3 +100,25 @@ def test_the_model_card_tells_the_subgroups(metrics):
     metrics["test"]["subgroups"] = metrics["pooled"] = None
     metrics["sites"] = {}
     assert "Not measured: the test images tell neither sex" in model_card(facts, entry, metrics)
+
+
+def test_the_card_for_programs_holds_the_figures_of_the_table(metrics):
+    found = card_facts(metrics, {"disease": {"per_finding": {"Hernia": {"descriptive": True}}}, "cancer": {}})
+    value = metrics["test"]["subgroups"]["disease"]["sex"]["groups"]["M"]["mean"]
+    told = found["subgroups"]["central"]["disease"]["sex"]["M"]
+    assert (told["labels"], told["roc_auc"], told["recall"]) == (value["labels"], value["roc_auc"], value["recall"])
+    assert found["subgroups"]["central"]["disease"]["view"]["LL"] == {
+        "images": None,
+        "labels": [],
+        "reason": "Fewer than 5 patients: hidden.",
+    }
+    assert list(found["subgroups"]["hospitals"]["Nordklinik"]["disease"]) == ["sex", "age_years", "view", "scanner"]
+    assert found["subgroups"]["hospitals"]["St. Anna"] == {"disease": {}}
+    assert (
+        found["hospitals"]["Nordklinik"]["cancer_accuracy"]
+        == metrics["sites"]["Nordklinik"]["test"]["cancer"]["accuracy"]
+    )
+    assert "Too few test images to judge: Hernia." in found["limits"]
+    untested = card_facts(metrics, None)
+    assert untested["subgroups"] is untested["hospitals"] is None
+    assert untested["data"] == found["data"]

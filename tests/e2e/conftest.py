@@ -32,7 +32,7 @@ training:
   phases:
     - {rounds: 2, trainable: all, learning_rate: 3e-3, local_epochs: 2}
     - {rounds: 1, trainable: heads, learning_rate: 1e-3}
-evaluation: {bootstrap_samples: 50}
+evaluation: {bootstrap_samples: 50, views: 2}
 """
 
 

@@ -36,7 +36,9 @@ def left_behind(workplace) -> list[str]:
     deadline = time.monotonic() + 20
     while (found := processes_below(workplace.folder)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return found + [str(path) for number in workplace.process_ids for path in Path("/tmp").glob(f"fedthorax-{number}-*")]
+    return found + [
+        str(path) for number in workplace.process_ids for path in Path("/tmp").glob(f"fedthorax-{number}-*")
+    ]
 
 
 def test_the_run_folder_is_complete(workplace, simulated):

@@ -41,7 +41,6 @@ from fedthorax.common.messages import Reply, Task, decode_reply, decode_task, en
 from fedthorax.common.model.segments import Weights, segment_sha256  # noqa: E402
 from fedthorax.common.run_folder import RunFolder  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
-from fedthorax.common.training.scoring import SINGLE_PAIR  # noqa: E402
 from fedthorax.server.channel import LateReply, Notify  # noqa: E402
 from fedthorax.server.checkpoints import Checkpoints  # noqa: E402
 from fedthorax.server.resume import OpenRun  # noqa: E402
@@ -202,7 +201,17 @@ def costs(codec: str, network: Network, before: Weights, after: Weights, repeats
 
 
 def compare_scores(config: Path, overrides: list[str], codecs: Sequence[str], seeds: int, out: Path) -> None:
-    from local_runs import ACCURACY, CANCER, DISEASE, central_without, compared, figure_of, predictions_of, resamples_of
+    from local_runs import (
+        ACCURACY,
+        CANCER,
+        DISEASE,
+        SINGLE_PAIR,
+        central_without,
+        compared,
+        figure_of,
+        predictions_of,
+        resamples_of,
+    )
     from real_data import Bench
 
     experiment = load_experiment(config, overrides, base=Path.cwd())

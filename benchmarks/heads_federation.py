@@ -62,6 +62,11 @@ class PictureFeatures(FeatureStore):
             self._sets[key] = np.array([known[digest] for digest in images.digests], np.float32).reshape(-1, width)
         return self._sets[key]
 
+    def versions(
+        self, modality: str, images: ImageSet, count: int, keep: bool = False, progress: Progress | None = None
+    ) -> list[NDArray[np.float32]]:
+        return [self.pooled(modality, images, keep, progress, version) for version in range(count)]
+
 
 class Networks:
     """One network for each set of encoders, set to every run's own start: to build and trace one takes longer than many

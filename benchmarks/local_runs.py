@@ -37,13 +37,14 @@ from fedthorax.common.run_folder import RunFolder  # noqa: E402
 from fedthorax.common.seeds import derive_seed  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
-from fedthorax.common.training.scoring import Given, Predictions, predict  # noqa: E402
+from fedthorax.common.training.scoring import Given, Predictions, Repeats, predict  # noqa: E402
 from fedthorax.server.central import CentralData  # noqa: E402
 from fedthorax.server.resume import OpenRun  # noqa: E402
 from fedthorax.server.session import run_session  # noqa: E402
 from fedthorax.simulations.centralised import LocalChannel  # noqa: E402
 
 SAMPLES = 2000
+SINGLE_PAIR = 1  # partner, which is what `fedthorax predict` sees and a run's own test is of
 Score = tuple[str, Figure]
 DISEASE: Score = ("disease", ("macro", "roc_auc"))
 CANCER: Score = ("cancer", ("macro", "roc_auc"))
@@ -102,7 +103,8 @@ def central_without(experiment: Experiment, sites: Iterable[SiteImages]) -> Cent
 def predictions_of(
     path: Path, network: Network, store: FeatureStore, central: CentralData, partners: int
 ) -> Predictions:
-    """What a run's selected model says of the images of the central test split, each with so many random partners.
+    """What a run's selected model says of the images of the central test split, each with so many random partners and
+    in all views of ``evaluation.views``.
 
     A hospital that trains alone holds fewer of the test images than all hospitals together, so fewer were left out of
     its own test; with the same ``central`` every arm is scored on the same images.
@@ -116,7 +118,8 @@ def predictions_on_test(
 ) -> Predictions:
     """The same of the present weights; without partners where one modality is ``given`` alone."""
     seed = derive_seed(network.experiment.seed, "evaluation pairs", "central", "test")
-    return predict(network, store, central.test, seed, given=given, partners=partners)[0]
+    repeats = Repeats(partners, network.experiment.evaluation.views)
+    return predict(network, store, central.test, seed, given=given, repeats=repeats)[0]
 
 
 def resamples_of(predictions: Predictions, central: CentralData, experiment: Experiment) -> dict[str, Resamples]:

@@ -14,6 +14,7 @@ Prints the table of docs/results.md and writes everything to --out as JSON. Fini
 """
 
 import argparse
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from local_runs import (
     ACCURACY,
     CANCER,
     DISEASE,
+    SINGLE_PAIR,
     central_without,
     compared,
     figure_of,
@@ -42,11 +44,12 @@ from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.run_folder import RunFolder
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import SINGLE_PAIR, Predictions
+from fedthorax.common.training.scoring import Predictions
 from fedthorax.server.central import CentralData
 from fedthorax.simulations.baselines import LinearProbe
 from fedthorax.simulations.centralised import POOLED
 
+PROBE = "logistic regression"
 TUNING_SEED = 0
 STRENGTHS = (1e-3, 1e-2, 1e-1)
 
@@ -88,8 +91,8 @@ class Bench:
         return run_locally(experiment, sites, lambda of, _=(): self.build(of), keep_optimizer=not federated)
 
 
-def logistic_regression(bench: Bench) -> tuple[dict[str, float], Predictions, CentralData]:
-    """The probe's strengths as chosen on validation, and its predictions on the test split."""
+def logistic_regression(bench: Bench) -> tuple[dict[str, float], dict[int, Predictions], CentralData]:
+    """The probe's strengths as chosen on validation, and its predictions on the test split by number of views."""
     experiment = bench.experiment
     _, store = bench.build(experiment)
     central = central_without(experiment, [bench.sites[POOLED]])
@@ -103,7 +106,8 @@ def logistic_regression(bench: Bench) -> tuple[dict[str, float], Predictions, Ce
         for task, value in (("xray", disease), ("ct", cancer)):
             best[task] = max(best.get(task, (-1.0, 0.0)), (value, strength))
     chosen = {task: strength for task, (_, strength) in best.items()}
-    return chosen, probe.predict(central.test, chosen["xray"], chosen["ct"]), central
+    views = sorted({1, experiment.evaluation.views})
+    return chosen, {n: probe.predict(central.test, chosen["xray"], chosen["ct"], n) for n in views}, central
 
 
 def rows_of(arms: dict[str, list[dict[str, Any]]], facts: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -133,11 +137,14 @@ def main() -> None:
     arguments = parser.parse_args()
     experiment = load_experiment(arguments.config, arguments.overrides, base=Path.cwd())
     bench = Bench(experiment, arguments.out.absolute())
-    strengths, probabilities, central = logistic_regression(bench)
-    arms = {"logistic regression": [resamples_of(probabilities, central, experiment)]}
-    averaged = dict(arms)  # the same, with every image's score the mean over several partners
+    strengths, probes, central = logistic_regression(bench)
     setting = f"C {strengths['xray']:g} and {strengths['ct']:g}"
-    facts: dict[str, dict[str, Any]] = {"logistic regression": {"setting": setting, "seconds": "", "memory": ""}}
+    arms, facts = {}, {}
+    for views, probabilities in probes.items():
+        name = PROBE if views == 1 else f"{PROBE}, {views} views"
+        arms[name] = [resamples_of(probabilities, central, experiment)]
+        facts[name] = {"setting": setting, "seconds": "", "memory": ""}
+    averaged = dict(arms)  # the same, with every image's score the mean over several partners
     chosen = dict(each.split("=") for each in arguments.arms or ())
     for arm in chosen or ("federated", POOLED, *experiment.data.hospitals):
         tuned: dict[float, float] = {}
@@ -184,11 +191,11 @@ def compared_arms(
             key = f"{first} / {second}: {figure[0]} {' '.join(figure[1])}"
             ratios[key] = pair
             print(f"{key}: ratio {pair['ratio']['value']:.3f}, 95 % interval {pair['ratio']['interval']}")
-    probe = arms["logistic regression"] * seeds
-    for arm in [name for name in ("federated", POOLED) if name in arms]:
+    probes = [name for name in arms if name.startswith(PROBE)]
+    for arm, probe in itertools.product([name for name in ("federated", POOLED) if name in arms], probes):
         for figure in (DISEASE, CANCER, ACCURACY):
-            pair = compared(arms[arm], probe, figure)
-            key = f"{arm} - logistic regression: {figure[0]} {' '.join(figure[1])}"
+            pair = compared(arms[arm], arms[probe] * seeds, figure)
+            key = f"{arm} - {probe}: {figure[0]} {' '.join(figure[1])}"
             ratios[key] = pair
             print(f"{key}: {pair['difference']['value']:+.3f}, 95 % interval {pair['difference']['interval']}")
     return {

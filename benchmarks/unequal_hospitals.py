@@ -156,6 +156,17 @@ class Bench:
             self.sites[layout] = load_hospitals(self.experiment(arm))
         return self.sites[layout]
 
+    def prepare(self, arm: str) -> None:
+        """Compute the features of the arm's training images, or find them: files are found again as long as arms are
+        prepared in the same order, whatever runs are finished."""
+        experiment = self.experiment(arm)
+        _, store = self.networks.build(experiment)
+        versions = experiment.training.augmentation.feature_versions + 1
+        for site in self.images_of(arm).values():
+            for modality in site.modalities:
+                for version in range(versions):
+                    store.pooled(modality, site.splits["train"].of(modality), keep=True, version=version)
+
     def run(self, arm: str, seed: int, rate: float, central: CentralData) -> Path:
         """Train one arm and keep what its selected model says of the test, or find it finished; returns its folder."""
         experiment = self.experiment(arm, seed, rate)
@@ -303,6 +314,8 @@ def main() -> None:
     bench = Bench(arguments.config, arguments.overrides, arguments.images, arguments.out.absolute())
     given = dict(each.partition("=")[::2] for each in arguments.arms)
     central = central_without(bench.experiment("equal-3/branches"), bench.images_of("equal-3/branches").values())
+    for arm in given:
+        bench.prepare(arm)
     if arguments.whole_run:
         for arm in given:
             print(f"{arm}: a whole run ends with the same weights: {bench.same_as_a_run(arm, central)}", flush=True)

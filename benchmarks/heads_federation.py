@@ -2,7 +2,7 @@
 report, so that hundreds of runs are affordable.
 
 The hospitals' training (`fit`, control variates), what they count, and the server's strategies, averages, schedule and
-selection are the product's own. `same_as_a_run` in unequal_hospitals.py shows that a whole run gives the same weights.
+selection are the product's own. `unequal_hospitals.py --whole-run` compares the weights with those of a whole run.
 """
 
 from collections.abc import Mapping, Sequence

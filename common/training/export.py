@@ -160,7 +160,9 @@ def _to_onnx(network: keras.Model, folder: Path) -> Runner:
     except ImportError as error:
         raise ImportError("export to onnx needs tf2onnx and onnxruntime: pip install 'fed-thorax[export]'") from error
     file = folder / "model.onnx"
-    network.export(str(file), format="onnx", verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # Keras asks NumPy for a name that it no longer has
+        network.export(str(file), format="onnx", verbose=False)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     heads = [output.name for output in session.get_outputs()]
 

@@ -11,7 +11,7 @@ from fedthorax.common.metrics.subgroups import cancer_answers, disease_answers, 
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import GIVEN, SINGLE_PAIR, Predictions, Scores, predict, scores_of
+from fedthorax.common.training.scoring import GIVEN, Predictions, Scores, in_use, predict, scores_of
 
 
 def calibrated(predictions: Predictions, points: OperatingPoints) -> Predictions:
@@ -137,6 +137,6 @@ def scores_by_given(
         return None
     cases: dict[str, Scores] = {}
     for given in GIVEN:
-        raw, losses = predict(network, store, split, seed, keep, None, given, SINGLE_PAIR)
+        raw, losses = predict(network, store, split, seed, keep, None, given, in_use(network.experiment))
         cases[given] = scores_of(network, split, calibrated(raw, points), losses, points.disease_thresholds)
     return cases

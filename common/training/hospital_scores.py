@@ -12,7 +12,7 @@ from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.final_scores import by_subgroup, calibrated, tested
 from fedthorax.common.training.histograms import histograms_of
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import SINGLE_PAIR, predict, scores_of, with_duplicates
+from fedthorax.common.training.scoring import in_use, predict, scores_of, with_duplicates
 
 
 def hospital_tests(
@@ -34,7 +34,7 @@ def hospital_tests(
     """
     labels, evaluation = network.experiment.labels, network.experiment.evaluation
     valid, whole, test = images.splits["valid"], images.splits["test"], unseen(images.splits)
-    of_valid, _ = predict(network, store, valid, seed_of("valid"), False, progress, partners=SINGLE_PAIR)
+    of_valid, _ = predict(network, store, valid, seed_of("valid"), False, progress, repeats=in_use(network.experiment))
     own = choose_operating_points(
         (valid.xray.targets, of_valid.disease),
         (valid.ct.targets, of_valid.cancer),
@@ -44,7 +44,7 @@ def hospital_tests(
         images.name,
         "valid",
     )
-    raw, losses = predict(network, store, test, seed_of("test"), False, progress, partners=SINGLE_PAIR)
+    raw, losses = predict(network, store, test, seed_of("test"), False, progress, repeats=in_use(network.experiment))
     predictions = calibrated(raw, points)
     shown = policy or PrivacyConfig(smallest_count=network.experiment.data.privacy.smallest_count, round_to=1)
     results: dict[str, Any] = {
@@ -58,7 +58,9 @@ def hospital_tests(
         results["operating_points"] = own.without_counts().model_dump(mode="json")
         results["test_at_own_thresholds"] = tested(network, test, calibrated(raw, own), losses, own)
     if len(test.xray) < len(whole.xray) or len(test.ct) < len(whole.ct):
-        of_whole, losses = predict(network, store, whole, seed_of("test"), False, progress, partners=SINGLE_PAIR)
+        of_whole, losses = predict(
+            network, store, whole, seed_of("test"), False, progress, repeats=in_use(network.experiment)
+        )
         scores = scores_of(network, whole, calibrated(of_whole, points), losses, points.disease_thresholds)
         results["test_with_duplicates"] = with_duplicates(results["test"], scores, test, whole)
     return results

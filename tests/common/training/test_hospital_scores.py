@@ -11,7 +11,7 @@ from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.training.final_scores import calibrated
 from fedthorax.common.training.hospital_scores import hospital_tests
-from fedthorax.common.training.scoring import predict, scores_of
+from fedthorax.common.training.scoring import Repeats, predict, scores_of
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_the_same_images_are_scored_at_the_common_thresholds_and_at_the_hospital
     own = OperatingPoints.model_validate_json(json.dumps(results["operating_points"]))
     assert own.site == "north"
     assert {label.method for label in own.disease.values()} == {"youden"}
-    raw, losses = predict(fresh, store, site.splits["test"], 6, partners=1)
+    raw, losses = predict(fresh, store, site.splits["test"], 6, repeats=Repeats(1, 1))
     for points, name in ((common, "test"), (own, "test_at_own_thresholds")):
         alone = scores_of(fresh, site.splits["test"], calibrated(raw, points), losses, points.disease_thresholds)
         assert {key: value for key, value in results[name].items() if key != "intervals"} == alone
@@ -75,7 +75,7 @@ def test_groups_of_a_hospitals_patients_are_scored_apart_at_the_common_threshold
     site = SiteImages("north", {**site.splits, "test": known})
     told = results_of(fresh, store, site, common)["subgroups"]
     assert told["cancer"] == {}
-    probability = calibrated(predict(fresh, store, known, 6, partners=1)[0], common).disease
+    probability = calibrated(predict(fresh, store, known, 6, repeats=Repeats(1, 1))[0], common).disease
     alone = disease_scores(
         test.xray.targets[women], probability[women], fresh.experiment.labels.findings, common.disease_thresholds
     )
@@ -99,6 +99,6 @@ def test_a_single_pair_is_scored_as_predict_scores_it(fresh, store, draw, monkey
     monkeypatch.setattr(fresh, "logits_of_pooled", lambda *rest: calls.append(1) or real(*rest))
     predict(fresh, store, drawn, 5)
     during_rounds = len(calls)
-    predict(fresh, store, drawn, 5, partners=1)
+    predict(fresh, store, drawn, 5, repeats=Repeats(1, 1))
     assert during_rounds == 4 * (len(calls) - during_rounds)
-    assert np.isfinite(predict(fresh, store, drawn, 5, partners=1)[0].disease).all()
+    assert np.isfinite(predict(fresh, store, drawn, 5, repeats=Repeats(1, 1))[0].disease).all()

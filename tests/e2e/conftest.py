@@ -57,9 +57,9 @@ class Workplace:
         self.process_ids.append(process.pid)
         return process
 
-    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, expect: int = 0, seconds: float = 600.0) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments)
-        output, errors = process.communicate(timeout=600)
+        output, errors = process.communicate(timeout=seconds)
         assert process.returncode == expect, f"exit {process.returncode}\n{output}\n{errors}"
         return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 

@@ -25,7 +25,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -71,11 +71,12 @@ class Timing:
         return [w - t - c for w, t, c in list(zip(self.wall, self.work, self.central, strict=True))[1:]]
 
 
-def draw_images(folder: Path, size: int, seed: int = 1) -> None:
-    """Noise as PNG, in a hospital's layout, and the same as arrays for the others."""
+def draw_images(folder: Path, size: int, seed: int = 1, pairs: Mapping[str, int] = PAIRS) -> None:
+    """Noise as PNG, in a hospital's layout, and the same as arrays for the others; new in place of what is there."""
+    shutil.rmtree(folder, ignore_errors=True)
     chance = np.random.default_rng(seed)
     for number, site in enumerate((*HOSPITALS, "central")):
-        parts = {**PAIRS, "test": 16} if site == "central" else PAIRS
+        parts = {**pairs, "test": 16} if site == "central" else pairs
         rows, arrays = [], {}
         for part, count in parts.items():
             if site == "central" and part == "train":
@@ -280,7 +281,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/round"))
     arguments = parser.parse_args()
     out = arguments.out.absolute()
-    shutil.rmtree(out / "data", ignore_errors=True)
     draw_images(out / "data", arguments.size)
     found: dict[str, Timing] = {}
     for name in arguments.only:

@@ -5,6 +5,7 @@ start``, which names the consortium's folder in the environment; what came with 
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from flwr.app import Context
@@ -50,6 +51,7 @@ def main(grid: Grid, context: Context) -> None:
     channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=poll)
     if folder:  # in a simulation nothing is lost, and its nodes answer questions while they work
         channel.ask_after_s = experiment.federation.ask_after_s
+        channel.sent = _ringer(Path(folder))
     if folder and context.run_config.get("deliver", False):
         with open_finished(experiment) as finished:
             from fedthorax.server.late_delivery import deliver_late  # TensorFlow, as below
@@ -76,6 +78,7 @@ def _ask_statistics(grid: Grid, text: str, experiment: Experiment, folder: str |
     wait = experiment.federation.connect_timeout_s
     channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=_POLL_S)
     channel.ask_after_s = experiment.federation.ask_after_s
+    channel.sent = _ringer(Path(folder))
     answer_query(experiment, sites, channel, Path(folder), Path(text).stem)
 
 
@@ -84,6 +87,14 @@ def read_experiment(text: str, base: Path) -> Experiment:
     if text.lstrip().startswith("{"):
         return absolute(parse_experiment(text), base)
     return load_experiment(Path(text), base=base)
+
+
+def _ringer(folder: Path) -> Callable[[], None]:
+    """Tells the gateway that there are messages for hospitals."""
+    from fedthorax.server.consortium.bell import Bell
+    from fedthorax.server.consortium.folder import ConsortiumFolder
+
+    return Bell(ConsortiumFolder(folder).mail_bell).ring
 
 
 def _of_consortium(folder: Path, sites: tuple[str, ...]) -> Recognise:

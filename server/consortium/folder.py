@@ -15,6 +15,7 @@
       statistics/       what the hospitals told in numbers, one file a query (`fedthorax stats --consortium`)
       logs/             superlink.log gateway.log
       server.json       process ids and ports while the server runs
+      mail.bell         its time says when messages for hospitals were last handed to the SuperLink
 """
 
 import fcntl
@@ -123,6 +124,10 @@ class ConsortiumFolder:
     @property
     def last_seen(self) -> Path:
         return self.path / "last_seen.json"
+
+    @property
+    def mail_bell(self) -> Path:
+        return self.path / "mail.bell"
 
     @property
     def audit(self) -> AuditLog:

@@ -1,0 +1,67 @@
+"""Batch normalisation in training as one kernel, where Keras 3 composes it of means, differences and products.
+
+Composed, the 49 normalisations of an EfficientNet-B0 are two thirds of the graph, forwards and backwards, and each of
+them goes through its activations several times (docs/performance.md has the figures).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import keras
+import tensorflow as tf
+
+
+@contextmanager
+def fused_batch_norm(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
+    """While a graph is traced in here, every batch normalisation of ``layers`` that learns becomes that kernel.
+
+    Layers keep their class, which is what a saved model names; only what they trace is another thing.
+    """
+    changed = [layer for layer in layers if _can_be_fused(layer)]
+    try:
+        for layer in changed:
+            layer.call = partial(_fused, layer)
+        yield
+    finally:
+        for layer in changed:
+            del layer.call
+
+
+def _can_be_fused(layer: keras.layers.Layer) -> bool:
+    """Learning, over images (N, H, W, C), and of the plain kind."""
+    return (
+        isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+        and not (layer.synchronized or layer.renorm)
+        and layer.input_spec is not None
+        and layer.input_spec.ndim == 4
+        and layer.axis in (-1, 3)
+    )
+
+
+def _fused(
+    layer: keras.layers.BatchNormalization,
+    inputs: tf.Tensor,
+    training: bool | None = None,
+    mask: tf.Tensor | None = None,
+) -> tf.Tensor:
+    if not training or mask is not None:
+        return type(layer).call(layer, inputs, training=training, mask=mask)
+    channels = inputs.shape[-1]
+    scale = layer.gamma if layer.scale else tf.ones(channels)
+    offset = layer.beta if layer.center else tf.zeros(channels)
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs,
+        scale=tf.cast(scale, tf.float32),
+        offset=tf.cast(offset, tf.float32),
+        mean=tf.constant([], tf.float32),
+        variance=tf.constant([], tf.float32),
+        epsilon=layer.epsilon,
+        is_training=True,
+    )
+    # The kernel divides by one less than the number of values; Keras's moving variance knows no such correction.
+    number = tf.cast(tf.size(inputs), tf.float32) / channels
+    for moving, found in ((layer.moving_mean, mean), (layer.moving_variance, variance * (1 - 1 / number))):
+        moving.assign(moving * layer.momentum + found * (1 - layer.momentum))
+    return outputs

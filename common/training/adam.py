@@ -39,11 +39,18 @@ class Adam:
 
     def apply(self, gradients: Sequence[tf.Tensor | None]) -> None:
         """One step. A variable whose gradient is None stays as it is."""
-        if self._clip_norm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
-        rate = tf.convert_to_tensor(self.learning_rate)
         step = tf.cast(self._steps.assign_add(1), tf.float32)
-        powers = {"beta1_power": tf.pow(BETA_1, step), "beta2_power": tf.pow(BETA_2, step)}
+        rate = tf.convert_to_tensor(self.learning_rate)
+        # Made once: a number given to each kernel would be a node of the graph each time.
+        scalars = {
+            "beta1_power": tf.pow(BETA_1, step),
+            "beta2_power": tf.pow(BETA_2, step),
+            "lr": rate,
+            "beta1": tf.constant(BETA_1),
+            "beta2": tf.constant(BETA_2),
+            "epsilon": tf.constant(EPSILON),
+        }
+        scale = self._clipping(gradients)
         for variable, decays, mean, square, gradient in zip(
             self._variables, self._decays, self._means, self._squares, gradients, strict=True
         ):
@@ -55,10 +62,15 @@ class Adam:
                 var=variable.handle,
                 m=mean.handle,
                 v=square.handle,
-                lr=rate,
-                beta1=BETA_1,
-                beta2=BETA_2,
-                epsilon=EPSILON,
-                grad=gradient,
-                **powers,
+                grad=gradient if scale is None else gradient * scale,
+                **scalars,
             )
+
+    def _clipping(self, gradients: Sequence[tf.Tensor | None]) -> tf.Tensor | None:
+        """The factor that brings the norm of all gradients down to ``clip_norm``; NaN where the norm is not finite."""
+        if self._clip_norm is None:
+            return None
+        halves = tf.stack([tf.nn.l2_loss(gradient) for gradient in gradients if gradient is not None])
+        norm = tf.sqrt(2 * tf.reduce_sum(halves))
+        finite = norm - norm  # 0, or NaN, which shows in every weight
+        return tf.minimum(1.0, self._clip_norm / norm) + finite

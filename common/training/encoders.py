@@ -29,7 +29,8 @@ def training_encoders(model: keras.Model) -> Callable[[Sequence[tf.Tensor]], lis
         with fused_batch_norm(all_layers(pattern)):
             features, after = pattern.stateless_call(learned, kept, images, training=True)
         changed[:] = [place for place, (old, new) in enumerate(zip(kept, after, strict=True)) if old is not new]
-        return features, [after[place] for place in changed]
+        # Without the stop, the gradient of what changes is traced too, with zeros coming in.
+        return features, [tf.stop_gradient(after[place]) for place in changed]
 
     def encoded(batches: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         pooled = []

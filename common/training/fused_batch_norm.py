@@ -16,7 +16,8 @@ import tensorflow as tf
 def fused_batch_norm(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
     """While a graph is traced in here, every batch normalisation of ``layers`` that learns becomes that kernel.
 
-    Layers keep their class, which is what a saved model names; only what they trace is another thing.
+    Layers keep their class, which is what a saved model names; only what they trace is another thing. The moving variance
+    is that of N values around their mean, divided by N - 1, as in Keras 2 and in PyTorch; Keras 3 divides by N.
     """
     changed = [layer for layer in layers if _can_be_fused(layer)]
     try:
@@ -49,19 +50,16 @@ def _fused(
     if not training or mask is not None:
         return type(layer).call(layer, inputs, training=training, mask=mask)
     channels = inputs.shape[-1]
-    scale = layer.gamma if layer.scale else tf.ones(channels)
-    offset = layer.beta if layer.center else tf.zeros(channels)
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=inputs,
-        scale=tf.cast(scale, tf.float32),
-        offset=tf.cast(offset, tf.float32),
-        mean=tf.constant([], tf.float32),
-        variance=tf.constant([], tf.float32),
+        scale=layer.gamma.value if layer.scale else tf.ones(channels),
+        offset=layer.beta.value if layer.center else tf.zeros(channels),
+        mean=layer.moving_mean.value,
+        variance=layer.moving_variance.value,
         epsilon=layer.epsilon,
+        exponential_avg_factor=1 - layer.momentum,
         is_training=True,
     )
-    # The kernel divides by one less than the number of values; Keras's moving variance knows no such correction.
-    number = tf.cast(tf.size(inputs), tf.float32) / channels
-    for moving, found in ((layer.moving_mean, mean), (layer.moving_variance, variance * (1 - 1 / number))):
-        moving.assign(moving * layer.momentum + found * (1 - layer.momentum))
+    layer.moving_mean.assign(mean)
+    layer.moving_variance.assign(variance)
     return outputs

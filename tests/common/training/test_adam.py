@@ -38,8 +38,8 @@ def test_it_steps_as_the_optimiser_of_keras_does(clip_norm, weight_decay):
 def test_the_first_step_is_as_long_as_the_learning_rate():
     moved = variables()
     Adam(moved, 0.01, None, 0.0).apply([tf.constant([[5.0, -0.001], [2.0, 7.0]]), tf.constant([1.0, -1.0])])
-    np.testing.assert_allclose(np.asarray(moved[0]), [[0.99, -1.99], [2.99, 0.49]], atol=2e-6)
-    np.testing.assert_allclose(np.asarray(moved[1]), [0.24, -3.99], atol=1e-6)
+    np.testing.assert_allclose(np.asarray(moved[0]), [[0.99, -1.99], [2.99, 0.49]], atol=1e-4)
+    np.testing.assert_allclose(np.asarray(moved[1]), [0.24, -3.99], atol=1e-4)
 
 
 def test_a_variable_that_the_loss_does_not_depend_on_stays_as_it_is():

@@ -13,6 +13,11 @@ from fedthorax.server.consortium.gateway import PULL_PATH, Gateway
 NOTHING, MAIL = b"", b"a message"
 
 
+def answer_of(body):
+    """As it comes over a wire: not read yet."""
+    return httpx.Response(200, headers={"content-length": str(len(body))}, stream=httpx.ByteStream(body))
+
+
 class Everybody:
     """Members, with all hospitals admitted until ``revoked``."""
 
@@ -36,7 +41,7 @@ class Served:
     def superlink(self, request):
         self.looks += 1
         assert request.content == b"node 1"
-        return httpx.Response(200, content=self.mail)
+        return answer_of(self.mail)
 
     async def pull(self):
         """Status and body of the answer to a hospital's request for messages; None where it has hung up."""
@@ -99,8 +104,8 @@ def test_a_ring_between_the_look_and_the_wait_is_heard(served):
         served.looks += 1
         if served.looks == 1:
             served.bell.ring()  # the message came just after this look
-            return httpx.Response(200, content=NOTHING)
-        return httpx.Response(200, content=MAIL)
+            return answer_of(NOTHING)
+        return answer_of(MAIL)
 
     served.gateway._client = httpx.AsyncClient(transport=httpx.MockTransport(superlink), base_url="https://link")
     assert within(30, served.pull()) == (200, MAIL)

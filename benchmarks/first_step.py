@@ -4,12 +4,14 @@
     python benchmarks/first_step.py --repeats 1 --only ours
 
 The twin EfficientNet-B0 at 224 pixels, batches of 16 pairs of noise, everything trainable, from random weights. The
-rival is benchmarks/rivals/network.py: the same network in plain Keras, compiled and fitted as anyone would. Every repeat
-starts a new process for each, turn by turn. Both go on for some steps, so that a first step bought with slow ones would
-show. Prints seconds and CPU seconds since the start of the process at each stage, and the ratio with its spread.
+rival is benchmarks/rivals/network.py: the same network in plain Keras, compiled and fitted as anyone would. Every
+repeat starts a new process for each, turn by turn. Both go on for some steps, so that a first step bought with slow
+ones would show. Prints seconds and CPU seconds since the start of the process at each stage, and the ratio with its
+spread.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -63,7 +65,8 @@ def fit(size: int, steps: int) -> None:
     model.fit([xray, ct], [findings, classes], batch_size=BATCH, verbose=0, callbacks=[after])
 
 
-def noise(size: int, findings: int, classes: int, batches: int = 1):  # noqa: ANN201  X-rays, CT slices and their labels
+def noise(size: int, findings: int, classes: int, batches: int = 1):
+    """X-rays, CT slices and their labels."""
     import numpy as np
 
     rng, count = np.random.default_rng(1), BATCH * batches
@@ -81,7 +84,7 @@ def measured(arm: str, size: int, steps: int) -> dict[str, tuple[float, float]]:
     found = {mark["stage"]: (mark["time"] - begun, mark["cpu"]) for mark in marks if mark["stage"] != "step"}
     ends = [(mark["time"] - begun, mark["cpu"]) for mark in marks if mark["stage"] == "step"]
     found["first step"] = ends[0]
-    later = [[after[part] - before[part] for before, after in zip(ends, ends[1:], strict=False)] for part in (0, 1)]
+    later = [[after[part] - before[part] for before, after in itertools.pairwise(ends)] for part in (0, 1)]
     found["step"] = (statistics.median(later[0]), statistics.median(later[1]))
     return found
 

@@ -51,7 +51,7 @@ data:
     south: {{xray: data/south/xray, ct: data/south/ct}}
   central: {{xray: data/central/xray, ct: data/central/ct}}
 model: {{weights: none, batch_norm: train, image_size: {size}}}
-training: {{batch_size: 16, phases: [{{rounds: {rounds}, trainable: all, learning_rate: 1e-4}}]}}
+training: {{batch_size: 16, threads: 1, phases: [{{rounds: {rounds}, trainable: all, learning_rate: 1e-4}}]}}
 evaluation: {{bootstrap_samples: 20, partners: 1}}
 output: {{keep_checkpoints: 2}}
 """
@@ -64,6 +64,7 @@ class Timing:
     wall: list[float] = field(default_factory=list)
     work: list[float] = field(default_factory=list)
     central: list[float] = field(default_factory=list)
+    stages: list[dict[str, float]] = field(default_factory=list)  # of ours
 
     @property
     def overhead(self) -> list[float]:
@@ -109,29 +110,60 @@ def ours(out: Path, rounds: int, size: int) -> Timing:
     timing = Timing()
     with consortium(out / "c", out / "data", HOSPITALS, working=out) as place:
         place.lead("run", "round.yaml", seconds=3600.0)
-        worked: dict[int, list[float]] = {}
-        for name in HOSPITALS:
-            events, _ = read_events(place.site(name) / "run" / "events.jsonl")
-            times: dict[int, list[float]] = {}
-            for event in events:
-                if event["kind"] == "site" and event["stage"] in ("validate", "train", "model"):
-                    times.setdefault(event["round"], []).append(event["time"])
-            for number, moments in times.items():
-                worked.setdefault(number, []).append(max(moments) - min(moments))
-        central: dict[int, list[float]] = {}
-        closed: dict[int, float] = {}
-        for event in place.events("round"):
-            if event["kind"] == "server" and event["stage"] == "evaluate":
-                central.setdefault(event["round"], []).append(event["time"])
-            elif event["kind"] == "round":
-                closed[event["round"]] = event["time"]
+        sites = {name: read_events(place.site(name) / "run" / "events.jsonl")[0] for name in HOSPITALS}
         metrics = place.metrics("round")
-        for entry in metrics["rounds"][1:]:
-            number = entry["round"]
-            timing.wall.append(entry["seconds"])
-            timing.work.append(max(worked[number]))
-            timing.central.append(closed[number] - min(central[number]))
+        marks = [marks_of(number, place.events("round"), sites) for number in range(1, rounds + 1)]
+    for entry, mark in zip(metrics["rounds"][1:], marks, strict=True):
+        timing.wall.append(entry["seconds"])
+        timing.work.append(max(ended - begun for begun, ended in mark.worked.values()))
+        timing.central.append(mark.scored - mark.averaged)
+        timing.stages.append(mark.stages())
     return timing
+
+
+@dataclass
+class Marks:
+    """Moments of one round of ours, in Unix seconds; by hospital where there are two."""
+
+    opened: float  # the round before was closed
+    sent: dict[str, float]  # the task lies at the SuperLink
+    worked: dict[str, tuple[float, float]]  # the worker has the task; the last step is done
+    replied: dict[str, float]  # the ServerApp has the reply
+    averaged: float  # central scoring begins
+    scored: float
+    closed: float
+
+    def stages(self) -> dict[str, float]:
+        """Seconds on the way of the hospital that replied last."""
+        last = max(self.replied, key=lambda name: self.replied[name])
+        begun, ended = self.worked[last]
+        return {
+            "the task is encoded and given to the SuperLink": self.sent[last] - self.opened,
+            "the task goes to the worker": begun - self.sent[last],
+            "**the worker scores and trains**": ended - begun,
+            "the reply comes back": self.replied[last] - ended,
+            "the last update is checked and averaged": self.averaged - self.replied[last],
+            "**central scoring**": self.scored - self.averaged,
+            "intervals, checkpoint, record": self.closed - self.scored,
+        }
+
+
+def marks_of(number: int, server: list[dict], sites: dict[str, list[dict]]) -> Marks:
+    """``server`` and ``sites`` are events, in order."""
+    worked, sent, replied = {}, {}, {}
+    for name, events in sites.items():
+        times = [e["time"] for e in events if e["kind"] == "site" and e["round"] == number and e["stage"] in _WORK]
+        worked[name] = min(times), max(times)
+    ends = {e["round"]: e["time"] for e in server if e["kind"] == "round"}
+    for e in server:
+        if e["kind"] == "hospital" and ends[number - 1] < e["time"] < ends[number]:
+            {"working": sent, "replied": replied}.get(e["state"], {})[e["site"]] = e["time"]
+    scoring = [e["time"] for e in server if e["kind"] == "server" and e["stage"] == "evaluate" and e["round"] == number]
+    inside = [moment for moment in scoring if moment < ends[number]]  # the closing test comes after the last round
+    return Marks(ends[number - 1], sent, worked, replied, min(inside), max(inside), ends[number])
+
+
+_WORK = ("model", "validate", "train")
 
 
 def environment(out: Path, name: str) -> Path:
@@ -297,6 +329,8 @@ def main() -> None:
         warm = statistics.median(found[other].wall[1:]) / statistics.median(found["ours"].wall[1:])
         first = found["ours"].wall[0] / found[other].wall[0]
         print(f"{other} / ours, warm round: {warm:.2f}; ours / {other}, first round: {first:.2f}")
+    for stage in found["ours"].stages[0] if "ours" in found else ():
+        print(f"| {stage} | {spread([one[stage] for one in found['ours'].stages[1:]])} |")
     facts = {name: vars(timing) for name, timing in found.items()}
     (out / "summary.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 

@@ -3,15 +3,16 @@
     python benchmarks/training.py
     python benchmarks/training.py --size 64 --pairs 64 --epochs 3
 
-The twin EfficientNet-B0 from random weights on noise as PNG files; every arm is a process of its own that stays, and they
-take turns, an epoch each, so that what else the machine does hits all alike. The first epoch of each, which traces,
-is not counted.
+The twin EfficientNet-B0 from random weights on noise as PNG files; every arm is a process of its own that stays, and
+they take turns, an epoch each, so that what else the machine does hits all alike. The first epoch of each, which
+traces, is not counted.
 
 - `ours`: `fit` of a hospital, everything trainable.
-- `model.fit`: the same network in plain Keras (benchmarks/rivals/network.py) on a tf.data pipeline of the same files that
-  decodes in parallel, keeps what it decoded, shuffles, batches and prefetches.
+- `model.fit`: the same network in plain Keras (benchmarks/rivals/network.py) on a tf.data pipeline of the same files
+  that decodes in parallel, keeps what it decoded, shuffles, batches and prefetches.
 - `heads`: `fit` of a hospital with frozen backbones, on features that were computed once.
-- `pipeline`: the batches of `ours` taken by a step that costs nothing: how fast a step may become before it has to wait.
+- `pipeline`: the batches of `ours` taken by a step that costs nothing: how fast a step may become before it has to
+  wait.
 
 Ours clips gradients and adds up masked losses, model.fit does not; neither changes the images (augmentation is off,
 except for the second figure of the pipeline).
@@ -59,7 +60,7 @@ def hospital(out: Path, size: int, augmented: bool, overrides: list[str]) -> tup
 
 
 def ours(out: Path, size: int, trainable: str, overrides: list[str]) -> Epoch:
-    experiment, network, splits = hospital(out, size, False, overrides)
+    _, network, splits = hospital(out, size, False, overrides)
     from fedthorax.common.config.training import PhaseConfig
     from fedthorax.common.training.features import FeatureStore
     from fedthorax.common.training.fit import fit

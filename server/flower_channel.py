@@ -68,6 +68,7 @@ class FlowerChannel:
     ask_after_s: float | None = None  # silence after which a hospital is asked whether its task was lost; None: never
     stopped: Callable[[], bool] = lambda: False
     sent: Callable[[], None] = lambda: None  # called when messages for hospitals lie at the SuperLink
+    wait: Callable[[float], None] = time.sleep  # between two looks for replies; told ``poll_s``
     bytes_sent: int = 0
     bytes_received: int = 0
     _nodes: Mapping[str, Node] = field(default_factory=dict)
@@ -124,7 +125,7 @@ class FlowerChannel:
                     self._close(dispatch, False)
                     yield failed(dispatch.task, f"not connected for {self.connect_timeout_s:g} s")
                 if waiting and not arrived:
-                    time.sleep(self.poll_s)
+                    self.wait(self.poll_s)
         finally:
             for dispatch in waiting.values():  # nobody waits for these any more
                 self._close(dispatch, False)

@@ -16,8 +16,9 @@ import tensorflow as tf
 def fused_batch_norm(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
     """While a graph is traced in here, every batch normalisation of ``layers`` that learns becomes that kernel.
 
-    Layers keep their class, which is what a saved model names; only what they trace is another thing. The moving variance
-    is that of N values around their mean, divided by N - 1, as in Keras 2 and in PyTorch; Keras 3 divides by N.
+    Layers keep their class, which is what a saved model names; only what they trace is another thing. The moving
+    variance is that of N values around their mean, divided by N - 1, as in Keras 2 and in PyTorch; Keras 3 divides
+    by N.
     """
     changed = [layer for layer in layers if _can_be_fused(layer)]
     try:

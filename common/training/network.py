@@ -185,7 +185,9 @@ class Network:
             )
         return self._optimizers[trainable]
 
-    def _make_step(self, network: Callable[..., dict[str, tf.Tensor]], trainable: Trainable, *inputs: tf.TensorSpec) -> Any:
+    def _make_step(
+        self, network: Callable[..., dict[str, tf.Tensor]], trainable: Trainable, *inputs: tf.TensorSpec
+    ) -> Any:
         variables = self._trainable_variables(trainable)
         optimizer = self._optimizer(trainable)
         weights = self.experiment.training.loss

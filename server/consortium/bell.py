@@ -1,10 +1,13 @@
 """A bell between two processes of one machine: the time of an empty file, set by one and watched by the other.
 
-The ServerApp rings it when it has handed messages to the SuperLink; the gateway hears it and looks what there is for the
-hospitals that wait. A missed ring costs seconds and never a message: who waits looks again by himself.
+There are two. The ServerApp rings one when it has handed messages to the SuperLink, and the gateway looks what there is
+for the hospitals that wait. The gateway rings the other when something of a reply has come, and the ServerApp looks.
+Both spare the SuperLink questions that it could only answer with nothing. A missed ring costs seconds and never a
+message: who waits looks again by himself.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -12,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 _HEAR_SECONDS = 0.05  # between two looks at the file
+_QUIET_SECONDS = 0.2  # a model comes in several pieces; Flower waits a second or more for one that is not there yet
+_LONGEST_NOISE_SECONDS = 2.0
+_WITHOUT_RING_SECONDS = 3.0
 
 
 class Bell:
@@ -20,8 +26,9 @@ class Bell:
 
     def ring(self) -> None:
         now = time.time_ns()  # what `touch` sets moves in steps of milliseconds: two rings could look like one
-        self._path.touch()
-        os.utime(self._path, ns=(now, now))
+        with contextlib.suppress(OSError):  # on a full disk nobody is called, and nothing else is lost
+            self._path.touch()
+            os.utime(self._path, ns=(now, now))
 
     def last_ring(self) -> int:
         """A number that is another one after every ring; 0 before the first."""
@@ -29,6 +36,25 @@ class Bell:
             return self._path.stat().st_mtime_ns
         except FileNotFoundError:
             return 0
+
+
+class ReplyWatch:
+    """How the ServerApp passes the time between two looks for replies."""
+
+    def __init__(self, bell: Bell) -> None:
+        self._bell, self._heard = bell, bell.last_ring()
+
+    def wait(self, seconds: float) -> None:
+        """Until something has come and no more follows; without a ring for three seconds, or for ``seconds`` where
+        nobody has ever rung: another gateway may stand in this one's place."""
+        until = time.monotonic() + (_WITHOUT_RING_SECONDS if self._bell.last_ring() else seconds)
+        while (ring := self._bell.last_ring()) == self._heard and time.monotonic() < until:
+            time.sleep(_HEAR_SECONDS)
+        until = time.monotonic() + _LONGEST_NOISE_SECONDS
+        while ring != self._heard and time.monotonic() < until:
+            self._heard = ring
+            time.sleep(_QUIET_SECONDS)
+            ring = self._bell.last_ring()
 
 
 class Listener:

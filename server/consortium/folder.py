@@ -16,6 +16,7 @@
       logs/             superlink.log gateway.log
       server.json       process ids and ports while the server runs
       mail.bell         its time says when messages for hospitals were last handed to the SuperLink
+      reply.bell        and when a hospital has last sent something of a reply
 """
 
 import fcntl
@@ -128,6 +129,10 @@ class ConsortiumFolder:
     @property
     def mail_bell(self) -> Path:
         return self.path / "mail.bell"
+
+    @property
+    def reply_bell(self) -> Path:
+        return self.path / "reply.bell"
 
     @property
     def audit(self) -> AuditLog:

@@ -42,6 +42,7 @@ FLEET_PATHS = frozenset(
     )
 )
 PULL_PATH = "/v1/fleet/pull-messages"
+_OF_REPLIES = ("/v1/fleet/push-messages", "/v1/fleet/push-object")
 ABOUT_PATH = "/fedthorax/about"
 BODY_PATIENCE_SECONDS = 60  # between two pieces of a body
 ANSWER_PATIENCE_SECONDS = 300
@@ -81,15 +82,18 @@ class Gateway:
         trusted: ssl.SSLContext,
         members: Members,
         largest_body: int,
-        bell: Bell,
+        mail: Bell,
+        replies: Bell,
         closing: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``closing`` says that this process is about to end, and nobody is to be kept waiting."""
+        """``mail`` is heard, ``replies`` is rung. ``closing`` says that this process is about to end, and nobody is to
+        be kept waiting."""
         self._about = {"consortium": consortium, "software_version": __version__}
         self._members = members
         self._upstream_answers = True
         self._largest_body = largest_body
-        self._bell, self._closing, self._listener = bell, closing, Listener(bell, closing)
+        self._mail, self._replies, self._closing = mail, replies, closing
+        self._listener = Listener(mail, closing)
         self._client = httpx.AsyncClient(
             base_url=f"https://{upstream}",
             verify=trusted,
@@ -143,6 +147,8 @@ class Gateway:
                 async for piece in answer.aiter_raw():
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+                if path in _OF_REPLIES:
+                    self._replies.ring()
             finally:
                 await answer.aclose()
         except _GoneError:
@@ -163,7 +169,7 @@ class Gateway:
         until = time.monotonic() + HOLD_SECONDS
         try:
             while True:
-                heard = self._bell.last_ring()  # before the look: what comes after it rings again
+                heard = self._mail.last_ring()  # before the look: what comes after it rings again
                 answer = await self._client.send(
                     self._client.build_request("POST", PULL_PATH, headers=kept, content=body), stream=True
                 )

@@ -49,6 +49,7 @@ async def serve(folder: ConsortiumFolder, settings: ConsortiumSettings, insecure
         Members(folder),
         settings.largest_message_mb * 2**20,
         Bell(folder.mail_bell),
+        Bell(folder.reply_bell),
         lambda: server.should_exit,
     )
     config = uvicorn.Config(

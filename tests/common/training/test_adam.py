@@ -31,7 +31,8 @@ def test_it_steps_as_the_optimiser_of_keras_does(clip_norm, weight_decay):
     rival = keras.optimizers.Adam(0.01, global_clipnorm=clip_norm, weight_decay=weight_decay or None)
     rival.exclude_from_weight_decay([theirs[1]])
     rival.build(theirs)
-    for mine, other in zip(stepped(Adam(ours, 0.01, clip_norm, weight_decay), ours), stepped(rival, theirs), strict=True):
+    found = stepped(Adam(ours, 0.01, clip_norm, weight_decay), ours)
+    for mine, other in zip(found, stepped(rival, theirs), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-6, atol=1e-7)
 
 

@@ -1,13 +1,15 @@
 """Requests for messages that wait at the gateway, in this process, before a SuperLink that is a function."""
 
 import asyncio
+import threading
 import time
 
 import httpx
 import pytest
 
+from fedthorax.server.consortium import bell as bell_module
 from fedthorax.server.consortium import gateway
-from fedthorax.server.consortium.bell import Bell
+from fedthorax.server.consortium.bell import Bell, ReplyWatch
 from fedthorax.server.consortium.gateway import PULL_PATH, Gateway
 
 NOTHING, MAIL = b"", b"a message"
@@ -33,9 +35,11 @@ class Served:
     """A gateway; ``mail`` is what the SuperLink has for a hospital, and ``looks`` counts how often it was asked."""
 
     def __init__(self, tmp_path):
-        self.bell, self.members = Bell(tmp_path / "mail.bell"), Everybody()
+        self.bell, self.replies, self.members = Bell(tmp_path / "mail.bell"), Bell(tmp_path / "reply.bell"), Everybody()
         self.mail, self.looks, self.closing, self.hung_up = NOTHING, 0, False, asyncio.Event()
-        self.gateway = Gateway("thorax", "link", False, self.members, 2**20, self.bell, lambda: self.closing)
+        self.gateway = Gateway(
+            "thorax", "link", False, self.members, 2**20, self.bell, self.replies, lambda: self.closing
+        )
         self.gateway._client = httpx.AsyncClient(transport=httpx.MockTransport(self.superlink), base_url="https://link")
 
     def superlink(self, request):
@@ -43,9 +47,9 @@ class Served:
         assert request.content == b"node 1"
         return answer_of(self.mail)
 
-    async def pull(self):
-        """Status and body of the answer to a hospital's request for messages; None where it has hung up."""
-        scope = {"type": "http", "path": PULL_PATH, "raw_path": PULL_PATH.encode(), "query_string": b""}
+    async def pull(self, path=PULL_PATH):
+        """Status and body of the answer to a hospital's request, for messages; None where it has hung up."""
+        scope = {"type": "http", "path": path, "raw_path": path.encode(), "query_string": b""}
         given, answer = [{"type": "http.request", "body": b"node 1"}], []
 
         async def receive():
@@ -161,6 +165,55 @@ def test_a_gateway_that_ends_keeps_nobody_waiting(served):
         return await waiting
 
     assert within(30, one()) == (200, NOTHING)
+
+
+@pytest.mark.parametrize("call", ["push-messages", "push-object"])
+def test_the_server_is_told_when_something_of_a_reply_has_come(served, call):
+    within(30, served.pull(f"/v1/fleet/{call}"))
+    assert served.replies.last_ring()
+
+
+def test_nobody_is_told_of_other_calls(served):
+    within(30, served.pull("/v1/fleet/send-node-heartbeat"))
+    assert not served.replies.last_ring()
+
+
+def ring_later(bell, seconds):
+    threading.Timer(seconds, bell.ring).start()
+
+
+def test_the_server_looks_when_a_reply_has_come_and_not_in_the_middle_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(bell_module, "_WITHOUT_RING_SECONDS", 600.0)
+    monkeypatch.setattr(bell_module, "_QUIET_SECONDS", 0.5)
+    bell = Bell(tmp_path / "reply.bell")
+    bell.ring()
+    watch, begun = ReplyWatch(bell), time.monotonic()
+    for piece in (0.1, 0.3, 0.5):
+        ring_later(bell, piece)
+    watch.wait(600.0)
+    assert time.monotonic() - begun > 0.9  # the last piece, and a silence
+    assert watch._heard == bell.last_ring()
+
+
+def test_a_reply_that_came_while_the_server_was_busy_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(bell_module, "_WITHOUT_RING_SECONDS", 600.0)
+    bell = Bell(tmp_path / "reply.bell")
+    bell.ring()
+    watch = ReplyWatch(bell)
+    bell.ring()
+    watch.wait(600.0)  # returns
+    assert watch._heard == bell.last_ring()
+
+
+def test_where_nobody_rings_the_server_looks_as_often_as_it_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(bell_module, "_WITHOUT_RING_SECONDS", 600.0)
+    ReplyWatch(Bell(tmp_path / "reply.bell")).wait(0.01)  # returns
+
+
+def test_a_ring_that_a_full_disk_has_swallowed_is_no_error(tmp_path):
+    bell = Bell(tmp_path / "gone" / "mail.bell")  # cannot be written, whoever runs this
+    bell.ring()
+    assert bell.last_ring() == 0
 
 
 def test_every_ring_is_another_one(tmp_path):

@@ -150,17 +150,20 @@ class Marks:
 
 def marks_of(number: int, server: list[dict], sites: dict[str, list[dict]]) -> Marks:
     """``server`` and ``sites`` are events, in order."""
+    ends = {e["round"]: e["time"] for e in server if e["kind"] == "round"}
+    opened, closed = ends[number - 1], ends[number]
+
+    def within(events: list[dict], kind: str) -> list[dict]:  # the closing test comes later, under the same numbers
+        return [e for e in events if e["kind"] == kind and opened < e["time"] < closed]
+
     worked, sent, replied = {}, {}, {}
     for name, events in sites.items():
-        times = [e["time"] for e in events if e["kind"] == "site" and e["round"] == number and e["stage"] in _WORK]
+        times = [e["time"] for e in within(events, "site") if e["stage"] in _WORK]
         worked[name] = min(times), max(times)
-    ends = {e["round"]: e["time"] for e in server if e["kind"] == "round"}
-    for e in server:
-        if e["kind"] == "hospital" and ends[number - 1] < e["time"] < ends[number]:
-            {"working": sent, "replied": replied}.get(e["state"], {})[e["site"]] = e["time"]
-    scoring = [e["time"] for e in server if e["kind"] == "server" and e["stage"] == "evaluate" and e["round"] == number]
-    inside = [moment for moment in scoring if moment < ends[number]]  # the closing test comes after the last round
-    return Marks(ends[number - 1], sent, worked, replied, min(inside), max(inside), ends[number])
+    for e in within(server, "hospital"):
+        {"working": sent, "replied": replied}.get(e["state"], {})[e["site"]] = e["time"]
+    scoring = [e["time"] for e in within(server, "server") if e["stage"] == "evaluate"]
+    return Marks(opened, sent, worked, replied, min(scoring), max(scoring), closed)
 
 
 _WORK = ("model", "validate", "train")
@@ -319,7 +322,9 @@ def main() -> None:
         print(f"{name}: {time.strftime('%H:%M:%S')}, load {os.getloadavg()[0]:.1f}", flush=True)
         rounds = arguments.flower_rounds if name == "flower" else arguments.rounds
         found[name] = ARMS[name](out, rounds, arguments.size)
-        print(f"  wall {found[name].wall}", flush=True)
+        print(f"  wall {spread(found[name].wall)}, load {os.getloadavg()[0]:.1f}", flush=True)
+        facts = {arm: vars(timing) for arm, timing in found.items()}  # as soon as it is there: the next arm may fail
+        (out / "summary.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print("| | first round, s | warm round, s | a hospital's own work in it, s | central scoring, s | overhead, s |")
     print("|---|---|---|---|---|---|")
     for name, timing in found.items():
@@ -331,8 +336,6 @@ def main() -> None:
         print(f"{other} / ours, warm round: {warm:.2f}; ours / {other}, first round: {first:.2f}")
     for stage in found["ours"].stages[0] if "ours" in found else ():
         print(f"| {stage} | {spread([one[stage] for one in found['ours'].stages[1:]])} |")
-    facts = {name: vars(timing) for name, timing in found.items()}
-    (out / "summary.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

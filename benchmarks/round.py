@@ -2,6 +2,7 @@
 
     python benchmarks/round.py --rounds 4
     python benchmarks/round.py --rounds 4 --only ours nvflare training
+    python benchmarks/round.py --size 64 --backbone MobileNetV3Small --rounds 2  # whether everything works
 
 Two hospitals, the twin EfficientNet-B0 at 224 pixels from random weights, in a round 32 pairs to train on (two steps
 of 16) and 16 to score. Ours runs as a consortium: TLS, node authentication, the gateway, a worker at each hospital.
@@ -50,11 +51,25 @@ data:
     north: {{xray: data/north/xray, ct: data/north/ct}}
     south: {{xray: data/south/xray, ct: data/south/ct}}
   central: {{xray: data/central/xray, ct: data/central/ct}}
-model: {{weights: none, batch_norm: train, image_size: {size}}}
+model: {{backbone: {backbone}, weights: none, batch_norm: train, image_size: {size}}}
 training: {{batch_size: 16, threads: 1, phases: [{{rounds: {rounds}, trainable: all, learning_rate: 1e-4}}]}}
 evaluation: {{bootstrap_samples: 20, partners: 1}}
 output: {{keep_checkpoints: 2}}
 """
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all arms do."""
+
+    rounds: int
+    size: int  # of images
+    backbone: str = "EfficientNetB0"
+
+    def experiment(self) -> str:
+        """Ours, as YAML."""
+        labels = {"findings": ", ".join(FINDINGS), "classes": ", ".join(CLASSES)}
+        return EXPERIMENT.format(rounds=self.rounds, size=self.size, backbone=self.backbone, **labels)
 
 
 @dataclass
@@ -100,19 +115,18 @@ def draw_images(folder: Path, size: int, seed: int = 1, pairs: Mapping[str, int]
         np.savez(folder / f"hospital-{number}.npz", **arrays)
 
 
-def ours(out: Path, rounds: int, size: int) -> Timing:
+def ours(out: Path, work: Work) -> Timing:
     from fedthorax.common.events import read_events
     from tests.e2e.consortium import consortium
 
     shutil.rmtree(out / "c", ignore_errors=True)
-    text = EXPERIMENT.format(rounds=rounds, size=size, findings=", ".join(FINDINGS), classes=", ".join(CLASSES))
-    (out / "round.yaml").write_text(text, encoding="utf-8")
+    (out / "round.yaml").write_text(work.experiment(), encoding="utf-8")
     timing = Timing()
     with consortium(out / "c", out / "data", HOSPITALS, working=out) as place:
         place.lead("run", "round.yaml", seconds=3600.0)
         sites = {name: read_events(place.site(name) / "run" / "events.jsonl")[0] for name in HOSPITALS}
         metrics = place.metrics("round")
-        marks = [marks_of(number, place.events("round"), sites) for number in range(1, rounds + 1)]
+        marks = [marks_of(number, place.events("round"), sites) for number in range(1, work.rounds + 1)]
     for entry, mark in zip(metrics["rounds"][1:], marks, strict=True):
         timing.wall.append(entry["seconds"])
         timing.work.append(max(ended - begun for begun, ended in mark.worked.values()))
@@ -182,13 +196,14 @@ def environment(out: Path, name: str) -> Path:
     return python
 
 
-def rival_variables(out: Path, size: int, **more: str) -> dict[str, str]:
+def rival_variables(out: Path, work: Work, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLWR", "PYTHON"))}
     path = os.pathsep.join([str(HERE / "rivals"), more.pop("path", "")])
-    return kept | {"ROUND_DATA": str(out / "data"), "ROUND_IMAGE_SIZE": str(size), "PYTHONPATH": path} | more
+    chosen = {"ROUND_DATA": str(out / "data"), "ROUND_IMAGE_SIZE": str(work.size), "ROUND_BACKBONE": work.backbone}
+    return kept | chosen | {"PYTHONPATH": path} | more
 
 
-def flower(out: Path, rounds: int, size: int) -> Timing:
+def flower(out: Path, work: Work) -> Timing:
     """SuperLink, two SuperNodes, `flwr run`: the app of benchmarks/rivals/flower_app."""
     from tests.e2e.consortium import free_port
 
@@ -199,7 +214,7 @@ def flower(out: Path, rounds: int, size: int) -> Timing:
     (place / "home").mkdir()
     (place / "home" / "config.toml").write_text(f'[superlink.bench]\naddress = "127.0.0.1:{port}"\ninsecure = true\n')
     quiet = {"FLWR_HOME": str(place / "home"), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
-    variables = rival_variables(out, size, PATH=f"{python.parent}{os.pathsep}{os.environ['PATH']}", **quiet)
+    variables = rival_variables(out, work, PATH=f"{python.parent}{os.pathsep}{os.environ['PATH']}", **quiet)
     link = ["flower-superlink", "--insecure", "--port", str(port), "--disable-runtime-dependency-installation"]
     nodes = [
         [
@@ -215,31 +230,31 @@ def flower(out: Path, rounds: int, size: int) -> Timing:
             for command in (link, *nodes):
                 running.append(started(command, place, variables, told))
                 time.sleep(3)  # the quickstart has the server first, then the nodes; no figure depends on it
-            command = ["flwr", "run", "app", "bench", "--stream", "--run-config", f"num-server-rounds={rounds}"]
+            command = ["flwr", "run", "app", "bench", "--stream", "--run-config", f"num-server-rounds={work.rounds}"]
             subprocess.run(command, cwd=place, env=variables, stdout=told, stderr=told, check=True, timeout=3600 * 3)
         finally:
             ended(running)
     text = log.read_text(encoding="utf-8", errors="replace")
     marks = {int(number): float(moment) for number, moment in re.findall(r"ROUND (\d+) ([\d.]+)", text)}
-    if sorted(marks) != list(range(rounds + 1)):
+    if sorted(marks) != list(range(work.rounds + 1)):
         raise RuntimeError(f"Flower's run has not told all its rounds; see {log}")
     worked: dict[str, list[float]] = {}  # a hospital's training, scoring, training, scoring, ...
     for number, spent in re.findall(r"WORK (\d) ([\d.]+)", text):
         worked.setdefault(number, []).append(float(spent))
     sums = [[train + score for train, score in zip(both[::2], both[1::2], strict=True)] for both in worked.values()]
     # A mark is set when the training is averaged; the round's scoring at the hospitals lies before the next mark.
-    walls = [after - before for before, after in itertools.pairwise([*(marks[n] for n in range(rounds + 1))])]
-    return Timing(walls, [max(both) for both in zip(*sums, strict=True)], [0.0] * rounds)
+    walls = [after - before for before, after in itertools.pairwise([*(marks[n] for n in range(work.rounds + 1))])]
+    return Timing(walls, [max(both) for both in zip(*sums, strict=True)], [0.0] * work.rounds)
 
 
-def nvflare(out: Path, rounds: int, size: int) -> Timing:
+def nvflare(out: Path, work: Work) -> Timing:
     python, place = environment(out, "nvflare"), out / "nvflare"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(HERE / "rivals" / "nvflare_app", place, ignore=shutil.ignore_patterns("__pycache__"))
-    variables = rival_variables(out, size, path=str(place))
+    variables = rival_variables(out, work, path=str(place))
     log = place / "log.txt"
     with log.open("wb") as told:
-        command = [python, "job.py", str(rounds), str(place / "workspace"), "--by-name"]
+        command = [python, "job.py", str(work.rounds), str(place / "workspace"), "--by-name"]
         subprocess.run(command, cwd=place, env=variables, stdout=told, stderr=told, check=True, timeout=3600)
     text = log.read_text(encoding="utf-8", errors="replace")
     received: dict[int, list[float]] = {}
@@ -249,14 +264,14 @@ def nvflare(out: Path, rounds: int, size: int) -> Timing:
     for _, number, spent in re.findall(r"WORK (\d) (\d+) ([\d.]+)", text):
         worked.setdefault(int(number), []).append(float(spent))
     ends = [float(moment) for _, moment in re.findall(r"END (\d) ([\d.]+)", text)]
-    if len(worked) != rounds or not ends:
+    if len(worked) != work.rounds or not ends:
         raise RuntimeError(f"NVFlare's run has not told all its rounds; see {log}")
-    starts = [min(received[number]) for number in range(rounds)] + [max(ends)]
+    starts = [min(received[number]) for number in range(work.rounds)] + [max(ends)]
     walls = [after - before for before, after in itertools.pairwise(starts)]
-    return Timing(walls, [max(worked[number]) for number in range(rounds)], [0.0] * rounds)
+    return Timing(walls, [max(worked[number]) for number in range(work.rounds)], [0.0] * work.rounds)
 
 
-def training(out: Path, rounds: int, size: int) -> Timing:
+def training(out: Path, work: Work) -> Timing:
     """Both hospitals' work at the same time, in two processes that stay."""
     program = (
         "import sys, time\nfrom network import compiled, hospital\nmodel = compiled()\n"
@@ -266,15 +281,15 @@ def training(out: Path, rounds: int, size: int) -> Timing:
         "    model.fit(inputs, targets, epochs=1, batch_size=16, verbose=0)\n"
         "    print('WORK', time.monotonic() - started, flush=True)\n"
     )
-    variables = rival_variables(out, size)
+    variables = rival_variables(out, work)
     command = [sys.executable, "-c", program]
     pair = [
-        subprocess.Popen([*command, str(n), str(rounds)], env=variables, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*command, str(n), str(work.rounds)], env=variables, stdout=subprocess.PIPE, text=True)
         for n in range(2)
     ]
     told = [[float(each) for each in re.findall(r"WORK ([\d.]+)", one.communicate()[0])] for one in pair]
     longer = [max(both) for both in zip(*told, strict=True)]
-    return Timing(longer, longer, [0.0] * rounds)
+    return Timing(longer, longer, [0.0] * work.rounds)
 
 
 def started(command: list[str], place: Path, variables: dict[str, str], told) -> subprocess.Popen[bytes]:
@@ -291,7 +306,7 @@ def ended(running: list[subprocess.Popen[bytes]]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-ARMS: dict[str, Callable[[Path, int, int], Timing]] = {
+ARMS: dict[str, Callable[[Path, Work], Timing]] = {
     "ours": ours,
     "nvflare": nvflare,
     "training": training,
@@ -313,6 +328,7 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--backbone", default=Work.backbone)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/round"))
     arguments = parser.parse_args()
     out = arguments.out.absolute()
@@ -321,7 +337,7 @@ def main() -> None:
     for name in arguments.only:
         print(f"{name}: {time.strftime('%H:%M:%S')}, load {os.getloadavg()[0]:.1f}", flush=True)
         rounds = arguments.flower_rounds if name == "flower" else arguments.rounds
-        found[name] = ARMS[name](out, rounds, arguments.size)
+        found[name] = ARMS[name](out, Work(rounds, arguments.size, arguments.backbone))
         print(f"  wall {spread(found[name].wall)}, load {os.getloadavg()[0]:.1f}", flush=True)
         facts = {arm: vars(timing) for arm, timing in found.items()}  # as soon as it is there: the next arm may fail
         (out / "summary.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

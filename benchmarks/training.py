@@ -42,16 +42,13 @@ def hospital(out: Path, size: int, augmented: bool, overrides: list[str]) -> tup
 
     quiet_libraries()
     import_tensorflow()
-    from benchmarks.round import CLASSES, EXPERIMENT, FINDINGS
+    from benchmarks.round import Work
     from fedthorax.common.config.load import load_experiment
     from fedthorax.common.data.site import load_site
     from fedthorax.common.training.network import Network
 
     file = out / "training.yaml"
-    file.write_text(
-        EXPERIMENT.format(rounds=1, size=size, findings=", ".join(FINDINGS), classes=", ".join(CLASSES)),
-        encoding="utf-8",
-    )
+    file.write_text(Work(1, size).experiment(), encoding="utf-8")
     chosen = [f"training.augmentation.enabled={str(augmented).lower()}", *overrides]
     experiment = load_experiment(file, chosen, base=out)
     data, sources = experiment.data, experiment.data.sources_of("north")

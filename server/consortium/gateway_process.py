@@ -22,7 +22,7 @@ from fedthorax.server.consortium.members import Members
 from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
 
 HEADER_PATIENCE_SECONDS = 20  # for the whole head of a request
-KEEP_ALIVE_SECONDS = 90  # SuperNodes poll every 3 s: one TLS handshake serves them all day
+KEEP_ALIVE_SECONDS = 90  # SuperNodes ask every few seconds: one TLS handshake serves them all day
 _CERTIFICATE_POLL_SECONDS = 2
 
 _log = logging.getLogger("fedthorax.gateway")

@@ -15,6 +15,7 @@ also scores the server's own images (16 pairs), which the others do not: that ti
 """
 
 import argparse
+import contextlib
 import csv
 import itertools
 import json
@@ -25,6 +26,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +34,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
@@ -80,6 +83,7 @@ class Timing:
     work: list[float] = field(default_factory=list)
     central: list[float] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)  # of ours
+    processor: list[dict[str, float]] = field(default_factory=list)  # of ours, CPU seconds
 
     @property
     def overhead(self) -> list[float]:
@@ -123,7 +127,8 @@ def ours(out: Path, work: Work) -> Timing:
     (out / "round.yaml").write_text(work.experiment(), encoding="utf-8")
     timing = Timing()
     with consortium(out / "c", out / "data", HOSPITALS, working=out) as place:
-        place.lead("run", "round.yaml", seconds=3600.0)
+        with ProcessorTimes(place) as spent:
+            place.lead("run", "round.yaml", seconds=3600.0)
         sites = {name: read_events(place.site(name) / "run" / "events.jsonl")[0] for name in HOSPITALS}
         metrics = place.metrics("round")
         marks = [marks_of(number, place.events("round"), sites) for number in range(1, work.rounds + 1)]
@@ -132,7 +137,59 @@ def ours(out: Path, work: Work) -> Timing:
         timing.work.append(max(ended - begun for begun, ended in mark.worked.values()))
         timing.central.append(mark.scored - mark.averaged)
         timing.stages.append(mark.stages())
+    timing.processor = spent.by_round()
     return timing
+
+
+KINDS = {  # part of the command line → what it is
+    "flower-superlink": "SuperLink",
+    "gateway_process": "gateway",
+    "flwr-serverapp": "ServerApp",
+    "supernode_process": "SuperNodes",
+    "flower-superexec": "SuperExecs and ClientApps",
+    "site worker": "workers",
+}
+
+
+class ProcessorTimes:
+    """CPU seconds of every kind of process at the end of each round; a clock would count the machine's other work."""
+
+    def __init__(self, place) -> None:
+        self._place, self._over = place, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._found: list[dict[str, float]] = []
+
+    def __enter__(self) -> "ProcessorTimes":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def by_round(self) -> list[dict[str, float]]:
+        """From round 1 on. The ServerApp's holds central scoring too."""
+        pairs = itertools.pairwise(self._found)
+        return [{kind: after[kind] - before[kind] for kind in after} for before, after in pairs]
+
+    def _look(self) -> None:
+        while not self._over.wait(0.1):
+            ended = sum(event["kind"] == "round" for event in self._place.events("round"))
+            if ended > len(self._found):
+                self._found.append(self._now())
+
+    def _now(self) -> dict[str, float]:
+        spent = dict.fromkeys(KINDS.values(), 0.0)
+        for process in self._place.processes():
+            with contextlib.suppress(psutil.Error):
+                line = " ".join(process.cmdline())
+                for part, kind in KINDS.items():
+                    if part in line:
+                        times = process.cpu_times()
+                        children = times.children_user + times.children_system if "superexec" in part else 0.0
+                        spent[kind] += times.user + times.system + children
+                        break
+        return spent
 
 
 @dataclass
@@ -350,8 +407,10 @@ def main() -> None:
         warm = statistics.median(found[other].wall[1:]) / statistics.median(found["ours"].wall[1:])
         first = found["ours"].wall[0] / found[other].wall[0]
         print(f"{other} / ours, warm round: {warm:.2f}; ours / {other}, first round: {first:.2f}")
-    for stage in found["ours"].stages[0] if "ours" in found else ():
-        print(f"| {stage} | {spread([one[stage] for one in found['ours'].stages[1:]])} |")
+    for rows in (found["ours"].stages, found["ours"].processor) if "ours" in found else ():
+        print("| | s |\n|---|---|" if rows is found["ours"].stages else "| | CPU s |\n|---|---|")
+        for name in rows[0]:
+            print(f"| {name} | {spread([row[name] for row in rows[1:]])} |")
 
 
 if __name__ == "__main__":

@@ -256,7 +256,14 @@ def environment(out: Path, name: str) -> Path:
 def rival_variables(out: Path, work: Work, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLWR", "PYTHON"))}
     path = os.pathsep.join([str(HERE / "rivals"), more.pop("path", "")])
-    chosen = {"ROUND_DATA": str(out / "data"), "ROUND_IMAGE_SIZE": str(work.size), "ROUND_BACKBONE": work.backbone}
+    told = out / "told.txt"
+    told.unlink(missing_ok=True)
+    chosen = {
+        "ROUND_TOLD": str(told),
+        "ROUND_DATA": str(out / "data"),
+        "ROUND_IMAGE_SIZE": str(work.size),
+        "ROUND_BACKBONE": work.backbone,
+    }
     return kept | chosen | {"PYTHONPATH": path} | more
 
 
@@ -291,7 +298,7 @@ def flower(out: Path, work: Work) -> Timing:
             subprocess.run(command, cwd=place, env=variables, stdout=told, stderr=told, check=True, timeout=3600 * 3)
         finally:
             ended(running)
-    text = log.read_text(encoding="utf-8", errors="replace")
+    text = (out / "told.txt").read_text(encoding="utf-8")
     marks = {int(number): float(moment) for number, moment in re.findall(r"ROUND (\d+) ([\d.]+)", text)}
     if sorted(marks) != list(range(work.rounds + 1)):
         raise RuntimeError(f"Flower's run has not told all its rounds; see {log}")
@@ -313,7 +320,7 @@ def nvflare(out: Path, work: Work) -> Timing:
     with log.open("wb") as told:
         command = [python, "job.py", str(work.rounds), str(place / "workspace"), "--by-name"]
         subprocess.run(command, cwd=place, env=variables, stdout=told, stderr=told, check=True, timeout=3600)
-    text = log.read_text(encoding="utf-8", errors="replace")
+    text = (out / "told.txt").read_text(encoding="utf-8")
     received: dict[int, list[float]] = {}
     worked: dict[int, list[float]] = {}
     for _, number, moment in re.findall(r"ROUND (\d) (\d+) ([\d.]+)", text):

@@ -12,7 +12,7 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real test test-all check bench format clean
+.PHONY: help demo real test test-all test-browser check bench format clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -51,6 +51,9 @@ test: $(STAMP) ## Run the quick tests.
 
 test-all: $(STAMP) ## Run all tests: real processes, real networks, real data where it is.
 	@$(BIN)/python -m pytest -q -m ''
+
+test-browser: $(STAMP) ## Open the report in Debian's chromium; fail where there is none.
+	@FEDTHORAX_BROWSER=required $(BIN)/python -m pytest -q -m '' tests/common/report/test_browser.py
 
 check: $(STAMP) ## Check format, lint, types and who imports whom.
 	@$(BIN)/ruff format --check --quiet . || { echo "error: run make format" >&2; exit 1; }

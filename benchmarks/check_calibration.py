@@ -19,13 +19,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fedthorax.common.check.facts import ImageFacts, facts_of
+from fedthorax.common.check.flags import flags_of
 from fedthorax.common.check.perceptual_hash import HASH_BYTES, MAX_BITS, SIDE, as_rows, near_pairs
 from fedthorax.common.check.suspects import suspect_codes
-from fedthorax.common.data.decode import decode_image
+from fedthorax.common.data.decode import Modality, decode_image
 from fedthorax.common.data.listing import list_images
 
 XRAYS = ("nih-224", "nih-1024", "hannover-224")
 CT = "ct-kaggle"
+DICOM: dict[str, Modality] = {"cr_chest": "xray", "ct_chest_nysbu": "ct", "ct_misc": "ct"}
 TEXT = "DOE JOHN 1950-01-01 ID 12345"
 
 Picture = np.ndarray
@@ -126,6 +128,26 @@ def orientation_table(sets: dict[str, dict[str, Picture]]) -> None:
                 print(f"| {name} | `{code}` | {alarms} of {len(pictures)} | |")
 
 
+def dicom_table(data: Path) -> None:
+    """DICOM files as published, among them abdominal and coronal slices, as `fedthorax predict` reads them."""
+    print("\n| DICOM set, untouched | files | flagged |\n|---|---|---|")
+    for name, modality in DICOM.items():
+        files = list(list_images(data / "dicom" / name).images.values())
+        told: dict[str, int] = {}
+        unread = 0
+        for file in files:
+            try:
+                flags = flags_of(file, modality)
+            except ValueError:
+                unread += 1
+                continue
+            for code in flags:
+                told[code] = told.get(code, 0) + 1
+        words = [f"`{code}` {number}" for code, number in sorted(told.items())]
+        words += [f"{unread} refused"] if unread else []
+        print(f"| {name} ({modality}) | {len(files)} | {', '.join(words) or 'none'} |")
+
+
 def photograph_table() -> None:
     print("\n| 48 cuts of colour photographs, given as | flagged `colour-photo` | flagged at all |\n|---|---|---|")
     for modality in ("xray", "ct"):
@@ -201,6 +223,7 @@ def main() -> None:
     sets = {name: load(options.data / name) for name in options.sets}
     orientation_table(sets)
     photograph_table()
+    dicom_table(options.data)
     cut_table(sets)
     if len(sets) <= len(XRAYS):
         return

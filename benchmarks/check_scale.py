@@ -51,7 +51,7 @@ from fedthorax.common.data.records import SPLITS, ImageRef
 
 COMPONENTS = 200
 FACTS = ImageFacts(
-    "", 1024, 1024, "PNG", "L", 8, 100.0, 250, 0.0, 9.0, 0.0, 1.0, 1, (0.8, 0.1, -0.2, 0.1), 0.9, b"", b""
+    "", 1024, 1024, "PNG", "L", 8, 100.0, 250, 0.0, 9.0, 0.0, 0.0, 1.0, 1, (0.8, 0.1, -0.2, 0.1), 0.9, b"", b""
 )
 
 

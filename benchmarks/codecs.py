@@ -201,17 +201,23 @@ def costs(codec: str, network: Network, before: Weights, after: Weights, repeats
 
 
 def compare_scores(config: Path, overrides: list[str], codecs: Sequence[str], seeds: int, out: Path) -> None:
-    from real_data import ACCURACY, CANCER, DISEASE, Bench, figure_of, predictions_of, resamples_of
-
-    from fedthorax.common.metrics.intervals import paired_difference
-    from fedthorax.server.central import CentralData
+    from local_runs import (
+        ACCURACY,
+        CANCER,
+        DISEASE,
+        SINGLE_PAIR,
+        central_without,
+        compared,
+        figure_of,
+        predictions_of,
+        resamples_of,
+    )
+    from real_data import Bench
 
     experiment = load_experiment(config, overrides, base=Path.cwd())
     rate = experiment.training.phases[0].learning_rate or experiment.training.learning_rate
     bench = Bench(experiment, out.absolute())
-    central = CentralData(experiment)
-    held = {d for split in bench.sites["pooled"].splits.values() for d in (*split.xray.digests, *split.ct.digests)}
-    central.leave_out({"pooled": [row for row, digest in enumerate(central.all_digests) if digest in held]})
+    central = central_without(experiment, [bench.sites["pooled"]])
     arms, facts = {}, {}
     figures = {"X-ray macro ROC-AUC": DISEASE, "CT macro ROC-AUC": CANCER, "CT accuracy": ACCURACY}
     for codec in codecs:
@@ -219,16 +225,18 @@ def compare_scores(config: Path, overrides: list[str], codecs: Sequence[str], se
         bench.experiment = experiment.model_copy(update={"federation": federation})
         bench.out = out.absolute() / codec
         paths = [bench.run("federated", seed, rate) for seed in range(1, seeds + 1)]
-        arms[codec] = [resamples_of(predictions_of(path, central), central) for path in paths]
+        arms[codec] = [
+            resamples_of(predictions_of(path, *bench.build(experiment), central, SINGLE_PAIR), central, experiment)
+            for path in paths
+        ]
         facts[codec] = {name: figure_of(arms[codec], figure) for name, figure in figures.items()}
         cells = [f"{value['value']:.4f} {value['interval']}" for value in facts[codec].values()]
         print(f"{codec}: {'; '.join(cells)}", flush=True)
-        for name, (head, path) in figures.items():
+        for name, figure in figures.items():
             if codec != codecs[0]:
-                mine, other = ([each[head] for each in arms[which]] for which in (codec, codecs[0]))
-                compared = paired_difference(mine, other, path)["difference"]
-                facts[codec][f"{name} less {codecs[0]}"] = compared
-                print(f"  {name} less {codecs[0]}: {compared['value']:+.4f}, 95 % interval {compared['interval']}")
+                less = compared(arms[codec], arms[codecs[0]], figure)["difference"]
+                facts[codec][f"{name} less {codecs[0]}"] = less
+                print(f"  {name} less {codecs[0]}: {less['value']:+.4f}, 95 % interval {less['interval']}")
     out.mkdir(parents=True, exist_ok=True)
     (out / "scores.json").write_text(json.dumps(facts, indent=1) + "\n")
 

@@ -6,10 +6,12 @@
 Five folds over the hospitals' training and validation images, equal pictures kept in one fold. Pooled, or with
 --federated by hospital and averaged after each pass. Prints both tasks' macro ROC-AUC, mean over folds, at a quarter,
 half, three quarters and all of the passes, the same for a logistic regression on the same features, and at the end the
-difference of the two on X-rays with a 95 % interval that resamples the images of each fold.
+difference of the two on X-rays with a 95 % interval that resamples the images of each fold. Scores of both are means
+over evaluation.views of each image.
 """
 
 import argparse
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,7 @@ def all_features(experiment: Experiment, network: Network) -> dict[str, Features
     data, labels, size = experiment.data, experiment.labels, experiment.model.image_size
     sites = [load_site(n, data.sources_of(n), labels, data, data.splits, size, experiment.seed) for n in data.hospitals]
     store = FeatureStore(network, data.cache.folder)
-    versions = range(experiment.training.augmentation.feature_versions + 1)
+    versions = range(max(experiment.training.augmentation.feature_versions + 1, experiment.evaluation.views))
     random, found = np.random.default_rng(0), {}
     for modality in ("xray", "ct"):
         parts = [(h, site.splits[split].of(modality)) for h, site in enumerate(sites) for split in ("train", "valid")]
@@ -87,7 +89,7 @@ def classes_auc(labels: NDArray[np.int32], scores: NDArray[np.floating]) -> floa
     return float(np.mean([roc_auc_score(labels == k, scores[:, k]) for k in range(scores.shape[1])]))
 
 
-def logistic_regression(xray: Features) -> tuple[float, Floats]:
+def logistic_regression(xray: Features, views: int) -> tuple[float, Floats]:
     """The best penalty's mean over folds, and every image's scores (N, findings) from the fold that left it out."""
     best: tuple[float, Floats] = (0.0, np.empty(0, np.float32))
     for penalty in PENALTIES:
@@ -98,7 +100,8 @@ def logistic_regression(xray: Features) -> tuple[float, Floats]:
                 if len(np.unique(labels[train])) == 2:
                     model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=2000))
                     model.fit(xray.versions[0][train], labels[train])
-                    scores[~train, column] = model.decision_function(xray.versions[0][~train])
+                    of_views = [model.decision_function(view[~train]) for view in xray.versions[:views]]
+                    scores[~train, column] = np.mean(of_views, axis=0)
         mean = by_fold(xray, scores)
         print(f"logistic regression, C {penalty:g}: X-ray macro ROC-AUC {mean:.3f}", flush=True)
         best = max(best, (mean, scores), key=lambda each: each[0])
@@ -165,7 +168,8 @@ def one_pass(
     """Train one epoch on these rows, each image in a version drawn at random; returns the number of pairs."""
     names = [list(map(str, range(len(side)))) for side in (xray, ct)]
     pairs, random = training_pairs(names[0], names[1], "random", "longest", seed), np.random.default_rng(seed)
-    versions = random.integers(len(found["xray"].versions), size=(2, len(pairs)))
+    trained_versions = network.experiment.training.augmentation.feature_versions
+    versions = random.integers(1 + trained_versions, size=(2, len(pairs)))
     for rows in batches(len(pairs), network.experiment.training.batch_size):
         x, c = xray[pairs.xray[rows]], ct[pairs.ct[rows]]
         network.step_on_pooled(
@@ -178,12 +182,14 @@ def one_pass(
 
 
 def held_out(network: Network, found: dict[str, Features], fold: int) -> tuple[Floats, Floats]:
-    """Disease logits and cancer logits of the images of a fold, each the mean over ``evaluation.partners``."""
-    xray, ct = (found[name].versions[0][found[name].fold == fold] for name in ("xray", "ct"))
-    disease = np.zeros((len(xray), len(network.experiment.labels.findings)), np.float32)
-    cancer = np.zeros((len(ct), len(network.experiment.labels.cancer_classes)), np.float32)
-    for partner in range(network.experiment.evaluation.partners):
-        pairs = evaluation_pairs(len(xray), len(ct), derive_seed(fold, "partner", partner))
+    """Disease logits and cancer logits of the images of a fold, each the sum over ``evaluation.partners`` and views."""
+    evaluation = network.experiment.evaluation
+    num_xray, num_ct = (int(np.sum(found[name].fold == fold)) for name in ("xray", "ct"))
+    disease = np.zeros((num_xray, len(network.experiment.labels.findings)), np.float32)
+    cancer = np.zeros((num_ct, len(network.experiment.labels.cancer_classes)), np.float32)
+    for partner, view in itertools.product(range(evaluation.partners), range(evaluation.views)):
+        xray, ct = (found[name].versions[view][found[name].fold == fold] for name in ("xray", "ct"))
+        pairs = evaluation_pairs(num_xray, num_ct, derive_seed(fold, "partner", partner))
         logits = network.logits_of_pooled(xray[pairs.xray], ct[pairs.ct])
         disease[pairs.xray[pairs.counts_xray]] += logits["disease"].numpy()[pairs.counts_xray]
         cancer[pairs.ct[pairs.counts_ct]] += logits["cancer"].numpy()[pairs.counts_ct]
@@ -213,7 +219,7 @@ def main() -> None:
     experiment = load_experiment(arguments.config, [*arguments.overrides, passes], base=Path.cwd())
     network = Network(experiment)
     found = all_features(experiment, network)
-    _, linear = logistic_regression(found["xray"])
+    _, linear = logistic_regression(found["xray"], experiment.evaluation.views)
     scores = network_scores(network, found, arguments.passes, arguments.rate, arguments.federated)
     value, low, high = difference(found["xray"], scores, linear)
     print(f"X-rays, network - logistic regression: {value:+.3f} ({low:+.3f} to {high:+.3f})")

@@ -14,51 +14,44 @@ Prints the table of docs/results.md and writes everything to --out as JSON. Fini
 """
 
 import argparse
+import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from local_runs import (
+    ACCURACY,
+    CANCER,
+    DISEASE,
+    SINGLE_PAIR,
+    central_without,
+    compared,
+    figure_of,
+    load_hospitals,
+    predictions_of,
+    resamples_of,
+    run_locally,
+    selected,
+)
 
-from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.load import load_experiment
+from fedthorax.common.data.pool import pool_sites
+from fedthorax.common.metrics.cancer import cancer_scores
+from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.run_folder import RunFolder
+from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.network import Network
+from fedthorax.common.training.scoring import Predictions
+from fedthorax.server.central import CentralData
+from fedthorax.simulations.baselines import LinearProbe
+from fedthorax.simulations.centralised import POOLED
 
-quiet_libraries()
-import_tensorflow()
-
-import keras  # noqa: E402  after TensorFlow has been told to be quiet
-
-from fedthorax.client.residuals import Residuals  # noqa: E402
-from fedthorax.client.worker import SiteWorker  # noqa: E402
-from fedthorax.common.config import Experiment  # noqa: E402
-from fedthorax.common.config.load import load_experiment  # noqa: E402
-from fedthorax.common.data.pool import pool_sites  # noqa: E402
-from fedthorax.common.data.site import load_site  # noqa: E402
-from fedthorax.common.events import EventLog  # noqa: E402
-from fedthorax.common.metrics.cancer import cancer_scores  # noqa: E402
-from fedthorax.common.metrics.disease import disease_scores  # noqa: E402
-from fedthorax.common.metrics.intervals import cancer_resamples, disease_resamples, paired_difference  # noqa: E402
-from fedthorax.common.model.segments import SegmentLayout  # noqa: E402
-from fedthorax.common.run_folder import RunFolder  # noqa: E402
-from fedthorax.common.seeds import derive_seed  # noqa: E402
-from fedthorax.common.training.features import FeatureStore  # noqa: E402
-from fedthorax.common.training.network import Network  # noqa: E402
-from fedthorax.common.training.scoring import SINGLE_PAIR, Predictions, predict  # noqa: E402
-from fedthorax.server.central import CentralData  # noqa: E402
-from fedthorax.server.resume import OpenRun  # noqa: E402
-from fedthorax.server.session import run_session  # noqa: E402
-from fedthorax.simulations.baselines import LinearProbe  # noqa: E402
-from fedthorax.simulations.centralised import POOLED, LocalChannel  # noqa: E402
-
+PROBE = "logistic regression"
 TUNING_SEED = 0
 STRENGTHS = (1e-3, 1e-2, 1e-1)
-SAMPLES = 2000
-DISEASE, CANCER, ACCURACY = (
-    ("disease", ("macro", "roc_auc")),
-    ("cancer", ("macro", "roc_auc")),
-    ("cancer", ("accuracy",)),
-)
 
 
 @dataclass
@@ -69,12 +62,8 @@ class Bench:
     out: Path
 
     def __post_init__(self) -> None:
-        data, labels, size = self.experiment.data, self.experiment.labels, self.experiment.model.image_size
-        self.sites = {
-            name: load_site(name, data.sources_of(name), labels, data, data.splits, size, self.experiment.seed)
-            for name in data.hospitals
-        }
-        self.sites[POOLED] = pool_sites(POOLED, [self.sites[name] for name in data.hospitals])
+        self.sites = load_hospitals(self.experiment)
+        self.sites[POOLED] = pool_sites(POOLED, list(self.sites.values()))
         self.network: Network | None = None
         self.store: FeatureStore | None = None
 
@@ -96,37 +85,17 @@ class Bench:
         experiment = self.experiment.model_copy(
             update={"name": name, "seed": seed, "training": training, "output": output}
         )
-        path = experiment.run_folder
-        if (path / "metrics.json").is_file() and RunFolder.load(path).read_metrics()["status"] == "finished":
-            return path
         federated = arm == "federated"
         names = tuple(self.experiment.data.hospitals) if federated else (arm,)
-        with RunFolder.create(path, overwrite=True) as folder, EventLog(None) as silent:
-            worker = SiteWorker(
-                lambda _, site, __: self.sites[site],
-                lambda of, _: self.build(of),
-                silent,
-                keep_optimizer=not federated,
-                residuals=Residuals(path / "own"),
-            )
-            run_session(experiment, names, LocalChannel(worker, names), OpenRun(folder), "train", self.build)
-        return path
+        sites = {name: self.sites[name] for name in names}
+        return run_locally(experiment, sites, lambda of, _=(): self.build(of), keep_optimizer=not federated)
 
 
-def selected(path: Path) -> float:
-    value: float = RunFolder.load(path).read_metrics()["selection"]["value"]
-    return value
-
-
-def logistic_regression(bench: Bench) -> tuple[dict[str, float], Predictions, CentralData]:
-    """The probe's strengths as chosen on validation, and its predictions on the test split."""
+def logistic_regression(bench: Bench) -> tuple[dict[str, float], dict[int, Predictions], CentralData]:
+    """The probe's strengths as chosen on validation, and its predictions on the test split by number of views."""
     experiment = bench.experiment
     _, store = bench.build(experiment)
-    central = CentralData(experiment)
-    held = {
-        digest for split in bench.sites[POOLED].splits.values() for digest in (*split.xray.digests, *split.ct.digests)
-    }
-    central.leave_out({POOLED: [row for row, digest in enumerate(central.all_digests) if digest in held]})
+    central = central_without(experiment, [bench.sites[POOLED]])
     probe = LinearProbe(store, bench.sites[POOLED].splits["train"], len(experiment.labels.cancer_classes))
     labels, valid = experiment.labels, central.valid
     best: dict[str, tuple[float, float]] = {}
@@ -137,40 +106,8 @@ def logistic_regression(bench: Bench) -> tuple[dict[str, float], Predictions, Ce
         for task, value in (("xray", disease), ("ct", cancer)):
             best[task] = max(best.get(task, (-1.0, 0.0)), (value, strength))
     chosen = {task: strength for task, (_, strength) in best.items()}
-    return chosen, probe.predict(central.test, chosen["xray"], chosen["ct"]), central
-
-
-def predictions_of(path: Path, bench: Bench, central: CentralData, partners: int) -> Predictions:
-    """What a run's selected model says of the images of the central test split, each with so many random partners.
-
-    A hospital that trains alone holds fewer of the test images than all hospitals together, so fewer were left out of
-    its own test; here every arm is scored on the same images.
-    """
-    network, store = bench.build(bench.experiment)
-    model = keras.models.load_model(path / "model" / "best.keras")
-    network.layout.write(SegmentLayout(model).read())
-    seed = derive_seed(bench.experiment.seed, "evaluation pairs", "central", "test")
-    predictions, _ = predict(network, store, central.test, seed, partners=partners)
-    return predictions
-
-
-def resamples_of(predictions: Predictions, central: CentralData) -> dict[str, Any]:
-    labels, xray, ct = central._experiment.labels, central.test.xray, central.test.ct
-    return {
-        "disease": disease_resamples(
-            xray.targets, predictions.disease, xray.patients, labels.findings, 0.5, SAMPLES, 1
-        ),
-        "cancer": cancer_resamples(ct.targets, predictions.cancer, ct.patients, labels.cancer_classes, SAMPLES, 1),
-    }
-
-
-def figure_of(resamples: list[dict[str, Any]], figure: tuple[str, tuple[str, ...]]) -> dict[str, Any]:
-    """Mean over the seeds with the 95 % interval over patients and seeds, and each seed's value."""
-    head, name = figure
-    mine = [each[head] for each in resamples]
-    zero = [replace(each, values={key: np.zeros_like(value) for key, value in each.values.items()}) for each in mine]
-    difference = paired_difference(mine, zero, name)["difference"]
-    return difference | {"seeds": [float(each.values[name][0]) for each in mine]}
+    views = sorted({1, experiment.evaluation.views})
+    return chosen, {n: probe.predict(central.test, chosen["xray"], chosen["ct"], n) for n in views}, central
 
 
 def rows_of(arms: dict[str, list[dict[str, Any]]], facts: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -200,11 +137,14 @@ def main() -> None:
     arguments = parser.parse_args()
     experiment = load_experiment(arguments.config, arguments.overrides, base=Path.cwd())
     bench = Bench(experiment, arguments.out.absolute())
-    strengths, probabilities, central = logistic_regression(bench)
-    arms = {"logistic regression": [resamples_of(probabilities, central)]}
-    averaged = dict(arms)  # the same, with every image's score the mean over several partners
+    strengths, probes, central = logistic_regression(bench)
     setting = f"C {strengths['xray']:g} and {strengths['ct']:g}"
-    facts: dict[str, dict[str, Any]] = {"logistic regression": {"setting": setting, "seconds": "", "memory": ""}}
+    arms, facts = {}, {}
+    for views, probabilities in probes.items():
+        name = PROBE if views == 1 else f"{PROBE}, {views} views"
+        arms[name] = [resamples_of(probabilities, central, experiment)]
+        facts[name] = {"setting": setting, "seconds": "", "memory": ""}
+    averaged = dict(arms)  # the same, with every image's score the mean over several partners
     chosen = dict(each.split("=") for each in arguments.arms or ())
     for arm in chosen or ("federated", POOLED, *experiment.data.hospitals):
         tuned: dict[float, float] = {}
@@ -214,7 +154,10 @@ def main() -> None:
         rate = float(chosen[arm]) if chosen else max(tuned, key=lambda each: tuned[each])
         paths = [bench.run(arm, seed, rate) for seed in range(1, arguments.seeds + 1)]
         for partners, found in ((SINGLE_PAIR, arms), (arguments.partners, averaged)):
-            found[arm] = [resamples_of(predictions_of(path, bench, central, partners), central) for path in paths]
+            found[arm] = []
+            for path in paths:
+                predictions = predictions_of(path, *bench.build(experiment), central, partners)
+                found[arm].append(resamples_of(predictions, central, experiment))
         totals = [RunFolder.load(path).read_metrics()["totals"] for path in paths]
         seconds = sorted(total["seconds"] for total in totals)
         facts[arm] = {
@@ -244,19 +187,17 @@ def compared_arms(
     ratios: dict[str, Any] = {}
     for first, second in pairs:
         for figure in (DISEASE, CANCER, ACCURACY):
-            compared = paired_difference(
-                [r[figure[0]] for r in arms[first]], [r[figure[0]] for r in arms[second]], figure[1]
-            )
+            pair = compared(arms[first], arms[second], figure)
             key = f"{first} / {second}: {figure[0]} {' '.join(figure[1])}"
-            ratios[key] = compared
-            print(f"{key}: ratio {compared['ratio']['value']:.3f}, 95 % interval {compared['ratio']['interval']}")
-    probe = arms["logistic regression"] * seeds
-    for arm in [name for name in ("federated", POOLED) if name in arms]:
+            ratios[key] = pair
+            print(f"{key}: ratio {pair['ratio']['value']:.3f}, 95 % interval {pair['ratio']['interval']}")
+    probes = [name for name in arms if name.startswith(PROBE)]
+    for arm, probe in itertools.product([name for name in ("federated", POOLED) if name in arms], probes):
         for figure in (DISEASE, CANCER, ACCURACY):
-            compared = paired_difference([r[figure[0]] for r in arms[arm]], [r[figure[0]] for r in probe], figure[1])
-            key = f"{arm} - logistic regression: {figure[0]} {' '.join(figure[1])}"
-            ratios[key] = compared
-            print(f"{key}: {compared['difference']['value']:+.3f}, 95 % interval {compared['difference']['interval']}")
+            pair = compared(arms[arm], arms[probe] * seeds, figure)
+            key = f"{arm} - {probe}: {figure[0]} {' '.join(figure[1])}"
+            ratios[key] = pair
+            print(f"{key}: {pair['difference']['value']:+.3f}, 95 % interval {pair['difference']['interval']}")
     return {
         "arms": {
             arm: facts[arm] | {"/".join((f[0], *f[1])): figure_of(r, f) for f in (DISEASE, CANCER, ACCURACY)}

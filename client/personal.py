@@ -9,7 +9,7 @@ from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import FitProgress
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.personalise import personalise
-from fedthorax.common.training.scoring import SINGLE_PAIR, predict, scores_of
+from fedthorax.common.training.scoring import in_use, predict, scores_of
 
 
 def own_model(
@@ -21,7 +21,7 @@ def own_model(
     would need validation images that have not chosen the model.
     """
     experiment, test = network.experiment, unseen(images.splits)
-    common, losses = predict(network, store, test, test_seed, partners=SINGLE_PAIR)
+    common, losses = predict(network, store, test, test_seed, repeats=in_use(experiment))
     done = personalise(network, store, images.splits["train"], images.splits["valid"], seed, progress)
     told: dict[str, Any] = {
         "kept": done.kept,
@@ -33,7 +33,7 @@ def own_model(
         "comparison": None,
     }
     if done.kept is not None:
-        own, losses = predict(network, store, test, test_seed, partners=SINGLE_PAIR)
+        own, losses = predict(network, store, test, test_seed, repeats=in_use(experiment))
         told |= {
             "own": scores_of(network, test, own, losses),
             "comparison": compared(experiment, Truth.of(test), own, common),

@@ -42,9 +42,10 @@ class SiteProcess:
         segments: SegmentStore | None = None,
         own: OwnPart | None = None,
         residuals: Residuals | None = None,
+        smallest_score: int = 0,
     ) -> None:
-        """A real hospital gives its own ``privacy``, ``duplicate_key`` and ``file_names``; see SiteWorker. In a
-        simulation the environment names the duplicate key."""
+        """A real hospital gives its own ``privacy``, ``duplicate_key``, ``file_names`` and ``smallest_score``; see
+        SiteWorker. In a simulation the environment names the duplicate key."""
         if events is None:
             path = os.environ.get(EVENTS_VARIABLE)
             events = EventLog(Path(path) if path else None)
@@ -61,6 +62,7 @@ class SiteProcess:
             segments=segments or SegmentStore(_named(SEGMENTS_VARIABLE)),
             own=own or OwnPart(_named(OWN_VARIABLE)),
             residuals=residuals or Residuals(_named(OWN_VARIABLE)),
+            smallest_score=smallest_score,
         )
         self._experiment: Experiment | None = None
         self._networks: dict[Modalities, tuple[Network, FeatureStore]] = {}

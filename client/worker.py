@@ -61,8 +61,9 @@ class SiteWorker:
 
     ``privacy`` is a real hospital's own policy for counts; the stricter of it and the consortium's holds for statistics
     and passport. None is a simulation, whose images all have one owner: the experiment's policy holds for statistics,
-    and the passport is exact. Without ``file_names`` no file is named and nothing that stands in one is quoted in what
-    leaves: errors in the data are told in general words, and in full to ``events``.
+    and the passport is exact. Of scores by subgroup, and of bins of scores, fewer than ``smallest_score`` are few too.
+    Without ``file_names`` no file is named and nothing that stands in one is quoted in what leaves: errors in the data
+    are told in general words, and in full to ``events``.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class SiteWorker:
         segments: SegmentStore | None = None,
         own: OwnPart | None = None,
         residuals: Residuals | None = None,
+        smallest_score: int = 0,
     ) -> None:
         self._load_images = load_images
         self._build_network = build_network
@@ -85,6 +87,7 @@ class SiteWorker:
         self._privacy = privacy
         self._duplicate_key = duplicate_key
         self._file_names = file_names
+        self._smallest_score = smallest_score
         self.segments = segments or SegmentStore()
         self.own = own or OwnPart()
         self.residuals = residuals or Residuals()
@@ -219,7 +222,7 @@ class SiteWorker:
             images,
             points,
             lambda split: self._pairs_seed(task, experiment, split),
-            0 if self._privacy is None else self._policy(experiment, self._privacy).smallest_count,
+            self._scores_policy(experiment),
             lambda done, total: self._emit(task, "validate", done, total),
         )
 
@@ -242,6 +245,13 @@ class SiteWorker:
     def _passport(self, experiment: Experiment, images: SiteImages, report: PairingReport) -> dict[str, Any]:
         policy = EXACT if self._privacy is None else self._policy(experiment, self._privacy)
         return passport(images, experiment.labels, report, policy, self._file_names)
+
+    def _scores_policy(self, experiment: Experiment) -> PrivacyConfig | None:
+        if self._privacy is None:
+            return None
+        policy = self._policy(experiment, self._privacy)
+        smallest = max(policy.smallest_count, self._smallest_score)
+        return PrivacyConfig(smallest_count=3 if smallest == 2 else smallest, round_to=policy.round_to)
 
     @staticmethod
     def _policy(experiment: Experiment, own: PrivacyConfig) -> PrivacyConfig:

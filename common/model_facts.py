@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax.common.atomic_write import write_text
+from fedthorax.common.card_facts import card_facts
 from fedthorax.common.model_card import model_card
 from fedthorax.common.strict_json import canonical_json, plain_value
 
@@ -27,17 +28,19 @@ def model_entry(
 ) -> dict[str, Any]:
     """The entry of the model of a round. ``facts`` are the common ones, ``metrics`` is the content of metrics.json.
 
-    ``operating_points`` and ``evaluation`` are null unless it is the selected model and was tested. ``sites`` has, of
-    hospitals that chose their own, the same of the hospital's own images.
+    ``operating_points`` and ``evaluation`` are null unless it is the selected model and was tested. ``card`` is the
+    rest of the model card. ``sites`` has, of hospitals that chose their own, the same of the hospital's own images.
     """
     points = metrics.get("operating_points")
     mine = points is not None and points.get("round") == round_number
+    evaluation = _evaluation(metrics["test"]) if mine and metrics.get("test") else None
     entry = {
         "round": round_number,
         "run": metrics.get("run"),
         "weights_sha256": weights_sha256,
         "operating_points": points if mine else None,
-        "evaluation": _evaluation(metrics["test"]) if mine and metrics.get("test") else None,
+        "evaluation": evaluation,
+        "card": card_facts(metrics, evaluation),
         "sites": {
             name: {
                 "operating_points": site["operating_points"],

@@ -21,9 +21,9 @@ from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.final_scores import calibrated, final_scores, scores_by_given
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import (
-    SINGLE_PAIR,
     Predictions,
     Scores,
+    in_use,
     predict,
     score,
     scores_of,
@@ -94,7 +94,9 @@ class CentralData:
         self, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None
     ) -> OperatingPoints:
         """Calibration and thresholds of the present weights, chosen on the validation split."""
-        predictions, _ = predict(network, store, self.valid, self._seed("valid"), keep, progress, partners=SINGLE_PAIR)
+        predictions, _ = predict(
+            network, store, self.valid, self._seed("valid"), keep, progress, repeats=in_use(self._experiment)
+        )
         labels = self._experiment.labels
         return choose_operating_points(
             (self.valid.xray.targets, predictions.disease),
@@ -115,7 +117,9 @@ class CentralData:
         progress: Progress | None = None,
     ) -> tuple[Scores, Predictions]:
         """Scores of the present weights on the test split, and the calibrated predictions that they are of."""
-        raw, losses = predict(network, store, self.test, self._seed("test"), keep, progress, partners=SINGLE_PAIR)
+        raw, losses = predict(
+            network, store, self.test, self._seed("test"), keep, progress, repeats=in_use(self._experiment)
+        )
         scores = final_scores(network, self.test, raw, losses, points)
         given = scores_by_given(network, store, self.test, self._seed("test"), points, keep)
         if given is not None:
@@ -137,7 +141,9 @@ class CentralData:
         if not self.left_out:
             return None
         whole = self.images.splits["test"]
-        raw, losses = predict(network, store, whole, self._seed("test"), keep, progress, partners=SINGLE_PAIR)
+        raw, losses = predict(
+            network, store, whole, self._seed("test"), keep, progress, repeats=in_use(self._experiment)
+        )
         scores = scores_of(network, whole, calibrated(raw, points), losses, points.disease_thresholds)
         return with_duplicates(clean, scores, self.test, whole)
 

@@ -73,7 +73,10 @@ def outcome(delivery: Delivery, site: str, document: Mapping[str, Any], facts: M
 
 
 def own_results(document: Mapping[str, Any], site: str) -> dict[str, Any]:
-    """The record of a finished run as one hospital may see it: the common figures and its own, no other hospital's."""
+    """The record of a finished run as one hospital may see it: the common figures and its own, no other hospital's.
+
+    Not even as a comparison with its own: of two hospitals, the mean of the others is the other.
+    """
 
     def own(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [entry for entry in entries if entry["site"] == site]
@@ -86,11 +89,14 @@ def own_results(document: Mapping[str, Any], site: str) -> dict[str, Any]:
         }
         for entry in document["rounds"]
     ]
+    pooled = document.get("pooled")
     left_out = [entry for entry in document["central"]["left_out"] if entry["same_as_site"] == site]
     return {
         **document,
         "status": "finished",
         "sites": {site: document["sites"][site]},
+        "statistics": None,
+        "pooled": pooled and {**pooled, "by_site": {}},
         "central": {**document["central"], "left_out": left_out},
         "rounds": rounds,
     }

@@ -25,6 +25,8 @@ def model_facts(experiment: Experiment) -> dict[str, Any]:
         "ct_windows": [window.model_dump() for window in experiment.data.ct_windows],
         "threshold": experiment.evaluation.threshold,
         "absent": experiment.model.absent,
+        "views": experiment.evaluation.views,
+        "augmentation": experiment.training.augmentation.model_dump(exclude={"enabled", "feature_versions"}),
         "versions": package_versions(),
     }
 

@@ -57,6 +57,7 @@ class RunRecord:
                     "test_with_duplicates": None,
                     "test_at_own_thresholds": None,
                     "operating_points": None,
+                    "subgroups": None,
                     "personal": None,
                 }
                 for site in sites
@@ -140,9 +141,9 @@ class RunRecord:
         self.rounds[number]["sites"][site][kind] = scores
 
     def site_tests(self, site: str, results: Mapping[str, Any]) -> None:
-        """The hospital's own test scores, without and with the images that it also trained or validated on, and at its
-        own thresholds, with these."""
-        for name in ("test", "test_with_duplicates", "test_at_own_thresholds", "operating_points"):
+        """The hospital's own test scores, without and with the images that it also trained or validated on, at its own
+        thresholds, with these, and by subgroup."""
+        for name in ("test", "test_with_duplicates", "test_at_own_thresholds", "operating_points", "subgroups"):
             self._document["sites"][site][name] = results.get(name)
 
     def newest_update(self, site: str, until: int) -> int:

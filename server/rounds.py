@@ -30,6 +30,7 @@ from fedthorax.server.delivery import deliver
 from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
+from fedthorax.server.own_subgroups import check_own_subgroups
 from fedthorax.server.own_thresholds import check_own_thresholds
 from fedthorax.server.packed_update import unpacked
 from fedthorax.server.pooling import Pooling
@@ -326,6 +327,11 @@ class Rounds:
         except ValueError as error:
             self.hospitals.warn(reply.site, f"its own thresholds are not taken: {error}")
             results = {**results, "operating_points": None, "test_at_own_thresholds": None}
+        try:
+            check_own_subgroups(results.get("subgroups"), self.experiment.labels)
+        except ValueError as error:
+            self.hospitals.warn(reply.site, f"its scores by subgroup are not taken: {error}")
+            results = {**results, "subgroups": None}
         self.record.site_tests(reply.site, results)
         if "histograms" in reply.results:
             try:

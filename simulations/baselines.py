@@ -24,13 +24,16 @@ class LinearProbe:
     train: SplitImages
     num_classes: int
 
-    def predict(self, images: SplitImages, xray_strength: float, ct_strength: float) -> Predictions:
-        """Probabilities like a network's. A finding with one class only in training gets that class's share for all."""
-        return Predictions(self._findings(images.xray, xray_strength), self._classes(images.ct, ct_strength))
+    def predict(self, images: SplitImages, xray_strength: float, ct_strength: float, views: int = 1) -> Predictions:
+        """Probabilities like a network's, means over as many ``views`` of an image (``evaluation.views``). A finding
+        with one class only in training gets that class's share for all."""
+        return Predictions(
+            self._findings(images.xray, xray_strength, views), self._classes(images.ct, ct_strength, views)
+        )
 
-    def _findings(self, images: ImageSet, strength: float) -> NDArray[np.float32]:
+    def _findings(self, images: ImageSet, strength: float, views: int) -> NDArray[np.float32]:
         features, labels = self.store.pooled("xray", self.train.xray), self.train.xray.targets
-        wanted = self.store.pooled("xray", images)
+        wanted = self.store.versions("xray", images, views)
         columns = []
         for column in labels.T:
             known = ~np.isnan(column)
@@ -39,14 +42,15 @@ class LinearProbe:
                 columns.append(np.full(len(images), share))
             else:
                 model = _fit(features[known], column[known], strength)
-                columns.append(model.predict_proba(wanted)[:, 1])
+                columns.append(np.mean([model.predict_proba(view)[:, 1] for view in wanted], axis=0))
         return np.stack(columns, axis=1).astype(np.float32)
 
-    def _classes(self, images: ImageSet, strength: float) -> NDArray[np.float32]:
+    def _classes(self, images: ImageSet, strength: float, views: int) -> NDArray[np.float32]:
         known = self.train.ct.targets >= 0
         model = _fit(self.store.pooled("ct", self.train.ct)[known], self.train.ct.targets[known], strength)
         probabilities = np.zeros((len(images), self.num_classes), np.float32)
-        probabilities[:, model.classes_] = model.predict_proba(self.store.pooled("ct", images))
+        wanted = self.store.versions("ct", images, views)
+        probabilities[:, model.classes_] = np.mean([model.predict_proba(view) for view in wanted], axis=0)
         return probabilities
 
 

@@ -45,6 +45,16 @@ class LocalChannel:
         return []
 
 
+def with_one_site(experiment: Experiment) -> Experiment:
+    """The experiment as ``train`` runs it and writes it down.
+
+    With a single site there is nothing to combine and nothing to send: a strategy's momentum or pull and a codec's
+    rounding would only be in the way. Nor is there a common model that a hospital could make its own.
+    """
+    federation = experiment.federation.model_copy(update={"strategy": "fedavg", "codec": "float32"})
+    return experiment.model_copy(update={"federation": federation, "personalisation": PersonalisationConfig()})
+
+
 def train(experiment: Experiment, hospital: str | None = None, overwrite: bool = False) -> "Outcome":
     """Train on one hospital's images, or on all hospitals' pooled; blocks until the report is written.
 
@@ -55,11 +65,7 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
     hospitals = experiment.data.hospitals
     if hospital is not None and hospital not in hospitals:
         raise ValueError(f"no hospital {hospital!r} in data.hospitals; expected one of {', '.join(hospitals)}")
-    # With a single site there is nothing to combine and nothing to send: a strategy's momentum or pull and a codec's
-    # rounding would only be in the way.
-    federation = experiment.federation.model_copy(update={"strategy": "fedavg", "codec": "float32"})
-    # Nor is there a common model that a hospital could make its own.
-    experiment = experiment.model_copy(update={"federation": federation, "personalisation": PersonalisationConfig()})
+    experiment = with_one_site(experiment)
     require_local(experiment, [hospital] if hospital else hospitals)
     with open_run(experiment, overwrite) as run:
         from fedthorax.client.worker import SiteWorker

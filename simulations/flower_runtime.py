@@ -127,8 +127,8 @@ def _kill_busy_sites(events: Path, since: float) -> None:
 
 @contextlib.contextmanager
 def _ray_home() -> Iterator[Path]:
-    """A temporary folder for Ray's session, under a short name because Unix sockets lie in it."""
-    home = Path(tempfile.mkdtemp(prefix="fedthorax-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    """A temporary folder for Ray's session, named after this process, but shortly because Unix sockets lie in it."""
+    home = Path(tempfile.mkdtemp(prefix=f"fedthorax-{os.getpid()}-", dir="/tmp" if Path("/tmp").is_dir() else None))
     try:
         yield home
     finally:

@@ -47,6 +47,10 @@ def what_may_leave(reply: Reply, limits: Limits, folders: tuple[Path, ...]) -> R
             **results["operating_points"],
             **{task: {} for task in ("disease", "cancer") if task not in limits.metrics},
         }
+    if results.get("subgroups"):  # small ones the worker has hidden
+        results["subgroups"] = {
+            task: told if task in limits.metrics else None for task, told in results["subgroups"].items()
+        }
     if "histograms" in results:
         results["histograms"] = {
             task: {name: _histogram(value, task, limits) for name, value in labels.items()}

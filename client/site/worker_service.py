@@ -165,6 +165,7 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
         SegmentStore(folder.segments),
         OwnPart(folder.own),
         Residuals(folder.own),
+        settings.limits.smallest_count,
     )
     desk.run(process.worker.run, lambda task, experiment: keep_results(folder, process, task, experiment))
     server.stop(grace=2.0).wait()

@@ -16,10 +16,12 @@ from fedthorax.common.check.perceptual_hash import SIDE, perceptual_hash, signat
 from fedthorax.common.data.decode import SNIFF_BYTES, format_of, pixel_digest
 from fedthorax.common.data.silence import silence
 
-FACTS_VERSION = 2
+FACTS_VERSION = 3
 """Part of every key of the store: to be raised when a field is computed in another way."""
 
 _COLOUR_STEP = 40  # of 255 between the channels: JPEG's own colour noise on grey images stays below
+_TINT_STEP = 0.12  # of the brightest channel: a screen seen in coloured light, too dark to differ by _COLOUR_STEP
+_TINT_FROM, _LEAST_VISIBLE = 64, 0.01  # below this grey noise alone tints a pixel; share of pixels that are brighter
 _FRAME_SIDE = 128
 _FRAME_STEP = 12  # of 255 along a row or column: less is an empty border
 
@@ -32,7 +34,9 @@ class ImageFacts:
     ``bits`` is the stored depth of a channel, None if the file does not tell. ``grey_range`` leaves out the outermost
     0.05 % of the pixels at either end. ``chest`` are the correlations with an upright frontal chest for the image
     turned by 0, 90, 180 and 270 degrees; ``symmetry`` is the correlation with the mirror image; ``content_share`` is
-    the part of the picture inside an empty border; ``letters`` is the longest row of letter-like marks.
+    the part of the picture inside an empty border; ``colour_share`` is the part that is clearly coloured,
+    ``tint_share`` the part of the brighter pixels that are not quite grey; ``letters`` is the longest row of
+    letter-like marks.
     """
 
     digest: str
@@ -46,6 +50,7 @@ class ImageFacts:
     corner_grey: float
     centre_grey: float
     colour_share: float
+    tint_share: float
     content_share: float
     letters: int
     chest: tuple[float, float, float, float]
@@ -78,6 +83,8 @@ def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
     corners = np.concatenate([small[rows, columns].ravel() for rows in _ENDS for columns in _ENDS])
     format_name, mode, bits = stored_as(content)
     upright, quarter, half, three_quarters = chest_likeness(small)
+    # The windows of a CT slice are shown as colours, which are no colours of the picture.
+    colour_share, tint_share = _coloured(image) if format_name in ("PNG", "JPEG") else (0.0, 0.0)
     return ImageFacts(
         digest=pixel_digest(image),
         height=image.shape[0],
@@ -89,8 +96,8 @@ def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
         grey_range=_grey_range(grey),
         corner_grey=round(float(corners.mean()), 2),
         centre_grey=round(float(small[SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4].mean()), 2),
-        # The windows of a CT slice are shown as colours, which are no colours of the picture.
-        colour_share=_colour_share(image) if format_name in ("PNG", "JPEG") else 0.0,
+        colour_share=colour_share,
+        tint_share=tint_share,
         content_share=_content_share(grey),
         letters=letters_in_a_row(grey),
         chest=(upright, quarter, half, three_quarters),
@@ -128,12 +135,18 @@ def _grey_range(grey: Image.Image) -> int:
     return int(np.searchsorted(below, ends[1]) - np.searchsorted(below, ends[0], side="right"))
 
 
-def _colour_share(image: NDArray[np.uint8]) -> float:
+def _coloured(image: NDArray[np.uint8]) -> tuple[float, float]:
+    """``colour_share`` and ``tint_share``."""
     step = max(1, min(image.shape[:2]) // 512)
     red, green, blue = (np.ascontiguousarray(image[::step, ::step, channel]) for channel in range(3))
     # Pairwise maxima are six times as fast as a reduction over an axis of three.
-    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    return float((spread > _COLOUR_STEP).mean())
+    brightest = np.maximum(np.maximum(red, green), blue)
+    spread = brightest - np.minimum(np.minimum(red, green), blue)
+    visible = brightest >= _TINT_FROM
+    tinted = np.count_nonzero(visible & (spread > _TINT_STEP * brightest))
+    num_visible = np.count_nonzero(visible)
+    enough = num_visible >= _LEAST_VISIBLE * visible.size
+    return float((spread > _COLOUR_STEP).mean()), tinted / num_visible if enough and num_visible else 0.0
 
 
 def _content_share(grey: Image.Image) -> float:

@@ -10,6 +10,7 @@ from fedthorax.common.data.records import ImageRef
 
 _MAX_GREY_RANGE = 8  # of 255 between the darkest and the brightest pixel
 _PHOTO_SHARE, _MARK_SHARE = 0.05, 0.0002  # coloured pixels: of a photograph; of a pen, 10 of 224 x 224
+_TINTED_SHARE = 0.2  # of the brighter pixels; published radiographs and slices stay below 0.01
 _LETTERS = 6
 _TURN_MARGIN = 0.1  # by which another orientation must look more like a chest
 _MIN_CHEST, _MIN_SYMMETRY, _MIN_CONTENT = 0.25, -0.15, 0.7
@@ -52,11 +53,13 @@ def _single_colour(facts: ImageFacts) -> float | None:
 
 
 def _colour_photo(facts: ImageFacts) -> float | None:
-    return facts.colour_share if facts.colour_share >= _PHOTO_SHARE else None
+    if facts.colour_share < _PHOTO_SHARE and facts.tint_share < _TINTED_SHARE:
+        return None
+    return max(facts.colour_share, facts.tint_share)
 
 
 def _annotated(facts: ImageFacts) -> float | None:
-    if _MARK_SHARE <= facts.colour_share < _PHOTO_SHARE:
+    if _MARK_SHARE <= facts.colour_share < _PHOTO_SHARE and _colour_photo(facts) is None:
         return 100 + facts.colour_share
     return float(facts.letters) if facts.letters >= _LETTERS else None
 

@@ -24,6 +24,14 @@ class EvaluationConfig(Frozen):
         description="Random partners that each image is scored with during the rounds; its probabilities are the mean "
         "over them. Calibration, thresholds and all tests are of single pairs, which is what fedthorax predict sees.",
     )
+    views: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Views of each image that its probabilities are the mean over, in the tests, for calibration and "
+        "thresholds, and in fedthorax predict: the first is the image as it is, the others are changed as "
+        "training.augmentation says, always in the same way. Costs as many passes through the network.",
+    )
     threshold: float = Field(
         default=0.5,
         gt=0,

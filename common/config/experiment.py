@@ -66,6 +66,11 @@ class Experiment(Frozen):
             self._check_central(self.data.central)
         if self.training.modality_dropout and self.model.absent != "token":
             raise ValueError("training.modality_dropout leaves images out; set model.absent to token to stand for them")
+        if self.evaluation.views > 1 and not self.training.augmentation.enabled:
+            raise ValueError(
+                f"evaluation.views is {self.evaluation.views}, but training.augmentation.enabled is false: a network "
+                "that has only seen images as they are is scored on these; set views to 1, or enable augmentation"
+            )
         if self.model.weights == "none" and self.model.batch_norm == "frozen":
             raise ValueError(
                 "model.batch_norm is frozen, but model.weights is none: a random network whose normalisation never "

@@ -18,12 +18,16 @@ from numpy.typing import NDArray
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.data.attributes import AGE_BANDS, age_band
 from fedthorax.common.data.records import Attributes
+from fedthorax.common.metrics.difference_guard import safe_groups
 from fedthorax.common.metrics.ranking import is_descriptive
 from fedthorax.common.metrics.resampling import image_weights, percentile_interval, ratio, weighted_ranking
 from fedthorax.common.statistics.suppression import Count, is_small, rounded, shown_counts
 
 FIGURES = ("roc_auc", "recall", "specificity")
 _USUAL = {"sex": ("F", "M"), "age_years": AGE_BANDS, "view": ("PA", "AP", "LL"), "scanner": ()}
+_NOT_COMPARED = "No label has ten positives and negatives both here and among the others."
+_SOME_HIDDEN = " Labels that few patients have, or lack, are hidden."
+_DIFFERENCE = "Hidden: beside the others it would give the figures of few patients away."
 
 Values = NDArray[np.float64]
 
@@ -72,6 +76,7 @@ def subgroup_scores(
     samples: int,
     seed: int,
     policy: PrivacyConfig,
+    guard_differences: bool = False,
 ) -> dict[str, Any]:
     """By attribute its ``groups``, and ``unknown``, the images of none.
 
@@ -79,7 +84,11 @@ def subgroup_scores(
     both are ``{value, interval, others, gap, gap_interval}``, where ``gap`` is value minus ``others``. A group of fewer
     than ``policy.smallest_count`` patients is ``{reason}`` alone, and so is a label that so few have or lack: counts
     and figures are hidden. Counts are hidden and rounded as in a data passport.
+
+    ``guard_differences`` is for readers who do not hold the images: labels are hidden too that would give hidden
+    figures away beside those of all images, and ``others`` are all other images, those of no group among them.
     """
+    people = np.asarray(patients, dtype=np.str_)
     described = {}
     for attribute, of_images in groups_of(attributes).items():
         cells = ["unknown" if group is None else group for group in of_images]
@@ -91,9 +100,15 @@ def subgroup_scores(
             names = [name for name in names if not is_small(counts[name].patients, policy)]
         member = {name: np.array([cell == name for cell in cells]) for name in names}
         told = [name for name in names if not is_small(counts[name].patients, policy)]
-        everyone = np.array([cell != "unknown" for cell in cells])
-        sides = {name: (member[name], everyone & ~member[name]) for name in told}
-        found = _compared(answers, sides, patients, labels, samples, seed, policy)
+        known = np.array([guard_differences or cell != "unknown" for cell in cells])
+        sides = {name: (member[name], known & ~member[name]) for name in told}
+        rows = {
+            name: {label: _label(answers, column, member[name], people, policy) for column, label in enumerate(labels)}
+            for name in told
+        }
+        if guard_differences:
+            _guard(rows, answers, member, people, policy)
+        found = _compared(answers, sides, rows, people, samples, seed, policy)
         hidden = {"images": None, "reason": f"Fewer than {policy.smallest_count} patients: hidden."}
         described[attribute] = {
             "unknown": images.get("unknown", 0),
@@ -107,40 +122,59 @@ def subgroup_scores(
     return described
 
 
+def _guard(
+    rows: Mapping[str, dict[str, dict[str, Any]]],
+    answers: Answers,
+    member: Mapping[str, NDArray[np.bool_]],
+    people: NDArray[np.str_],
+    policy: PrivacyConfig,
+) -> None:
+    """Gives a ``reason`` to rows that must be hidden because of others."""
+    for column, label in enumerate(next(iter(rows.values()), {})):
+        known, present = answers.known[:, column], answers.present[:, column]
+        told = {name for name, of_labels in rows.items() if of_labels[label]["reason"] is None}
+        kinds = (known & present, known & ~present)
+        for name in told - safe_groups(told, member, kinds, people, policy):
+            rows[name][label]["reason"] = _DIFFERENCE
+
+
 def _compared(
     answers: Answers,
     sides: Mapping[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]],
-    patients: Sequence[str],
-    labels: Sequence[str],
+    rows_of: Mapping[str, dict[str, dict[str, Any]]],
+    people: NDArray[np.str_],
     samples: int,
     seed: int,
     policy: PrivacyConfig,
 ) -> dict[str, dict[str, Any]]:
     """By group its ``mean`` and ``labels``; ``sides`` are its own images and the others, as masks."""
     figures: dict[str, list[Values]] = {name: [] for name in sides}
-    for weights in image_weights(patients, len(patients), samples, seed):
+    for weights in image_weights(people.tolist(), len(people), samples, seed):
         for name, (mine, others) in sides.items():
             figures[name].append(np.stack([_figures(answers, rows, weights) for rows in (mine, others)], axis=1))
-    names = np.asarray(patients, dtype=np.str_)
     result = {}
     for name, (mine, others) in sides.items():
         values = np.concatenate(figures[name])  # (samples + 1, 2 sides, labels, figures)
-        rows = {label: _label(answers, column, mine, names, policy) for column, label in enumerate(labels)}
+        rows, labels = rows_of[name], list(rows_of[name])
         compared = [
             column
             for column, label in enumerate(labels)
-            if not rows[label]["descriptive"] and not _few(answers, column, others)
+            if rows[label]["reason"] is None
+            and not rows[label]["descriptive"]
+            and not _few(answers, column, others)
+            and not _few_people(answers, column, others, people, policy)
         ]
-        num_patients = len(set(names[mine | others]))
+        num_patients = len(set(people[mine | others]))
         for column, label in enumerate(labels):
             if rows[label]["reason"] is None:
                 rows[label] |= _told(
                     values[:, :, column], num_patients, not rows[label]["descriptive"], column in compared
                 )
+        hidden = any(row["reason"] for row in rows.values())
         of_compared = _mean(values[:, :, compared])
         mean = {
             "labels": [labels[column] for column in compared],
-            "reason": None if compared else "No label has ten positives and negatives both here and among the others.",
+            "reason": None if compared else _NOT_COMPARED + (_SOME_HIDDEN if hidden else ""),
             **_told(of_compared, num_patients, bool(compared), bool(compared)),
         }
         result[name] = {"mean": mean, "labels": rows}
@@ -181,18 +215,24 @@ def _told(values: Values, num_patients: int, enough: bool, compared: bool) -> di
 
 
 def _label(
-    answers: Answers, column: int, rows: NDArray[np.bool_], patients: NDArray[np.str_], policy: PrivacyConfig
+    answers: Answers, column: int, rows: NDArray[np.bool_], people: NDArray[np.str_], policy: PrivacyConfig
 ) -> dict[str, Any]:
     known = answers.known[:, column] & rows
     present = answers.present[:, column] & known
-    sides = [len(set(patients[images])) for images in (present, known & ~present)]
-    few = any(is_small(number, policy) for number in sides)
+    few = _few_people(answers, column, rows, people, policy)
     return {
         "support": int(present.sum()),
         "known": int(known.sum()),
         "descriptive": _few(answers, column, rows),
         "reason": f"Fewer than {policy.smallest_count} patients have it, or lack it: hidden." if few else None,
     }
+
+
+def _few_people(
+    answers: Answers, column: int, rows: NDArray[np.bool_], people: NDArray[np.str_], policy: PrivacyConfig
+) -> bool:
+    known, present = answers.known[:, column] & rows, answers.present[:, column]
+    return any(is_small(len(set(people[images])), policy) for images in (known & present, known & ~present))
 
 
 def _few(answers: Answers, column: int, rows: NDArray[np.bool_]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from fedthorax.common.check.issue import CODES
 from fedthorax.common.largest_site import largest_site
 from fedthorax.common.metrics.ranking import MIN_IMAGES
+from fedthorax.common.report.modalities import WORDS
 from fedthorax.common.report.wording import at, count, counted, figure, joined, round_ranges
 
 FEW_IMAGES = MIN_IMAGES
@@ -22,16 +23,16 @@ class Caution:
     grave: bool = False
 
 
-def cautions(metrics: Mapping[str, Any]) -> list[Caution]:
-    """Everything that limits the figures, grave ones first."""
+def cautions(metrics: Mapping[str, Any], absent: str | None = None) -> list[Caution]:
+    """Everything that limits the figures, grave ones first. ``absent`` is a modality of which nobody has any."""
     found = [
         *_status(metrics),
         *_rounds(metrics),
         *_replies(metrics),
         *_test(metrics),
-        *_data(metrics),
+        *_data(metrics, absent),
         *_own_parts(metrics),
-        *_always(metrics),
+        *_always(metrics, absent),
     ]
     return sorted(found, key=lambda caution: not caution.grave)
 
@@ -177,7 +178,7 @@ def _uncertain(test: Mapping[str, Any], findings: Mapping[str, Any], classes: Ma
     )
 
 
-def _data(metrics: Mapping[str, Any]) -> Iterator[Caution]:
+def _data(metrics: Mapping[str, Any], absent: str | None) -> Iterator[Caution]:
     hospitals = [(name, at(site, "data")) for name, site in (metrics.get("sites") or {}).items()]
     everyone = [*hospitals, ("the server", at(metrics, "central", "data"))]
     skipped = [(name, num_skipped(data)) for name, data in everyone]
@@ -199,7 +200,7 @@ def _data(metrics: Mapping[str, Any]) -> Iterator[Caution]:
             yield Caution("Accepted errors in the data.", f"{name}: {told}.", grave=True)
     for name, data in hospitals:
         train = at(data, "splits", "train") or {}
-        empty = [word for key, word in (("xray", "X-rays"), ("ct", "CT slices")) if train.get(key) == 0]
+        empty = [word for key, word in WORDS.items() if key != absent and train.get(key) == 0]
         if empty:
             yield Caution("Nothing to train on.", f"{name} has no {' and no '.join(empty)} to train on.", grave=True)
     images = at(metrics, "central", "data", "splits", "test", "ct")
@@ -234,17 +235,28 @@ def _own_parts(metrics: Mapping[str, Any]) -> Iterator[Caution]:
         )
 
 
-def _always(metrics: Mapping[str, Any]) -> Iterator[Caution]:
+def _always(metrics: Mapping[str, Any], absent: str | None) -> Iterator[Caution]:
+    if absent:
+        heads = {"xray": "the findings, whose head", "ct": "the CT classes, whose head"}[absent]
+        yield Caution(
+            f"No {WORDS[absent]}.",
+            f"Nobody held any: what the model says of {heads} has learnt nothing, means nothing, and is not shown.",
+        )
+    else:
+        yield _pairs(metrics)
+    yield Caution(
+        "Not a medical device.", "The figures hold for these images only; nothing here is a clinical validation."
+    )
+
+
+def _pairs(metrics: Mapping[str, Any]) -> Caution:
     pairs, same = 0, 0
     for site in (metrics.get("sites") or {}).values():
         pairs += at(site, "data", "pairing", "pairs") or 0
         same += at(site, "data", "pairing", "same_patient_pairs") or 0
     share = f" ({count(same)} of {count(pairs)} pairs are of one patient)" if pairs else ""
-    yield Caution(
+    return Caution(
         "Pairs are not patients.",
         f"The model sees one X-ray with one CT slice; as a rule these are of different people{share}. "
         "A joint reading of one patient's two examinations was not tested.",
-    )
-    yield Caution(
-        "Not a medical device.", "The figures hold for these images only; nothing here is a clinical validation."
     )

@@ -16,6 +16,7 @@ from fedthorax.common.audit import AuditLog
 from fedthorax.common.report import cautions, plots, summary, tables
 from fedthorax.common.report.costs import costs_section
 from fedthorax.common.report.glossary import GLOSSARY
+from fedthorax.common.report.modalities import WORDS, lacking, without
 from fedthorax.common.report.operating import operating_section
 from fedthorax.common.report.personal import personal_section
 from fedthorax.common.report.plot_files import write_plots
@@ -61,20 +62,25 @@ def render(metrics: Mapping[str, Any], config: str | None, audit: tuple[int, str
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     settings = _settings(config)
-    metrics = {"name": "unnamed run", "best_round": None, "config_sha256": None, **metrics}
+    absent = lacking(metrics)
+    metrics = without({"name": "unnamed run", "best_round": None, "config_sha256": None, **metrics}, absent)
     is_test, scores, scored = _scored(metrics)
     classes = at(metrics, "labels", "cancer_classes") or []
-    charts, sites = plots.round_charts(metrics), list(metrics.get("sites") or {})
+    charts, sites = plots.round_charts(metrics, absent), list(metrics.get("sites") or {})
     return environment.from_string(TEMPLATE).render(
         metrics=metrics,
         style=Markup(STYLE),
         script=Markup(SCRIPT),
         script_sha256=SCRIPT_SHA256,
         facts=summary.run_facts(metrics),
-        answer=summary.answer(metrics),
-        headlines=summary.headlines(scores),
+        answer=summary.answer(metrics, absent),
+        headlines=summary.headlines(scores, absent),
         is_test=is_test,
-        cautions=cautions.cautions(metrics),
+        absent=absent,
+        image_heads=[words for key, words in tables.IMAGES.items() if key != absent],
+        absent_words=WORDS.get(absent or "", ""),
+        main_heads=tables.main_heads(absent),
+        cautions=cautions.cautions(metrics, absent),
         scores=scores,
         scores_title=_scores_title(is_test, scored),
         disease_caption=_disease_caption(settings, is_test, bool(metrics.get("operating_points"))),
@@ -82,7 +88,7 @@ def render(metrics: Mapping[str, Any], config: str | None, audit: tuple[int, str
         disease=tables.score_rows(scores or {}, "disease"),
         cancer=tables.score_rows(scores or {}, "cancer"),
         few=cautions.FEW_IMAGES,
-        given=tables.given_rows(scores),
+        given=tables.given_rows(scores, absent),
         pooled=tables.pooled_rows(metrics),
         undefined=summary.undefined(scores),
         confusion=tables.confusion(scores or {}, classes),
@@ -95,20 +101,20 @@ def render(metrics: Mapping[str, Any], config: str | None, audit: tuple[int, str
         legend=plots.legend(sites),
         pickable=sites if len(sites) > plots.MAX_COLOURED_SITES else [],
         phases=summary.phases(metrics),
-        sites=tables.site_rows(metrics, scored),
-        site_gaps=tables.site_gaps(metrics, scored),
+        sites=tables.site_rows(metrics, scored, absent),
+        site_gaps=tables.site_gaps(metrics, scored, absent),
         scored_round=at(scored, "round"),
         failures=tables.failure_rows(metrics),
-        data=tables.data_rows(metrics),
-        pairing=tables.pairing_rows(metrics),
+        data=tables.data_rows(metrics, absent),
+        pairing=tables.pairing_rows(metrics, absent),
         labels=tables.label_tables(metrics),
         remarks=tables.remarks(metrics),
         left_out=at(metrics, "central", "left_out") or [],
         personal=personal_section(metrics),
         statistics=statistics_section(metrics.get("statistics")),
-        rounds=tables.round_rows(metrics),
+        rounds=tables.round_rows(metrics, absent),
         costs=costs_section(metrics),
-        provenance=provenance_section(metrics, settings, audit),
+        provenance=provenance_section(metrics, settings, audit, absent),
         config=config if config is not None else "config.yaml is missing.",
         glossary=GLOSSARY,
         software=__version__,

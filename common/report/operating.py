@@ -23,7 +23,7 @@ def operating_section(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         "rows": [
             _row(name, label, test, task, group) for task, group in _TASKS for name, label in points[task].items()
         ],
-        "temperature": figure(points.get("cancer_temperature")),
+        "temperature": figure(points.get("cancer_temperature")) if points["cancer"] else None,
         "reasons": _reasons(points),
         "calibration": calibration_rows(test),
         "diagrams": diagrams(test),
@@ -90,7 +90,8 @@ def calibration_rows(test: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not found:
         return []
     names: list[tuple[str, tuple[str, ...]]] = [(name, ("disease", name)) for name in found["after"]["disease"]]
-    names.append(("CT classes, the most probable one", ("cancer",)))
+    if found["after"]["cancer"]:
+        names.append(("CT classes, the most probable one", ("cancer",)))
     rows = []
     for name, path in names:
         before, after = at(found, "before", *path) or {}, at(found, "after", *path) or {}
@@ -122,7 +123,8 @@ def diagrams(test: Mapping[str, Any]) -> list[dict[str, Any]]:
         (name, row["bins"], bool(at(test, "disease", "per_finding", name, "descriptive")))
         for name, row in after["disease"].items()
     ]
-    drawn.append(("CT classes", after["cancer"]["bins"], False))
+    if after["cancer"]:
+        drawn.append(("CT classes", after["cancer"]["bins"], False))
     return [{"name": name, "drawing": reliability_square(name, bins), "few": few} for name, bins, few in drawn]
 
 
@@ -155,7 +157,8 @@ def _reasons(points: Mapping[str, Any]) -> list[str]:
             for reason in label["reasons"]:
                 by_reason.setdefault(reason, []).append(name)
     told = [f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()]
-    return [*told, *(f"CT classes: {reason}" for reason in points.get("reasons") or ())]
+    of_classes = points.get("reasons") or () if points["cancer"] else ()
+    return [*told, *(f"CT classes: {reason}" for reason in of_classes)]
 
 
 def _range(low_high: Sequence[float] | None) -> str:

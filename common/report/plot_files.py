@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedthorax.common.atomic_write import write_bytes
-from fedthorax.common.report.plots import CHARTS, chart_series
+from fedthorax.common.report.modalities import lacking, without
+from fedthorax.common.report.plots import chart_series, charts_without
 from fedthorax.common.report.wording import at
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ _STYLES: dict[str, dict[str, Any]] = {
 def write_plots(folder: Path, metrics: Mapping[str, Any]) -> list[Path]:
     """Every plot that the metrics have figures for; the files written. ``folder`` is made."""
     drawn: dict[str, Figure] = {}
+    absent = lacking(metrics)
+    metrics = without(metrics, absent)
     with _matplotlib():
         if metrics.get("rounds"):
-            drawn["rounds"] = rounds_figure(metrics)
+            drawn["rounds"] = rounds_figure(metrics, absent)
         test = metrics.get("test") or {}
         for task, group, name, title in TASKS:
             rows = at(test, task, group) or {}
@@ -63,14 +66,16 @@ def write_plots(folder: Path, metrics: Mapping[str, Any]) -> list[Path]:
     return written
 
 
-def rounds_figure(metrics: Mapping[str, Any]) -> "Figure":
+def rounds_figure(metrics: Mapping[str, Any], absent: str | None = None) -> "Figure":
     """The report's curves over the rounds."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(10, 9)
+    charts = charts_without(absent)
+    rows = -(-len(charts) // 2)
+    figure = _figure(10, 3 * rows)
     sites = list(metrics.get("sites") or {})
-    panels: Sequence[Axes] = figure.subplots(3, 2).ravel().tolist()
-    for axes, chart in zip(panels, CHARTS, strict=True):
+    panels: Sequence[Axes] = figure.subplots(rows, 2).ravel().tolist()
+    for axes, chart in zip(panels, charts, strict=True):
         for line in chart_series(chart, metrics["rounds"], sites):
             values = [float("nan") if y is None else y for _, y in line.points]
             label = None if line.style == "faint" else line.name
@@ -117,8 +122,10 @@ def roc_figure(curves: Mapping[str, Any], rows: Mapping[str, Any]) -> "Figure":
 
 def reliability_figure(calibration: Mapping[str, Any]) -> "Figure":
     """Grey: before calibration; blue: after."""
-    after = {**calibration["after"]["disease"], "CT classes": calibration["after"]["cancer"]}
-    before = {**calibration["before"]["disease"], "CT classes": calibration["before"]["cancer"]}
+    after, before = (
+        {**calibration[when]["disease"], **({"CT classes": of_ct} if (of_ct := calibration[when]["cancer"]) else {})}
+        for when in ("after", "before")
+    )
     figure = _figure(10, 2.6 * -(-len(after) // 4))
     for axes, name in zip(_squares(figure, len(after)), after, strict=False):
         for found, colour in ((before[name], "grey"), (after[name], _COLOURS[0])):

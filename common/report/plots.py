@@ -34,7 +34,13 @@ CHARTS = (
 )
 
 
-def round_charts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def charts_without(absent: str | None) -> list[Chart]:
+    """The curves of a run without X-rays or without CT slices."""
+    task = {"xray": "disease", "ct": "cancer"}.get(absent or "")
+    return [chart for chart in CHARTS if chart.path[0] != task]
+
+
+def round_charts(metrics: Mapping[str, Any], absent: str | None = None) -> list[dict[str, Any]]:
     """Title, drawing and values (for the script) of every curve over the rounds; none if there is no round."""
     rounds = metrics.get("rounds") or []
     if not rounds:
@@ -42,7 +48,7 @@ def round_charts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     bands = _phase_bands(rounds)
     x_max = max(1, *(entry["round"] for entry in rounds))
     drawn = []
-    for chart in CHARTS:
+    for chart in charts_without(absent):
         series = chart_series(chart, rounds, list(metrics.get("sites") or {}))
         drawn_chart = LineChart(
             series=series,

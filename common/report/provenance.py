@@ -45,8 +45,11 @@ when they do. Log: newest entry of the hospital's own log of what left it, as th
 _AGAIN = {"simulate": "simulate", "train": "train", "consortium": "run"}
 
 
-def provenance_section(metrics: Mapping[str, Any], config: Mapping[str, Any], audit: tuple[int, str] | None) -> Markup:
-    """``config`` is the content of config.yaml; ``audit`` the number of lines of the run's log, and its newest hash."""
+def provenance_section(
+    metrics: Mapping[str, Any], config: Mapping[str, Any], audit: tuple[int, str] | None, absent: str | None = None
+) -> Markup:
+    """``config`` is the content of config.yaml; ``audit`` the number of lines of the run's log, and its newest hash;
+    ``absent`` a modality of which nobody has any."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     versions = metrics.get("versions") or {}
     return Markup(
@@ -55,7 +58,7 @@ def provenance_section(metrics: Mapping[str, Any], config: Mapping[str, Any], au
             rows=fingerprint_rows(metrics),
             audit=_audit_words(audit),
             versions=list(versions.items()) or [("not recorded", UNDEFINED)],
-            commands=commands(metrics),
+            commands=commands(metrics, absent),
         )
     )
 
@@ -94,12 +97,13 @@ def fingerprint_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def commands(metrics: Mapping[str, Any]) -> list[str]:
+def commands(metrics: Mapping[str, Any], absent: str | None = None) -> list[str]:
     """The run folder stands for itself: the page does not know where it lies."""
+    images = " ".join(f"--{modality} FILE" for modality in ("xray", "ct") if modality != absent)
     again = _AGAIN.get(str(metrics.get("mode")))
     return [
         *([f"fedthorax {again} RUN/config.yaml --set name=again"] if again else []),
-        "fedthorax predict RUN --xray FILE --ct FILE",
+        f"fedthorax predict RUN {images}",
         "fedthorax report RUN",
     ]
 

@@ -8,87 +8,79 @@ from markupsafe import Markup
 
 from fedthorax.common.metrics.ranking import MIN_IMAGES
 from fedthorax.common.report.plots import gap_bar
-from fedthorax.common.report.wording import UNDEFINED, at, count, figure, interval
+from fedthorax.common.report.subgroups_template import TEMPLATE
+from fedthorax.common.report.wording import UNDEFINED, at, count, figure, interval, joined
 
 TITLES = {"sex": "Sex", "age_years": "Age in years", "view": "View", "scanner": "Scanner", "site": "Hospital"}
 TASKS = (("disease", "X-ray findings"), ("cancer", "CT classes"))
+MAX_UNFOLDED = 6  # hospitals whose tables stand open
 FIGURES = (("roc_auc", "ROC-AUC"), ("recall", "Sensitivity"), ("specificity", "Specificity"))
-
-
-_SECTION = """\
-<h2 id="subgroups">Subgroups</h2>
-<p>Is the model as good for some as for others? Each group is compared with all other images of the same test set, over
-the labels with {{ few }} positives and {{ few }} negatives on both sides. A gap is the group minus the others, with a
-95 % interval; the bars run from &minus;0.5 to 0.5. One gap in twenty leaves 0 out by chance alone, and a gap does not
-tell its cause: groups also differ in illness and in how they were imaged. Groups of few patients are hidden.</p>
-{%- for task in tasks %}
-<h3>{{ task.title }} by subgroup</h3>
-{%- if task.striking %}
-<p>Of {{ task.num_gaps }} gaps, these of means leave 0 out:</p>
-<ul>{% for words in task.striking %}<li>{{ words }}</li>{% endfor %}</ul>
-{%- elif task.num_gaps %}
-<p>Of {{ task.num_gaps }} gaps, none of a mean leaves 0 out.</p>
-{%- else %}
-<p>No group has enough images for a comparison.</p>
-{%- endif %}
-{%- for table in task.attributes %}
-<div class="wide"><table>
-<caption>{{ table.title }}; means over the labels that are compared.
-{%- if table.at_hospitals %} On the hospitals' own test images, from counts of scores in bins; others: the mean of the
-other hospitals. Intervals take every image for a patient of its own, and are cautious for means.
-{%- elif table.unknown %} Of {{ table.unknown }} images it is not known.{% endif %}</caption>
-<thead><tr><th scope="col" class="left">{{ table.title }}</th><th scope="col">Images</th><th scope="col">Labels</th>
-<th scope="col">ROC-AUC</th><th scope="col">Gap (95 %)</th><th scope="col">&minus;0.5 to 0.5</th>
-{%- for word in table.figures[1:] %}<th scope="col">{{ word }}</th><th scope="col">Gap (95 %)</th>{% endfor %}
-</tr></thead>
-<tbody>
-{%- for row in table.rows %}
-<tr><th scope="row" class="site">{{ row.name }}</th><td>{{ row.images }}</td>
-{%- if row.reason %}<td class="text few" colspan="{{ 2 * table.figures|length + 2 }}">{{ row.reason }}</td>
-{%- else %}<td>{{ row.over }}</td>
-{%- for cell in row.cells %}<td>{{ cell.value }}</td>
-<td{% if cell.striking %} class="striking"{% endif %}>{{ cell.gap }}
-{%- if cell.around %}<br><span class="over">{{ cell.around }}</span>{% endif %}</td>
-{%- if loop.first %}<td class="left">{{ cell.bar }}</td>{% endif %}{% endfor %}
-{%- endif %}</tr>
-{%- endfor %}
-</tbody></table></div>
-{%- if table.details %}
-<details class="bulky"><summary>{{ table.title }}: ROC-AUC label by label</summary>
-<div class="wide"><table class="sortable">
-<caption>{{ task.title }}, ROC-AUC. * fewer than {{ few }} positives or negatives: descriptive only.</caption>
-<thead><tr><th scope="col" class="left">{{ table.title }}</th><th scope="col" class="left">Label</th>
-<th scope="col">Positives</th><th scope="col">ROC-AUC</th><th scope="col">95 % interval</th>
-<th scope="col">Gap (95 %)</th></tr></thead>
-<tbody>
-{%- for row in table.details %}
-<tr{% if row.few %} class="few"{% endif %}><th scope="row" class="site">{{ row.group }}</th>
-<td class="left">{{ row.label }}</td><td>{{ row.support }}{% if row.few %}*{% endif %}</td>
-{%- if row.reason %}<td class="text" colspan="3">{{ row.reason }}</td>
-{%- else %}<td>{{ row.cells.value }}</td><td>{{ row.cells.interval }}</td>
-<td{% if row.cells.striking %} class="striking"{% endif %}>{{ row.cells.gap }}
-{%- if row.cells.around %} ({{ row.cells.around }}){% endif %}</td>{% endif %}</tr>
-{%- endfor %}
-</tbody></table></div></details>
-{%- endif %}
-{%- endfor %}
-{%- endfor %}
-"""
 
 
 def subgroup_section(metrics: Mapping[str, Any]) -> Markup:
     """The section of the report; nothing where no attribute is known and no hospital told its scores."""
     tasks = []
     for task, title in TASKS:
-        found = of_task(metrics, task)
-        attributes = [_table(name, described) for name, described in found.items()]
-        if attributes:
-            gaps = list(gaps_of(found))
-            tasks.append({"title": title, "attributes": attributes, "num_gaps": len(gaps), "striking": _striking(gaps)})
+        found, hospitals = of_task(metrics, task), of_hospitals(metrics, task)
+        gaps = list(gaps_of(found))
+        described = {
+            "title": title,
+            "attributes": [_table(name, described) for name, described in found.items()],
+            "num_gaps": len(gaps),
+            "striking": _striking(gaps),
+            "hospitals": _at_hospitals(hospitals),
+        }
+        if found or any(hospitals.values()):
+            tasks.append(described)
     if not tasks:
         return Markup("")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return Markup(environment.from_string(_SECTION).render(tasks=tasks, few=MIN_IMAGES))
+    return Markup(environment.from_string(TEMPLATE).render(tasks=tasks, few=MIN_IMAGES))
+
+
+def of_hospitals(metrics: Mapping[str, Any], task: str) -> dict[str, dict[str, Any] | None]:
+    """By hospital the groups of its own test images by attribute; None where it keeps them to itself.
+
+    Hospitals that were not tested, or whose run was one of before, are left out.
+    """
+    return {
+        name: site["subgroups"].get(task)
+        for name, site in (metrics.get("sites") or {}).items()
+        if site.get("subgroups")
+    }
+
+
+def _at_hospitals(told: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
+    known = {site: found for site, found in told.items() if found}
+    gaps = [
+        (f"{site}, {group}", word, label, value)
+        for site, found in known.items()
+        for group, word, label, value in gaps_of(found)
+    ]
+    attributes = [name for name in TITLES if any(name in found for found in known.values())]
+    words = [
+        f"{site} ({'no such column' if found == {} else 'keeps them to itself'})"
+        for site, found in told.items()
+        if not found
+    ]
+    return {
+        "tables": [
+            {
+                "title": TITLES[attribute],
+                "figures": [word for _, word in FIGURES],
+                "hospitals": [
+                    {"name": site, **_table(attribute, found[attribute])}
+                    for site, found in known.items()
+                    if attribute in found
+                ],
+            }
+            for attribute in attributes
+        ],
+        "silent": joined(words, limit=20),
+        "open": len(told) <= MAX_UNFOLDED,
+        "num_gaps": len(gaps),
+        "striking": _striking(gaps),
+    }
 
 
 def of_task(metrics: Mapping[str, Any], task: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ SELECTION_WORDS = {
     "cancer_roc_auc": "the mean ROC-AUC of the CT classes",
     "loss": "the loss",
 }
+_IMAGES = {"xray": "X-ray", "ct": "CT slice"}
 
 
 @dataclass(frozen=True)
@@ -35,33 +36,43 @@ class Headline:
     note: str
 
 
-def answer(metrics: Mapping[str, Any]) -> list[str]:
-    """Who trained what, on how much, and which model was scored."""
+def answer(metrics: Mapping[str, Any], absent: str | None = None) -> list[str]:
+    """Who trained what, on how much, and which model was scored. ``absent`` is a modality of which nobody has any."""
     sites = list(metrics.get("sites") or {})
     rounds = last_round(metrics)
-    findings = counted(len(at(metrics, "labels", "findings") or []), "X-ray finding")
-    classes = counted(len(at(metrics, "labels", "cancer_classes") or []), "CT class", "CT classes")
-    told = [_who(metrics, sites, rounds, f"{findings} and {classes}"), *_participation(metrics)]
-    xray, ct = (
-        sum(at(site, "data", "splits", "train", key) or 0 for site in _values(metrics)) for key in ("xray", "ct")
+    labels = {
+        "xray": counted(len(at(metrics, "labels", "findings") or []), "X-ray finding"),
+        "ct": counted(len(at(metrics, "labels", "cancer_classes") or []), "CT class", "CT classes"),
+    }
+    what = " and ".join(words for key, words in labels.items() if key != absent)
+    told = [_who(metrics, sites, rounds, what), *_participation(metrics)]
+    images = " and ".join(
+        counted(sum(at(site, "data", "splits", "train", key) or 0 for site in _values(metrics)), word)
+        for key, word in _IMAGES.items()
+        if key != absent
     )
     owner = "The hospitals hold" if len(sites) != 1 else f"{sites[0]} holds"
-    told.append(f"{owner} {counted(xray, 'X-ray')} and {counted(ct, 'CT slice')} to train on.")
+    told.append(f"{owner} {images} to train on.")
     best = metrics.get("best_round")
     if best is not None:
         metric = at(metrics, "selection", "metric")
+        if metric == "mean_roc_auc" and absent:
+            metric = "disease_roc_auc" if absent == "ct" else "cancer_roc_auc"
         told.append(
             f"The model of round {best} was selected: on the central validation images, "
             f"{SELECTION_WORDS.get(metric, metric or 'the selection metric')} was best there "
             f"({figure(at(metrics, 'selection', 'value'))})."
         )
     if metrics.get("test"):
-        told.append(f"It was then scored once on central test images that selected nothing: {_test_size(metrics)}.")
+        told.append(
+            f"It was then scored once on central test images that selected nothing: {_test_size(metrics, absent)}."
+        )
     return told
 
 
-def headlines(scores: Mapping[str, Any] | None) -> list[Headline]:
-    """The three main figures of test scores (with ``intervals``) or of validation scores (without)."""
+def headlines(scores: Mapping[str, Any] | None, absent: str | None = None) -> list[Headline]:
+    """The main figures of test scores (with ``intervals``) or of validation scores (without): one of the findings, two
+    of the classes."""
     if scores is None:
         return []
     intervals = scores.get("intervals")
@@ -71,7 +82,7 @@ def headlines(scores: Mapping[str, Any] | None) -> list[Headline]:
         low_high = at(intervals, task, *path)
         return Headline(name, figure(at(scores, task, *path)), None if low_high is None else interval(low_high), note)
 
-    return [
+    found = [
         headline(
             "X-ray findings: mean ROC-AUC",
             "disease",
@@ -87,6 +98,7 @@ def headlines(scores: Mapping[str, Any] | None) -> list[Headline]:
         ),
         headline("CT classes: accuracy", "cancer", ("accuracy",), f"of {counted(cancer.get('known') or 0, 'slice')}"),
     ]
+    return found[1:] if absent == "xray" else found[:1] if absent == "ct" else found
 
 
 def last_round(metrics: Mapping[str, Any]) -> int:
@@ -158,12 +170,12 @@ def _participation(metrics: Mapping[str, Any]) -> list[str]:
     return [f"Not every hospital took part in every round: {joined(parts, limit=20)}."] if parts else []
 
 
-def _test_size(metrics: Mapping[str, Any]) -> str:
+def _test_size(metrics: Mapping[str, Any], absent: str | None) -> str:
     images = at(metrics, "central", "data", "splits", "test") or {}
     patients = at(metrics, "test", "patients") or {}
     parts = []
-    for key, word in (("xray", "X-ray"), ("ct", "CT slice")):
-        if images.get(key) is not None and patients.get(key) is not None:
+    for key, word in _IMAGES.items():
+        if key != absent and images.get(key) is not None and patients.get(key) is not None:
             parts.append(f"{counted(images[key], word)} of {counted(patients[key], 'patient')}")
     return " and ".join(parts) or "their number was not recorded"
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from fedthorax.common.check.issue import CODES
 from fedthorax.common.report.cautions import is_few, num_skipped
 from fedthorax.common.report.plots import interval_bar, roc_square
@@ -11,6 +13,7 @@ from fedthorax.common.report.wording import UNDEFINED, at, count, data_size, fig
 DISEASE_COLUMNS = ("f1", "precision", "recall", "accuracy")
 CANCER_COLUMNS = ("f1", "precision", "recall")
 SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
+IMAGES = {"xray": "X-rays", "ct": "CT slices"}
 MAX_SIDE_BY_SIDE = 6
 MAX_LISTED_FILES = 50
 CENTRAL = "Central (server)"
@@ -100,52 +103,53 @@ def confusion(scores: Mapping[str, Any], classes: Sequence[str]) -> dict[str, An
     return {"classes": list(classes), "rows": rows}
 
 
-def site_rows(metrics: Mapping[str, Any], scored: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Every hospital beside the central set: validation scores of the ``scored`` round, and its own test."""
+def site_rows(
+    metrics: Mapping[str, Any], scored: Mapping[str, Any] | None, absent: str | None = None
+) -> list[dict[str, Any]]:
+    """Every hospital beside the central set: validation scores of the ``scored`` round, and its own test. Without the
+    figures of the modality that is ``absent`` everywhere, here and below."""
     rows = []
     for name, site in (metrics.get("sites") or {}).items():
         row: dict[str, Any] = {
             "name": name,
-            "xray": count(at(site, "data", "splits", "train", "xray")),
-            "ct": count(at(site, "data", "splits", "train", "ct")),
-            "valid": _main_cells(at(scored, "sites", name, "valid")),
-            "test": _main_cells(at(site, "test")),
+            "images": [count(at(site, "data", "splits", "train", key)) for key in IMAGES if key != absent],
+            "valid": _main_cells(at(scored, "sites", name, "valid"), absent),
+            "test": _main_cells(at(site, "test"), absent),
             "central": False,
         }
         rows.append(row)
         if at(site, "test_with_duplicates"):
             flattered = {
                 "name": f"{name}, duplicates counted too",
-                "xray": "",
-                "ct": "",
+                "images": [""] * len(row["images"]),
                 "valid": [""] * len(row["valid"]),
             }
-            rows.append(row | flattered | {"test": _main_cells(at(site, "test_with_duplicates"))})
+            rows.append(row | flattered | {"test": _main_cells(at(site, "test_with_duplicates"), absent)})
     central: dict[str, Any] = {
         "name": CENTRAL,
-        "xray": "",
-        "ct": "",
-        "valid": _main_cells(at(scored, "central")),
+        "images": [""] * (1 if absent else 2),
+        "valid": _main_cells(at(scored, "central"), absent),
         "central": True,
     }
-    rows.append(central | {"test": _main_cells(metrics.get("test"))})
+    rows.append(central | {"test": _main_cells(metrics.get("test"), absent)})
     if metrics.get("test_with_duplicates"):
         flattered = {"name": "the same, duplicates counted too", "valid": [""] * len(central["valid"])}
-        rows.append(central | flattered | {"test": _main_cells(metrics["test_with_duplicates"])})
+        rows.append(central | flattered | {"test": _main_cells(metrics["test_with_duplicates"], absent)})
     return rows
 
 
-def site_gaps(metrics: Mapping[str, Any], scored: Mapping[str, Any] | None) -> list[str]:
+def site_gaps(metrics: Mapping[str, Any], scored: Mapping[str, Any] | None, absent: str | None = None) -> list[str]:
     """Why a hospital's row of ``site_rows`` has dashes: one line a hospital, split and reason."""
     lines = []
     for name, site in (metrics.get("sites") or {}).items():
         for part, scores in (("validation", at(scored, "sites", name, "valid")), ("own test", at(site, "test"))):
-            reasons = [at(scores, task, "macro", "reasons", "roc_auc") for task in ("disease", "cancer")]
+            tasks = [task for modality, task in (("xray", "disease"), ("ct", "cancer")) if modality != absent]
+            reasons = [at(scores, task, "macro", "reasons", "roc_auc") for task in tasks]
             lines += [f"{name}, {part}: {reason}" for reason in dict.fromkeys(reasons) if reason]
     return lines
 
 
-def data_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def data_rows(metrics: Mapping[str, Any], absent: str | None = None) -> list[dict[str, Any]]:
     """Images and patients of every hospital and of the centre, one row a split."""
     rows = []
     for name, data in passports(metrics):
@@ -157,7 +161,9 @@ def data_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "name": name if index == 0 else None,
                     "span": len(splits),
                     "split": key,
-                    "cells": [count(split.get(part)) for part in ("xray", "xray_patients", "ct", "ct_patients")],
+                    "cells": [
+                        count(split.get(part)) for key in IMAGES if key != absent for part in (key, f"{key}_patients")
+                    ],
                 }
             )
     return rows
@@ -217,13 +223,14 @@ def _attribute_cell(counts: Any, value: str) -> str:
     return UNDEFINED if counts is None else count(counts.get(value, 0))
 
 
-def pairing_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def pairing_rows(metrics: Mapping[str, Any], absent: str | None = None) -> list[dict[str, Any]]:
     rows = []
     for name, data in passports(metrics):
         pairing = at(data, "pairing")
         if pairing:
-            cells = [count(pairing.get("pairs")), _uses(pairing.get("xray_uses")), _uses(pairing.get("ct_uses"))]
-            rows.append({"name": name, "cells": [*cells, count(pairing.get("same_patient_pairs"))]})
+            uses = [_uses(pairing.get(f"{key}_uses")) for key in IMAGES if key != absent]
+            same = [] if absent else [count(pairing.get("same_patient_pairs"))]
+            rows.append({"name": name, "cells": [count(pairing.get("pairs")), *uses, *same]})
     return rows
 
 
@@ -261,7 +268,7 @@ def failure_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def round_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def round_rows(metrics: Mapping[str, Any], absent: str | None = None) -> list[dict[str, Any]]:
     """Central validation figures, participation, time and traffic of each round."""
     num_sites = len(metrics.get("sites") or {})
     rows = []
@@ -272,7 +279,7 @@ def round_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "round": entry["round"],
                 "best": entry["round"] == metrics.get("best_round"),
                 "trainable": at(entry, "phase", "trainable") or "before training",
-                "scores": _main_cells(entry.get("central")),
+                "scores": _main_cells(entry.get("central"), absent),
                 "trained": f"{trained} of {num_sites}" if entry.get("phase") else UNDEFINED,
                 "costs": [
                     (entry.get("seconds"), seconds(entry.get("seconds"))),
@@ -284,8 +291,10 @@ def round_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def given_rows(scores: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Main figures with X-ray alone, CT alone, both; none for a model that needs both."""
+def given_rows(scores: Mapping[str, Any] | None, absent: str | None = None) -> list[dict[str, Any]]:
+    """Main figures with X-ray alone, CT alone, both; none for a model that needs both, or was given but one."""
+    if absent:
+        return []
     names = {"xray": "X-ray alone", "ct": "CT slice alone", "both": "Both"}
     given = at(scores or {}, "by_given") or {}
     return [{"name": words, "cells": _main_cells(given[key])} for key, words in names.items() if key in given]
@@ -311,9 +320,21 @@ def passports(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [*found, (CENTRAL, at(metrics, "central", "data"))]
 
 
-def _main_cells(scores: Mapping[str, Any] | None) -> list[str]:
-    paths = (("loss",), ("disease", "macro", "roc_auc"), ("cancer", "macro", "roc_auc"), ("cancer", "accuracy"))
-    return [figure(at(scores, *path)) for path in paths]
+_MAIN = (
+    (None, "Loss", ("loss",)),
+    ("xray", "X-ray<br>ROC-AUC", ("disease", "macro", "roc_auc")),
+    ("ct", "CT<br>ROC-AUC", ("cancer", "macro", "roc_auc")),
+    ("ct", "CT<br>accuracy", ("cancer", "accuracy")),
+)
+
+
+def main_heads(absent: str | None) -> list[Markup]:
+    """Headings of the columns that rows of hospitals and rounds have."""
+    return [Markup(head) for modality, head, _ in _MAIN if modality is None or modality != absent]
+
+
+def _main_cells(scores: Mapping[str, Any] | None, absent: str | None = None) -> list[str]:
+    return [figure(at(scores, *path)) for modality, _, path in _MAIN if modality is None or modality != absent]
 
 
 def _present(labels: Mapping[str, int] | None) -> str:

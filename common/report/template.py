@@ -82,16 +82,20 @@ script-src 'sha256-{{ script_sha256 }}'; base-uri 'none'; form-action 'none'">
 
 <h2 id="scores">{{ scores_title }}</h2>
 {%- if scores %}
+{%- if absent != "xray" %}
 <h3>X-ray findings</h3>
 {{ score_table("findings-table", disease_caption, "Finding", disease,
                ["F1", "Precision", "Recall", "Accuracy"], "Positives") }}
 {%- if disease.rows|selectattr("few")|list %}
 <p class="small">* fewer than {{ few }} images with it, or without it: descriptive only.</p>
 {%- endif %}
+{%- endif %}
+{%- if absent != "ct" %}
 <h3>CT classes</h3>
 {{ score_table("classes-table", cancer_caption, "Class", cancer, ["F1", "Precision", "Recall"], "Slices") }}
 {%- if cancer.rows|selectattr("few")|list %}
 <p class="small">* fewer than {{ few }} slices of it, or of the others: descriptive only.</p>
+{%- endif %}
 {%- endif %}
 {%- if given %}
 <h3>By what was given</h3>
@@ -167,9 +171,10 @@ is largest; F1: where F1 is; sensitivity: where the wanted one is reached. From:
 {%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
 {%- endfor %}
 </tbody></table></div>
-<p class="small">Sensitivity at specificity 0.9 has a threshold of its own, read off the test images. CT classes: one
+<p class="small">Sensitivity at specificity 0.9 has a threshold of its own, read off the test images.
+{%- if operating.temperature %} CT classes: one
 against the others; the prediction is the most probable class, whatever the thresholds, and the scores are of it. Their
-common temperature is {{ operating.temperature }}.</p>
+common temperature is {{ operating.temperature }}.{% endif %}</p>
 {%- if operating.reasons %}
 <ul class="small">{% for reason in operating.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>
 {%- endif %}
@@ -216,7 +221,9 @@ chance alone where images are few.</caption>
 </tbody></table></div>
 <h3>Reliability diagrams, after calibration</h3>
 <p class="small">To the right: mean probability of the images in a bin, 0 to 1. Upwards: share of them that are
-positive (of the CT classes: that were judged rightly), 0 to 1. On the straight line probabilities mean what they say;
+positive
+{%- if operating.temperature %} (of the CT classes: that were judged rightly){% endif %}, 0 to 1. On the
+straight line probabilities mean what they say;
 a larger dot stands for more images.</p>
 <div class="squares">
 {%- for square in operating.diagrams %}
@@ -258,18 +265,17 @@ selected.{% endif %} The dotted line at 0.5 is chance. A gap is an undefined or 
 <p>Validation: the common model of round {{ scored_round if scored_round is not none else "none" }} on each hospital's
 own validation images. Own test: the selected model on images that the hospital kept for the end.</p>
 <div class="wide"><table class="sortable">
-<caption>Mean ROC-AUC over the findings (X-ray) and over the classes (CT).</caption>
-<thead><tr><td></td><th scope="colgroup" class="group" colspan="2">Trains on</th>
-<th scope="colgroup" class="group" colspan="4">Validation</th>
-<th scope="colgroup" class="group" colspan="4">Own test</th></tr>
-<tr><th scope="col" class="left">Hospital</th><th scope="col">X-rays</th><th scope="col">CT slices</th>
-{%- for part in (1, 2) %}<th scope="col">Loss</th><th scope="col">X-ray<br>ROC-AUC</th>
-<th scope="col">CT<br>ROC-AUC</th><th scope="col">CT<br>accuracy</th>{% endfor %}</tr></thead>
+<caption>Mean ROC-AUC{% if absent != "xray" %} over the findings (X-ray){% endif %}
+{%- if not absent %} and{% endif %}{% if absent != "ct" %} over the classes (CT){% endif %}.</caption>
+<thead><tr><td></td><th scope="colgroup" class="group" colspan="{{ image_heads|length }}">Trains on</th>
+<th scope="colgroup" class="group" colspan="{{ main_heads|length }}">Validation</th>
+<th scope="colgroup" class="group" colspan="{{ main_heads|length }}">Own test</th></tr>
+<tr><th scope="col" class="left">Hospital</th>{%- for head in image_heads %}<th scope="col">{{ head }}</th>{% endfor %}
+{%- for head in main_heads + main_heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead>
 <tbody>
 {%- for row in sites %}
 <tr{% if row.central %} class="central"{% endif %}><th scope="row" class="site">{{ row.name }}</th>
-<td>{{ row.xray }}</td><td>{{ row.ct }}</td>
-{%- for cell in row.valid + row.test %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- for cell in row.images + row.valid + row.test %}<td>{{ cell }}</td>{% endfor %}</tr>
 {%- endfor %}
 </tbody></table></div>
 {%- if site_gaps %}
@@ -307,8 +313,9 @@ themselves can be. A mean of the hospitals' ROC-AUC is another number: it does n
 <h2 id="data">Data</h2>
 <div class="wide"><table>
 <caption>Images and patients that each hospital and the server hold, by use.</caption>
-<thead><tr><th scope="col" class="left">Hospital</th><th scope="col" class="left">Use</th><th scope="col">X-rays</th>
-<th scope="col">X-ray patients</th><th scope="col">CT slices</th><th scope="col">CT patients</th></tr></thead>
+<thead><tr><th scope="col" class="left">Hospital</th><th scope="col" class="left">Use</th>
+{%- if absent != "xray" %}<th scope="col">X-rays</th><th scope="col">X-ray patients</th>{% endif %}
+{%- if absent != "ct" %}<th scope="col">CT slices</th><th scope="col">CT patients</th>{% endif %}</tr></thead>
 <tbody>
 {%- for row in data %}
 <tr>{% if row.name is not none %}<th scope="rowgroup" class="left site" rowspan="{{ row.span }}">{{ row.name }}</th>
@@ -318,10 +325,14 @@ themselves can be. A mean of the hospitals' ROC-AUC is another number: it does n
 {%- if pairing %}
 <h3>Pairs in one pass of training</h3>
 <div class="wide"><table>
-<caption>Each X-ray is paired with a CT slice, anew in each pass. Uses: fewest / mean / most times that one image
+<caption>{% if absent %}Nobody has {{ absent_words }}: a learned token stands for the other image of each pair.
+{%- else %}Each X-ray is paired with a CT slice, anew in each pass.{% endif %}
+Uses: fewest / mean / most times that one image
 is seen in a pass.</caption>
-<thead><tr><th scope="col" class="left">Hospital</th><th scope="col">Pairs</th><th scope="col">Uses of an X-ray</th>
-<th scope="col">Uses of a CT slice</th><th scope="col">Pairs of one patient</th></tr></thead>
+<thead><tr><th scope="col" class="left">Hospital</th><th scope="col">Pairs</th>
+{%- if absent != "xray" %}<th scope="col">Uses of an X-ray</th>{% endif %}
+{%- if absent != "ct" %}<th scope="col">Uses of a CT slice</th>{% endif %}
+{%- if not absent %}<th scope="col">Pairs of one patient</th>{% endif %}</tr></thead>
 <tbody>
 {%- for row in pairing %}
 <tr><th scope="row" class="site">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
@@ -332,7 +343,8 @@ is seen in a pass.</caption>
 {%- for table in labels %}
 <details{% if labels|length == 1 %} open{% endif %}><summary>{{ table.title }}</summary>
 <div class="wide"><table>
-<caption>X-ray findings: images that show the finding, of all whose label is known. CT classes: slices.
+<caption>{% if absent != "xray" %}X-ray findings: images that show the finding, of all whose label is known.{% endif %}
+{%- if absent != "ct" %} CT classes: slices.{% endif %}
 {%- if table.attributes %} Sex, age in years and view: X-rays; LL is lateral.{% endif %}</caption>
 <thead><tr><th scope="col" class="left">Label</th>
 {%- for head in table.heads %}<th scope="col" class="site">{{ head }}</th>
@@ -384,8 +396,8 @@ is seen in a pass.</caption>
 <caption>Scores on the central validation images; traffic as seen from the server.
 {%- if metrics.best_round is not none %} Shaded: the selected round.{% endif %}</caption>
 <thead><tr><th scope="col">Round</th><th scope="col" class="left">Trained part</th><th scope="col">Hospitals</th>
-<th scope="col">Loss</th><th scope="col">X-ray<br>ROC-AUC</th><th scope="col">CT<br>ROC-AUC</th>
-<th scope="col">CT<br>accuracy</th><th scope="col">Time</th><th scope="col">Sent</th>
+{%- for head in main_heads %}<th scope="col">{{ head }}</th>{% endfor %}
+<th scope="col">Time</th><th scope="col">Sent</th>
 <th scope="col">Received</th></tr></thead>
 <tbody>
 {%- for row in rounds %}

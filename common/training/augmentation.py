@@ -4,10 +4,30 @@ Stateless: the same seed gives the same images, whatever ran before.
 """
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from fedthorax.common.config.training import AugmentationConfig
+from fedthorax.common.seeds import derive_seed
+
+
+def view_of(
+    images: NDArray[np.float32], digests: Sequence[str], config: AugmentationConfig, view: int, may_flip: bool
+) -> NDArray[np.float32]:
+    """Images (N, S, S, 3) in 0…255 as they are for ``view`` 0, else each changed at random.
+
+    How depends on the image's digest and the number of the view alone: every run and every user finds the same ones.
+    """
+    if not view:
+        return images
+    changed = np.empty_like(images)
+    for row, digest in enumerate(digests):
+        seed = tf.constant([view, derive_seed(view, "version", digest)], tf.int32)
+        changed[row] = augment(images[row : row + 1], config, seed, may_flip)[0].numpy()
+    return changed
 
 
 def augment(images: tf.Tensor, config: AugmentationConfig, seed: tf.Tensor, may_flip: bool) -> tf.Tensor:

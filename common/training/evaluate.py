@@ -17,8 +17,8 @@ from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.final_scores import calibrated, final_scores
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
-from fedthorax.common.training.saved_model import load_saved_model
-from fedthorax.common.training.scoring import SINGLE_PAIR, Scores, predict, scores_of, with_duplicates
+from fedthorax.common.training.saved_model import SavedModel, load_saved_model
+from fedthorax.common.training.scoring import Scores, in_use, predict, scores_of, with_duplicates
 
 CENTRAL = "central"
 Seen = frozenset[tuple[str, str]]  # (modality, file below the source folder, as a run's left_out names it)
@@ -69,9 +69,7 @@ def evaluate_model(
     for kind, mine in (("findings", experiment.labels.findings), ("cancer_classes", experiment.labels.cancer_classes)):
         if list(mine) != saved.facts[kind]:
             raise ValueError(f"{saved.path} predicts the {kind} {saved.facts[kind]}, the experiment has {list(mine)}")
-    # The stored weights replace the starting ones, so no pretrained file is needed.
-    random_start = experiment.model_copy(update={"model": experiment.model.model_copy(update={"weights": "none"})})
-    network = Network(random_start)
+    network = Network(_as_trained(experiment, saved))
     network.layout.write(SegmentLayout(saved.model).read())
     source, fractions = (
         (data.central_sources(), data.central_splits) if site == CENTRAL else (data.sources_of(site), data.splits)
@@ -96,14 +94,27 @@ def evaluate_model(
         )
     store = FeatureStore(network, data.cache.folder)
     seed = derive_seed(experiment.seed, "evaluation pairs", site, split)
-    raw = predict(network, store, images, seed, partners=SINGLE_PAIR)
+    raw = predict(network, store, images, seed, repeats=in_use(network.experiment))
     scores = final_scores(network, images, *raw, saved.points)
     left_out = len(whole.xray) + len(whole.ct) - len(images.xray) - len(images.ct)
     if not left_out:
         return Evaluation(scores)
-    of_whole, losses = predict(network, store, whole, seed, partners=SINGLE_PAIR)
+    of_whole, losses = predict(network, store, whole, seed, repeats=in_use(network.experiment))
     of_all = scores_of(network, whole, calibrated(of_whole, saved.points), losses, saved.points.disease_thresholds)
     return Evaluation(scores, with_duplicates(scores, of_all, images, whole), left_out)
+
+
+def _as_trained(experiment: Experiment, saved: SavedModel) -> Experiment:
+    """With the views that the model's calibration and thresholds are of, and without pretrained weights, in whose place
+    the stored ones come."""
+    training = experiment.training.model_copy(update={"augmentation": saved.augmentation})
+    return experiment.model_copy(
+        update={
+            "model": experiment.model.model_copy(update={"weights": "none"}),
+            "training": training,
+            "evaluation": experiment.evaluation.model_copy(update={"views": saved.views}),
+        }
+    )
 
 
 def _without(images: ImageSet, modality: str, source: XraySource | CtSource | None, seen: Seen) -> ImageSet:

@@ -41,16 +41,17 @@ def export_model(
 ) -> dict[str, Any]:
     """Write the file ``out`` (zip) or the folder ``out`` with the exported model, ``model.json`` and ``card.md``.
 
-    Returns ``path``, ``max_difference`` of a probability (None for zip, which holds the model itself) and
-    ``checked_on``, the pairs and whether they were real images. Without images the check draws noise. FileExistsError
-    if ``out`` is there; RuntimeError where the difference is above ``MAX_DIFFERENCE``: then nothing is left behind.
+    Returns ``path``, ``max_difference`` of a probability (None for zip, which holds the model itself), ``checked_on``,
+    the pairs and whether they were real images, and ``views``, of which the model's thresholds want the mean. Without
+    images the check draws noise. FileExistsError if ``out`` is there; RuntimeError where the difference is above
+    ``MAX_DIFFERENCE``: then nothing is left behind.
     """
     if out.exists():
         raise FileExistsError(f"{out} is there already; name another place with --out")
     saved = load_saved_model(model_path)
     out.parent.mkdir(parents=True, exist_ok=True)
     if target == "zip":
-        return {"path": str(pack(saved, out)), "max_difference": None, "checked_on": None}
+        return {"path": str(pack(saved, out)), "max_difference": None, "checked_on": None, "views": saved.views}
     images, words = _images(saved, xrays, slices)
     both = np.ones((len(images["xray"]), 1), np.float32)
     batch = {**images, **dict.fromkeys(presence_inputs(saved.model), both)}
@@ -67,7 +68,8 @@ def export_model(
                 f"the {target} model differs from {saved.path} by up to {difference:.2g} in a probability on {words}, "
                 f"more than {MAX_DIFFERENCE:g}; it was not kept"
             )
-        facts = {**saved.facts, "models": {saved.path.name: saved.entry}, "exported": {"to": target, "inputs": _INPUTS}}
+        exported = {"to": target, "inputs": _INPUTS, "views": 1}  # the network's; the caller means over the model's
+        facts = {**saved.facts, "models": {saved.path.name: saved.entry}, "exported": exported}
         write_text(temporary / "model.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         card = saved.path.with_name("card.md")
         if card.is_file():
@@ -75,7 +77,7 @@ def export_model(
         temporary.replace(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return {"path": str(out), "max_difference": difference, "checked_on": words}
+    return {"path": str(out), "max_difference": difference, "checked_on": words, "views": saved.views}
 
 
 _INPUTS = (

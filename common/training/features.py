@@ -7,13 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.data.images import ImageSet
 from fedthorax.common.model.segments import weights_digest
-from fedthorax.common.seeds import derive_seed
-from fedthorax.common.training.augmentation import augment
+from fedthorax.common.training.augmentation import view_of
 from fedthorax.common.training.network import Network, batches
 
 Progress = Callable[[int, int], None]
@@ -30,6 +28,7 @@ class FeatureStore:
         self._network = network
         self._folder = folder
         self._newest: dict[tuple[str, str], tuple[str, NDArray[np.float32]]] = {}
+        self._backbones: dict[str, tuple[NDArray[np.float32], str]] = {}  # weights and their key, by modality
 
     def pooled(
         self,
@@ -45,8 +44,35 @@ class FeatureStore:
         would only pile up. ``version`` 0 is the image as it is, 1, 2, … are changed as ``training.augmentation`` says:
         how depends on the image's pixels and the version alone, so that every run finds the same ones.
         """
+        return self._found(modality, images, version, self._backbone_key(modality), keep, progress)
+
+    def versions(
+        self, modality: str, images: ImageSet, count: int, keep: bool = False, progress: Progress | None = None
+    ) -> list[NDArray[np.float32]]:
+        """``pooled`` of the versions 0 … ``count`` - 1."""
+        key = self._backbone_key(modality)
+        return [self._found(modality, images, version, key, keep, progress) for version in range(count)]
+
+    def _backbone_key(self, modality: str) -> str:
+        # Asked for in every task, but in a phase of the heads the weights are those of before: to compare them costs a
+        # fraction of a hash, and unlike a count of changes it cannot miss one.
+        weights = self._network.layout.read([f"{modality}.backbone"])
+        (flat,) = weights.values()
+        known = self._backbones.get(modality)
+        if known is None or not np.array_equal(known[0].view(np.uint32), flat.view(np.uint32)):
+            known = self._backbones[modality] = flat, weights_digest(weights)
+        return known[1]
+
+    def _found(
+        self,
+        modality: str,
+        images: ImageSet,
+        version: int,
+        backbone_key: str,
+        keep: bool,
+        progress: Progress | None,
+    ) -> NDArray[np.float32]:
         image_key = self._image_key(images, version)
-        backbone_key = weights_digest(self._network.layout.read([f"{modality}.backbone"]))
         known = self._newest.get((modality, image_key))
         if known is not None and known[0] == backbone_key:
             return known[1]
@@ -64,22 +90,14 @@ class FeatureStore:
         done = 0
         for rows in batches(len(images), self._network.experiment.evaluation.batch_size):
             pictures = images.images[rows].astype(np.float32)
-            if version:
-                pictures = self._changed(modality, pictures, [images.digests[row] for row in rows], version)
+            digests = [images.digests[row] for row in rows]
+            config = self._network.experiment.training.augmentation
+            pictures = view_of(pictures, digests, config, version, may_flip=modality == "ct")
             features[rows] = self._network.pooled[modality](pictures).numpy()
             done += len(rows)
             if progress:
                 progress(done, len(images))
         return features
-
-    def _changed(
-        self, modality: str, pictures: NDArray[np.float32], digests: list[str], version: int
-    ) -> NDArray[np.float32]:
-        config, changed = self._network.experiment.training.augmentation, np.empty_like(pictures)
-        for row, digest in enumerate(digests):
-            seed = tf.constant([version, derive_seed(version, "version", digest)], tf.int32)
-            changed[row] = augment(pictures[row : row + 1], config, seed, may_flip=modality == "ct")[0].numpy()
-        return changed
 
     def _image_key(self, images: ImageSet, version: int) -> str:
         experiment = self._network.experiment

@@ -11,7 +11,7 @@ from fedthorax.common.metrics.subgroups import cancer_answers, disease_answers, 
 from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import GIVEN, SINGLE_PAIR, Predictions, Scores, predict, scores_of
+from fedthorax.common.training.scoring import GIVEN, Predictions, Scores, in_use, predict, scores_of
 
 
 def calibrated(predictions: Predictions, points: OperatingPoints) -> Predictions:
@@ -82,17 +82,40 @@ def final_scores(
         }
         # Exact, because whoever reads this holds the images, but nothing about a handful of people.
         policy = PrivacyConfig(smallest_count=experiment.data.privacy.smallest_count, round_to=1)
-        answers = disease_answers(xray.targets, predictions.disease, points.disease_thresholds)
-        of_classes = cancer_answers(ct.targets, predictions.cancer)
-        scores["subgroups"] = {
-            "disease": subgroup_scores(answers, xray.patients, xray.attributes, labels.findings, samples, seed, policy),
-            "cancer": subgroup_scores(
-                of_classes, ct.patients, ct.attributes, labels.cancer_classes, samples, seed, policy
-            ),
-        }
+        scores["subgroups"] = by_subgroup(network, split, predictions, points, policy)
     scores["curves"] = _curves(experiment, split, predictions)
     scores["patients"] = {"xray": len(set(xray.patients)), "ct": len(set(ct.patients))}
     return scores
+
+
+def by_subgroup(
+    network: Network,
+    split: SplitImages,
+    predictions: Predictions,
+    points: OperatingPoints,
+    policy: PrivacyConfig,
+    guard_differences: bool = False,
+) -> Scores | None:
+    """``disease`` and ``cancer`` as ``subgroup_scores`` gives them, of calibrated ``predictions``; None without any."""
+    if not _scored(network, split):
+        return None
+    experiment, xray, ct = network.experiment, split.xray, split.ct
+    labels, samples = experiment.labels, experiment.evaluation.bootstrap_samples
+    seed = derive_seed(experiment.seed, "bootstrap")
+    found = {}
+    for task, answers, images, names in (
+        (
+            "disease",
+            disease_answers(xray.targets, predictions.disease, points.disease_thresholds),
+            xray,
+            labels.findings,
+        ),
+        ("cancer", cancer_answers(ct.targets, predictions.cancer), ct, labels.cancer_classes),
+    ):
+        found[task] = subgroup_scores(
+            answers, images.patients, images.attributes, names, samples, seed, policy, guard_differences
+        )
+    return found
 
 
 def _curves(experiment: Experiment, split: SplitImages, predictions: Predictions) -> Scores:
@@ -114,6 +137,6 @@ def scores_by_given(
         return None
     cases: dict[str, Scores] = {}
     for given in GIVEN:
-        raw, losses = predict(network, store, split, seed, keep, None, given, SINGLE_PAIR)
+        raw, losses = predict(network, store, split, seed, keep, None, given, in_use(network.experiment))
         cases[given] = scores_of(network, split, calibrated(raw, points), losses, points.disease_thresholds)
     return cases

@@ -148,7 +148,7 @@ def _epoch_steps(
                 progress("features", done, total, epoch, None)
 
         pooled = {
-            name: [store.pooled(name, train.of(name), True, report, version) for version in range(versions + 1)]
+            name: store.versions(name, train.of(name), versions + 1, keep=True, progress=report)
             for name in network.modalities
         }
         chosen = np.random.default_rng(seed).integers(versions + 1, size=(2, len(pairs)))

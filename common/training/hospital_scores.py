@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
+from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.data.images import SiteImages
 from fedthorax.common.data.overlap import unseen
 from fedthorax.common.data.records import Split
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
 from fedthorax.common.training.features import FeatureStore, Progress
-from fedthorax.common.training.final_scores import calibrated, tested
+from fedthorax.common.training.final_scores import by_subgroup, calibrated, tested
 from fedthorax.common.training.histograms import histograms_of
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import SINGLE_PAIR, predict, scores_of, with_duplicates
+from fedthorax.common.training.scoring import in_use, predict, scores_of, with_duplicates
 
 
 def hospital_tests(
@@ -20,7 +21,7 @@ def hospital_tests(
     images: SiteImages,
     points: OperatingPoints,
     seed_of: Callable[[Split], int],
-    smallest_count: int,
+    policy: PrivacyConfig | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Scores of the present weights, JSON-ready.
@@ -28,11 +29,12 @@ def hospital_tests(
     ``test`` is at the common ``points``. ``operating_points`` are chosen on the hospital's own validation images, and
     ``test_at_own_thresholds`` is at these; both are None where there are too few images for any label. Test images that
     also stand in train or valid are left out; where there are any, ``test_with_duplicates`` counts them too.
-    ``histograms`` are of the network's own probabilities.
+    ``subgroups`` are at the common points too, ``histograms`` of the network's own probabilities. ``policy`` is a
+    real hospital's; None is a simulation, where counts are exact and the experiment says which groups are small.
     """
     labels, evaluation = network.experiment.labels, network.experiment.evaluation
     valid, whole, test = images.splits["valid"], images.splits["test"], unseen(images.splits)
-    of_valid, _ = predict(network, store, valid, seed_of("valid"), False, progress, partners=SINGLE_PAIR)
+    of_valid, _ = predict(network, store, valid, seed_of("valid"), False, progress, repeats=in_use(network.experiment))
     own = choose_operating_points(
         (valid.xray.targets, of_valid.disease),
         (valid.ct.targets, of_valid.cancer),
@@ -42,18 +44,23 @@ def hospital_tests(
         images.name,
         "valid",
     )
-    raw, losses = predict(network, store, test, seed_of("test"), False, progress, partners=SINGLE_PAIR)
+    raw, losses = predict(network, store, test, seed_of("test"), False, progress, repeats=in_use(network.experiment))
+    predictions = calibrated(raw, points)
+    shown = policy or PrivacyConfig(smallest_count=network.experiment.data.privacy.smallest_count, round_to=1)
     results: dict[str, Any] = {
-        "test": tested(network, test, calibrated(raw, points), losses, points),
+        "test": tested(network, test, predictions, losses, points),
+        "subgroups": by_subgroup(network, test, predictions, points, shown, guard_differences=True),
         "operating_points": None,
         "test_at_own_thresholds": None,
-        "histograms": histograms_of(network.experiment, test, raw, smallest_count),
+        "histograms": histograms_of(network.experiment, test, raw, policy.smallest_count if policy else 0),
     }
     if any(label.method != "fixed" for task in (own.disease, own.cancer) for label in task.values()):
         results["operating_points"] = own.without_counts().model_dump(mode="json")
         results["test_at_own_thresholds"] = tested(network, test, calibrated(raw, own), losses, own)
     if len(test.xray) < len(whole.xray) or len(test.ct) < len(whole.ct):
-        of_whole, losses = predict(network, store, whole, seed_of("test"), False, progress, partners=SINGLE_PAIR)
+        of_whole, losses = predict(
+            network, store, whole, seed_of("test"), False, progress, repeats=in_use(network.experiment)
+        )
         scores = scores_of(network, whole, calibrated(of_whole, points), losses, points.disease_thresholds)
         results["test_with_duplicates"] = with_duplicates(results["test"], scores, test, whole)
     return results

@@ -14,11 +14,13 @@ from fedthorax.common.data.cache import DecodedImages, decode_all
 from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.records import ImageRef
 from fedthorax.common.model_facts import NOT_A_DEVICE
+from fedthorax.common.training.augmentation import view_of
 from fedthorax.common.training.grad_cam import GradCam, overlay, save_overlay
 from fedthorax.common.training.network import batches
 from fedthorax.common.training.saved_model import SavedModel, load_saved_model
 
 _BATCH = 16
+_MODALITIES: tuple[Modality, ...] = ("xray", "ct")
 
 
 def predict_files(
@@ -65,25 +67,14 @@ def predict_files(
         return found
 
     refs: dict[Modality, Sequence[Path | ImageRef]] = {"xray": xrays, "ct": slices}
-    images = {name: decoded(files, name).images for name, files in refs.items() if files}
+    decoded_images = {name: decoded(files, name) for name, files in refs.items() if files}
+    images = {name: of.images for name, of in decoded_images.items()}
     flags = {name: [flags_of(image, name, windows) for image in files] for name, files in refs.items()}
     grad_cam = GradCam(saved.model) if maps is not None else None
     results = []
     for rows in batches(count, _BATCH):
         pairs = [{name: row % len(refs[name]) for name in images} for row in rows]
-        inputs: dict[str, NDArray[np.float32]] = {
-            str(modality): np.stack([images[modality][pair[modality]] for pair in pairs]).astype("float32")
-            if modality in images
-            else np.zeros((len(rows), size, size, 3), "float32")
-            for modality in refs
-        }
-        if tokens:
-            inputs |= {
-                f"{name}_present": np.full((len(rows), 1), bool(files), "float32") for name, files in refs.items()
-            }
-        outputs = saved.model(inputs, training=False)
-        disease = saved.points.calibrated_disease(np.asarray(outputs["disease"]))
-        cancer = saved.points.calibrated_cancer(np.asarray(outputs["cancer"]))
+        disease, cancer = _probabilities(saved, decoded_images, pairs)
         for row, pair, of_xray, of_ct in zip(rows, pairs, disease, cancer, strict=True):
             answer: dict[str, Any] = {
                 **{str(name): str(files[pair[name]]) if files else None for name, files in refs.items()},
@@ -95,6 +86,34 @@ def predict_files(
                 answer["maps"] = _save_maps(grad_cam, pictures, answer, saved, maps / f"{row + 1:04d}", all_maps)
             results.append(answer)
     return {"notice": NOT_A_DEVICE, "site": site, "labels": label_facts(saved), "predictions": results}
+
+
+def _probabilities(
+    saved: SavedModel, found: Mapping[Modality, DecodedImages], pairs: Sequence[Mapping[Modality, int]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of ``pairs`` of rows of ``found``: disease (N, findings), cancer (N, classes), calibrated means over the model's
+    views. A modality that was not ``found`` is told to be absent."""
+    size, count = saved.facts["image_size"], len(pairs)
+    sums: dict[str, NDArray[np.float64]] = {}
+    for view in range(saved.views):
+        inputs: dict[str, NDArray[np.float32]] = {}
+        for modality in _MODALITIES:
+            pictures = np.zeros((count, size, size, 3), np.float32)
+            if modality in found:
+                rows, of = [pair[modality] for pair in pairs], found[modality]
+                digests = [of.digests[row] for row in rows]
+                pictures = view_of(
+                    of.images[rows].astype(np.float32), digests, saved.augmentation, view, may_flip=modality == "ct"
+                )
+            inputs[modality] = pictures
+            if saved.facts.get("absent") == "token":
+                inputs[f"{modality}_present"] = np.full((count, 1), modality in found, np.float32)
+        for head, probability in saved.model(inputs, training=False).items():
+            sums[head] = sums.get(head, 0) + np.asarray(probability, np.float64)
+    return (
+        saved.points.calibrated_disease(sums["disease"] / saved.views),
+        saved.points.calibrated_cancer(sums["cancer"] / saved.views),
+    )
 
 
 def label_facts(saved: SavedModel) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from pydantic import ValidationError
 
+from fedthorax.common.config.training import AugmentationConfig
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.model.segments import SegmentLayout, weights_digest
 from fedthorax.common.model_facts import FORMAT, check_entry
@@ -40,6 +41,16 @@ class SavedModel:
     @property
     def cancer_classes(self) -> list[str]:
         return list(self.facts["cancer_classes"])
+
+    @property
+    def views(self) -> int:
+        """Of each image, that a probability is the mean over; calibration and thresholds are of such means."""
+        return int(self.facts.get("views", 1))
+
+    @property
+    def augmentation(self) -> AugmentationConfig:
+        """How the views after the first are made."""
+        return AugmentationConfig(**self.facts.get("augmentation", {}))
 
     @property
     def entry(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.config import Experiment
 from fedthorax.common.data.images import SplitImages
 from fedthorax.common.data.pairing import EvaluationPairs, evaluation_pairs, one_sided_pairs
 from fedthorax.common.data.records import UNKNOWN_CLASS
@@ -19,9 +20,24 @@ from fedthorax.common.training.network import Network, batches, network_inputs, 
 Scores = dict[str, Any]
 Given = Literal["xray", "ct", "both"]
 GIVEN: tuple[Given, ...] = ("xray", "ct", "both")
-SINGLE_PAIR = 1
-"""Partners in the closing test, and for calibration and thresholds: who uses the model has one X-ray and one CT slice,
-and means over several pairs are less extreme, and right more often, than what it says then."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """An image's prediction is the mean over so many random ``partners``, in so many ``views`` of both images."""
+
+    partners: int
+    views: int
+
+
+def during_rounds(experiment: Experiment) -> Repeats:
+    return Repeats(experiment.evaluation.partners, 1)
+
+
+def in_use(experiment: Experiment) -> Repeats:
+    """For tests, calibration and thresholds: who uses the model has one X-ray and one CT slice, and means over several
+    pairs are less extreme, and right more often, than what it says then."""
+    return Repeats(1, experiment.evaluation.views)
 
 
 @dataclass(frozen=True)
@@ -40,16 +56,15 @@ def predict(
     keep_features: bool = False,
     progress: Progress | None = None,
     given: Given = "both",
-    partners: int | None = None,
+    repeats: Repeats | None = None,
 ) -> tuple[Predictions, Scores]:
     """Predictions for every image of ``split`` and the mean losses.
 
     Both heads see the fused features, so an image's probability depends a little on its partner, who is a stranger:
-    the prediction is the mean over ``partners`` of them, as many as ``evaluation.partners`` says or ``SINGLE_PAIR``,
-    drawn from ``seed``. Where the other modality has
-    fewer images they are used again as partners, but never scored again. A split that lacks a modality has no pairs, so
-    no image of it is scored: losses are null. A network
-    with tokens scores the other modality alone; ``given`` withholds one from it.
+    the prediction is the mean over ``repeats``, by default those of ``during_rounds``; partners are drawn from
+    ``seed``. Where the other modality has fewer images they are used again as partners, but never scored again. A split
+    that lacks a modality has no pairs, so no image of it is scored: losses are null. A network with tokens scores the
+    other modality alone; ``given`` withholds one from it.
     """
     num_xray, num_ct = len(split.xray), len(split.ct)
     use_xray, use_ct = num_xray if given != "ct" else 0, num_ct if given != "xray" else 0
@@ -60,19 +75,22 @@ def predict(
     )
     sums = np.zeros(4)
     one_sided = network.tokens and not (use_xray and use_ct)
-    if one_sided:
-        partners = 1
-    elif partners is None:
-        partners = network.experiment.evaluation.partners
+    repeats = repeats or during_rounds(network.experiment)
+    partners = 1 if one_sided else repeats.partners
     pairs_of = one_sided_pairs if one_sided else evaluation_pairs
     if max(use_xray, use_ct) if one_sided else min(use_xray, use_ct):
-        pooled = {name: store.pooled(name, split.of(name), keep_features, progress) for name in network.modalities}
         predictions.disease[:use_xray], predictions.cancer[:use_ct] = 0, 0
-        for partner in range(partners):
-            pairs = pairs_of(use_xray, use_ct, derive_seed(seed, "partner", partner) if partner else seed)
-            sums += _add_predictions(network, split, pairs, pooled, predictions)
-        predictions.disease[:] /= partners
-        predictions.cancer[:] /= partners
+        views = {
+            name: store.versions(name, split.of(name), repeats.views, keep_features, progress)
+            for name in network.modalities
+        }
+        for view in range(repeats.views):
+            pooled = {name: of[view] for name, of in views.items()}
+            for partner in range(partners):
+                pairs = pairs_of(use_xray, use_ct, derive_seed(seed, "partner", partner) if partner else seed)
+                sums += _add_predictions(network, split, pairs, pooled, predictions)
+        predictions.disease[:] /= partners * repeats.views
+        predictions.cancer[:] /= partners * repeats.views
     return predictions, mean_losses(network, sums)
 
 

@@ -49,4 +49,9 @@ def export(
         return
     if result["max_difference"] is not None:
         typer.echo(f"largest difference of a probability: {result['max_difference']:.2g}, on {result['checked_on']}")
+    if to != "zip" and result["views"] > 1:
+        typer.echo(
+            f"note: it looks at one view of a pair; the thresholds are of means over {result['views']} views "
+            "(evaluation.views), which the caller has to make as model.json says"
+        )
     typer.echo(f"model: {near(Path(result['path']))}")

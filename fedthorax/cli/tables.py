@@ -126,7 +126,8 @@ def _short_site(name: str) -> str:
 
 
 def headline_lines(test: Mapping[str, Any]) -> list[str]:
-    """The test scores in five lines, each with its 95 % interval where there is one."""
+    """The test scores in five lines, each with its 95 % interval where there is one. Of a kind of image of which there
+    was none, one line says so."""
     intervals = test.get("intervals") or {}
     rows = []
     for title, path in (
@@ -137,6 +138,11 @@ def headline_lines(test: Mapping[str, Any]) -> list[str]:
         ("CT classes, macro F1", ("cancer", "macro", "f1")),
     ):
         rows.append(f"  {title:<31}{number(_at(test, path)):>6}{_interval(_at(intervals, path))}")
+    patients = test.get("patients") or {}
+    if patients.get("ct") == 0:
+        return [*rows[:2], "  CT classes: there is no CT slice to test on"]
+    if patients.get("xray") == 0:
+        return ["  X-ray findings: there is no X-ray to test on", *rows[2:]]
     return rows
 
 

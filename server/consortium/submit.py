@@ -17,6 +17,7 @@ from fedthorax.common.config.load import absolute, to_yaml
 from fedthorax.server.consortium.flower_home import CONNECTION, flower_environment, write_connection
 from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
 from fedthorax.server.consortium.runs import Submission, note_submission, submissions_folder
+from fedthorax.server.tracking import require_trackers
 
 _SUBMIT_SECONDS = 120
 
@@ -65,6 +66,7 @@ def for_consortium(experiment: Experiment, folder: ConsortiumFolder) -> Experime
 def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite: bool, resume: bool) -> None:
     """Refuse with ValueError or OSError what could not become a run; ``experiment`` is ``for_consortium``."""
     check_hospitals(experiment, folder)
+    require_trackers(experiment.output)
     central = experiment.data.central_sources()
     for path in central.folders:
         if not path.is_dir():

@@ -3,6 +3,7 @@
 Each is an ordinary run in a folder of its own; one that has finished is not run again, one that was stopped goes on.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import yaml
 
 from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
-from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.personalisation import PersonalisationConfig
+from fedthorax.common.consortium import tied
 from fedthorax.common.run_folder import RunFolder
 from fedthorax.server.resume import check_same
+from fedthorax.simulations.centralised import with_one_site
 
 TOGETHER = "together"
 MOST_RETRAININGS = 6  # hospitals up to which each is left out in a whole run; the cost grows with their square
@@ -37,6 +39,11 @@ class Arm:
     @property
     def folder(self) -> Path:
         return self.experiment.run_folder
+
+    @property
+    def as_run(self) -> Experiment:
+        """What its run folder says that was run."""
+        return self.experiment if self.alone is None else with_one_site(self.experiment)
 
     @property
     def words(self) -> str:
@@ -96,13 +103,14 @@ def finished(arm: Arm) -> dict[str, Any] | None:
     if not (arm.folder / "metrics.json").is_file():
         return None
     done = RunFolder.load(arm.folder)
-    check_same(done.read_config()[0], _as_run(arm), 0)
+    check_same(done.read_config()[0], arm.as_run, 0)
     metrics = done.read_metrics()
     return metrics if metrics["status"] == "finished" else None
 
 
 def run_arm(arm: Arm, output: IO[str] | None = None) -> dict[str, Any]:
-    """Run the arm, or what is left of it, in a process of its own, whose memory goes with it; its metrics.
+    """Run the arm, or what is left of it, in a process of its own, whose memory goes with it; its metrics. The process
+    ends with this one, and with the thread that calls this.
 
     ``output`` takes what the process says, by default this one's own. Raises RuntimeError where it fails, and
     KeyboardInterrupt where it is interrupted: then it goes on from its newest checkpoint the next time.
@@ -111,7 +119,9 @@ def run_arm(arm: Arm, output: IO[str] | None = None) -> dict[str, Any]:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, yaml.safe_dump(arm.experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
     command = [sys.executable, "-m", "fedthorax.cli.main", *_arguments(arm, file)]
-    process = subprocess.Popen(command, stdout=output, stdin=subprocess.DEVNULL, start_new_session=True)
+    # Else a comparison that is killed without a word leaves a run behind that holds its folder.
+    tie = [sys.executable, "-I", "-S", tied.__file__, str(os.getpid())]
+    process = subprocess.Popen([*tie, *command], stdout=output, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         code = process.wait()
     except KeyboardInterrupt:
@@ -131,14 +141,6 @@ def _arguments(arm: Arm, file: Path) -> list[str]:
         return ["train", str(file), "--hospital", arm.alone, "--overwrite"]
     stopped = any((arm.folder / "checkpoints").glob("round-*.npz"))
     return ["simulate", str(file), "--resume" if stopped else "--overwrite"]
-
-
-def _as_run(arm: Arm) -> Experiment:
-    """As ``train`` writes it down: with a single site there is nothing to combine."""
-    if arm.alone is None:
-        return arm.experiment
-    federation = arm.experiment.federation.model_copy(update={"strategy": FederationConfig().strategy})
-    return arm.experiment.model_copy(update={"federation": federation, "personalisation": PersonalisationConfig()})
 
 
 def _placed(experiment: Experiment, folder: Path, name: str, **changes: Any) -> Experiment:

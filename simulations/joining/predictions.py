@@ -16,7 +16,7 @@ from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
 from fedthorax.common.training.saved_model import load_saved_model
-from fedthorax.common.training.scoring import SINGLE_PAIR, Predictions, predict
+from fedthorax.common.training.scoring import Predictions, in_use, predict
 
 ByModel = Mapping[str, Mapping[str, Predictions]]
 
@@ -65,7 +65,8 @@ def score_models(
             progress(done, len(models))
         network.layout.write(SegmentLayout(load_saved_model(file).model).read())
         predictions[name] = {
-            site: predict(network, store, test, seeds[site], partners=SINGLE_PAIR)[0] for site, test in tests.items()
+            site: predict(network, store, test, seeds[site], repeats=in_use(experiment))[0]
+            for site, test in tests.items()
         }
     if progress:
         progress(len(models), len(models))

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ training:
   phases:
     - {rounds: 2, trainable: all, learning_rate: 3e-3, local_epochs: 2}
     - {rounds: 1, trainable: heads, learning_rate: 1e-3}
-evaluation: {bootstrap_samples: 50}
+evaluation: {bootstrap_samples: 50, views: 2}
 """
 
 
@@ -41,9 +41,10 @@ class Workplace:
     """A folder with phantom data and an experiment file, in which commands are run."""
 
     folder: Path
+    process_ids: list[int] = field(default_factory=list)  # of all commands, also those that have ended
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "fedthorax.cli.main", *arguments],
             cwd=self.folder,
             env=os.environ | {"COLUMNS": "80"},
@@ -53,10 +54,12 @@ class Workplace:
             text=True,
             start_new_session=True,
         )
+        self.process_ids.append(process.pid)
+        return process
 
-    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, expect: int = 0, seconds: float = 600.0) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments)
-        output, errors = process.communicate(timeout=600)
+        output, errors = process.communicate(timeout=seconds)
         assert process.returncode == expect, f"exit {process.returncode}\n{output}\n{errors}"
         return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 

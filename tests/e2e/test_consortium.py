@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from fedthorax.server.tracking.figures import figures
+
 from .consortium import Consortium, consortium, models_in
 
 HOSPITALS = ("north", "south")
@@ -29,7 +31,8 @@ def ended(workplace, tmp_path_factory) -> Ended:
         check = place.command("site", "check", "--folder", str(place.site("north")))
         page, asked = place.place / "page.html", str(place.folder)
         said = place.command("stats", "tiny.yaml", "--consortium", asked, "--html", str(page), "--json")
-        follow = place.lead("run", "tiny.yaml")
+        logged = ("--set", "output.tensorboard=true", "--set", f"output.mlflow={place.place / 'mlruns'}")
+        follow = place.lead("run", "tiny.yaml", *logged)
     assert place.processes() == []
     return Ended(place, check, json.loads(said[said.index("{") :]), page.read_text(), follow)
 
@@ -85,6 +88,49 @@ def test_scores_are_those_of_the_simulation(ended, workplace, simulated):
         assert one["failures"] == []
     for name in HOSPITALS:
         assert there["sites"][name]["test"] == here["sites"][name]["test"]
+
+
+def test_subgroups_are_those_of_the_simulation_with_counts_rounded(ended, workplace, simulated):
+    for name in HOSPITALS:
+        there = ended.place.metrics("tiny")["sites"][name]["subgroups"]
+        here = workplace.metrics("tiny")["sites"][name]["subgroups"]
+        assert list(there["disease"]) == list(here["disease"]) == ["sex", "age_years", "view"]
+        assert there["cancer"] == {}
+        for attribute, told in there["disease"].items():
+            for group, values in told["groups"].items():
+                exact = here["disease"][attribute]["groups"][group]
+                assert values.get("mean") == exact.get("mean")
+                assert (values["images"] or 0) % 5 == 0
+                assert values["reason"] == exact["reason"]
+
+
+def test_tensorboard_and_mlflow_hold_the_figures_of_the_run(ended):
+    """Read with their own readers."""
+    import tensorflow as tf
+    from mlflow.tracking import MlflowClient
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    told = list(figures(ended.place.metrics("tiny")))
+    assert {"central/test/disease_roc_auc", "sites/north/train/loss", "sites/south/valid/loss"} <= {
+        n for _, n, _ in told
+    }
+    events = EventAccumulator(str(ended.place.run_folder("tiny") / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    points = {
+        (event.step, tag): float(tf.make_ndarray(event.tensor_proto))
+        for tag in events.Tags()["tensors"]
+        for event in events.Tensors(tag)
+    }
+    assert points == pytest.approx({(step, name): value for step, name, value in told})
+    client = MlflowClient(tracking_uri=(ended.place.place / "mlruns").as_uri())
+    (run,) = client.search_runs([client.get_experiment_by_name("FedThorax").experiment_id])
+    assert (run.info.run_name, run.info.status, run.data.params["seed"]) == ("tiny", "FINISHED", "5")
+    history = {
+        (point.step, name): point.value
+        for name in run.data.metrics
+        for point in client.get_metric_history(run.info.run_id, name)
+    }
+    assert history == pytest.approx({(step, name): value for step, name, value in told})
 
 
 def test_every_log_is_a_whole_chain_and_knows_the_head_of_the_others(ended):

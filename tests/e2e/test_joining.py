@@ -3,15 +3,23 @@
 import json
 
 import keras
+import psutil
 import pytest
 
+from .consortium import wait_for
+
 pytestmark = pytest.mark.slow
-SHORT = ("--set", "training.phases=[{rounds: 1, trainable: all, learning_rate: 3e-3}]")
+SHORT = (
+    *("--set", "training.phases=[{rounds: 1, trainable: all, learning_rate: 3e-3}]"),
+    *("--set", "personalisation={fine_tune: [outputs, heads], epochs: 3, learning_rate: 3e-3}"),
+    *("--set", "federation.codec=lossless"),
+)
+LONG = 3600.0  # seconds: several runs in one command, also on a machine that does other work
 
 
 @pytest.fixture(scope="module")
 def told(workplace) -> dict:
-    said = workplace.run("joining", "tiny.yaml", *SHORT, "--json")
+    said = workplace.run("joining", "tiny.yaml", *SHORT, "--json", seconds=LONG)
     assert "1 of 3: together: north, south" in said.stderr
     assert "2 of 3: north alone" in said.stderr
     return json.loads(said.stdout)
@@ -69,3 +77,20 @@ def test_what_has_been_run_is_not_run_again_and_gives_the_same(told, workplace):
 def test_another_experiment_is_not_taken_for_the_same(told, workplace):
     refused = workplace.run("joining", "tiny.yaml", *SHORT, "--set", "training.batch_size=4", expect=1)
     assert "training.batch_size is 4, was 8" in refused.stderr
+
+
+def test_a_comparison_that_is_killed_takes_its_run_along_and_goes_on_where_it_was(workplace):
+    options = (*SHORT, "--set", "training.phases.0.rounds=3", "--name", "killed")
+    folder = workplace.folder / "runs" / "killed-joining" / "together"
+    process = workplace.start("joining", "tiny.yaml", *options, "--no-leave-out")
+    wait_for(lambda: (folder / "checkpoints" / "round-0001.npz").exists(), "the first round", 600)
+    (run,) = psutil.Process(process.pid).children()
+    below = run.children(recursive=True)
+    process.kill()
+    process.communicate()
+    _, left = psutil.wait_procs([run, *below], 120)
+    assert left == []
+    said = workplace.run("joining", "tiny.yaml", *options, "--no-leave-out", seconds=LONG)
+    assert "resumed after round" in said.stdout
+    assert json.loads((folder / "metrics.json").read_text())["status"] == "finished"
+    assert json.loads((folder.parent / "joining.json").read_text())["leaving_out"] is None

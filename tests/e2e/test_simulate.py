@@ -17,8 +17,6 @@ from fedthorax.common.audit import verify
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.run_folder import RunFolder, config_sha256
 
-session_start = time.time()
-
 
 def processes_below(folder: Path) -> list[str]:
     """Command lines of running processes that work in ``folder`` or have inherited its path."""
@@ -33,11 +31,14 @@ def processes_below(folder: Path) -> list[str]:
     return found
 
 
-def left_behind(folder: Path) -> list[str]:
+def left_behind(workplace) -> list[str]:
+    """Processes and temporary folders of the commands that were run here; other people's runs are not looked at."""
     deadline = time.monotonic() + 20
-    while (found := processes_below(folder)) and time.monotonic() < deadline:
+    while (found := processes_below(workplace.folder)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return found + [str(path) for path in Path("/tmp").glob("fedthorax-*") if path.stat().st_ctime > session_start]
+    return found + [
+        str(path) for number in workplace.process_ids for path in Path("/tmp").glob(f"fedthorax-{number}-*")
+    ]
 
 
 def test_the_run_folder_is_complete(workplace, simulated):
@@ -212,7 +213,7 @@ def test_a_second_run_of_the_same_name_is_refused(workplace, simulated):
 
 
 def test_a_run_leaves_nothing_behind(workplace, simulated):
-    assert left_behind(workplace.folder) == []
+    assert left_behind(workplace) == []
 
 
 def test_ctrl_c_ends_in_order(workplace, simulated):
@@ -227,7 +228,7 @@ def test_ctrl_c_ends_in_order(workplace, simulated):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert left_behind(workplace.folder) == []
+    assert left_behind(workplace) == []
     metrics = workplace.metrics("stopped")
     assert (metrics["status"], metrics["test"]) == ("interrupted", None)
     assert (workplace.folder / "runs" / "stopped" / "report.html").stat().st_size > 1000
@@ -260,4 +261,4 @@ def test_too_few_hospitals_end_the_run_with_their_reasons(workplace, simulated, 
     assert failed.stderr.startswith("error: the start needs 2 hospitals, but 1 answered (south: ")
     assert broken_south.name in failed.stderr
     assert workplace.metrics("too-few")["status"] == "failed"
-    assert left_behind(workplace.folder) == []
+    assert left_behind(workplace) == []

@@ -223,6 +223,24 @@ def test_below_the_quorum_the_round_ends_with_the_reasons_and_waits_for_nobody_e
     assert [task.site for task in channel.tasks if task.kind == "train"] == ["north"]
 
 
+def test_scores_by_subgroup_are_written_down_and_malformed_ones_are_left_out_and_said(make):
+    told = {"disease": {}, "cancer": None}
+
+    def spoil(task, reply):
+        if task.kind != "evaluate":
+            return reply
+        return replace(reply, results={**reply.results, "subgroups": told if task.site == "north" else {"sex": 3}})
+
+    rounds = make(FakeChannel(spoil))
+    rounds.run()
+    sites = rounds.record.document["sites"]
+    assert (sites["north"]["subgroups"], sites["south"]["subgroups"]) == (told, None)
+    assert sites["south"]["test"] == scores(0.5)
+    warned = {one["site"]: one["reason"] for one in rounds.record.rounds[3]["warnings"]}
+    assert warned["south"].startswith("its scores by subgroup are not taken: expected those of disease and cancer")
+    assert set(warned) == {"south", "east"}
+
+
 def test_a_hospital_that_comes_later_joins_and_trains_from_the_next_round_on(make):
     absent = without(("describe", 0, "east"))
     rounds = make(FakeChannel(absent), "federation.min_sites=2")
@@ -394,6 +412,8 @@ def test_every_hospital_gets_both_models_and_only_its_own_results(make):
     rounds = make(channel, "evaluation.selection_metric=loss")
     rounds.central.validate = lambda network, *_: scores(1 / (1 + abs(float(network.layout.weights["fusion"][0]) - 2)))
     rounds.run()
+    rounds.record.document["statistics"] = {"sites": {"north": {}, "south": {}}}
+    rounds.record.document["pooled"] = {"bins": 9, "by_site": {"disease": {"groups": {"north": {}, "south": {}}}}}
     rounds.deliver()
     finish = [task for task in channel.tasks if task.kind == "finish" and task.site == "south"]
     assert [(task.outcome["models"], task.round) for task in finish] == [(["best"], 2), (["last"], 3)]
@@ -401,6 +421,7 @@ def test_every_hospital_gets_both_models_and_only_its_own_results(make):
     metrics = finish[0].outcome["metrics"]
     assert (metrics["status"], list(metrics["sites"])) == ("finished", ["south"])
     assert {name for entry in metrics["rounds"] for name in entry["sites"]} == {"south"}
+    assert (metrics["statistics"], metrics["pooled"]) == (None, {"bins": 9, "by_site": {}})
     assert metrics["central"]["left_out"] == []  # the one left out is north's
     assert "findings" in finish[0].outcome["facts"]
     assert [facts["models"] for facts in audited(rounds, "models delivered") if facts["site"] == "south"] == [

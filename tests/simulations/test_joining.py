@@ -6,8 +6,10 @@ import pytest
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.report.joining import joining_page
+from fedthorax.common.run_folder import RunFolder
 from fedthorax.common.training.compared import Truth, joined, mean_areas
 from fedthorax.common.training.scoring import Predictions
+from fedthorax.simulations.centralised import with_one_site
 from fedthorax.simulations.joining.arms import finished, plan_arms, run_arm
 from fedthorax.simulations.joining.figures import Models, joining_figures, verdict
 
@@ -213,3 +215,16 @@ def test_a_run_that_fails_is_named(experiment, tmp_path):
     assert finished(arm) is None
     with pytest.raises(RuntimeError, match=r"the run alone-1 in .* failed \(exit status 1\); its reason stands above"):
         run_arm(arm)
+
+
+@pytest.mark.parametrize("federation", [{"codec": "int8"}, {"strategy": "fedbn"}])
+def test_what_was_run_for_a_hospital_alone_is_found_again_whatever_the_federation_does(
+    experiment, tmp_path, federation
+):
+    """Alone there is nothing to send and nothing to combine, and so it stands in the run folder."""
+    changed = experiment.federation.model_copy(update=federation)
+    arm = plan_arms(experiment.model_copy(update={"federation": changed}), tmp_path / "x").alone["north"]
+    with RunFolder.create(arm.folder) as folder:
+        folder.write_config(with_one_site(arm.experiment), {})
+        folder.write_metrics({"status": "finished"})
+    assert finished(arm) == {"status": "finished"}

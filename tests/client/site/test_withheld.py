@@ -90,6 +90,16 @@ def test_histograms_leave_beside_scores_and_those_of_few_images_stay() -> None:
     assert left["cancer"]["tumour"] is None
 
 
+def test_scores_by_subgroup_leave_with_the_scores_of_their_task() -> None:
+    told = {"disease": {"sex": {"unknown": 0, "groups": {}}}, "cancer": {}}
+    reply = Reply("evaluate", "north", 1, {"test": _scores(), "subgroups": told})
+    assert what_may_leave(reply, Limits(), FOLDERS).results["subgroups"] == told
+    left = what_may_leave(reply, Limits(metrics=("loss", "cancer")), FOLDERS).results["subgroups"]
+    assert left == {"disease": None, "cancer": {}}
+    untested = Reply("evaluate", "north", 1, {"test": _scores(), "subgroups": None})
+    assert what_may_leave(untested, Limits(), FOLDERS).results["subgroups"] is None
+
+
 def test_a_group_of_scores_that_is_not_allowed_is_null_throughout() -> None:
     reply = _reply(valid=_scores(), train={"loss": 1.0, "disease_loss": 1.0, "cancer_loss": 1.0, "pairs": 4})
     left = what_may_leave(reply, Limits(metrics=("cancer",)), FOLDERS).results

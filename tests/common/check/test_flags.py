@@ -54,3 +54,23 @@ def test_a_large_blank_picture_is_blank_whatever_a_few_pixels_are(tmp_path: Path
     picture = np.repeat(grey[..., None], 3, axis=2)
     assert int(picture.max()) - int(picture.min()) > 8
     assert "single-colour" in flags_of(save(tmp_path / "blank.png", picture), "xray")
+
+
+@pytest.mark.parametrize("light", [(1.0, 0.9, 0.7), (0.8, 0.95, 1.0)])
+def test_a_dark_picture_seen_in_coloured_light_is_a_colour_photo_and_a_pen_stroke_is_none(
+    tmp_path: Path, chest: Callable[..., NDArray[np.uint8]], light: tuple[float, float, float]
+) -> None:
+    dark = np.repeat((chest(3) * 0.5).astype(np.uint8)[..., None], 3, axis=2)
+    tinted = (dark * np.array(light)).astype(np.uint8)
+    assert np.mean(np.ptp(tinted, axis=2) > 40) < 0.05, "too dark for a clear colour"
+    assert flags_of(save(tmp_path / "t.png", tinted), "xray") == ["colour-photo"]
+    marked = dark.copy()
+    marked[5:7, 5:25] = (255, 0, 0)
+    assert flags_of(save(tmp_path / "m.png", marked), "xray") == ["annotated"]
+
+
+def test_noise_in_the_dark_is_no_tint(tmp_path: Path) -> None:
+    """A black frame with a few brighter pixels has no colour worth naming."""
+    picture = np.random.default_rng(0).integers(0, 40, (64, 64, 3)).astype(np.uint8)
+    picture[0, :5] = (90, 70, 70)
+    assert "colour-photo" not in flags_of(save(tmp_path / "n.png", picture), "xray")

@@ -11,7 +11,9 @@ from fedthorax.common.check.labelled import LabelledImage
 from fedthorax.common.check.shortcuts import Shortcut, shortcut_issues, shortcuts
 from fedthorax.common.data.records import ImageRef
 
-FACTS = ImageFacts("", 10, 10, "PNG", "L", 8, 100.0, 200, 0.0, 0.0, 0.0, 1.0, 0, (1.0, 0.0, 0.0, 0.0), 1.0, b"", b"")
+FACTS = ImageFacts(
+    "", 10, 10, "PNG", "L", 8, 100.0, 200, 0.0, 0.0, 0.0, 0.0, 1.0, 0, (1.0, 0.0, 0.0, 0.0), 1.0, b"", b""
+)
 
 
 def asked(labels: list[float], greys: list[float], patients: list[str] | None = None) -> dict[str, Shortcut]:

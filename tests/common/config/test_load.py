@@ -123,6 +123,9 @@ REFUSED = [
      "set it to float32, or choose another strategy"),
     (["training.modality_dropout=0.1"],
      "tiny.yaml: training.modality_dropout leaves images out; set model.absent to token to stand for them"),
+    (["evaluation.views=5", "training.augmentation.enabled=false"],
+     "tiny.yaml: evaluation.views is 5, but training.augmentation.enabled is false: a network that has only seen "
+     "images as they are is scored on these; set views to 1, or enable augmentation"),
     (["data.hospitals={1: {xray: a, ct: b}}"],
      "--set: data.hospitals.1: expected text as a key, got 1; put it in quotes"),
     (["model={widht: 3}"],

@@ -31,9 +31,9 @@ def data(num_images=120, seed=1):
     return truth, probability, patients, [Attributes(sex=sex) for sex in sexes]
 
 
-def scores_of(truth, probability, patients, attributes, policy=EXACT, samples=SAMPLES):
+def scores_of(truth, probability, patients, attributes, policy=EXACT, samples=SAMPLES, guarded=False):
     answers = disease_answers(truth, probability, [0.5] * len(FINDINGS))
-    return subgroup_scores(answers, patients, attributes, FINDINGS, samples, SEED, policy)
+    return subgroup_scores(answers, patients, attributes, FINDINGS, samples, SEED, policy, guarded)
 
 
 def test_figures_of_a_group_are_those_of_its_images_alone():
@@ -127,6 +127,34 @@ def test_a_label_that_few_patients_of_a_group_have_is_hidden():
     assert told["reason"] == "Fewer than 5 patients have it, or lack it: hidden."
     assert (told["support"], told["known"]) == (None, None)
     assert not set(told) & set(FIGURES)
+
+
+def test_a_label_that_few_patients_of_the_others_have_is_not_compared():
+    """Ten images of two men who have it are images enough, and still two men."""
+    truth, probability, patients, attributes = data()
+    patients = [f"m{row // 10}" if attributes[row].sex == "M" else name for row, name in enumerate(patients)]
+    truth[:, 0] = [row % 20 in (2, 3) or (one.sex == "M" and row < 24) for row, one in enumerate(attributes)]
+    told = scores_of(truth, probability, patients, attributes)["sex"]["groups"]
+    assert told["M"]["labels"]["Mass"]["reason"]
+    assert told["F"]["labels"]["Mass"]["roc_auc"]["others"] is None
+    assert told["F"]["mean"]["labels"] == []
+
+
+def test_guarded_figures_of_all_others_count_images_of_no_group_and_few_of_these_hide_the_smaller_group():
+    truth, probability, patients, attributes = data()
+    attributes = [Attributes() if row in (0, 1, 4, 5) else one for row, one in enumerate(attributes)]  # two men
+    women = np.array([one.sex == "F" for one in attributes])
+    open_ones = scores_of(truth, probability, patients, attributes)["sex"]["groups"]
+    groups = scores_of(truth, probability, patients, attributes, guarded=True)["sex"]["groups"]
+    assert open_ones["F"]["labels"]["Mass"]["reason"] is open_ones["M"]["labels"]["Mass"]["reason"] is None
+    hidden = groups["M"]["labels"]["Mass"]
+    assert hidden["reason"] == "Hidden: beside the others it would give the figures of few patients away."
+    assert not set(hidden) & set(FIGURES)
+    assert groups["M"]["mean"]["roc_auc"]["value"] is None
+    assert groups["M"]["mean"]["reason"].endswith("Labels that few patients have, or lack, are hidden.")
+    assert groups["F"]["labels"]["Mass"]["roc_auc"]["others"] == pytest.approx(
+        disease_scores(truth[~women], probability[~women], FINDINGS, 0.5)["per_finding"]["Mass"]["roc_auc"]
+    )
 
 
 def test_scanners_of_few_patients_are_not_even_named_and_counts_are_rounded_as_the_policy_says():

@@ -102,6 +102,7 @@ def hospital(rng, template, number):
         "test": test,
         "operating_points": points,
         "test_at_own_thresholds": points and moved(template, rng, 0.75),
+        "subgroups": ({"disease": {}, "cancer": None}, copy.deepcopy(own_subgroups()))[number % 2 == 0],
     }
 
 
@@ -187,29 +188,33 @@ def scores(rng, num_xray, num_ct, skill, full=False):
                 ("after", calibrated),
             )
         }
-        policy = PrivacyConfig(smallest_count=5, round_to=1)
-        result["subgroups"] = {
-            "disease": subgroup_scores(
-                disease_answers(truth, probability, [0.3] * len(FINDINGS)),
-                patients,
-                attributes_of(rng, num_xray),
-                FINDINGS,
-                50,
-                0,
-                policy,
-            ),
-            "cancer": subgroup_scores(
-                cancer_answers(classes, class_probability),
-                ct_patients,
-                [Attributes(scanner=one.scanner) for one in attributes_of(rng, num_ct)],
-                CLASSES,
-                50,
-                0,
-                policy,
-            ),
-        }
+        of_findings = disease_answers(truth, probability, [0.3] * len(FINDINGS))
+        result["subgroups"] = by_subgroup(rng, of_findings, patients, cancer_answers(classes, class_probability))
         return result, points
     return result, None
+
+
+def by_subgroup(rng, disease, patients, cancer, guarded=False):
+    policy = PrivacyConfig(smallest_count=5, round_to=5 if guarded else 1)
+    scanners = [Attributes(scanner=one.scanner) for one in attributes_of(rng, len(cancer.known))]
+    slices = [f"c{index}" for index in range(len(cancer.known))]
+    rest = (50, 0, policy, guarded)
+    return {
+        "disease": subgroup_scores(disease, patients, attributes_of(rng, len(patients)), FINDINGS, *rest),
+        "cancer": subgroup_scores(cancer, slices, scanners, CLASSES, *rest),
+    }
+
+
+@functools.cache
+def own_subgroups():
+    """Of a hospital that knows sex, age and view of 120 X-rays, and the scanner of 60 slices."""
+    rng = np.random.default_rng(5)
+    truth = (rng.random((120, len(FINDINGS))) < np.array(PREVALENCE) * 2).astype(float)
+    probability = 1 / (1 + np.exp(-rng.normal(-1, 1, truth.shape) - 1.5 * truth))
+    classes = rng.integers(0, len(CLASSES), 60)
+    of_classes = cancer_answers(classes, rng.dirichlet([1] * len(CLASSES), 60))
+    answers = disease_answers(truth, probability, [0.3] * len(FINDINGS))
+    return by_subgroup(rng, answers, [f"p{index}" for index in range(120)], of_classes, guarded=True)
 
 
 def moved(template, rng, quality):

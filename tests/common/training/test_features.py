@@ -32,6 +32,22 @@ def test_another_backbone_or_another_image_gives_new_features(fresh, store, draw
     assert len(computed) == 3
 
 
+def test_a_backbone_that_changes_in_one_bit_gives_new_features_and_one_that_returns_the_first_ones_again(
+    fresh, store, draw, monkeypatch
+):
+    computed = count_computations(store, monkeypatch)
+    images, weights = draw(3, 0).xray, fresh.layout.read(["xray.backbone"])["xray.backbone"]
+    before = store.pooled("xray", images)
+    other = weights.copy()
+    other.view(np.uint32)[-1] ^= 1
+    fresh.layout.write({"xray.backbone": other})
+    store.pooled("xray", images)
+    assert len(computed) == 2
+    fresh.layout.write({"xray.backbone": weights})
+    assert np.array_equal(store.versions("xray", images, 2)[0], before)
+    assert len(computed) == 4  # the image as it is, whose newest features were of the other backbone, and a version
+
+
 def test_kept_features_serve_the_next_process_and_are_their_owners_only(fresh, draw, tmp_path, monkeypatch):
     images = draw(3, 0).xray
     features = FeatureStore(fresh, tmp_path).pooled("xray", images, keep=True)

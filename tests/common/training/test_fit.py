@@ -33,11 +33,12 @@ def test_heads_train_on_every_version_of_an_image_each_with_the_labels_of_that_i
     monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"training": changed}))
     images, seen, step = draw(6, 9), {"xray": set(), "ct": set()}, fresh.step_on_pooled
 
-    def told_apart(kind, pictures, _keep, _report, version):
+    def told_apart(kind, pictures, count, **_):
         """Features that are 10 times the image's number plus the version's."""
-        return np.full((len(pictures), fresh.pooled_width(kind)), version) + 10.0 * np.arange(len(pictures))[:, None]
+        numbers = 10.0 * np.arange(len(pictures))[:, None]
+        return [np.full((len(pictures), fresh.pooled_width(kind)), version) + numbers for version in range(count)]
 
-    monkeypatch.setattr(store, "pooled", told_apart)
+    monkeypatch.setattr(store, "versions", told_apart)
 
     def remember(xray, ct, disease, cancer):
         for kind, features, labels, truth in (

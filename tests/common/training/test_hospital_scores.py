@@ -1,13 +1,17 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fedthorax.common.data.images import SiteImages
+from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.data.images import SiteImages, SplitImages
+from fedthorax.common.data.records import Attributes
+from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.training.final_scores import calibrated
 from fedthorax.common.training.hospital_scores import hospital_tests
-from fedthorax.common.training.scoring import predict, scores_of
+from fedthorax.common.training.scoring import Repeats, predict, scores_of
 
 
 @pytest.fixture
@@ -15,8 +19,8 @@ def site(draw):
     return SiteImages("north", {"train": draw(4, 4, 1), "valid": draw(48, 40, 2), "test": draw(30, 24, 3)})
 
 
-def results_of(fresh, store, site, points):
-    return hospital_tests(fresh, store, site, points, lambda split: {"valid": 5, "test": 6}[split], 0)
+def results_of(fresh, store, site, points, policy=None):
+    return hospital_tests(fresh, store, site, points, lambda split: {"valid": 5, "test": 6}[split], policy)
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def test_the_same_images_are_scored_at_the_common_thresholds_and_at_the_hospital
     own = OperatingPoints.model_validate_json(json.dumps(results["operating_points"]))
     assert own.site == "north"
     assert {label.method for label in own.disease.values()} == {"youden"}
-    raw, losses = predict(fresh, store, site.splits["test"], 6, partners=1)
+    raw, losses = predict(fresh, store, site.splits["test"], 6, repeats=Repeats(1, 1))
     for points, name in ((common, "test"), (own, "test_at_own_thresholds")):
         alone = scores_of(fresh, site.splits["test"], calibrated(raw, points), losses, points.disease_thresholds)
         assert {key: value for key, value in results[name].items() if key != "intervals"} == alone
@@ -62,6 +66,29 @@ def test_copies_of_images_that_were_trained_on_are_scored_apart(fresh, store, dr
     assert results["test_with_duplicates"]["disease"]["macro"]["roc_auc"] is not None
 
 
+def test_groups_of_a_hospitals_patients_are_scored_apart_at_the_common_thresholds(fresh, store, site, common):
+    test = site.splits["test"]
+    women = np.arange(len(test.xray)) % 2 == 0
+    test.xray.targets[:, 1] = np.arange(len(test.xray)) % 4 < 2  # seven or eight women have Mass, and as many lack it
+    sexes = tuple(Attributes(sex="F" if woman else "M") for woman in women)
+    known = SplitImages(replace(test.xray, attributes=sexes), test.ct)
+    site = SiteImages("north", {**site.splits, "test": known})
+    told = results_of(fresh, store, site, common)["subgroups"]
+    assert told["cancer"] == {}
+    probability = calibrated(predict(fresh, store, known, 6, repeats=Repeats(1, 1))[0], common).disease
+    alone = disease_scores(
+        test.xray.targets[women], probability[women], fresh.experiment.labels.findings, common.disease_thresholds
+    )
+    row = told["disease"]["sex"]["groups"]["F"]["labels"]["Mass"]
+    assert (row["support"], row["recall"]["value"]) == (
+        alone["per_finding"]["Mass"]["support"],
+        alone["per_finding"]["Mass"]["recall"],
+    )
+    policy = PrivacyConfig(smallest_count=16, round_to=5)
+    hidden = results_of(fresh, store, site, common, policy)["subgroups"]["disease"]["sex"]
+    assert hidden["groups"]["F"] == {"images": None, "reason": "Fewer than 16 patients: hidden."}
+
+
 def test_a_single_pair_is_scored_as_predict_scores_it(fresh, store, draw, monkeypatch):
     """evaluation.partners is for the rounds: calibration and thresholds must not see means over several pairs."""
     drawn = draw(5, 5, 3)
@@ -72,6 +99,6 @@ def test_a_single_pair_is_scored_as_predict_scores_it(fresh, store, draw, monkey
     monkeypatch.setattr(fresh, "logits_of_pooled", lambda *rest: calls.append(1) or real(*rest))
     predict(fresh, store, drawn, 5)
     during_rounds = len(calls)
-    predict(fresh, store, drawn, 5, partners=1)
+    predict(fresh, store, drawn, 5, repeats=Repeats(1, 1))
     assert during_rounds == 4 * (len(calls) - during_rounds)
-    assert np.isfinite(predict(fresh, store, drawn, 5, partners=1)[0].disease).all()
+    assert np.isfinite(predict(fresh, store, drawn, 5, repeats=Repeats(1, 1))[0].disease).all()

@@ -115,3 +115,21 @@ def test_one_modality_alone_is_refused_with_the_reason(tmp_path: Path, seen: lis
     with pytest.raises(ValueError, match=r"no stand-in for a missing one, .*; give both, got 1 X-rays and 0 CT slices"):
         predict.predict_files(Path("run"), [save_grey(tmp_path / "x.png", 9)], [])
     assert not seen
+
+
+def test_a_probability_is_the_mean_over_the_views_that_the_model_was_tested_with(
+    tmp_path: Path, seen: list[Mapping[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xray, ct = save_grey(tmp_path / "x.png", 100), save_grey(tmp_path / "c.png", 50)
+    model = predict.load_saved_model(Path("run")).model
+    facts = {**FACTS, "views": 3, "augmentation": {"brightness": 0.1, "contrast": 0.0, "rotation_degrees": 0.0}}
+    saved = SavedModel(Path("best.keras"), model, facts, POINTS)
+    monkeypatch.setattr(predict, "load_saved_model", lambda path, site=None: saved)
+    first, again = (predict.predict_files(Path("run"), [xray], [ct])["predictions"][0] for _ in range(2))
+    views = seen[:3]
+    assert len(seen) == 6
+    assert views[0]["xray"].mean() == pytest.approx(100)  # as it is
+    assert len({float(view["xray"].mean()) for view in views}) == 3
+    assert first["disease"]["Mass"] == pytest.approx(np.mean([view["xray"].mean() for view in views]) / 255, abs=1e-6)
+    assert first["cancer"]["tumour"] == pytest.approx(np.mean([view["ct"].mean() for view in views]) / 255, abs=1e-6)
+    assert first == again

@@ -3,7 +3,7 @@ import pytest
 
 from fedthorax.common.data.pairing import evaluation_pairs
 from fedthorax.common.seeds import derive_seed
-from fedthorax.common.training.scoring import predict, score, with_duplicates
+from fedthorax.common.training.scoring import Repeats, during_rounds, in_use, predict, score, with_duplicates
 
 
 def test_every_image_is_scored_once_with_the_partner_that_the_seed_draws(fresh, store, draw):
@@ -28,7 +28,7 @@ def test_a_prediction_is_the_mean_over_its_partners(fresh, store, draw, monkeypa
     fresh.layout.write(
         {name: np.abs(random.normal(0, 0.2, size)).astype(np.float32) for name, size in fresh.layout.sizes.items()}
     )
-    monkeypatch.setattr(store, "pooled", lambda kind, images, *_: random_features(kind, images, fresh))
+    monkeypatch.setattr(store, "versions", lambda kind, images, *_: [random_features(kind, images, fresh)])
     images, seeds = draw(3, 7), (5, derive_seed(5, "partner", 1), derive_seed(5, "partner", 2))
     alone = [predict(fresh, store, images, seed)[0] for seed in seeds]
     assert not np.allclose(alone[0].disease, alone[1].disease), "partners make no difference: this test shows nothing"
@@ -39,9 +39,36 @@ def test_a_prediction_is_the_mean_over_its_partners(fresh, store, draw, monkeypa
     assert together.cancer == pytest.approx(np.mean([each.cancer for each in alone], axis=0), abs=1e-6)
 
 
-def random_features(kind, images, network):
+def test_a_prediction_is_the_mean_over_the_views_of_the_same_pair(fresh, store, draw, monkeypatch):
+    random = np.random.default_rng(0)
+    fresh.layout.write(
+        {name: np.abs(random.normal(0, 0.2, size)).astype(np.float32) for name, size in fresh.layout.sizes.items()}
+    )
+
+    def features_of(*views):
+        return lambda kind, images, *_: [random_features(kind, images, fresh, view) for view in views]
+
+    alone, images = [], draw(3, 7)
+    for view in range(3):
+        monkeypatch.setattr(store, "versions", features_of(view))
+        alone.append(predict(fresh, store, images, seed=5, repeats=Repeats(1, 1))[0])
+    assert not np.allclose(alone[0].disease, alone[1].disease), "views make no difference: this test shows nothing"
+    monkeypatch.setattr(store, "versions", features_of(0, 1, 2))
+    together, _ = predict(fresh, store, images, seed=5, repeats=Repeats(1, 3))
+    assert together.disease == pytest.approx(np.mean([each.disease for each in alone], axis=0), abs=1e-6)
+    assert together.cancer == pytest.approx(np.mean([each.cancer for each in alone], axis=0), abs=1e-6)
+
+
+def test_tests_are_of_single_pairs_in_all_views_and_rounds_of_images_as_they_are(small_experiment):
+    evaluation = small_experiment.evaluation.model_copy(update={"partners": 6, "views": 4})
+    experiment = small_experiment.model_copy(update={"evaluation": evaluation})
+    assert in_use(experiment) == Repeats(partners=1, views=4)
+    assert during_rounds(experiment) == Repeats(partners=6, views=1)
+
+
+def random_features(kind, images, network, view=0):
     shape = (len(images), network.pooled_width(kind))
-    return np.random.default_rng(len(kind)).normal(0, 1, shape).astype(np.float32)
+    return np.random.default_rng([len(kind), view]).normal(0, 1, shape).astype(np.float32)
 
 
 def test_losses_are_means_over_images_and_not_over_pairs(fresh, store, draw):

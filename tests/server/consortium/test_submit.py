@@ -76,6 +76,14 @@ def test_the_servers_own_images_have_to_be_there(folder, experiment, tmp_path):
         check_submission(experiment, folder, overwrite=False, resume=False)
 
 
+@pytest.mark.usefixtures("ready")
+def test_a_tracker_that_is_not_installed_is_named_before_the_run_is_handed_in(folder, experiment, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    wanted = experiment.model_copy(update={"output": experiment.output.model_copy(update={"tensorboard": True})})
+    with pytest.raises(ValueError, match=r"output\.tensorboard needs the package tensorboard"):
+        check_submission(wanted, folder, overwrite=False, resume=False)
+
+
 def test_what_flower_distributes_holds_no_code_no_paths_and_no_names(folder, experiment, monkeypatch):
     """The bundle is built by Flower itself from what `flwr run` is given; only its sending is replaced."""
     sent = {}

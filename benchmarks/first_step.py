@@ -31,10 +31,10 @@ def tell(stage: str) -> None:
 
 
 def ours(size: int, steps: int) -> None:
-    from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+    from fedthorax.cli.quiet import quiet_libraries
 
     quiet_libraries()
-    import_tensorflow()
+    import fedthorax.client.process  # noqa: F401  what a hospital's worker imports
     from fedthorax.common.config.load import load_experiment
     from fedthorax.common.training.network import Network
 

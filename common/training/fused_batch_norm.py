@@ -16,14 +16,14 @@ import tensorflow as tf
 def fused_batch_norm(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
     """While a graph is traced in here, every batch normalisation of ``layers`` that learns becomes that kernel.
 
-    Layers keep their class, which is what a saved model names; only what they trace is another thing. The moving
-    variance is that of N values around their mean, divided by N - 1, as in Keras 2 and in PyTorch; Keras 3 divides
-    by N.
+    Layers keep their class, which is what a saved model names; only what they trace is another thing. The figures are
+    those of Keras but for rounding.
     """
     changed = [layer for layer in layers if _can_be_fused(layer)]
+    shares: dict[tuple[int, int], tf.Tensor] = {}
     try:
         for layer in changed:
-            layer.call = partial(_fused, layer)
+            layer.call = partial(_fused, layer, shares)
         yield
     finally:
         for layer in changed:
@@ -44,6 +44,7 @@ def _can_be_fused(layer: keras.layers.Layer) -> bool:
 
 def _fused(
     layer: keras.layers.BatchNormalization,
+    shares: dict[tuple[int, int], tf.Tensor],
     inputs: tf.Tensor,
     training: bool | None = None,
     mask: tf.Tensor | None = None,
@@ -61,6 +62,12 @@ def _fused(
         exponential_avg_factor=1 - layer.momentum,
         is_training=True,
     )
+    # The kernel's variance of N values is their squares' sum divided by N - 1; Keras 3 divides by N. 1 / N is a node of
+    # the graph for each size of an image, not for each layer.
+    size = inputs.shape[1:3]
+    if tuple(size) not in shares:
+        shares[tuple(size)] = 1 / tf.cast(tf.shape(inputs)[0] * size[0] * size[1], tf.float32)
+    kept = layer.moving_variance.value * layer.momentum
     layer.moving_mean.assign(mean)
-    layer.moving_variance.assign(variance)
+    layer.moving_variance.assign(variance + (kept - variance) * shares[tuple(size)])
     return outputs

@@ -89,7 +89,7 @@ ARMS = (
 EQUAL = {"lacking": "equal-4", "blank": "equal-4", "dirichlet": "equal-3", "labels": "equal-3", "hannover": "equal-3"}
 VIEWS = {"one": "one random partner an image", "many": "the mean over 32 partners", "alone": "each image alone"}
 PARTNERS = 32
-EVERY = 2  # rounds from one validation to the next
+EVERY = 4  # rounds from one validation to the next
 SCORES = {"X-ray macro ROC-AUC": DISEASE, "CT macro ROC-AUC": CANCER, "CT accuracy": ACCURACY}
 
 Seeds = list[Mapping[str, Resamples]]
@@ -155,6 +155,17 @@ class Bench:
         if layout not in self.sites:
             self.sites[layout] = load_hospitals(self.experiment(arm))
         return self.sites[layout]
+
+    def prepare(self, arm: str) -> None:
+        """Compute the features of the arm's training images, or find them: files are found again as long as arms are
+        prepared in the same order, whatever runs are finished."""
+        experiment = self.experiment(arm)
+        _, store = self.networks.build(experiment)
+        versions = experiment.training.augmentation.feature_versions + 1
+        for site in self.images_of(arm).values():
+            for modality in site.modalities:
+                for version in range(versions):
+                    store.pooled(modality, site.splits["train"].of(modality), keep=True, version=version)
 
     def run(self, arm: str, seed: int, rate: float, central: CentralData) -> Path:
         """Train one arm and keep what its selected model says of the test, or find it finished; returns its folder."""
@@ -273,7 +284,7 @@ def courses(paths: Mapping[str, list[Path]]) -> Iterator[str]:
     """How fast the arms get there: the central validation's macro ROC-AUCs, mean over the seeds, by round."""
     runs = {arm: [course_of(path)["validation"] for path in found] for arm, found in paths.items()}
     last = min(int(max(validation, key=int)) for each in runs.values() for validation in each)
-    marks = [number for number in (2, 4, 8, 16, 32, 64) if number <= last and number % EVERY == 0]
+    marks = [number for number in (4, 8, 16, 32, 64) if number <= last and number % EVERY == 0]
     yield f"| central validation, X-ray and CT | {' | '.join(f'round {mark}' for mark in marks)} |"
     yield "|---|" + "---|" * len(marks)
     for arm, each in runs.items():
@@ -303,6 +314,8 @@ def main() -> None:
     bench = Bench(arguments.config, arguments.overrides, arguments.images, arguments.out.absolute())
     given = dict(each.partition("=")[::2] for each in arguments.arms)
     central = central_without(bench.experiment("equal-3/branches"), bench.images_of("equal-3/branches").values())
+    for arm in given:
+        bench.prepare(arm)
     if arguments.whole_run:
         for arm in given:
             print(f"{arm}: a whole run ends with the same weights: {bench.same_as_a_run(arm, central)}", flush=True)

@@ -14,6 +14,7 @@ from .consortium import Consortium, consortium, models_in
 pytestmark = pytest.mark.slow
 
 HOSPITALS = ("north", "south")
+LONG = 3600.0  # seconds of a command, also on a machine that does other work
 SHORT = "training.phases=[{rounds: 2, trainable: all, learning_rate: 3e-3}]"
 FEDBN = "federation.strategy=fedbn"
 INT8 = "federation.codec=int8"
@@ -26,9 +27,9 @@ def ended(workplace, tmp_path_factory) -> Consortium:
     """A consortium after all runs, each of which has been simulated too; all its processes have ended by then."""
     with consortium(tmp_path_factory.mktemp("c"), workplace.folder / "data", HOSPITALS) as place:
         for name, sets in RUNS.items():
-            place.lead("run", "tiny.yaml", "--name", name, *options(sets))
+            place.lead("run", "tiny.yaml", "--name", name, *options(sets), seconds=LONG)
     for name, sets in RUNS.items():
-        workplace.run("simulate", "tiny.yaml", "--name", name, *options(sets))
+        workplace.run("simulate", "tiny.yaml", "--name", name, *options(sets), seconds=LONG)
     return place
 
 

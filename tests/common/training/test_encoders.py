@@ -93,3 +93,23 @@ def test_a_step_trains_the_backbones_of_other_families(small_experiment, draw, b
     for name, values in network.layout.read(BACKBONE_SEGMENTS).items():
         assert np.isfinite(values).all()
         assert not np.array_equal(values, before[name])
+
+
+def test_their_gradients_are_those_of_the_two_backbones(fresh):
+    def gradients(encoders):
+        with tf.GradientTape() as tape:
+            features = encoders([pictures(1), pictures(2)])
+            loss = sum(tf.reduce_mean(one**2) for one in features)
+        return tape.gradient(loss, learned)
+
+    backbones = [of_backbone(fresh, name) for name in ("xray", "ct")]
+    variables = [variable for backbone in backbones for variable in backbone.trainable_variables]
+    learned = [variable.value for variable in variables]
+    theirs = gradients(lambda batches: [b(images, training=True) for b, images in zip(backbones, batches, strict=True)])
+    fresh.layout.write(fresh.starting_weights)
+    ours = tf.function(lambda: gradients(training_encoders(fresh.model)))()
+    largest = max(float(tf.norm(gradient)) for gradient in theirs)
+    for variable, mine, other in zip(variables, ours, theirs, strict=True):
+        # A shift before a batch normalisation changes nothing: its gradient is rounding and no more.
+        apart = float(tf.norm(mine - other) / (tf.norm(other) + 1e-3 * largest))
+        assert apart < 0.01, (variable.path, apart)

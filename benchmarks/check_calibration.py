@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fedthorax.common.check.facts import ImageFacts, facts_of
+from fedthorax.common.check.facts import ImageFacts, coloured, facts_of
 from fedthorax.common.check.flags import flags_of
 from fedthorax.common.check.perceptual_hash import HASH_BYTES, MAX_BITS, SIDE, as_rows, near_pairs
 from fedthorax.common.check.suspects import suspect_codes
@@ -128,6 +128,13 @@ def orientation_table(sets: dict[str, dict[str, Picture]]) -> None:
                 print(f"| {name} | `{code}` | {alarms} of {len(pictures)} | |")
 
 
+def tint_table(sets: dict[str, dict[str, Picture]]) -> None:
+    """How far published pictures are from the share at which one counts as tinted."""
+    print("\n| set, untouched | largest share of tinted pixels |\n|---|---|")
+    for name, pictures in sets.items():
+        print(f"| {name} | {max(coloured(np.ascontiguousarray(picture))[1] for picture in pictures.values()):.2%} |")
+
+
 def dicom_table(data: Path) -> None:
     """DICOM files as published, among them abdominal and coronal slices, as `fedthorax predict` reads them."""
     print("\n| DICOM set, untouched | files | flagged |\n|---|---|---|")
@@ -223,6 +230,7 @@ def main() -> None:
     sets = {name: load(options.data / name) for name in options.sets}
     orientation_table(sets)
     photograph_table()
+    tint_table(sets)
     dicom_table(options.data)
     cut_table(sets)
     if len(sets) <= len(XRAYS):

@@ -2,6 +2,7 @@
 
     python benchmarks/round.py --rounds 4
     python benchmarks/round.py --rounds 4 --only ours nvflare training
+    python benchmarks/round.py --size 64 --backbone MobileNetV3Small --rounds 2  # whether everything works
 
 Two hospitals, the twin EfficientNet-B0 at 224 pixels from random weights, in a round 32 pairs to train on (two steps
 of 16) and 16 to score. Ours runs as a consortium: TLS, node authentication, the gateway, a worker at each hospital.
@@ -14,6 +15,7 @@ also scores the server's own images (16 pairs), which the others do not: that ti
 """
 
 import argparse
+import contextlib
 import csv
 import itertools
 import json
@@ -24,13 +26,15 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
@@ -50,11 +54,25 @@ data:
     north: {{xray: data/north/xray, ct: data/north/ct}}
     south: {{xray: data/south/xray, ct: data/south/ct}}
   central: {{xray: data/central/xray, ct: data/central/ct}}
-model: {{weights: none, batch_norm: train, image_size: {size}}}
-training: {{batch_size: 16, phases: [{{rounds: {rounds}, trainable: all, learning_rate: 1e-4}}]}}
+model: {{backbone: {backbone}, weights: none, batch_norm: train, image_size: {size}}}
+training: {{batch_size: 16, threads: 1, phases: [{{rounds: {rounds}, trainable: all, learning_rate: 1e-4}}]}}
 evaluation: {{bootstrap_samples: 20, partners: 1}}
 output: {{keep_checkpoints: 2}}
 """
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all arms do."""
+
+    rounds: int
+    size: int  # of images
+    backbone: str = "EfficientNetB0"
+
+    def experiment(self) -> str:
+        """Ours, as YAML."""
+        labels = {"findings": ", ".join(FINDINGS), "classes": ", ".join(CLASSES)}
+        return EXPERIMENT.format(rounds=self.rounds, size=self.size, backbone=self.backbone, **labels)
 
 
 @dataclass
@@ -64,6 +82,8 @@ class Timing:
     wall: list[float] = field(default_factory=list)
     work: list[float] = field(default_factory=list)
     central: list[float] = field(default_factory=list)
+    stages: list[dict[str, float]] = field(default_factory=list)  # of ours
+    processor: list[dict[str, float]] = field(default_factory=list)  # of ours, CPU seconds
 
     @property
     def overhead(self) -> list[float]:
@@ -71,11 +91,12 @@ class Timing:
         return [w - t - c for w, t, c in list(zip(self.wall, self.work, self.central, strict=True))[1:]]
 
 
-def draw_images(folder: Path, size: int, seed: int = 1) -> None:
-    """Noise as PNG, in a hospital's layout, and the same as arrays for the others."""
+def draw_images(folder: Path, size: int, seed: int = 1, pairs: Mapping[str, int] = PAIRS) -> None:
+    """Noise as PNG, in a hospital's layout, and the same as arrays for the others; new in place of what is there."""
+    shutil.rmtree(folder, ignore_errors=True)
     chance = np.random.default_rng(seed)
     for number, site in enumerate((*HOSPITALS, "central")):
-        parts = {**PAIRS, "test": 16} if site == "central" else PAIRS
+        parts = {**pairs, "test": 16} if site == "central" else pairs
         rows, arrays = [], {}
         for part, count in parts.items():
             if site == "central" and part == "train":
@@ -98,39 +119,125 @@ def draw_images(folder: Path, size: int, seed: int = 1) -> None:
         np.savez(folder / f"hospital-{number}.npz", **arrays)
 
 
-def ours(out: Path, rounds: int, size: int) -> Timing:
+def ours(out: Path, work: Work) -> Timing:
     from fedthorax.common.events import read_events
     from tests.e2e.consortium import consortium
 
     shutil.rmtree(out / "c", ignore_errors=True)
-    text = EXPERIMENT.format(rounds=rounds, size=size, findings=", ".join(FINDINGS), classes=", ".join(CLASSES))
-    (out / "round.yaml").write_text(text, encoding="utf-8")
+    (out / "round.yaml").write_text(work.experiment(), encoding="utf-8")
     timing = Timing()
     with consortium(out / "c", out / "data", HOSPITALS, working=out) as place:
-        place.lead("run", "round.yaml", seconds=3600.0)
-        worked: dict[int, list[float]] = {}
-        for name in HOSPITALS:
-            events, _ = read_events(place.site(name) / "run" / "events.jsonl")
-            times: dict[int, list[float]] = {}
-            for event in events:
-                if event["kind"] == "site" and event["stage"] in ("validate", "train", "model"):
-                    times.setdefault(event["round"], []).append(event["time"])
-            for number, moments in times.items():
-                worked.setdefault(number, []).append(max(moments) - min(moments))
-        central: dict[int, list[float]] = {}
-        closed: dict[int, float] = {}
-        for event in place.events("round"):
-            if event["kind"] == "server" and event["stage"] == "evaluate":
-                central.setdefault(event["round"], []).append(event["time"])
-            elif event["kind"] == "round":
-                closed[event["round"]] = event["time"]
+        with ProcessorTimes(place) as spent:
+            place.lead("run", "round.yaml", seconds=3600.0)
+        sites = {name: read_events(place.site(name) / "run" / "events.jsonl")[0] for name in HOSPITALS}
         metrics = place.metrics("round")
-        for entry in metrics["rounds"][1:]:
-            number = entry["round"]
-            timing.wall.append(entry["seconds"])
-            timing.work.append(max(worked[number]))
-            timing.central.append(closed[number] - min(central[number]))
+        marks = [marks_of(number, place.events("round"), sites) for number in range(1, work.rounds + 1)]
+    for entry, mark in zip(metrics["rounds"][1:], marks, strict=True):
+        timing.wall.append(entry["seconds"])
+        timing.work.append(max(ended - begun for begun, ended in mark.worked.values()))
+        timing.central.append(mark.scored - mark.averaged)
+        timing.stages.append(mark.stages())
+    timing.processor = spent.by_round()
     return timing
+
+
+KINDS = {  # part of the command line → what it is
+    "flower-superlink": "SuperLink",
+    "gateway_process": "gateway",
+    "flwr-serverapp": "ServerApp",
+    "supernode_process": "SuperNodes",
+    "flower-superexec": "SuperExecs and ClientApps",
+    "site worker": "workers",
+}
+
+
+class ProcessorTimes:
+    """CPU seconds of every kind of process at the end of each round; a clock would count the machine's other work."""
+
+    def __init__(self, place) -> None:
+        self._place, self._over = place, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._found: list[dict[str, float]] = []
+
+    def __enter__(self) -> "ProcessorTimes":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def by_round(self) -> list[dict[str, float]]:
+        """From round 1 on. The ServerApp's holds central scoring too."""
+        pairs = itertools.pairwise(self._found)
+        return [{kind: after[kind] - before[kind] for kind in after} for before, after in pairs]
+
+    def _look(self) -> None:
+        while not self._over.wait(0.1):
+            ended = sum(event["kind"] == "round" for event in self._place.events("round"))
+            if ended > len(self._found):
+                self._found.append(self._now())
+
+    def _now(self) -> dict[str, float]:
+        spent = dict.fromkeys(KINDS.values(), 0.0)
+        for process in self._place.processes():
+            with contextlib.suppress(psutil.Error):
+                line = " ".join(process.cmdline())
+                for part, kind in KINDS.items():
+                    if part in line:
+                        times = process.cpu_times()
+                        children = times.children_user + times.children_system if "superexec" in part else 0.0
+                        spent[kind] += times.user + times.system + children
+                        break
+        return spent
+
+
+@dataclass
+class Marks:
+    """Moments of one round of ours, in Unix seconds; by hospital where there are two."""
+
+    opened: float  # the round before was closed
+    sent: dict[str, float]  # the task lies at the SuperLink
+    worked: dict[str, tuple[float, float]]  # the worker has the task; the last step is done
+    replied: dict[str, float]  # the ServerApp has the reply
+    averaged: float  # central scoring begins
+    scored: float
+    closed: float
+
+    def stages(self) -> dict[str, float]:
+        """Seconds on the way of the hospital that replied last."""
+        last = max(self.replied, key=lambda name: self.replied[name])
+        begun, ended = self.worked[last]
+        return {
+            "the task is encoded and given to the SuperLink": self.sent[last] - self.opened,
+            "the task goes to the worker": begun - self.sent[last],
+            "**the worker scores and trains**": ended - begun,
+            "the reply comes back": self.replied[last] - ended,
+            "the last update is checked and averaged": self.averaged - self.replied[last],
+            "**central scoring**": self.scored - self.averaged,
+            "intervals, checkpoint, record": self.closed - self.scored,
+        }
+
+
+def marks_of(number: int, server: list[dict], sites: dict[str, list[dict]]) -> Marks:
+    """``server`` and ``sites`` are events, in order."""
+    ends = {e["round"]: e["time"] for e in server if e["kind"] == "round"}
+    opened, closed = ends[number - 1], ends[number]
+
+    def within(events: list[dict], kind: str) -> list[dict]:  # the closing test comes later, under the same numbers
+        return [e for e in events if e["kind"] == kind and opened < e["time"] < closed]
+
+    worked, sent, replied = {}, {}, {}
+    for name, events in sites.items():
+        times = [e["time"] for e in within(events, "site") if e["stage"] in _WORK]
+        worked[name] = min(times), max(times)
+    for e in within(server, "hospital"):
+        {"working": sent, "replied": replied}.get(e["state"], {})[e["site"]] = e["time"]
+    scoring = [e["time"] for e in within(server, "server") if e["stage"] == "evaluate"]
+    return Marks(opened, sent, worked, replied, min(scoring), max(scoring), closed)
+
+
+_WORK = ("model", "validate", "train")
 
 
 def environment(out: Path, name: str) -> Path:
@@ -146,13 +253,21 @@ def environment(out: Path, name: str) -> Path:
     return python
 
 
-def rival_variables(out: Path, size: int, **more: str) -> dict[str, str]:
+def rival_variables(out: Path, work: Work, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLWR", "PYTHON"))}
     path = os.pathsep.join([str(HERE / "rivals"), more.pop("path", "")])
-    return kept | {"ROUND_DATA": str(out / "data"), "ROUND_IMAGE_SIZE": str(size), "PYTHONPATH": path} | more
+    told = out / "told.txt"
+    told.unlink(missing_ok=True)
+    chosen = {
+        "ROUND_TOLD": str(told),
+        "ROUND_DATA": str(out / "data"),
+        "ROUND_IMAGE_SIZE": str(work.size),
+        "ROUND_BACKBONE": work.backbone,
+    }
+    return kept | chosen | {"PYTHONPATH": path} | more
 
 
-def flower(out: Path, rounds: int, size: int) -> Timing:
+def flower(out: Path, work: Work) -> Timing:
     """SuperLink, two SuperNodes, `flwr run`: the app of benchmarks/rivals/flower_app."""
     from tests.e2e.consortium import free_port
 
@@ -163,7 +278,7 @@ def flower(out: Path, rounds: int, size: int) -> Timing:
     (place / "home").mkdir()
     (place / "home" / "config.toml").write_text(f'[superlink.bench]\naddress = "127.0.0.1:{port}"\ninsecure = true\n')
     quiet = {"FLWR_HOME": str(place / "home"), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
-    variables = rival_variables(out, size, PATH=f"{python.parent}{os.pathsep}{os.environ['PATH']}", **quiet)
+    variables = rival_variables(out, work, PATH=f"{python.parent}{os.pathsep}{os.environ['PATH']}", **quiet)
     link = ["flower-superlink", "--insecure", "--port", str(port), "--disable-runtime-dependency-installation"]
     nodes = [
         [
@@ -179,33 +294,33 @@ def flower(out: Path, rounds: int, size: int) -> Timing:
             for command in (link, *nodes):
                 running.append(started(command, place, variables, told))
                 time.sleep(3)  # the quickstart has the server first, then the nodes; no figure depends on it
-            command = ["flwr", "run", "app", "bench", "--stream", "--run-config", f"num-server-rounds={rounds}"]
+            command = ["flwr", "run", "app", "bench", "--stream", "--run-config", f"num-server-rounds={work.rounds}"]
             subprocess.run(command, cwd=place, env=variables, stdout=told, stderr=told, check=True, timeout=3600 * 3)
         finally:
             ended(running)
-    text = log.read_text(encoding="utf-8", errors="replace")
+    text = (out / "told.txt").read_text(encoding="utf-8")
     marks = {int(number): float(moment) for number, moment in re.findall(r"ROUND (\d+) ([\d.]+)", text)}
-    if sorted(marks) != list(range(rounds + 1)):
+    if sorted(marks) != list(range(work.rounds + 1)):
         raise RuntimeError(f"Flower's run has not told all its rounds; see {log}")
     worked: dict[str, list[float]] = {}  # a hospital's training, scoring, training, scoring, ...
     for number, spent in re.findall(r"WORK (\d) ([\d.]+)", text):
         worked.setdefault(number, []).append(float(spent))
     sums = [[train + score for train, score in zip(both[::2], both[1::2], strict=True)] for both in worked.values()]
     # A mark is set when the training is averaged; the round's scoring at the hospitals lies before the next mark.
-    walls = [after - before for before, after in itertools.pairwise([*(marks[n] for n in range(rounds + 1))])]
-    return Timing(walls, [max(both) for both in zip(*sums, strict=True)], [0.0] * rounds)
+    walls = [after - before for before, after in itertools.pairwise([*(marks[n] for n in range(work.rounds + 1))])]
+    return Timing(walls, [max(both) for both in zip(*sums, strict=True)], [0.0] * work.rounds)
 
 
-def nvflare(out: Path, rounds: int, size: int) -> Timing:
+def nvflare(out: Path, work: Work) -> Timing:
     python, place = environment(out, "nvflare"), out / "nvflare"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(HERE / "rivals" / "nvflare_app", place, ignore=shutil.ignore_patterns("__pycache__"))
-    variables = rival_variables(out, size, path=str(place))
+    variables = rival_variables(out, work, path=str(place))
     log = place / "log.txt"
     with log.open("wb") as told:
-        command = [python, "job.py", str(rounds), str(place / "workspace"), "--by-name"]
+        command = [python, "job.py", str(work.rounds), str(place / "workspace"), "--by-name"]
         subprocess.run(command, cwd=place, env=variables, stdout=told, stderr=told, check=True, timeout=3600)
-    text = log.read_text(encoding="utf-8", errors="replace")
+    text = (out / "told.txt").read_text(encoding="utf-8")
     received: dict[int, list[float]] = {}
     worked: dict[int, list[float]] = {}
     for _, number, moment in re.findall(r"ROUND (\d) (\d+) ([\d.]+)", text):
@@ -213,14 +328,14 @@ def nvflare(out: Path, rounds: int, size: int) -> Timing:
     for _, number, spent in re.findall(r"WORK (\d) (\d+) ([\d.]+)", text):
         worked.setdefault(int(number), []).append(float(spent))
     ends = [float(moment) for _, moment in re.findall(r"END (\d) ([\d.]+)", text)]
-    if len(worked) != rounds or not ends:
+    if len(worked) != work.rounds or not ends:
         raise RuntimeError(f"NVFlare's run has not told all its rounds; see {log}")
-    starts = [min(received[number]) for number in range(rounds)] + [max(ends)]
+    starts = [min(received[number]) for number in range(work.rounds)] + [max(ends)]
     walls = [after - before for before, after in itertools.pairwise(starts)]
-    return Timing(walls, [max(worked[number]) for number in range(rounds)], [0.0] * rounds)
+    return Timing(walls, [max(worked[number]) for number in range(work.rounds)], [0.0] * work.rounds)
 
 
-def training(out: Path, rounds: int, size: int) -> Timing:
+def training(out: Path, work: Work) -> Timing:
     """Both hospitals' work at the same time, in two processes that stay."""
     program = (
         "import sys, time\nfrom network import compiled, hospital\nmodel = compiled()\n"
@@ -230,15 +345,15 @@ def training(out: Path, rounds: int, size: int) -> Timing:
         "    model.fit(inputs, targets, epochs=1, batch_size=16, verbose=0)\n"
         "    print('WORK', time.monotonic() - started, flush=True)\n"
     )
-    variables = rival_variables(out, size)
+    variables = rival_variables(out, work)
     command = [sys.executable, "-c", program]
     pair = [
-        subprocess.Popen([*command, str(n), str(rounds)], env=variables, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*command, str(n), str(work.rounds)], env=variables, stdout=subprocess.PIPE, text=True)
         for n in range(2)
     ]
     told = [[float(each) for each in re.findall(r"WORK ([\d.]+)", one.communicate()[0])] for one in pair]
     longer = [max(both) for both in zip(*told, strict=True)]
-    return Timing(longer, longer, [0.0] * rounds)
+    return Timing(longer, longer, [0.0] * work.rounds)
 
 
 def started(command: list[str], place: Path, variables: dict[str, str], told) -> subprocess.Popen[bytes]:
@@ -255,7 +370,7 @@ def ended(running: list[subprocess.Popen[bytes]]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-ARMS: dict[str, Callable[[Path, int, int], Timing]] = {
+ARMS: dict[str, Callable[[Path, Work], Timing]] = {
     "ours": ours,
     "nvflare": nvflare,
     "training": training,
@@ -277,17 +392,19 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--backbone", default=Work.backbone)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/round"))
     arguments = parser.parse_args()
     out = arguments.out.absolute()
-    shutil.rmtree(out / "data", ignore_errors=True)
     draw_images(out / "data", arguments.size)
     found: dict[str, Timing] = {}
     for name in arguments.only:
         print(f"{name}: {time.strftime('%H:%M:%S')}, load {os.getloadavg()[0]:.1f}", flush=True)
         rounds = arguments.flower_rounds if name == "flower" else arguments.rounds
-        found[name] = ARMS[name](out, rounds, arguments.size)
-        print(f"  wall {found[name].wall}", flush=True)
+        found[name] = ARMS[name](out, Work(rounds, arguments.size, arguments.backbone))
+        print(f"  wall {spread(found[name].wall)}, load {os.getloadavg()[0]:.1f}", flush=True)
+        facts = {arm: vars(timing) for arm, timing in found.items()}  # as soon as it is there: the next arm may fail
+        (out / "summary.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print("| | first round, s | warm round, s | a hospital's own work in it, s | central scoring, s | overhead, s |")
     print("|---|---|---|---|---|---|")
     for name, timing in found.items():
@@ -297,8 +414,10 @@ def main() -> None:
         warm = statistics.median(found[other].wall[1:]) / statistics.median(found["ours"].wall[1:])
         first = found["ours"].wall[0] / found[other].wall[0]
         print(f"{other} / ours, warm round: {warm:.2f}; ours / {other}, first round: {first:.2f}")
-    facts = {name: vars(timing) for name, timing in found.items()}
-    (out / "summary.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    for rows in (found["ours"].stages, found["ours"].processor) if "ours" in found else ():
+        print("| | s |\n|---|---|" if rows is found["ours"].stages else "| | CPU s |\n|---|---|")
+        for name in rows[0]:
+            print(f"| {name} | {spread([row[name] for row in rows[1:]])} |")
 
 
 if __name__ == "__main__":

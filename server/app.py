@@ -19,6 +19,7 @@ from fedthorax.server.resume import open_finished, open_run
 
 CONSORTIUM_VARIABLE = "FEDTHORAX_CONSORTIUM"
 _POLL_S = 0.5  # each look at a hospital's reply is a request over HTTP
+_NODE_POLL_S = 3.0  # a node counts as connected for a minute after it was last heard of
 
 app = ServerApp()
 
@@ -50,6 +51,7 @@ def main(grid: Grid, context: Context) -> None:
     channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=poll)
     if folder:  # in a simulation nothing is lost, and its nodes answer questions while they work
         channel.ask_after_s = experiment.federation.ask_after_s
+        _hang_bells(channel, Path(folder))
     if folder and context.run_config.get("deliver", False):
         with open_finished(experiment) as finished:
             from fedthorax.server.late_delivery import deliver_late  # TensorFlow, as below
@@ -76,6 +78,7 @@ def _ask_statistics(grid: Grid, text: str, experiment: Experiment, folder: str |
     wait = experiment.federation.connect_timeout_s
     channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=_POLL_S)
     channel.ask_after_s = experiment.federation.ask_after_s
+    _hang_bells(channel, Path(folder))
     answer_query(experiment, sites, channel, Path(folder), Path(text).stem)
 
 
@@ -84,6 +87,16 @@ def read_experiment(text: str, base: Path) -> Experiment:
     if text.lstrip().startswith("{"):
         return absolute(parse_experiment(text), base)
     return load_experiment(Path(text), base=base)
+
+
+def _hang_bells(channel: FlowerChannel, folder: Path) -> None:
+    """Between the channel and the gateway."""
+    from fedthorax.server.consortium.bell import Bell, ReplyWatch
+    from fedthorax.server.consortium.folder import ConsortiumFolder
+
+    place = ConsortiumFolder(folder)
+    channel.sent, channel.wait = Bell(place.mail_bell).ring, ReplyWatch(Bell(place.reply_bell)).wait
+    channel.node_poll_s = _NODE_POLL_S
 
 
 def _of_consortium(folder: Path, sites: tuple[str, ...]) -> Recognise:

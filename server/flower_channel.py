@@ -67,6 +67,8 @@ class FlowerChannel:
     max_failures: int = 3
     ask_after_s: float | None = None  # silence after which a hospital is asked whether its task was lost; None: never
     stopped: Callable[[], bool] = lambda: False
+    sent: Callable[[], None] = lambda: None  # called when messages for hospitals lie at the SuperLink
+    wait: Callable[[float], None] = time.sleep  # between two looks for replies; told ``poll_s``
     bytes_sent: int = 0
     bytes_received: int = 0
     _nodes: Mapping[str, Node] = field(default_factory=dict)
@@ -123,7 +125,7 @@ class FlowerChannel:
                     self._close(dispatch, False)
                     yield failed(dispatch.task, f"not connected for {self.connect_timeout_s:g} s")
                 if waiting and not arrived:
-                    time.sleep(self.poll_s)
+                    self.wait(self.poll_s)
         finally:
             for dispatch in waiting.values():  # nobody waits for these any more
                 self._close(dispatch, False)
@@ -185,6 +187,7 @@ class FlowerChannel:
             dispatch.reason = "Flower did not take the task"
             dispatch.next_try = now + self.retry_s
             return
+        self.sent()
         self.bytes_sent += num_bytes(record)
         dispatch.sent[ids[0]] = node
         dispatch.reason = "the task was sent"
@@ -198,6 +201,7 @@ class FlowerChannel:
         asked = dispatch.task
         record = encode(Task("present", asked.site, asked.round, "", run=asked.run))
         ids = self.grid.push_messages([Message(record, node.id, "query", ttl=max(asked.deadline - now, 0.0) + _LATE_S)])
+        self.sent()
         dispatch.question = next((message_id for message_id in ids if message_id), None)
         dispatch.questions += 1
         dispatch.next_question = now + (self.ask_after_s or 0.0) * 2**dispatch.questions

@@ -242,6 +242,7 @@ class Rounds:
     def _close_round(self, number: int, weights: Weights, plan: RoundPlan | None, started: float) -> None:
         """Score the present weights on the central validation split, select, and write everything down."""
         frozen = plan is None or plan.phase.trainable == "heads"
+        self.events.emit("server", round=number, stage="evaluate")
         scores = self.central.validate(self.network, self.store, frozen, self._progress(number))
         channel, ledger = self.hospitals.channel, self.hospitals.ledger
         self.record.close_round(

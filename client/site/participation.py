@@ -165,6 +165,12 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         leaves.append(f"of this hospital's own images: {', '.join(names[name] for name in limits.metrics)}")
         if {"disease", "cancer"} & set(limits.metrics):
             leaves.append("the thresholds and the calibration that suit this hospital's own images best")
+            policy = stricter(experiment.data.privacy, settings.privacy)
+            smallest = max(policy.smallest_count, limits.smallest_count)
+            leaves.append(
+                "once, at the end, the scores of its test images by sex, age, view and scanner"
+                + (f", without groups of fewer than {smallest} patients" if smallest > 1 else "")
+            )
     if limits.smallest_count:
         leaves.append(f"nothing that rests on fewer than {limits.smallest_count} images")
     return {

@@ -84,7 +84,7 @@ def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
     format_name, mode, bits = stored_as(content)
     upright, quarter, half, three_quarters = chest_likeness(small)
     # The windows of a CT slice are shown as colours, which are no colours of the picture.
-    colour_share, tint_share = _coloured(image) if format_name in ("PNG", "JPEG") else (0.0, 0.0)
+    colour_share, tint_share = coloured(image) if format_name in ("PNG", "JPEG") else (0.0, 0.0)
     return ImageFacts(
         digest=pixel_digest(image),
         height=image.shape[0],
@@ -135,8 +135,8 @@ def _grey_range(grey: Image.Image) -> int:
     return int(np.searchsorted(below, ends[1]) - np.searchsorted(below, ends[0], side="right"))
 
 
-def _coloured(image: NDArray[np.uint8]) -> tuple[float, float]:
-    """``colour_share`` and ``tint_share``."""
+def coloured(image: NDArray[np.uint8]) -> tuple[float, float]:
+    """``colour_share`` and ``tint_share`` of ImageFacts, of a picture (H, W, 3)."""
     step = max(1, min(image.shape[:2]) // 512)
     red, green, blue = (np.ascontiguousarray(image[::step, ::step, channel]) for channel in range(3))
     # Pairwise maxima are six times as fast as a reduction over an axis of three.

@@ -80,7 +80,7 @@ def privacy_words(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list
         told.insert(0, "All hospitals were simulated on one machine, so nothing was protected from its owner.")
     smallest, multiple = (at(config, "data", "privacy", key) for key in ("smallest_count", "round_to"))
     if smallest is not None and smallest > 1:
-        whose = "Groups of the central test images, and in a consortium all counts of hospitals,"
+        whose = "Groups of test images, central and at the hospitals, and in a consortium all counts of hospitals,"
         told.append(f"{whose} of fewer than {smallest} patients are hidden; a hospital's stricter limit wins.")
     if mode == "consortium" and multiple is not None and multiple > 1:
         told.append(f"Counts of hospitals are rounded to multiples of {multiple}.")

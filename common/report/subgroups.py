@@ -13,7 +13,7 @@ from fedthorax.common.report.wording import UNDEFINED, at, count, figure, interv
 
 TITLES = {"sex": "Sex", "age_years": "Age in years", "view": "View", "scanner": "Scanner", "site": "Hospital"}
 TASKS = (("disease", "X-ray findings"), ("cancer", "CT classes"))
-MAX_UNFOLDED = 6  # hospitals whose tables stand open
+MAX_UNFOLDED = 6  # hospitals whose tables stand open, where there is something to compare
 FIGURES = (("roc_auc", "ROC-AUC"), ("recall", "Sensitivity"), ("specificity", "Specificity"))
 
 
@@ -77,7 +77,7 @@ def _at_hospitals(told: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
             for attribute in attributes
         ],
         "silent": joined(words, limit=20),
-        "open": len(told) <= MAX_UNFOLDED,
+        "open": bool(gaps) and len(told) <= MAX_UNFOLDED,
         "num_gaps": len(gaps),
         "striking": _striking(gaps),
     }

@@ -52,9 +52,7 @@ def export_model(
     out.parent.mkdir(parents=True, exist_ok=True)
     if target == "zip":
         return {"path": str(pack(saved, out)), "max_difference": None, "checked_on": None, "views": saved.views}
-    images, words = _images(saved, xrays, slices)
-    both = np.ones((len(images["xray"]), 1), np.float32)
-    batch = {**images, **dict.fromkeys(presence_inputs(saved.model), both)}
+    batch, words = _images(saved, xrays, slices)
     network = calibrated_network(saved)
     network({name: images[:1] for name, images in batch.items()}, training=False)  # Keras exports no uncalled network
     temporary = out.with_name(f".{out.name}.part")
@@ -115,21 +113,34 @@ def max_difference(saved: SavedModel, batch: Batch, run: Runner) -> float:
 
 
 def _images(saved: SavedModel, xrays: Sequence[ImageRef], slices: Sequence[ImageRef]) -> tuple[Batch, str]:
-    size, aspect = saved.facts["image_size"], saved.facts["aspect"]
-    if not xrays or not slices:
-        rng = np.random.default_rng(0)
-        drawn = {name: rng.uniform(0, 255, (_NUM_DRAWN, size, size, 3)).astype(np.float32) for name in MODALITIES}
-        return drawn, f"{_NUM_DRAWN} pairs of drawn noise (name real images with --xray and --ct)"
-    windows = [CtWindow(**window) for window in saved.facts.get("ct_windows", ())] or CT_WINDOWS
-    count = min(len(xrays), len(slices))
-    batch = {}
-    for name, images in (("xray", xrays[:count]), ("ct", slices[:count])):
-        modality: Literal["xray", "ct"] = "xray" if name == "xray" else "ct"
-        found = decode_all(images, size, aspect, CacheConfig(), None, modality, windows)
-        if found.bad:
-            raise ValueError(f"{ImageRef(found.bad[0].path, found.bad[0].frame)}: {found.bad[0].reason}")
-        batch[name] = np.asarray(found.images, np.float32)
-    return batch, f"{count} pairs of real images"
+    """What the check runs on, every input of the network, and that in words. A network with tokens may be given X-rays
+    alone, or CT slices alone; ValueError where another one is."""
+    size, aspect, tokens = saved.facts["image_size"], saved.facts["aspect"], presence_inputs(saved.model)
+    given = {"xray": xrays, "ct": slices}
+    here = [name for name, images in given.items() if images] or list(given)
+    if len(here) == 1 and not tokens:
+        raise ValueError(f"only --{here[0]} is given, but the model looks at pairs; give --xray and --ct, or neither")
+    batch: dict[str, NDArray[np.float32]] = {}
+    if not xrays and not slices:
+        count, rng = _NUM_DRAWN, np.random.default_rng(0)
+        batch = {name: rng.uniform(0, 255, (count, size, size, 3)).astype(np.float32) for name in MODALITIES}
+        words = f"{count} pairs of drawn noise (name real images with --xray and --ct)"
+    else:
+        windows = [CtWindow(**window) for window in saved.facts.get("ct_windows", ())] or CT_WINDOWS
+        count = min(len(given[name]) for name in here)
+        for name in MODALITIES:
+            modality: Literal["xray", "ct"] = "xray" if name == "xray" else "ct"
+            if name not in here:
+                batch[name] = np.zeros((count, size, size, 3), np.float32)
+                continue
+            found = decode_all(given[name][:count], size, aspect, CacheConfig(), None, modality, windows)
+            if found.bad:
+                raise ValueError(f"{ImageRef(found.bad[0].path, found.bad[0].frame)}: {found.bad[0].reason}")
+            batch[name] = np.asarray(found.images, np.float32)
+        kinds = {"xray": "real X-rays alone", "ct": "real CT slices alone"}
+        words = f"{count} {kinds[here[0]] if len(here) == 1 else 'pairs of real images'}"
+    present = {f"{name}_present": np.full((count, 1), name in here, np.float32) for name in MODALITIES}
+    return {**batch, **{name: present[name] for name in tokens}}, words
 
 
 def _to_savedmodel(network: keras.Model, folder: Path) -> Runner:
@@ -162,7 +173,9 @@ def _to_onnx(network: keras.Model, folder: Path) -> Runner:
     except ImportError as error:
         raise ImportError("export to onnx needs tf2onnx and onnxruntime: pip install 'fed-thorax[export]'") from error
     file = folder / "model.onnx"
-    network.export(str(file), format="onnx", verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # Keras asks NumPy for a name that it no longer has
+        network.export(str(file), format="onnx", verbose=False)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     heads = [output.name for output in session.get_outputs()]
 

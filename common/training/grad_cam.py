@@ -6,7 +6,7 @@ used, not what a disease looks like; how coarse they are is the size of the last
 Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, is what the test does: other weights, other maps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from fedthorax.common.model.dual import MODALITIES, pooled_to_logits
 
 _HEADS = {"xray": "disease", "ct": "cancer"}
-_MIN_SIDE, _CAPTION = 448, 34  # pixels
+_MIN_SIDE, _LINE = 448, 14  # pixels
+_EVEN = 0.75  # of the largest value: a map that nowhere falls below shows the whole picture in one red
 _STRENGTH = 0.55  # of the colour where the evidence is greatest
 
 
@@ -75,14 +76,21 @@ def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> Image.Image:
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
-def save_overlay(path: Path, picture: Image.Image, lines: tuple[str, str]) -> None:
-    """A PNG with two lines below the picture, which also stand in the file's own text."""
-    canvas = Image.new("RGB", (picture.width, picture.height + _CAPTION), "white")
+def map_words(heat: NDArray[np.float32]) -> list[str]:
+    """What must be said of a map (h, w) that tells no place; nothing of another one."""
+    if not heat.any():
+        return ["Nothing in the picture speaks for it."]
+    return ["No place stands out: the map is nearly even."] if heat.min() >= _EVEN * heat.max() else []
+
+
+def save_overlay(path: Path, picture: Image.Image, lines: Sequence[str]) -> None:
+    """A PNG with lines below the picture, which also stand in the file's own text."""
+    canvas = Image.new("RGB", (picture.width, picture.height + 6 + _LINE * len(lines)), "white")
     canvas.paste(picture)
     draw = ImageDraw.Draw(canvas)
     for number, line in enumerate(lines):
         text = line.encode("latin-1", "replace").decode("latin-1")  # what Pillow's built-in font can draw
-        draw.text((6, picture.height + 3 + 14 * number), text, fill="black")
+        draw.text((6, picture.height + 3 + _LINE * number), text, fill="black")
     facts = PngImagePlugin.PngInfo()
     facts.add_itxt("Description", " ".join(lines))
     path.parent.mkdir(parents=True, exist_ok=True)

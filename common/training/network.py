@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from fedthorax.common.config import Experiment
 from fedthorax.common.data.pairing import ABSENT, Indices
 from fedthorax.common.model.backbone import all_layers
-from fedthorax.common.model.dual import MODALITIES, build_model, image_to_logits, pooled_to_logits
+from fedthorax.common.model.dual import MODALITIES, build_model, pooled_to_logits
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SEGMENTS, SegmentLayout, Weights, segments_of
+from fedthorax.common.training.adam import Adam
 from fedthorax.common.training.control_variates import corrected_gradients
+from fedthorax.common.training.encoders import training_encoders
 from fedthorax.common.training.losses import LossSum, masked_binary_cross_entropy, masked_sparse_cross_entropy
 from fedthorax.common.training.proximal import proximal_gradients
 from fedthorax.common.training.runtime import prepare_tensorflow
@@ -45,7 +47,7 @@ class Network:
         self._corrections: dict[Trainable, list[tf.Variable]] = {}
         self._gradient_sums: dict[Trainable, list[tf.Variable]] = {}
         self._anchors: dict[Trainable, list[tf.Variable]] = {}  # the weights that a task began with
-        self._optimizers: dict[Trainable, keras.optimizers.Optimizer] = {}
+        self._optimizers: dict[Trainable, Adam] = {}
         self._steps: dict[Trainable, Any] = {}
         # A dropout of rate 0 draws nothing and has no generator.
         self._dropouts = [
@@ -62,13 +64,9 @@ class Network:
         The step is traced before dropout is seeded: building its graph draws from the random generators, and the first
         task of a process would otherwise see other numbers than the same task later on.
         """
-        optimizer = self._optimizer(trainable)
         self.step(trainable).get_concrete_function()
         if not keep_optimizer:
-            rate = optimizer.learning_rate
-            for variable in optimizer.variables:
-                if variable is not rate:
-                    variable.assign(keras.ops.zeros_like(variable))
+            self._optimizer(trainable).reset()
         for anchor, variable in zip(
             self._anchors.get(trainable, ()), self._trainable_variables(trainable), strict=False
         ):
@@ -129,7 +127,13 @@ class Network:
         """
         size = self.experiment.model.image_size
         images = tf.TensorSpec((None, size, size, 3), tf.float32)
-        return self._make_step(image_to_logits(self.model), "all", *[images] * len(self.modalities))
+        encode, heads, number = training_encoders(self.model), pooled_to_logits(self.model), len(self.modalities)
+
+        def network(given: list[tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
+            logits: dict[str, tf.Tensor] = heads([*encode(given[:number]), *given[number:]], training=training)
+            return logits
+
+        return self._make_step(network, "all", *[images] * number)
 
     @cached_property
     def step_on_pooled(self) -> Any:
@@ -173,19 +177,17 @@ class Network:
             if trainable == "all" or (layer.name not in backbones and _belongs(layer, trainable))
         ]
 
-    def _optimizer(self, trainable: Trainable) -> keras.optimizers.Optimizer:
+    def _optimizer(self, trainable: Trainable) -> Adam:
         if trainable not in self._optimizers:
-            training = self.experiment.training
-            optimizer = keras.optimizers.Adam(
-                training.learning_rate, global_clipnorm=training.clip_norm, weight_decay=training.weight_decay or None
+            training, variables = self.experiment.training, self._trainable_variables(trainable)
+            self._optimizers[trainable] = Adam(
+                variables, training.learning_rate, training.clip_norm, training.weight_decay
             )
-            variables = self._trainable_variables(trainable)
-            optimizer.exclude_from_weight_decay([v for v in variables if v.name not in ("kernel", "depthwise_kernel")])
-            optimizer.build(variables)
-            self._optimizers[trainable] = optimizer
         return self._optimizers[trainable]
 
-    def _make_step(self, network: keras.Model, trainable: Trainable, *inputs: tf.TensorSpec) -> Any:
+    def _make_step(
+        self, network: Callable[..., dict[str, tf.Tensor]], trainable: Trainable, *inputs: tf.TensorSpec
+    ) -> Any:
         variables = self._trainable_variables(trainable)
         optimizer = self._optimizer(trainable)
         weights = self.experiment.training.loss
@@ -204,7 +206,7 @@ class Network:
         corrections, sums = self._corrections.get(trainable, []), self._gradient_sums.get(trainable, [])
         labels = [tf.TensorSpec((None, len(self.experiment.labels.findings))), tf.TensorSpec((None,), tf.int32)]
 
-        @tf.function(input_signature=[*inputs, *self._presence_specs, *labels])
+        @tf.function(input_signature=[*inputs, *self._presence_specs, *labels], autograph=False)
         def step(*parts: tf.Tensor) -> tf.Tensor:
             *given, disease, cancer = parts
             with tf.GradientTape() as tape:
@@ -219,7 +221,7 @@ class Network:
                     if gradient is not None:
                         total.assign_add(gradient)
                 gradients = corrected_gradients(gradients, corrections)
-            optimizer.apply(gradients, variables)
+            optimizer.apply(gradients)
             return tf.stack([*disease_loss, *cancer_loss])
 
         return step

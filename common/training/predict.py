@@ -15,7 +15,7 @@ from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.records import ImageRef
 from fedthorax.common.model_facts import NOT_A_DEVICE
 from fedthorax.common.training.augmentation import view_of
-from fedthorax.common.training.grad_cam import GradCam, overlay, save_overlay
+from fedthorax.common.training.grad_cam import GradCam, map_words, overlay, save_overlay
 from fedthorax.common.training.network import batches
 from fedthorax.common.training.saved_model import SavedModel, load_saved_model
 
@@ -184,6 +184,7 @@ def _save_maps(
                 continue
             file = stem.with_name(f"{stem.name}-{modality}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.png")
             caption = f"{name}: {answer[task][name]:.3f}, threshold {labels[name].threshold:.3f}"
-            save_overlay(file, overlay(pictures[modality], heat[modality][index]), (caption, NOT_A_DEVICE))
+            picture = overlay(pictures[modality], heat[modality][index])
+            save_overlay(file, picture, [caption, *map_words(heat[modality][index]), NOT_A_DEVICE])
             written[modality][name] = str(file)
     return written

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from fedthorax.common.progress import SiteProgress, clock
 from fedthorax.common.report import plots, summary
+from fedthorax.common.report.modalities import lacking
 from fedthorax.common.report.style import STYLE as REPORT_STYLE
 from fedthorax.common.report.wording import at, figure
 from fedthorax.common.watch.run_state import RunState
@@ -173,6 +174,7 @@ def content(state: RunState, now: float | None = None) -> str:
     running = state.status in ("starting", "running") and not state.writer_gone
     words = "stopped: its process is gone; go on with --resume" if state.writer_gone else _WORDS[state.status]
     closed = newest["round"] if newest else 0
+    absent = lacking(metrics)
     named = {"best_round": None, **metrics, "rounds": rounds}
     return _environment.from_string(_CONTENT).render(
         title=f"{progress.name or state.path.name}: round {closed}/{progress.rounds}, {words}",
@@ -182,12 +184,12 @@ def content(state: RunState, now: float | None = None) -> str:
         share=closed / progress.rounds if progress.rounds and running else None,
         error=metrics.get("error") if state.status == "failed" else None,
         report=state.status == "finished" and (state.path / "report.html").is_file(),
-        headlines=summary.headlines(test or at(newest, "central")),
+        headlines=summary.headlines(test or at(newest, "central"), absent),
         is_test=bool(test),
         round=closed,
         sites=[_site(name, site) for name, site in progress.sites.items()] if running else [],
         server=progress.server if running else None,
-        charts=plots.round_charts(named),
+        charts=plots.round_charts(named, absent),
         legend=plots.legend(list(metrics.get("sites") or {})),
         best=metrics.get("best_round"),
         failures=[

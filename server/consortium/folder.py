@@ -15,6 +15,8 @@
       statistics/       what the hospitals told in numbers, one file a query (`fedthorax stats --consortium`)
       logs/             superlink.log gateway.log
       server.json       process ids and ports while the server runs
+      mail.bell         its time says when messages for hospitals were last handed to the SuperLink
+      reply.bell        and when a hospital has last sent something of a reply
 """
 
 import fcntl
@@ -123,6 +125,14 @@ class ConsortiumFolder:
     @property
     def last_seen(self) -> Path:
         return self.path / "last_seen.json"
+
+    @property
+    def mail_bell(self) -> Path:
+        return self.path / "mail.bell"
+
+    @property
+    def reply_bell(self) -> Path:
+        return self.path / "reply.bell"
 
     @property
     def audit(self) -> AuditLog:

@@ -5,6 +5,9 @@ and this process stands in front of it. A request has to be a POST to one of ten
 the key of an admitted hospital (as Flower's own node authentication has it) before a byte of its body is read. Bodies
 pass through in pieces, in both directions.
 
+A SuperNode that finds no message asks again after 3 seconds. So an answer that would bring none is held back: until the
+ServerApp rings the bell that it has sent some, or for HOLD_SECONDS.
+
 ``GET /fedthorax/about`` is for ``fedthorax site check``: name, software version, and the clock in the ``Date`` header.
 """
 
@@ -13,12 +16,14 @@ import datetime
 import json
 import logging
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import httpx
 
 from fedthorax import __version__
+from fedthorax.server.consortium.bell import Bell, Listener
 from fedthorax.server.consortium.members import Members
 
 FLEET_PATHS = frozenset(
@@ -36,13 +41,18 @@ FLEET_PATHS = frozenset(
         "confirm-message-received",
     )
 )
+PULL_PATH = "/v1/fleet/pull-messages"
+_OF_REPLIES = ("/v1/fleet/push-messages", "/v1/fleet/push-object")
 ABOUT_PATH = "/fedthorax/about"
 BODY_PATIENCE_SECONDS = 60  # between two pieces of a body
 ANSWER_PATIENCE_SECONDS = 300
+HOLD_SECONDS = 10.0  # a SuperNode waits 30 s for an answer
+LOOK_SECONDS = 3.0  # between two looks while no bell rings, as often as the SuperNode itself would ask
 
 _FORWARDED_TO = (b"content-type", b"accept", b"flwr-")
 _HELD_BACK = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"server", b"date", b"trailer", b"te"}
 
+Headers = dict[bytes, bytes]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -66,12 +76,24 @@ class Gateway:
     """An ASGI application in front of the SuperLink at ``upstream`` (HOST:PORT), known to ``trusted``."""
 
     def __init__(
-        self, consortium: str, upstream: str, trusted: ssl.SSLContext, members: Members, largest_body: int
+        self,
+        consortium: str,
+        upstream: str,
+        trusted: ssl.SSLContext,
+        members: Members,
+        largest_body: int,
+        mail: Bell,
+        replies: Bell,
+        closing: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``mail`` is heard, ``replies`` is rung. ``closing`` says that this process is about to end, and nobody is to
+        be kept waiting."""
         self._about = {"consortium": consortium, "software_version": __version__}
         self._members = members
         self._upstream_answers = True
         self._largest_body = largest_body
+        self._mail, self._replies, self._closing = mail, replies, closing
+        self._listener = Listener(mail, closing)
         self._client = httpx.AsyncClient(
             base_url=f"https://{upstream}",
             verify=trusted,
@@ -97,23 +119,24 @@ class Gateway:
         path = scope["raw_path"].decode("ascii", errors="replace")
         if path not in FLEET_PATHS or scope["query_string"] or scope["method"] != "POST":
             raise _RefusedError(404, "no such path")
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers: Headers = dict(scope["headers"])
         if len(headers) != len(scope["headers"]):  # else the SuperLink might read another one than was checked
             raise _RefusedError(400, "a header was given twice")
-        try:
-            hospital = self._members.identify(headers)
-        except PermissionError as error:
-            raise _RefusedError(401, str(error)) from None
+        hospital = self._identify(headers)
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._largest_body:  # h11 has seen to it that it is a number
             raise _RefusedError(413, f"a request may hold {self._largest_body} bytes, this one announces {int(length)}")
         kept = [(name, value) for name, value in scope["headers"] if name.startswith(_FORWARDED_TO)]
         if length is not None:
             kept.append((b"content-length", length))
-        request = self._client.build_request("POST", path, headers=kept, content=self._body(receive))
         begun = False
         try:
-            answer = await self._client.send(request, stream=True)
+            if path == PULL_PATH:
+                body = b"".join([piece async for piece in self._body(receive)])
+                answer = await self._messages(headers, kept, body, receive)
+            else:
+                request = self._client.build_request("POST", path, headers=kept, content=self._body(receive))
+                answer = await self._client.send(request, stream=True)
             if not self._upstream_answers:
                 self._upstream_answers = True
                 _log.warning("the SuperLink answers again")
@@ -124,6 +147,8 @@ class Gateway:
                 async for piece in answer.aiter_raw():
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+                if path in _OF_REPLIES:
+                    self._replies.ring()
             finally:
                 await answer.aclose()
         except _GoneError:
@@ -135,6 +160,36 @@ class Gateway:
             if begun:
                 raise  # uvicorn cuts the connection, so that half an answer cannot be taken for a whole one
             raise _RefusedError(503, "the consortium's SuperLink does not answer; try again") from error
+
+    async def _messages(
+        self, headers: Headers, kept: list[tuple[bytes, bytes]], body: bytes, receive: Receive
+    ) -> httpx.Response:
+        """What the SuperLink has for the hospital, by HOLD_SECONDS at the latest."""
+        gone = asyncio.ensure_future(receive())
+        until = time.monotonic() + HOLD_SECONDS
+        try:
+            while True:
+                heard = self._mail.last_ring()  # before the look: what comes after it rings again
+                answer = await self._client.send(
+                    self._client.build_request("POST", PULL_PATH, headers=kept, content=body), stream=True
+                )
+                # An answer without messages has no byte.
+                empty = answer.status_code == 200 and answer.headers.get("content-length") == "0"
+                if not empty or self._closing() or time.monotonic() >= until:
+                    return answer
+                await answer.aread()
+                await self._listener.wait(heard, min(LOOK_SECONDS, until - time.monotonic()), gone)
+                if gone.done():  # what the SuperLink gives now would be lost
+                    raise _GoneError
+                self._identify(headers)  # it may have been revoked
+        finally:
+            gone.cancel()
+
+    def _identify(self, headers: Headers) -> str:
+        try:
+            return self._members.identify(headers)
+        except PermissionError as error:
+            raise _RefusedError(401, str(error)) from None
 
     async def _body(self, receive: Receive) -> AsyncIterator[bytes]:
         total = 0

@@ -15,13 +15,14 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from fedthorax.server.consortium.bell import Bell
 from fedthorax.server.consortium.folder import ConsortiumFolder
 from fedthorax.server.consortium.gateway import Gateway
 from fedthorax.server.consortium.members import Members
 from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
 
 HEADER_PATIENCE_SECONDS = 20  # for the whole head of a request
-KEEP_ALIVE_SECONDS = 90  # SuperNodes poll every 3 s: one TLS handshake serves them all day
+KEEP_ALIVE_SECONDS = 90  # SuperNodes ask every few seconds: one TLS handshake serves them all day
 _CERTIFICATE_POLL_SECONDS = 2
 
 _log = logging.getLogger("fedthorax.gateway")
@@ -42,7 +43,14 @@ async def serve(folder: ConsortiumFolder, settings: ConsortiumSettings, insecure
     host, port = split_address(settings.gateway_address)
     trusted = ssl.create_default_context(cafile=folder.loopback_certificate)
     application = Gateway(
-        settings.name, settings.superlink_address, trusted, Members(folder), settings.largest_message_mb * 2**20
+        settings.name,
+        settings.superlink_address,
+        trusted,
+        Members(folder),
+        settings.largest_message_mb * 2**20,
+        Bell(folder.mail_bell),
+        Bell(folder.reply_bell),
+        lambda: server.should_exit,
     )
     config = uvicorn.Config(
         application,
@@ -67,9 +75,10 @@ async def serve(folder: ConsortiumFolder, settings: ConsortiumSettings, insecure
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
         config.ssl.options |= ssl.OP_NO_RENEGOTIATION
+    server = uvicorn.Server(config)
     renewal = asyncio.create_task(_follow_certificate(config.ssl, folder)) if config.ssl is not None else None
     try:
-        await uvicorn.Server(config).serve()
+        await server.serve()
     finally:
         if renewal is not None:
             renewal.cancel()

@@ -14,7 +14,7 @@ from fedthorax.server.consortium.folder import ConsortiumFolder, Hospital, read_
 from fedthorax.server.consortium.members import read_last_seen
 from fedthorax.server.consortium.runs import read_submissions
 
-_CONNECTED_SECONDS = 60  # a SuperNode sends a heartbeat every 30 s and, when idle, asks for work every 3 s
+_CONNECTED_SECONDS = 60  # a SuperNode sends a heartbeat every 30 s and, when idle, asks for work every 10 s
 
 
 @dataclass(frozen=True)

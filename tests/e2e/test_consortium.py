@@ -104,7 +104,7 @@ def test_subgroups_are_those_of_the_simulation_with_counts_rounded(ended, workpl
                 assert values["reason"] == exact["reason"]
 
 
-def test_tensorboard_and_mlflow_hold_the_figures_of_the_run(ended):
+def test_tensorboard_and_mlflow_hold_the_figures_of_the_run(ended, monkeypatch):
     """Read with their own readers."""
     import tensorflow as tf
     from mlflow.tracking import MlflowClient
@@ -122,6 +122,7 @@ def test_tensorboard_and_mlflow_hold_the_figures_of_the_run(ended):
         for event in events.Tensors(tag)
     }
     assert points == pytest.approx({(step, name): value for step, name, value in told})
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     client = MlflowClient(tracking_uri=(ended.place.place / "mlruns").as_uri())
     (run,) = client.search_runs([client.get_experiment_by_name("FedThorax").experiment_id])
     assert (run.info.run_name, run.info.status, run.data.params["seed"]) == ("tiny", "FINISHED", "5")

@@ -12,7 +12,7 @@ def main() -> None:
     recipe = FedAvgRecipe(
         name="round",
         num_rounds=rounds,
-        model={"path": "network.Network", "args": {}} if "--by-name" in sys.argv else Network(),
+        model={"class_path": "network.Network", "args": {}} if "--by-name" in sys.argv else Network(),
         min_clients=2,
         train_script="client.py",
     )

@@ -93,6 +93,10 @@ def test_a_person_is_shown_what_would_be_trained_and_what_would_leave(experiment
         "of this hospital's own images: losses",
         "nothing that rests on fewer than 10 images",
     ]
+    groups = "once, at the end, the scores of its test images by sex, age, view and scanner"
+    assert f"{groups}, without groups of fewer than 5 patients" in run_summary(experiment, settings())["leaves"]
+    strict = run_summary(experiment, settings(limits={"smallest_count": 10}))["leaves"]
+    assert f"{groups}, without groups of fewer than 10 patients" in strict
 
 
 def test_a_damaged_decision_file_is_named(participation: Participation, experiment: Experiment) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from fedthorax.common.data.records import ImageRef
 from fedthorax.common.metrics.operating import LabelOperation, OperatingPoints
 from fedthorax.common.training import export
 from fedthorax.common.training.saved_model import SavedModel
@@ -59,6 +61,25 @@ def test_a_model_that_answers_otherwise_is_not_kept(saved, tmp_path: Path, monke
     with pytest.raises(RuntimeError, match=r"differs from .* by up to 0\.01 in a probability .*; it was not kept"):
         export.export_model(tmp_path, "savedmodel", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["card.md"]
+
+
+def test_images_of_one_kind_are_refused_by_a_model_of_pairs_and_not_ignored(saved, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="only --xray is given, but the model looks at pairs; give --xray and --ct"):
+        export.export_model(tmp_path, "savedmodel", tmp_path / "out", [ImageRef(tmp_path / "x.png")])
+
+
+def test_a_model_with_tokens_is_compared_on_xrays_alone(saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("xray_present", "ct_present")
+    monkeypatch.setattr(export, "presence_inputs", lambda model: names)
+    refs = []
+    for number in range(3):
+        refs.append(ImageRef(tmp_path / f"{number}.png"))
+        Image.fromarray(np.full((9, 9), 40 * number, np.uint8)).save(refs[-1].path)
+    batch, words = export._images(saved, refs, [])
+    assert words == "3 real X-rays alone"
+    assert batch["xray"][2].mean() == pytest.approx(80)
+    assert batch["ct"].shape == batch["xray"].shape
+    assert [batch[name].ravel().tolist() for name in names] == [[1, 1, 1], [0, 0, 0]]
 
 
 def test_nothing_is_overwritten(saved, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.model.dual import build_model, draw_weights
-from fedthorax.common.training.grad_cam import GradCam, overlay, save_overlay
+from fedthorax.common.training.grad_cam import GradCam, map_words, overlay, save_overlay
 
 LABELS = LabelsConfig(findings=("Effusion", "Mass"), cancer_classes=("normal", "tumour"))
 SIZE = 128  # the last feature maps are 4 by 4
@@ -89,3 +89,10 @@ def test_the_overlay_is_red_where_the_evidence_is_and_carries_its_caption(tmp_pa
     with Image.open(tmp_path / "maps" / "a.png") as saved:
         assert saved.text["Description"] == "Mass: 0.750 Not a medical device."
         assert saved.height > saved.width
+
+
+def test_a_map_that_tells_no_place_says_so():
+    even = np.array([[1.0, 0.8], [0.9, 0.76]], np.float32)
+    assert map_words(even) == ["No place stands out: the map is nearly even."]
+    assert map_words(np.zeros((2, 2), np.float32)) == ["Nothing in the picture speaks for it."]
+    assert map_words(np.array([[1.0, 0.8], [0.9, 0.7]], np.float32)) == []

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.model.backbone import all_layers
+from fedthorax.common.model.segments import BACKBONE_SEGMENTS
+from fedthorax.common.training.encoders import training_encoders
+from fedthorax.common.training.fused_batch_norm import fused_batch_norm
+from fedthorax.common.training.network import Network
+
+
+def pictures(seed, size=32):
+    return tf.constant(np.random.default_rng(seed).uniform(0, 255, (4, size, size, 3)).astype(np.float32))
+
+
+def of_backbone(network, name):
+    return network.model.get_layer(f"{name}_backbone")
+
+
+def moving(network, name):
+    return {v.path: np.asarray(v) for v in of_backbone(network, name).non_trainable_variables if "moving" in v.path}
+
+
+def test_traced_once_they_do_what_the_two_backbones_do(fresh):
+    batches = [pictures(1), pictures(2)]
+    encode = tf.function(training_encoders(fresh.model))
+    together = [features.numpy() for features in encode(batches)]
+    after = {name: moving(fresh, name) for name in ("xray", "ct")}
+    fresh.layout.write(fresh.starting_weights)
+    for name, images, features in zip(("xray", "ct"), batches, together, strict=True):
+        alone = of_backbone(fresh, name)(images, training=True)
+        np.testing.assert_allclose(features, alone, rtol=1e-3, atol=1e-4)
+        for path, values in moving(fresh, name).items():
+            np.testing.assert_allclose(after[name][path], values, rtol=1e-3, atol=1e-4, err_msg=path)
+
+
+def test_each_has_gradients_of_its_own(fresh):
+    @tf.function
+    def gradients(xray, ct):
+        with tf.GradientTape() as tape:
+            features = encode([xray, ct])
+            loss = tf.reduce_sum(features[0] ** 2)  # of the X-rays alone
+        variables = [of_backbone(fresh, name).trainable_variables for name in ("xray", "ct")]
+        return tape.gradient(loss, [[v.value for v in own] for own in variables])
+
+    encode = training_encoders(fresh.model)
+    of_xray, of_ct = gradients(pictures(1), pictures(2))
+    assert max(float(tf.reduce_max(tf.abs(g))) for g in of_xray) > 0
+    assert all(g is None or not np.any(g.numpy()) for g in of_ct)
+
+
+def test_a_layer_is_itself_again_after_the_tracing(fresh):
+    layers = all_layers(of_backbone(fresh, "xray"))
+    before = [type(layer).call for layer in layers]
+    with fused_batch_norm(layers):
+        pass
+    assert [layer.call.__func__ for layer in layers] == before
+
+
+def test_frozen_batch_norm_is_left_as_it_is(fresh, small_experiment):
+    model = small_experiment.model.model_copy(update={"batch_norm": "frozen"})
+    network = Network(small_experiment.model_copy(update={"model": model}))
+    before = moving(network, "xray")
+    tf.function(training_encoders(network.model))([pictures(1), pictures(2)])
+    for path, values in moving(network, "xray").items():
+        np.testing.assert_array_equal(values, before[path])
+
+
+def test_random_states_go_on_for_each_by_itself(small_experiment):
+    raw = small_experiment.model_dump(mode="json")
+    raw["model"] |= {"backbone": "EfficientNetB0"}  # it drops whole paths at random
+    network = Network(Experiment.model_validate(raw))
+    network.start("all", seed=1)
+    states = [layer.seed_generator.state for layer in network._dropouts]
+    before = [np.asarray(state) for state in states]
+    tf.function(training_encoders(network.model))([pictures(1), pictures(2)])
+    assert len({tuple(state) for state in before}) == len(before)
+    for old, state in zip(before, states, strict=True):
+        assert (np.asarray(state) != old).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["MobileNetV2", "DenseNet121", "ResNet50"])
+def test_a_step_trains_the_backbones_of_other_families(small_experiment, draw, backbone):
+    raw = small_experiment.model_dump(mode="json")
+    raw["model"] |= {"backbone": backbone}
+    network, images = Network(Experiment.model_validate(raw)), draw(4, 4)
+    before = network.layout.read(BACKBONE_SEGMENTS)
+    network.start("all", seed=1)
+    pixels = (part.images.astype(np.float32) for part in (images.xray, images.ct))
+    assert np.isfinite(network.step_on_images(*pixels, images.xray.targets, images.ct.targets)).all()
+    for name, values in network.layout.read(BACKBONE_SEGMENTS).items():
+        assert np.isfinite(values).all()
+        assert not np.array_equal(values, before[name])
+
+
+def test_their_gradients_are_those_of_the_two_backbones(fresh):
+    def gradients(encoders):
+        with tf.GradientTape() as tape:
+            features = encoders([pictures(1), pictures(2)])
+            loss = sum(tf.reduce_mean(one**2) for one in features)
+        return tape.gradient(loss, learned)
+
+    backbones = [of_backbone(fresh, name) for name in ("xray", "ct")]
+    variables = [variable for backbone in backbones for variable in backbone.trainable_variables]
+    learned = [variable.value for variable in variables]
+    theirs = gradients(lambda batches: [b(images, training=True) for b, images in zip(backbones, batches, strict=True)])
+    fresh.layout.write(fresh.starting_weights)
+    ours = tf.function(lambda: gradients(training_encoders(fresh.model)))()
+    largest = max(float(tf.norm(gradient)) for gradient in theirs)
+    for variable, mine, other in zip(variables, ours, theirs, strict=True):
+        # A shift before a batch normalisation changes nothing: its gradient is rounding and no more.
+        apart = float(tf.norm(mine - other) / (tf.norm(other) + 1e-3 * largest))
+        assert apart < 0.01, (variable.path, apart)

@@ -76,7 +76,7 @@ def test_the_second_score_counts_them_and_leaves_the_other_modality_alone(
         return {"loss": 1.0, "disease": "other partners", "cancer": "with copies"}
 
     raw = Predictions(np.full((2, 2), 0.4), np.full((3, 2), 0.5))
-    monkeypatch.setattr(central_module, "predict", lambda *rest, partners: (raw, {}))
+    monkeypatch.setattr(central_module, "predict", lambda *rest, repeats: (raw, {}))
     monkeypatch.setattr(central_module, "scores_of", scores_of)
     central = CentralData(experiment(1, *ACCEPT))
     central.leave_out({})

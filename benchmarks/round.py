@@ -181,7 +181,7 @@ class ProcessorTimes:
     def _now(self) -> dict[str, float]:
         spent = dict.fromkeys(KINDS.values(), 0.0)
         for process in self._place.processes():
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error):  # ended meanwhile: what it spent is not known any more
                 line = " ".join(process.cmdline())
                 for part, kind in KINDS.items():
                     if part in line:

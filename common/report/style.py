@@ -183,8 +183,8 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   .card .range { font-size: .92rem; }
   table { font-size: .84rem; } th, td { padding: .18rem .4rem; }
   svg.bar { width: 5rem; }
-  h2, h3, caption { break-after: avoid; }
-  tr, .card, li { break-inside: avoid; }
+  h2, h3, summary { break-after: avoid; }
+  tr, .card, li, caption, .wide:not(:has(tr:nth-child(16))) { break-inside: avoid; }
   thead { display: table-header-group; }
   thead { break-inside: avoid; break-after: avoid; }
   details:not(.bulky)::details-content { content-visibility: visible; height: auto; }

@@ -103,5 +103,9 @@ def _open(file: Path) -> sqlite3.Connection:
     # Made by hand first, so that at no time anybody else can read it.
     os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     database = sqlite3.connect(file, timeout=_WAIT_SECONDS)
-    database.executescript(_TABLES)
+    try:
+        database.executescript(_TABLES)
+    except BaseException:
+        database.close()
+        raise
     return database

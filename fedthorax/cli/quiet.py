@@ -36,6 +36,8 @@ def import_tensorflow() -> None:
 
     # Keras converts TensorFlow variables with np.array, whose `copy` TensorFlow does not know yet.
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy keyword", DeprecationWarning)
+    # AutoGraph marks the nodes of a syntax tree in a way that Python 3.13 is about to forbid.
+    warnings.filterwarnings("ignore", ".* got an unexpected keyword argument '___pyct_anno'", DeprecationWarning)
 
 
 @contextmanager

@@ -19,7 +19,8 @@ framework that needs both images everywhere. ``branches`` and ``pairs`` are valu
 every other way is a strategy with branches. The learning rate is chosen as in real_data.py: each of --rates with one
 seed that is not used again, by central validation; or given as ARM=RATE. Scores are of the selected round on the
 central test, which selects nothing: with one random partner an image, with the mean over 32, and with each image
-alone; 95 % intervals resample patients and seeds, comparisons are paired over both. Finished runs are read back.
+alone; 95 % intervals resample patients and seeds, comparisons are paired over both. Finished runs are read back, so a
+second process with --backwards, which begins at the other end of the list, takes half of the work.
 
 The rounds are those of heads_federation.py; --whole-run says whether a whole run ends with the same weights.
 """
@@ -307,6 +308,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
     parser.add_argument("--arms", nargs="+", default=ARMS, metavar="ARM[=RATE]")
+    parser.add_argument("--backwards", action="store_true", help="Begin with the last arm and the last seed.")
     parser.add_argument("--whole-run", action="store_true", help="Compare two rounds with a whole run, and end.")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/unequal"))
@@ -320,13 +322,16 @@ def main() -> None:
         for arm in given:
             print(f"{arm}: a whole run ends with the same weights: {bench.same_as_a_run(arm, central)}", flush=True)
         return
-    rates = {
-        arm: float(rate) if rate else tuned_rate(bench, arm, arguments.rates, central) for arm, rate in given.items()
+    step = -1 if arguments.backwards else 1
+    found = {
+        arm: float(given[arm]) if given[arm] else tuned_rate(bench, arm, arguments.rates, central)
+        for arm in list(given)[::step]
     }
+    rates = {arm: found[arm] for arm in given}
     paths: dict[str, list[Path]] = {arm: [] for arm in given}
-    for seed in range(1, arguments.seeds + 1):
-        for arm, rate in rates.items():
-            paths[arm].append(bench.run(arm, seed, rate, central))
+    for seed in range(1, arguments.seeds + 1)[::step]:
+        for arm in list(rates)[::step]:
+            paths[arm].append(bench.run(arm, seed, rates[arm], central))
         print(f"seed {seed}: {len(rates)} arms", flush=True)
     views: dict[str, dict[str, Seeds]] = {view: {} for view in VIEWS}
     for arm, each in paths.items():

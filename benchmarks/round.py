@@ -91,11 +91,17 @@ class Timing:
         return [w - t - c for w, t, c in list(zip(self.wall, self.work, self.central, strict=True))[1:]]
 
 
-def draw_images(folder: Path, size: int, seed: int = 1, pairs: Mapping[str, int] = PAIRS) -> None:
+def draw_images(
+    folder: Path,
+    size: int,
+    seed: int = 1,
+    pairs: Mapping[str, int] = PAIRS,
+    hospitals: tuple[str, ...] = HOSPITALS,
+) -> None:
     """Noise as PNG, in a hospital's layout, and the same as arrays for the others; new in place of what is there."""
     shutil.rmtree(folder, ignore_errors=True)
     chance = np.random.default_rng(seed)
-    for number, site in enumerate((*HOSPITALS, "central")):
+    for number, site in enumerate((*hospitals, "central")):
         parts = {**pairs, "test": 16} if site == "central" else pairs
         rows, arrays = [], {}
         for part, count in parts.items():

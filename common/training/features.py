@@ -27,6 +27,9 @@ class FeatureStore:
     def __init__(self, network: Network, folder: Path | None) -> None:
         self._network = network
         self._folder = folder
+        experiment = network.experiment
+        phases = {phase.trainable for phase in experiment.training.phases}
+        self._frozen = "all" not in phases | set(experiment.personalisation.fine_tune)
         self._newest: dict[tuple[str, str], tuple[str, NDArray[np.float32]]] = {}
         self._backbones: dict[str, tuple[NDArray[np.float32], str]] = {}  # weights and their key, by modality
 
@@ -41,8 +44,9 @@ class FeatureStore:
         """Features (N, D) of ``images`` under the present weights; ``keep`` also writes them to the folder.
 
         ``keep`` is for frozen backbones: while a backbone is trained every round has other features, and files of them
-        would only pile up. ``version`` 0 is the image as it is, 1, 2, … are changed as ``training.augmentation`` says:
-        how depends on the image's pixels and the version alone, so that every run finds the same ones.
+        would only pile up. Where the experiment never trains one all are kept. ``version`` 0 is the image as it is,
+        1, 2, … are changed as ``training.augmentation`` says: how depends on the image's pixels and the version alone,
+        so that every run finds the same ones.
         """
         return self._found(modality, images, version, self._backbone_key(modality), keep, progress)
 
@@ -80,7 +84,7 @@ class FeatureStore:
         features = _read(file, len(images), self._network.pooled_width(modality)) if file else None
         if features is None:
             features = self._compute(modality, images, version, progress)
-            if file and keep:
+            if file and (keep or self._frozen):
                 _write(file, features)
         self._newest[modality, image_key] = (backbone_key, features)
         return features

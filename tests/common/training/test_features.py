@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.training.features import FeatureStore
 
 
@@ -61,6 +62,23 @@ def test_kept_features_serve_the_next_process_and_are_their_owners_only(fresh, d
 def test_features_that_are_not_kept_leave_no_file(fresh, draw, tmp_path):
     FeatureStore(fresh, tmp_path).pooled("xray", draw(3, 0).xray)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("trained", "fine_tuned", "kept"),
+    [(["heads"], [], 1), (["heads"], ["outputs"], 1), (["heads", "all"], [], 0), (["heads"], ["heads", "all"], 0)],
+)
+def test_where_nothing_ever_trains_a_backbone_all_features_are_kept(
+    fresh, draw, tmp_path, monkeypatch, trained, fine_tuned, kept
+):
+    training = fresh.experiment.training.model_copy(
+        update={"phases": tuple(PhaseConfig(rounds=1, trainable=part) for part in trained)}
+    )
+    personalisation = fresh.experiment.personalisation.model_copy(update={"fine_tune": tuple(fine_tuned)})
+    changed = fresh.experiment.model_copy(update={"training": training, "personalisation": personalisation})
+    monkeypatch.setattr(fresh, "experiment", changed)
+    FeatureStore(fresh, tmp_path).pooled("xray", draw(3, 0).xray)
+    assert len(list(tmp_path.iterdir())) == kept
 
 
 def test_a_version_is_another_picture_and_depends_on_the_picture_alone(fresh, store, draw):

@@ -5,10 +5,11 @@
     python benchmarks/round.py --size 64 --backbone MobileNetV3Small --rounds 2  # whether everything works
 
 Two hospitals, the twin EfficientNet-B0 at 224 pixels from random weights, in a round 32 pairs to train on (two steps
-of 16) and 16 to score. Ours runs as a consortium: TLS, node authentication, the gateway, a worker at each hospital.
-Flower's TensorFlow quickstart runs on a SuperLink and two SuperNodes without TLS, NVFlare's TensorFlow recipe in its
-simulator; both as their documentation writes them (benchmarks/rivals), in environments that this program makes below
---out. `training` is the work alone: a process for each hospital that stays, without a server. One after the other.
+of 16) and 16 to score. Ours runs as a consortium: TLS, node authentication, the gateway, a worker at each hospital;
+`ours-int8` and `ours-int4` are ours with that federation.codec. Flower's TensorFlow quickstart runs on a SuperLink and
+two SuperNodes without TLS, NVFlare's TensorFlow recipe in its simulator; both as their documentation writes them
+(benchmarks/rivals), in environments that this program makes below --out. `training` is the work alone: a process for
+each hospital that stays, without a server. One after the other.
 
 A warm round is any but the first. Its overhead is its wall time less the longer of both hospitals' own work in it. Ours
 also scores the server's own images (16 pairs), which the others do not: that time is told apart and taken off too.
@@ -29,7 +30,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -56,6 +57,7 @@ data:
   central: {{xray: data/central/xray, ct: data/central/ct}}
 model: {{backbone: {backbone}, weights: none, batch_norm: train, image_size: {size}}}
 training: {{batch_size: 16, threads: 1, phases: [{{rounds: {rounds}, trainable: all, learning_rate: 1e-4}}]}}
+federation: {{codec: {codec}}}
 evaluation: {{bootstrap_samples: 20, partners: 1}}
 output: {{keep_checkpoints: 2}}
 """
@@ -68,11 +70,12 @@ class Work:
     rounds: int
     size: int  # of images
     backbone: str = "EfficientNetB0"
+    codec: str = "float32"  # of ours
 
     def experiment(self) -> str:
         """Ours, as YAML."""
         labels = {"findings": ", ".join(FINDINGS), "classes": ", ".join(CLASSES)}
-        return EXPERIMENT.format(rounds=self.rounds, size=self.size, backbone=self.backbone, **labels)
+        return EXPERIMENT.format(**vars(self), **labels)
 
 
 @dataclass
@@ -378,6 +381,8 @@ def ended(running: list[subprocess.Popen[bytes]]) -> None:
 
 ARMS: dict[str, Callable[[Path, Work], Timing]] = {
     "ours": ours,
+    "ours-int8": lambda out, work: ours(out, replace(work, codec="int8")),
+    "ours-int4": lambda out, work: ours(out, replace(work, codec="int4")),
     "nvflare": nvflare,
     "training": training,
     "flower": flower,
@@ -416,14 +421,16 @@ def main() -> None:
     for name, timing in found.items():
         cells = [name, f"{timing.wall[0]:.1f}", spread(timing.wall[1:]), spread(timing.work[1:])]
         print(f"| {' | '.join([*cells, spread(timing.central[1:]), spread(timing.overhead)])} |")
-    for other in [name for name in ("flower", "nvflare") if {"ours", name} <= set(found)]:
-        warm = statistics.median(found[other].wall[1:]) / statistics.median(found["ours"].wall[1:])
-        first = found["ours"].wall[0] / found[other].wall[0]
-        print(f"{other} / ours, warm round: {warm:.2f}; ours / {other}, first round: {first:.2f}")
-    for rows in (found["ours"].stages, found["ours"].processor) if "ours" in found else ():
-        print("| | s |\n|---|---|" if rows is found["ours"].stages else "| | CPU s |\n|---|---|")
-        for name in rows[0]:
-            print(f"| {name} | {spread([row[name] for row in rows[1:]])} |")
+    mine = [name for name in found if name.startswith("ours")]
+    for name, other in itertools.product(mine, [name for name in ("flower", "nvflare") if name in found]):
+        warm = statistics.median(found[other].wall[1:]) / statistics.median(found[name].wall[1:])
+        first = found[name].wall[0] / found[other].wall[0]
+        print(f"{other} / {name}, warm round: {warm:.2f}; {name} / {other}, first round: {first:.2f}")
+    for name in mine:
+        for unit, rows in (("s", found[name].stages), ("CPU s", found[name].processor)):
+            print(f"| {name} | {unit} |\n|---|---|")
+            for part in rows[0]:
+                print(f"| {part} | {spread([row[part] for row in rows[1:]])} |")
 
 
 if __name__ == "__main__":

@@ -201,9 +201,11 @@ class Bench:
         experiment = self.experiment(arm, 1, 1e-3)
         (phase,) = experiment.training.phases
         training = experiment.training.model_copy(update={"phases": (phase.model_copy(update={"rounds": rounds}),)})
-        experiment = experiment.model_copy(update={"training": training, "name": "whole-run"})
+        experiment = experiment.model_copy(update={"training": training, "name": "rounds"})
         done = HeadsRun(experiment, self.images_of(arm), self.networks, central)
         done.run()
+        # Another name is another experiment, for which the network is set to its start again.
+        experiment = experiment.model_copy(update={"name": "whole-run"})
         path = run_locally(experiment, self.images_of(arm), self.networks.build)
         model = SegmentLayout(keras.models.load_model(path / "model" / "best.keras")).read(HEAD_SEGMENTS)
         shutil.rmtree(path)

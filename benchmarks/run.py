@@ -14,7 +14,7 @@ QUICK = (
     ("first_step.py", "--repeats", "1"),
     ("training.py", "--size", "64", "--epochs", "3"),
     ("evaluation.py", "--image-size", "64", "--xrays", "32", "--slices", "32", "--repeats", "3"),
-    ("simulation.py",),
+    ("hospitals_memory.py",),
 )
 
 

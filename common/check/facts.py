@@ -115,7 +115,7 @@ def stored_as(content: bytes) -> tuple[str, str, int | None]:
     """Format, mode and bits a channel, from the header alone; unknown parts are ``?`` and None."""
     kind = format_of(content[:SNIFF_BYTES])
     if kind in ("PNG", "JPEG"):
-        # Warnings about the header are not for here: the picture itself was decoded.
+        # Neither warnings nor errors of the header are for here: the picture itself was decoded or is named as damaged.
         with silence(), suppress(Exception), Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
             return kind, image.mode, content[24] if kind == "PNG" else getattr(image, "bits", 8)
     if kind == "DICOM":

@@ -53,7 +53,7 @@ class FactsStore:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error):  # the store saves work only: what it does not take is read again the next time
             self._database.commit()
         self._database.close()
 

@@ -102,7 +102,7 @@ def _pixels(dataset: "Dataset", frame: int) -> NDArray[Any]:
         dataset.file_meta.TransferSyntaxUID = syntax
     try:
         decoder = get_decoder(syntax)
-    except NotImplementedError:
+    except NotImplementedError:  # pydicom says so of a transfer syntax that it has no decoder for
         raise UndecodableError(
             "unsupported",
             f"is packed in a way that is not read (transfer syntax {syntax.name}); export it uncompressed, or as JPEG, "

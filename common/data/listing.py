@@ -56,7 +56,7 @@ def is_image(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             return begins_like_dicom(stream.read(HEAD_BYTES))
-    except OSError:
+    except OSError:  # without an ending that tells, and not to be looked into: it is named among the others
         return False
 
 

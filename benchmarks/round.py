@@ -156,6 +156,7 @@ KINDS = {  # part of the command line → what it is
     "flwr-serverapp": "ServerApp",
     "supernode_process": "SuperNodes",
     "flower-superexec": "SuperExecs and ClientApps",
+    "site.clientapps": "SuperExecs and ClientApps",
     "site worker": "workers",
 }
 
@@ -195,7 +196,7 @@ class ProcessorTimes:
                 for part, kind in KINDS.items():
                     if part in line:
                         times = process.cpu_times()
-                        children = times.children_user + times.children_system if "superexec" in part else 0.0
+                        children = times.children_user + times.children_system if "Exec" in kind else 0.0
                         spent[kind] += times.user + times.system + children
                         break
         return spent

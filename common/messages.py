@@ -1,7 +1,7 @@
 """What the server asks of a hospital and what the hospital answers, apart from how it is carried.
 
-Carried by Flower as a ``RecordDict`` of one JSON text and one array a weight segment: float32 values, or the bytes of a
-packed one (common/codec).
+Carried by Flower as a ``RecordDict`` of one JSON text and the bytes of all weight segments in one array: Flower asks
+for every array and every record of a message in a request of its own, which costs more than the bytes of a small one.
 """
 
 import dataclasses
@@ -16,12 +16,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from fedthorax.common.codec.segment import pack_whole
+from fedthorax.common.payload import Extents, checked_extents, extents_of, in_order, split
 
 TaskKind = Literal["describe", "train", "evaluate", "personalise", "statistics", "finish", "present"]
 Segments = Mapping[str, NDArray[np.float32]]
 PackedSegments = Mapping[str, NDArray[np.uint8]]
 
-_TEXT, _WEIGHTS, _JSON = "fedthorax", "weights", "json"
+_TEXT, _WEIGHTS, _JSON, _SEGMENTS = "fedthorax", "weights", "json", "segments"
+_RAW = "raw"  # how Flower is told that the array is what it says, bytes
 _ARRAYS = ("weights", "packed")
 
 
@@ -99,14 +101,31 @@ class Reply:
     lacking: tuple[str, ...] = ()  # segments of the model that did not come and are not held; then nothing was done
 
 
-def encode(message: Task | Reply, weights: ArrayRecord | None = None) -> RecordDict:
-    """The message as Flower carries it; ``weights`` are the encoded weights where that was done before."""
+@dataclass(frozen=True)
+class Payload:
+    """The weights of a message as Flower carries them: a copy, which messages to several hospitals can share."""
+
+    extents: Extents
+    record: ArrayRecord
+
+
+def payload_of(message: Task | Reply) -> Payload:
+    """Of a task that ``packs`` what travels whole is packed without loss."""
+    arrays = sent_arrays(message)
+    if isinstance(message, Task) and message.packs:
+        arrays = {name: pack_whole(each) if each.dtype == np.float32 else each for name, each in arrays.items()}
+    ordered = in_order(arrays)
+    data = b"".join(values.data.cast("B") for values in ordered.values() if len(values))
+    array = Array(dtype="uint8", shape=(len(data),), stype=_RAW, data=data)
+    return Payload(extents_of(ordered), ArrayRecord({_WEIGHTS: array} if ordered else {}))
+
+
+def encode(message: Task | Reply, payload: Payload | None = None) -> RecordDict:
+    """The message as Flower carries it; ``payload`` is its ``payload_of`` where that is there already."""
     fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name not in _ARRAYS}
-    text = ConfigRecord({_JSON: json.dumps(fields, allow_nan=False)})
-    if weights is None:
-        packs = isinstance(message, Task) and message.packs
-        weights = ArrayRecord({name: encode_array(values, packs) for name, values in sent_arrays(message).items()})
-    return RecordDict({_TEXT: text, _WEIGHTS: weights})
+    payload = payload or payload_of(message)
+    texts = ConfigRecord({_JSON: json.dumps(fields, allow_nan=False), _SEGMENTS: json.dumps(payload.extents)})
+    return RecordDict({_TEXT: texts, _WEIGHTS: payload.record})
 
 
 def sent_arrays(message: Task | Reply) -> dict[str, NDArray[Any]]:
@@ -116,12 +135,6 @@ def sent_arrays(message: Task | Reply) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {**message.weights}
     arrays |= message.packed
     return {name: values for name, values in arrays.items() if name not in held}
-
-
-def encode_array(values: NDArray[Any], packs: bool) -> Array:
-    """A segment as Flower carries it: a copy, which messages to several hospitals can share; with ``packs`` a whole one
-    is packed without loss."""
-    return Array(pack_whole(values) if packs and values.dtype == np.float32 else np.ascontiguousarray(values))
 
 
 def decode_task(record: RecordDict) -> Task:
@@ -142,7 +155,8 @@ def decode_reply(record: RecordDict) -> Reply:
 def num_bytes(record: RecordDict) -> int:
     """Payload of a message: its arrays and its text."""
     arrays = sum(len(array.data) for values in record.array_records.values() for array in values.values())
-    return arrays + sum(len(str(config.get(_JSON, "")).encode()) for config in record.config_records.values())
+    texts = (config.get(key, "") for config in record.config_records.values() for key in (_JSON, _SEGMENTS))
+    return arrays + sum(len(str(text).encode()) for text in texts)
 
 
 def _listed(fields: Mapping[str, Any], name: str, kind: str) -> tuple[Any, ...]:
@@ -154,8 +168,10 @@ def _listed(fields: Mapping[str, Any], name: str, kind: str) -> tuple[Any, ...]:
 def _fields(record: RecordDict, kind: type) -> dict[str, Any]:
     expected = {f.name for f in dataclasses.fields(kind)}
     try:
-        fields: dict[str, Any] = json.loads(str(record.config_records[_TEXT][_JSON]))
-        arrays = {name: array.numpy() for name, array in record.array_records[_WEIGHTS].items()}
+        texts, arrived = record.config_records[_TEXT], record.array_records[_WEIGHTS]
+        fields: dict[str, Any] = json.loads(str(texts[_JSON]))
+        extents = checked_extents(json.loads(str(texts[_SEGMENTS])))
+        arrays = split(arrived[_WEIGHTS].data if extents else b"", extents)
         fields["weights"] = {name: values for name, values in arrays.items() if values.dtype != np.uint8}
         fields["packed"] = {name: values for name, values in arrays.items() if values.dtype == np.uint8}
     except (KeyError, TypeError, ValueError) as error:

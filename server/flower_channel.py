@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from flwr.app import Array, ArrayRecord, Message
+from flwr.app import Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from fedthorax.common.messages import Reply, Task, decode_reply, encode, encode_array, num_bytes, sent_arrays
+from fedthorax.common.messages import Payload, Reply, Task, decode_reply, encode, num_bytes, payload_of, sent_arrays
 from fedthorax.server.channel import HospitalState, Interrupted, LateReply, Notify
 from fedthorax.server.nodes import Node, Recognise
 
@@ -42,7 +42,7 @@ class _Dispatch:
     """A task on its way."""
 
     task: Task
-    encoded: dict[int, Array]  # by id of its values, a segment as Flower carries it; all tasks share it
+    payloads: dict[tuple[int, ...], Payload]  # by the ids of what is sent; all tasks share it
     sent: dict[str, Node] = field(default_factory=dict)  # unanswered messages and to which node each went
     attempts: int = 0  # that ended in an error of Flower's
     failures: int = 0  # of them those at the hospital's side
@@ -98,7 +98,7 @@ class FlowerChannel:
             time.sleep(min(self.node_poll_s, self.connect_timeout_s))
 
     def exchange(self, tasks: Sequence[Task], enough: Callable[[], bool]) -> Iterator[Reply]:
-        shared: dict[int, Array] = {}  # a model of its own for each hospital would be a lot of memory
+        shared: dict[tuple[int, ...], Payload] = {}  # a model of its own for each hospital would be a lot of memory
         waiting = {task.site: _Dispatch(task, shared) for task in tasks}
         del shared
         try:
@@ -179,7 +179,7 @@ class FlowerChannel:
 
     def _send(self, dispatch: _Dispatch, node: Node, now: float) -> None:
         task = dispatch.task
-        record = encode(task, self._arrays(dispatch))
+        record = encode(task, self._payload(dispatch))
         left = task.deadline - now if task.deadline else 0.0
         message = Message(record, node.id, _KINDS[task.kind], ttl=max(left, 0.0) + _LATE_S)
         ids = [message_id for message_id in self.grid.push_messages([message]) if message_id]
@@ -222,12 +222,12 @@ class FlowerChannel:
         dispatch.sent.clear()
 
     @staticmethod
-    def _arrays(dispatch: _Dispatch) -> ArrayRecord:
-        sent, encoded = sent_arrays(dispatch.task), dispatch.encoded
-        for values in sent.values():
-            if id(values) not in encoded:
-                encoded[id(values)] = encode_array(values, dispatch.task.packs)
-        return ArrayRecord({name: encoded[id(values)] for name, values in sent.items()})
+    def _payload(dispatch: _Dispatch) -> Payload:
+        task, payloads = dispatch.task, dispatch.payloads
+        key = tuple(id(values) for values in sent_arrays(task).values())
+        if key not in payloads:
+            payloads[key] = payload_of(task)
+        return payloads[key]
 
     def _pull(self, message_id: str) -> Message | None:
         """One message at a time: all at once would be a model for each hospital in memory."""

@@ -13,7 +13,7 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
-_KEPT = ("PATH", "LANG", "LC_", "TZ", "HOME", "FLWR_", "GRPC_", "TF_", "KERAS_", "OMP_", "CUDA_", "PYTHON")
+_KEPT = ("PATH", "LANG", "LC_", "TZ", "HOME", "FLWR_", "GRPC_", "TF_", "KERAS_", "OMP_", "OPENBLAS_", "CUDA_", "PYTHON")
 _PROXIES = ("HTTPS_PROXY", "NO_PROXY")
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_origin, get_type_hints
 
@@ -11,34 +11,31 @@ from numpy.typing import NDArray
 
 from fedthorax.client.site import protocol
 from fedthorax.common.messages import Reply, Task
+from fedthorax.common.payload import Extents, extents_of, in_order, num_bytes, split
 
 Message = TypeVar("Message", Task, Reply)
 PART_BYTES = 1 << 20  # gRPC refuses messages above 4 MiB
-_FLOAT = np.dtype("<f4")
-_BYTE = np.dtype("u1")
 _ARRAYS = ("weights", "packed")
 
 
 @dataclass(frozen=True)
 class Content:
-    """``text`` is the JSON of all fields but the arrays: (name, values) in the order of the message, the weights as
-    float32, then the packed ones as bytes."""
+    """``text`` is the JSON of all fields but the arrays; ``arrays`` are as common/payload.py puts them in order."""
 
     text: bytes
-    arrays: tuple[tuple[str, NDArray[Any]], ...]
+    arrays: Mapping[str, NDArray[Any]]
 
     @property
     def num_bytes(self) -> int:
-        return len(self.text) + sum(values.nbytes for _, values in self.arrays)
+        return len(self.text) + num_bytes(self.segments)
 
     @property
-    def segments(self) -> list[tuple[str, int, bool]]:
-        """Name, number of values, and whether these are the bytes of a packed one."""
-        return [(name, len(values), values.dtype == np.uint8) for name, values in self.arrays]
+    def segments(self) -> Extents:
+        return extents_of(self.arrays)
 
     def pieces(self) -> Iterator[memoryview]:
         """All bytes in order, in pieces of at most PART_BYTES."""
-        for piece in (memoryview(self.text), *(values.data for _, values in self.arrays)):
+        for piece in (memoryview(self.text), *(values.data for values in self.arrays.values())):
             view = piece.cast("B")
             for start in range(0, len(view), PART_BYTES):
                 yield view[start : start + PART_BYTES]
@@ -48,9 +45,7 @@ def content_of(message: Task | Reply) -> Content:
     """ValueError where a field cannot be written as JSON, a NaN among them."""
     fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name not in _ARRAYS}
     text = json.dumps(fields, allow_nan=False, ensure_ascii=False).encode()
-    weights = [(name, np.ascontiguousarray(values, _FLOAT)) for name, values in message.weights.items()]
-    packed = [(name, np.ascontiguousarray(values, np.uint8)) for name, values in message.packed.items()]
-    return Content(text, (*weights, *packed))
+    return Content(text, in_order({**message.weights, **message.packed}))
 
 
 def message_of(kind: type[Message], content: Content) -> Message:
@@ -66,8 +61,8 @@ def message_of(kind: type[Message], content: Content) -> Message:
     for name, hint in get_type_hints(kind).items():
         if get_origin(hint) is tuple:
             fields[name] = tuple(fields[name])
-    weights = {name: values for name, values in content.arrays if values.dtype != np.uint8}
-    packed = {name: values for name, values in content.arrays if values.dtype == np.uint8}
+    weights = {name: values for name, values in content.arrays.items() if values.dtype != np.uint8}
+    packed = {name: values for name, values in content.arrays.items() if values.dtype == np.uint8}
     return kind(**fields, weights=weights, packed=packed)
 
 
@@ -85,13 +80,12 @@ def parts_of(message: Task | Reply) -> Iterator[Any]:
 class Assembly:
     """Puts ``Content`` together from pieces, in memory that is reserved once. ValueError on too much or too little."""
 
-    def __init__(self, json_bytes: int, segments: Iterable[tuple[str, int, bool]], largest: int) -> None:
-        """``segments`` as Content has them."""
-        self._segments = tuple((name, count, _BYTE if packed else _FLOAT) for name, count, packed in segments)
-        size = json_bytes + sum(count * kind.itemsize for _, count, kind in self._segments)
+    def __init__(self, json_bytes: int, segments: Extents, largest: int) -> None:
+        size = json_bytes + num_bytes(segments)
         if size > largest:
             raise ValueError(f"a message of {size} bytes; at most {largest} are taken")
-        self._json_bytes, self._buffer, self._filled = json_bytes, bytearray(size), 0
+        self._segments, self._json_bytes = segments, json_bytes
+        self._buffer, self._filled = bytearray(size), 0
 
     def add(self, data: bytes) -> None:
         end = self._filled + len(data)
@@ -103,8 +97,5 @@ class Assembly:
     def content(self) -> Content:
         if self._filled != len(self._buffer):
             raise ValueError(f"the message ends after {self._filled} of {len(self._buffer)} bytes")
-        arrays, start = [], self._json_bytes
-        for name, count, kind in self._segments:
-            arrays.append((name, np.frombuffer(self._buffer, kind, count, start)))
-            start += count * kind.itemsize
-        return Content(bytes(self._buffer[: self._json_bytes]), tuple(arrays))
+        arrays = split(self._buffer, self._segments, self._json_bytes)
+        return Content(bytes(self._buffer[: self._json_bytes]), arrays)

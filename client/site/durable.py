@@ -14,6 +14,7 @@ from pathlib import Path
 from fedthorax.client.site.content import Assembly, content_of, message_of
 from fedthorax.common.atomic_write import PRIVATE, write_bytes, write_text
 from fedthorax.common.messages import Reply
+from fedthorax.common.payload import checked_extents
 
 KEEP_SECONDS = 30 * 86400.0  # a reply that no later message has acknowledged
 
@@ -50,7 +51,7 @@ class ReplyStore:
                 data = file.read()
             if hashlib.sha256(data).hexdigest() != head["sha256"] or head["request"] != request:
                 raise ValueError("damaged, or another request")
-            assembly = Assembly(head["json_bytes"], [tuple(segment) for segment in head["segments"]], len(data))
+            assembly = Assembly(head["json_bytes"], checked_extents(head["segments"]), len(data))
             assembly.add(data)
             return message_of(Reply, assembly.content())
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Keeping a hospital's processes up: the site worker, Flower's SuperNode, and where users are set, the ClientApps.
+"""Keeping a hospital's processes up: the site worker, Flower's SuperNode, and what runs the ClientApps.
 
 Three identities (docs/hospital.md): the SuperNode holds the key, the worker the images, and what the consortium sends
 runs as a third user who holds nothing. Without users in site.yaml all three are the one who starts the site.
@@ -42,6 +42,7 @@ _FLOWER = {
 # glibc's malloc gives freed models back to the system at once instead of scattering them over a heap for each thread
 # (docs/soak.md).
 _GIVE_BACK = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # ClientApps are forked, and compute nothing
 _NEVER_PROXIED = "127.0.0.1,localhost,::1"  # Flower's own calls between its processes on this machine
 
 
@@ -104,11 +105,10 @@ def site_services(
     services.append(
         _service(folder, "supernode", supernode, users.supernode, users.group, environment, connection.take)
     )
-    if users.clientapp is not None:
-        program = str(Path(sys.executable).with_name("flower-superexec"))
-        superexec = [program, "--insecure", "--runtime-api-address", f"127.0.0.1:{port}"]
-        superexec += ["--superexec-auth-secret-file", str(_secret_file(folder))]
-        services.append(_service(folder, "clientapp", tuple(superexec), users.clientapp, users.group, {}))
+    clientapps = [sys.executable, "-m", "fedthorax.client.site.clientapps", "--insecure"]
+    clientapps += ["--runtime-api-address", f"127.0.0.1:{port}"]
+    clientapps += ["--superexec-auth-secret-file", str(_secret_file(folder))]
+    services.append(_service(folder, "clientapp", tuple(clientapps), users.clientapp, users.group, _ONE_THREAD))
     return services
 
 
@@ -131,8 +131,7 @@ def _supernode(folder: SiteFolder, settings: SiteSettings, port: int) -> tuple[s
     command += ["--root-certificates", str(folder.ca_certificate)]
     command += ["--auth-supernode-private-key", str(folder.private_key)]
     command += ["--node-config", str(folder.run / "node.toml")]
-    if settings.users.clientapp is not None:
-        command += ["--isolation", "process", "--superexec-auth-secret-file", str(_secret_file(folder))]
+    command += ["--isolation", "process", "--superexec-auth-secret-file", str(_secret_file(folder))]
     return tuple(command)
 
 
@@ -207,11 +206,11 @@ def _share_out(folder: SiteFolder, settings: SiteSettings) -> None:
     if users.group is not None:
         shutil.chown(folder.run, group=users.group)
         folder.run.chmod(0o750)
+    secret = _secret_file(folder)
+    secret.unlink(missing_ok=True)
+    secret.touch(mode=0o640 if users.clientapp is not None else 0o600)
+    secret.write_bytes(secrets.token_bytes(32))
     if users.clientapp is not None:
-        secret = _secret_file(folder)
-        secret.unlink(missing_ok=True)
-        secret.touch(mode=0o640)
-        secret.write_bytes(secrets.token_bytes(32))
         shutil.chown(secret, users.supernode or os.geteuid(), users.group or os.getegid())
 
 

@@ -105,7 +105,7 @@ def _call(channel: grpc.Channel, parts: Iterator[Any], deadline: float) -> Itera
             yield None
         elif assembly is None:
             header = update.part.header
-            segments = [(segment.name, segment.num_values, segment.packed) for segment in header.segments]
+            segments = tuple((segment.name, segment.num_values, segment.packed) for segment in header.segments)
             assembly = Assembly(header.json_bytes, segments, LARGEST_REPLY)
         else:
             assembly.add(update.part.data)

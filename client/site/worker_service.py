@@ -83,7 +83,7 @@ class WorkerService:
         first = next(parts, None)
         if first is None or first.WhichOneof("content") != "header":
             raise ValueError("expected a header as the first part")
-        segments = [(segment.name, segment.num_values, segment.packed) for segment in first.header.segments]
+        segments = tuple((segment.name, segment.num_values, segment.packed) for segment in first.header.segments)
         assembly = Assembly(first.header.json_bytes, segments, self._largest)
         for part in parts:
             assembly.add(part.data)

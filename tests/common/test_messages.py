@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, RecordDict
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
 from fedthorax.common.messages import Reply, Task, decode_reply, decode_task, encode, num_bytes
 
@@ -63,11 +64,43 @@ def test_a_number_that_json_does_not_know_is_not_sent():
         encode(Reply("train", "north", 1, {"loss": float("nan")}))
 
 
+def cut_short(record):
+    array = record.array_records["weights"]["weights"]
+    array.data = array.data[:-1]
+    return record
+
+
+def test_whatever_number_of_segments_a_message_has_flower_carries_the_same_number_of_objects():
+    names = ("xray.backbone", "ct.backbone", "fusion", "disease")
+    record = encode(replace(TASK, weights={name: np.ones(10, np.float32) for name in names}))
+    assert len(get_all_nested_objects(record)) == len(get_all_nested_objects(encode(TASK))) == 5
+    assert set(decode_task(record).weights) == set(names)
+
+
+def test_packed_segments_arrive_beside_whole_ones_with_floats_aligned():
+    reply = Reply(
+        "train",
+        "north",
+        1,
+        packed={"fusion": np.arange(3, dtype=np.uint8)},
+        weights={"disease": np.arange(4, dtype=np.float32), "cancer": np.empty(0, np.float32)},
+    )
+    arrived = decode_reply(encode(reply))
+    assert {name: values.tolist() for name, values in arrived.packed.items()} == {"fusion": [0, 1, 2]}
+    assert {name: values.tolist() for name, values in arrived.weights.items()} == {
+        "disease": [0, 1, 2, 3],
+        "cancer": [],
+    }
+    assert arrived.weights["disease"].flags.aligned
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [
         (RecordDict(), "not a FedThorax reply"),
         (RecordDict({"fedthorax": ConfigRecord({"json": "{"})}), "not a FedThorax reply"),
+        (RecordDict({"fedthorax": ConfigRecord({"json": "{}", "segments": "[]"})}), "not a FedThorax reply"),
+        (cut_short(encode(TASK)), "not a FedThorax reply: .*8 were announced"),
         (encode(TASK), "a reply of another version of FedThorax: it differs in .*num_pairs"),
     ],
 )
@@ -78,7 +111,7 @@ def test_what_is_not_a_reply_is_refused(record, message):
 
 def test_bytes_count_arrays_and_text():
     small, large = (
-        num_bytes(encode(Reply("train", "a", 1, weights={"f": np.zeros(n, np.float32)}))) for n in (10, 1010)
+        num_bytes(encode(Reply("train", "a", 1, weights={"f": np.zeros(n, np.float32)}))) for n in (1000, 2000)
     )
     assert large - small == 4000
 

@@ -248,6 +248,9 @@ class Consortium:
         try:
             known = json.loads(state.read_text())
             services = known["services"] if owner == "lead" else known
+            if what == "clientapp":  # a task's own process
+                tasks = psutil.Process(services[what]).children()
+                return next((each.pid for each in tasks if each.name() == "flwr-clientapp"), None)
             if what in services:
                 return int(services[what])
             parent = psutil.Process(services["superlink" if owner == "lead" else "supernode"])

@@ -20,7 +20,7 @@ TASK = Task(
 
 def _carried(message: Task | Reply, kind: type) -> Task | Reply:
     header, *data = parts_of(message)
-    segments = [(segment.name, segment.num_values, segment.packed) for segment in header.header.segments]
+    segments = tuple((segment.name, segment.num_values, segment.packed) for segment in header.header.segments)
     assembly = Assembly(header.header.json_bytes, segments, 1 << 30)
     for part in data:
         assert len(part.data) <= PART_BYTES
@@ -56,14 +56,14 @@ def test_what_does_not_fit_its_header_is_refused(json_bytes: int, data: bytes, w
 
 
 def _assembled(json_bytes: int, data: bytes) -> Content:
-    assembly = Assembly(json_bytes, [], 100)
+    assembly = Assembly(json_bytes, (), 100)
     assembly.add(data)
     return assembly.content()
 
 
 def test_a_message_of_another_version_names_the_odd_fields() -> None:
     with pytest.raises(ValueError, match="a reply of another version of FedThorax: it differs in num_pair, num_pairs"):
-        message_of(Reply, Content(content_of(Reply("train", "n", 1)).text.replace(b"num_pairs", b"num_pair"), ()))
+        message_of(Reply, Content(content_of(Reply("train", "n", 1)).text.replace(b"num_pairs", b"num_pair"), {}))
 
 
 def test_a_nan_is_no_message() -> None:

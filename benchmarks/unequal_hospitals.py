@@ -1,7 +1,8 @@
-"""The same real images dealt out to equal and to unequal hospitals: what becomes of the common model?
+"""The same images dealt out to equal and to unequal hospitals: what becomes of the common model?
 
     make real
     python benchmarks/unequal_hospitals.py configs/real.yaml --set training.threads=1 --seeds 5
+    python benchmarks/unequal_hospitals.py configs/real.yaml --set training.threads=1 --seeds 5 --phantoms 200
 
 An arm is a layout and a way to average, such as ``lacking/branches``. The layouts hold the same 350 X-rays and 613 CT
 slices (`fedthorax partition`, seed 1) and the same central images:
@@ -21,6 +22,9 @@ seed that is not used again, by central validation; or given as ARM=RATE. Scores
 central test, which selects nothing: with one random partner an image, with the mean over 32, and with each image
 alone; 95 % intervals resample patients and seeds, comparisons are paired over both. Finished runs are read back, so a
 second process with --backwards, which begins at the other end of the list, takes half of the work.
+
+With --phantoms so many phantom patients (`fedthorax phantom`, at the size of the network's images) take the place of
+the real ones; there is no Hannover then, and the finding that south annotates is Effusion.
 
 The rounds are those of heads_federation.py; --whole-run says whether a whole run ends with the same weights.
 """
@@ -61,6 +65,9 @@ from fedthorax.common.metrics.intervals import Resamples
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout, weights_digest
 from fedthorax.common.training.scoring import Predictions
 from fedthorax.simulations.partition import PartitionPlan, partition
+from fedthorax.simulations.phantom import write_phantom
+from fedthorax.simulations.phantom.chest import FINDINGS
+from fedthorax.simulations.phantom.thorax import CANCER_CLASSES
 from fedthorax.simulations.site_limits import SiteLimits
 
 TUNING_SEED = 0
@@ -87,6 +94,11 @@ ARMS = (
     *("labels/branches", "labels/pairs", "hannover/branches", "hannover/pairs"),
     *("lacking/fedprox", "lacking/fedbn", "lacking/scaffold", "lacking/fedavgm", "lacking/fedadam", "lacking/median"),
 )
+PHANTOM_LAYOUTS = {
+    **LAYOUTS,
+    "equal-3": {"hospitals": FOUR[:3]},
+    "labels": {"hospitals": FOUR[:3], "limits": SiteLimits(annotates={"south": ("Effusion",)})},
+}
 EQUAL = {"lacking": "equal-4", "blank": "equal-4", "dirichlet": "equal-3", "labels": "equal-3", "hannover": "equal-3"}
 VIEWS = {"one": "one random partner an image", "many": "the mean over 32 partners", "alone": "each image alone"}
 PARTNERS = 32
@@ -104,12 +116,13 @@ class Bench:
     overrides: list[str]
     images: Path
     out: Path
+    phantoms: int | None = None
     networks: Networks = field(default_factory=Networks)
     sites: dict[str, dict[str, SiteImages]] = field(default_factory=dict)
 
     def experiment(self, arm: str, seed: int | None = None, rate: float | None = None) -> Experiment:
         layout, _, way = arm.partition("/")
-        sets = [*TOKENS, *self.overrides, *self._folders(layout), *WAYS[way]]
+        sets = [*TOKENS, *self._phantom_settings(), *self.overrides, *self._folders(layout), *WAYS[way]]
         if layout == "blank":
             sets += ["model.absent=refused", "training.modality_dropout=0"]
         if seed is not None:
@@ -120,26 +133,41 @@ class Bench:
             ]
         return load_experiment(self.config, sets, base=Path.cwd())
 
+    def _phantom_settings(self) -> list[str]:
+        if self.phantoms is None:
+            return []
+        central = {kind: str(self.out / "pool" / "central" / kind) for kind in ("xray", "ct")}
+        cache = {"folder": str(self.out / "cache")}
+        return [
+            f"labels={json.dumps({'findings': FINDINGS, 'cancer_classes': CANCER_CLASSES})}",
+            f"data.central={json.dumps(central)}",
+            f"data.cache={json.dumps(cache)}",
+        ]
+
+    def _source(self) -> dict[str, Any]:
+        """What is dealt out, as arguments of PartitionPlan; phantoms are drawn the first time."""
+        if self.phantoms is None:
+            ct = self.images / "ct-kaggle"
+            folders = {"xray": self.images / "nih-224", "ct": ct / "train"}
+            central = {"ct_valid": ct / "valid", "ct_test": ct / "test", "holdout_valid": 0.1, "holdout_test": 0.2}
+            return {**folders, **central}
+        pool = self.out / "pool"
+        if not pool.exists():
+            size = load_experiment(self.config, self.overrides, base=Path.cwd()).model.image_size
+            write_phantom(pool, hospitals=["one"], patients=self.phantoms, image_size=size, seed=11)
+        return {"xray": pool / "one" / "xray", "ct": pool / "one" / "ct"}
+
     def _folders(self, layout: str) -> list[str]:
         """What makes the experiment's hospitals those of the layout; deals them out the first time."""
         if layout == "hannover":
             folder = (self.images / "hannover-224").absolute()
             return [f"data.hospitals.hannover={{xray: {{folder: '{folder}', mapping: {{names: {{COVID-19: null}}}}}}}}"]
-        dealt = LAYOUTS[layout]
+        dealt = (LAYOUTS if self.phantoms is None else PHANTOM_LAYOUTS)[layout]
         if dealt is None:
             return []
         folder = self.out / "data" / layout
         if not folder.exists():
-            ct = self.images / "ct-kaggle"
-            plan = {
-                "xray": self.images / "nih-224",
-                "ct": ct / "train",
-                "ct_valid": ct / "valid",
-                "ct_test": ct / "test",
-            }
-            partition(
-                PartitionPlan(out=folder, **plan, holdout_valid=0.1, holdout_test=0.2, seed=1, link="symlink", **dealt)
-            )
+            partition(PartitionPlan(out=folder, **self._source(), seed=1, link="symlink", **dealt))
             if layout == "blank":
                 _draw_blanks(folder)
         limits = SiteLimits() if layout == "blank" else dealt.get("limits", SiteLimits())
@@ -311,11 +339,13 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
     parser.add_argument("--arms", nargs="+", default=ARMS, metavar="ARM[=RATE]")
     parser.add_argument("--backwards", action="store_true", help="Begin with the last arm and the last seed.")
+    parser.add_argument("--phantoms", type=int, metavar="PATIENTS", help="Phantoms in place of the real images.")
     parser.add_argument("--whole-run", action="store_true", help="Compare two rounds with a whole run, and end.")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/unequal"))
     arguments = parser.parse_args()
-    bench = Bench(arguments.config, arguments.overrides, arguments.images, arguments.out.absolute())
+    place = arguments.out.absolute()
+    bench = Bench(arguments.config, arguments.overrides, arguments.images, place, arguments.phantoms)
     given = dict(each.partition("=")[::2] for each in arguments.arms)
     central = central_without(bench.experiment("equal-3/branches"), bench.images_of("equal-3/branches").values())
     for arm in given:

@@ -45,7 +45,7 @@ HOSPITALS = ("north", "south")
 PAIRS = {"train": 32, "valid": 16}
 FINDINGS = [f"finding_{number}" for number in range(14)]
 CLASSES = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
-RIVAL_PACKAGES = {"flower": ("flwr==1.41.0",), "nvflare": ("nvflare==2.8.1",)}
+RIVAL_PACKAGES = {"flower": ("flwr[simulation]==1.41.0",), "nvflare": ("nvflare==2.8.1",)}
 EXPERIMENT = """\
 name: round
 seed: 1
@@ -255,11 +255,12 @@ def environment(out: Path, name: str) -> Path:
     folder = out / f"{name}-environment"
     python, stamp = folder / "bin" / "python", folder / "installed"
     packages = (*RIVAL_PACKAGES[name], *(f"{one}=={version(one)}" for one in ("tensorflow", "keras")))
-    if not stamp.exists():
+    wanted = "\n".join(packages) + "\n"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
         subprocess.run(command, check=True)
-        stamp.write_text("\n".join(packages) + "\n", encoding="utf-8")
+        stamp.write_text(wanted, encoding="utf-8")
     return python
 
 
@@ -308,17 +309,22 @@ def flower(out: Path, work: Work) -> Timing:
             subprocess.run(command, cwd=place, env=variables, stdout=told, stderr=told, check=True, timeout=3600 * 3)
         finally:
             ended(running)
+    return flower_timing(out, work.rounds, log)
+
+
+def flower_timing(out: Path, rounds: int, log: Path) -> Timing:
+    """Of the app of benchmarks/rivals/flower_app, from what it has told."""
     text = (out / "told.txt").read_text(encoding="utf-8")
     marks = {int(number): float(moment) for number, moment in re.findall(r"ROUND (\d+) ([\d.]+)", text)}
-    if sorted(marks) != list(range(work.rounds + 1)):
+    if sorted(marks) != list(range(rounds + 1)):
         raise RuntimeError(f"Flower's run has not told all its rounds; see {log}")
     worked: dict[str, list[float]] = {}  # a hospital's training, scoring, training, scoring, ...
-    for number, spent in re.findall(r"WORK (\d) ([\d.]+)", text):
+    for number, spent in re.findall(r"WORK (\d+) ([\d.]+)", text):
         worked.setdefault(number, []).append(float(spent))
     sums = [[train + score for train, score in zip(both[::2], both[1::2], strict=True)] for both in worked.values()]
     # A mark is set when the training is averaged; the round's scoring at the hospitals lies before the next mark.
-    walls = [after - before for before, after in itertools.pairwise([*(marks[n] for n in range(work.rounds + 1))])]
-    return Timing(walls, [max(both) for both in zip(*sums, strict=True)], [0.0] * work.rounds)
+    walls = [after - before for before, after in itertools.pairwise([*(marks[n] for n in range(rounds + 1))])]
+    return Timing(walls, [max(both) for both in zip(*sums, strict=True)], [0.0] * rounds)
 
 
 def nvflare(out: Path, work: Work) -> Timing:

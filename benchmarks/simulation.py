@@ -1,18 +1,23 @@
 """What does a simulation cost beside centralised training of the same images, with few and with many hospitals?
 
     python benchmarks/simulation.py
-    python benchmarks/simulation.py --hospitals 3 12 24 --backbone MobileNetV3Small
+    python benchmarks/simulation.py --hospitals 3 12 24 --backbone MobileNetV3Small --without-rival
 
 The same 384 training pairs and 48 validation pairs of noise at 64 pixels, once pooled (`fedthorax train`) and dealt out
 to every number of hospitals (`fedthorax simulate`), each in a process of its own: the twin EfficientNet-B0 from random
 weights, everything trainable, three rounds of one pass. Prints seconds from the start of the command to its end, those
 of the first round, which traces the network, and of the warm rounds, what is outside of rounds (imports, decoding,
 closing test, report), and the peak resident memory of the server's process and of the hospitals'.
+
+The rival is the same network as Flower's TensorFlow quickstart writes it (benchmarks/rivals/flower_app) on Flower's
+simulation runtime, with as many hospitals as the first number, one CPU each; it has no central scoring and no report.
 """
 
 import argparse
+import contextlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,9 +26,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from benchmarks.round import CLASSES, FINDINGS, draw_images  # noqa: E402  needs the path above
+from benchmarks.round import (  # noqa: E402  needs the path above
+    CLASSES,
+    FINDINGS,
+    Timing,
+    Work,
+    draw_images,
+    environment,
+    flower_timing,
+    rival_variables,
+)
+from tests.e2e.consortium import free_port  # noqa: E402
 
 TRAIN, VALID = 384, 48  # pairs, of all hospitals together
 EXPERIMENT = """\
@@ -38,6 +55,42 @@ training: {{batch_size: 16, phases: [{{rounds: {rounds}, trainable: all, learnin
 evaluation: {{bootstrap_samples: 20, partners: 1}}
 output: {{keep_checkpoints: 1}}
 """
+
+
+FLOWER_CONFIG = """\
+[superlink.bench]
+address = ":local-in-memory:"
+options.num-supernodes = {hospitals}
+options.backend.client-resources.num-cpus = 1
+"""
+
+
+def quickstart(out: Path, hospitals: int, size: int, rounds: int, backbone: str) -> tuple[float, Timing]:
+    """Wall seconds from the start of ``flwr run`` to its end, and the rounds."""
+    python, place = environment(out, "flower"), out / "flower-simulation"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(HERE / "rivals" / "flower_app", place / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    pairs = {"train": TRAIN // hospitals, "valid": VALID // hospitals}
+    draw_images(out / "data", size, pairs=pairs, hospitals=tuple(f"h{number:02}" for number in range(hospitals)))
+    home = place / "home"
+    home.mkdir()
+    (home / "config.toml").write_text(FLOWER_CONFIG.format(hospitals=hospitals), encoding="utf-8")
+    quiet = {"FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+    quiet |= {"FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    quiet["FLWR_LOCAL_SUPERLINK_HTTP_API_PORT"] = str(free_port())
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    variables = rival_variables(out, Work(rounds, size, backbone), PATH=path, **quiet)
+    log, begun = place / "log.txt", time.monotonic()
+    command = ["flwr", "run", "app", "bench", "--stream", "--run-config", f"num-server-rounds={rounds}"]
+    try:
+        with log.open("wb") as told:
+            subprocess.run(command, cwd=place, env=variables, stdout=told, stderr=told, check=True, timeout=3600)
+        return time.monotonic() - begun, flower_timing(out, rounds, log)
+    finally:  # `flwr run` leaves a SuperLink behind
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get("FLWR_HOME") == str(home):
+                    process.kill()
 
 
 def measured(command: str, hospitals: int, size: int, rounds: int, backbone: str) -> dict[str, Any]:
@@ -70,6 +123,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backbone", default="EfficientNetB0")
+    parser.add_argument("--without-rival", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/round"), help="for the rival's environment")
     arguments = parser.parse_args()
     settings = (arguments.size, arguments.rounds, arguments.backbone)
     arms = [("train", arguments.hospitals[0]), *(("simulate", number) for number in arguments.hospitals)]
@@ -84,6 +139,16 @@ def main() -> None:
         memory = ", ".join(f"{value:.0f}" for value in run["peaks"].values())
         print(f"| {' | '.join([name, *cells, memory])} | {os.getloadavg()[0]:.1f} |", flush=True)
     pooled = found.pop("centralised")
+    if not arguments.without_rival:
+        number = arguments.hospitals[0]
+        wall, timing = quickstart(arguments.out.absolute(), number, *settings)
+        warm, rounds = statistics.median(timing.wall[1:]), sum(timing.wall)
+        cells = [f"{wall:.0f}", f"{timing.wall[0]:.1f}", f"{warm:.1f}", f"{wall - rounds:.1f}", ""]
+        name = f"Flower's quickstart, {number} hospitals"
+        print(f"| {' | '.join([name, *cells])} | {os.getloadavg()[0]:.1f} |", flush=True)
+        ours = found[f"{number} hospitals"]
+        mine = statistics.median(ours["rounds"][2:])
+        print(f"{name} / ours: the whole {wall / ours['wall']:.1f}, a warm round {warm / mine:.1f}")
     for name, run in found.items():
         warm = statistics.median(run["rounds"][2:]) / statistics.median(pooled["rounds"][2:])
         print(f"{name} / centralised: the whole {run['wall'] / pooled['wall']:.2f}, a warm round {warm:.2f}")

@@ -65,6 +65,7 @@ class FlowerChannel:
     node_poll_s: float = 1.0  # between two looks at who is connected
     retry_s: float = 2.0  # before a task is sent again after Flower failed, doubled each time
     max_failures: int = 3
+    at_once: int | None = None  # hospitals that hold a task at the same time; None: all
     ask_after_s: float | None = None  # silence after which a hospital is asked whether its task was lost; None: never
     stopped: Callable[[], bool] = lambda: False
     sent: Callable[[], None] = lambda: None  # called when messages for hospitals lie at the SuperLink
@@ -108,7 +109,9 @@ class FlowerChannel:
                 connected = self._connected()
                 arrived = False
                 for site, dispatch in list(waiting.items()):
-                    reply = self._advance(dispatch, connected.get(site), now)
+                    under_way = sum(bool(each.sent) and name in connected for name, each in waiting.items())
+                    may_send = self.at_once is None or under_way < self.at_once
+                    reply = self._advance(dispatch, connected.get(site), now, may_send)
                     answered = reply is not None
                     if reply is None and now >= dispatch.task.deadline > 0:
                         self._tell(site, "missing")
@@ -134,7 +137,7 @@ class FlowerChannel:
         found, self._late = self._late, []
         return found
 
-    def _advance(self, dispatch: _Dispatch, node: Node | None, now: float) -> Reply | None:
+    def _advance(self, dispatch: _Dispatch, node: Node | None, now: float, may_send: bool) -> Reply | None:
         """Look for answers, send the task where it is not on its way; the reply that closes it, if there is one."""
         idle = self._is_idle(dispatch)  # before the look at the replies: what was sent before this answer is there now
         for message_id in list(dispatch.sent):
@@ -171,8 +174,10 @@ class FlowerChannel:
             self._tell(dispatch.task.site, "lost")
         if node not in dispatch.sent.values():
             # Not sent yet, or lost, or forgotten by a SuperNode that has started again.
-            if now >= dispatch.next_try:
+            if may_send and now >= dispatch.next_try and not now >= dispatch.task.deadline > 0:
                 self._send(dispatch, node, now)
+            elif not may_send:
+                dispatch.reason = "it was not asked: other hospitals went first (federation.at_once)"
         elif self.ask_after_s is not None and now >= dispatch.next_question:
             self._ask(dispatch, node, now)
         return None

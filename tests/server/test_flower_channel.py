@@ -112,6 +112,35 @@ def test_replies_come_as_they_arrive_and_one_at_a_time():
     assert flower.grid.pulled_at_once == 1
 
 
+def test_one_at_a_time_nobody_is_asked_before_the_one_before_has_answered():
+    flower = channel(lambda site, _: None, at_once=1)
+    course = []
+
+    def answer(number: int, site: str):
+        course.append(list(flower.grid.sent))
+        flower.grid.waiting[f"m{number}"] = (10 + number, good(site))
+
+    flower.grid.at_look = {
+        look: lambda number=number, site=site: answer(number, site)
+        for look, number, site in ((5, 1, SITES[0]), (10, 2, SITES[1]), (15, 3, SITES[2]))
+    }
+    assert list(exchange(flower)) == list(SITES)
+    assert course == [list(SITES[:1]), list(SITES[:2]), list(SITES)]
+
+
+def test_who_is_away_takes_nobodys_turn_and_who_was_not_asked_in_time_is_told_why():
+    flower = channel(lambda site, _: None if site == "north" else good(site), connected=SITES[1:], at_once=1)
+    assert exchange(flower, enough=lambda: True) == {
+        "south": None,
+        "east": None,
+        "north": "not connected for 0.05 s",
+    }
+    flower = channel(lambda site, _: None, at_once=1)
+    errors = exchange(flower, deadline_s=0.2)
+    assert errors["north"] == "no reply by the deadline; the task was sent"
+    assert "it was not asked: other hospitals went first (federation.at_once)" in errors["south"]
+
+
 def test_bytes_are_counted_both_ways():
     flower = channel()
     exchange(flower)

@@ -13,11 +13,12 @@ import json
 import os
 import select
 import shlex
-import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
+
+from fedthorax.client.site.run_and_exit import run_and_exit
 
 FIFO = "clientapps.fifo"
 LOOK_S = 0.5  # how soon the end of the SuperExec or of a ClientApp is seen
@@ -34,7 +35,6 @@ def main() -> int:
     requests = os.open(fifo, os.O_RDWR)  # for writing too: with nobody at the other end it would read as ended
     _import_what_tasks_need()
     superexec = _start_superexec(program.parent, arguments)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     rest = b""
     while True:
         if select.select([requests], [], [], LOOK_S)[0]:
@@ -80,27 +80,14 @@ def _start_superexec(programs: Path, arguments: Sequence[str]) -> int:
     return os.posix_spawn(sys.executable, command, os.environ | {"PATH": path})
 
 
-def _run_task(arguments: list[str]) -> None:
-    """What ``flwr-clientapp ARGUMENTS`` does, in a process that was just forked; does not return."""
+def _run_task(arguments: list[str]) -> NoReturn:
+    """What ``flwr-clientapp ARGUMENTS`` does, in a process that was just forked."""
     from flwr.supernode.cli import flwr_clientapp
 
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, _NAME.encode())
     sys.argv = [_NAME, *arguments]
-    code: object = 1
-    try:
-        flwr_clientapp()
-        code = 0
-    except SystemExit as end:
-        code = end.code
-        if isinstance(code, str):
-            print(code, file=sys.stderr)
-    except BaseException:  # nothing may bring the child into the parent's loop
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+    run_and_exit(flwr_clientapp)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ import threading
 import time
 import traceback
 
+from fedthorax.client.site.run_and_exit import FAILED, run_and_exit
+
 COLLECT_EVERY_S = 30.0
-_FAILED = 1
 
 
 def main() -> None:
@@ -25,20 +26,7 @@ def main() -> None:
     sys.argv[0] = "flower-supernode"
     threading.excepthook = _end
     threading.Thread(target=_collect, name="collect", daemon=True).start()
-    code: object = _FAILED
-    try:
-        flower_supernode()
-        code = 0
-    except SystemExit as end:
-        code = end.code
-        if isinstance(code, str):
-            print(code, file=sys.stderr)
-    except BaseException:  # nothing may keep the process from ending
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 0 if code is None else _FAILED)
+    run_and_exit(flower_supernode)
 
 
 def _collect() -> None:
@@ -50,7 +38,7 @@ def _collect() -> None:
 def _end(failure: threading.ExceptHookArgs) -> None:
     traceback.print_exception(failure.exc_type, failure.exc_value, failure.exc_traceback)
     sys.stderr.flush()
-    os._exit(_FAILED)
+    os._exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
     python benchmarks/first_step.py
     python benchmarks/first_step.py --repeats 1 --only ours
+    python benchmarks/first_step.py --repeats 1 --only model.fit --policy mixed_bfloat16
 
 The twin EfficientNet-B0 at 224 pixels, batches of 16 pairs of noise, everything trainable, from random weights. The
 rival is benchmarks/rivals/network.py: the same network in plain Keras, compiled and fitted as anyone would. Every
 repeat starts a new process for each, turn by turn. Both go on for some steps, so that a first step bought with slow
 ones would show. Prints seconds and CPU seconds since the start of the process at each stage, and the ratio with its
-spread.
+spread. --policy is Keras's dtype policy for model.fit.
 """
 
 import argparse
@@ -57,6 +58,7 @@ def fit(size: int, steps: int) -> None:
     os.environ["ROUND_IMAGE_SIZE"] = str(size)
     from network import CLASSES, FINDINGS, compiled
 
+    keras.config.set_dtype_policy(os.environ.get("FIRST_STEP_POLICY", "float32"))
     tell("imports")
     model = compiled()
     tell("network")
@@ -99,11 +101,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--only", choices=ARMS, nargs="+", default=list(ARMS))
+    parser.add_argument("--policy", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--child", choices=ARMS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         {"ours": ours, "model.fit": fit}[arguments.child](arguments.size, arguments.steps)
         return
+    os.environ["FIRST_STEP_POLICY"] = arguments.policy
     found: dict[str, list[dict[str, tuple[float, float]]]] = {arm: [] for arm in arguments.only}
     for _ in range(arguments.repeats):
         for arm, runs in found.items():

@@ -9,14 +9,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from fedthorax.common.codec.segment import pack_whole
 from fedthorax.common.payload import Extents, checked_extents, extents_of, in_order, split
+
+if TYPE_CHECKING:  # a hospital's worker needs no Flower, which takes a quarter of a second to import
+    from flwr.app import ArrayRecord, RecordDict
 
 TaskKind = Literal["describe", "train", "evaluate", "personalise", "statistics", "finish", "present"]
 Segments = Mapping[str, NDArray[np.float32]]
@@ -106,11 +108,13 @@ class Payload:
     """The weights of a message as Flower carries them: a copy, which messages to several hospitals can share."""
 
     extents: Extents
-    record: ArrayRecord
+    record: "ArrayRecord"
 
 
 def payload_of(message: Task | Reply) -> Payload:
     """Of a task that ``packs`` what travels whole is packed without loss."""
+    from flwr.app import Array, ArrayRecord
+
     arrays = sent_arrays(message)
     if isinstance(message, Task) and message.packs:
         arrays = {name: pack_whole(each) if each.dtype == np.float32 else each for name, each in arrays.items()}
@@ -120,8 +124,10 @@ def payload_of(message: Task | Reply) -> Payload:
     return Payload(extents_of(ordered), ArrayRecord({_WEIGHTS: array} if ordered else {}))
 
 
-def encode(message: Task | Reply, payload: Payload | None = None) -> RecordDict:
+def encode(message: Task | Reply, payload: Payload | None = None) -> "RecordDict":
     """The message as Flower carries it; ``payload`` is its ``payload_of`` where that is there already."""
+    from flwr.app import ConfigRecord, RecordDict
+
     fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name not in _ARRAYS}
     payload = payload or payload_of(message)
     texts = ConfigRecord({_JSON: json.dumps(fields, allow_nan=False), _SEGMENTS: json.dumps(payload.extents)})
@@ -137,7 +143,7 @@ def sent_arrays(message: Task | Reply) -> dict[str, NDArray[Any]]:
     return {name: values for name, values in arrays.items() if name not in held}
 
 
-def decode_task(record: RecordDict) -> Task:
+def decode_task(record: "RecordDict") -> Task:
     """Raises ValueError when the record is not a task of this version."""
     fields = _fields(record, Task)
     for name in ("splits", "test_digests", "acknowledged", "held"):
@@ -145,14 +151,14 @@ def decode_task(record: RecordDict) -> Task:
     return Task(**fields)
 
 
-def decode_reply(record: RecordDict) -> Reply:
+def decode_reply(record: "RecordDict") -> Reply:
     """Raises ValueError when the record is not a reply of this version."""
     fields = _fields(record, Reply)
     fields["lacking"] = _listed(fields, "lacking", "reply")
     return Reply(**fields)
 
 
-def num_bytes(record: RecordDict) -> int:
+def num_bytes(record: "RecordDict") -> int:
     """Payload of a message: its arrays and its text."""
     arrays = sum(len(array.data) for values in record.array_records.values() for array in values.values())
     texts = (config.get(key, "") for config in record.config_records.values() for key in (_JSON, _SEGMENTS))
@@ -165,7 +171,7 @@ def _listed(fields: Mapping[str, Any], name: str, kind: str) -> tuple[Any, ...]:
     return tuple(fields[name])
 
 
-def _fields(record: RecordDict, kind: type) -> dict[str, Any]:
+def _fields(record: "RecordDict", kind: type) -> dict[str, Any]:
     expected = {f.name for f in dataclasses.fields(kind)}
     try:
         texts, arrived = record.config_records[_TEXT], record.array_records[_WEIGHTS]

@@ -8,7 +8,9 @@ With ``model.absent: token`` there are two more inputs, ``xray_present`` and ``c
 0, learned numbers take the place of that modality's features, whatever its image holds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import keras
 
@@ -31,6 +33,16 @@ def build_model(
     pretrained weights are missing or do not fit.
     """
     weights = find_weights(config.weights, config.backbone)  # before the slow part
+    with _nothing_drawn():
+        model = _built(config, labels, modalities)
+    draw_weights(model, seed)
+    if weights is not None:
+        for name in modalities:
+            load_backbone_weights(model.get_layer(f"{name}_backbone"), weights)
+    return model
+
+
+def _built(config: ModelConfig, labels: LabelsConfig, modalities: Sequence[str]) -> keras.Model:
     inputs = {name: keras.Input((config.image_size, config.image_size, 3), name=name) for name in modalities}
     features = {}
     for name in modalities:
@@ -53,12 +65,23 @@ def build_model(
         "disease": keras.layers.Activation("sigmoid", name="disease")(logits["disease"]),
         "cancer": keras.layers.Activation("softmax", name="cancer")(logits["cancer"]),
     }
-    model = keras.Model(inputs, outputs, name="fedthorax")
-    draw_weights(model, seed)
-    if weights is not None:
-        for name in modalities:
-            load_backbone_weights(model.get_layer(f"{name}_backbone"), weights)
-    return model
+    return keras.Model(inputs, outputs, name="fedthorax")
+
+
+@contextmanager
+def _nothing_drawn() -> Iterator[None]:
+    """Layers that would draw their weights by variance scaling begin with zeros: ``draw_weights`` draws all of them
+    anew, and millions of random numbers take their time."""
+    drawing = keras.initializers.VarianceScaling.__call__
+
+    def zeros(self: Any, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.zeros(shape, dtype)
+
+    keras.initializers.VarianceScaling.__call__ = zeros
+    try:
+        yield
+    finally:
+        keras.initializers.VarianceScaling.__call__ = drawing
 
 
 def draw_weights(model: keras.Model, seed: int) -> None:

@@ -85,6 +85,17 @@ def test_the_same_seed_gives_the_same_starting_weights_bit_by_bit_whatever_else_
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.parametrize("backbone", ["EfficientNetB0", "MobileNetV3Small", "MobileNet", "Xception", "ConvNeXtTiny"])
+def test_every_kernel_is_drawn_whatever_kind_of_layer_it_belongs_to(backbone):
+    config = ModelConfig(weights="none", backbone=backbone, image_size=71, absent="token")
+    one = build_model(config, LABELS, seed=1, modalities=("xray",))
+    kernels = [variable for variable in one.trainable_variables if "kernel" in variable.path]
+    assert len(kernels) > 10
+    assert [kernel.path for kernel in kernels if np.asarray(kernel).std() == 0] == []
+    drawn = np.asarray(keras.initializers.VarianceScaling(seed=1)((8, 8)))
+    assert drawn.std() > 0  # layers that others build draw their weights as ever
+
+
 def test_a_saved_model_opens_with_plain_keras_and_predicts_the_same(model, images, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

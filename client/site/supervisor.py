@@ -31,12 +31,14 @@ from fedthorax.client.site.worker import CANNOT_WRITE, OWN_DISK
 from fedthorax.client.site.worker_client import worker_answers
 from fedthorax.client.site.worker_service import socket_path
 from fedthorax.common.atomic_write import write_text
+from fedthorax.common.consortium.pieces import CHUNK_BYTES
 from fedthorax.common.consortium.supervision import Service, supervise
 
 _FLOWER = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # seconds until a task that has come is begun
+    "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": CHUNK_BYTES,
     "PYTHONSAFEPATH": "1",  # what lies in the working directory is not imported
 }
 # glibc's malloc gives freed models back to the system at once instead of scattering them over a heap for each thread

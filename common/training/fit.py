@@ -202,10 +202,14 @@ def image_batches(network: Network, train: SplitImages, pairs: Pairs, seed: int)
     dataset = tf.data.Dataset.from_generator(
         gather, output_signature=(*[images] * len(pixels), *present, disease, tf.TensorSpec((None,), tf.int32))
     )
+    # Nothing here is left for TensorFlow to tune, and the end of an epoch waits for the thread that would, up to 7 s.
+    untuned = tf.data.Options()
+    untuned.autotune.enabled = False
     return (
         dataset.enumerate()
         .map(lambda index, batch: prepare(index, batch), num_parallel_calls=2, deterministic=True)
         .prefetch(2)
+        .with_options(untuned)
     )
 
 

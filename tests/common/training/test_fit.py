@@ -95,6 +95,12 @@ def test_without_patience_the_last_epoch_stays(fresh, store, draw):
     assert np.array_equal(before["disease"], fresh.layout.read(["disease"])["disease"])
 
 
+def test_the_end_of_an_epoch_waits_for_no_tuning_thread(fresh, draw):
+    images = draw(4, 4)
+    batches = fit_module.image_batches(fresh, images, fit_module.epoch_pairs(fresh.experiment, images, 1), 1)
+    assert batches.options().autotune.enabled is False
+
+
 def test_an_epoch_on_images_uses_every_image(fresh, store, draw):
     images = draw(5, 3)
     seen = []

@@ -190,6 +190,8 @@ def watched(events_file: Path, output: Console, since: float | None = None) -> I
             if (present := _file_number(events_file)) != file_number:
                 offset, file_number = 0, present
             events, offset = read_events(events_file, offset)
+            if _file_number(events_file) != present:
+                continue  # whose events these are is not known; the file that is there now is read from its start
             for event in events:
                 if event.get("time", since) >= since:
                     display.take(event)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from fedthorax.cli import live
 from fedthorax.cli.live import RunDisplay, watched
 from fedthorax.common.events import EventLog
 from fedthorax.common.progress import RunProgress, clock
@@ -146,6 +147,24 @@ def test_an_error_of_the_run_ends_the_display_and_goes_on(tmp_path: Path) -> Non
     with pytest.raises(RuntimeError, match="round 1"), watched(tmp_path / "events.jsonl", _terminal()):
         raise RuntimeError("round 1 failed")
     assert not [thread for thread in threading.enumerate() if thread.name == "progress"]
+
+
+def test_a_file_that_appears_between_two_looks_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, console, look, looks = tmp_path / "events.jsonl", _plain(), live._file_number, []
+
+    def appears_after_the_first_look(of: Path) -> int | None:
+        found = look(of)
+        if not looks:
+            with EventLog(path) as log:
+                log.emit("run", name="x", rounds=1, sites=["north"])
+        looks.append(found)
+        return found
+
+    monkeypatch.setattr(live, "_file_number", appears_after_the_first_look)
+    with watched(path, console):
+        pass
+    assert looks[0] is None
+    assert _text(console).count("run x: 1 rounds, hospitals north") == 1
 
 
 @pytest.mark.parametrize(("mode", "words"), [("simulate", "training 1/2"), ("consortium", "working since")])

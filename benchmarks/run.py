@@ -1,7 +1,7 @@
 """The quick benchmarks, one after the other, each in a process of its own: ``make bench``.
 
 The long ones are started by hand: ``round.py`` (Flower and NVFlare beside ours), ``codecs.py``, ``real_data.py``,
-``real_consortium.py``, ``soak.py``.
+``real_consortium.py``, ``soak.py``, ``simulation.py``, ``growth.py``, ``server_memory.py``, ``unequal_hospitals.py``.
 """
 
 import subprocess

@@ -42,7 +42,7 @@ class _Dispatch:
     """A task on its way."""
 
     task: Task
-    payloads: dict[tuple[int, ...], Payload]  # by the ids of what is sent; all tasks share it
+    payloads: dict[tuple[tuple[str, int], ...], Payload]  # by names and ids of what is sent; all tasks share it
     sent: dict[str, Node] = field(default_factory=dict)  # unanswered messages and to which node each went
     attempts: int = 0  # that ended in an error of Flower's
     failures: int = 0  # of them those at the hospital's side
@@ -99,7 +99,9 @@ class FlowerChannel:
             time.sleep(min(self.node_poll_s, self.connect_timeout_s))
 
     def exchange(self, tasks: Sequence[Task], enough: Callable[[], bool]) -> Iterator[Reply]:
-        shared: dict[tuple[int, ...], Payload] = {}  # a model of its own for each hospital would be a lot of memory
+        shared: dict[
+            tuple[tuple[str, int], ...], Payload
+        ] = {}  # a model of its own for each hospital would be a lot of memory
         waiting = {task.site: _Dispatch(task, shared) for task in tasks}
         del shared
         try:
@@ -229,7 +231,7 @@ class FlowerChannel:
     @staticmethod
     def _payload(dispatch: _Dispatch) -> Payload:
         task, payloads = dispatch.task, dispatch.payloads
-        key = tuple(id(values) for values in sent_arrays(task).values())
+        key = tuple((name, id(values)) for name, values in sent_arrays(task).items())
         if key not in payloads:
             payloads[key] = payload_of(task)
         return payloads[key]

@@ -18,7 +18,9 @@ def main() -> None:
             raise OSError("the request is too long for a pipe")
         pipe = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
         os.write(pipe, request)
-    except OSError:
+    except (
+        OSError
+    ):  # nobody reads, or the pipe is full: the task is done all the same, and only the imports are paid for
         os.execv(instead, [instead, *arguments])
 
 

@@ -6,7 +6,6 @@ hands its arguments over through a FIFO in FLWR_HOME and ends. Each task has a p
 here, under the same user. No thread is ever started in this one, so a fork copies no lock that is held.
 """
 
-import contextlib
 import ctypes
 import gc
 import json
@@ -43,11 +42,10 @@ def main() -> int:
                 if os.fork() == 0:
                     os.close(requests)
                     _run_task(json.loads(line))
-        with contextlib.suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] == superexec:
-                    print(f"flower-superexec ended with exit status {os.waitstatus_to_exitcode(ended[1])}", flush=True)
-                    return 1
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == superexec:
+                print(f"flower-superexec ended with exit status {os.waitstatus_to_exitcode(ended[1])}", flush=True)
+                return 1
 
 
 def make_program(folder: Path, fifo: Path) -> Path:

@@ -8,7 +8,7 @@ from fedthorax.server.consortium.control import NO_PROXY
 from fedthorax.server.consortium.folder import ConsortiumFolder
 
 CONNECTION = "consortium"
-# How soon Flower starts the process of a new run. Each look costs the SuperLink 15 ms of CPU, all through the run.
+# How soon Flower starts the process of a new run. The SuperLink is asked all through the run.
 _TASK_POLL_SECONDS = "1.0"
 
 

@@ -141,6 +141,17 @@ def test_who_is_away_takes_nobodys_turn_and_who_was_not_asked_in_time_is_told_wh
     assert "it was not asked: other hospitals went first (federation.at_once)" in errors["south"]
 
 
+def test_who_goes_away_with_a_task_keeps_nobody_from_getting_theirs():
+    flower = channel(lambda site, _: None if site == "north" else good(site), at_once=1)
+    flower.grid.at_look = {3: lambda: flower.grid.connected.pop("north")}
+    assert exchange(flower, enough=lambda: True) == {
+        "south": None,
+        "east": None,
+        "north": "not connected for 0.05 s",
+    }
+    assert flower.grid.sent == list(SITES)
+
+
 def test_bytes_are_counted_both_ways():
     flower = channel()
     exchange(flower)

@@ -35,10 +35,11 @@ def ours(size: int, steps: int) -> None:
     from fedthorax.cli.quiet import quiet_libraries
 
     quiet_libraries()
-    import fedthorax.client.process  # noqa: F401  what a hospital's worker imports
+    from fedthorax.client.site.worker import warm_up
     from fedthorax.common.config.load import load_experiment
     from fedthorax.common.training.network import Network
 
+    warm_up()  # what a hospital's worker imports
     tell("imports")
     settings = (f"model.image_size={size}", "model.batch_norm=train", "model.backbone=EfficientNetB0")
     experiment = load_experiment(HERE.parent / "configs" / "demo.yaml", [*settings, "model.weights=none"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedthorax.common.collector import collector_off
 from fedthorax.common.messages import Reply, Task, decode_task, encode
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ app = ClientApp()
 
 @lru_cache(maxsize=1)
 def _process() -> "SiteProcess":
-    from fedthorax.client.process import SiteProcess  # TensorFlow, only where a task has arrived
+    with collector_off():
+        from fedthorax.client.process import SiteProcess  # TensorFlow, only where a task has arrived
 
     return SiteProcess()
 

@@ -21,6 +21,7 @@ from fedthorax.client.site.limits import cores, refusals
 from fedthorax.client.site.participation import Participation, run_summary
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.withheld import what_may_leave
+from fedthorax.common.collector import collector_off
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.experiment import require_modalities
 from fedthorax.common.config.load import parse_experiment
@@ -285,5 +286,5 @@ def _failed(task: Task, error: Exception) -> Reply:
 
 def warm_up() -> None:
     """Import TensorFlow before the first task asks for it; what goes wrong is said by the task that needs it."""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception), collector_off():
         import fedthorax.client.process  # noqa: F401

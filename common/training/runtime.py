@@ -5,6 +5,16 @@ import os
 import tensorflow as tf
 
 _threads_set: int | None = None
+# Passes over a graph that take 2 to 3 s of the twin network's first step on a processor, and make no later one faster
+# (docs/performance.md). Those that save memory and lay out stay.
+_NEEDLESS_PASSES = (
+    "arithmetic_optimization",
+    "dependency_optimization",
+    "function_optimization",
+    "loop_optimization",
+    "remapping",
+    "shape_optimization",
+)
 
 
 def prepare_tensorflow(threads: int | None) -> int:
@@ -20,8 +30,11 @@ def prepare_tensorflow(threads: int | None) -> int:
         tf.config.threading.set_intra_op_parallelism_threads(wanted)
         tf.config.threading.set_inter_op_parallelism_threads(2)
         tf.config.experimental.enable_op_determinism()
-        for device in tf.config.list_physical_devices("GPU"):
+        accelerators = tf.config.list_physical_devices("GPU")
+        for device in accelerators:
             tf.config.experimental.set_memory_growth(device, True)
+        if not accelerators:  # nobody has measured there
+            tf.config.optimizer.set_experimental_options(dict.fromkeys(_NEEDLESS_PASSES, False))
         _threads_set = wanted
     elif _threads_set != wanted:
         raise RuntimeError(

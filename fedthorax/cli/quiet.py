@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fedthorax.common.collector import collector_off
+
 _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "GRPC_VERBOSITY": "ERROR",
@@ -29,7 +31,8 @@ def quiet_libraries() -> None:
 
 def import_tensorflow() -> None:
     """Import TensorFlow, whose native code writes to stderr before any log level counts."""
-    with _native_stderr_closed():
+    with _native_stderr_closed(), collector_off():
+        import keras  # noqa: F401
         import tensorflow  # noqa: F401
     # Flower's simulation asks for deprecation warnings; it must have done so before they are ignored here.
     import flwr.simulation  # noqa: F401

@@ -96,7 +96,11 @@ def test_only_the_heads_travel_back_in_a_heads_phase(workplace, simulated):
 
 
 def test_scores_stand_where_they_stood_before(workplace, simulated):
-    """A golden run: other processors round differently, so figures are compared with a tolerance, counts exactly."""
+    """A golden run: other processors round differently, so figures are compared with a tolerance, counts exactly.
+
+    So small a network magnifies rounding: starting weights that were changed by one part in ten million moved the
+    central losses by up to 0.5 %, and a hospital's loss in its last epoch, a mean over few pairs, by up to 13 %.
+    """
     golden_file = Path(__file__).parent / "golden.json"
     metrics = workplace.metrics("tiny")
     came = {
@@ -110,7 +114,7 @@ def test_scores_stand_where_they_stood_before(workplace, simulated):
     assert came["counts"] == golden["counts"]
     assert came["loss"] == pytest.approx(golden["loss"], rel=0.02)
     for mine, theirs in zip(came["train_loss"], golden["train_loss"], strict=True):
-        assert mine == pytest.approx(theirs, rel=0.02)
+        assert mine == pytest.approx(theirs, rel=0.25)
 
 
 def test_the_same_seed_gives_the_same_weights_bit_by_bit(workplace, simulated):

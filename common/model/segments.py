@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.model.backbone import all_layers
@@ -82,12 +83,17 @@ class SegmentLayout:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def read(self, segments: Iterable[str] = SEGMENTS) -> dict[str, NDArray[np.float32]]:
-        """A copy of the model's weights."""
+        """A copy of the model's weights.
+
+        Here and in ``write`` the bare operations: what Keras and TensorFlow do around them takes ten times as long as
+        to copy the numbers of an EfficientNet's hundreds of small variables.
+        """
         weights = {}
         for segment in segments:
             flat = np.empty(self.sizes[segment], np.float32)
             for slot, variable in zip(self.slots[segment], self._variables[segment], strict=True):
-                flat[slot.start : slot.stop] = np.asarray(variable).reshape(-1)
+                value = tf.raw_ops.ReadVariableOp(resource=variable.value.handle, dtype=tf.float32)
+                flat[slot.start : slot.stop] = value.numpy().reshape(-1)
             weights[segment] = flat
         return weights
 
@@ -96,7 +102,8 @@ class SegmentLayout:
         self.check_sizes(weights)
         for segment, flat in weights.items():
             for slot, variable in zip(self.slots[segment], self._variables[segment], strict=True):
-                variable.assign(flat[slot.start : slot.stop].reshape(slot.shape))
+                value = tf.constant(flat[slot.start : slot.stop].reshape(slot.shape), tf.float32)
+                tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=value)
         for layer in self._finalizing:
             layer.finalize_state()  # it keeps plain tensors made from its weights
 

@@ -31,11 +31,15 @@ class Adam:
             [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self._variables] for _ in range(2)
         )
 
+        self._shapes = [tf.constant(variable.shape.as_list(), tf.int32) for variable in self._variables]
+
     def reset(self) -> None:
         """Forget all earlier steps."""
         self._steps.assign(0)
-        for moment in (*self._means, *self._squares):
-            moment.assign(tf.zeros_like(moment))
+        nothing = tf.constant(0.0)
+        for moment, shape in zip((*self._means, *self._squares), 2 * self._shapes, strict=True):
+            # The bare operations, as for the weights in SegmentLayout.
+            tf.raw_ops.AssignVariableOp(resource=moment.handle, value=tf.raw_ops.Fill(dims=shape, value=nothing))
 
     def apply(self, gradients: Sequence[tf.Tensor | None]) -> None:
         """One step. A variable whose gradient is None stays as it is."""

@@ -6,20 +6,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.pairing import ABSENT, Indices, Pairs, drop_sides, one_sided_pairs, training_pairs
-from fedthorax.common.data.records import UNKNOWN_CLASS
+from fedthorax.common.data.pairing import ABSENT, Pairs, drop_sides, one_sided_pairs, training_pairs
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import Weights
 from fedthorax.common.seeds import derive_seed
-from fedthorax.common.training.augmentation import augment
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.network import Network, Trainable, batches, network_inputs, rows_of
+from fedthorax.common.training.image_batches import image_batches
+from fedthorax.common.training.network import Network, Trainable, batches, network_inputs, rows_of, targets_of
 from fedthorax.common.training.scoring import mean_losses, predict
 
 # (stage, done, total, epoch, loss): a stage of work, its progress, and the mean loss of the epoch so far.
@@ -119,15 +117,6 @@ def epoch_pairs(experiment: Experiment, train: SplitImages, seed: int) -> Pairs:
     return drop_sides(pairs, rate, derive_seed(seed, "modality dropout")) if rate else pairs
 
 
-def targets_of(train: SplitImages, xray: Indices, ct: Indices) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Labels of some pairs; those of an absent side are unknown."""
-    disease, cancer = rows_of(train.xray.targets, xray), rows_of(train.ct.targets, ct)
-    return (
-        np.where((xray == ABSENT)[:, None], np.float32(np.nan), disease),
-        np.where(ct == ABSENT, np.int32(UNKNOWN_CLASS), cancer),
-    )
-
-
 def _epoch_steps(
     network: Network,
     store: FeatureStore,
@@ -172,45 +161,6 @@ def _versions_of(
     if not len(features[0]):
         return rows_of(features[0], rows)
     return np.stack([features[version][row] for row, version in zip(rows, versions, strict=True)])
-
-
-def image_batches(network: Network, train: SplitImages, pairs: Pairs, seed: int) -> tf.data.Dataset:
-    """Batches of one epoch as ``step_on_images`` takes them; gathering and augmentation run ahead of the step."""
-    size = network.experiment.model.image_size
-    config = network.experiment.training.augmentation
-    images = tf.TensorSpec((None, size, size, 3), tf.uint8)
-    disease = tf.TensorSpec((None, train.xray.targets.shape[1]), tf.float32)
-    pixels = {name: train.of(name).images for name in network.modalities}
-    present = [tf.TensorSpec((None, 1), tf.float32)] * (len(MODALITIES) if network.tokens else 0)
-
-    def gather() -> Iterator[tuple[Any, ...]]:
-        for rows in batches(len(pairs.xray), network.experiment.training.batch_size):
-            x, c = pairs.xray[rows], pairs.ct[rows]
-            yield *network_inputs(network, pixels, x, c), *targets_of(train, x, c)
-
-    def prepare(index: tf.Tensor, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-        images = [tf.cast(part, tf.float32) for part in batch[: len(pixels)]]
-        if config.enabled:
-            index = tf.cast(index, tf.int32)
-            streams = {"xray": tf.stack([seed, 2 * index]), "ct": tf.stack([seed, 2 * index + 1])}
-            images = [
-                augment(part, config, streams[name], may_flip=name == "ct")
-                for name, part in zip(pixels, images, strict=True)
-            ]
-        return *images, *batch[len(pixels) :]
-
-    dataset = tf.data.Dataset.from_generator(
-        gather, output_signature=(*[images] * len(pixels), *present, disease, tf.TensorSpec((None,), tf.int32))
-    )
-    # Nothing here is left for TensorFlow to tune, and the end of an epoch waits for the thread that would, up to 7 s.
-    untuned = tf.data.Options()
-    untuned.autotune.enabled = False
-    return (
-        dataset.enumerate()
-        .map(lambda index, batch: prepare(index, batch), num_parallel_calls=2, deterministic=True)
-        .prefetch(2)
-        .with_options(untuned)
-    )
 
 
 class LocalStopper:

@@ -10,11 +10,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.data.images import SplitImages
 from fedthorax.common.data.pairing import ABSENT, Indices
+from fedthorax.common.data.records import UNKNOWN_CLASS
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import MODALITIES, build_model, pooled_to_logits
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SEGMENTS, SegmentLayout, Weights, segments_of
 from fedthorax.common.training.adam import Adam
+from fedthorax.common.training.augmentation import augment
 from fedthorax.common.training.control_variates import corrected_gradients
 from fedthorax.common.training.encoders import training_encoders
 from fedthorax.common.training.losses import LossSum, masked_binary_cross_entropy, masked_sparse_cross_entropy
@@ -161,6 +164,27 @@ class Network:
         specs += self._presence_specs
         return tf.function(lambda *inputs: heads(list(inputs), training=False), input_signature=specs)
 
+    @cached_property
+    def augmented(self) -> Callable[..., list[tf.Tensor]]:
+        """Two int32 numbers that stand for the randomness, and a batch (N, S, S, 3) of uint8 for each modality → the
+        same images as float32 in 0…255, changed as ``training.augmentation`` says."""
+        size, config = self.experiment.model.image_size, self.experiment.training.augmentation
+        images = [tf.TensorSpec((None, size, size, 3), tf.uint8)] * len(self.modalities)
+
+        @tf.function(input_signature=[tf.TensorSpec((2,), tf.int32), *images], autograph=False)
+        def augmented(chosen: tf.Tensor, *pictures: tf.Tensor) -> list[tf.Tensor]:
+            changed = [tf.cast(part, tf.float32) for part in pictures]
+            if not config.enabled:
+                return changed
+            seed, number = chosen[0], chosen[1]
+            streams = {"xray": tf.stack([seed, 2 * number]), "ct": tf.stack([seed, 2 * number + 1])}
+            return [
+                augment(part, config, streams[name], may_flip=name == "ct")
+                for name, part in zip(self.modalities, changed, strict=True)
+            ]
+
+        return augmented
+
     @property
     def _presence_specs(self) -> list[tf.TensorSpec]:
         return [tf.TensorSpec((None, 1), tf.float32) for _ in MODALITIES] if self.tokens else []
@@ -258,3 +282,12 @@ def presence_of(network: Network, xray: Indices, ct: Indices) -> list[NDArray[np
 def rows_of(values: NDArray[Any], rows: Indices) -> NDArray[Any]:
     """``values[rows]``, where there may be nothing to take from: then zeros."""
     return values[rows] if len(values) else np.zeros((len(rows), *values.shape[1:]), values.dtype)
+
+
+def targets_of(train: SplitImages, xray: Indices, ct: Indices) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Labels of some pairs; those of an absent side are unknown."""
+    disease, cancer = rows_of(train.xray.targets, xray), rows_of(train.ct.targets, ct)
+    return (
+        np.where((xray == ABSENT)[:, None], np.float32(np.nan), disease),
+        np.where(ct == ABSENT, np.int32(UNKNOWN_CLASS), cancer),
+    )

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -93,22 +91,3 @@ def test_without_patience_the_last_epoch_stays(fresh, store, draw):
     assert not stopper.should_stop()
     stopper.restore_best()
     assert np.array_equal(before["disease"], fresh.layout.read(["disease"])["disease"])
-
-
-def test_the_end_of_an_epoch_waits_for_no_tuning_thread(fresh, draw):
-    images = draw(4, 4)
-    batches = fit_module.image_batches(fresh, images, fit_module.epoch_pairs(fresh.experiment, images, 1), 1)
-    assert batches.options().autotune.enabled is False
-
-
-def test_an_epoch_on_images_uses_every_image(fresh, store, draw):
-    images = draw(5, 3)
-    seen = []
-    pairs = fit_module.training_pairs(images.xray.patients, images.ct.patients, "random", "longest", 1)
-    plain = replace(
-        images.xray, images=np.broadcast_to(np.arange(5, dtype=np.uint8)[:, None, None, None], (5, 32, 32, 3))
-    )
-    for xray, _, disease, _ in fit_module.image_batches(fresh, replace(images, xray=plain), pairs, 1):
-        seen += [tuple(row) for row in disease.numpy()]
-        assert xray.dtype == "float32"
-    assert sorted(seen) == sorted(map(tuple, images.xray.targets))

@@ -3,7 +3,7 @@
     python benchmarks/simulation.py
     python benchmarks/simulation.py --hospitals 3 12 24 --backbone MobileNetV3Small --without-rival
 
-The same 384 training pairs and 48 validation pairs of noise at 64 pixels, once pooled (`fedthorax train`) and dealt out
+The same 384 (``--train``) training pairs and 48 validation pairs of noise at 64 pixels, once pooled (`fedthorax train`) and dealt out
 to every number of hospitals (`fedthorax simulate`), each in a process of its own: the twin EfficientNet-B0 from random
 weights, everything trainable, three rounds of one pass. Prints seconds from the start of the command to its end, those
 of the first round, which traces the network, and of the warm rounds, what is outside of rounds (imports, decoding,
@@ -42,7 +42,7 @@ from benchmarks.round import (  # noqa: E402  needs the path above
 )
 from tests.e2e.consortium import free_port  # noqa: E402
 
-TRAIN, VALID = 384, 48  # pairs, of all hospitals together
+VALID = 48  # pairs, of all hospitals together
 EXPERIMENT = """\
 name: simulation
 seed: 1
@@ -51,7 +51,8 @@ data:
   hospitals: {{{hospitals}}}
   central: {{xray: data/central/xray, ct: data/central/ct}}
 model: {{backbone: {backbone}, weights: none, batch_norm: train, image_size: {size}}}
-training: {{batch_size: 16, phases: [{{rounds: {rounds}, trainable: all, learning_rate: 1e-4}}]}}
+simulation: {{parallel_sites: {parallel}}}
+training: {{batch_size: 16, threads: {threads}, phases: [{{rounds: {rounds}, trainable: all, learning_rate: 1e-4}}]}}
 evaluation: {{bootstrap_samples: 20, partners: 1}}
 output: {{keep_checkpoints: 1}}
 """
@@ -65,12 +66,12 @@ options.backend.client-resources.num-cpus = 1
 """
 
 
-def quickstart(out: Path, hospitals: int, size: int, rounds: int, backbone: str) -> tuple[float, Timing]:
+def quickstart(out: Path, hospitals: int, size: int, rounds: int, backbone: str, train: int) -> tuple[float, Timing]:
     """Wall seconds from the start of ``flwr run`` to its end, and the rounds."""
     python, place = environment(out, "flower"), out / "flower-simulation"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(HERE / "rivals" / "flower_app", place / "app", ignore=shutil.ignore_patterns("__pycache__"))
-    pairs = {"train": TRAIN // hospitals, "valid": VALID // hospitals}
+    pairs = {"train": train // hospitals, "valid": VALID // hospitals}
     draw_images(out / "data", size, pairs=pairs, hospitals=tuple(f"h{number:02}" for number in range(hospitals)))
     home = place / "home"
     home.mkdir()
@@ -93,16 +94,20 @@ def quickstart(out: Path, hospitals: int, size: int, rounds: int, backbone: str)
                     process.kill()
 
 
-def measured(command: str, hospitals: int, size: int, rounds: int, backbone: str) -> dict[str, Any]:
-    """One run; wall seconds and what the run folder tells."""
+def measured(
+    command: str, hospitals: int, size: int, rounds: int, backbone: str, train: int, parallel: int
+) -> dict[str, Any]:
+    """One run; wall seconds and what the run folder tells. ``parallel`` hospitals share the cores at a time."""
+    threads = max(1, len(os.sched_getaffinity(0)) // parallel)
     names = tuple(f"h{number:02}" for number in range(hospitals))
     with tempfile.TemporaryDirectory(prefix="fedthorax-") as folder:
         place = Path(folder)
-        pairs = {"train": TRAIN // hospitals, "valid": VALID // hospitals}
+        pairs = {"train": train // hospitals, "valid": VALID // hospitals}
         draw_images(place / "data", size, pairs=pairs, hospitals=names)
         sources = ", ".join(f"{name}: {{xray: data/{name}/xray, ct: data/{name}/ct}}" for name in names)
         labels = {"findings": ", ".join(FINDINGS), "classes": ", ".join(CLASSES)}
-        text = EXPERIMENT.format(hospitals=sources, size=size, rounds=rounds, backbone=backbone, **labels)
+        shared = {"parallel": parallel, "threads": threads}
+        text = EXPERIMENT.format(hospitals=sources, size=size, rounds=rounds, backbone=backbone, **labels, **shared)
         (place / "simulation.yaml").write_text(text, encoding="utf-8")
         begun = time.monotonic()
         program = [sys.executable, "-m", "fedthorax.cli.main", command, "simulation.yaml", "--json"]
@@ -117,23 +122,32 @@ def measured(command: str, hospitals: int, size: int, rounds: int, backbone: str
     }
 
 
+def named(hospitals: int, at_a_time: int) -> str:
+    return f"{hospitals} hospitals" + (f", {at_a_time} at a time" if at_a_time > 1 else "")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hospitals", type=int, nargs="+", default=[3, 24])
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backbone", default="EfficientNetB0")
+    parser.add_argument("--train", type=int, default=384, help="training pairs, of all hospitals together")
+    parser.add_argument("--parallel-sites", type=int, nargs="+", default=[1], help="for each number of hospitals")
     parser.add_argument("--without-rival", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/round"), help="for the rival's environment")
     arguments = parser.parse_args()
-    settings = (arguments.size, arguments.rounds, arguments.backbone)
-    arms = [("train", arguments.hospitals[0]), *(("simulate", number) for number in arguments.hospitals)]
+    settings = (arguments.size, arguments.rounds, arguments.backbone, arguments.train)
+    arms = [("train", arguments.hospitals[0], 1)]
+    arms += [
+        ("simulate", number, at_a_time) for number in arguments.hospitals for at_a_time in arguments.parallel_sites
+    ]
     found: dict[str, dict[str, Any]] = {}
     print("| | seconds | first round | a warm round | outside of rounds | peak MiB, server and hospitals | load |")
     print("|---|---|---|---|---|---|---|")
-    for command, hospitals in arms:
-        name = "centralised" if command == "train" else f"{hospitals} hospitals"
-        found[name] = run = measured(command, hospitals, *settings)
+    for command, hospitals, at_a_time in arms:
+        name = "centralised" if command == "train" else named(hospitals, at_a_time)
+        found[name] = run = measured(command, hospitals, *settings, at_a_time)
         warm, outside = run["rounds"][2:], run["wall"] - sum(run["rounds"])
         cells = [f"{run['wall']:.0f}", f"{run['rounds'][1]:.1f}", f"{statistics.median(warm):.1f}", f"{outside:.1f}"]
         memory = ", ".join(f"{value:.0f}" for value in run["peaks"].values())
@@ -146,15 +160,16 @@ def main() -> None:
         cells = [f"{wall:.0f}", f"{timing.wall[0]:.1f}", f"{warm:.1f}", f"{wall - rounds:.1f}", ""]
         name = f"Flower's quickstart, {number} hospitals"
         print(f"| {' | '.join([name, *cells])} | {os.getloadavg()[0]:.1f} |", flush=True)
-        ours = found[f"{number} hospitals"]
+        ours = found[named(number, arguments.parallel_sites[0])]
         mine = statistics.median(ours["rounds"][2:])
         print(f"{name} / ours: the whole {wall / ours['wall']:.1f}, a warm round {warm / mine:.1f}")
     for name, run in found.items():
         warm = statistics.median(run["rounds"][2:]) / statistics.median(pooled["rounds"][2:])
         print(f"{name} / centralised: the whole {run['wall'] / pooled['wall']:.2f}, a warm round {warm:.2f}")
-    peaks = [run["peaks"] for run in found.values()]
-    for part in peaks[0]:
-        print(f"{part}: memory {peaks[-1][part] / peaks[0][part]:.2f} times that of {arguments.hospitals[0]} hospitals")
+    for at_a_time in arguments.parallel_sites:
+        first, last = (found[named(arguments.hospitals[end], at_a_time)]["peaks"] for end in (0, -1))
+        for part in first:
+            print(f"{part}: memory {last[part] / first[part]:.2f} times from the fewest to the most hospitals")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ class SegmentStore:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
+        self._written: set[Path] = set()  # by this process, and not found damaged since
 
     def complete(self, task: Task) -> Segments:
         """All segments of the task's model: those that it brings, whole or as differences, and those held here.
@@ -89,16 +90,22 @@ class SegmentStore:
             values = np.fromfile(self._file(name, sha256), _FLOAT)
         except OSError:
             return None
-        return values if segment_sha256(values) == sha256 else None
+        if segment_sha256(values) == sha256:
+            return values
+        self._written.discard(self._file(name, sha256))
+        return None
 
     def _save(self, name: str, sha256: str, values: NDArray[np.float32] | None) -> None:
         """Keep ``values``, or note that what is kept was used, and remove the oldest versions."""
         if self._folder is None:
             return
         path = self._file(name, sha256)
-        if values is None:
+        if values is None or path in self._written:
             if path.is_file():
                 os.utime(path, ns=2 * (time.time_ns(),))
+                return
+            self._written.discard(path)
+        if values is None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         # Not fsynced: what a power cut damages has another hash, and comes again.
@@ -107,9 +114,11 @@ class SegmentStore:
             stream.write(np.ascontiguousarray(values, _FLOAT).data)
         os.utime(temporary, ns=2 * (time.time_ns(),))  # the kernel's own stamps are too coarse to sort by
         Path(temporary).replace(path)
+        self._written.add(path)
         versions = sorted(self._folder.glob(f"{name}-*.f32"), key=_age)
         for old in versions[KEPT:]:
             old.unlink(missing_ok=True)
+            self._written.discard(old)
 
     def _file(self, name: str, sha256: str) -> Path:
         assert self._folder is not None  # for the type checker: the callers looked

@@ -42,6 +42,23 @@ def test_a_damaged_file_counts_as_missing(tmp_path):
         store.complete(task(("fusion",), fusion=2))
 
 
+def test_the_same_values_are_written_once_and_again_where_the_file_was_found_damaged_or_gone(tmp_path):
+    store, same = SegmentStore(tmp_path), task(fusion=2)
+    store.complete(same)
+    (file,) = tmp_path.iterdir()
+    first = file.stat().st_ino
+    store.complete(same)
+    assert file.stat().st_ino == first
+    file.write_bytes(b"\0" * 8)
+    with pytest.raises(LackingSegmentsError):
+        store.complete(task(("fusion",), fusion=2))
+    store.complete(same)
+    assert firsts(store.complete(task(("fusion",), fusion=2))) == {"fusion": 2}
+    file.unlink()
+    store.complete(same)
+    assert firsts(store.complete(task(("fusion",), fusion=2))) == {"fusion": 2}
+
+
 def test_three_versions_are_kept_the_ones_used_last(tmp_path):
     store = SegmentStore(tmp_path)
     for value in (1, 2, 3):

@@ -2,12 +2,14 @@
 
     python benchmarks/simulation.py
     python benchmarks/simulation.py --hospitals 3 12 24 --backbone MobileNetV3Small --without-rival
+    python benchmarks/simulation.py --size 224 --train 1536 --hospitals 24 --rounds 2 --without-rival
 
-The same 384 (``--train``) training pairs and 48 validation pairs of noise at 64 pixels, once pooled (`fedthorax train`) and dealt out
-to every number of hospitals (`fedthorax simulate`), each in a process of its own: the twin EfficientNet-B0 from random
-weights, everything trainable, three rounds of one pass. Prints seconds from the start of the command to its end, those
-of the first round, which traces the network, and of the warm rounds, what is outside of rounds (imports, decoding,
-closing test, report), and the peak resident memory of the server's process and of the hospitals'.
+The same 384 (or ``--train``) training pairs and 48 validation pairs of noise at 64 pixels, once pooled
+(`fedthorax train`) and dealt out to every number of hospitals (`fedthorax simulate`), each in a process of its own: the
+twin EfficientNet-B0 from random weights, everything trainable, three rounds of one pass. With ``--parallel-sites`` so
+many hospitals share the cores at a time. Prints seconds from the start of the command to its end, those of the first
+round, which traces the network, and of the warm rounds, what is outside of rounds (imports, decoding, closing test,
+report), and the peak resident memory of the server's process and of the hospitals'.
 
 The rival is the same network as Flower's TensorFlow quickstart writes it (benchmarks/rivals/flower_app) on Flower's
 simulation runtime, with as many hospitals as the first number, one CPU each; it has no central scoring and no report.

@@ -35,8 +35,9 @@ from fedthorax.common.data.pairing import evaluation_pairs, training_pairs  # no
 from fedthorax.common.data.site import load_site  # noqa: E402
 from fedthorax.common.model.segments import HEAD_SEGMENTS  # noqa: E402
 from fedthorax.common.seeds import derive_seed  # noqa: E402
+from fedthorax.common.training.batches import batches  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
-from fedthorax.common.training.network import Network, batches  # noqa: E402
+from fedthorax.common.training.network import Network  # noqa: E402
 from fedthorax.server.schedule import plan_round  # noqa: E402
 
 FOLDS, SAMPLES = 5, 500

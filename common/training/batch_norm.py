@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fedthorax.common.data.images import ImageSet, SplitImages
 from fedthorax.common.model.backbone import all_layers
+from fedthorax.common.training.batches import batches
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.network import Network, batches
+from fedthorax.common.training.network import Network
 
 
 def measure_batch_norm(network: Network, store: FeatureStore, images: SplitImages) -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fedthorax.common.data.images import ImageSet
 from fedthorax.common.model.segments import weights_digest
 from fedthorax.common.training.augmentation import view_of
-from fedthorax.common.training.network import Network, batches
+from fedthorax.common.training.batches import batches
+from fedthorax.common.training.network import Network
 
 Progress = Callable[[int, int], None]
 

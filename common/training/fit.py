@@ -15,9 +15,10 @@ from fedthorax.common.data.pairing import ABSENT, Pairs, drop_sides, one_sided_p
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import Weights
 from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.batches import batches, network_inputs, rows_of, targets_of
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.image_batches import image_batches
-from fedthorax.common.training.network import Network, Trainable, batches, network_inputs, rows_of, targets_of
+from fedthorax.common.training.network import Network, Trainable
 from fedthorax.common.training.scoring import mean_losses, predict
 
 # (stage, done, total, epoch, loss): a stage of work, its progress, and the mean loss of the epoch so far.

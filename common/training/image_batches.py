@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from fedthorax.common.data.images import SplitImages
 from fedthorax.common.data.pairing import Indices, Pairs
-from fedthorax.common.training.network import Network, batches, network_inputs, targets_of
+from fedthorax.common.training.batches import batches, network_inputs, targets_of
+from fedthorax.common.training.network import Network
 
 _THREADS = 2
 _AHEAD = 3  # batches that are there or being made while a step runs

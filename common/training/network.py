@@ -1,6 +1,6 @@
 """The network of this process, built and traced once, then reused over rounds and hospitals."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,9 +10,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.pairing import ABSENT, Indices
-from fedthorax.common.data.records import UNKNOWN_CLASS
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import MODALITIES, build_model, pooled_to_logits
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SEGMENTS, SegmentLayout, Weights, segments_of
@@ -256,38 +253,3 @@ def _belongs(layer: keras.layers.Layer, trainable: Trainable) -> bool:
     if trainable == "batch_norm":
         return isinstance(layer, keras.layers.BatchNormalization)
     return trainable == "heads" or layer.name in ("disease_logits", "cancer_logits")
-
-
-def batches(count: int, size: int) -> Iterator[NDArray[np.int64]]:
-    """Positions 0…count-1 in runs of at most ``size`` whose lengths differ by one at most.
-
-    Even runs, because a last batch of one or two pairs would spoil the batch normalisation of a whole epoch.
-    """
-    if count:
-        yield from np.array_split(np.arange(count), -(-count // size))
-
-
-def network_inputs(network: Network, values: Mapping[str, NDArray[Any]], xray: Indices, ct: Indices) -> list[Any]:
-    """Rows of ``values`` (images or pooled features, by modality) for some pairs, and with tokens what is present
-    (N, 1) of X-ray and of CT; an absent side is filled with whatever is at hand."""
-    rows = {"xray": xray, "ct": ct}
-    return [rows_of(values[name], rows[name]) for name in network.modalities] + presence_of(network, xray, ct)
-
-
-def presence_of(network: Network, xray: Indices, ct: Indices) -> list[NDArray[np.float32]]:
-    """What is present (N, 1) of X-ray and of CT; nothing for a network without tokens."""
-    return [(rows != ABSENT).astype(np.float32)[:, None] for rows in (xray, ct)] if network.tokens else []
-
-
-def rows_of(values: NDArray[Any], rows: Indices) -> NDArray[Any]:
-    """``values[rows]``, where there may be nothing to take from: then zeros."""
-    return values[rows] if len(values) else np.zeros((len(rows), *values.shape[1:]), values.dtype)
-
-
-def targets_of(train: SplitImages, xray: Indices, ct: Indices) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Labels of some pairs; those of an absent side are unknown."""
-    disease, cancer = rows_of(train.xray.targets, xray), rows_of(train.ct.targets, ct)
-    return (
-        np.where((xray == ABSENT)[:, None], np.float32(np.nan), disease),
-        np.where(ct == ABSENT, np.int32(UNKNOWN_CLASS), cancer),
-    )

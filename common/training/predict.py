@@ -15,8 +15,8 @@ from fedthorax.common.data.decode import Modality
 from fedthorax.common.data.records import ImageRef
 from fedthorax.common.model_facts import NOT_A_DEVICE
 from fedthorax.common.training.augmentation import view_of
+from fedthorax.common.training.batches import batches
 from fedthorax.common.training.grad_cam import GradCam, map_words, overlay, save_overlay
-from fedthorax.common.training.network import batches
 from fedthorax.common.training.saved_model import SavedModel, load_saved_model
 
 _BATCH = 16

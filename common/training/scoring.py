@@ -14,8 +14,9 @@ from fedthorax.common.data.records import UNKNOWN_CLASS
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.seeds import derive_seed
+from fedthorax.common.training.batches import batches, network_inputs, rows_of
 from fedthorax.common.training.features import FeatureStore, Progress
-from fedthorax.common.training.network import Network, batches, network_inputs, rows_of
+from fedthorax.common.training.network import Network
 
 Scores = dict[str, Any]
 Given = Literal["xray", "ct", "both"]

@@ -1,8 +1,6 @@
 import numpy as np
-import pytest
 
 from fedthorax.common.model.segments import BACKBONE_SEGMENTS, HEAD_SEGMENTS
-from fedthorax.common.training.network import batches
 
 UNKNOWN = np.float32("nan")
 
@@ -64,12 +62,3 @@ def test_a_new_task_begins_with_a_fresh_optimiser(fresh):
         return fresh.layout.read()
 
     assert changed(two_steps(), two_steps()) == set()
-
-
-@pytest.mark.parametrize(
-    ("count", "size", "lengths"), [(0, 4, []), (3, 4, [3]), (8, 4, [4, 4]), (9, 4, [3, 3, 3]), (17, 16, [9, 8])]
-)
-def test_batches_are_even_so_that_none_is_tiny(count, size, lengths):
-    runs = list(batches(count, size))
-    assert [len(run) for run in runs] == lengths
-    assert [row for run in runs for row in run] == list(range(count))

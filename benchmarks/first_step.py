@@ -36,10 +36,11 @@ def ours(size: int, steps: int) -> None:
 
     quiet_libraries()
     from fedthorax.client.site.worker import warm_up
+
+    warm_up()  # what a hospital's worker imports, and how
     from fedthorax.common.config.load import load_experiment
     from fedthorax.common.training.network import Network
 
-    warm_up()  # what a hospital's worker imports
     tell("imports")
     settings = (f"model.image_size={size}", "model.batch_norm=train", "model.backbone=EfficientNetB0")
     experiment = load_experiment(HERE.parent / "configs" / "demo.yaml", [*settings, "model.weights=none"])

@@ -85,8 +85,8 @@ class SegmentLayout:
     def read(self, segments: Iterable[str] = SEGMENTS) -> dict[str, NDArray[np.float32]]:
         """A copy of the model's weights.
 
-        Here and in ``write`` the bare operations: what Keras and TensorFlow do around them takes ten times as long as
-        to copy the numbers of an EfficientNet's hundreds of small variables.
+        Here and in ``write`` the bare operations: what Keras and TensorFlow do around them takes two to three times
+        as long for an EfficientNet's hundreds of small variables.
         """
         weights = {}
         for segment in segments:

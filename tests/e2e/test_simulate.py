@@ -113,8 +113,9 @@ def test_scores_stand_where_they_stood_before(workplace, simulated):
     golden = json.loads(golden_file.read_text())
     assert came["counts"] == golden["counts"]
     assert came["loss"] == pytest.approx(golden["loss"], rel=0.02)
-    for mine, theirs in zip(came["train_loss"], golden["train_loss"], strict=True):
-        assert mine == pytest.approx(theirs, rel=0.25)
+    # By round, the last of the heads alone, which magnifies nothing.
+    for mine, theirs, tolerance in zip(came["train_loss"], golden["train_loss"], (0.05, 0.25, 0.02), strict=True):
+        assert mine == pytest.approx(theirs, rel=tolerance)
 
 
 def test_the_same_seed_gives_the_same_weights_bit_by_bit(workplace, simulated):

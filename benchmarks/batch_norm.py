@@ -19,11 +19,11 @@ import_tensorflow()
 from fedthorax.common.config import Experiment  # noqa: E402  after TensorFlow has been told to be quiet
 from fedthorax.common.config.load import load_experiment  # noqa: E402
 from fedthorax.common.config.training import PhaseConfig  # noqa: E402
-from fedthorax.common.data.images import SplitImages  # noqa: E402
-from fedthorax.common.data.overlap import shared_images, without  # noqa: E402
-from fedthorax.common.data.pool import pool_sites  # noqa: E402
-from fedthorax.common.data.site import load_site  # noqa: E402
-from fedthorax.common.seeds import derive_seed  # noqa: E402
+from fedthorax.common.ground.seeds import derive_seed  # noqa: E402
+from fedthorax.common.hospital.images import SplitImages  # noqa: E402
+from fedthorax.common.hospital.overlap import shared_images, without  # noqa: E402
+from fedthorax.common.hospital.pool import pool_sites  # noqa: E402
+from fedthorax.common.hospital.site import load_site  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.fit import fit  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402

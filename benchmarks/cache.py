@@ -23,13 +23,13 @@ import numpy as np
 from PIL import Image
 
 from fedthorax.common.config.data import CacheConfig, CtSlices
-from fedthorax.common.data import disk_cache
-from fedthorax.common.data.cache import decode_all
-from fedthorax.common.data.cpus import num_cpus
-from fedthorax.common.data.ct_series import find_slices
-from fedthorax.common.data.decode import Modality
-from fedthorax.common.data.listing import list_images
-from fedthorax.common.data.records import ImageRef
+from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.hospital.ct_series import find_slices
+from fedthorax.common.pixels import disk_cache
+from fedthorax.common.pixels.cache import decode_all
+from fedthorax.common.pixels.decode import Modality
+from fedthorax.common.records.listing import list_images
+from fedthorax.common.records.records import ImageRef
 
 SIZE = 224
 

@@ -20,10 +20,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fedthorax.common.check.facts import ImageFacts, coloured, facts_of
 from fedthorax.common.check.flags import flags_of
-from fedthorax.common.check.perceptual_hash import HASH_BYTES, MAX_BITS, SIDE, as_rows, near_pairs
 from fedthorax.common.check.suspects import suspect_codes
-from fedthorax.common.data.decode import Modality, decode_image
-from fedthorax.common.data.listing import list_images
+from fedthorax.common.pixels.decode import Modality, decode_image
+from fedthorax.common.pixels.perceptual_hash import HASH_BYTES, MAX_BITS, SIDE, as_rows, near_pairs
+from fedthorax.common.records.listing import list_images
 
 XRAYS = ("nih-224", "nih-1024", "hannover-224")
 CT = "ct-kaggle"

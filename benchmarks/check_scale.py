@@ -26,16 +26,14 @@ import numpy as np
 from PIL import Image
 
 from fedthorax.common.check.counts import counts
-from fedthorax.common.check.duplicates import (
-    duplicate_issues,
-    near_duplicate_issues,
-    near_pictures,
-    patient_issues,
-    same_pictures,
-)
 from fedthorax.common.check.facts import ImageFacts
-from fedthorax.common.check.labelled import LabelledImage
-from fedthorax.common.check.perceptual_hash import (
+from fedthorax.common.check.near_duplicates import near_duplicate_issues, near_pictures
+from fedthorax.common.check.shortcuts import shortcuts
+from fedthorax.common.check.suspects import suspect_issues
+from fedthorax.common.hospital.copies import duplicate_issues, patient_issues, same_pictures
+from fedthorax.common.hospital.labelled import LabelledImage
+from fedthorax.common.pixels.decode import decode_image
+from fedthorax.common.pixels.perceptual_hash import (
     HASH_BYTES,
     SIDE,
     as_rows,
@@ -43,11 +41,8 @@ from fedthorax.common.check.perceptual_hash import (
     perceptual_hash,
     signature,
 )
-from fedthorax.common.check.shortcuts import shortcuts
-from fedthorax.common.check.suspects import suspect_issues
-from fedthorax.common.data.decode import decode_image
-from fedthorax.common.data.listing import list_images
-from fedthorax.common.data.records import SPLITS, ImageRef
+from fedthorax.common.records.listing import list_images
+from fedthorax.common.records.records import SPLITS, ImageRef
 
 COMPONENTS = 200
 FACTS = ImageFacts(

@@ -33,14 +33,14 @@ import_tensorflow()
 from fedthorax.client.process import SiteProcess  # noqa: E402  after TensorFlow has been told to be quiet
 from fedthorax.client.residuals import Residuals  # noqa: E402
 from fedthorax.client.segment_store import SegmentStore  # noqa: E402
-from fedthorax.common.codec.segment import pack_exactly, pack_rounded, unpack  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.config.load import load_experiment, to_yaml  # noqa: E402
-from fedthorax.common.events import EventLog  # noqa: E402
+from fedthorax.common.ground.events import EventLog  # noqa: E402
 from fedthorax.common.messages import Reply, Task, decode_reply, decode_task, encode, num_bytes  # noqa: E402
 from fedthorax.common.model.segments import Weights, segment_sha256  # noqa: E402
-from fedthorax.common.run_folder import RunFolder  # noqa: E402
+from fedthorax.common.record.run_folder import RunFolder  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
+from fedthorax.common.wire.segment import pack_exactly, pack_rounded, unpack  # noqa: E402
 from fedthorax.server.channel import LateReply, Notify  # noqa: E402
 from fedthorax.server.checkpoints import Checkpoints  # noqa: E402
 from fedthorax.server.resume import OpenRun  # noqa: E402

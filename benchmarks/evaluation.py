@@ -23,9 +23,9 @@ quiet_libraries()
 import_tensorflow()
 
 from fedthorax.common.config.load import load_experiment  # noqa: E402  after TensorFlow has been told to be quiet
-from fedthorax.common.data.images import ImageSet, SplitImages  # noqa: E402
-from fedthorax.common.data.pairing import evaluation_pairs  # noqa: E402
-from fedthorax.common.seeds import derive_seed  # noqa: E402
+from fedthorax.common.ground.seeds import derive_seed  # noqa: E402
+from fedthorax.common.hospital.images import ImageSet, SplitImages  # noqa: E402
+from fedthorax.common.pairing import evaluation_pairs  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
 from fedthorax.common.training.scoring import Predictions, predict  # noqa: E402

@@ -58,7 +58,7 @@ def experiment_of(size: int, backbone: str, hospital: dict[str, str] | None = No
 
 def samples(pairs: int) -> dict[str, float]:
     from benchmarks.round import draw_images
-    from fedthorax.common.data.site import load_site
+    from fedthorax.common.hospital.site import load_site
     from fedthorax.common.training.features import FeatureStore
     from fedthorax.common.training.fit import fit
     from fedthorax.common.training.network import Network
@@ -156,7 +156,7 @@ def child(axis: str, point: str) -> None:
     quiet_libraries()
     import_tensorflow()
 
-    from fedthorax.common.memory import peak_memory_mb
+    from fedthorax.common.ground.memory import peak_memory_mb
 
     imported = peak_memory_mb()
     found = MEASURES[axis](point if axis == "weights" else int(point))

@@ -14,10 +14,10 @@ import numpy as np
 from local_runs import CentralData, Experiment, FeatureStore, Network, SiteImages
 from numpy.typing import NDArray
 
-from fedthorax.common.data.images import ImageSet
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.hospital.images import ImageSet
 from fedthorax.common.model.dual import MODALITIES, draw_weights
 from fedthorax.common.model.segments import BACKBONE_SEGMENTS, CONTROL, HEAD_SEGMENTS, Weights, segments_of
-from fedthorax.common.seeds import derive_seed
 from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.control_variates import change, correction
 from fedthorax.common.training.features import Progress

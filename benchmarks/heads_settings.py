@@ -31,10 +31,10 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 
 from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.config.load import load_experiment  # noqa: E402
-from fedthorax.common.data.pairing import evaluation_pairs, training_pairs  # noqa: E402
-from fedthorax.common.data.site import load_site  # noqa: E402
+from fedthorax.common.ground.seeds import derive_seed  # noqa: E402
+from fedthorax.common.hospital.site import load_site  # noqa: E402
 from fedthorax.common.model.segments import HEAD_SEGMENTS  # noqa: E402
-from fedthorax.common.seeds import derive_seed  # noqa: E402
+from fedthorax.common.pairing import evaluation_pairs, training_pairs  # noqa: E402
 from fedthorax.common.training.batches import batches  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402

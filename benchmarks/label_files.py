@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fedthorax.common.data.labels import read_labels
-from fedthorax.common.data.layouts import NIH_FINDINGS
+from fedthorax.common.records.labels import read_labels
+from fedthorax.common.records.layouts import NIH_FINDINGS
 
 FINDINGS = sorted(NIH_FINDINGS)
 NIH_IMAGES, CHEXPERT_IMAGES, MIMIC_IMAGES, MIMIC_STUDIES = 112_120, 223_414, 377_110, 227_827

@@ -22,9 +22,10 @@ from fedthorax.client.own_part import OwnPart  # noqa: E402
 from fedthorax.client.residuals import Residuals  # noqa: E402
 from fedthorax.client.worker import SiteWorker  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402
-from fedthorax.common.data.images import SiteImages  # noqa: E402
-from fedthorax.common.data.site import load_site  # noqa: E402
-from fedthorax.common.events import EventLog  # noqa: E402
+from fedthorax.common.ground.events import EventLog  # noqa: E402
+from fedthorax.common.ground.seeds import derive_seed  # noqa: E402
+from fedthorax.common.hospital.images import SiteImages  # noqa: E402
+from fedthorax.common.hospital.site import load_site  # noqa: E402
 from fedthorax.common.metrics.intervals import (  # noqa: E402
     Figure,
     Resamples,
@@ -34,8 +35,7 @@ from fedthorax.common.metrics.intervals import (  # noqa: E402
 )
 from fedthorax.common.model.dual import MODALITIES  # noqa: E402
 from fedthorax.common.model.segments import SegmentLayout  # noqa: E402
-from fedthorax.common.run_folder import RunFolder  # noqa: E402
-from fedthorax.common.seeds import derive_seed  # noqa: E402
+from fedthorax.common.record.run_folder import RunFolder  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
 from fedthorax.common.training.scoring import Given, Predictions, Repeats, predict  # noqa: E402

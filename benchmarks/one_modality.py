@@ -52,7 +52,7 @@ def measure(modalities: tuple[str, ...], steps: int, threads: int) -> tuple[floa
     import_tensorflow()
 
     from fedthorax.common.config import Experiment
-    from fedthorax.common.memory import peak_memory_mb
+    from fedthorax.common.ground.memory import peak_memory_mb
     from fedthorax.common.training.network import Network
 
     imported = peak_memory_mb()

@@ -38,10 +38,10 @@ from local_runs import (
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.data.pool import pool_sites
+from fedthorax.common.hospital.pool import pool_sites
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
-from fedthorax.common.run_folder import RunFolder
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions

@@ -129,7 +129,7 @@ def draw_images(
 
 
 def ours(out: Path, work: Work) -> Timing:
-    from fedthorax.common.events import read_events
+    from fedthorax.common.ground.events import read_events
     from tests.e2e.consortium import consortium
 
     shutil.rmtree(out / "c", ignore_errors=True)

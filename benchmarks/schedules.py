@@ -33,7 +33,7 @@ from local_runs import (
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.training import PhaseConfig
-from fedthorax.common.run_folder import RunFolder
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 

@@ -44,7 +44,7 @@ def hospital(out: Path, size: int, augmented: bool, overrides: list[str]) -> tup
     import_tensorflow()
     from benchmarks.round import Work
     from fedthorax.common.config.load import load_experiment
-    from fedthorax.common.data.site import load_site
+    from fedthorax.common.hospital.site import load_site
     from fedthorax.common.training.network import Network
 
     file = out / "training.yaml"

@@ -57,10 +57,10 @@ from local_runs import (
 )
 from PIL import Image
 
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.data.images import SiteImages
+from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.hospital.images import SiteImages
 from fedthorax.common.metrics.intervals import Resamples
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout, weights_digest
 from fedthorax.common.training.scoring import Predictions

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedthorax.common.collector import collector_off
+from fedthorax.common.ground.collector import collector_off
 from fedthorax.common.messages import Reply, Task, decode_task, encode
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.atomic_write import PRIVATE, write_bytes
+from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 from fedthorax.common.messages import Segments, Task
 from fedthorax.common.model.segments import SegmentLayout
 

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.client.residuals import Residuals
-from fedthorax.common.codec.segment import pack_exactly, pack_rounded
 from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.messages import PackedSegments, Segments, Task
 from fedthorax.common.model.segments import SegmentLayout
+from fedthorax.common.wire.segment import pack_exactly, pack_rounded
 
 
 @dataclass(frozen=True)

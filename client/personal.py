@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fedthorax.common.data.images import SiteImages
-from fedthorax.common.data.overlap import unseen
+from fedthorax.common.hospital.images import SiteImages
+from fedthorax.common.hospital.overlap import unseen
 from fedthorax.common.training.compared import Truth, compared
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import FitProgress

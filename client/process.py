@@ -13,9 +13,9 @@ from fedthorax.client.segment_store import SegmentStore
 from fedthorax.client.worker import Modalities, SiteWorker
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.data.images import SiteImages
-from fedthorax.common.data.site import load_site
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.hospital.images import SiteImages
+from fedthorax.common.hospital.site import load_site
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network

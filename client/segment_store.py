@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.codec.segment import base_of, unpack
 from fedthorax.common.messages import Segments, Task
 from fedthorax.common.model.segments import SEGMENTS, segment_sha256
+from fedthorax.common.wire.segment import base_of, unpack
 
 KEPT = 3  # versions of a segment: the newest model's, the one's before it, and the best one's
 _FLOAT = np.dtype("<f4")

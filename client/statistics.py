@@ -9,16 +9,11 @@ from numpy.typing import NDArray
 
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.data.attributes import AGE_BANDS, age_band
-from fedthorax.common.data.images import ImageSet, SiteImages
-from fedthorax.common.data.original_size import original_sizes
-from fedthorax.common.data.records import SPLITS, Attributes
-from fedthorax.common.seeds import derive_seed
-from fedthorax.common.statistics.co_occurrence import finding_pairs, num_patients
-from fedthorax.common.statistics.coarse_hash import coarse_hashes
-from fedthorax.common.statistics.duplicates import read_key, tokens
-from fedthorax.common.statistics.intensity import halves_distance, image_histograms, mean_histogram
-from fedthorax.common.statistics.site_statistics import (
+from fedthorax.common.disclosure.co_occurrence import finding_pairs, num_patients
+from fedthorax.common.disclosure.coarse_hash import coarse_hashes
+from fedthorax.common.disclosure.duplicates import read_key, tokens
+from fedthorax.common.disclosure.intensity import halves_distance, image_histograms, mean_histogram
+from fedthorax.common.disclosure.site_statistics import (
     OTHER,
     SEXES,
     SIZE_BANDS,
@@ -28,7 +23,12 @@ from fedthorax.common.statistics.site_statistics import (
     Table,
     Tokens,
 )
-from fedthorax.common.statistics.suppression import Count, is_small, shown_counts, shown_total
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.hospital.images import ImageSet, SiteImages
+from fedthorax.common.metrics.suppression import Count, is_small, shown_counts, shown_total
+from fedthorax.common.pixels.original_size import original_sizes
+from fedthorax.common.records.attributes import AGE_BANDS, age_band
+from fedthorax.common.records.records import SPLITS, Attributes
 
 NO_KEY = "this hospital has no duplicate key"
 BAD_KEY = "this hospital's duplicate key cannot be used: it is missing, malformed or open to other users there"

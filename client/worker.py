@@ -19,19 +19,19 @@ from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.config.privacy import PrivacyConfig, stricter
-from fedthorax.common.data.images import SiteImages
-from fedthorax.common.data.overlap import keyed_digests
-from fedthorax.common.data.pairing import PairingReport, reuse
-from fedthorax.common.data.passport import EXACT, fingerprint, passport
-from fedthorax.common.data.records import Split
-from fedthorax.common.data.unusable import outside_words
-from fedthorax.common.events import EventLog
-from fedthorax.common.memory import peak_memory_mb
+from fedthorax.common.disclosure.passport import EXACT, fingerprint, passport
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.ground.memory import peak_memory_mb
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.hospital.images import SiteImages
+from fedthorax.common.hospital.overlap import keyed_digests
+from fedthorax.common.issues.unusable import outside_words
 from fedthorax.common.messages import Reply, Segments, Task
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import CONTROL, segments_of
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.pairing import PairingReport, reuse
+from fedthorax.common.records.records import Split
 from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.control_variates import change, correction
 from fedthorax.common.training.features import FeatureStore

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.codec.segment import pack_whole
-from fedthorax.common.payload import Extents, checked_extents, extents_of, in_order, split
+from fedthorax.common.wire.payload import Extents, checked_extents, extents_of, in_order, split
+from fedthorax.common.wire.segment import pack_whole
 
 if TYPE_CHECKING:  # a hospital's worker needs no Flower, which takes a quarter of a second to import
     from flwr.app import ArrayRecord, RecordDict

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.codec.frame import Bytes, read_frames
-from fedthorax.common.codec.segment import pack_exactly, pack_rounded
 from fedthorax.common.config.federation import CodecName
 from fedthorax.common.model.segments import Weights, segment_sha256
+from fedthorax.common.wire.frame import Bytes, read_frames
+from fedthorax.common.wire.segment import pack_exactly, pack_rounded
 
 STEPS_BACK = 4  # a hospital that missed fewer rounds gets the differences of these
 _WHOLE_BYTES, _HEAD_BYTES = 3.4, 512  # what a segment that travels whole takes: a value, and its header

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
-from fedthorax.common.data.overlap import shared_images, without
-from fedthorax.common.data.passport import passport
-from fedthorax.common.data.records import SPLITS, Split
-from fedthorax.common.data.site import load_site
+from fedthorax.common.disclosure.passport import passport
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
+from fedthorax.common.hospital.overlap import shared_images, without
+from fedthorax.common.hospital.site import load_site
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.records.records import SPLITS, Split
 from fedthorax.common.training.batch_norm import measure_batch_norm
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.final_scores import calibrated, final_scores, scores_by_given

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.ground.strict_json import plain_value
 from fedthorax.common.model.segments import SEGMENTS, Weights
-from fedthorax.common.strict_json import plain_value
 from fedthorax.server.selection import Selection
 
 _NAME = re.compile(r"round-(\d+)\.npz")

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.audit import AuditLog
+from fedthorax.common.ground.events import EventLog
 from fedthorax.common.messages import Reply, Task, TaskKind
 from fedthorax.common.model.segments import MODALITIES
 from fedthorax.server.broadcast import Broadcast

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedthorax import __version__
-from fedthorax.common.data.overlap import keyed_digests
-from fedthorax.common.data.passport import fingerprint
+from fedthorax.common.disclosure.passport import fingerprint
+from fedthorax.common.hospital.overlap import keyed_digests
 from fedthorax.common.messages import Reply, Task
 from fedthorax.server.central import CentralData
 from fedthorax.server.hospitals import Hospitals

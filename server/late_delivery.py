@@ -3,12 +3,12 @@
 import time
 from collections.abc import Sequence
 
-from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import travelling
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.audit import AuditLog
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report import write_report
-from fedthorax.common.run_folder import RunFolder
 from fedthorax.server.channel import Channel
 from fedthorax.server.checkpoints import Checkpoints
 from fedthorax.server.consortium.runs import without_results

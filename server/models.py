@@ -5,8 +5,8 @@ from typing import Any
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.model.segments import Weights, weights_digest
-from fedthorax.common.model_facts import FORMAT, model_entry, write_model_facts
-from fedthorax.common.run_folder import RunFolder, package_versions
+from fedthorax.common.record.run_folder import RunFolder, package_versions
+from fedthorax.common.release.model_facts import FORMAT, model_entry, write_model_facts
 from fedthorax.common.training.network import Network
 from fedthorax.server.checkpoints import Checkpoints
 

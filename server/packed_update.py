@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fedthorax.common.codec.segment import codec_of, unpack
 from fedthorax.common.config.federation import CodecName
 from fedthorax.common.messages import Reply
 from fedthorax.common.model.segments import Weights
+from fedthorax.common.wire.segment import codec_of, unpack
 
 
 def unpacked(reply: Reply, codec: CodecName, weights: Weights, sha256: Mapping[str, str]) -> Reply:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.run_folder import RunFolder
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
 from fedthorax.server.schedule import plan_round
 from fedthorax.server.tracking import require_trackers

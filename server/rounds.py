@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.audit import AuditLog
+from fedthorax.common.ground.events import EventLog
 from fedthorax.common.messages import Reply
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.model.segments import (

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fedthorax.common.atomic_write import write_text
-from fedthorax.common.audit import AuditLog
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import travelling
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.audit import AuditLog
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.record.run_folder import config_sha256, machine_facts, package_versions
 from fedthorax.common.report import write_report
-from fedthorax.common.run_folder import config_sha256, machine_facts, package_versions
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.server.broadcast import Broadcast

@@ -15,10 +15,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.disclosure.distance import classes_distance, findings_distance, jensen_shannon_distance
+from fedthorax.common.disclosure.duplicates import shared_images
+from fedthorax.common.disclosure.site_statistics import UNKNOWN, Modality, SiteStatistics, Table, check_policy
 from fedthorax.common.messages import Task
-from fedthorax.common.statistics.distance import classes_distance, findings_distance, jensen_shannon_distance
-from fedthorax.common.statistics.duplicates import shared_images
-from fedthorax.common.statistics.site_statistics import UNKNOWN, Modality, SiteStatistics, Table, check_policy
 from fedthorax.server.channel import Channel
 
 SCHEMA_VERSION = 1

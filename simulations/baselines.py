@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fedthorax.common.data.images import ImageSet, SplitImages
+from fedthorax.common.hospital.images import ImageSet, SplitImages
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.scoring import Predictions
 

@@ -69,10 +69,10 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
     require_local(experiment, [hospital] if hospital else hospitals)
     with open_run(experiment, overwrite) as run:
         from fedthorax.client.worker import SiteWorker
-        from fedthorax.common.data.images import SiteImages
-        from fedthorax.common.data.pool import pool_sites
-        from fedthorax.common.data.site import load_site
-        from fedthorax.common.events import EventLog
+        from fedthorax.common.ground.events import EventLog
+        from fedthorax.common.hospital.images import SiteImages
+        from fedthorax.common.hospital.pool import pool_sites
+        from fedthorax.common.hospital.site import load_site
         from fedthorax.common.training.features import FeatureStore
         from fedthorax.common.training.network import Network
         from fedthorax.server.session import build_network, run_session

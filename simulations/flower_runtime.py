@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.events import read_events
-from fedthorax.common.statistics.duplicates import new_key
+from fedthorax.common.disclosure.duplicates import new_key
+from fedthorax.common.ground.events import read_events
 from fedthorax.simulations.marked_processes import marked_processes
 
 if TYPE_CHECKING:

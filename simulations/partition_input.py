@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from fedthorax.common.data.layouts import NIH_FINDINGS
-from fedthorax.common.data.records import SPLITS
+from fedthorax.common.records.layouts import NIH_FINDINGS
+from fedthorax.common.records.records import SPLITS
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 

@@ -1,6 +1,6 @@
 """X-rays to be dealt out whose label file is in one of the public collections' layouts, or in a hospital's own.
 
-What the layouts of ``common/data/layouts.py`` read becomes rows of the plain form, which every hospital then gets.
+What the layouts of ``common/records/layouts.py`` read becomes rows of the plain form, which every hospital then gets.
 """
 
 import math
@@ -12,9 +12,9 @@ from fedthorax.common.check.target import findings_in
 from fedthorax.common.config.data import XraySource
 from fedthorax.common.config.label_mapping import LabelFormat, LabelMapping
 from fedthorax.common.config.yaml_text import read_yaml
-from fedthorax.common.data.listing import normal_name
-from fedthorax.common.data.records import XrayRecord
-from fedthorax.common.data.xray_folder import xray_records
+from fedthorax.common.records.listing import normal_name
+from fedthorax.common.records.records import XrayRecord
+from fedthorax.common.records.xray_folder import xray_records
 from fedthorax.simulations.partition_input import Xray, XrayFolder
 
 # Of an image or a report, and no findings: PadChest's words.

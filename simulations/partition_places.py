@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.simulations.hospital_names import hospital_names
 from fedthorax.simulations.partition_input import CtFolder, XrayFolder
 from fedthorax.simulations.partition_plan import PartitionPlan

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.data.passport import fingerprint
-from fedthorax.common.data.pool import pool_sites
-from fedthorax.common.data.site import load_site
+from fedthorax.common.disclosure.passport import fingerprint
+from fedthorax.common.hospital.pool import pool_sites
+from fedthorax.common.hospital.site import load_site
 from fedthorax.common.replay.conditions import CENTRAL, StoredRun
 
 if TYPE_CHECKING:
-    from fedthorax.common.data.images import SiteImages
+    from fedthorax.common.hospital.images import SiteImages
     from fedthorax.server.session import Outcome
 
 Progress = Callable[[int, int], None]

@@ -19,7 +19,31 @@ ALLOWED = {
     "fedthorax/__init__.py": set(),
 }
 HEAVY = {"tensorflow", "keras"}
-MAY_START_WITH_TENSORFLOW = ("common/model/", "common/training/")
+MAY_START_WITH_TENSORFLOW = ("common/model/", "common/training/", "common/release/")
+# Inside common nobody imports upwards: each package knows those before it.
+ORDER_IN_COMMON = (
+    "ground",
+    "page",
+    "issues",
+    "config",
+    "wire",
+    "records",
+    "pixels",
+    "hospital",
+    "pairing",
+    "metrics",
+    "model",
+    "training",
+    "record",
+    "messages",
+    "disclosure",
+    "check",
+    "report",
+    "release",
+    "watch",
+    "replay",
+    "consortium",
+)
 
 
 def _place(path: str) -> str:
@@ -68,6 +92,11 @@ def violations(path: str, source: str) -> list[str]:
             found.append(f"{path}:{line}: {name}: relative imports hide which room is meant")
         elif first == "fedthorax" and rest and rest[0] in {*ROOMS, "cli"} and rest[0] not in allowed:
             found.append(f"{path}:{line}: {name}: {_place(path)} may not know {rest[0]}")
+            continue
+        if path.startswith("common/") and first == "fedthorax" and rest[:1] == ["common"] and len(rest) > 1:
+            here, there = path.split("/")[1].removesuffix(".py"), rest[1]
+            if here in ORDER_IN_COMMON and ORDER_IN_COMMON.index(there) > ORDER_IN_COMMON.index(here):
+                found.append(f"{path}:{line}: {name}: common/{here} may not know common/{there}, which stands above it")
     if path.endswith("__init__.py") or not path.startswith(MAY_START_WITH_TENSORFLOW):
         found += [
             f"{path}:{line}: {name}: TensorFlow is imported where it is used, not with the module"
@@ -80,6 +109,11 @@ def violations(path: str, source: str) -> list[str]:
 def _files() -> list[str]:
     folders = [*ROOMS, "fedthorax"]
     return sorted(p.relative_to(ROOT).as_posix() for folder in folders for p in (ROOT / folder).rglob("*.py"))
+
+
+def test_every_package_of_common_has_its_place() -> None:
+    packages = {path.split("/")[1].removesuffix(".py") for path in _files() if path.startswith("common/")}
+    assert packages - {"__init__"} == set(ORDER_IN_COMMON)
 
 
 def test_every_room_knows_only_whom_it_may_know() -> None:
@@ -95,9 +129,18 @@ def test_every_room_knows_only_whom_it_may_know() -> None:
         ("server/a.py", "def f():\n    import fedthorax.client.app", "server/a.py:2: fedthorax.client.app"),
         ("common/a.py", "from fedthorax import simulations", "common/a.py:1: fedthorax.simulations"),
         ("simulations/a.py", "import fedthorax.cli.main", "simulations/a.py:1: fedthorax.cli.main"),
-        ("client/a.py", "import common.seeds", "client/a.py:1: common.seeds: say fedthorax.common"),
-        ("common/data/a.py", "from ..seeds import derive_seed", "common/data/a.py:1: ..seeds.derive_seed: relative"),
-        ("common/data/a.py", "try:\n    import keras\nexcept ImportError:\n    pass", "common/data/a.py:2: keras"),
+        ("client/a.py", "import common.ground", "client/a.py:1: common.ground: say fedthorax.common"),
+        (
+            "common/pixels/a.py",
+            "from ..seeds import derive_seed",
+            "common/pixels/a.py:1: ..seeds.derive_seed: relative",
+        ),
+        ("common/pixels/a.py", "try:\n    import keras\nexcept ImportError:\n    pass", "common/pixels/a.py:2: keras"),
+        (
+            "common/config/a.py",
+            "from fedthorax.common.check import check",
+            "common/config/a.py:1: fedthorax.common.check",
+        ),
         ("common/model/__init__.py", "import tensorflow as tf", "common/model/__init__.py:1: tensorflow"),
     ],
 )

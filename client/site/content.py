@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedthorax.client.site import protocol
 from fedthorax.common.messages import Reply, Task
-from fedthorax.common.payload import Extents, extents_of, in_order, num_bytes, split
+from fedthorax.common.wire.payload import Extents, extents_of, in_order, num_bytes, split
 
 Message = TypeVar("Message", Task, Reply)
 PART_BYTES = 1 << 20  # gRPC refuses messages above 4 MiB
@@ -20,7 +20,7 @@ _ARRAYS = ("weights", "packed")
 
 @dataclass(frozen=True)
 class Content:
-    """``text`` is the JSON of all fields but the arrays; ``arrays`` are as common/payload.py puts them in order."""
+    """``text`` is the JSON of all fields but the arrays; ``arrays`` are in the order of common/wire/payload.py."""
 
     text: bytes
     arrays: Mapping[str, NDArray[Any]]

@@ -9,13 +9,13 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.common.check.check import SiteCheck, check_site
 from fedthorax.common.check.facts_store import FactsStore, default_folder
-from fedthorax.common.check.issue import Issue, Level
-from fedthorax.common.check.labelled import KINDS, counted
 from fedthorax.common.check.page import write_page
 from fedthorax.common.check.survey import Progress
 from fedthorax.common.check.target import Target, with_labels
 from fedthorax.common.config import Experiment
-from fedthorax.common.data.decode import Modality
+from fedthorax.common.hospital.labelled import KINDS, counted
+from fedthorax.common.issues.issue import Issue, Level
+from fedthorax.common.pixels.decode import Modality
 
 Mark = Literal["good", "warning", "problem"]
 Said = tuple[str, Mark, str]  # subject, mark, words

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fedthorax.client.site.content import Assembly, content_of, message_of
-from fedthorax.common.atomic_write import PRIVATE, write_bytes, write_text
+from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes, write_text
 from fedthorax.common.messages import Reply
-from fedthorax.common.payload import checked_extents
+from fedthorax.common.wire.payload import checked_extents
 
 KEEP_SECONDS = 30 * 86400.0  # a reply that no later message has acknowledged
 

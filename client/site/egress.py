@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax.client.site.content import content_of
-from fedthorax.common.audit import AuditLog, verify
+from fedthorax.common.ground.audit import AuditLog, verify
 from fedthorax.common.messages import Reply, Task
 
 

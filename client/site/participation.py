@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedthorax.client.site.settings import SiteSettings
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import stricter
+from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.messages import Task
 
 Standing = Literal["takes part", "paused", "withdrawn"]

@@ -11,13 +11,13 @@ from typing import Any
 from fedthorax.client.process import SiteProcess
 from fedthorax.client.segment_store import LackingSegmentsError
 from fedthorax.client.site.folder import SiteFolder
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
+from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.messages import Reply, Task
 from fedthorax.common.model.segments import SEGMENTS, weights_digest
-from fedthorax.common.model_facts import model_entry, write_model_facts
+from fedthorax.common.record.run_folder import RunFolder
+from fedthorax.common.release.model_facts import model_entry, write_model_facts
 from fedthorax.common.report import write_report
-from fedthorax.common.run_folder import RunFolder
 
 _MODELS = ("best", "last")
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from fedthorax import __version__
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings, load_settings, settings_text
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.consortium.invitation import Invitation, read_invitation, write_invitation
 from fedthorax.common.consortium.keys import (
     fingerprint,
@@ -18,6 +17,7 @@ from fedthorax.common.consortium.keys import (
 )
 from fedthorax.common.consortium.names import checked_hospital_name
 from fedthorax.common.consortium.registration import new_registration, write_registration
+from fedthorax.common.ground.atomic_write import write_text
 
 
 @dataclass(frozen=True)

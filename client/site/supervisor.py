@@ -30,9 +30,9 @@ from fedthorax.client.site.setup import require_private_key
 from fedthorax.client.site.worker import CANNOT_WRITE, OWN_DISK
 from fedthorax.client.site.worker_client import worker_answers
 from fedthorax.client.site.worker_service import socket_path
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.consortium.pieces import CHUNK_BYTES
 from fedthorax.common.consortium.supervision import Service, supervise
+from fedthorax.common.ground.atomic_write import write_text
 
 _FLOWER = {
     "FLWR_TELEMETRY_ENABLED": "0",

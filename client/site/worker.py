@@ -21,13 +21,13 @@ from fedthorax.client.site.limits import cores, refusals
 from fedthorax.client.site.participation import Participation, run_summary
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.withheld import what_may_leave
-from fedthorax.common.collector import collector_off
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.experiment import require_modalities
 from fedthorax.common.config.load import parse_experiment
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.collector import collector_off
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.common.messages import Reply, Task
-from fedthorax.common.strict_json import canonical_json
 
 MOST_ATTEMPTS = 3  # of a task that ends the worker each time
 APPROVAL_POLL_S = 0.5

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedthorax.common.atomic_write import PRIVATE, write_bytes
+from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 
 _PEM = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)  # gRPC reads keys in no other format
 VALID_DAYS = 825  # longest life of a server certificate that all TLS libraries accept

@@ -19,7 +19,7 @@ from fedthorax.client.site.content import Assembly, message_of, parts_of
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.worker import TaskDesk, warm_up
-from fedthorax.common.events import read_events
+from fedthorax.common.ground.events import read_events
 from fedthorax.common.messages import Task
 
 PROGRESS_S = 2.0  # between two words to a caller who waits

@@ -4,29 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedthorax.common.check.bad_files import bad_file_issues
 from fedthorax.common.check.counts import counts
-from fedthorax.common.check.duplicates import (
-    Group,
-    duplicate_issues,
-    near_duplicate_issues,
-    near_pictures,
-    patient_issues,
-    same_pictures,
-)
 from fedthorax.common.check.facts import ImageFacts
 from fedthorax.common.check.facts_store import FactsStore
 from fedthorax.common.check.fix_splits import fixed_splits
 from fedthorax.common.check.holdings import Holdings, hold
-from fedthorax.common.check.issue import Issue, Level, in_order
-from fedthorax.common.check.labelled import KINDS
+from fedthorax.common.check.near_duplicates import near_duplicate_issues, near_pictures
 from fedthorax.common.check.shortcuts import Shortcut, shortcut_issues, shortcuts
 from fedthorax.common.check.survey import Progress, Surveyor
 from fedthorax.common.check.suspects import suspect_issues
 from fedthorax.common.check.target import Target
-from fedthorax.common.data.decode import Modality
-from fedthorax.common.data.records import ImageRef, Split
-from fedthorax.common.data.split_file import relative_name
+from fedthorax.common.hospital.bad_files import bad_file_issues
+from fedthorax.common.hospital.copies import Group, duplicate_issues, patient_issues, same_pictures
+from fedthorax.common.hospital.labelled import KINDS
+from fedthorax.common.issues.issue import Issue, Level, in_order
+from fedthorax.common.pixels.decode import Modality
+from fedthorax.common.records.records import ImageRef, Split
+from fedthorax.common.records.split_file import relative_name
 
 
 @dataclass(frozen=True)

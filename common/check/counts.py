@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fedthorax.common.check.facts import ImageFacts
-from fedthorax.common.check.labelled import KINDS, LabelledImage
-from fedthorax.common.data.attributes import age_band
-from fedthorax.common.data.decode import Modality
-from fedthorax.common.data.records import SPLITS, ImageRef
+from fedthorax.common.hospital.labelled import KINDS, LabelledImage
+from fedthorax.common.pixels.decode import Modality
+from fedthorax.common.records.attributes import age_band
+from fedthorax.common.records.records import SPLITS, ImageRef
 
 UNDRAWN = "not given"
 UNKNOWN = "unknown"

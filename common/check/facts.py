@@ -12,9 +12,9 @@ from PIL import Image
 
 from fedthorax.common.check.chest import chest_likeness, mirror_symmetry
 from fedthorax.common.check.letters import letters_in_a_row
-from fedthorax.common.check.perceptual_hash import SIDE, perceptual_hash, signature
-from fedthorax.common.data.decode import SNIFF_BYTES, format_of, pixel_digest
-from fedthorax.common.data.silence import silence
+from fedthorax.common.ground.silence import silence
+from fedthorax.common.pixels.decode import SNIFF_BYTES, format_of, pixel_digest
+from fedthorax.common.pixels.perceptual_hash import SIDE, perceptual_hash, signature
 
 FACTS_VERSION = 3
 """Part of every key of the store: to be raised when a field is computed in another way."""

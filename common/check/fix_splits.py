@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from fedthorax.common.check.labelled import LabelledImage
 from fedthorax.common.config.data import SplitFractions
-from fedthorax.common.data.records import SPLITS, CtRecord, ImageRef, Split, XrayRecord
-from fedthorax.common.data.splits import assign_splits
+from fedthorax.common.hospital.labelled import LabelledImage
+from fedthorax.common.records.records import SPLITS, CtRecord, ImageRef, Split, XrayRecord
+from fedthorax.common.records.splits import assign_splits
 
 
 def fixed_splits(

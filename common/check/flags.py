@@ -6,8 +6,8 @@ from pathlib import Path
 from fedthorax.common.check.facts import facts_of
 from fedthorax.common.check.suspects import suspect_codes
 from fedthorax.common.config.data import CT_WINDOWS, CtWindow
-from fedthorax.common.data.decode import Modality, decode_image, read_content
-from fedthorax.common.data.records import BadFile, ImageRef
+from fedthorax.common.pixels.decode import Modality, decode_image, read_content
+from fedthorax.common.records.records import BadFile, ImageRef
 
 
 def flags_of(image: Path | ImageRef, modality: Modality, windows: Sequence[CtWindow] = CT_WINDOWS) -> list[str]:

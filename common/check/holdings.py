@@ -5,24 +5,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedthorax.common.check.bad_files import bad_file_issues
-from fedthorax.common.check.issue import Issue
-from fedthorax.common.check.labelled import KINDS, LabelledImage, counted, kind, labelled_images, slice_name
 from fedthorax.common.check.target import Target, class_folders, findings_in
-from fedthorax.common.data.ct_folder import ct_records
-from fedthorax.common.data.ct_series import CtSlice, find_slices
-from fedthorax.common.data.decode import Modality
-from fedthorax.common.data.dicom_header import Header
-from fedthorax.common.data.finding_names import did_you_mean
-from fedthorax.common.data.folder_records import FolderRecords
-from fedthorax.common.data.listing import list_images, normal_name
-from fedthorax.common.data.patients import headers
-from fedthorax.common.data.records import Attributes, BadFile, CtRecord, ImageRef, XrayRecord
-from fedthorax.common.data.split_file import read_split_file, split_keys, split_notes, with_splits
-from fedthorax.common.data.splits import assign_splits
-from fedthorax.common.data.table import listed
-from fedthorax.common.data.xray_folder import xray_records
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.hospital.bad_files import bad_file_issues
+from fedthorax.common.hospital.ct_folder import ct_records
+from fedthorax.common.hospital.ct_series import CtSlice, find_slices
+from fedthorax.common.hospital.labelled import KINDS, LabelledImage, counted, kind, labelled_images, slice_name
+from fedthorax.common.issues.issue import Issue
+from fedthorax.common.pixels.decode import Modality
+from fedthorax.common.records.dicom_header import Header
+from fedthorax.common.records.finding_names import did_you_mean
+from fedthorax.common.records.folder_records import FolderRecords
+from fedthorax.common.records.listing import list_images, normal_name
+from fedthorax.common.records.patients import headers
+from fedthorax.common.records.records import Attributes, BadFile, CtRecord, ImageRef, XrayRecord
+from fedthorax.common.records.split_file import read_split_file, split_keys, split_notes, with_splits
+from fedthorax.common.records.splits import assign_splits
+from fedthorax.common.records.table import listed
+from fedthorax.common.records.xray_folder import xray_records
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from markupsafe import Markup
 from PIL import Image
 
 from fedthorax import __version__
-from fedthorax.common.atomic_write import PRIVATE, write_bytes
 from fedthorax.common.check.check import SiteCheck
-from fedthorax.common.check.issue import CODES, LEVELS, Issue, counts_by_level
-from fedthorax.common.check.labelled import KINDS, counted
 from fedthorax.common.check.page_template import STYLE, TEMPLATE
-from fedthorax.common.data.decode import Modality, try_decode
-from fedthorax.common.data.records import BadFile, ImageRef
+from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
+from fedthorax.common.hospital.labelled import KINDS, counted
+from fedthorax.common.issues.issue import CODES, LEVELS, Issue, counts_by_level
+from fedthorax.common.pixels.decode import Modality, try_decode
+from fedthorax.common.records.records import BadFile, ImageRef
 
 _THUMBNAIL_SIDE = 144
 _MOST_GROUPS = 12

@@ -1,6 +1,6 @@
 """The Jinja2 template of the check's page. Every value is escaped: names of files, findings and folders are input."""
 
-from fedthorax.common.report.style import STYLE as REPORT_STYLE
+from fedthorax.common.page.style import STYLE as REPORT_STYLE
 
 STYLE = (
     REPORT_STYLE

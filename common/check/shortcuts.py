@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.check.facts import ImageFacts
-from fedthorax.common.check.issue import Issue
-from fedthorax.common.check.labelled import KINDS, LabelledImage
-from fedthorax.common.data.decode import Modality
-from fedthorax.common.data.records import ImageRef
+from fedthorax.common.hospital.labelled import KINDS, LabelledImage
+from fedthorax.common.issues.issue import Issue
+from fedthorax.common.pixels.decode import Modality
+from fedthorax.common.records.records import ImageRef
 
 MIN_PATIENTS = 10
 """Of the label, and as many without it: fewer say nothing."""

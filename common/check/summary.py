@@ -5,8 +5,8 @@ from typing import Any
 
 from fedthorax import __version__
 from fedthorax.common.check.check import SiteCheck
-from fedthorax.common.check.issue import CODES, Issue, Level, counts_by_level
 from fedthorax.common.check.shortcuts import MIN_PATIENTS, WARN_FROM
+from fedthorax.common.issues.issue import CODES, Issue, Level, counts_by_level
 
 SCHEMA_VERSION = 1
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from fedthorax.common.check.facts import ImageFacts, facts_of
 from fedthorax.common.check.facts_store import FactsStore, facts_key
 from fedthorax.common.config.data import CT_WINDOWS, CtWindow
-from fedthorax.common.data.decode import Modality, decode_frames, read_content
-from fedthorax.common.data.records import BadFile, ImageRef
+from fedthorax.common.pixels.decode import Modality, decode_frames, read_content
+from fedthorax.common.records.records import BadFile, ImageRef
 
 Progress = Callable[[int, int], None]
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from fedthorax.common.check.facts import ImageFacts
-from fedthorax.common.check.issue import Issue
-from fedthorax.common.check.labelled import KINDS, LabelledImage, kind, names
-from fedthorax.common.data.decode import Modality
-from fedthorax.common.data.records import ImageRef
+from fedthorax.common.hospital.labelled import KINDS, LabelledImage, kind, names
+from fedthorax.common.issues.issue import Issue
+from fedthorax.common.pixels.decode import Modality
+from fedthorax.common.records.records import ImageRef
 
 _MAX_GREY_RANGE = 8  # of 255 between the darkest and the brightest pixel
 _PHOTO_SHARE, _MARK_SHARE = 0.05, 0.0002  # coloured pixels: of a photograph; of a pen, 10 of 224 x 224

@@ -19,10 +19,10 @@ from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.problems import dotted, shown
 from fedthorax.common.config.yaml_text import read_yaml
-from fedthorax.common.data.decode import Modality
-from fedthorax.common.data.labels import split_of
-from fedthorax.common.data.listing import is_image, normal_name
-from fedthorax.common.data.table import read_table
+from fedthorax.common.pixels.decode import Modality
+from fedthorax.common.records.labels import split_of
+from fedthorax.common.records.listing import is_image, normal_name
+from fedthorax.common.records.table import read_table
 
 CENTRAL = "central"
 

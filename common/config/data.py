@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from fedthorax.common.check.issue import ERROR_CODES
 from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.label_mapping import LabelFormat, MappingValue
 from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.issues.issue import ERROR_CODES
 
 _PathValue = Annotated[Path, Field(strict=False)]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.statistics.suppression import is_small
+from fedthorax.common.metrics.suppression import is_small
 
 Mask = NDArray[np.bool_]
 

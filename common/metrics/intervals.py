@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.metrics import cancer, disease
 from fedthorax.common.metrics.cancer import known_cancer_rows
 from fedthorax.common.metrics.disease import Thresholds, checked_disease_arrays, threshold_row
@@ -29,7 +30,6 @@ from fedthorax.common.metrics.resampling import (
     weighted_ranking_of_cells,
     weighted_sums,
 )
-from fedthorax.common.seeds import derive_seed
 
 MEANS = ("macro", "weighted", "micro")
 

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.data.attributes import AGE_BANDS, age_band
-from fedthorax.common.data.records import Attributes
 from fedthorax.common.metrics.difference_guard import safe_groups
 from fedthorax.common.metrics.ranking import is_descriptive
 from fedthorax.common.metrics.resampling import image_weights, percentile_interval, ratio, weighted_ranking
-from fedthorax.common.statistics.suppression import Count, is_small, rounded, shown_counts
+from fedthorax.common.metrics.suppression import Count, is_small, rounded, shown_counts
+from fedthorax.common.records.attributes import AGE_BANDS, age_band
+from fedthorax.common.records.records import Attributes
 
 FIGURES = ("roc_auc", "recall", "specificity")
 _USUAL = {"sex": ("F", "M"), "age_years": AGE_BANDS, "view": ("PA", "AP", "LL"), "scanner": ()}

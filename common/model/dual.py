@@ -16,10 +16,10 @@ import keras
 
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
+from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.model.backbone import all_layers, build_backbone
 from fedthorax.common.model.pretrained import find_weights, load_backbone_weights
 from fedthorax.common.model.segments import MODALITIES, TOKEN
-from fedthorax.common.seeds import derive_seed
 
 
 def build_model(

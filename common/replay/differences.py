@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedthorax.common.audit import verify
-from fedthorax.common.run_folder import RunFolder
+from fedthorax.common.ground.audit import verify
+from fedthorax.common.record.run_folder import RunFolder
 
 # Of the clock, the load of the machine, or a nonce: no two runs have them alike.
 _NOT_COMPARED = frozenset(

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fedthorax.common.check.issue import CODES
-from fedthorax.common.largest_site import largest_site
+from fedthorax.common.ground.wording import at, count, counted, figure, joined, round_ranges
+from fedthorax.common.issues.issue import CODES
 from fedthorax.common.metrics.ranking import MIN_IMAGES
-from fedthorax.common.report.modalities import WORDS
-from fedthorax.common.report.wording import at, count, counted, figure, joined, round_ranges
+from fedthorax.common.page.modalities import WORDS
+from fedthorax.common.record.largest_site import largest_site
 
 FEW_IMAGES = MIN_IMAGES
 MAX_TOLD = 8  # failures on the first screen

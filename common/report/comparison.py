@@ -11,12 +11,12 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from fedthorax.common.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.wording import UNDEFINED, at, count, figure, interval
 from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
+from fedthorax.common.page.style import STYLE
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report.comparison_template import TEMPLATE
-from fedthorax.common.report.style import STYLE
-from fedthorax.common.report.wording import UNDEFINED, at, count, figure, interval
-from fedthorax.common.run_folder import RunFolder
 
 SAMPLES = 1000
 

@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from fedthorax.common.report.wording import at, count, data_size, seconds
+from fedthorax.common.ground.wording import at, count, data_size, seconds
 
 _SECTION = """\
 <h2 id="costs">Costs</h2>

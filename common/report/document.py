@@ -11,23 +11,23 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from fedthorax import __version__
-from fedthorax.common.atomic_write import write_text
-from fedthorax.common.audit import AuditLog
+from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.audit import AuditLog
+from fedthorax.common.ground.wording import at
+from fedthorax.common.page.modalities import WORDS, lacking, without
+from fedthorax.common.page.style import STYLE
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report import cautions, plots, summary, tables
 from fedthorax.common.report.costs import costs_section
 from fedthorax.common.report.glossary import GLOSSARY
-from fedthorax.common.report.modalities import WORDS, lacking, without
 from fedthorax.common.report.operating import operating_section
 from fedthorax.common.report.personal import personal_section
 from fedthorax.common.report.plot_files import write_plots
 from fedthorax.common.report.provenance import provenance_section
 from fedthorax.common.report.script import SCRIPT, SCRIPT_SHA256
 from fedthorax.common.report.statistics import statistics_section
-from fedthorax.common.report.style import STYLE
 from fedthorax.common.report.subgroups import subgroup_section
 from fedthorax.common.report.template import TEMPLATE
-from fedthorax.common.report.wording import at
-from fedthorax.common.run_folder import RunFolder
 
 
 def write_report(run: Path) -> Path:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from fedthorax.common.page.svg import nice_ticks, svg, text
 from fedthorax.common.report.plots import MAX_COLOURED_SITES
-from fedthorax.common.report.svg import nice_ticks, svg, text
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 460, 240, 44, 12, 12, 34
 

@@ -6,11 +6,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from fedthorax.common.report.heat_map import area_map
+from fedthorax.common.ground.wording import UNDEFINED, at, count, counted, figure, interval, joined
+from fedthorax.common.page.heat_map import area_map
+from fedthorax.common.page.style import STYLE
 from fedthorax.common.report.joining_template import TEMPLATE
 from fedthorax.common.report.personal import difference_words, kept_words
-from fedthorax.common.report.style import STYLE
-from fedthorax.common.report.wording import UNDEFINED, at, count, counted, figure, interval, joined
 
 TASKS = (("disease", "X-ray findings"), ("cancer", "CT classes"))
 TOGETHER = "together"

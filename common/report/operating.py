@@ -5,8 +5,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fedthorax.common.report.svg import svg
-from fedthorax.common.report.wording import at, count, figure, interval
+from fedthorax.common.ground.wording import at, count, figure, interval
+from fedthorax.common.page.svg import svg
 
 METHODS = {"youden": "Youden", "f1": "F1", "sensitivity": "sensitivity", "fixed": "fixed"}
 _TASKS = (("disease", "per_finding"), ("cancer", "per_class"))

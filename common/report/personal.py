@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from fedthorax.common.report.wording import UNDEFINED, at, figure
+from fedthorax.common.ground.wording import UNDEFINED, at, figure
 
 _WORDS = {
     "batch_norm": "its own normalisation",

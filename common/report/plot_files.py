@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedthorax.common.atomic_write import write_bytes
-from fedthorax.common.report.modalities import lacking, without
+from fedthorax.common.ground.atomic_write import write_bytes
+from fedthorax.common.ground.wording import at
+from fedthorax.common.page.modalities import lacking, without
 from fedthorax.common.report.plots import chart_series, charts_without
-from fedthorax.common.report.wording import at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

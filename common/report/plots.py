@@ -7,8 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fedthorax.common.report.svg import Band, LineChart, Series, svg
-from fedthorax.common.report.wording import at, figure
+from fedthorax.common.ground.wording import at, figure
+from fedthorax.common.page.svg import Band, LineChart, Series, svg
 
 MAX_COLOURED_SITES = 6  # as many as can be told apart by colour and dashes
 

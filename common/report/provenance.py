@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from fedthorax.common.report.wording import UNDEFINED, at
+from fedthorax.common.ground.wording import UNDEFINED, at
 
 _SECTION = """\
 <h2 id="privacy">Privacy and audit</h2>

@@ -7,11 +7,11 @@ import jinja2
 from markupsafe import Markup
 
 from fedthorax import __version__
+from fedthorax.common.page.heat_map import heat_map
+from fedthorax.common.page.style import STYLE
 from fedthorax.common.report.grey_levels import grey_level_chart
-from fedthorax.common.report.heat_map import heat_map
 from fedthorax.common.report.plots import MAX_COLOURED_SITES, legend
 from fedthorax.common.report.statistics_tables import policy_words, statistics_tables
-from fedthorax.common.report.style import STYLE
 
 _MATRICES = (
     ("xray_intensity", "Grey levels of the X-rays"),

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedthorax.common.report.wording import counted, joined
-from fedthorax.common.statistics.co_occurrence import NEVER_KNOWN
+from fedthorax.common.disclosure.co_occurrence import NEVER_KNOWN
+from fedthorax.common.ground.wording import counted, joined
 
 HIDDEN = "hidden"
 UNDEFINED = "-"

@@ -6,10 +6,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from fedthorax.common.ground.wording import UNDEFINED, at, count, figure, interval, joined
 from fedthorax.common.metrics.ranking import MIN_IMAGES
 from fedthorax.common.report.plots import gap_bar
 from fedthorax.common.report.subgroups_template import TEMPLATE
-from fedthorax.common.report.wording import UNDEFINED, at, count, figure, interval, joined
 
 TITLES = {"sex": "Sex", "age_years": "Age in years", "view": "View", "scanner": "Scanner", "site": "Hospital"}
 TASKS = (("disease", "X-ray findings"), ("cancer", "CT classes"))

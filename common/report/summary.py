@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedthorax.common.largest_site import largest_site
-from fedthorax.common.report.wording import (
+from fedthorax.common.ground.wording import (
     UNDEFINED,
     at,
     counted,
@@ -16,6 +15,7 @@ from fedthorax.common.report.wording import (
     round_ranges,
     seconds,
 )
+from fedthorax.common.record.largest_site import largest_site
 
 SELECTION_WORDS = {
     "mean_roc_auc": "the mean of both tasks' ROC-AUC",

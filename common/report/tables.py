@@ -5,10 +5,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fedthorax.common.check.issue import CODES
+from fedthorax.common.ground.wording import UNDEFINED, at, count, data_size, figure, interval, seconds
+from fedthorax.common.issues.issue import CODES
 from fedthorax.common.report.cautions import is_few, num_skipped
 from fedthorax.common.report.plots import interval_bar, roc_square
-from fedthorax.common.report.wording import UNDEFINED, at, count, data_size, figure, interval, seconds
 
 DISEASE_COLUMNS = ("f1", "precision", "recall", "accuracy")
 CANCER_COLUMNS = ("f1", "precision", "recall")

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.config.training import AugmentationConfig
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.ground.seeds import derive_seed
 
 
 def view_of(

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.data.images import ImageSet, SplitImages
+from fedthorax.common.hospital.images import ImageSet, SplitImages
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.training.batches import batches
 from fedthorax.common.training.features import FeatureStore

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.pairing import ABSENT, Indices
-from fedthorax.common.data.records import UNKNOWN_CLASS
+from fedthorax.common.hospital.images import SplitImages
+from fedthorax.common.pairing import ABSENT, Indices
+from fedthorax.common.records.records import UNKNOWN_CLASS
 from fedthorax.common.training.network import Network
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fedthorax.common.data.images import SplitImages
+from fedthorax.common.hospital.images import SplitImages
 from fedthorax.common.training.fit import FitReport
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.data.images import ImageSet
+from fedthorax.common.hospital.images import ImageSet
 from fedthorax.common.model.segments import weights_digest
 from fedthorax.common.training.augmentation import view_of
 from fedthorax.common.training.batches import batches

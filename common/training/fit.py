@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.training import PhaseConfig
-from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.pairing import ABSENT, Pairs, drop_sides, one_sided_pairs, training_pairs
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.hospital.images import SplitImages
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import Weights
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.pairing import ABSENT, Pairs, drop_sides, one_sided_pairs, training_pairs
 from fedthorax.common.training.batches import batches, network_inputs, rows_of, targets_of
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.image_batches import image_batches

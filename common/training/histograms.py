@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.records import UNKNOWN_CLASS
+from fedthorax.common.hospital.images import SplitImages
 from fedthorax.common.metrics.score_histogram import score_histogram, too_few
+from fedthorax.common.records.records import UNKNOWN_CLASS
 from fedthorax.common.training.scoring import Predictions
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.data.images import SiteImages
-from fedthorax.common.data.overlap import unseen
-from fedthorax.common.data.records import Split
+from fedthorax.common.hospital.images import SiteImages
+from fedthorax.common.hospital.overlap import unseen
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
+from fedthorax.common.records.records import Split
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.final_scores import by_subgroup, calibrated, tested
 from fedthorax.common.training.histograms import histograms_of

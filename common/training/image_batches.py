@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.pairing import Indices, Pairs
+from fedthorax.common.hospital.images import SplitImages
+from fedthorax.common.pairing import Indices, Pairs
 from fedthorax.common.training.batches import batches, network_inputs, targets_of
 from fedthorax.common.training.network import Network
 

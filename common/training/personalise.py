@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from fedthorax.common.config.personalisation import FineTuned
 from fedthorax.common.config.training import PhaseConfig
-from fedthorax.common.data.images import SplitImages
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.hospital.images import SplitImages
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import FitProgress, fit
 from fedthorax.common.training.network import Network

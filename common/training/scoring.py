@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.data.images import SplitImages
-from fedthorax.common.data.pairing import EvaluationPairs, evaluation_pairs, one_sided_pairs
-from fedthorax.common.data.records import UNKNOWN_CLASS
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.hospital.images import SplitImages
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.pairing import EvaluationPairs, evaluation_pairs, one_sided_pairs
+from fedthorax.common.records.records import UNKNOWN_CLASS
 from fedthorax.common.training.batches import batches, network_inputs, rows_of
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network

@@ -7,11 +7,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from fedthorax.common.progress import SiteProgress, clock
+from fedthorax.common.ground.progress import SiteProgress, clock
+from fedthorax.common.ground.wording import at, figure
+from fedthorax.common.page.modalities import lacking
+from fedthorax.common.page.style import STYLE as REPORT_STYLE
 from fedthorax.common.report import plots, summary
-from fedthorax.common.report.modalities import lacking
-from fedthorax.common.report.style import STYLE as REPORT_STYLE
-from fedthorax.common.report.wording import at, figure
 from fedthorax.common.watch.run_state import RunState
 
 STYLE = (

@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from fedthorax.common.events import read_events
-from fedthorax.common.progress import RunProgress
+from fedthorax.common.ground.events import read_events
+from fedthorax.common.ground.progress import RunProgress
 
 _NOTES_KEPT = 20
 

@@ -66,7 +66,7 @@ def check(
     else:
         typer.echo(text(checks))
     if fix_splits is not None:
-        from fedthorax.common.data.split_file import write_split_file
+        from fedthorax.common.records.split_file import write_split_file
 
         rows = checks[0].fixed_split_rows()
         write_split_file(fix_splits, rows)

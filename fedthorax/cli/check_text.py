@@ -6,10 +6,10 @@ from typing import Any
 
 from fedthorax.cli.tables import aligned
 from fedthorax.common.check.check import SiteCheck
-from fedthorax.common.check.issue import CODES, LEVELS, Issue, counts_by_level
-from fedthorax.common.check.labelled import KINDS, counted
 from fedthorax.common.check.shortcuts import Shortcut
-from fedthorax.common.data.decode import Modality
+from fedthorax.common.hospital.labelled import KINDS, counted
+from fedthorax.common.issues.issue import CODES, LEVELS, Issue, counts_by_level
+from fedthorax.common.pixels.decode import Modality
 
 WIDTH = 80
 _EXAMPLES = 3

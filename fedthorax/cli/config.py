@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from fedthorax.cli.output import JsonOption, SetOption, near, print_json
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config.describe import describe
 from fedthorax.common.config.experiment import Experiment
 from fedthorax.common.config.load import absolute, load_experiment, to_yaml
+from fedthorax.common.ground.atomic_write import write_text
 
 
 def config(

@@ -37,7 +37,7 @@ def evaluate(
         raise ValueError(f"--site {site}: expected one of {', '.join(sites)}")
     path = model_file(model)
     import_tensorflow()
-    from fedthorax.common.training.evaluate import evaluate_model
+    from fedthorax.common.release.evaluate import evaluate_model
 
     done = evaluate_model(path, experiment, site, split)
     if as_json:

@@ -41,7 +41,7 @@ def export(
     xrays = image_files(xray, "xray") if xray else []
     slices = image_files(ct, "ct") if ct else []
     import_tensorflow()
-    from fedthorax.common.training.export import export_model
+    from fedthorax.common.release.export import export_model
 
     result = export_model(path, to, target, xrays, slices)
     if as_json:

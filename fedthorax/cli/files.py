@@ -6,7 +6,7 @@ from typing import Literal
 
 import typer
 
-from fedthorax.common.data.records import ImageRef
+from fedthorax.common.records.records import ImageRef
 
 
 def model_file(path: Path) -> Path:
@@ -31,8 +31,8 @@ def image_files(paths: Iterable[Path], modality: Literal["xray", "ct"]) -> list[
     stderr, a file that is none is an error.
     """
     from fedthorax.common.config.data import CtSlices
-    from fedthorax.common.data.ct_series import find_slices
-    from fedthorax.common.data.listing import IMAGE_KINDS, list_images
+    from fedthorax.common.hospital.ct_series import find_slices
+    from fedthorax.common.records.listing import IMAGE_KINDS, list_images
 
     found: list[ImageRef] = []
     for path in paths:

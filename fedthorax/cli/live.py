@@ -16,8 +16,8 @@ from rich.live import Live
 from rich.text import Text
 
 from fedthorax.cli.tables import number
-from fedthorax.common.events import read_events
-from fedthorax.common.progress import RunProgress, SiteProgress, clock
+from fedthorax.common.ground.events import read_events
+from fedthorax.common.ground.progress import RunProgress, SiteProgress, clock
 
 POLL_SECONDS = 0.25
 _BAR_WIDTH = 14

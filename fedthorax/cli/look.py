@@ -39,10 +39,10 @@ def look(
         raise FileExistsError(f"{near(out)} exists; name another file with --out, or give --overwrite")
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder or file")
-    from fedthorax.common.atomic_write import PRIVATE, write_bytes
+    from fedthorax.common.check.contact_sheet import draw_sheet, look_at
     from fedthorax.common.config.data import CT_WINDOWS, CtSlices
     from fedthorax.common.config.load import load_experiment
-    from fedthorax.common.data.contact_sheet import draw_sheet, look_at
+    from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 
     experiment = load_experiment(config) if config is not None else None
     windows = experiment.data.ct_windows if experiment else CT_WINDOWS

@@ -54,7 +54,7 @@ def predict(
     path = model_file(model)
     xrays, slices = image_files(xray or (), "xray"), image_files(ct or (), "ct")
     import_tensorflow()
-    from fedthorax.common.training.predict import predict_files
+    from fedthorax.common.release.predict import predict_files
 
     document = predict_files(path, xrays, slices, maps, all_maps, site)
     if as_json:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fedthorax.common.collector import collector_off
+from fedthorax.common.ground.collector import collector_off
 
 _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",

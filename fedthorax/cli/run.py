@@ -121,7 +121,7 @@ def _deliver(consortium: "ConsortiumFolder", name: str, as_json: bool) -> None:
 
 
 def _follow(consortium: "ConsortiumFolder", submission: "Submission", as_json: bool) -> None:
-    from fedthorax.common.run_folder import RunFolder
+    from fedthorax.common.record.run_folder import RunFolder
 
     problem = _watch(consortium, submission, as_json)
     if problem is not None:
@@ -136,7 +136,7 @@ def _follow(consortium: "ConsortiumFolder", submission: "Submission", as_json: b
 
 def _watch(consortium: "ConsortiumFolder", submission: "Submission", as_json: bool) -> str | None:
     """Show the run until it is over; how it ended and why, unless it finished."""
-    from fedthorax.common.run_folder import RunFolder
+    from fedthorax.common.record.run_folder import RunFolder
     from fedthorax.server.consortium.follow import wait_until_over
     from fedthorax.server.consortium.runs import verdict
 

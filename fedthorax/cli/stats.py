@@ -42,7 +42,7 @@ def stats(
         raise FileNotFoundError(f"{html}: the folder {near(html.absolute().parent)} does not exist; make it first")
     document = _simulated(experiment) if consortium is None else _of_consortium(experiment, consortium)
     if html is not None:
-        from fedthorax.common.atomic_write import write_text
+        from fedthorax.common.ground.atomic_write import write_text
         from fedthorax.common.report.statistics import statistics_page
 
         write_text(html, statistics_page(document, experiment.name))

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.consortium.keys import write_secret
+from fedthorax.common.ground.atomic_write import write_text
 
 AUTHORITY_DAYS = 3650
 _SKEW = datetime.timedelta(hours=1)  # hospitals' clocks may be behind

@@ -2,8 +2,8 @@
 
 import json
 
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.consortium.pieces import CHUNK_BYTES
+from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.server.consortium.control import NO_PROXY
 from fedthorax.server.consortium.folder import ConsortiumFolder
 

@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax import __version__
-from fedthorax.common.atomic_write import write_text
-from fedthorax.common.audit import AuditLog
 from fedthorax.common.config.settings_file import read_settings
 from fedthorax.common.consortium.invitation import Invitation, write_invitation
+from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.audit import AuditLog
 from fedthorax.server.consortium.certificates import (
     create_authority,
     issue_loopback_certificate,

@@ -11,8 +11,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.consortium.keys import fingerprint, parse_public_key
+from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import travelling
-from fedthorax.common.strict_json import canonical_json
+from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.server.consortium.control import control
 from fedthorax.server.consortium.folder import ConsortiumFolder
 from fedthorax.server.consortium.follow import POLL_SECONDS, wait_until_over

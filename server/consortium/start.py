@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedthorax import __version__
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.consortium.supervision import Service, supervise
+from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.server.consortium.admission import tell_superlink
 from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate
 from fedthorax.server.consortium.control import ServerNotRunningError

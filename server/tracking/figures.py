@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fedthorax.common.history import history_rows
+from fedthorax.common.record.history import history_rows
 
 _TRAIN = "train_"
 _IDENTITY = frozenset({"round", "phase", "trainable", "scope", "site"})

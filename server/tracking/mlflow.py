@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.run_folder import config_sha256
+from fedthorax.common.record.run_folder import config_sha256
 
 EXPERIMENT = "FedThorax"
 _ENVIRONMENT = {

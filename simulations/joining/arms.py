@@ -13,11 +13,11 @@ from typing import IO, Any
 
 import yaml
 
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.personalisation import PersonalisationConfig
 from fedthorax.common.consortium import tied
-from fedthorax.common.run_folder import RunFolder
+from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.resume import check_same
 from fedthorax.simulations.centralised import with_one_site
 

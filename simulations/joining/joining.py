@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from fedthorax import __version__
-from fedthorax.common.atomic_write import write_text
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute
 from fedthorax.common.config.travelling import require_local
+from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.strict_json import plain_value
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report.joining import joining_page
-from fedthorax.common.run_folder import RunFolder
-from fedthorax.common.strict_json import plain_value
 from fedthorax.simulations.joining.arms import SHARE_OF_ROUNDS, Arm, Plan, finished, plan_arms, run_arm
 
 SCHEMA_VERSION = 1

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.data.images import SiteImages, SplitImages
-from fedthorax.common.data.overlap import shared_images, without
-from fedthorax.common.data.records import SPLITS, Split
-from fedthorax.common.data.site import load_site
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.hospital.images import SiteImages, SplitImages
+from fedthorax.common.hospital.overlap import shared_images, without
+from fedthorax.common.hospital.site import load_site
 from fedthorax.common.model.segments import SegmentLayout
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.records.records import SPLITS, Split
+from fedthorax.common.release.saved_model import load_saved_model
 from fedthorax.common.training.compared import Truth
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
-from fedthorax.common.training.saved_model import load_saved_model
 from fedthorax.common.training.scoring import Predictions, in_use, predict
 
 ByModel = Mapping[str, Mapping[str, Predictions]]

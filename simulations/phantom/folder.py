@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.simulations.new_folder import new_folder
 from fedthorax.simulations.phantom.chest import FINDINGS
 from fedthorax.simulations.phantom.cohort import (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.simulations.phantom.canvas import Pose
 from fedthorax.simulations.phantom.chest import FINDINGS, Chest, draw_chest, draw_pathology
 from fedthorax.simulations.phantom.cohort import Patient

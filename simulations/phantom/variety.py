@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.simulations.phantom.chest import FINDINGS
 from fedthorax.simulations.phantom.cohort import CENTRAL_MIX, CaseMix, mix_of
 from fedthorax.simulations.phantom.scanner import Look, look_of

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from fedthorax.cli import main as cli
-from fedthorax.common.check.issue import CODES
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.data.site import load_site
+from fedthorax.common.hospital.site import load_site
+from fedthorax.common.issues.issue import CODES
 
 Captured = pytest.CaptureFixture[str]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fedthorax.cli import main as cli
-from fedthorax.common.data.records import ImageRef
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.records.records import ImageRef
 
 WriteFile = Callable[..., Path]
 
@@ -198,7 +198,7 @@ def predictor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         calls.append(arguments)
         return DOCUMENT
 
-    _stand_in(monkeypatch, "fedthorax.common.training.predict", predict_files=predict_files)
+    _stand_in(monkeypatch, "fedthorax.common.release.predict", predict_files=predict_files)
     return calls
 
 

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from fedthorax.cli import live
 from fedthorax.cli.live import RunDisplay, watched
-from fedthorax.common.events import EventLog
-from fedthorax.common.progress import RunProgress, clock
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.ground.progress import RunProgress, clock
 
 SITES = ["north", "Klinikum Süd", "a hospital with a long name"]
 CENTRAL = {

@@ -111,7 +111,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(
 def test_the_state_of_every_hospital_is_shown_as_it_changes(
     submitted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fedthorax.common.events import EventLog
+    from fedthorax.common.ground.events import EventLog
 
     with EventLog(submitted / "events.jsonl") as events:
         events.emit("run", name="chest", rounds=2, sites=["north", "south"])

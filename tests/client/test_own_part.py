@@ -13,8 +13,8 @@ import pytest
 from fedthorax.client.own_part import OwnPart
 from fedthorax.client.process import SiteProcess
 from fedthorax.common.config import Experiment
-from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.messages import Reply, Task
 from fedthorax.common.model.segments import segment_sha256, weights_digest
 from fedthorax.common.training.batch_norm import measure_batch_norm

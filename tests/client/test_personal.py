@@ -11,14 +11,14 @@ from fedthorax.client.process import SiteProcess
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.results import keep_results
 from fedthorax.common.config import Experiment
-from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.messages import Task
 from fedthorax.common.model.segments import SegmentLayout, segment_sha256, weights_digest
+from fedthorax.common.release.saved_model import load_saved_model
 from fedthorax.common.training.batch_norm import measure_batch_norm
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.saved_model import load_saved_model
 from fedthorax.server.models import model_facts
 from fedthorax.server.record import RunRecord
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
-from fedthorax.common.codec.segment import pack_exactly, pack_whole
 from fedthorax.common.messages import Task, decode_task, encode
 from fedthorax.common.model.segments import segment_sha256
+from fedthorax.common.wire.segment import pack_exactly, pack_whole
 
 
 def task(held: tuple[str, ...] = (), **segments: float) -> Task:

@@ -10,12 +10,12 @@ from fedthorax.client.worker import SiteWorker
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.data.images import ImageSet, SiteImages, SplitImages
-from fedthorax.common.data.records import Attributes
-from fedthorax.common.events import EventLog
+from fedthorax.common.disclosure.duplicates import KINDS, new_key
+from fedthorax.common.disclosure.site_statistics import SiteStatistics, check_policy
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.messages import Task
-from fedthorax.common.statistics.duplicates import KINDS, new_key
-from fedthorax.common.statistics.site_statistics import SiteStatistics, check_policy
+from fedthorax.common.records.records import Attributes
 
 LABELS = LabelsConfig(findings=("Effusion", "Mass"), cancer_classes=("normal", "tumour"))
 EXACT = PrivacyConfig(smallest_count=5, round_to=1)

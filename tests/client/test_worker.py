@@ -4,7 +4,7 @@ from fedthorax.client import worker as module
 from fedthorax.client.worker import SiteWorker
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.events import EventLog
 from fedthorax.common.messages import Task
 
 

@@ -1,10 +1,155 @@
+"""Folders and tables of a few tiny images, and TensorFlow as in a run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pydicom
 import pytest
+from PIL import Image
+from pydicom import uid
+
+
+@pytest.fixture
+def draw() -> Callable[..., Path]:
+    """Writes a 6 x 4 picture; another ``seed``, another picture."""
+
+    def write(path: Path, seed: int = 0, height: int = 4, width: int = 6) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
+        Image.fromarray(pixels).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[..., Path]:
+    """Writes lines into a CSV file."""
+
+    def write(*lines: str, name: str = "labels.csv") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_dicom() -> Callable[..., Path]:
+    """Writes a DICOM file of ``stored`` values (H, W), (H, W, 3) or (frames, H, W).
+
+    By default a computed radiograph of as many bits as the values have; further elements by keyword, None removes one.
+    ``syntax`` is the name of a transfer syntax of pydicom.uid; the lossy ones get the options of their encoder.
+    """
+
+    def write(
+        path: Path,
+        stored: np.ndarray,
+        syntax: str = "ExplicitVRLittleEndian",
+        preamble: bool = True,
+        encoding: dict[str, Any] | None = None,
+        **elements: Any,
+    ) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dataset = radiograph(stored, elements)
+        if hasattr(uid, syntax) and getattr(uid, syntax).is_encapsulated:
+            dataset.compress(
+                getattr(uid, syntax), encoding_plugin=_ENCODERS[syntax], generate_instance_uid=False, **(encoding or {})
+            )
+        else:
+            dataset.file_meta.TransferSyntaxUID = getattr(uid, syntax)
+        if syntax == "ExplicitVRBigEndian":
+            dataset.PixelData = stored.byteswap().tobytes()
+        if preamble:
+            dataset.save_as(path, enforce_file_format=True)
+        else:
+            syntax_uid = dataset.file_meta.TransferSyntaxUID
+            del dataset.file_meta
+            pydicom.dcmwrite(path, dataset, implicit_vr=syntax_uid.is_implicit_VR, little_endian=True)
+        return path
+
+    return write
+
+
+_ENCODERS = {
+    "RLELossless": "pydicom",
+    "JPEG2000Lossless": "pylibjpeg",
+    "JPEG2000": "pylibjpeg",
+    "JPEGLSLossless": "pyjpegls",
+    "JPEGLSNearLossless": "pyjpegls",
+}
+
+
+def radiograph(stored: np.ndarray, elements: dict[str, Any]) -> pydicom.Dataset:
+    colours = stored.ndim == 3 and stored.shape[-1] == 3
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID = uid.ComputedRadiographyImageStorage
+    dataset.SOPInstanceUID = uid.generate_uid(entropy_srcs=[str(sorted(elements)), stored.tobytes().hex()])
+    dataset.Modality = "CR"
+    dataset.Rows, dataset.Columns = stored.shape[:2] if stored.ndim == 2 or colours else stored.shape[1:]
+    dataset.SamplesPerPixel = 3 if colours else 1
+    if colours:
+        dataset.PlanarConfiguration = 0
+    if stored.ndim == 3 and not colours:
+        dataset.NumberOfFrames = len(stored)
+    dataset.PhotometricInterpretation = "RGB" if colours else "MONOCHROME2"
+    dataset.BitsAllocated = stored.dtype.itemsize * 8
+    dataset.BitsStored = dataset.BitsAllocated
+    dataset.PixelRepresentation = int(stored.dtype.kind == "i")
+    for keyword, value in elements.items():
+        if value is None:
+            dataset.pop(keyword, None)
+        else:
+            setattr(dataset, keyword, value)
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelData = stored.tobytes()
+    dataset["PixelData"].VR = "OB" if dataset.BitsAllocated == 8 else "OW"
+    return dataset
+
+
+@pytest.fixture
+def write_ct(write_dicom: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes an axial CT slice of Hounsfield units (H, W) at a height in millimetres; further elements by keyword."""
+
+    def write(path: Path, units: np.ndarray, height: float = 0.0, **elements: Any) -> Path:
+        facts = {
+            "SOPClassUID": uid.CTImageStorage,
+            "Modality": "CT",
+            "RescaleSlope": 1,
+            "RescaleIntercept": -1024,
+            "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+            "SeriesInstanceUID": "1.2.3",
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "ImagePositionPatient": [0, 0, height],
+        }
+        return write_dicom(path, (np.asarray(units) + 1024).astype(np.int16), **(facts | elements))
+
+    return write
+
+
+@pytest.fixture
+def write_nifti() -> Callable[..., Path]:
+    """Writes a NIfTI volume of Hounsfield units (x to the right, y to the front, z to the head)."""
+
+    def write(path: Path, units: np.ndarray, affine: np.ndarray | None = None, second: bool = False) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = nibabel.Nifti2Image if second else nibabel.Nifti1Image
+        kind(units, np.eye(4) if affine is None else affine).to_filename(path)
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session", autouse=True)
 def tensorflow_as_in_a_run(request):
     """Threads and deterministic kernels are set before TensorFlow's first operation in this process, as in a run."""
-    if any(item.path.parent.name in ("model", "training") for item in request.session.items):
+    if any(item.path.parent.name in ("model", "training", "release") for item in request.session.items):
         from fedthorax.common.training.runtime import prepare_tensorflow
 
         prepare_tensorflow(2)

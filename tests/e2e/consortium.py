@@ -18,8 +18,8 @@ from typing import Any
 
 import psutil
 
-from fedthorax.common.audit import verify
-from fedthorax.common.events import read_events
+from fedthorax.common.ground.audit import verify
+from fedthorax.common.ground.events import read_events
 
 MARK = "FEDTHORAX_TEST_PLACE"  # in the environment of everything that is started here, so that it can be found again
 

@@ -20,9 +20,9 @@ from flwr.supercore.control import ControlHttpClient
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from fedthorax.common.audit import verify
 from fedthorax.common.consortium.keys import new_private_key, public_key_text, read_private_key, write_private_key
 from fedthorax.common.consortium.registration import new_registration, write_registration
+from fedthorax.common.ground.audit import verify
 from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
 

@@ -6,8 +6,8 @@ import pytest
 
 from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.data.site import load_site
-from fedthorax.common.statistics.duplicates import new_key
+from fedthorax.common.disclosure.duplicates import new_key
+from fedthorax.common.hospital.site import load_site
 from fedthorax.server.statistics import gather_statistics
 
 pytestmark = pytest.mark.real_data

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from fedthorax.common.audit import verify
+from fedthorax.common.ground.audit import verify
 from fedthorax.common.model.segments import SegmentLayout, weights_digest
 
 

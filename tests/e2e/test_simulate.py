@@ -13,9 +13,9 @@ import keras
 import numpy as np
 import pytest
 
-from fedthorax.common.audit import verify
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.run_folder import RunFolder, config_sha256
+from fedthorax.common.ground.audit import verify
+from fedthorax.common.record.run_folder import RunFolder, config_sha256
 
 
 def processes_below(folder: Path) -> list[str]:

@@ -22,7 +22,7 @@ from fedthorax.client.site.worker_client import ask_worker
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.travelling import travelling
-from fedthorax.common.events import read_events
+from fedthorax.common.ground.events import read_events
 from fedthorax.common.messages import Reply, Task
 from fedthorax.common.model.segments import weights_digest
 

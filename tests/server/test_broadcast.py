@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from fedthorax.common.codec.frame import read_frames
-from fedthorax.common.codec.segment import unpack
 from fedthorax.common.model.segments import segment_sha256
+from fedthorax.common.wire.frame import read_frames
+from fedthorax.common.wire.segment import unpack
 from fedthorax.server.broadcast import STEPS_BACK, Broadcast
 
 SIZE = 1000

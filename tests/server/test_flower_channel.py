@@ -8,9 +8,9 @@ from flwr.app import Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedthorax.common.codec.segment import pack_exactly, unpack
 from fedthorax.common.messages import Reply, Task, decode_task, encode
 from fedthorax.common.model.segments import segment_sha256
+from fedthorax.common.wire.segment import pack_exactly, unpack
 from fedthorax.server.channel import Interrupted
 from fedthorax.server.flower_channel import FlowerChannel
 from fedthorax.server.nodes import Node, in_turn

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fedthorax.common.audit import AuditLog, verify
 from fedthorax.common.config.load import load_experiment
+from fedthorax.common.ground.audit import AuditLog, verify
 from fedthorax.common.model.segments import SEGMENTS, weights_digest
-from fedthorax.common.run_folder import RunFolder
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server import late_delivery
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
 from fedthorax.server.consortium.runs import without_results

@@ -5,8 +5,8 @@ import pytest
 
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.data.records import Attributes
 from fedthorax.common.metrics.subgroups import disease_answers, subgroup_scores
+from fedthorax.common.records.records import Attributes
 from fedthorax.server.own_subgroups import MOST_GROUPS, check_own_subgroups
 
 LABELS = LabelsConfig(findings=("Mass", "Nodule"), cancer_classes=("normal", "tumour"))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.codec.segment import pack_exactly, pack_rounded, pack_whole
 from fedthorax.common.messages import Reply
+from fedthorax.common.wire.segment import pack_exactly, pack_rounded, pack_whole
 from fedthorax.server.packed_update import unpacked
 
 MODEL = {"fusion": np.array([1, 2, 3], np.float32), "cancer": np.array([4], np.float32)}

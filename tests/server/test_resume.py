@@ -10,7 +10,7 @@ import pytest
 
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.model.segments import SEGMENTS
-from fedthorax.common.run_folder import RunFolder
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
 from fedthorax.server.resume import check_same, open_run
 from fedthorax.server.selection import Selection

@@ -13,10 +13,10 @@ from fedthorax import __version__
 from fedthorax.client.packed_update import pack_update
 from fedthorax.client.residuals import Residuals
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
-from fedthorax.common.audit import AuditLog, verify
 from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.events import EventLog, read_events
+from fedthorax.common.ground.audit import AuditLog, verify
+from fedthorax.common.ground.events import EventLog, read_events
 from fedthorax.common.messages import Reply, decode_reply, decode_task, encode, num_bytes
 from fedthorax.common.metrics.operating import fixed_operating_points
 from fedthorax.common.model.segments import SEGMENTS, segment_sha256

@@ -7,8 +7,8 @@ import pytest
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
+from fedthorax.common.record.run_folder import SCHEMA_VERSION, RunFolder
 from fedthorax.common.report.joining import joining_page
-from fedthorax.common.run_folder import SCHEMA_VERSION, RunFolder
 from fedthorax.common.training.compared import Truth, joined, mean_areas
 from fedthorax.common.training.scoring import Predictions
 from fedthorax.simulations.centralised import with_one_site

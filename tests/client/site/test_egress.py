@@ -9,7 +9,7 @@ import pytest
 
 from fedthorax.client.site.content import content_of
 from fedthorax.client.site.egress import EgressLog, read_egress, verify_egress
-from fedthorax.common.audit import AuditLog
+from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.messages import Reply, Task
 
 TASK = Task("train", "north", 2, "{}", run="r1", audit_head="")

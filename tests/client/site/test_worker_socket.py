@@ -20,7 +20,7 @@ from fedthorax.client.site.worker_certificates import make_worker_certificates
 from fedthorax.client.site.worker_client import ask_worker, open_channel, worker_answers
 from fedthorax.client.site.worker_service import socket_path, start_server
 from fedthorax.common.config import Experiment
-from fedthorax.common.events import read_events
+from fedthorax.common.ground.events import read_events
 from fedthorax.common.messages import Reply, Task
 
 from .conftest import settings, task

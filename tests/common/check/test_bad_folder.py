@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from fedthorax.common.check.check import SiteCheck
-from fedthorax.common.check.issue import CODES, Issue
+from fedthorax.common.issues.issue import CODES, Issue
 
 Draw = Callable[..., np.ndarray]
 Save = Callable[[np.ndarray, Path], Path]

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from fedthorax.common.check.duplicates import duplicate_issues, near_duplicate_issues, patient_issues, same_pictures
 from fedthorax.common.check.fix_splits import fixed_splits
-from fedthorax.common.check.labelled import LabelledImage, labelled_images
+from fedthorax.common.check.near_duplicates import near_duplicate_issues
 from fedthorax.common.config.data import SplitFractions
-from fedthorax.common.data.records import CtRecord, ImageRef, Split, XrayRecord
-from fedthorax.common.data.split_file import read_split_file, split_notes, with_splits, write_split_file
+from fedthorax.common.hospital.copies import duplicate_issues, patient_issues, same_pictures
+from fedthorax.common.hospital.labelled import LabelledImage, labelled_images
+from fedthorax.common.records.records import CtRecord, ImageRef, Split, XrayRecord
+from fedthorax.common.records.split_file import read_split_file, split_notes, with_splits, write_split_file
 
 FOLDERS = {"xray": Path("x"), "ct": Path("c")}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fedthorax.common.check.facts import ImageFacts
-from fedthorax.common.check.labelled import LabelledImage
 from fedthorax.common.check.shortcuts import Shortcut, shortcut_issues, shortcuts
-from fedthorax.common.data.records import ImageRef
+from fedthorax.common.hospital.labelled import LabelledImage
+from fedthorax.common.records.records import ImageRef
 
 FACTS = ImageFacts(
     "", 10, 10, "PNG", "L", 8, 100.0, 200, 0.0, 0.0, 0.0, 0.0, 1.0, 0, (1.0, 0.0, 0.0, 0.0), 1.0, b"", b""

@@ -13,7 +13,7 @@ import pytest
 from fedthorax.common.check.facts_store import FactsStore, default_folder
 from fedthorax.common.check.survey import Survey, Surveyor
 from fedthorax.common.config.data import CtWindow
-from fedthorax.common.data.records import ImageRef
+from fedthorax.common.records.records import ImageRef
 
 Draw = Callable[..., np.ndarray]
 
@@ -67,7 +67,7 @@ def test_a_killed_check_leaves_a_store_that_is_whole(tmp_path: Path, pictures: l
         "import sys, time; from pathlib import Path\n"
         "from fedthorax.common.check import survey\n"
         "from fedthorax.common.check.facts_store import FactsStore\n"
-        "from fedthorax.common.data.records import ImageRef\n"
+        "from fedthorax.common.records.records import ImageRef\n"
         "survey._WRITE_EVERY = 1\n"
         "def wait(done, total):\n"
         "    print(done, flush=True)\n"

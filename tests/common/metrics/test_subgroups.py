@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.data.records import Attributes
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.resampling import draw_patients
@@ -13,6 +12,7 @@ from fedthorax.common.metrics.subgroups import (
     groups_of,
     subgroup_scores,
 )
+from fedthorax.common.records.records import Attributes
 
 FINDINGS = ("Mass", "Nodule")
 EXACT = PrivacyConfig(smallest_count=5, round_to=1)

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from fedthorax.cli.replay_text import condition_lines
+from fedthorax.common.ground.strict_json import canonical_json
+from fedthorax.common.record.run_folder import RunFolder, config_sha256, machine_facts, package_versions
 from fedthorax.common.replay.conditions import (
     StoredRun,
     data_changes,
@@ -17,8 +19,6 @@ from fedthorax.common.replay.conditions import (
     stored_run,
     version_changes,
 )
-from fedthorax.common.run_folder import RunFolder, config_sha256, machine_facts, package_versions
-from fedthorax.common.strict_json import canonical_json
 
 
 @pytest.fixture

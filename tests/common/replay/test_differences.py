@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fedthorax.common.audit import AuditLog
+from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.replay.differences import compare, largest, round_weights
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report.comparison import setting_rows, write_comparison
-from fedthorax.common.run_folder import RunFolder
 
 FINDINGS, CLASSES = ("Mass", "Hernia"), ("normal", "tumour")
 

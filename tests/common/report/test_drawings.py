@@ -2,8 +2,8 @@ import re
 
 import pytest
 
+from fedthorax.common.page.svg import LineChart, Series, nice_ticks
 from fedthorax.common.report.plots import interval_bar, legend, roc_square, round_charts
-from fedthorax.common.report.svg import LineChart, Series, nice_ticks
 
 
 def drawn(*points):

@@ -1,7 +1,7 @@
 import json
 import re
 
-from fedthorax.common.audit import AuditLog
+from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.report import write_report
 from fedthorax.common.report.provenance import commands, fingerprint_rows, privacy_words, provenance_section
 

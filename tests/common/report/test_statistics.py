@@ -3,9 +3,9 @@ import re
 
 import pytest
 
+from fedthorax.common.page.heat_map import heat_map
 from fedthorax.common.report.document import render
 from fedthorax.common.report.grey_levels import grey_level_chart
-from fedthorax.common.report.heat_map import heat_map
 from fedthorax.common.report.statistics import statistics_page, statistics_section
 from fedthorax.common.report.statistics_tables import policy_words, statistics_tables
 

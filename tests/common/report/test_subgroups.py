@@ -1,9 +1,9 @@
 import re
 
-from fedthorax.common.card_facts import card_facts
-from fedthorax.common.model_card import model_card
+from fedthorax.common.ground.wording import UNDEFINED
+from fedthorax.common.release.card_facts import card_facts
+from fedthorax.common.release.model_card import model_card
 from fedthorax.common.report.subgroups import of_task, subgroup_section
-from fedthorax.common.report.wording import UNDEFINED
 
 
 def words(text):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.data.images import ImageSet, SplitImages
+from fedthorax.common.hospital.images import ImageSet, SplitImages
 
 FINDINGS, CLASSES, SIZE = ("Effusion", "Mass", "Nodule"), ("normal", "tumour"), 32
 

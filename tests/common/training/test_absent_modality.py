@@ -9,12 +9,12 @@ import pytest
 from fedthorax.client.worker import SiteWorker
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.training import PhaseConfig
-from fedthorax.common.data.images import SiteImages
-from fedthorax.common.data.pairing import ABSENT, drop_sides, one_sided_pairs, training_pairs
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.hospital.images import SiteImages
 from fedthorax.common.messages import Task
 from fedthorax.common.metrics.operating import fixed_operating_points
 from fedthorax.common.model.segments import SEGMENTS, SegmentLayout, segments_of
+from fedthorax.common.pairing import ABSENT, drop_sides, one_sided_pairs, training_pairs
 from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.final_scores import final_scores, scores_by_given

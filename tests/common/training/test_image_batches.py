@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedthorax.common.data.pairing import training_pairs
+from fedthorax.common.pairing import training_pairs
 from fedthorax.common.training import image_batches as module
 from fedthorax.common.training.image_batches import image_batches
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.data.pairing import evaluation_pairs
-from fedthorax.common.seeds import derive_seed
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.pairing import evaluation_pairs
 from fedthorax.common.training.scoring import Repeats, during_rounds, in_use, predict, score, with_duplicates
 
 

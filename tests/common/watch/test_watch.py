@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fedthorax.common.events import EventLog
+from fedthorax.common.ground.events import EventLog
 from fedthorax.common.watch.page import content
 from fedthorax.common.watch.run_state import RunState, require_run
 from fedthorax.common.watch.server import WatchServer

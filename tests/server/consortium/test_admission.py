@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from fedthorax.common.audit import verify
 from fedthorax.common.consortium.keys import fingerprint, public_key_text
+from fedthorax.common.ground.audit import verify
 from fedthorax.server.consortium.admission import admit, revoke
 from fedthorax.server.consortium.folder import read_hospitals
 

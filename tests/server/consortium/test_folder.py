@@ -3,8 +3,8 @@ import stat
 
 import pytest
 
-from fedthorax.common.audit import verify
 from fedthorax.common.consortium.invitation import read_invitation
+from fedthorax.common.ground.audit import verify
 from fedthorax.server.consortium.folder import create_consortium, open_consortium, read_hospitals
 
 

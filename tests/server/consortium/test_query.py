@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedthorax.common.audit import verify
 from fedthorax.common.config.load import load_experiment
+from fedthorax.common.ground.audit import verify
 from fedthorax.common.messages import Reply
 from fedthorax.server.consortium import query as module
 from fedthorax.server.consortium.admission import admit

@@ -1,1 +1,0 @@
-"""From folders on disk to batches of paired images, one direction only."""

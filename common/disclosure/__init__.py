@@ -1,0 +1,1 @@
+"""What a hospital tells of its data: counts, histograms, keyed hashes."""

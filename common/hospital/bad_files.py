@@ -1,0 +1,44 @@
+"""Files that cannot be used, by what is wrong with them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fedthorax.common.hospital.labelled import KINDS, counted, slice_name
+from fedthorax.common.issues.issue import Issue
+from fedthorax.common.pixels.decode import Modality
+from fedthorax.common.records.records import BadFile
+
+_FAULT_CODES: Mapping[str, str] = {
+    "missing": "label-without-image",
+    "permission": "file-no-permission",
+    "disk": "file-truncated",
+    "empty": "file-truncated",
+    "truncated": "file-truncated",
+}
+
+
+def bad_file_code(bad: BadFile) -> str:
+    """The code under which a file that cannot be used is counted."""
+    if bad.fault == "other":
+        return "file-truncated" if bad.path.exists() else "label-without-image"
+    return _FAULT_CODES.get(bad.fault, "file-not-an-image")
+
+
+def bad_file_issues(bad: Sequence[BadFile], modality: Modality, folder: Path) -> list[Issue]:
+    """One issue a code; a picture that is good but not wanted here, such as a scout view, is a remark."""
+    by_code: dict[str, list[BadFile]] = {}
+    for file in bad:
+        by_code.setdefault("remark" if file.fault == "not_used" else bad_file_code(file), []).append(file)
+    issues = []
+    for code, files in by_code.items():
+        listed_names = tuple(slice_name(file.path, folder, file.frame) for file in files)
+        reasons = Counter(file.reason for file in files)
+        if code == "remark":
+            told = "; ".join(f"{reason} ({number:,})" for reason, number in reasons.most_common())
+            words = f"{counted(len(files), 'file')} left out, good but no axial chest CT slices: {told}"
+        else:
+            what = "row" if code == "label-without-image" else "file"
+            words = f"{counted(len(files), what)} of the {KINDS[modality]}: {'; '.join(list(reasons)[:3])}"
+        issues.append(Issue(code, len(files), words, listed_names, modality))
+    return issues

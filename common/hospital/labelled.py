@@ -1,0 +1,97 @@
+"""An image as the check sees it: whose it is, what it shows, on which side it stands."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedthorax.common.pixels.decode import Modality
+from fedthorax.common.records.records import UNKNOWN_CLASS, Attributes, CtRecord, ImageRef, Split, XrayRecord
+from fedthorax.common.records.split_file import relative_name
+
+_NOTHING_ELSE = Attributes()
+
+KINDS: Mapping[Modality, str] = {"xray": "X-rays", "ct": "CT slices"}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """``name`` is the path relative to the modality's folder, with the slice number where the file holds several.
+
+    ``labels`` are 1.0, 0.0 or NaN by finding for an X-ray, and the one class index or NaN for a CT slice. ``split`` is
+    None where none is given yet.
+    """
+
+    modality: Modality
+    ref: ImageRef
+    name: str
+    patient: str
+    labels: tuple[float, ...]
+    split: Split | None
+    attributes: Attributes = _NOTHING_ELSE
+
+
+def differ(images: Iterable[LabelledImage]) -> bool:
+    """Whether two of ``images`` contradict each other in a label that both know."""
+    known: dict[int, float] = {}
+    for image in images:
+        for place, value in enumerate(image.labels):
+            if not math.isnan(value) and known.setdefault(place, value) != value:
+                return True
+    return False
+
+
+def splits_of(images: Iterable[LabelledImage]) -> frozenset[Split]:
+    return frozenset(image.split for image in images if image.split is not None)
+
+
+def names(images: Sequence[LabelledImage]) -> tuple[str, ...]:
+    return tuple(image.name for image in images)
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """``1 picture``, ``2 pictures``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def kind(modality: Modality, number: int) -> str:
+    """``1 X-ray``, ``2 X-rays``."""
+    return counted(number, KINDS[modality][:-1])
+
+
+def labelled_images(
+    xray: Sequence[XrayRecord], ct: Sequence[CtRecord], folders: Mapping[Modality, Path]
+) -> tuple[LabelledImage, ...]:
+    """The records as the check sees them, X-rays first."""
+    return (
+        *(
+            LabelledImage(
+                "xray",
+                ImageRef(record.path),
+                relative_name(record.path, folders["xray"]),
+                record.patient,
+                record.findings,
+                record.split,
+                record.attributes,
+            )
+            for record in xray
+        ),
+        *(
+            LabelledImage(
+                "ct",
+                ImageRef(record.path, record.frame),
+                slice_name(record.path, folders["ct"], record.frame),
+                record.patient,
+                (math.nan if record.cancer_class == UNKNOWN_CLASS else float(record.cancer_class),),
+                record.split,
+                record.attributes,
+            )
+            for record in ct
+        ),
+    )
+
+
+def slice_name(path: Path, folder: Path, frame: int | None) -> str:
+    """The path below ``folder`` and, of a file that holds several slices, which of them."""
+    name = relative_name(path, folder)
+    return name if frame is None else f"{name} (slice {frame})"

@@ -1,0 +1,1 @@
+"""What can be wrong with data: codes, levels, advice, and whether a run takes them."""

@@ -1,0 +1,1 @@
+"""A model that leaves a run: saved, exported, described, asked."""

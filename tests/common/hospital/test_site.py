@@ -1,0 +1,347 @@
+"""A hospital's folders, from disk to arrays; and what it says about them."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedthorax.common.config.data import CacheConfig, DataConfig, SourceConfig, SplitFractions
+from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.disclosure.passport import passport
+from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
+from fedthorax.common.hospital.site import load_site
+from fedthorax.common.issues.unusable import UnusableDataError, outside_words
+from fedthorax.common.pairing import PairingReport, Uses, reuse, training_pairs
+from fedthorax.common.records.records import SPLITS, Attributes, BadFile, Fault
+
+Draw = Callable[..., Path]
+LABELS = LabelsConfig(findings=("Mass", "Effusion"), cancer_classes=("normal", "tumour"))
+GIVEN = SplitFractions()
+
+
+@pytest.fixture
+def source(tmp_path: Path, draw: Draw) -> SourceConfig:
+    """Six X-rays of five patients and four CT slices of four, one of them in both; all splits given."""
+    rows = ["file,patient_id,Mass,Effusion,split"]
+    for number, (patient, mass, split) in enumerate(
+        [
+            ("a", "1", "train"),
+            ("a", "0", "train"),
+            ("b", "0", "train"),
+            ("c", "", "valid"),
+            ("d", "1", "test"),
+            ("e", "0", "test"),
+        ]
+    ):
+        draw(tmp_path / f"xray/{number}.png", seed=number)
+        rows.append(f"{number}.png,{patient},{mass},1,{split}")
+    (tmp_path / "xray/labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    for number, name in enumerate(
+        ["train/normal/a__1.png", "train/tumour/f__1.png", "valid/normal/g__1.png", "test/tumour/h__1.png"]
+    ):
+        draw(tmp_path / "ct" / name, seed=100 + number)
+    return SourceConfig(xray=tmp_path / "xray", ct=tmp_path / "ct")
+
+
+def load(
+    source: SourceConfig, on_bad_file: str = "error", fractions: SplitFractions = GIVEN, accept: tuple[str, ...] = ()
+) -> SiteImages:
+    data = DataConfig(
+        hospitals={"north": source}, central=source, on_bad_file=on_bad_file, accept=accept, cache=CacheConfig()
+    )
+    return load_site("north", source, LABELS, data, fractions, image_size=8, seed=0)
+
+
+def test_images_targets_patients_and_paths_stand_in_the_same_rows(source: SourceConfig) -> None:
+    site = load(source)
+    train = site.splits["train"]
+    assert train.xray.images.shape == (3, 8, 8, 3)
+    assert train.xray.targets.dtype == np.float32
+    np.testing.assert_array_equal(train.xray.targets, [[1, 1], [0, 1], [0, 1]])
+    assert train.xray.patients == ("a", "a", "b")
+    assert [path.name for path in train.xray.paths] == ["0.png", "1.png", "2.png"]
+    assert train.ct.targets.dtype == np.int32
+    np.testing.assert_array_equal(train.ct.targets, [0, 1])
+    assert train.ct.patients == ("a", "f")
+    np.testing.assert_array_equal(site.splits["valid"].xray.targets, [[math.nan, 1]])
+    assert [len(site.splits[split].xray) for split in SPLITS] == [3, 1, 2]
+    assert site.notes == ()
+
+
+def test_a_split_without_images_is_there_and_empty(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "ct/valid/normal/g__1.png").unlink()
+    empty = load(source).splits["valid"].ct
+    assert len(empty) == 0
+    assert empty.images.shape == (0, 8, 8, 3)
+    assert empty.targets.shape == (0,)
+    assert empty.targets.dtype == np.int32
+
+
+def test_a_hospital_without_x_rays_has_targets_of_the_right_width(tmp_path: Path, draw: Draw) -> None:
+    (tmp_path / "xray").mkdir()
+    draw(tmp_path / "ct/normal/a.png")
+    site = load(SourceConfig(xray=tmp_path / "xray", ct=tmp_path / "ct"))
+    assert site.splits["train"].xray.targets.shape == (0, 2)
+    assert len(site.splits["train"].ct) == 1
+    assert site.notes[0] == "the X-ray folder holds no X-rays and no label file"
+
+
+def test_progress_counts_all_files_once(source: SourceConfig) -> None:
+    seen: list[tuple[int, int]] = []
+    data = DataConfig(hospitals={"north": source}, central=source)
+    load_site("north", source, LABELS, data, GIVEN, 8, 0, lambda done, total: seen.append((done, total)))
+    assert seen == [(number, 10) for number in range(1, 11)]
+
+
+def test_the_same_seed_draws_the_same_split_and_another_hospital_draws_its_own(tmp_path: Path, draw: Draw) -> None:
+    for number in range(30):
+        draw(tmp_path / f"ct/normal/{number}.png", seed=number)
+    (tmp_path / "xray").mkdir()
+    source = SourceConfig(xray=tmp_path / "xray", ct=tmp_path / "ct")
+    data = DataConfig(hospitals={"north": source}, central=source)
+
+    def test_files(name: str, seed: int) -> tuple[Path, ...]:
+        return load_site(name, source, LABELS, data, GIVEN, 8, seed).splits["test"].ct.paths
+
+    assert test_files("north", 0) == test_files("north", 0)
+    assert test_files("north", 0) != test_files("north", 1)
+    assert test_files("north", 0) != test_files("south", 0)
+
+
+def test_a_bad_file_stops_the_run_with_its_name_and_the_way_out(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/4.png").write_bytes(b"")
+    with pytest.raises(
+        ValueError,
+        match=r"^north: 1 files cannot be used: .*4\.png is empty \(0 bytes\)\. Repair or remove them, or set",
+    ):
+        load(source)
+
+
+def test_of_many_bad_files_five_are_named_and_all_counted(source: SourceConfig, tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"xray/{number}.png").write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"6 files cannot be used: .*; and 1 more") as caught:
+        load(source)
+    assert str(caught.value).count("is not an image") == 5
+
+
+def test_a_bad_file_can_be_left_out_and_is_then_counted(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/5.png").unlink()
+    (tmp_path / "xray/1.png").write_bytes(b"")
+    (tmp_path / "ct/train/tumour/f__1.png").write_bytes(b"")
+    site = load(source, on_bad_file="skip")
+    assert site.skipped == (
+        BadFile(tmp_path / "xray/5.png", "stands in labels.csv, line 7, but does not exist"),
+        BadFile(tmp_path / "xray/1.png", "is empty (0 bytes)"),
+        BadFile(tmp_path / "ct/train/tumour/f__1.png", "is empty (0 bytes)"),
+    )
+    train = site.splits["train"]
+    np.testing.assert_array_equal(train.xray.targets, [[1, 1], [0, 1]])
+    assert train.xray.patients == ("a", "b")
+    assert len(site.splits["test"].xray) == 1
+    np.testing.assert_array_equal(train.ct.targets, [0])
+
+
+def test_every_error_begins_with_the_hospital(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "ct/train/tumor").mkdir()
+    with pytest.raises(ValueError, match=r"^north: .*found tumor \(did you mean 'tumour'\?\)"):
+        load(source)
+    (tmp_path / "xray/labels.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"^north: .*holds 6 images but none of labels"):
+        load(source)
+
+
+def test_a_picture_that_stands_in_train_and_test_is_refused_unless_it_is_accepted(
+    source: SourceConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "xray/4.png").write_bytes((tmp_path / "xray/0.png").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"north: the check finds errors .*duplicate-across-splits \(1 X-ray in test: same"
+    ):
+        load(source)
+    issues = load(source, accept=("duplicate-across-splits",)).issues
+    assert [(issue.code, issue.count, issue.files) for issue in issues] == [("duplicate-across-splits", 1, ("4.png",))]
+
+
+def test_a_picture_under_two_labels_is_refused_unless_it_is_accepted(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/2.png").write_bytes((tmp_path / "xray/0.png").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"duplicate-different-labels \(2 X-rays are 1 picture under different labels\)"
+    ):
+        load(source)
+    load(source, accept=("duplicate-different-labels",))
+
+
+def test_a_patient_on_two_sides_is_refused_before_anything_is_decoded_and_stays_torn_if_accepted(
+    source: SourceConfig, tmp_path: Path
+) -> None:
+    labels = tmp_path / "xray/labels.csv"
+    labels.write_text(labels.read_text(encoding="utf-8").replace("1.png,a,0,1,train", "1.png,a,0,1,test"), "utf-8")
+    with pytest.raises(ValueError, match=r"patient-across-splits \(1 patient stands on two sides of the split\)"):
+        load(source)
+    site = load(source, accept=("patient-across-splits",))
+    assert site.splits["test"].xray.patients == ("a", "d", "e")
+    assert passport(site, LABELS)["check"] == [
+        {"code": "patient-across-splits", "level": "error", "modality": None, "count": 1}
+    ]
+
+
+def test_a_kind_of_bad_file_can_be_accepted_by_its_code(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/1.png").write_bytes(b"")
+    (tmp_path / "xray/3.png").write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"1 files cannot be used: .*3\.png"):
+        load(source, accept=("file-truncated",))
+    site = load(source, accept=("file-truncated", "file-not-an-image"))
+    assert [(issue.code, issue.files) for issue in site.issues] == [
+        ("file-truncated", ("1.png",)),
+        ("file-not-an-image", ("3.png",)),
+    ]
+
+
+def test_the_passport_counts_images_patients_and_labels(source: SourceConfig, tmp_path: Path, draw: Draw) -> None:
+    draw(tmp_path / "ct/train/normal/a__2.png", seed=200)
+    site = load(source)
+    train = site.splits["train"]
+    pairs = training_pairs(train.xray.patients, train.ct.patients, "patient_first", "longest", seed=0)
+    report = reuse(pairs, 3, 3, train.xray.patients, train.ct.patients)
+    found = passport(site, LABELS, report)
+    assert found["splits"]["train"].pop("attributes")["ct"]["sex"] == {"F": 0, "M": 0, "unknown": 3}
+    assert found["splits"]["train"] == {
+        "xray": 3,
+        "ct": 3,
+        "xray_patients": 2,
+        "ct_patients": 2,
+        "findings": {
+            "Mass": {"present": 1, "absent": 2, "unknown": 0},
+            "Effusion": {"present": 3, "absent": 0, "unknown": 0},
+        },
+        "cancer_classes": {"normal": 2, "tumour": 1},
+    }
+    assert found["splits"]["valid"]["findings"]["Mass"] == {"present": 0, "absent": 0, "unknown": 1}
+    assert found["pairing"]["pairs"] == 3
+    assert found["pairing"]["ct_uses"] == {"min": 1, "mean": 1.0, "max": 1}
+    assert found["pairing"]["same_patient_pairs"] == 2
+    assert passport(site, LABELS)["pairing"] is None
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_passport_counts_sex_age_and_view_where_they_are_known(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/labels.csv").write_text(
+        "file,patient_id,Mass,Effusion,split,sex,age,view\n"
+        "0.png,a,1,1,train,F,17,PA\n1.png,a,1,1,train,F,80,AP Supine\n2.png,b,1,1,train,?,,LATERAL\n"
+        "3.png,c,1,1,valid,M,40,oblique\n4.png,d,1,1,test,M,40,PA\n5.png,e,1,1,test,M,40,PA\n",
+        encoding="utf-8",
+    )
+    site = load(source)
+    assert passport(site, LABELS)["splits"]["train"]["attributes"]["xray"] == {
+        "sex": {"F": 2, "M": 0, "unknown": 1},
+        "age_years": {"0-17": 1, "18-39": 0, "40-59": 0, "60-79": 0, "80+": 1, "unknown": 1},
+        "view": {"PA": 1, "AP": 1, "LL": 1, "unknown": 0},
+        "scanner": {"unknown": 3},
+    }
+    assert passport(site, LABELS)["splits"]["valid"]["attributes"]["xray"]["view"]["unknown"] == 1
+    assert [known.age_years for known in site.splits["test"].xray.attributes] == [40.0, 40.0]
+    assert "labels.csv, column sex: 1 cells, the first in line 4, are not understood and count as unknown" in site.notes
+
+
+def test_no_passport_says_where_a_hospital_keeps_its_files(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/0.png").write_bytes(b"")
+    (tmp_path / "xray/extra.png").write_bytes(b"")
+    (tmp_path / "ct/train/tumour/f__1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    site = load(source, on_bad_file="skip")
+    elsewhere = BadFile(Path("/archive/secret/z.png"), "does not exist")
+    text = json.dumps(
+        passport(SiteImages("north", site.splits, (*site.skipped, elsewhere), site.notes, site.folders), LABELS)
+    )
+    assert [bad["file"] for bad in json.loads(text)["skipped"]] == ["0.png", "train/tumour/f__1.png", "z.png"]
+    assert "extra.png" in text
+    assert str(tmp_path) not in text
+    assert "secret" not in text
+
+
+def many(patients: Sequence[str], scanners: Sequence[str | None], **changes: Any) -> SiteImages:
+    """A hospital with one training X-ray a patient: the first 6 show Mass, none shows Effusion."""
+    number = len(patients)
+    empty = ImageSet(np.zeros((0, 4, 4, 3), np.uint8), np.zeros(0, np.int32), (), (), ())
+    nothing = ImageSet(np.zeros((0, 4, 4, 3), np.uint8), np.zeros((0, 2), np.float32), (), (), ())
+    xray = ImageSet(
+        images=np.zeros((number, 4, 4, 3), np.uint8),
+        targets=np.array([[float(row < 6), 0.0] for row in range(number)], np.float32).reshape(-1, 2),
+        paths=tuple(Path(f"/x/{row}.png") for row in range(number)),
+        patients=tuple(patients),
+        digests=tuple(map(str, range(number))),
+        attributes=tuple(Attributes(sex="F" if row else "M", scanner=one) for row, one in enumerate(scanners)),
+    )
+    splits = {
+        "train": SplitImages(xray, empty),
+        "valid": SplitImages(nothing, empty),
+        "test": SplitImages(nothing, empty),
+    }
+    return SiteImages("north", splits, **changes)
+
+
+def test_a_passport_that_leaves_rounds_its_counts_and_hides_those_of_few_patients() -> None:
+    site = many([f"p{n}" for n in range(23)], ["A"] * 12 + ["B"] * 9 + ["C", None])
+    train = passport(site, LABELS, policy=PrivacyConfig())["splits"]["train"]
+    assert (train["xray"], train["xray_patients"], train["ct"]) == (25, 25, 0)
+    assert train["findings"]["Mass"] == {"present": 5, "absent": 15, "unknown": 0}
+    assert train["findings"]["Effusion"] == {"present": 0, "absent": 25, "unknown": 0}
+    sex, scanners = train["attributes"]["xray"]["sex"], train["attributes"]["xray"]["scanner"]
+    assert (sex["M"], sex["unknown"]) == (None, 0)  # one man
+    assert list(scanners) == ["A", "B", "other", "unknown"]  # nobody hears of a scanner C
+    assert (scanners["other"], scanners["unknown"]) == (None, None)
+    exact = passport(site, LABELS)["splits"]["train"]
+    assert (exact["xray"], exact["attributes"]["xray"]["scanner"]["C"]) == (23, 1)
+
+
+def test_the_number_of_pairs_stays_exact_because_the_weight_of_an_update_tells_it_anyway() -> None:
+    report = PairingReport(23, Uses(1, 23 / 17, 2), Uses(1, 1.0, 1), 3)
+    found = passport(many([], []), LABELS, report, PrivacyConfig())["pairing"]
+    assert (found["pairs"], found["xray_uses"]["mean"], found["same_patient_pairs"]) == (23, 1.4, None)
+
+
+def test_no_name_of_a_file_and_no_cell_leaves_where_the_hospital_does_not_want_it() -> None:
+    faults: list[Fault] = ["truncated", "truncated", "not_used", "other"]
+    skipped = tuple(
+        BadFile(Path(f"/x/Smith_{n}.png"), "the body part is called Smith", fault=fault)
+        for n, fault in enumerate(faults)
+    )
+    notes = (
+        "no patient is known for 2 of 9 X-rays (Smith_1.png and Smith_2.png): each counts as a patient",
+        "data.ct_slices passes over 3 of 9 CT slices",
+        "labels.csv, column sex: 1 cells, the first in line 4, are not understood: Smith",
+        "2 files in the CT folder are not images: Smith.txt",
+    )
+    found = passport(many([], [], skipped=skipped, notes=notes), LABELS, file_names=False)
+    assert "Smith" not in json.dumps(found)
+    assert found["skipped"] == [
+        {"file": "1 file", "reason": "are no axial chest CT slices", "count": 1},
+        {"file": "1 file", "reason": "cannot be used", "count": 1},
+        {"file": "2 files", "reason": "are truncated or damaged", "count": 2},
+    ]
+    assert found["notes"] == [
+        "no patient is known for some of the X-rays: each counts as a patient",
+        "data.ct_slices passes over some of the CT slices",
+        "2 remarks on its folders stay at the hospital, where `fedthorax site check` shows them",
+    ]
+
+
+def test_an_error_in_the_data_has_words_for_outside_that_name_no_file(source: SourceConfig, tmp_path: Path) -> None:
+    (tmp_path / "xray/1.png").write_bytes(b"")
+    with pytest.raises(UnusableDataError) as caught:
+        load(source)
+    assert "1.png" in str(caught.value)
+    assert outside_words(caught.value).startswith("1 files cannot be used (file-truncated)")
+    (tmp_path / "xray/labels.csv").write_text("file,Smith\n", "utf-8")
+    with pytest.raises(ValueError) as told:  # noqa: PT011  any words
+        load(source)
+    assert outside_words(told.value) == "its folders or label files are not as expected"
+    assert outside_words(FileNotFoundError("/secret/xray: no such folder")) == (
+        "a file or folder that its settings name is not there"
+    )
+    assert outside_words(OSError(5, "Input/output error", "/secret")) == "the disk says: Input/output error"

@@ -1,0 +1,115 @@
+"""X-ray folders as records."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fedthorax.common.config.data import XraySource
+from fedthorax.common.records.xray_folder import xray_records
+
+Write = Callable[..., Path]
+Draw = Callable[..., Path]
+
+
+def test_records_are_sorted_by_path_and_carry_patient_and_findings(tmp_path: Path, table: Write, draw: Draw) -> None:
+    draw(tmp_path / "images/a.png")
+    draw(tmp_path / "images/b.png")
+    table("file,patient_id,Mass", "images/b.png,p2,0", "images/a.png,p1,1")
+    found = xray_records(XraySource(folder=tmp_path), ["Mass"])
+    assert [(r.path, r.patient, r.findings) for r in found.records] == [
+        (tmp_path / "images/a.png", "p1", (1.0,)),
+        (tmp_path / "images/b.png", "p2", (0.0,)),
+    ]
+    assert found.bad == ()
+    assert found.notes == ()
+
+
+def test_paths_may_be_relative_to_the_label_file(tmp_path: Path, table: Write, draw: Draw) -> None:
+    draw(tmp_path / "images/a.png")
+    labels = table("file,patient_id,Mass", "images/a.png,p,1")
+    found = xray_records(XraySource(folder=tmp_path / "images", labels=labels), ["Mass"])
+    assert [r.path for r in found.records] == [tmp_path / "images/a.png"]
+    assert found.notes == ()
+
+
+def test_a_path_that_fits_twice_is_taken_from_the_x_ray_folder(tmp_path: Path, table: Write, draw: Draw) -> None:
+    draw(tmp_path / "a.png")
+    labels = table("file,patient_id,Mass", "a.tif,p,1")
+    for folder in (tmp_path, tmp_path / "images"):
+        folder.mkdir(exist_ok=True)
+        (folder / "a.tif").touch()
+    found = xray_records(XraySource(folder=tmp_path / "images", labels=labels), ["Mass"])
+    assert [r.path for r in found.records] == [tmp_path / "images/a.tif"]
+
+
+def test_nih_images_are_found_in_any_depth(tmp_path: Path, table: Write, draw: Draw) -> None:
+    draw(tmp_path / "images_001/images/a.png")
+    draw(tmp_path / "images_002/images/b.png")
+    table("Image Index,Finding Labels,Patient ID", "a.png,Mass,1", "b.png,No Finding,2", name="Data_Entry_2017.csv")
+    found = xray_records(XraySource(folder=tmp_path), ["Mass"])
+    assert [r.path.parts[-3] for r in found.records] == ["images_001", "images_002"]
+
+
+def test_an_nih_image_in_two_places_is_refused_with_both(tmp_path: Path, table: Write, draw: Draw) -> None:
+    draw(tmp_path / "x/a.png")
+    draw(tmp_path / "y/a.png")
+    table("Image Index,Finding Labels,Patient ID", "a.png,Mass,1")
+    with pytest.raises(ValueError, match=r"a\.png lies in several places \(x/a\.png, y/a\.png\)"):
+        xray_records(XraySource(folder=tmp_path), ["Mass"])
+
+
+def test_missing_images_rows_without_images_and_other_files_are_all_named(
+    tmp_path: Path, table: Write, draw: Draw
+) -> None:
+    for name in ("a.png", "extra.png"):
+        draw(tmp_path / name)
+    (tmp_path / "readme.txt").touch()
+    table("file,patient_id,Mass", "a.png,p1,1", "gone.png,p2,1")
+    found = xray_records(XraySource(folder=tmp_path), ["Mass"])
+    assert [r.path.name for r in found.records] == ["a.png"]
+    assert [(b.path.name, b.reason) for b in found.bad] == [
+        ("gone.png", "stands in labels.csv, line 3, but does not exist")
+    ]
+    assert found.notes == (
+        "1 images have no row in labels.csv and are not used: extra.png",
+        "1 files in the X-ray folder are not PNG, JPEG, DICOM or NIfTI and are not used: readme.txt",
+    )
+
+
+def test_an_image_without_a_patient_is_its_own_patient(tmp_path: Path, table: Write, draw: Draw) -> None:
+    draw(tmp_path / "a.png")
+    table("file,Mass", "a.png,1")
+    assert xray_records(XraySource(folder=tmp_path), ["Mass"]).records[0].patient == "X-ray a.png"
+
+
+def test_one_image_under_two_names_is_refused(tmp_path: Path, table: Write, draw: Draw) -> None:
+    draw(tmp_path / "images/a.png")
+    labels = table("file,patient_id,Mass", "a.png,p,1", "images/a.png,p,1")
+    with pytest.raises(ValueError, match=r"line 3: images/a\.png is the same image as a\.png in line 2"):
+        xray_records(XraySource(folder=tmp_path / "images", labels=labels), ["Mass"])
+
+
+def test_several_label_files_have_to_be_chosen_from(tmp_path: Path, table: Write) -> None:
+    table("file,Mass")
+    table("Image Index,Finding Labels", name="Data_Entry.csv")
+    with pytest.raises(ValueError, match=r"several label files \(Data_Entry\.csv, labels\.csv\); name one under"):
+        xray_records(XraySource(folder=tmp_path), ["Mass"])
+
+
+def test_images_without_a_label_file_are_refused_and_an_empty_folder_is_said(tmp_path: Path, draw: Draw) -> None:
+    assert xray_records(XraySource(folder=tmp_path), ["Mass"]).notes == (
+        "the X-ray folder holds no X-rays and no label file",
+    )
+    draw(tmp_path / "a.png")
+    with pytest.raises(FileNotFoundError, match=r"holds 1 images but none of labels\.csv, .* under xray\.labels$"):
+        xray_records(XraySource(folder=tmp_path), ["Mass"])
+    for name in ("train.csv", "valid.csv"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match=r"under xray\.labels \(the folder holds train\.csv, valid\.csv\)$"):
+        xray_records(XraySource(folder=tmp_path), ["Mass"])
+
+
+def test_a_label_file_without_rows_is_said(tmp_path: Path, table: Write) -> None:
+    table("file,patient_id,Mass")
+    assert xray_records(XraySource(folder=tmp_path), ["Mass"]).notes == ("labels.csv labels no X-ray",)

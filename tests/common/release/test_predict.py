@@ -1,0 +1,135 @@
+"""Prediction sees images as training saw them, whatever file they come in."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedthorax.common.metrics.operating import LabelOperation, OperatingPoints
+from fedthorax.common.records.records import ImageRef
+from fedthorax.common.release.saved_model import SavedModel
+from fedthorax.common.training import predict
+
+LABEL = LabelOperation(threshold=0.5, method="youden", positives=20, negatives=20)
+POINTS = OperatingPoints(
+    site="central", split="valid", disease={"Mass": LABEL}, cancer=dict.fromkeys(("normal", "tumour"), LABEL)
+)
+ENTRY = {
+    "round": 2,
+    "evaluation": {"disease": {"per_finding": {"Mass": {"support": 12}}}, "cancer": {"per_class": {}}},
+}
+FACTS = {
+    "models": {"best.keras": ENTRY},
+    "findings": ["Mass"],
+    "cancer_classes": ["normal", "tumour"],
+    "image_size": 4,
+    "aspect": "squash",
+    "threshold": 0.5,
+    "ct_windows": [{"center": 0.0, "width": 2000.0}],
+}
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, np.ndarray]]:
+    """The batches that a model in place of the saved one is given; it says how bright the images are."""
+    batches: list[Mapping[str, np.ndarray]] = []
+
+    def model(inputs: Mapping[str, np.ndarray], training: bool) -> dict[str, np.ndarray]:
+        assert not training
+        batches.append(inputs)
+        tumour = inputs["ct"].mean(axis=(1, 2, 3)) / 255
+        return {
+            "disease": inputs["xray"].mean(axis=(1, 2, 3), keepdims=False)[:, None] / 255,
+            "cancer": np.stack([1 - tumour, tumour], axis=1),
+        }
+
+    saved = SavedModel(Path("best.keras"), model, FACTS, POINTS)
+    monkeypatch.setattr(predict, "load_saved_model", lambda path, site=None: saved)
+    return batches
+
+
+def save_grey(path: Path, value: int) -> Path:
+    Image.fromarray(np.full((6, 8), value, np.uint8)).save(path)
+    return path
+
+
+def save_volume(path: Path, units: np.ndarray) -> Path:
+    nibabel.Nifti1Image(units, np.eye(4)).to_filename(path)
+    return path
+
+
+def test_one_x_ray_goes_with_each_slice_of_a_volume(tmp_path: Path, seen: list[Mapping[str, np.ndarray]]) -> None:
+    xray = save_grey(tmp_path / "x.png", 204)
+    units = np.repeat(np.repeat([[[-1000, 0, 500]]], 4, axis=0), 4, axis=1).astype(np.int16)
+    volume = save_volume(tmp_path / "v.nii.gz", units)
+    document = predict.predict_files(Path("run"), [xray], [ImageRef(volume, frame) for frame in range(3)])
+    rows = document["predictions"]
+    # In the one window that the model was trained on, -1000..1000.
+    assert [row["cancer"]["tumour"] for row in rows] == pytest.approx([0, 128 / 255, 191 / 255], abs=1e-6)
+    assert [row["disease"]["Mass"] for row in rows] == pytest.approx([0.8] * 3)
+    assert [row["ct"] for row in rows] == [f"{volume} (slice {frame})" for frame in range(3)]
+    assert rows[0]["predicted"] == {
+        "findings": ["Mass"],
+        "cancer_class": "normal",
+        "cancer_above_threshold": ["normal"],
+    }
+    assert "Not a medical device" in document["notice"]
+    mass = document["labels"]["disease"]["Mass"]
+    assert (mass["threshold"], mass["calibrated"], mass["evaluation"]) == (0.5, False, {"support": 12})
+    assert [batch["ct"].dtype for batch in seen] == [np.float32]
+
+
+def test_a_file_of_another_modality_or_none_at_all_is_named(
+    tmp_path: Path, seen: list[Mapping[str, np.ndarray]]
+) -> None:
+    xray = save_grey(tmp_path / "x.png", 9)
+    volume = save_volume(tmp_path / "v.nii", np.full((2, 2, 1), -900, np.int16))
+    with pytest.raises(ValueError, match=r"v\.nii: is a NIfTI volume, expected an X-ray"):
+        predict.predict_files(Path("run"), [volume], [xray])
+    (tmp_path / "e.png").touch()
+    with pytest.raises(ValueError, match=r"e\.png: is empty \(0 bytes\)"):
+        predict.predict_files(Path("run"), [xray], [tmp_path / "e.png"])
+    assert not seen
+
+
+def test_probabilities_are_calibrated_before_the_threshold_answers(
+    tmp_path: Path, seen: list[Mapping[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xray, ct = save_grey(tmp_path / "x.png", 204), save_grey(tmp_path / "c.png", 51)
+    saved = predict.load_saved_model(Path("run"))
+    shy = LABEL.model_copy(update={"slope": 1.0, "intercept": -2.0})
+    points = POINTS.model_copy(update={"disease": {"Mass": shy}, "cancer_temperature": 2.0})
+    monkeypatch.setattr(predict, "load_saved_model", lambda path, site: replace(saved, points=points))
+    row = predict.predict_files(Path("run"), [xray], [ct])["predictions"][0]
+    # 0.8 is a logit of log 4; 0.2 and 0.8 at temperature 2 are in the ratio of their square roots, 1 to 2.
+    assert row["disease"]["Mass"] == pytest.approx(1 / (1 + np.exp(2) / 4))
+    assert row["predicted"]["findings"] == []
+    assert row["cancer"]["tumour"] == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_one_modality_alone_is_refused_with_the_reason(tmp_path: Path, seen: list[Mapping[str, np.ndarray]]) -> None:
+    with pytest.raises(ValueError, match=r"no stand-in for a missing one, .*; give both, got 1 X-rays and 0 CT slices"):
+        predict.predict_files(Path("run"), [save_grey(tmp_path / "x.png", 9)], [])
+    assert not seen
+
+
+def test_a_probability_is_the_mean_over_the_views_that_the_model_was_tested_with(
+    tmp_path: Path, seen: list[Mapping[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xray, ct = save_grey(tmp_path / "x.png", 100), save_grey(tmp_path / "c.png", 50)
+    model = predict.load_saved_model(Path("run")).model
+    facts = {**FACTS, "views": 3, "augmentation": {"brightness": 0.1, "contrast": 0.0, "rotation_degrees": 0.0}}
+    saved = SavedModel(Path("best.keras"), model, facts, POINTS)
+    monkeypatch.setattr(predict, "load_saved_model", lambda path, site=None: saved)
+    first, again = (predict.predict_files(Path("run"), [xray], [ct])["predictions"][0] for _ in range(2))
+    views = seen[:3]
+    assert len(seen) == 6
+    assert views[0]["xray"].mean() == pytest.approx(100)  # as it is
+    assert len({float(view["xray"].mean()) for view in views}) == 3
+    assert first["disease"]["Mass"] == pytest.approx(np.mean([view["xray"].mean() for view in views]) / 255, abs=1e-6)
+    assert first["cancer"]["tumour"] == pytest.approx(np.mean([view["ct"].mean() for view in views]) / 255, abs=1e-6)
+    assert first == again

@@ -1,4 +1,4 @@
-"""Folders and tables of a few tiny images, and TensorFlow as in a run."""
+"""Folders, tables and pictures of a few tiny images, a small network, and TensorFlow as in a run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +8,15 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.hospital.images import ImageSet, SplitImages
+
+Picture = NDArray[np.uint8]
+FINDINGS, CLASSES, SIZE = ("Effusion", "Mass", "Nodule"), ("normal", "tumour"), 32
 
 
 @pytest.fixture
@@ -153,3 +160,106 @@ def tensorflow_as_in_a_run(request):
         from fedthorax.common.training.runtime import prepare_tensorflow
 
         prepare_tensorflow(2)
+
+
+@pytest.fixture(scope="package")
+def small_experiment() -> Experiment:
+    source = {"xray": "xray", "ct": "ct"}
+    return Experiment.model_validate(
+        {
+            "name": "small",
+            "labels": {"findings": FINDINGS, "cancer_classes": CLASSES},
+            "data": {"hospitals": {"north": source}, "central": source},
+            "model": {
+                "backbone": "MobileNetV3Small",
+                "image_size": SIZE,
+                "weights": "none",
+                "batch_norm": "train",
+                "encoder_units": 16,
+                "feature_units": 8,
+                "fusion_units": [16, 8],
+                "dropout": 0.0,
+            },
+            "training": {"phases": [{"rounds": 1, "trainable": "all"}], "batch_size": 4, "threads": 2},
+            "evaluation": {"batch_size": 4, "partners": 1},
+        }
+    )
+
+
+def some_images(num_xray: int, num_ct: int, seed: int = 0) -> SplitImages:
+    """Noise with labels; digests tell image sets apart, as hashes of real pixels would."""
+    random = np.random.default_rng([seed, num_xray, num_ct])
+
+    def images(count: int, targets: np.ndarray, kind: str) -> ImageSet:
+        pixels = random.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+        names = tuple(f"{kind}-{seed}-{row}" for row in range(count))
+        return ImageSet(pixels, targets, tuple(map(Path, names)), names, names)
+
+    findings = random.integers(0, 2, (num_xray, len(FINDINGS))).astype(np.float32)
+    classes = random.integers(0, len(CLASSES), num_ct).astype(np.int32)
+    return SplitImages(images(num_xray, findings, "xray"), images(num_ct, classes, "ct"))
+
+
+@pytest.fixture(scope="session")
+def draw_images():
+    return some_images
+
+
+@pytest.fixture(scope="package")
+def network(small_experiment):
+    """One network for the package, as in a process; a test sets the weights that it needs."""
+    from fedthorax.common.training.network import Network
+
+    return Network(small_experiment)
+
+
+@pytest.fixture
+def fresh(network):
+    """The network with its starting weights."""
+    if not hasattr(network, "starting_weights"):
+        network.starting_weights = network.layout.read()
+    network.layout.write(network.starting_weights)
+    return network
+
+
+@pytest.fixture
+def store(fresh):
+    from fedthorax.common.training.features import FeatureStore
+
+    return FeatureStore(fresh, None)
+
+
+def draw_chest(seed: int, side: int = 96) -> Picture:
+    """Two dark lungs, a bright spine and abdomen, dark corners above, and smooth shadows of its own for every seed."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:side, 0:side] / side
+    picture = 0.55 + 0.3 / (1 + np.exp(-(y - 0.75) / 0.06)) + 0.3 * np.exp(-(((x - 0.5) / 0.1) ** 2))
+    for middle in (0.28, 0.72):
+        picture -= 0.4 * np.exp(-(((x - middle) / 0.15) ** 2) - ((y - 0.4) / 0.24) ** 2)
+    picture -= 0.5 * np.clip(0.25 - y, 0, 1) / 0.25 * (np.abs(x - 0.5) > 0.2)
+    shadows = Image.fromarray(rng.normal(0, 1, (30, 30)).astype(np.float32)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
+    picture += 0.09 * np.asarray(shadows)
+    return np.clip(255 * (picture - 0.1), 5, 250).astype(np.uint8)
+
+
+def draw_body(seed: int, side: int = 96) -> Picture:
+    """A bright ellipse in black air, with organs of its own for every seed: an axial slice of nobody."""
+    rng = np.random.default_rng(1000 + seed)
+    y, x = np.mgrid[0:side, 0:side] / side - 0.5
+    organs = Image.fromarray(rng.normal(0, 1, (10, 10)).astype(np.float32)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
+    inside = (x / 0.42) ** 2 + (y / 0.36) ** 2 < 1
+    return np.where(inside, np.clip(150 + 40 * np.asarray(organs), 20, 250), 2).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def chest() -> Callable[..., Picture]:
+    return draw_chest
+
+
+@pytest.fixture(scope="session")
+def body() -> Callable[..., Picture]:
+    return draw_body

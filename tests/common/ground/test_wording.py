@@ -1,6 +1,6 @@
 import pytest
 
-from fedthorax.common.report import wording
+from fedthorax.common.ground import wording
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from PIL import Image
 
 from fedthorax.common.metrics.operating import LabelOperation, OperatingPoints
 from fedthorax.common.records.records import ImageRef
+from fedthorax.common.release import export
 from fedthorax.common.release.saved_model import SavedModel
-from fedthorax.common.training import export
 
 LABEL = LabelOperation(threshold=0.3, method="youden", slope=1.7, intercept=-0.4, positives=20, negatives=20)
 

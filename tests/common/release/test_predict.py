@@ -11,8 +11,8 @@ from PIL import Image
 
 from fedthorax.common.metrics.operating import LabelOperation, OperatingPoints
 from fedthorax.common.records.records import ImageRef
+from fedthorax.common.release import predict
 from fedthorax.common.release.saved_model import SavedModel
-from fedthorax.common.training import predict
 
 LABEL = LabelOperation(threshold=0.5, method="youden", positives=20, negatives=20)
 POINTS = OperatingPoints(

@@ -56,19 +56,19 @@ def test_a_hospital_without_x_rays_builds_no_x_ray_encoder(both, ct_only):
     assert set(ct_only.trained_segments("all")) == set(SEGMENTS) - {"xray.backbone", "xray.projection"}
 
 
-def test_both_networks_say_the_same_about_a_slice_alone(both, ct_only, draw):
+def test_both_networks_say_the_same_about_a_slice_alone(both, ct_only, draw_images):
     ct_only.layout.write(both.layout.read(segments_of(("ct",))))
-    split = draw(0, 6)
+    split = draw_images(0, 6)
     whole, _ = predict(both, FeatureStore(both, None), split, seed=1)
     half, _ = predict(ct_only, FeatureStore(ct_only, None), split, seed=1)
     assert np.allclose(whole.cancer, half.cancer, atol=1e-6)
     assert not np.isnan(half.cancer).any()
 
 
-def test_a_hospital_with_ct_alone_trains_its_encoder_the_token_and_the_cancer_head(ct_only, draw):
+def test_a_hospital_with_ct_alone_trains_its_encoder_the_token_and_the_cancer_head(ct_only, draw_images):
     before = ct_only.layout.read()
-    train = draw(0, 8)
-    fitted = fit(ct_only, FeatureStore(ct_only, None), train, draw(0, 3), HEADS, 1e-2, seed=1)
+    train = draw_images(0, 8)
+    fitted = fit(ct_only, FeatureStore(ct_only, None), train, draw_images(0, 3), HEADS, 1e-2, seed=1)
     assert (fitted.pairs, fitted.without_xray, fitted.without_ct, fitted.disease_loss) == (8, 8, 0, None)
     after = ct_only.layout.read()
     changed = {name for name in SEGMENTS if not np.array_equal(before[name], after[name])}
@@ -78,8 +78,8 @@ def test_a_hospital_with_ct_alone_trains_its_encoder_the_token_and_the_cancer_he
     }
 
 
-def test_what_an_absent_image_holds_changes_nothing(both, draw):
-    split = draw(4, 4)
+def test_what_an_absent_image_holds_changes_nothing(both, draw_images):
+    split = draw_images(4, 4)
     one, two = (np.full((2, 32, 32, 3), grey, np.float32) for grey in (0, 200))
     ct = split.ct.images[:2].astype(np.float32)
     absent, present = np.zeros((2, 1), np.float32), np.ones((2, 1), np.float32)
@@ -100,16 +100,16 @@ def test_the_saved_model_opens_with_plain_keras(both, tmp_path):
     assert all(np.array_equal(weights[name], again[name]) for name in SEGMENTS)
 
 
-def test_scores_are_told_by_what_was_given(both, draw):
-    found = scores_by_given(both, FeatureStore(both, None), draw(8, 8), 1, POINTS)
+def test_scores_are_told_by_what_was_given(both, draw_images):
+    found = scores_by_given(both, FeatureStore(both, None), draw_images(8, 8), 1, POINTS)
     assert found["xray"]["cancer_loss"] is None
     assert found["ct"]["disease_loss"] is None
     assert found["xray"]["disease_loss"] is not None
     assert found["both"]["loss"] == pytest.approx(found["both"]["disease_loss"] + found["both"]["cancer_loss"])
 
 
-def test_a_server_without_ct_scores_the_findings_with_intervals_and_says_null_of_the_classes(both, draw):
-    test = draw(12, 0)
+def test_a_server_without_ct_scores_the_findings_with_intervals_and_says_null_of_the_classes(both, draw_images):
+    test = draw_images(12, 0)
     raw, losses = predict(both, FeatureStore(both, None), test, 1)
     scores = final_scores(both, test, raw, losses, POINTS)
     findings = scores["intervals"]["disease"]["macro"]["roc_auc"]
@@ -119,23 +119,23 @@ def test_a_server_without_ct_scores_the_findings_with_intervals_and_says_null_of
     assert scores["calibration"]["before"]["cancer"]["reason"] == "No label is known."
 
 
-def test_a_network_that_needs_both_has_no_such_scores(fresh, store, draw):
-    assert scores_by_given(fresh, store, draw(4, 4), 1, POINTS) is None
+def test_a_network_that_needs_both_has_no_such_scores(fresh, store, draw_images):
+    assert scores_by_given(fresh, store, draw_images(4, 4), 1, POINTS) is None
 
 
-def test_a_network_with_both_encoders_also_trains_on_one_modality(both, draw):
+def test_a_network_with_both_encoders_also_trains_on_one_modality(both, draw_images):
     """One hospital alone, or the server's network: the encoder is there and gets nothing to see."""
-    fitted = fit(both, FeatureStore(both, None), draw(6, 0), draw(0, 0), HEADS, 1e-3, 1)
+    fitted = fit(both, FeatureStore(both, None), draw_images(6, 0), draw_images(0, 0), HEADS, 1e-3, 1)
     assert (fitted.pairs, fitted.without_ct, fitted.cancer_loss) == (6, 6, None)
 
 
-def test_images_run_through_the_one_encoder_that_is_there(ct_only, draw):
+def test_images_run_through_the_one_encoder_that_is_there(ct_only, draw_images):
     before = ct_only.layout.read()
     fitted = fit(
         ct_only,
         FeatureStore(ct_only, None),
-        draw(0, 4),
-        draw(0, 0),
+        draw_images(0, 4),
+        draw_images(0, 0),
         HEADS.model_copy(update={"trainable": "all"}),
         1e-3,
         1,
@@ -161,8 +161,8 @@ def test_pairs_of_one_side_use_every_image_once():
     assert len(one_sided_pairs(0, 0, seed=1)) == 0
 
 
-def test_the_worker_of_a_hospital_without_x_rays_answers_with_what_it_has(experiment, ct_only, draw):
-    site = SiteImages("north", {"train": draw(0, 6), "valid": draw(0, 2), "test": draw(0, 0)})
+def test_the_worker_of_a_hospital_without_x_rays_answers_with_what_it_has(experiment, ct_only, draw_images):
+    site = SiteImages("north", {"train": draw_images(0, 6), "valid": draw_images(0, 2), "test": draw_images(0, 0)})
     asked = []
 
     def build(_, modalities):

@@ -5,8 +5,8 @@ from fedthorax.common.training.batch_norm import measure_batch_norm
 from fedthorax.common.training.features import FeatureStore
 
 
-def test_the_heads_statistics_become_those_of_the_images(fresh, store, draw):
-    images = draw(6, 4)
+def test_the_heads_statistics_become_those_of_the_images(fresh, store, draw_images):
+    images = draw_images(6, 4)
     measure_batch_norm(fresh, store, images)
     hidden = fresh.model.get_layer("xray_dense")(store.pooled("xray", images.xray))
     layer = fresh.model.get_layer("xray_batch_norm")
@@ -16,9 +16,9 @@ def test_the_heads_statistics_become_those_of_the_images(fresh, store, draw):
     assert np.allclose(normalised.var(axis=0), spread / (spread + layer.epsilon), atol=1e-3)
 
 
-def test_a_backbones_first_layer_gets_mean_and_variance_of_all_batches_together(fresh, store, draw):
+def test_a_backbones_first_layer_gets_mean_and_variance_of_all_batches_together(fresh, store, draw_images):
     """Batches of 4 of 6 images: the variance between the batches' means belongs to the whole."""
-    images = draw(6, 0)
+    images = draw_images(6, 0)
     backbone = fresh.model.get_layer("xray_backbone").get_layer("xray_backbone_network")
     layer = next(one for one in backbone.layers if isinstance(one, keras.layers.BatchNormalization))
     measure_batch_norm(fresh, store, images)
@@ -28,8 +28,8 @@ def test_a_backbones_first_layer_gets_mean_and_variance_of_all_batches_together(
     assert np.allclose(layer.moving_variance, maps.var(axis=(0, 1, 2)), rtol=1e-3, atol=1e-3)
 
 
-def test_it_draws_nothing_and_leaves_momentum_dropout_and_the_rest_as_they_were(fresh, draw):
-    images, found = draw(5, 5), []
+def test_it_draws_nothing_and_leaves_momentum_dropout_and_the_rest_as_they_were(fresh, draw_images):
+    images, found = draw_images(5, 5), []
     for _ in range(2):
         fresh.layout.write(fresh.starting_weights)
         measure_batch_norm(fresh, FeatureStore(fresh, None), images)
@@ -44,8 +44,8 @@ def test_it_draws_nothing_and_leaves_momentum_dropout_and_the_rest_as_they_were(
         assert np.array_equal(values[rest], fresh.starting_weights[segment][rest])
 
 
-def test_a_modality_without_images_keeps_what_it_has(fresh, store, draw):
-    measure_batch_norm(fresh, store, draw(4, 0))
+def test_a_modality_without_images_keeps_what_it_has(fresh, store, draw_images):
+    measure_batch_norm(fresh, store, draw_images(4, 0))
     after = fresh.layout.read()
     assert np.array_equal(after["ct.projection"], fresh.starting_weights["ct.projection"])
     assert not np.array_equal(after["xray.projection"], fresh.starting_weights["xray.projection"])

@@ -27,23 +27,23 @@ def one_step(network, start, images, empty, correction=None):
     return network.mean_gradients("heads", fitted.steps)
 
 
-def test_the_mean_gradient_is_that_of_the_loss(network, draw):
+def test_the_mean_gradient_is_that_of_the_loss(network, draw_images):
     """One step of all 8 pairs: the loss does not depend on how they are paired, as far as a bias of the heads goes: the
     gradient of the disease head's bias is the mean of probability less label, over all findings."""
     network, start = network
-    images = draw(8, 8)
-    found = network.layout.by_variable(one_step(network, start, images, draw(0, 0)))
+    images = draw_images(8, 8)
+    found = network.layout.by_variable(one_step(network, start, images, draw_images(0, 0)))
     chance = tf.sigmoid(0.0).numpy()  # a random network of a frozen backbone gives logits near 0
     expected = (chance - images.xray.targets).mean(axis=0) / images.xray.targets.shape[1]
     assert np.allclose(found["disease_logits/bias"], expected, atol=2e-3)
 
 
-def test_with_the_gradient_taken_off_nothing_moves_not_a_bit(network, draw):
+def test_with_the_gradient_taken_off_nothing_moves_not_a_bit(network, draw_images):
     network, start = network
-    images = draw(8, 8)
-    gradients = one_step(network, start, images, draw(0, 0))
+    images = draw_images(8, 8)
+    gradients = one_step(network, start, images, draw_images(0, 0))
     free = network.layout.read()
-    again = one_step(network, start, images, draw(0, 0), {name: -values for name, values in gradients.items()})
+    again = one_step(network, start, images, draw_images(0, 0), {name: -values for name, values in gradients.items()})
     held = network.layout.read()
     for segment in HEADS:
         assert np.array_equal(held[segment], start[segment])
@@ -51,11 +51,11 @@ def test_with_the_gradient_taken_off_nothing_moves_not_a_bit(network, draw):
         assert np.array_equal(again[segment], gradients[segment])  # the control variate is of the uncorrected ones
 
 
-def test_a_correction_lasts_for_one_task(network, draw):
+def test_a_correction_lasts_for_one_task(network, draw_images):
     network, start = network
-    images = draw(8, 8)
-    plain = one_step(network, start, images, draw(0, 0))
+    images = draw_images(8, 8)
+    plain = one_step(network, start, images, draw_images(0, 0))
     first = network.layout.read()
-    one_step(network, start, images, draw(0, 0), {name: values + 1 for name, values in plain.items()})
-    one_step(network, start, images, draw(0, 0))
+    one_step(network, start, images, draw_images(0, 0), {name: values + 1 for name, values in plain.items()})
+    one_step(network, start, images, draw_images(0, 0))
     assert all(np.array_equal(first[name], network.layout.read()[name]) for name in HEADS)

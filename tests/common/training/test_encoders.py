@@ -82,10 +82,10 @@ def test_random_states_go_on_for_each_by_itself(small_experiment):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["MobileNetV2", "DenseNet121", "ResNet50"])
-def test_a_step_trains_the_backbones_of_other_families(small_experiment, draw, backbone):
+def test_a_step_trains_the_backbones_of_other_families(small_experiment, draw_images, backbone):
     raw = small_experiment.model_dump(mode="json")
     raw["model"] |= {"backbone": backbone}
-    network, images = Network(Experiment.model_validate(raw)), draw(4, 4)
+    network, images = Network(Experiment.model_validate(raw)), draw_images(4, 4)
     before = network.layout.read(BACKBONE_SEGMENTS)
     network.start("all", seed=1)
     pixels = (part.images.astype(np.float32) for part in (images.xray, images.ct))

@@ -8,28 +8,30 @@ from fedthorax.common.training.fit import LocalStopper, fit
 HEADS = PhaseConfig(rounds=1, trainable="heads", local_epochs=2)
 
 
-def test_a_fit_reports_what_it_did(fresh, store, draw):
-    report = fit(fresh, store, draw(6, 9), draw(0, 0), HEADS, 1e-3, seed=1)
+def test_a_fit_reports_what_it_did(fresh, store, draw_images):
+    report = fit(fresh, store, draw_images(6, 9), draw_images(0, 0), HEADS, 1e-3, seed=1)
     assert (report.pairs, report.steps, report.epochs) == (9, 6, 2)
     assert report.loss == pytest.approx(report.disease_loss + report.cancer_loss)
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(fresh, store, draw):
+def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(fresh, store, draw_images):
     def trained(seed):
         fresh.layout.write(fresh.starting_weights)
-        fit(fresh, store, draw(6, 9), draw(0, 0), HEADS, 1e-2, seed)
+        fit(fresh, store, draw_images(6, 9), draw_images(0, 0), HEADS, 1e-2, seed)
         return fresh.layout.read()["fusion"]
 
     assert np.array_equal(trained(1), trained(1))
     assert not np.array_equal(trained(1), trained(2))
 
 
-def test_heads_train_on_every_version_of_an_image_each_with_the_labels_of_that_image(fresh, store, draw, monkeypatch):
+def test_heads_train_on_every_version_of_an_image_each_with_the_labels_of_that_image(
+    fresh, store, draw_images, monkeypatch
+):
     training = fresh.experiment.training
     augmentation = training.augmentation.model_copy(update={"feature_versions": 2})
     changed = training.model_copy(update={"augmentation": augmentation})
     monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"training": changed}))
-    images, seen, step = draw(6, 9), {"xray": set(), "ct": set()}, fresh.step_on_pooled
+    images, seen, step = draw_images(6, 9), {"xray": set(), "ct": set()}, fresh.step_on_pooled
 
     def told_apart(kind, pictures, count, **_):
         """Features that are 10 times the image's number plus the version's."""
@@ -50,31 +52,31 @@ def test_heads_train_on_every_version_of_an_image_each_with_the_labels_of_that_i
 
     remember.get_concrete_function = step.get_concrete_function
     monkeypatch.setattr(fresh, "step_on_pooled", remember)
-    fit(fresh, store, images, draw(0, 0), HEADS, 1e-3, seed=1)
+    fit(fresh, store, images, draw_images(0, 0), HEADS, 1e-3, seed=1)
     assert seen == {"xray": {0, 1, 2}, "ct": {0, 1, 2}}
 
 
 @pytest.mark.parametrize(("num_xray", "num_ct"), [(0, 5), (5, 0)])
-def test_without_a_pair_nothing_is_trained_and_the_report_says_so(fresh, store, draw, num_xray, num_ct):
+def test_without_a_pair_nothing_is_trained_and_the_report_says_so(fresh, store, draw_images, num_xray, num_ct):
     before = fresh.layout.read()
-    report = fit(fresh, store, draw(num_xray, num_ct), draw(0, 0), HEADS, 1e-3, seed=1)
+    report = fit(fresh, store, draw_images(num_xray, num_ct), draw_images(0, 0), HEADS, 1e-3, seed=1)
     assert (report.pairs, report.steps, report.loss) == (0, 0, None)
     assert all(np.array_equal(before[name], values) for name, values in fresh.layout.read().items())
 
 
-def test_a_loss_that_is_no_number_ends_training_with_the_setting_to_change(fresh, store, draw):
+def test_a_loss_that_is_no_number_ends_training_with_the_setting_to_change(fresh, store, draw_images):
     weights = fresh.layout.read()
     fresh.layout.write({**weights, "fusion": np.full_like(weights["fusion"], np.nan)})
     with pytest.raises(
         FloatingPointError, match=r"local epoch 1 at learning rate 0\.001; lower training.learning_rate"
     ):
-        fit(fresh, store, draw(6, 6), draw(0, 0), HEADS, 1e-3, seed=1)
+        fit(fresh, store, draw_images(6, 6), draw_images(0, 0), HEADS, 1e-3, seed=1)
 
 
-def test_local_early_stopping_goes_back_to_the_best_epoch(fresh, store, draw, monkeypatch):
+def test_local_early_stopping_goes_back_to_the_best_epoch(fresh, store, draw_images, monkeypatch):
     losses = iter([2.0, 1.0, 1.5, 1.2])
     monkeypatch.setattr(fit_module, "predict", lambda *_: (None, {"loss": next(losses)}))
-    stopper = LocalStopper(fresh, store, draw(2, 2), HEADS, seed=1, patience=2)
+    stopper = LocalStopper(fresh, store, draw_images(2, 2), HEADS, seed=1, patience=2)
     segment = fresh.layout.read(["disease"])["disease"]
     stops = []
     for epoch in range(4):
@@ -85,8 +87,8 @@ def test_local_early_stopping_goes_back_to_the_best_epoch(fresh, store, draw, mo
     assert set(fresh.layout.read(["disease"])["disease"]) == {1.0}
 
 
-def test_without_patience_the_last_epoch_stays(fresh, store, draw):
-    stopper = LocalStopper(fresh, store, draw(2, 2), HEADS, seed=1, patience=None)
+def test_without_patience_the_last_epoch_stays(fresh, store, draw_images):
+    stopper = LocalStopper(fresh, store, draw_images(2, 2), HEADS, seed=1, patience=None)
     before = fresh.layout.read(["disease"])
     assert not stopper.should_stop()
     stopper.restore_best()

@@ -15,8 +15,10 @@ from fedthorax.common.training.scoring import Repeats, predict, scores_of
 
 
 @pytest.fixture
-def site(draw):
-    return SiteImages("north", {"train": draw(4, 4, 1), "valid": draw(48, 40, 2), "test": draw(30, 24, 3)})
+def site(draw_images):
+    return SiteImages(
+        "north", {"train": draw_images(4, 4, 1), "valid": draw_images(48, 40, 2), "test": draw_images(30, 24, 3)}
+    )
 
 
 def results_of(fresh, store, site, points, policy=None):
@@ -52,15 +54,17 @@ def test_thresholds_leave_without_counts_of_images(fresh, store, site, common):
         assert not any(character.isdigit() for reason in label["reasons"] for character in reason.replace("10", ""))
 
 
-def test_a_hospital_with_too_few_images_chooses_nothing(fresh, store, draw, common):
-    site = SiteImages("north", {"train": draw(4, 4, 1), "valid": draw(6, 6, 2), "test": draw(30, 24, 3)})
+def test_a_hospital_with_too_few_images_chooses_nothing(fresh, store, draw_images, common):
+    site = SiteImages(
+        "north", {"train": draw_images(4, 4, 1), "valid": draw_images(6, 6, 2), "test": draw_images(30, 24, 3)}
+    )
     results = results_of(fresh, store, site, common)
     assert results["operating_points"] is results["test_at_own_thresholds"] is None
     assert results["test"]["disease"]["macro"]["roc_auc"] is not None
 
 
-def test_copies_of_images_that_were_trained_on_are_scored_apart(fresh, store, draw, common):
-    splits = {"train": draw(30, 24, 3), "valid": draw(6, 6, 2), "test": draw(30, 24, 3)}
+def test_copies_of_images_that_were_trained_on_are_scored_apart(fresh, store, draw_images, common):
+    splits = {"train": draw_images(30, 24, 3), "valid": draw_images(6, 6, 2), "test": draw_images(30, 24, 3)}
     assert "test_with_duplicates" in (results := results_of(fresh, store, SiteImages("north", splits), common))
     assert results["test"]["disease"]["macro"]["roc_auc"] is None, "all were copies"
     assert results["test_with_duplicates"]["disease"]["macro"]["roc_auc"] is not None
@@ -89,9 +93,9 @@ def test_groups_of_a_hospitals_patients_are_scored_apart_at_the_common_threshold
     assert hidden["groups"]["F"] == {"images": None, "reason": "Fewer than 16 patients: hidden."}
 
 
-def test_a_single_pair_is_scored_as_predict_scores_it(fresh, store, draw, monkeypatch):
+def test_a_single_pair_is_scored_as_predict_scores_it(fresh, store, draw_images, monkeypatch):
     """evaluation.partners is for the rounds: calibration and thresholds must not see means over several pairs."""
-    drawn = draw(5, 5, 3)
+    drawn = draw_images(5, 5, 3)
     evaluation = fresh.experiment.evaluation.model_copy(update={"partners": 4})
     monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"evaluation": evaluation}))
     calls = []

@@ -31,8 +31,8 @@ def plainly(fresh, monkeypatch):
     fresh.__dict__.pop("augmented", None)
 
 
-def test_an_epoch_has_every_image_beside_its_own_labels(plainly, draw):
-    images = numbered(draw(5, 3), 5)
+def test_an_epoch_has_every_image_beside_its_own_labels(plainly, draw_images):
+    images = numbered(draw_images(5, 3), 5)
     seen = []
     for xray, _, disease, _ in image_batches(plainly, images, pairs_of(images), 1):
         rows = np.asarray(xray)[:, 0, 0, 0].astype(int)
@@ -42,8 +42,8 @@ def test_an_epoch_has_every_image_beside_its_own_labels(plainly, draw):
     assert sorted(seen) == [0, 1, 2, 3, 4]
 
 
-def test_the_same_seed_changes_images_the_same_way_and_another_seed_another_way(fresh, draw):
-    images = draw(5, 3)
+def test_the_same_seed_changes_images_the_same_way_and_another_seed_another_way(fresh, draw_images):
+    images = draw_images(5, 3)
     first, again, other = (
         np.concatenate([batch[0] for batch in image_batches(fresh, images, pairs_of(images), seed)])
         for seed in (1, 1, 2)
@@ -52,8 +52,8 @@ def test_the_same_seed_changes_images_the_same_way_and_another_seed_another_way(
     assert not np.array_equal(first, other)
 
 
-def test_batches_come_in_their_order_when_the_first_takes_longest(plainly, draw, monkeypatch):
-    images, second_is_made, made = numbered(draw(6, 6), 6), threading.Event(), []
+def test_batches_come_in_their_order_when_the_first_takes_longest(plainly, draw_images, monkeypatch):
+    images, second_is_made, made = numbered(draw_images(6, 6), 6), threading.Event(), []
     pairs, gather = pairs_of(images), module.network_inputs
 
     def slow_first(network, values, x, c):
@@ -70,15 +70,15 @@ def test_batches_come_in_their_order_when_the_first_takes_longest(plainly, draw,
     assert np.array_equal(np.concatenate(came), pairs.xray)
 
 
-def test_what_goes_wrong_in_a_thread_reaches_who_asked(fresh, draw, monkeypatch):
-    images = draw(5, 3)
+def test_what_goes_wrong_in_a_thread_reaches_who_asked(fresh, draw_images, monkeypatch):
+    images = draw_images(5, 3)
     monkeypatch.setattr(module, "targets_of", lambda *_: (_ for _ in ()).throw(OSError("the disk is gone")))
     with pytest.raises(OSError, match="the disk is gone"):
         next(image_batches(fresh, images, pairs_of(images), 1))
 
 
-def test_an_epoch_that_is_left_early_leaves_no_thread_behind(fresh, draw):
-    images = draw(9, 9)
+def test_an_epoch_that_is_left_early_leaves_no_thread_behind(fresh, draw_images):
+    images = draw_images(9, 9)
     batches = image_batches(fresh, images, pairs_of(images), 1)
     next(batches)
     batches.close()

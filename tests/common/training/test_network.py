@@ -25,8 +25,8 @@ def test_the_heads_phase_leaves_the_backbones_as_they_were(fresh):
     assert fresh.trained_segments("heads") == HEAD_SEGMENTS
 
 
-def test_the_whole_network_learns_in_a_phase_of_all(fresh, draw):
-    images = draw(4, 4)
+def test_the_whole_network_learns_in_a_phase_of_all(fresh, draw_images):
+    images = draw_images(4, 4)
     before = fresh.layout.read()
     fresh.start("all", seed=1)
     fresh.set_learning_rate("all", 0.01)

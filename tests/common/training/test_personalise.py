@@ -47,17 +47,17 @@ PARTS = {
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_only_what_is_named_is_fine_tuned(tuned, draw, part):
+def test_only_what_is_named_is_fine_tuned(tuned, draw_images, part):
     """The hospital's validation split is its training split, so that training makes it better."""
-    images = draw(8, 8)
+    images = draw_images(8, 8)
     done, start, network, _ = tuned((images, images), (part,))
     assert done.kept == part
     assert changed(network, start) <= PARTS[part]
     assert changed(network, start) & {name for name in PARTS[part] if "moving" not in name}
 
 
-def test_the_better_of_several_is_kept_and_its_loss_is_what_is_told(tuned, draw):
-    images = draw(8, 8)
+def test_the_better_of_several_is_kept_and_its_loss_is_what_is_told(tuned, draw_images):
+    images = draw_images(8, 8)
     done, *_ = tuned((images, images), ("outputs", "heads"), epochs=6)
     assert set(done.valid_loss) == {"common", "outputs", "heads"}
     assert done.valid_loss[done.kept] == min(done.valid_loss.values())
@@ -66,10 +66,10 @@ def test_the_better_of_several_is_kept_and_its_loss_is_what_is_told(tuned, draw)
     assert again == done
 
 
-def test_where_nothing_is_better_the_common_model_stays_to_the_last_bit(tuned, draw):
+def test_where_nothing_is_better_the_common_model_stays_to_the_last_bit(tuned, draw_images):
     """Labels of the validation split are the opposite of those that are trained on."""
-    train = draw(8, 8)
-    valid = draw(8, 8)
+    train = draw_images(8, 8)
+    valid = draw_images(8, 8)
     valid.xray.targets[:] = 1 - train.xray.targets
     valid.ct.targets[:] = 1 - train.ct.targets
     done, start, network, _ = tuned((train, valid), ("heads",), learning_rate=0.1, epochs=1)
@@ -79,8 +79,8 @@ def test_where_nothing_is_better_the_common_model_stays_to_the_last_bit(tuned, d
     assert changed(network, start) == set()
 
 
-def test_fine_tuning_stops_when_the_validation_loss_falls_no_more_and_returns_to_the_best_pass(tuned, draw):
-    train, valid = draw(8, 8), draw(8, 8, 9)
+def test_fine_tuning_stops_when_the_validation_loss_falls_no_more_and_returns_to_the_best_pass(tuned, draw_images):
+    train, valid = draw_images(8, 8), draw_images(8, 8, 9)
     done, _, network, store = tuned((train, valid), ("heads",), epochs=20, patience=2, learning_rate=3e-2)
     assert done.epochs["heads"] < 20
     if done.kept is not None:
@@ -91,8 +91,8 @@ def test_fine_tuning_stops_when_the_validation_loss_falls_no_more_and_returns_to
     ("train", "valid", "words"),
     [((4, 4), (0, 0), "No label is known in the validation split"), ((0, 4), (4, 4), "There is no pair to train on")],
 )
-def test_a_hospital_that_cannot_compare_keeps_the_common_model_and_says_why(tuned, draw, train, valid, words):
-    done, start, network, _ = tuned((draw(*train), draw(*valid)))
+def test_a_hospital_that_cannot_compare_keeps_the_common_model_and_says_why(tuned, draw_images, train, valid, words):
+    done, start, network, _ = tuned((draw_images(*train), draw_images(*valid)))
     assert done.kept is None
     assert words in done.reason
     assert changed(network, start) == set()

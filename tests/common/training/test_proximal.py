@@ -19,7 +19,7 @@ def test_the_pull_is_the_distance_to_the_common_model_times_the_weight():
     assert nothing is None
 
 
-def test_with_fedprox_a_hospital_stays_nearer_to_the_common_model(small_experiment, draw):
+def test_with_fedprox_a_hospital_stays_nearer_to_the_common_model(small_experiment, draw_images):
     def distance(strategy: str, proximal: float) -> float:
         raw = small_experiment.model_dump()
         raw["federation"] |= {"strategy": strategy, "strategy_settings": {"proximal": proximal}}
@@ -27,7 +27,7 @@ def test_with_fedprox_a_hospital_stays_nearer_to_the_common_model(small_experime
         network = Network(Experiment.model_validate(raw))
         before = network.layout.read(["fusion"])["fusion"]
         phase = small_experiment.training.phases[0].model_copy(update={"trainable": "heads", "local_epochs": 8})
-        fit(network, FeatureStore(network, None), draw(8, 8), draw(0, 0), phase, 0.01, seed=1)
+        fit(network, FeatureStore(network, None), draw_images(8, 8), draw_images(0, 0), phase, 0.01, seed=1)
         return float(np.square(network.layout.read(["fusion"])["fusion"] - before).sum())
 
     free, held = distance("fedavg", 0.01), distance("fedprox", 1.0)

@@ -6,8 +6,8 @@ from fedthorax.common.pairing import evaluation_pairs
 from fedthorax.common.training.scoring import Repeats, during_rounds, in_use, predict, score, with_duplicates
 
 
-def test_every_image_is_scored_once_with_the_partner_that_the_seed_draws(fresh, store, draw):
-    images = draw(3, 7)
+def test_every_image_is_scored_once_with_the_partner_that_the_seed_draws(fresh, store, draw_images):
+    images = draw_images(3, 7)
     predictions, _ = predict(fresh, store, images, seed=5)
     pairs = evaluation_pairs(3, 7, 5)
     expected = fresh.model.predict(
@@ -23,13 +23,13 @@ def test_every_image_is_scored_once_with_the_partner_that_the_seed_draws(fresh, 
             assert predictions.disease[pairs.xray[row]] == pytest.approx(expected["disease"][row], abs=1e-5)
 
 
-def test_a_prediction_is_the_mean_over_its_partners(fresh, store, draw, monkeypatch):
+def test_a_prediction_is_the_mean_over_its_partners(fresh, store, draw_images, monkeypatch):
     random = np.random.default_rng(0)
     fresh.layout.write(
         {name: np.abs(random.normal(0, 0.2, size)).astype(np.float32) for name, size in fresh.layout.sizes.items()}
     )
     monkeypatch.setattr(store, "versions", lambda kind, images, *_: [random_features(kind, images, fresh)])
-    images, seeds = draw(3, 7), (5, derive_seed(5, "partner", 1), derive_seed(5, "partner", 2))
+    images, seeds = draw_images(3, 7), (5, derive_seed(5, "partner", 1), derive_seed(5, "partner", 2))
     alone = [predict(fresh, store, images, seed)[0] for seed in seeds]
     assert not np.allclose(alone[0].disease, alone[1].disease), "partners make no difference: this test shows nothing"
     evaluation = fresh.experiment.evaluation.model_copy(update={"partners": 3})
@@ -39,7 +39,7 @@ def test_a_prediction_is_the_mean_over_its_partners(fresh, store, draw, monkeypa
     assert together.cancer == pytest.approx(np.mean([each.cancer for each in alone], axis=0), abs=1e-6)
 
 
-def test_a_prediction_is_the_mean_over_the_views_of_the_same_pair(fresh, store, draw, monkeypatch):
+def test_a_prediction_is_the_mean_over_the_views_of_the_same_pair(fresh, store, draw_images, monkeypatch):
     random = np.random.default_rng(0)
     fresh.layout.write(
         {name: np.abs(random.normal(0, 0.2, size)).astype(np.float32) for name, size in fresh.layout.sizes.items()}
@@ -48,7 +48,7 @@ def test_a_prediction_is_the_mean_over_the_views_of_the_same_pair(fresh, store, 
     def features_of(*views):
         return lambda kind, images, *_: [random_features(kind, images, fresh, view) for view in views]
 
-    alone, images = [], draw(3, 7)
+    alone, images = [], draw_images(3, 7)
     for view in range(3):
         monkeypatch.setattr(store, "versions", features_of(view))
         alone.append(predict(fresh, store, images, seed=5, repeats=Repeats(1, 1))[0])
@@ -71,8 +71,8 @@ def random_features(kind, images, network, view=0):
     return np.random.default_rng([len(kind), view]).normal(0, 1, shape).astype(np.float32)
 
 
-def test_losses_are_means_over_images_and_not_over_pairs(fresh, store, draw):
-    images = draw(3, 7)
+def test_losses_are_means_over_images_and_not_over_pairs(fresh, store, draw_images):
+    images = draw_images(3, 7)
     predictions, losses = predict(fresh, store, images, seed=5)
     truth = images.xray.targets
     cells = -np.log(np.where(truth == 1, predictions.disease, 1 - predictions.disease))
@@ -81,14 +81,20 @@ def test_losses_are_means_over_images_and_not_over_pairs(fresh, store, draw):
     assert losses["cancer_loss"] == pytest.approx(rows.mean(), rel=1e-4)
 
 
-def test_a_split_without_one_modality_has_no_figure_and_no_zero(fresh, store, draw):
-    scores = score(fresh, store, draw(4, 0), seed=1)
+def test_a_split_without_one_modality_has_no_figure_and_no_zero(fresh, store, draw_images):
+    scores = score(fresh, store, draw_images(4, 0), seed=1)
     assert scores["loss"] is None
     assert scores["disease"]["macro"]["roc_auc"] is None
     assert scores["cancer"]["accuracy"] is None
 
 
-def test_with_duplicates_only_the_modality_that_has_them_changes(draw):
+def test_with_duplicates_only_the_modality_that_has_them_changes(draw_images):
     clean, whole = {"disease": "clean", "cancer": "clean"}, {"loss": 1.0, "disease": "whole", "cancer": "whole"}
-    assert with_duplicates(clean, whole, draw(3, 5), draw(3, 7)) == {"disease": "clean", "cancer": "whole"}
-    assert with_duplicates(clean, whole, draw(2, 7), draw(3, 7)) == {"disease": "whole", "cancer": "clean"}
+    assert with_duplicates(clean, whole, draw_images(3, 5), draw_images(3, 7)) == {
+        "disease": "clean",
+        "cancer": "whole",
+    }
+    assert with_duplicates(clean, whole, draw_images(2, 7), draw_images(3, 7)) == {
+        "disease": "whole",
+        "cancer": "clean",
+    }

@@ -21,10 +21,10 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 
+from fedthorax.common.algorithms.aggregation import FederatedAverage
 from fedthorax.common.messages import Reply, decode_reply, encode
 from fedthorax.common.model.segments import SEGMENTS, segment_sha256, weights_digest
 from fedthorax.common.wire.segment import pack_rounded, unpack
-from fedthorax.server.aggregation import FederatedAverage
 from fedthorax.server.update_check import check_update
 from fedthorax.server.update_norms import step_norm
 

@@ -121,9 +121,9 @@ def hospitals(number: int) -> dict[str, float]:
     import numpy as np
 
     from benchmarks.aggregation import SIZES, Layout
+    from fedthorax.common.algorithms.aggregation import FederatedAverage
     from fedthorax.common.messages import Reply, decode_reply, encode, num_bytes
     from fedthorax.common.model.segments import SEGMENTS, weights_digest
-    from fedthorax.server.aggregation import FederatedAverage
     from fedthorax.server.update_check import check_update
     from fedthorax.server.update_norms import step_norm
 

@@ -14,19 +14,17 @@ import numpy as np
 from local_runs import CentralData, Experiment, FeatureStore, Network, SiteImages
 from numpy.typing import NDArray
 
+from fedthorax.common.algorithms import algorithm_of
+from fedthorax.common.algorithms.algorithm import RoundShape, State, Trained, Update
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import ImageSet
 from fedthorax.common.model.dual import MODALITIES, draw_weights
-from fedthorax.common.model.segments import BACKBONE_SEGMENTS, CONTROL, HEAD_SEGMENTS, Weights, segments_of
-from fedthorax.common.training.branch_counts import branch_counts
-from fedthorax.common.training.control_variates import change, correction
+from fedthorax.common.model.segments import BACKBONE_SEGMENTS, HEAD_SEGMENTS, Weights, segments_of
+from fedthorax.common.training.branch_counts import branch_counts, parts_of
 from fedthorax.common.training.features import Progress
 from fedthorax.common.training.fit import fit
-from fedthorax.server.branchwise import parts_of
 from fedthorax.server.schedule import plan_round
 from fedthorax.server.selection import Selection, selection_value
-from fedthorax.server.strategies import STRATEGIES
-from fedthorax.server.strategies.update import RoundShape, State, Update
 
 
 class PictureFeatures(FeatureStore):
@@ -110,29 +108,28 @@ class HeadsRun:
 
     def __post_init__(self) -> None:
         self.selection = Selection(self.experiment.evaluation.selection_metric)
-        self._own: dict[str, dict[str, NDArray[np.float32]]] = {}  # of FedBN or SCAFFOLD, by hospital
+        self._own: dict[str, Weights] = {}  # what the algorithm keeps, by hospital
 
     def run(self, every: int = 1) -> None:
         """All rounds, of which each ``every``-th and the last are validated; leaves the selected weights in the whole
         network."""
         network, store = self.networks.build(self.experiment)
         federation, rounds = self.experiment.federation, self.experiment.training.num_rounds
-        settings, strategy = federation.strategy_settings, STRATEGIES[federation.strategy]
+        algorithm = algorithm_of(federation.strategy)
         shape = self._shape(network)
         state: State = {}
         weights: Weights = network.layout.read(HEAD_SEGMENTS)
         for number in range(1, rounds + 1):
-            aggregate = strategy.aggregate(settings, shape)
+            aggregate = algorithm.aggregate(federation.strategy_settings, shape)
             try:
                 for site in self.sites:
-                    aggregate.add(self._update(site, number, weights, strategy.told(state)))
-                found = aggregate.result(weights)
+                    aggregate.add(self._update(site, number, weights, algorithm.tell(state)))
+                found, state = aggregate.result(weights, state)
             finally:
                 aggregate.close()
-            found, state = strategy.step(settings, shape, weights, found, state)
             weights = {**weights, **found}
             network.layout.write(weights)
-            if federation.keeps_batch_norm:
+            if algorithm.measures_batch_norm:
                 self.central.normalise(network, store)
                 weights = network.layout.read(HEAD_SEGMENTS)
             if number % every == 0 or number == rounds:
@@ -146,13 +143,10 @@ class HeadsRun:
         network, store = self.networks.build(experiment, modalities)
         trained = network.trained_segments("heads")
         came = {name: weights[name] for name in trained}
-        network.layout.write(came)
-        federation, own = experiment.federation, self._own.get(site, {})
-        controls = federation.strategy == "scaffold"
-        if federation.keeps_batch_norm:
-            network.layout.write({name: _over(came[name], own[name], network.layout.batch_norm(name)) for name in own})
+        half, kept = algorithm_of(experiment.federation.strategy).hospital, self._own.get(site, {})
+        began = half.arrive(network.layout, came, kept) if half.arrive else came
+        network.layout.write(began)
         plan = plan_round(experiment.training, number)
-        common = {name.removeprefix(CONTROL): values for name, values in told.items()}
         fitted = fit(
             network,
             store,
@@ -161,30 +155,24 @@ class HeadsRun:
             plan.phase,
             plan.learning_rate,
             derive_seed(experiment.seed, "fit", site, number),
-            correction=correction(common, own, trained) if controls else None,
+            given=half.give(told, kept, trained),
         )
-        update, control = network.layout.read(trained), {}
-        if federation.keeps_batch_norm:
-            self._own[site] = update
-            update = {name: _over(update[name], came[name], network.layout.batch_norm(name)) for name in update}
-        if controls:
-            new = network.mean_gradients("heads", fitted.steps)
-            control, self._own[site] = change(new, own), new
+        read, gathered = network.layout.read(trained), network.gathered("heads", fitted.steps)
+        leaving = half.leave(Trained(network.layout, came, began, read, kept, gathered))
+        self._own[site], update, beside = leaving.keep, leaving.update, leaving.beside
         counts = branch_counts(images.splits["train"], fitted) if experiment.weighs_branches else {}
         if not experiment.weighs_branches:  # as the server does: a hospital votes for the encoder that it lacks
             update = {name: update.get(name, values) for name, values in weights.items()}
-            if control:
-                control = {name: control.get(name, np.zeros_like(values)) for name, values in update.items()}
-        return Update(site, update, fitted.pairs, counts, None, control)
+            if beside:
+                beside = {name: beside.get(name, np.zeros_like(values)) for name, values in update.items()}
+        return Update(site, update, fitted.pairs, counts, None, beside)
 
     def _shape(self, network: Network) -> RoundShape:
         layout, findings = network.layout, len(self.experiment.labels.findings)
         parts = parts_of(layout, HEAD_SEGMENTS, findings) if self.experiment.weighs_branches else None
         sizes = {name: layout.sizes[name] for name in HEAD_SEGMENTS}
         statistics = {name: layout.statistics(name) for name in HEAD_SEGMENTS}
-        keeps = self.experiment.federation.keeps_batch_norm
-        own = {name: layout.batch_norm(name) for name in HEAD_SEGMENTS} if keeps else {}
-        return RoundShape(sizes, parts, statistics, own)
+        return RoundShape(sizes, parts, statistics, {name: layout.batch_norm(name) for name in HEAD_SEGMENTS})
 
     def _validate(self, number: int, weights: Weights, network: Network, store: FeatureStore) -> None:
         scores = self.central.validate(network, store, True)
@@ -194,21 +182,12 @@ class HeadsRun:
             self.best = weights
 
 
-def _over(values: NDArray[np.float32], others: NDArray[np.float32], wheres: Sequence[slice]) -> NDArray[np.float32]:
-    """``values`` with those of ``others`` at ``wheres``."""
-    changed = values.copy()
-    for where in wheres:
-        changed[where] = others[where]
-    return changed
-
-
 def _graph_of(experiment: Experiment) -> tuple[Any, ...]:
     """What a network is built and traced from; all else it reads as it goes."""
     training, federation = experiment.training, experiment.federation
-    own = federation.strategy if federation.strategy in ("fedprox", "scaffold") else None
-    proximal = federation.strategy_settings.proximal if own == "fedprox" else None
+    step = algorithm_of(federation.strategy).hospital.step
     built = (training.loss, training.clip_norm, training.weight_decay, training.threads)
-    return experiment.model, experiment.labels, *built, own, proximal
+    return experiment.model, experiment.labels, *built, step, federation.strategy_settings if step else None
 
 
 def _rows(images: ImageSet, rows: Sequence[int]) -> ImageSet:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax import __version__
-from fedthorax.client.own_part import OwnPart, Values
+from fedthorax.client.own_part import OwnPart
 from fedthorax.client.packed_update import PackedUpdate, pack_update
 from fedthorax.client.personal import own_model
 from fedthorax.client.residuals import Residuals
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.client.statistics import site_statistics
+from fedthorax.common.algorithms import algorithm_of
+from fedthorax.common.algorithms.algorithm import Leaving, Trained
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.config.privacy import PrivacyConfig, stricter
@@ -29,11 +31,10 @@ from fedthorax.common.issues.unusable import outside_words
 from fedthorax.common.messages import Reply, Segments, Task
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.model.dual import MODALITIES
-from fedthorax.common.model.segments import CONTROL, segments_of
+from fedthorax.common.model.segments import segments_of
 from fedthorax.common.pairing import PairingReport, reuse
 from fedthorax.common.records.records import Split
 from fedthorax.common.training.branch_counts import branch_counts
-from fedthorax.common.training.control_variates import change, correction
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import epoch_pairs, fit
 from fedthorax.common.training.hospital_scores import hospital_tests
@@ -138,7 +139,7 @@ class SiteWorker:
     def _train(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: ``valid`` (Scores of the incoming weights), ``train`` (a fit report), and ``residual_lost``
         where what rounding left out of earlier updates is no longer here."""
-        images, network, store, start, came = self._ready(task, experiment)
+        images, network, store, came, began = self._ready(task, experiment)
         phase = experiment.training.phases[task.phase]
         valid = self._score(task, experiment, network, store, images, "valid", phase.trainable == "heads")
 
@@ -146,10 +147,9 @@ class SiteWorker:
             facts: dict[str, Any] = {"epoch": epoch + 1, "epochs": phase.local_epochs, "loss": loss}
             self._emit(task, stage, done, total, **facts)
 
-        controls = experiment.federation.strategy == "scaffold"
-        own = self.own.control(task) if controls else {}
+        half = algorithm_of(experiment.federation.strategy).hospital
+        kept = self.own.load(task) if half.keeps else {}
         trained = network.trained_segments(phase.trainable)
-        common = {n.removeprefix(CONTROL): v for n, v in task.weights.items() if n.startswith(CONTROL)}
         fitted = fit(
             network,
             store,
@@ -160,25 +160,27 @@ class SiteWorker:
             derive_seed(experiment.seed, "fit", task.site, task.round),
             self._keep_optimizer,
             report,
-            correction=correction(common, own, trained) if controls else None,
+            given=half.give(task.beside, kept, trained),
         )
-        held = segments_of(_modalities(experiment, images), trained)
-        weights: Segments = network.layout.read(held) if fitted.pairs else {}
-        if weights and experiment.federation.keeps_batch_norm:
-            weights = self.own.keep(task, network.layout, came, weights)
-        if weights and controls:
-            new = network.mean_gradients(phase.trainable, fitted.steps)
-            self.own.keep_control(task, {**own, **new})
-            weights = {**weights, **{CONTROL + name: values for name, values in change(new, own).items()}}
-        update = PackedUpdate({})
+        leaving = Leaving({})
+        if fitted.pairs:
+            update = network.layout.read(segments_of(_modalities(experiment, images), trained))
+            gathered = network.gathered(phase.trainable, fitted.steps)
+            leaving = half.leave(Trained(network.layout, came, began, update, kept, gathered))
+            if half.keeps:
+                self.own.keep(task, leaving.keep, half.keep_rounds)
+        weights, packed = leaving.update, PackedUpdate({})
         if weights and experiment.federation.codec != "float32":
-            update = pack_update(experiment.federation, task, start, weights, network.layout, self.residuals)
+            packed = pack_update(experiment.federation, task, came, weights, network.layout, self.residuals)
             weights = {}
         counts = branch_counts(images.splits["train"], fitted) if experiment.weighs_branches else {}
         results = {"valid": valid, "train": asdict(fitted), "peak_memory_mb": peak_memory_mb()}
-        if update.residual_lost:
+        if packed.residual_lost:
             results["residual_lost"] = True
-        return Reply("train", task.site, task.round, results, weights, fitted.pairs, counts, packed=update.packed)
+        return Reply(
+            "train", task.site, task.round, results, weights, fitted.pairs, counts,
+            packed=packed.packed, beside=leaving.beside,
+        )  # fmt: skip
 
     def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
         """``results``: Scores of the incoming weights by split, and for ``test`` all of ``hospital_tests``."""
@@ -257,19 +259,25 @@ class SiteWorker:
     def _policy(experiment: Experiment, own: PrivacyConfig) -> PrivacyConfig:
         return stricter(experiment.data.privacy, own)
 
-    def _ready(self, task: Task, experiment: Experiment) -> tuple[SiteImages, Network, FeatureStore, Segments, Values]:
-        """The last two: the weights that came with the task; of them those in place of the part that stays here."""
+    def _ready(
+        self, task: Task, experiment: Experiment
+    ) -> tuple[SiteImages, Network, FeatureStore, Segments, Segments]:
+        """The last two: the model that came with the task, and what the algorithm makes of it here."""
         images = self._images(task, experiment)
         self._emit(task, "model", 0, 1)
         modalities = _modalities(experiment, images)
         network, store = self._build_network(experiment, modalities)
         if task.layout != network.layout.digest_of(segments_of(modalities)):
             raise ValueError("the server's network has other layers than this site's; compare the FedThorax versions")
-        start = self.segments.complete(task)
-        network.layout.write(start)
-        keeps = experiment.federation.keeps_batch_norm
-        came = self.own.put(task, network.layout, segments_of(modalities)) if keeps else {}
-        return images, network, store, start, came
+        came = self.segments.complete(task)
+        began = self.at_home(task, experiment, network, came)
+        network.layout.write(began)
+        return images, network, store, came, began
+
+    def at_home(self, task: Task, experiment: Experiment, network: Network, came: Segments) -> Segments:
+        """What the algorithm makes here of the model that came."""
+        arrive = algorithm_of(experiment.federation.strategy).hospital.arrive
+        return arrive(network.layout, came, self.own.load(task)) if arrive else came
 
     def _images(self, task: Task, experiment: Experiment) -> SiteImages:
         def progress(done: int, total: int) -> None:

@@ -26,7 +26,8 @@ PackedSegments = Mapping[str, NDArray[np.uint8]]
 
 _TEXT, _WEIGHTS, _JSON, _SEGMENTS = "fedthorax", "weights", "json", "segments"
 _RAW = "raw"  # how Flower is told that the array is what it says, bytes
-_ARRAYS = ("weights", "packed")
+ARRAYS = ("weights", "packed", "beside")
+_BESIDE = "beside/"  # on the way, before the segment: no segment's name has a slash
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Task:
     held: tuple[str, ...] = ()  # segments that the hospital is expected to hold: they are not sent
     deadline: float = 0.0  # Unix seconds after which the server no longer waits; 0: it waits without end
     packed: PackedSegments = field(default_factory=dict)  # segments that travel as differences to what is held
+    beside: Segments = field(default_factory=dict)  # of ``train``: what the algorithm tells, laid out as segments
     packs: bool = False  # whether segments that travel whole are packed too
     best: dict[str, str] = field(default_factory=dict)  # segment_sha256 of the best model so far, to go on holding
     acknowledged: tuple[str, ...] = ()  # ids of the site's earlier tasks whose replies have arrived
@@ -100,6 +102,7 @@ class Reply:
     task_id: str = ""  # Task.id of what is answered
     egress_head: str = ""  # newest hash of the site's log of what left the building
     packed: PackedSegments = field(default_factory=dict)  # of the update, in place of ``weights``
+    beside: Segments = field(default_factory=dict)  # what the algorithm sends with the update, laid out as segments
     lacking: tuple[str, ...] = ()  # segments of the model that did not come and are not held; then nothing was done
 
 
@@ -117,7 +120,8 @@ def payload_of(message: Task | Reply) -> Payload:
 
     arrays = sent_arrays(message)
     if isinstance(message, Task) and message.packs:
-        arrays = {name: pack_whole(each) if each.dtype == np.float32 else each for name, each in arrays.items()}
+        whole = {name for name, each in arrays.items() if name in message.weights and each.dtype == np.float32}
+        arrays = {name: pack_whole(each) if name in whole else each for name, each in arrays.items()}
     ordered = in_order(arrays)
     data = b"".join(values.data.cast("B") for values in ordered.values() if len(values))
     array = Array(dtype="uint8", shape=(len(data),), stype=_RAW, data=data)
@@ -128,7 +132,7 @@ def encode(message: Task | Reply, payload: Payload | None = None) -> "RecordDict
     """The message as Flower carries it; ``payload`` is its ``payload_of`` where that is there already."""
     from flwr.app import ConfigRecord, RecordDict
 
-    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name not in _ARRAYS}
+    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name not in ARRAYS}
     payload = payload or payload_of(message)
     texts = ConfigRecord({_JSON: json.dumps(fields, allow_nan=False), _SEGMENTS: json.dumps(payload.extents)})
     return RecordDict({_TEXT: texts, _WEIGHTS: payload.record})
@@ -138,9 +142,24 @@ def sent_arrays(message: Task | Reply) -> dict[str, NDArray[Any]]:
     """What travels with the message for each segment: of a task nothing for those that the hospital holds, and a packed
     difference where there is one."""
     held = message.held if isinstance(message, Task) else ()
-    arrays: dict[str, NDArray[Any]] = {**message.weights}
-    arrays |= message.packed
-    return {name: values for name, values in arrays.items() if name not in held}
+    return {name: values for name, values in all_arrays(message).items() if name not in held}
+
+
+def all_arrays(message: Task | Reply) -> dict[str, NDArray[Any]]:
+    """Everything of the message that is an array, by its name on the way; ``by_field`` is the other way round."""
+    beside = {_BESIDE + name: values for name, values in message.beside.items()}
+    return {**message.weights, **message.packed, **beside}
+
+
+def by_field(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """The fields of a message that are arrays. ValueError where something packed stands beside the weights."""
+    fields: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in ARRAYS}
+    for name, values in arrays.items():
+        packed, beside = values.dtype == np.uint8, name.startswith(_BESIDE)
+        if packed and beside:
+            raise ValueError(f"{name} is packed, expected float32")
+        fields["packed" if packed else "beside" if beside else "weights"][name.removeprefix(_BESIDE)] = values
+    return fields
 
 
 def decode_task(record: "RecordDict") -> Task:
@@ -178,8 +197,7 @@ def _fields(record: "RecordDict", kind: type) -> dict[str, Any]:
         fields: dict[str, Any] = json.loads(str(texts[_JSON]))
         extents = checked_extents(json.loads(str(texts[_SEGMENTS])))
         arrays = split(arrived[_WEIGHTS].data if extents else b"", extents)
-        fields["weights"] = {name: values for name, values in arrays.items() if values.dtype != np.uint8}
-        fields["packed"] = {name: values for name, values in arrays.items() if values.dtype == np.uint8}
+        fields |= by_field(arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a FedThorax {kind.__name__.lower()}: {error!r}") from error
     if set(fields) != expected:

@@ -18,6 +18,7 @@ from fedthorax.server.selection import Selection
 
 _NAME = re.compile(r"round-(\d+)\.npz")
 _STATE = "state"
+_FORMAT = 2  # of what stands in the file; 1: SCAFFOLD's variates under other names
 _KEPT = "strategy."
 _BROADCAST = "broadcast."
 _ARRAYS = ("weights", "strategy_state", "broadcast")
@@ -61,12 +62,13 @@ class Checkpoints:
         file = self._file(checkpoint.round)
         temporary = file.with_suffix(".part")
         state = {name: value for name, value in vars(checkpoint).items() if name not in _ARRAYS and name != "selection"}
+        state |= {"format": _FORMAT, "selection": asdict(checkpoint.selection)}
         arrays = {
             **checkpoint.weights,
             **{_KEPT + name: kept for name, kept in checkpoint.strategy_state.items()},
             **{_BROADCAST + name: kept for name, kept in checkpoint.broadcast.items()},
         }
-        text = json.dumps(plain_value(state | {"selection": asdict(checkpoint.selection)}), allow_nan=False)
+        text = json.dumps(plain_value(state), allow_nan=False)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as stream:
@@ -96,9 +98,11 @@ class Checkpoints:
                 state = _state(content)
                 weights: dict[str, NDArray[np.float32]] = {segment: content[segment] for segment in SEGMENTS}
                 kept, broadcast = _under(content, _KEPT), _under(content, _BROADCAST)
-            return Checkpoint(**state, weights=weights, strategy_state=kept, broadcast=broadcast)
         except _DAMAGE as error:
             raise ValueError(f"damaged checkpoint {file}: {error}") from error
+        if (came := state.pop("format", 1)) != _FORMAT:
+            raise ValueError(f"the checkpoint {file} is of another version of FedThorax: format {came}, not {_FORMAT}")
+        return Checkpoint(**state, weights=weights, strategy_state=kept, broadcast=broadcast)
 
     def latest(self) -> tuple[Checkpoint, list[str]]:
         """The newest checkpoint that is whole, and a line for each newer one that is damaged.

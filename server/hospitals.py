@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.events import EventLog
@@ -70,7 +71,7 @@ class Hospitals:
         layout: str = arguments.pop("layout", self.layout)
         sha256: Mapping[str, str] = arguments.get("sha256", {})
         federation, own_round = self.experiment.federation, 0
-        if federation.keeps_own_part or federation.rounds_weights:
+        if algorithm_of(federation.strategy).hospital.keeps or federation.rounds_weights:
             own_round = self.record.newest_update(site, number - 1 if kind == "train" else number)
         return Task(
             kind,

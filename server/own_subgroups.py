@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.ground.frozen import Frozen
 
 MOST_GROUPS = 100  # of an attribute: scanners have names, and a list without end would swell every report
 

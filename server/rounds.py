@@ -7,23 +7,24 @@ from typing import Any
 
 import numpy as np
 
+from fedthorax.common.algorithms import algorithm_of
+from fedthorax.common.algorithms.algorithm import Aggregate, RoundShape, State, Update
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.messages import Reply
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.model.segments import (
-    CONTROL,
     MODALITIES,
     Weights,
     segment_sha256,
     segments_of,
     weights_digest,
 )
+from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
-from fedthorax.server.branchwise import parts_of
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
 from fedthorax.server.delivery import deliver
@@ -37,14 +38,11 @@ from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
-from fedthorax.server.strategies import STRATEGIES
-from fedthorax.server.strategies.update import Aggregate, RoundShape, State, Update
 from fedthorax.server.update_check import (
+    check_beside,
     check_branch_counts,
-    check_control,
     check_counts,
     check_update,
-    without_control,
 )
 from fedthorax.server.update_norms import earlier_norms, step_norm, unusual
 
@@ -71,6 +69,7 @@ class Rounds:
         start = self.start
         self.selection = start.selection if start else Selection(self.experiment.evaluation.selection_metric)
         self._pooling = Pooling(self.experiment.labels, self.experiment.evaluation.histogram_bins)
+        self._algorithm = algorithm_of(self.experiment.federation.strategy)
         self._strategy_state: State = start.strategy_state if start else {}
         self._joining = Joining(self.hospitals, self.central, dict(start.overlaps) if start else {})
 
@@ -110,18 +109,15 @@ class Rounds:
         self.hospitals.gather()
         self.record.open_round(number, plan)
         segments = self.network.trained_segments(plan.phase.trainable)
-        federation, shape = self.experiment.federation, self._shape(segments)
-        strategy, settings = STRATEGIES[federation.strategy], federation.strategy_settings
-        aggregate = strategy.aggregate(settings, shape)
+        aggregate = self._algorithm.aggregate(self.experiment.federation.strategy_settings, self._shape(segments))
         try:
             self._gather_updates(number, weights, segments, plan, aggregate)
             self.events.emit("server", round=number, stage="aggregate")
-            found = aggregate.result(weights)
+            found, self._strategy_state = aggregate.result(weights, self._strategy_state)
         finally:
             aggregate.close()
-        found, self._strategy_state = strategy.step(settings, shape, weights, found, self._strategy_state)
         before, weights = weights, {**weights, **found}
-        if federation.keeps_batch_norm:
+        if self._algorithm.measures_batch_norm:
             self.network.layout.write(weights)
             self.central.normalise(self.network, self.store)
             weights = {**weights, **self.network.layout.read(segments)}
@@ -137,8 +133,12 @@ class Rounds:
         ask, required = self.hospitals, self.hospitals.required
         model = named_model(weights)
         models = self._models(model)
-        told = STRATEGIES[self.experiment.federation.strategy].told(self._strategy_state)
-        training = [ask.task("train", site, number, **_beside(models(site), told), **work) for site in ask.joined()]
+        told = self._algorithm.tell(self._strategy_state)
+        training = []
+        for site in ask.joined():
+            own = models(site)
+            beside = {name: values for name, values in told.items() if name in own["weights"]}
+            training.append(ask.task("train", site, number, **own, beside=beside, **work))
         tasks = [*training, *self._joining.newcomers()]  # who joins now trains from the next round on
         accepted: set[str] = set()
         for reply in ask.replies(
@@ -159,11 +159,12 @@ class Rounds:
         layout, findings = self.network.layout, len(self.experiment.labels.findings)
         parts = parts_of(layout, segments, findings) if self.experiment.weighs_branches else None
         statistics = {segment: layout.statistics(segment) for segment in segments}
-        keeps = self.experiment.federation.keeps_batch_norm
-        own = {segment: layout.batch_norm(segment) for segment in segments} if keeps else {}
+        batch_norm = {segment: layout.batch_norm(segment) for segment in segments}
         described = (self.record.described(site) or {} for site in self.hospitals.joined())
         pairs = sum((data.get("pairing") or {}).get("pairs") or 0 for data in described)
-        return RoundShape({segment: layout.sizes[segment] for segment in segments}, parts, statistics, own, pairs)
+        return RoundShape(
+            {segment: layout.sizes[segment] for segment in segments}, parts, statistics, batch_norm, pairs
+        )
 
     def _models(self, whole: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
         """By hospital what a task says about a named model: only the segments that its own network has."""
@@ -192,7 +193,6 @@ class Rounds:
     ) -> bool:
         """Unpack an update, check it, add it; False where it is refused. ``model`` is the named one it started from."""
         site, norm, weights = reply.site, None, model["weights"]
-        reply, control = without_control(reply)
         try:
             reply = unpacked(reply, self.experiment.federation.codec, weights, model["sha256"])
             check_counts(reply, self.record.described(site) or {})
@@ -200,17 +200,17 @@ class Rounds:
                 check_update(reply, self.network.layout, segments_of(self.hospitals.modalities(site), segments))
                 if self.experiment.weighs_branches:
                     check_branch_counts(reply, self.record.described(site) or {}, self.experiment.labels)
-                check_control(reply, control, self.network.layout)
+                check_beside(reply, self.network.layout, self._algorithm.hospital.sends)
                 norm = step_norm(reply.weights, weights)
                 self._check_norm(site, norm, plan.phase_index)
-                values = dict(reply.weights)
+                values, beside = dict(reply.weights), dict(reply.beside)
                 if not self.experiment.weighs_branches:
                     # Weighed by pairs alone, a hospital without an encoder votes for the one that there is.
                     values = {segment: values.get(segment, weights[segment]) for segment in segments}
+                    if beside:
+                        beside = {name: beside.get(name, np.zeros_like(value)) for name, value in values.items()}
                 loss = (reply.results["valid"] or {}).get("loss")
-                if control and not self.experiment.weighs_branches:
-                    control = {name: control.get(name, np.zeros_like(value)) for name, value in values.items()}
-                aggregate.add(Update(site, values, reply.num_pairs, reply.counts, loss, control))
+                aggregate.add(Update(site, values, reply.num_pairs, reply.counts, loss, beside))
         except ValueError as error:
             self.hospitals.fail(site, "update", f"refused: {error}")
             return False
@@ -350,9 +350,3 @@ class Rounds:
 
     def _progress(self, number: int) -> Callable[[int, int], None]:
         return lambda done, total: self.events.emit("server", round=number, stage="evaluate", done=done, total=total)
-
-
-def _beside(model: dict[str, Any], told: Weights) -> dict[str, Any]:
-    """The model of a task with what the strategy tells of the segments that are in it."""
-    more = {name: values for name, values in told.items() if name.removeprefix(CONTROL) in model["weights"]}
-    return {**model, "weights": {**model["weights"], **more}} if more else model

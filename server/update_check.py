@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from fedthorax.common.algorithms.aggregation import LIMIT, all_below
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.messages import Reply
-from fedthorax.common.model.segments import CONTROL, SegmentLayout, Weights
-from fedthorax.server.aggregation import LIMIT, all_below
+from fedthorax.common.model.segments import SegmentLayout
 
 _ROUNDED_BY = 25  # most that a hospital takes off a count when it rounds: to multiples of 50
 
@@ -34,22 +34,16 @@ def check_update(reply: Reply, layout: SegmentLayout, segments: Iterable[str]) -
             )
 
 
-def without_control(reply: Reply) -> tuple[Reply, Weights]:
-    """The reply with the model's segments only, and the control variates that came beside them, by segment."""
-    control = {name.removeprefix(CONTROL): v for name, v in reply.weights.items() if name.startswith(CONTROL)}
-    if not control:
-        return reply, control
-    return replace(reply, weights={n: v for n, v in reply.weights.items() if not n.startswith(CONTROL)}), control
-
-
-def check_control(reply: Reply, control: Weights, layout: SegmentLayout) -> None:
-    """Raise ValueError unless the control variates are of the update's segments, in their sizes, finite and in range.
-    An update without any is the strategy's to judge."""
-    if control:
+def check_beside(reply: Reply, layout: SegmentLayout, sends: str | None) -> None:
+    """Raise ValueError unless what came beside the update is what the algorithm ``sends``, of the update's segments, in
+    their sizes, finite and in range. An update without any is the algorithm's to judge."""
+    if reply.beside and not sends:
+        raise ValueError("vectors came beside the update, of which federation.strategy knows nothing")
+    if reply.beside:
         try:
-            check_update(replace(reply, weights=control), layout, reply.weights)
+            check_update(replace(reply, weights=reply.beside), layout, reply.weights)
         except ValueError as error:
-            raise ValueError(f"control variates: {error}") from error
+            raise ValueError(f"beside the update: {error}") from error
 
 
 def check_counts(reply: Reply, data: Mapping[str, Any]) -> None:

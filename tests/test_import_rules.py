@@ -25,6 +25,7 @@ ORDER_IN_COMMON = (
     "ground",
     "page",
     "issues",
+    "algorithms",
     "config",
     "wire",
     "records",

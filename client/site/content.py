@@ -6,16 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.client.site import protocol
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages import ARRAYS, Reply, Task, all_arrays, by_field
 from fedthorax.common.wire.payload import Extents, extents_of, in_order, num_bytes, split
 
 Message = TypeVar("Message", Task, Reply)
 PART_BYTES = 1 << 20  # gRPC refuses messages above 4 MiB
-_ARRAYS = ("weights", "packed")
 
 
 @dataclass(frozen=True)
@@ -43,14 +41,14 @@ class Content:
 
 def content_of(message: Task | Reply) -> Content:
     """ValueError where a field cannot be written as JSON, a NaN among them."""
-    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name not in _ARRAYS}
+    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message) if f.name not in ARRAYS}
     text = json.dumps(fields, allow_nan=False, ensure_ascii=False).encode()
-    return Content(text, in_order({**message.weights, **message.packed}))
+    return Content(text, in_order(all_arrays(message)))
 
 
 def message_of(kind: type[Message], content: Content) -> Message:
     """The message again. ValueError when the text is not one of this version."""
-    expected = {f.name for f in dataclasses.fields(kind)} - set(_ARRAYS)
+    expected = {f.name for f in dataclasses.fields(kind)} - set(ARRAYS)
     try:
         fields: Any = json.loads(content.text)
     except ValueError as error:
@@ -61,9 +59,7 @@ def message_of(kind: type[Message], content: Content) -> Message:
     for name, hint in get_type_hints(kind).items():
         if get_origin(hint) is tuple:
             fields[name] = tuple(fields[name])
-    weights = {name: values for name, values in content.arrays.items() if values.dtype != np.uint8}
-    packed = {name: values for name, values in content.arrays.items() if values.dtype == np.uint8}
-    return kind(**fields, weights=weights, packed=packed)
+    return kind(**fields, **by_field(content.arrays))
 
 
 def parts_of(message: Task | Reply) -> Iterator[Any]:

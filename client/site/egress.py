@@ -41,6 +41,8 @@ class EgressLog:
             "results": sorted(reply.results),
             "weights": {name: len(values) for name, values in reply.weights.items()},
         }
+        if reply.beside:
+            what["beside"] = {name: len(values) for name, values in reply.beside.items()}
         if reply.packed:
             what["packed"] = {name: len(values) for name, values in reply.packed.items()}
         if reply.lacking:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedthorax.client.site.settings import SiteSettings
+from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import stricter
 from fedthorax.common.ground.atomic_write import write_text
@@ -148,15 +149,16 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         rate = training.learning_rate if phase.learning_rate is None else phase.learning_rate
         passes = "once" if phase.local_epochs == 1 else f"{phase.local_epochs} times"
         phases.append(f"{phase.rounds} rounds: {what}, {passes} over the images, learning rate {rate:g}")
-    own = ["batch normalisation of the network"] if experiment.federation.keeps_batch_norm else []
+    half = algorithm_of(experiment.federation.strategy).hospital
+    own = [half.keeps] if half.keeps else []
     leaves = [
         "how many images there are by split, finding, class, sex, age, view and scanner: "
         + _policy_words(experiment, settings),
         "which of the server's test images are here too (compared by keyed hashes)",
         f"after each of {training.num_rounds} rounds: the trained weights, and how many pairs they were trained on",
     ]
-    if experiment.federation.strategy == "scaffold":
-        leaves.append("with them the mean of the gradients of the training, as a change from the round before")
+    if half.sends:
+        leaves.append(f"with them {half.sends}")
     if experiment.personalisation.fine_tune:
         leaves.append("how good a model fine-tuned here is on this hospital's own test images, beside the common one")
         own.append("the model that is fine-tuned here")

@@ -14,7 +14,7 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.messages import Reply, Task
-from fedthorax.common.model.segments import SEGMENTS, weights_digest
+from fedthorax.common.model.segments import weights_digest
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.release.model_facts import model_entry, write_model_facts
 from fedthorax.common.report import write_report
@@ -37,10 +37,9 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: Task, experimen
     if task.model_sha256 and digest != task.model_sha256:
         raise ValueError("finish: the weights have another hash than the task says")
     network = process.network(experiment)
-    network.layout.write(weights)
-    if experiment.federation.keeps_batch_norm:
-        process.worker.own.put(task, network.layout, SEGMENTS)
-        digest = weights_digest(network.layout.read())
+    at_home = process.worker.at_home(task, experiment, network, weights)
+    network.layout.write(at_home)
+    digest = weights_digest(at_home)
     path = results_folder(folder, experiment.name, task.run)
     with RunFolder.create(path) if not path.exists() else RunFolder.resume(path) as run:
         run.write_config(experiment, {"run": task.run, "hospital": task.site})

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from fedthorax.common.config.data import CacheConfig, CtSource, SourceConfig, XraySource
-from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.config.settings_file import read_settings
+from fedthorax.common.ground.frozen import Frozen
 
 _PathValue = Annotated[Path, Field(strict=False)]
 

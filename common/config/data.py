@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.label_mapping import LabelFormat, MappingValue
 from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.issues.issue import ERROR_CODES
 
 _PathValue = Annotated[Path, Field(strict=False)]

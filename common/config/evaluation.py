@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.ground.frozen import Frozen
 
 SelectionMetric = Literal["mean_roc_auc", "disease_roc_auc", "cancer_roc_auc", "loss"]
 

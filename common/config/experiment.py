@@ -4,16 +4,16 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config.data import DataConfig, SourceConfig
 from fedthorax.common.config.evaluation import EvaluationConfig
 from fedthorax.common.config.federation import FederationConfig, SimulationConfig
-from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.config.output import OutputConfig
 from fedthorax.common.config.personalisation import PersonalisationConfig
-from fedthorax.common.config.strategy import ALIKE, least_sites
 from fedthorax.common.config.training import TrainingConfig
+from fedthorax.common.ground.frozen import Frozen
 
 
 def require_modalities(model: ModelConfig, source: SourceConfig, place: str) -> None:
@@ -87,17 +87,18 @@ class Experiment(Frozen):
                 f"federation.min_sites is {min_sites}, but data.hospitals has only {len(self.data.hospitals)}"
             )
         strategy, settings = self.federation.strategy, self.federation.strategy_settings
-        if strategy == "scaffold" and self.federation.codec != "float32":
+        refuses = algorithm_of(strategy).refuses
+        if refuses.codecs and self.federation.codec != "float32":
             raise ValueError(
-                f"federation.strategy is scaffold, whose control variates travel exactly, but federation.codec is "
+                f"federation.strategy is {strategy}, {refuses.codecs}, but federation.codec is "
                 f"{self.federation.codec}; set it to float32, or choose another strategy"
             )
-        if strategy in ALIKE and self.model.absent == "token":
+        if refuses.tokens and self.model.absent == "token":
             raise ValueError(
-                f"federation.strategy is {strategy}, which compares whole updates, but with model.absent: token they "
-                "may hold different branches; choose another strategy"
+                f"federation.strategy is {strategy}, {refuses.tokens}, but with model.absent: token they may hold "
+                "different branches; choose another strategy"
             )
-        needed = least_sites(strategy, settings)
+        needed = refuses.least_sites(settings)
         if self.required_sites < needed:
             raise ValueError(
                 f"federation.strategy {strategy} with malicious_sites {settings.malicious_sites} needs the updates of "

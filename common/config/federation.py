@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedthorax.common.config.frozen import Frozen
-from fedthorax.common.config.strategy import StrategyName, StrategySettings
+from fedthorax.common.algorithms import StrategyName
+from fedthorax.common.algorithms.settings import StrategySettings
+from fedthorax.common.ground.frozen import Frozen
 
 CodecName = Literal["float32", "lossless", "int8", "int4"]
 
@@ -78,16 +79,6 @@ class FederationConfig(Frozen):
     def rounds_weights(self) -> bool:
         """Whether the codec leaves something out, which both sides keep for the next time."""
         return self.codec in ("int8", "int4")
-
-    @property
-    def keeps_batch_norm(self) -> bool:
-        """Whether every hospital keeps batch normalisation for itself."""
-        return self.strategy == "fedbn"
-
-    @property
-    def keeps_own_part(self) -> bool:
-        """Whether hospitals keep something from round to round: batch normalisation, or a control variate."""
-        return self.strategy in ("fedbn", "scaffold")
 
 
 class SimulationConfig(Frozen):

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
-from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.yaml_text import read_yaml
+from fedthorax.common.ground.frozen import Frozen
 
 LabelFormat = Literal["auto", "plain", "nih", "chexpert", "padchest", "mimic"]
 Match = Literal["path", "name", "stem"]

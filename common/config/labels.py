@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.ground.frozen import Frozen
 
 
 class LabelsConfig(Frozen):

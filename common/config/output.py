@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.ground.frozen import Frozen
 
 
 class OutputConfig(Frozen):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.ground.frozen import Frozen
 
 FineTuned = Literal["batch_norm", "outputs", "heads", "all"]
 

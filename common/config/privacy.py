@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.ground.frozen import Frozen
 
 
 class PrivacyConfig(Frozen):

@@ -7,9 +7,9 @@ from typing import Literal
 from cryptography import x509
 from pydantic import Field, ValidationError, field_validator
 
-from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.problems import dotted, problem_lines
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.frozen import Frozen
 
 LARGEST_FILE = 256 * 1024  # bytes; the real ones have 2 to 4 KiB
 

@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import Field, ValidationError, field_validator
 
-from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.problems import dotted, problem_lines
 from fedthorax.common.consortium.invitation import read_small_file
 from fedthorax.common.consortium.keys import canonical_public_key, parse_public_key, public_key_text
 from fedthorax.common.consortium.names import checked_hospital_name
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.strict_json import canonical_json
 
 _SIGNATURES = ("signature", "previous_signature")

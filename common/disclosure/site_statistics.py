@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedthorax.common.config.frozen import Frozen
 from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.metrics.suppression import rounded
 
 SEXES = ("F", "M")

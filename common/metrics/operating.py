@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config.evaluation import EvaluationConfig
-from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.metrics.calibration import (
     class_scaled,
     fit_class_temperature,

@@ -20,7 +20,6 @@ from fedthorax.common.model.backbone import all_layers
 MODALITIES = ("xray", "ct")
 SEGMENTS = ("xray.backbone", "xray.projection", "ct.backbone", "ct.projection", "fusion", "disease", "cancer")
 BACKBONE_SEGMENTS = ("xray.backbone", "ct.backbone")
-CONTROL = "control."  # begins the name of a segment's control variate (SCAFFOLD), a vector laid out as the segment
 TOKEN = "_token"  # ends the name of a layer that stands for an absent modality
 SMALL_ARRAY = 256  # values
 HEAD_SEGMENTS = tuple(segment for segment in SEGMENTS if segment not in BACKBONE_SEGMENTS)

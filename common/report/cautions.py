@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fedthorax.common.algorithms import TABLE, algorithm_of
 from fedthorax.common.ground.wording import at, count, counted, figure, joined, round_ranges
 from fedthorax.common.issues.issue import CODES
 from fedthorax.common.metrics.ranking import MIN_IMAGES
@@ -227,12 +228,9 @@ def _flattered(metrics: Mapping[str, Any]) -> str:
 
 
 def _own_parts(metrics: Mapping[str, Any]) -> Iterator[Caution]:
-    if metrics.get("strategy") == "fedbn":
-        yield Caution(
-            "Batch normalisation stays at the hospitals.",
-            "Each hospital's figures are of the common model with its own; the central ones are of the model with the "
-            "statistics of the server's validation images.",
-        )
+    strategy = metrics.get("strategy")
+    if strategy in TABLE and (told := algorithm_of(strategy).caution):
+        yield Caution(*told)
 
 
 def _always(metrics: Mapping[str, Any], absent: str | None) -> Iterator[Caution]:

@@ -6,6 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from fedthorax.common.algorithms import TABLE, algorithm_of
 from fedthorax.common.ground.wording import UNDEFINED, at
 
 _SECTION = """\
@@ -74,8 +75,9 @@ def privacy_words(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list
         "The server saw each hospital's own weights. Weights can tell something about the images that they were "
         "trained on; how much was not measured in this run.",
     ]
-    if metrics.get("strategy") == "scaffold":
-        told[0] += " With SCAFFOLD they also sent how their control variates changed, as large as the weights."
+    strategy = metrics.get("strategy")
+    if strategy in TABLE and (sends := algorithm_of(strategy).hospital.sends):
+        told[0] += f" With {strategy} they also sent {sends}."
     if mode == "simulate":
         told.insert(0, "All hospitals were simulated on one machine, so nothing was protected from its owner.")
     smallest, multiple = (at(config, "data", "privacy", key) for key in ("smallest_count", "round_to"))

@@ -1,10 +1,13 @@
-"""How much of a hospital's data stands behind each part of its update."""
+"""The parts of a network that are averaged each by itself, and how much of a hospital's data stands behind each."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from fedthorax.common.algorithms.branchwise import Part
 from fedthorax.common.hospital.images import SplitImages
+from fedthorax.common.model.segments import TOKEN, SegmentLayout
 from fedthorax.common.training.fit import FitReport
 
 
@@ -22,3 +25,19 @@ def branch_counts(train: SplitImages, fitted: FitReport) -> dict[str, Any]:
         "findings": [int(known) for known in np.sum(~np.isnan(train.xray.targets), axis=0)],
         "cancer": int(np.sum(train.ct.targets >= 0)),
     }
+
+
+def parts_of(layout: SegmentLayout, segments: Sequence[str], num_findings: int) -> tuple[Part, ...]:
+    """The parts of a network in their order; together they cover every value of ``segments`` once."""
+    parts: list[Part] = []
+    for segment in segments:
+        size, branch = layout.sizes[segment], segment.partition(".")[0]
+        if branch == "disease":  # kernel (inputs, findings), then bias (findings): a finding is every n-th value
+            parts += [Part(segment, slice(i, size, num_findings), "findings", i) for i in range(num_findings)]
+        elif branch == "fusion":
+            tokens = [slot for slot in layout.slots[segment] if TOKEN in slot.name]
+            parts.append(Part(segment, slice(0, tokens[0].start if tokens else size), "fusion"))
+            parts += [Part(segment, slice(t.start, t.stop), f"{t.name.split('_')[1]}_token") for t in tokens]
+        else:
+            parts.append(Part(segment, slice(0, size), branch))
+    return tuple(parts)

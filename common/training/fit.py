@@ -55,12 +55,12 @@ def fit(
     progress: FitProgress | None = None,
     part: Trainable | None = None,
     patience: int | None = None,
-    correction: Weights | None = None,
+    given: Weights | None = None,
 ) -> FitReport:
     """Train the present weights for ``phase.local_epochs`` epochs and leave the result in the network.
 
     ``part`` of the network instead of what the phase trains, and ``patience`` instead of ``training.local_patience``,
-    are for personalisation. ``correction`` is added to the gradients of every step (SCAFFOLD).
+    are for personalisation. ``given`` are vectors for the algorithm's local step.
 
     Everything random (pairs, dropout, augmentation) comes from ``seed``. With ``training.local_patience`` the epochs
     end early when the loss on ``valid`` has not fallen for so long, and the weights return to the best epoch. Without a
@@ -69,10 +69,8 @@ def fit(
     started = time.monotonic()
     training = network.experiment.training
     trainable = part or phase.trainable
-    network.start(trainable, derive_seed(seed, "dropout"), keep_optimizer)
+    network.start(trainable, derive_seed(seed, "dropout"), keep_optimizer, given)
     network.set_learning_rate(trainable, learning_rate)
-    if correction:
-        network.correct(trainable, correction)
     sums, steps, epochs, num_pairs, without = np.zeros(4), 0, 0, 0, {"without_xray": 0, "without_ct": 0}
     stopper = LocalStopper(network, store, valid, trainable, seed, patience or training.local_patience)
     for epoch in range(phase.local_epochs):

@@ -9,16 +9,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fedthorax.common.algorithms import algorithm_of
+from fedthorax.common.algorithms.algorithm import LocalStep
 from fedthorax.common.config import Experiment
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import MODALITIES, build_model, pooled_to_logits
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SEGMENTS, SegmentLayout, Weights, segments_of
 from fedthorax.common.training.adam import Adam
 from fedthorax.common.training.augmentation import augment
-from fedthorax.common.training.control_variates import corrected_gradients
 from fedthorax.common.training.encoders import training_encoders
 from fedthorax.common.training.losses import LossSum, masked_binary_cross_entropy, masked_sparse_cross_entropy
-from fedthorax.common.training.proximal import proximal_gradients
 from fedthorax.common.training.runtime import prepare_tensorflow
 
 Trainable = str  # "heads" or "all", as in training.phases; or another part of personalisation.fine_tune
@@ -40,13 +40,7 @@ class Network:
         self.tokens = experiment.model.absent == "token"
         self.model = build_model(experiment.model, experiment.labels, experiment.seed, self.modalities)
         self.layout = SegmentLayout(self.model)
-        federation = experiment.federation
-        self._proximal = federation.strategy_settings.proximal if federation.strategy == "fedprox" else 0.0
-        self._controls = federation.strategy == "scaffold"
-        # By what is trained, a variable each: the common control variate less the own one, and the sum of gradients.
-        self._corrections: dict[Trainable, list[tf.Variable]] = {}
-        self._gradient_sums: dict[Trainable, list[tf.Variable]] = {}
-        self._anchors: dict[Trainable, list[tf.Variable]] = {}  # the weights that a task began with
+        self._local_steps: dict[Trainable, LocalStep] = {}  # what the algorithm changes of them
         self._optimizers: dict[Trainable, Adam] = {}
         self._steps: dict[Trainable, Any] = {}
         # A dropout of rate 0 draws nothing and has no generator.
@@ -58,8 +52,11 @@ class Network:
             [loss.positive_weights.get(finding, 1.0) for finding in experiment.labels.findings], tf.float32
         )
 
-    def start(self, trainable: Trainable, seed: int, keep_optimizer: bool = False) -> None:
-        """Begin a task: fresh optimiser state unless ``keep_optimizer``, and dropout seeded from ``seed``.
+    def start(
+        self, trainable: Trainable, seed: int, keep_optimizer: bool = False, given: Weights | None = None
+    ) -> None:
+        """Begin a task: fresh optimiser state unless ``keep_optimizer``, dropout seeded from ``seed``, and ``given``,
+        vectors laid out as segments, for the algorithm's local step.
 
         The step is traced before dropout is seeded: building its graph draws from the random generators, and the first
         task of a process would otherwise see other numbers than the same task later on.
@@ -67,12 +64,9 @@ class Network:
         self.step(trainable).get_concrete_function()
         if not keep_optimizer:
             self._optimizer(trainable).reset()
-        for anchor, variable in zip(
-            self._anchors.get(trainable, ()), self._trainable_variables(trainable), strict=False
-        ):
-            anchor.assign(variable.value)
-        for control in (*self._corrections.get(trainable, ()), *self._gradient_sums.get(trainable, ())):
-            control.assign(tf.zeros_like(control))
+        if (local := self._local_steps.get(trainable)) is not None:
+            values = self.layout.by_variable(given or {})
+            local.begin([values.get(variable.path) for variable in local.variables])
         streams = np.random.SeedSequence(seed).generate_state(len(self._dropouts))
         for layer, stream in zip(self._dropouts, streams, strict=True):
             layer.seed_generator.state.assign([int(stream), 0])
@@ -80,19 +74,13 @@ class Network:
     def set_learning_rate(self, trainable: Trainable, rate: float) -> None:
         self._optimizer(trainable).learning_rate.assign(rate)
 
-    def correct(self, trainable: Trainable, correction: Weights) -> None:
-        """What every step adds to the gradients until the next ``start``: vectors laid out as segments (SCAFFOLD)."""
-        values = self.layout.by_variable(correction)
-        for variable, held in zip(self._trainable_variables(trainable), self._corrections[trainable], strict=True):
-            if variable.path in values:
-                held.assign(values[variable.path])
-
-    def mean_gradients(self, trainable: Trainable, steps: int) -> dict[str, NDArray[np.float32]]:
-        """Mean over the ``steps`` since ``start`` of the gradients without correction, laid out as segments."""
-        variables = self._trainable_variables(trainable)
-        sums = zip(variables, self._gradient_sums[trainable], strict=True)
-        means = {variable.path: (held.numpy() / np.float32(steps)) for variable, held in sums}
-        return self.layout.vectors(means, self.trained_segments(trainable))
+    def gathered(self, trainable: Trainable, steps: int) -> dict[str, NDArray[np.float32]]:
+        """What the algorithm's local step has gathered in the ``steps`` since ``start``, laid out as segments."""
+        local = self._local_steps.get(trainable)
+        if local is None or not (values := local.gathered(steps)):
+            return {}
+        by_path = {variable.path: each for variable, each in zip(local.variables, values, strict=True)}
+        return self.layout.vectors(by_path, self.trained_segments(trainable))
 
     def trained_segments(self, trainable: Trainable) -> tuple[str, ...]:
         """The segments that change in a phase, and so the ones that a hospital sends back."""
@@ -212,19 +200,12 @@ class Network:
         variables = self._trainable_variables(trainable)
         optimizer = self._optimizer(trainable)
         weights = self.experiment.training.loss
-        # A hospital's own model has no common one to stay near to.
-        proximal = self._proximal if trainable in ("heads", "all") else 0.0
         learns = trainable != "outputs"  # else dropout and normalisation stay as they are in use
-        if proximal:
-            self._anchors[trainable] = [tf.Variable(variable.value, trainable=False) for variable in variables]
-        anchors = self._anchors.get(trainable, [])
-        controls = self._controls and trainable in ("heads", "all")
-        if controls:
-            for kept in (self._corrections, self._gradient_sums):
-                kept[trainable] = [
-                    tf.Variable(tf.zeros_like(variable.value), trainable=False) for variable in variables
-                ]
-        corrections, sums = self._corrections.get(trainable, []), self._gradient_sums.get(trainable, [])
+        federation = self.experiment.federation
+        changed = algorithm_of(federation.strategy).hospital.step
+        if changed and trainable in ("heads", "all"):  # the other parts are trained for a hospital's own model alone
+            self._local_steps[trainable] = changed(federation.strategy_settings, variables)
+        local = self._local_steps.get(trainable)
         labels = [tf.TensorSpec((None, len(self.experiment.labels.findings))), tf.TensorSpec((None,), tf.int32)]
 
         @tf.function(input_signature=[*inputs, *self._presence_specs, *labels], autograph=False)
@@ -235,14 +216,7 @@ class Network:
                 disease_loss, cancer_loss = self.losses({"disease": disease, "cancer": cancer}, logits)
                 loss = weights.disease_weight * disease_loss.mean() + weights.cancer_weight * cancer_loss.mean()
             gradients = tape.gradient(loss, variables)
-            if proximal:
-                gradients = proximal_gradients(gradients, variables, anchors, proximal)
-            if controls:
-                for gradient, total in zip(gradients, sums, strict=True):
-                    if gradient is not None:
-                        total.assign_add(gradient)
-                gradients = corrected_gradients(gradients, corrections)
-            optimizer.apply(gradients)
+            optimizer.apply(gradients if local is None else local.change(gradients))
             return tf.stack([*disease_loss, *cancer_loss])
 
         return step

@@ -4,7 +4,7 @@ import ipaddress
 
 from pydantic import Field, field_validator, model_validator
 
-from fedthorax.common.config.frozen import Frozen
+from fedthorax.common.ground.frozen import Frozen
 
 _ADDRESS = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$"
 

@@ -68,11 +68,11 @@ class Hospital:
         self.worker._load_images = lambda of, name, progress: images(of, name)
         self.worker._build_network = lambda of, modalities: network
 
-    def train(self, site: str, number: int, own_round: int, weights: dict[str, np.ndarray]) -> Reply:
+    def train(self, site: str, number: int, own_round: int, weights: dict[str, np.ndarray], beside=None) -> Reply:
         task = Task(
             "train", site, number, self.experiment.model_dump_json(), weights, self.network.layout.digest, HEADS, 1e-3,
             run="r1", model_sha256=weights_digest(weights), own_round=own_round,
-            sha256={name: segment_sha256(v) for name, v in weights.items() if not name.startswith("control.")},
+            sha256={name: segment_sha256(v) for name, v in weights.items()}, beside=beside or {},
         )  # fmt: skip
         return self.worker.run(task)
 
@@ -174,17 +174,17 @@ def test_with_scaffold_a_hospital_keeps_its_control_variate_and_tells_how_it_has
     hospital = Hospital(scaffold, (made, FeatureStore(made, None)), tmp_path)
     first = hospital.train("dark", 2, 0, start)
     assert first.error is None
-    told = {name for name in first.weights if name.startswith("control.")}
-    assert told == {f"control.{name}" for name in first.weights if not name.startswith("control.")}
-    common = {name: np.full_like(first.weights[name], 1e-3) for name in told}
-    second = hospital.train("dark", 3, 2, {**start, **common})
+    assert set(first.beside) == set(first.weights)
+    common = {name: np.full_like(values, 1e-3) for name, values in first.beside.items()}
+    second = hospital.train("dark", 3, 2, start, common)
     (folder,) = tmp_path.iterdir()
     with np.load(folder / "round-0002.npz") as before, np.load(folder / "round-0003.npz") as after:
         for name in before:
-            assert np.array_equal(before[name], first.weights[f"control.{name}"])
-            assert np.array_equal(after[name] - before[name], second.weights[f"control.{name}"])
-    again = hospital.train("dark", 3, 2, {**start, **common})
-    assert all(np.array_equal(again.weights[name], second.weights[name]) for name in second.weights)
+            assert np.array_equal(before[name], first.beside[name])
+            assert np.array_equal(after[name] - before[name], second.beside[name])
+    again = hospital.train("dark", 3, 2, start, common)
+    for ours, theirs in ((again.weights, second.weights), (again.beside, second.beside)):
+        assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
     without = hospital.train("dark", 3, 2, start)
     assert weights_digest(without.weights) != weights_digest(second.weights)
     assert sorted(path.name for path in folder.iterdir()) == ["round-0002.npz", "round-0003.npz"]

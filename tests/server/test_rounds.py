@@ -57,6 +57,9 @@ class FakeLayout:
     def statistics(self, segment):
         return ()
 
+    def batch_norm(self, segment):
+        return ()
+
     def digest_of(self, segments):
         return f"layout of {len(segments)}"
 

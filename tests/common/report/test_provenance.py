@@ -15,7 +15,7 @@ def test_each_mode_says_what_was_exchanged_and_who_saw_it(metrics):
     consortium = " ".join(privacy_words({**metrics, "mode": "consortium"}, CONFIG))
     assert "Counts of hospitals are rounded to multiples of 5." in consortium
     assert "The server saw each hospital's own weights." in consortium
-    assert "control variates" in privacy_words({**metrics, "mode": "consortium", "strategy": "scaffold"}, CONFIG)[0]
+    assert "mean of the gradients" in privacy_words({**metrics, "strategy": "scaffold"}, CONFIG)[1]
     assert privacy_words({**metrics, "mode": "train"}, {}) == ["All images were in one place. Nothing was exchanged."]
 
 

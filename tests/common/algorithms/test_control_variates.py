@@ -19,12 +19,12 @@ def network(small_experiment):
     return found, found.layout.read()
 
 
-def one_step(network, start, images, empty, correction=None):
+def one_step(network, start, images, empty, given=None):
     network.layout.write(start)
     phase = network.experiment.training.phases[0].model_copy(update={"trainable": "heads"})
-    fitted = fit(network, FeatureStore(network, None), images, empty, phase, 0.01, seed=1, correction=correction)
+    fitted = fit(network, FeatureStore(network, None), images, empty, phase, 0.01, seed=1, given=given)
     assert fitted.steps == 1
-    return network.mean_gradients("heads", fitted.steps)
+    return network.gathered("heads", fitted.steps)
 
 
 def test_the_mean_gradient_is_that_of_the_loss(network, draw_images):

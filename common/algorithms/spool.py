@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.server.branchwise import Part
-from fedthorax.server.strategies.update import RoundShape, Update
+from fedthorax.common.algorithms.algorithm import RoundShape, Update
+from fedthorax.common.algorithms.branchwise import Part
 
 _BLOCK = 1 << 18  # values of each hospital in memory at a time
 

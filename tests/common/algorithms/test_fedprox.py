@@ -1,20 +1,25 @@
+import keras
 import numpy as np
 import tensorflow as tf
 
+from fedthorax.common.algorithms.fedprox import Pull
+from fedthorax.common.algorithms.settings import StrategySettings
 from fedthorax.common.config import Experiment
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import fit
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.proximal import proximal_gradients
 
 
 def test_the_pull_is_the_distance_to_the_common_model_times_the_weight():
     """Its gradient, by TensorFlow from the term as the paper writes it: half the weight times the squared distance."""
-    variable, anchor = tf.Variable([1.0, 4.0]), tf.constant([3.0, 3.0])
+    variable, anchor = keras.Variable([3.0, 3.0]), tf.constant([3.0, 3.0])
+    pull = Pull(StrategySettings(proximal=0.5), [variable] * 2)
+    pull.begin([None] * 2)
+    variable.assign([1.0, 4.0])
     with tf.GradientTape() as tape:
-        term = 0.5 / 2 * tf.reduce_sum(tf.square(variable - anchor))
-    expected = tape.gradient(term, variable).numpy() + np.array([10, 20])
-    (found, nothing) = proximal_gradients([tf.constant([10.0, 20.0]), None], [variable] * 2, [anchor] * 2, 0.5)
+        term = 0.5 / 2 * tf.reduce_sum(tf.square(variable.value - anchor))
+    expected = tape.gradient(term, variable.value).numpy() + np.array([10, 20])
+    (found, nothing) = pull.change([tf.constant([10.0, 20.0]), None])
     assert np.array_equal(found, expected)
     assert nothing is None
 

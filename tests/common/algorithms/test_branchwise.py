@@ -5,11 +5,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from fedthorax.common.algorithms.aggregation import FederatedAverage
+from fedthorax.common.algorithms.branchwise import BranchwiseAverage
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.messages import Reply
 from fedthorax.common.model.segments import SEGMENTS, Slot
-from fedthorax.server.aggregation import FederatedAverage
-from fedthorax.server.branchwise import BranchwiseAverage, parts_of
+from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.server.update_check import check_branch_counts
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.model.segments import TOKEN, SegmentLayout, Weights
-from fedthorax.server.aggregation import WeightedMean
+from fedthorax.common.algorithms.aggregation import WeightedMean
+
+Weights = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -28,22 +29,6 @@ class Part:
     def weight(self, counts: Mapping[str, Any]) -> int:
         count = counts[self.count]
         return int(count if self.position is None else count[self.position])
-
-
-def parts_of(layout: SegmentLayout, segments: Sequence[str], num_findings: int) -> tuple[Part, ...]:
-    """The parts of a network in their order; together they cover every value of ``segments`` once."""
-    parts: list[Part] = []
-    for segment in segments:
-        size, branch = layout.sizes[segment], segment.partition(".")[0]
-        if branch == "disease":  # kernel (inputs, findings), then bias (findings): a finding is every n-th value
-            parts += [Part(segment, slice(i, size, num_findings), "findings", i) for i in range(num_findings)]
-        elif branch == "fusion":
-            tokens = [slot for slot in layout.slots[segment] if TOKEN in slot.name]
-            parts.append(Part(segment, slice(0, tokens[0].start if tokens else size), "fusion"))
-            parts += [Part(segment, slice(t.start, t.stop), f"{t.name.split('_')[1]}_token") for t in tokens]
-        else:
-            parts.append(Part(segment, slice(0, size), branch))
-    return tuple(parts)
 
 
 class BranchwiseAverage:

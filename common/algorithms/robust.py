@@ -7,18 +7,28 @@ ICML 2018. All take each hospital for one, whatever its size: a large number of 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.config.strategy import StrategySettings
-from fedthorax.common.model.segments import Weights
-from fedthorax.server.strategies.spool import Spool
-from fedthorax.server.strategies.update import NewAggregate, RoundShape, Segments, Strategy, Update, keep
+from fedthorax.common.algorithms.algorithm import (
+    Algorithm,
+    Refuses,
+    RoundShape,
+    Segments,
+    State,
+    Update,
+    Weights,
+    one_is_enough,
+)
+from fedthorax.common.algorithms.settings import StrategySettings
+from fedthorax.common.algorithms.spool import Spool
 
 Values = NDArray[np.float64]
 Rule = Callable[[Values], Values]  # (sites, values) → values
 Distances = Mapping[tuple[str, str], float]
+Choice = Callable[[StrategySettings, Spool], tuple[str, ...]]
 
 
 class Robust:
@@ -36,7 +46,7 @@ class Robust:
     def add(self, update: Update) -> None:
         self._spool.add(update)
 
-    def result(self, before: Weights) -> Segments:
+    def result(self, before: Weights, state: State) -> tuple[Segments, State]:
         chosen = set(self._choose(self._spool))
         found = {part.segment: before[part.segment].copy() for part in self._spool.parts}
         for part in self._spool.parts:
@@ -45,7 +55,7 @@ class Robust:
             combine = self._combine(len(holders))
             for block, values in self._spool.blocks(part, holders):
                 target[block] = combine(values).astype(np.float32)
-        return found
+        return found, state
 
     def close(self) -> None:
         self._spool.close()
@@ -110,20 +120,11 @@ def _mean(values: Values) -> Values:
     return mean
 
 
-def _new(
-    choose: Callable[[StrategySettings, Spool], tuple[str, ...]], combine: Callable[[StrategySettings, int], Rule]
-) -> NewAggregate:
-    def aggregate(settings: StrategySettings, shape: RoundShape) -> Robust:
-        return Robust(shape, lambda spool: choose(settings, spool), lambda number: combine(settings, number))
-
-    return aggregate
-
-
 def _all(settings: StrategySettings, spool: Spool) -> tuple[str, ...]:
     return spool.sites
 
 
-def _krum(number: Callable[[StrategySettings, int], int]) -> Callable[[StrategySettings, Spool], tuple[str, ...]]:
+def _krum(number: Callable[[StrategySettings, int], int]) -> Choice:
     def choose(settings: StrategySettings, spool: Spool) -> tuple[str, ...]:
         order = krum_order(spool.sites, distances(spool), settings.malicious_sites)
         return tuple(order[: number(settings, len(order))])
@@ -135,10 +136,22 @@ def _bulyan(settings: StrategySettings, spool: Spool) -> tuple[str, ...]:
     return bulyan_choice(spool.sites, distances(spool), settings.malicious_sites)
 
 
-MEDIAN = Strategy(_new(_all, lambda _, __: median), keep)
-TRIMMED_MEAN = Strategy(_new(_all, lambda s, _: lambda values: trimmed_mean(values, s.trim)), keep)
-KRUM = Strategy(_new(_krum(lambda _, __: 1), lambda _, __: _mean), keep)
-MULTI_KRUM = Strategy(_new(_krum(lambda s, n: max(1, n - s.malicious_sites)), lambda _, __: _mean), keep)
-BULYAN = Strategy(
-    _new(_bulyan, lambda s, n: lambda values: closest_to_median(values, max(1, n - 2 * s.malicious_sites))), keep
+def _robust(refuses: Refuses, choose: Choice, combine: Callable[[StrategySettings, int], Rule]) -> Algorithm:
+    def aggregate(settings: StrategySettings, shape: RoundShape) -> Robust:
+        return Robust(shape, lambda spool: choose(settings, spool), lambda number: combine(settings, number))
+
+    return Algorithm(refuses, aggregate)
+
+
+_PLACES = Refuses(codecs=None, tokens=None, masks="which compares single values", least_sites=one_is_enough)
+_WHOLE = replace(_PLACES, tokens="which compares whole updates", masks="which compares whole updates")
+_KRUM = replace(_WHOLE, least_sites=lambda settings: 2 * settings.malicious_sites + 3)
+_BULYAN = replace(_WHOLE, least_sites=lambda settings: 4 * settings.malicious_sites + 3)
+
+MEDIAN = _robust(_PLACES, _all, lambda _, __: median)
+TRIMMED_MEAN = _robust(_PLACES, _all, lambda s, _: lambda values: trimmed_mean(values, s.trim))
+KRUM = _robust(_KRUM, _krum(lambda _, __: 1), lambda _, __: _mean)
+MULTI_KRUM = _robust(_KRUM, _krum(lambda s, n: max(1, n - s.malicious_sites)), lambda _, __: _mean)
+BULYAN = _robust(
+    _BULYAN, _bulyan, lambda s, n: lambda values: closest_to_median(values, max(1, n - 2 * s.malicious_sites))
 )

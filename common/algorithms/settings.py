@@ -1,28 +1,8 @@
-"""How the hospitals' updates become the next model; docs/strategies.md explains each and names its source."""
-
-from typing import Literal
+"""The numbers of the algorithms; docs/strategies.md explains each algorithm and names its source."""
 
 from pydantic import Field
 
-from fedthorax.common.config.frozen import Frozen
-
-StrategyName = Literal[
-    "fedavg",
-    "fedprox",
-    "fedbn",
-    "scaffold",
-    "fedavgm",
-    "fedadam",
-    "fedyogi",
-    "fedadagrad",
-    "qfedavg",
-    "median",
-    "trimmed_mean",
-    "krum",
-    "multi_krum",
-    "bulyan",
-]
-ALIKE: tuple[StrategyName, ...] = ("krum", "multi_krum", "bulyan", "qfedavg")  # need updates of the same segments
+from fedthorax.common.ground.frozen import Frozen
 
 
 class StrategySettings(Frozen):
@@ -56,12 +36,3 @@ class StrategySettings(Frozen):
         ge=0,
         description="qfedavg: the larger, the more the hospitals with a high loss count; 0: all alike.",
     )
-
-
-def least_sites(strategy: StrategyName, settings: StrategySettings) -> int:
-    """Updates without which the strategy does not hold what it promises."""
-    if strategy in ("krum", "multi_krum"):
-        return 2 * settings.malicious_sites + 3
-    if strategy == "bulyan":
-        return 4 * settings.malicious_sites + 3
-    return 1

@@ -9,10 +9,18 @@ incoming model. With q = 0 it is the plain mean of the hospitals.
 
 import numpy as np
 
-from fedthorax.common.config.strategy import StrategySettings
-from fedthorax.common.model.segments import Weights
-from fedthorax.server.strategies.spool import Spool
-from fedthorax.server.strategies.update import RoundShape, Segments, Strategy, Update, keep
+from fedthorax.common.algorithms.algorithm import (
+    Algorithm,
+    Refuses,
+    RoundShape,
+    Segments,
+    State,
+    Update,
+    Weights,
+    one_is_enough,
+)
+from fedthorax.common.algorithms.settings import StrategySettings
+from fedthorax.common.algorithms.spool import Spool
 
 _SMALLEST_LOSS = 1e-10  # a loss of 0 to a negative power
 
@@ -33,7 +41,7 @@ class QFedAvg:
             )
         self._spool.add(update)
 
-    def result(self, before: Weights) -> Segments:
+    def result(self, before: Weights, state: State) -> tuple[Segments, State]:
         q, inverse = self._settings.fairness, 1 / (self._settings.server_learning_rate or 1.0)
         sites, spool = self._spool.sites, self._spool
         losses = {site: max(float(spool.update(site).loss or 0.0), _SMALLEST_LOSS) for site in sites}
@@ -56,10 +64,18 @@ class QFedAvg:
             for where in self._shape.statistics.get(part.segment, ()):
                 rows = [spool.values(site, part.segment)[where].astype(np.float64) for site in sites]
                 found[part.segment][where] = np.mean(rows, axis=0).astype(np.float32)
-        return found
+        return found, state
 
     def close(self) -> None:
         self._spool.close()
 
 
-QFEDAVG = Strategy(QFedAvg, keep)
+QFEDAVG = Algorithm(
+    Refuses(
+        codecs=None,
+        tokens="which compares whole updates",
+        masks="which weighs each update by its own loss and length",
+        least_sites=one_is_enough,
+    ),
+    QFedAvg,
+)

@@ -14,10 +14,10 @@ from flwr.server.strategy.aggregate import (
     aggregate_trimmed_avg,
 )
 
-from fedthorax.common.config.strategy import StrategySettings
-from fedthorax.server.branchwise import Part
-from fedthorax.server.strategies import STRATEGIES
-from fedthorax.server.strategies.update import RoundShape, Update
+from fedthorax.common.algorithms import TABLE, algorithm_of
+from fedthorax.common.algorithms.algorithm import RoundShape, Update
+from fedthorax.common.algorithms.branchwise import Part
+from fedthorax.common.algorithms.settings import StrategySettings
 
 SHAPE = RoundShape({"fusion": 2}, None, {})
 ZERO = {"fusion": np.zeros(2, np.float32)}
@@ -32,12 +32,11 @@ def update(site: str, values: np.ndarray, pairs: int = 1, loss: float | None = 1
 
 
 def one_round(name: str, updates: list[Update], before=ZERO, state: Mapping[str, Any] | None = None, **settings):
-    strategy, chosen = STRATEGIES[name], StrategySettings(**settings)
     shape = RoundShape({"fusion": before["fusion"].size}, None, {})
-    aggregate = strategy.aggregate(chosen, shape)
+    aggregate = algorithm_of(name).aggregate(StrategySettings(**settings), shape)
     for one in updates:
         aggregate.add(one)
-    found, kept = strategy.step(chosen, shape, before, aggregate.result(before), state or {})
+    found, kept = aggregate.result(before, state or {})
     aggregate.close()
     return found["fusion"], kept
 
@@ -62,7 +61,7 @@ def test_fedavg_is_the_mean_by_pairs():
     assert found.tolist() == [3, 1]
 
 
-@pytest.mark.parametrize("name", list(STRATEGIES))
+@pytest.mark.parametrize("name", list(TABLE))
 def test_hospitals_that_agree_are_followed(name):
     """Seven hospitals that send the same model: every strategy moves towards it, or becomes it."""
     same = [update(f"s{i}", vector(1, -2), 5) for i in range(7)]
@@ -84,7 +83,7 @@ def test_hospitals_that_agree_are_followed(name):
         assert found.tolist() == [1, -2]
 
 
-@pytest.mark.parametrize("name", list(STRATEGIES))
+@pytest.mark.parametrize("name", list(TABLE))
 def test_any_order_of_arrival_gives_the_same_bits(name):
     updates = drawn(7, size=9)
     orders = itertools.islice(itertools.permutations(updates), 0, 5040, 977)
@@ -93,12 +92,10 @@ def test_any_order_of_arrival_gives_the_same_bits(name):
 
 def test_fedbn_averages_all_but_what_stays_at_the_hospitals():
     shape = RoundShape({"fusion": 3}, None, {}, {"fusion": (slice(1, 2),)})
-    strategy, settings = STRATEGIES["fedbn"], StrategySettings()
-    aggregate = strategy.aggregate(settings, shape)
+    aggregate = algorithm_of("fedbn").aggregate(StrategySettings(), shape)
     for one in (update("a", vector(0, 50, 4)), update("b", vector(2, 70, 8))):
         aggregate.add(one)
-    before = {"fusion": vector(9, 7, 9)}
-    found, state = strategy.step(settings, shape, before, aggregate.result(before), {})
+    found, state = aggregate.result({"fusion": vector(9, 7, 9)}, {})
     assert found["fusion"].tolist() == [1, 7, 6]
     assert state == {}
 
@@ -139,8 +136,9 @@ def test_a_quadratic_is_minimised(name):
 
 def test_moving_statistics_become_the_mean_and_take_no_step():
     shape = RoundShape({"fusion": 2}, None, {"fusion": (slice(1, 2),)})
-    strategy, settings = STRATEGIES["fedadam"], StrategySettings()
-    found, _ = strategy.step(settings, shape, ZERO, {"fusion": vector(5, 5)}, {})
+    aggregate = algorithm_of("fedadam").aggregate(StrategySettings(), shape)
+    aggregate.add(update("a", vector(5, 5)))
+    found, _ = aggregate.result(ZERO, {})
     assert found["fusion"][1] == 5
     assert found["fusion"][0] < 1
 
@@ -208,7 +206,7 @@ def test_qfedavg_without_fairness_is_the_plain_mean_and_with_it_leans_to_the_wor
 
 
 def test_qfedavg_refuses_an_update_whose_loss_is_not_told():
-    aggregate = STRATEGIES["qfedavg"].aggregate(StrategySettings(), SHAPE)
+    aggregate = algorithm_of("qfedavg").aggregate(StrategySettings(), SHAPE)
     with pytest.raises(ValueError, match="which this hospital does not tell"):
         aggregate.add(update("a", vector(1, 0), loss=None))
     aggregate.close()
@@ -224,16 +222,16 @@ class Counted:
 
 @pytest.mark.parametrize("name", ["fedavg", "median", "trimmed_mean"])
 def test_a_part_is_combined_over_the_hospitals_that_have_something_to_say_about_it(name):
-    aggregate = STRATEGIES[name].aggregate(StrategySettings(), Counted.shape)
+    aggregate = algorithm_of(name).aggregate(StrategySettings(), Counted.shape)
     for site, values, counts in zip("ab", (vector(0, 5), vector(2, 99)), Counted.counts, strict=True):
         aggregate.add(Update(site, {"fusion": values}, 1, counts, None))
-    assert aggregate.result({"fusion": vector(7, 7)})["fusion"].tolist() == [1, 5]
+    assert aggregate.result({"fusion": vector(7, 7)}, {})[0]["fusion"].tolist() == [1, 5]
     aggregate.close()
 
 
 def test_spooled_updates_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    aggregate = STRATEGIES["median"].aggregate(StrategySettings(), SHAPE)
+    aggregate = algorithm_of("median").aggregate(StrategySettings(), SHAPE)
     aggregate.add(update("a", vector(1, 2)))
     assert list(tmp_path.iterdir())
     aggregate.close()

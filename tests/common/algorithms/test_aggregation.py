@@ -3,7 +3,14 @@ import itertools
 import numpy as np
 import pytest
 
-from fedthorax.server.aggregation import LIMIT, MAX_EXAMPLES, RESOLUTION, FederatedAverage, WeightedMean, all_below
+from fedthorax.common.algorithms.aggregation import (
+    LIMIT,
+    MAX_EXAMPLES,
+    RESOLUTION,
+    FederatedAverage,
+    WeightedMean,
+    all_below,
+)
 
 
 def vector(*values: float) -> np.ndarray:

@@ -14,10 +14,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.config.strategy import StrategySettings
-from fedthorax.common.model.segments import Weights
-from fedthorax.server.strategies.mean import new_mean
-from fedthorax.server.strategies.update import RoundShape, Segments, ServerStep, State, Strategy
+from fedthorax.common.algorithms.algorithm import Algorithm, RoundShape, Segments, State, Weights
+from fedthorax.common.algorithms.fedavg import ALL_GOES, Mean
+from fedthorax.common.algorithms.settings import StrategySettings
 
 Array = NDArray[np.float64]
 _ADAPTIVE_RATE = 0.01
@@ -53,28 +52,32 @@ def _adagrad(settings: StrategySettings, second: Array, squares: Array) -> Array
     return second + squares
 
 
-def _stepping(rule: Rule) -> ServerStep:
-    def step(
-        settings: StrategySettings, shape: RoundShape, before: Weights, found: Segments, state: State
-    ) -> tuple[Segments, State]:
-        after, kept = {}, dict(state)
-        for segment, mean in found.items():
+class Stepping(Mean):
+    def __init__(self, settings: StrategySettings, shape: RoundShape, rule: Rule) -> None:
+        super().__init__(settings, shape)
+        self._rule = rule
+
+    def result(self, before: Weights, state: State) -> tuple[Segments, State]:
+        settings, after, kept = self.settings, {}, dict(state)
+        for segment, mean in self.mean(before).items():
             old = before[segment].astype(np.float64)
             # A segment that is trained for the first time has no past.
             first = kept.get(f"first.{segment}", np.zeros(old.size, np.float32)).astype(np.float64)
             start = np.full(old.size, settings.adaptivity**2, np.float32)
             second = kept.get(f"second.{segment}", start).astype(np.float64)
-            change, first, second = rule(settings, mean.astype(np.float64) - old, first, second)
+            change, first, second = self._rule(settings, mean.astype(np.float64) - old, first, second)
             after[segment] = (old + change).astype(np.float32)
-            for where in shape.statistics.get(segment, ()):
+            for where in self.shape.statistics.get(segment, ()):
                 after[segment][where] = mean[where]
             kept[f"first.{segment}"], kept[f"second.{segment}"] = first.astype(np.float32), second.astype(np.float32)
         return after, kept
 
-    return step
+
+def _stepping(rule: Rule) -> Algorithm:
+    return Algorithm(ALL_GOES, lambda settings, shape: Stepping(settings, shape, rule))
 
 
-FEDAVGM = Strategy(new_mean, _stepping(_momentum))
-FEDADAM = Strategy(new_mean, _stepping(_adaptive(_adam, keeps_direction=True)))
-FEDYOGI = Strategy(new_mean, _stepping(_adaptive(_yogi, keeps_direction=True)))
-FEDADAGRAD = Strategy(new_mean, _stepping(_adaptive(_adagrad, keeps_direction=False)))
+FEDAVGM = _stepping(_momentum)
+FEDADAM = _stepping(_adaptive(_adam, keeps_direction=True))
+FEDYOGI = _stepping(_adaptive(_yogi, keeps_direction=True))
+FEDADAGRAD = _stepping(_adaptive(_adagrad, keeps_direction=False))

@@ -1,16 +1,19 @@
 """SCAFFOLD on two hospitals with quadratic losses, whose common minimum is known."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from fedthorax.common.config.strategy import StrategySettings
-from fedthorax.common.training.control_variates import change, corrected_gradients, correction
-from fedthorax.server.strategies import STRATEGIES
-from fedthorax.server.strategies.update import RoundShape, Update
+from fedthorax.common.algorithms import algorithm_of
+from fedthorax.common.algorithms.algorithm import RoundShape, Trained, Update, Weights
+from fedthorax.common.algorithms.scaffold import corrected, correction, leave
+from fedthorax.common.algorithms.settings import StrategySettings
 
 CURVATURE, MINIMUM = (1.0, 10.0), (0.0, 1.0)
 OPTIMUM = 10 / 11  # where the sum of curvature * (x - minimum) is 0
 STEPS, RATE = 10, 0.02
+LAYOUT: Any = None  # SCAFFOLD asks nothing of it
 SHAPE = RoundShape({"fusion": 1}, None, {}, {}, 2)
 
 
@@ -40,25 +43,25 @@ class Descent:
 
 def train(name: str, optimizer: type, rounds: int, start: float) -> float:
     """The common value after some rounds of several local steps each."""
-    strategy, settings = STRATEGIES[name], StrategySettings()
+    strategy = algorithm_of(name)
     weights, state = {"fusion": vector(start)}, {}
-    own: list[dict[str, np.ndarray]] = [{}, {}]
+    own: list[Weights] = [{}, {}]
     for _ in range(rounds):
-        aggregate = strategy.aggregate(settings, SHAPE)
-        common = {key.removeprefix("control."): value for key, value in strategy.told(state).items()}
+        aggregate = strategy.aggregate(StrategySettings(), SHAPE)
+        common = strategy.tell(state)
         for site, (curvature, minimum) in enumerate(zip(CURVATURE, MINIMUM, strict=True)):
             corrections = correction(common, own[site], ("fusion",)) if name == "scaffold" else {}
             x, local, gradients = float(weights["fusion"][0]), optimizer(), []
             for _ in range(STEPS):
                 gradient = curvature * (x - minimum)
                 gradients.append(gradient)
-                (step,) = corrected_gradients([gradient], [float(corrections.get("fusion", vector(0))[0])])
+                (step,) = corrected([gradient], [float(corrections.get("fusion", vector(0))[0])])
                 x -= local.step(step)
             new = {"fusion": vector(float(np.mean(gradients)))}
-            aggregate.add(Update(str(site), {"fusion": vector(x)}, 1, {}, None, change(new, own[site])))
-            own[site] = new
-        found, state = strategy.step(settings, SHAPE, weights, aggregate.result(weights), state)
-        weights = {"fusion": found["fusion"]}
+            left = leave(Trained(LAYOUT, weights, weights, {"fusion": vector(x)}, own[site], new))
+            aggregate.add(Update(str(site), left.update, 1, {}, None, left.beside))
+            own[site] = left.keep
+        weights, state = aggregate.result(weights, state)
     return float(weights["fusion"][0])
 
 
@@ -83,32 +86,30 @@ def test_at_the_optimum_nothing_moves():
     assert sum(gradients) == pytest.approx(0)
     for gradient in gradients:
         left = correction({"fusion": vector(0)}, {"fusion": vector(gradient)}, ("fusion",))["fusion"]
-        assert corrected_gradients([vector(gradient)], [left])[0] == pytest.approx(0)
+        assert corrected([vector(gradient)], [left])[0] == pytest.approx(0)
 
 
 def one_round(updates: list[Update], all_pairs: int, state: dict | None = None) -> dict:
     shape = RoundShape({"fusion": 2}, None, {}, {}, all_pairs)
-    strategy, settings = STRATEGIES["scaffold"], StrategySettings()
-    aggregate = strategy.aggregate(settings, shape)
+    aggregate = algorithm_of("scaffold").aggregate(StrategySettings(), shape)
     for one in updates:
         aggregate.add(one)
-    before = {"fusion": vector(0, 0)}
-    return strategy.step(settings, shape, before, aggregate.result(before), state or {})[1]
+    return aggregate.result({"fusion": vector(0, 0)}, state or {})[1]
 
 
 def test_the_common_control_variate_moves_by_the_share_of_those_who_answer():
     """One of 4 pairs answers: a quarter of its change; then all: the mean by pairs."""
     change_of = {"fusion": vector(8, -4)}
     state = one_round([Update("a", {"fusion": vector(1, 1)}, 1, {}, None, change_of)], 4)
-    assert state["control.fusion"].tolist() == [2, -1]
+    assert state["fusion"].tolist() == [2, -1]
     both = [
         Update("a", {"fusion": vector(1, 1)}, 1, {}, None, {"fusion": vector(4, 0)}),
         Update("b", {"fusion": vector(1, 1)}, 3, {}, None, {"fusion": vector(0, 4)}),
     ]
-    assert one_round(both, 4, state)["control.fusion"].tolist() == [3, 2]
+    assert one_round(both, 4, state)["fusion"].tolist() == [3, 2]
 
 
 def test_an_update_without_its_control_variate_is_refused():
-    aggregate = STRATEGIES["scaffold"].aggregate(StrategySettings(), SHAPE)
+    aggregate = algorithm_of("scaffold").aggregate(StrategySettings(), SHAPE)
     with pytest.raises(ValueError, match="needs a control variate with every segment"):
         aggregate.add(Update("a", {"fusion": vector(1)}, 1, {}, None))

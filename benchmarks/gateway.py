@@ -9,6 +9,7 @@ of this process, so the gateway's own processor time and memory count, less the 
 import argparse
 import base64
 import datetime
+import hashlib
 import json
 import ssl
 import subprocess
@@ -26,10 +27,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedthorax.common.consortium.keys import new_private_key, public_key_text
+from fedthorax.common.consortium.signed_call import BODY_HEADER, CALL_HEADER, sign_call
 from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import Hospital, create_consortium, write_hospitals
 
 GATEWAY_PORT, SUPERLINK_PORT = 28443, 28000
+PUSH = "/v1/fleet/push-object"
 
 
 async def swallow(scope, receive, send):
@@ -39,22 +42,24 @@ async def swallow(scope, receive, send):
     await send({"type": "http.response.body", "body": b""})
 
 
-def headers(key):
+def headers(key, digest):
     stamp = datetime.datetime.now(datetime.UTC).isoformat()
     return {
         "flwr-public-key": base64.b64encode(node_key(public_key_text(key))).decode(),
         "flwr-timestamp": stamp,
         "flwr-signature": base64.b64encode(key.sign(stamp.encode(), ec.ECDSA(hashes.SHA256()))).decode(),
+        BODY_HEADER: digest,
+        CALL_HEADER: base64.b64encode(sign_call(key, stamp, "POST", PUSH, digest)).decode(),
     }
 
 
 def seconds(url, trusted, keys, body):
     """Until the last of ``keys`` has sent ``body``."""
-    context = ssl.create_default_context(cafile=trusted)
+    context, digest = ssl.create_default_context(cafile=trusted), hashlib.sha256(body).hexdigest()
 
     def send(key):
         with httpx.Client(verify=context, trust_env=False, timeout=600) as client:
-            client.post(f"{url}/v1/fleet/push-object", content=body, headers=headers(key)).raise_for_status()
+            client.post(url + PUSH, content=body, headers=headers(key, digest)).raise_for_status()
 
     started = time.perf_counter()
     with ThreadPoolExecutor(len(keys)) as pool:

@@ -31,7 +31,7 @@ def ask_about(folder: SiteFolder, settings: SiteSettings) -> About:
     import httpx  # what Flower's SuperNode uses
 
     proxy = settings.https_proxy or os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
-    way = f" through {proxy}" if proxy else ""
+    way = f" through {without_password(proxy)}" if proxy else ""
     try:
         verify = ssl.create_default_context(cafile=str(folder.ca_certificate))
         with httpx.Client(verify=verify, timeout=CONNECT_S, proxy=settings.https_proxy) as client:
@@ -44,13 +44,14 @@ def ask_about(folder: SiteFolder, settings: SiteSettings) -> About:
                 str(about["consortium"]), str(about["software_version"]), _clock(about, answer), asked, seconds, way
             )
     except httpx.ProxyError as error:
-        raise ConnectionError(f"the proxy {proxy} refuses the way to {settings.server}: {error}") from error
+        words = f"the proxy {without_password(proxy or '')} refuses the way to {settings.server}: {error}"
+        raise ConnectionError(words) from error
     except httpx.HTTPStatusError as error:
         raise ConnectionError(
             f"{settings.server}{way} answers with status {error.response.status_code}: is it a FedThorax server?"
         ) from error
     except httpx.TransportError as error:
-        raise ConnectionError(_unreachable(settings.server + way, error)) from error
+        raise ConnectionError(_unreachable(settings.server + way, error, folder)) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConnectionError(f"{settings.server}{way} does not answer as a FedThorax server does") from error
 
@@ -64,16 +65,38 @@ def _clock(about: Any, answer: Any) -> float | None:
     return None if header is None else email.utils.parsedate_to_datetime(header).timestamp() + 0.5  # whole seconds
 
 
-def _unreachable(where: str, error: Exception) -> str:
+def without_password(proxy: str) -> str:
+    """A proxy's address without the user and the password that may stand in it."""
+    scheme, _, rest = proxy.rpartition("//")
+    return f"{scheme}//{rest.rpartition('@')[2]}"
+
+
+def authority_ends(folder: SiteFolder) -> datetime.datetime:
+    """When the first of the certificates in ca.crt ends."""
+    from cryptography import x509
+
+    return min(c.not_valid_after_utc for c in x509.load_pem_x509_certificates(folder.ca_certificate.read_bytes()))
+
+
+def _unreachable(where: str, error: Exception, folder: SiteFolder) -> str:
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         reason = text.split("certificate verify failed: ")[-1].split(" (_ssl")[0]
+        if "has expired" in reason:
+            if authority_ends(folder) < datetime.datetime.now(datetime.UTC):
+                return f"{where}: the consortium's authority (ca.crt) has ended; ask the lead for a new invitation"
+            return f"{where}: the server's certificate has ended; the lead renews it with `fedthorax server renew`"
+        if "not yet valid" in reason:
+            return f"{where}: by this machine's clock the server's certificate is not valid yet: set the clock (NTP)"
         return (
             f"{where}: the server's certificate is not to be trusted ({reason}); compare ca.crt with the lead, and let "
             "nobody tell you to go on without"
         )
     if "getaddrinfo" in text or "Name or service" in text:
-        return f"{where}: no machine of this name is known; is `server` in site.yaml right?"
+        return f"{where} cannot be reached: no machine of this name is known; is `server` in site.yaml right?"
     if isinstance(error, TimeoutError) or "timed out" in text.lower() or not text:
-        return f"{where}: no answer within {CONNECT_S:g} s; does a firewall stand in between? Outgoing TCP is enough"
-    return f"{where}: {text}; does the server run, and may this machine connect to it?"
+        return (
+            f"{where} cannot be reached: no answer within {CONNECT_S:g} s; does a firewall stand in between? Outgoing "
+            "TCP is enough"
+        )
+    return f"{where} cannot be reached: {text}; does the server run, and may this machine connect to it?"

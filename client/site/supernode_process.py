@@ -6,6 +6,8 @@ The same holds for the thread that sends its heartbeats.
 
 A message that has been sent hangs in a cycle of references, and Python looks for those so seldom in a process of this
 kind that tens of models pile up: they are collected here.
+
+Its calls are signed as a whole (call_signing.py).
 """
 
 import gc
@@ -23,6 +25,9 @@ COLLECT_EVERY_S = 30.0
 def main() -> None:
     from flwr.supernode.cli import flower_supernode
 
+    from fedthorax.client.site.call_signing import install
+
+    install()
     sys.argv[0] = "flower-supernode"
     threading.excepthook = _end
     threading.Thread(target=_collect, name="collect", daemon=True).start()

@@ -68,14 +68,14 @@ def run_site(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], N
             if not connection.explains(text):
                 tell(text)
 
-        def reachable() -> bool:
+        def fault() -> str | None:
             try:
                 ask_about(folder, settings)
-            except OSError:
-                return False
-            return True
+            except OSError as error:
+                return str(error)
+            return None
 
-        threading.Thread(target=connection.look, args=(reachable,), name="look", daemon=True).start()
+        threading.Thread(target=connection.look, args=(fault,), name="look", daemon=True).start()
         if settings.worker is not None:
             arguments = (facts, folder.events, stop)
             threading.Thread(target=mirror_events, args=arguments, name="mirror", daemon=True).start()

@@ -1,9 +1,10 @@
 """The only way in: TLS, and of Flower's interfaces the calls of a hospital's SuperNode alone.
 
 Flower's control interface shares the SuperLink's port and asks nobody who he is. So the SuperLink listens on loopback,
-and this process stands in front of it. A request has to be a POST to one of ten paths and carry a timestamp signed by
-the key of an admitted hospital (as Flower's own node authentication has it) before a byte of its body is read. Bodies
-pass through in pieces, in both directions.
+and this process stands in front of it. A request has to be a POST to one of ten paths and carry two signatures by the
+key of an admitted hospital before a byte of its body is read: of the timestamp, as Flower's own node authentication has
+it, and of method, path and body (common/consortium/signed_call.py). Bodies pass through in pieces, in both directions;
+the last piece of one that does not fit its signature is kept back, so that the SuperLink never has the whole of it.
 
 A SuperNode that finds no message asks again after 3 seconds. So an answer that would bring none is held back: until the
 ServerApp rings the bell that it has sent some, or for HOLD_SECONDS.
@@ -13,12 +14,13 @@ ServerApp rings the bell that it has sent some, or for HOLD_SECONDS.
 
 import asyncio
 import datetime
+import hashlib
 import json
 import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -44,15 +46,19 @@ FLEET_PATHS = frozenset(
 PULL_PATH = "/v1/fleet/pull-messages"
 _OF_REPLIES = ("/v1/fleet/push-messages", "/v1/fleet/push-object")
 ABOUT_PATH = "/fedthorax/about"
-BODY_PATIENCE_SECONDS = 60  # between two pieces of a body
+BODY_PATIENCE_SECONDS = 60  # between two pieces of a body, and before the least speed is asked for
+LEAST_BYTES_PER_SECOND = 4096  # on average, of a whole body and of a whole answer
 ANSWER_PATIENCE_SECONDS = 300
 HOLD_SECONDS = 10.0  # a SuperNode waits 30 s for an answer
 LOOK_SECONDS = 3.0  # between two looks while no bell rings, as often as the SuperNode itself would ask
 
+_NOT_SIGNED = "the body is not the one that the hospital signed"
+_OF_NOTHING = hashlib.sha256().hexdigest()
 _FORWARDED_TO = (b"content-type", b"accept", b"flwr-")
 _HELD_BACK = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"server", b"date", b"trailer", b"te"}
 
 Headers = dict[bytes, bytes]
+_Step = TypeVar("_Step")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -109,7 +115,8 @@ class Gateway:
             return
         try:
             if scope["path"] == ABOUT_PATH and scope["method"] in ("GET", "HEAD"):
-                await _answer(send, 200, self._about | {"time": _now().isoformat(timespec="milliseconds")})
+                about = self._about | {"time": _now().isoformat(timespec="milliseconds")}
+                await _answer(send, 200, about, close=True)  # a stranger keeps no connection
                 return
             await self._fleet(scope, receive, send)
         except _RefusedError as refusal:
@@ -122,20 +129,25 @@ class Gateway:
         headers: Headers = dict(scope["headers"])
         if len(headers) != len(scope["headers"]):  # else the SuperLink might read another one than was checked
             raise _RefusedError(400, "a header was given twice")
-        hospital = self._identify(headers)
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            raise _RefusedError(400, "a body has either a length or pieces")
+        hospital, digest = self._identify(headers, path)
+        scope["state"]["connection"].known = True
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._largest_body:  # h11 has seen to it that it is a number
             raise _RefusedError(413, f"a request may hold {self._largest_body} bytes, this one announces {int(length)}")
+        if length is not None and int(length) == 0 and digest not in ("", _OF_NOTHING):
+            raise _RefusedError(401, _NOT_SIGNED)  # here already: the head alone would be the whole of it
         kept = [(name, value) for name, value in scope["headers"] if name.startswith(_FORWARDED_TO)]
         if length is not None:
             kept.append((b"content-length", length))
         begun = False
         try:
             if path == PULL_PATH:
-                body = b"".join([piece async for piece in self._body(receive)])
+                body = b"".join([piece async for piece in self._body(receive, digest)])
                 answer = await self._messages(headers, kept, body, receive)
             else:
-                request = self._client.build_request("POST", path, headers=kept, content=self._body(receive))
+                request = self._client.build_request("POST", path, headers=kept, content=self._body(receive, digest))
                 answer = await self._client.send(request, stream=True)
             if not self._upstream_answers:
                 self._upstream_answers = True
@@ -144,21 +156,23 @@ class Gateway:
                 answer_headers = [(n.lower(), v) for n, v in answer.headers.raw if n.lower() not in _HELD_BACK]
                 await send({"type": "http.response.start", "status": answer.status_code, "headers": answer_headers})
                 begun = True
+                pace = _Pace()
                 async for piece in answer.aiter_raw():
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    pace.bytes += len(piece)
+                    await pace.wait(send({"type": "http.response.body", "body": piece, "more_body": True}))
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 if path in _OF_REPLIES:
                     self._replies.ring()
             finally:
                 await answer.aclose()
-        except _GoneError:
+        except (_GoneError, TimeoutError):  # of an answer that is not fetched
             return
         except httpx.TransportError as error:
             if self._upstream_answers:
                 self._upstream_answers = False
                 _log.warning("the SuperLink does not answer (%s of %s: %s)", path, hospital, type(error).__name__)
             if begun:
-                raise  # uvicorn cuts the connection, so that half an answer cannot be taken for a whole one
+                return  # uvicorn cuts the connection, so that half an answer cannot be taken for a whole one
             raise _RefusedError(503, "the consortium's SuperLink does not answer; try again") from error
 
     async def _messages(
@@ -181,39 +195,64 @@ class Gateway:
                 await self._listener.wait(heard, min(LOOK_SECONDS, until - time.monotonic()), gone)
                 if gone.done():  # what the SuperLink gives now would be lost
                     raise _GoneError
-                self._identify(headers)  # it may have been revoked
+                self._identify(headers, PULL_PATH)  # it may have been revoked
         finally:
             gone.cancel()
 
-    def _identify(self, headers: Headers) -> str:
+    def _identify(self, headers: Headers, path: str) -> tuple[str, str]:
+        """The hospital's name, and the SHA-256 that the body has to have; "" where it did not sign one."""
         try:
-            return self._members.identify(headers)
+            return self._members.identify(headers, "POST", path)
         except PermissionError as error:
             raise _RefusedError(401, str(error)) from None
 
-    async def _body(self, receive: Receive) -> AsyncIterator[bytes]:
-        total = 0
-        while True:
+    async def _body(self, receive: Receive, expected: str) -> AsyncIterator[bytes]:
+        """The body's pieces, each only once the next has come: the last one once all of them fit their signature."""
+        pace, digest, kept, more = _Pace(), hashlib.sha256(), b"", True
+        while more:
             try:
-                message = await asyncio.wait_for(receive(), BODY_PATIENCE_SECONDS)
+                message = await pace.wait(receive())
             except TimeoutError:
-                raise _RefusedError(408, f"nothing came for {BODY_PATIENCE_SECONDS} s") from None
+                raise _RefusedError(
+                    408, f"the body came too slowly: less than {LEAST_BYTES_PER_SECOND} bytes/s, or nothing"
+                ) from None
             if message["type"] == "http.disconnect":
                 raise _GoneError
-            piece = message.get("body", b"")
-            total += len(piece)
-            if total > self._largest_body:
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            pace.bytes += len(piece)
+            if pace.bytes > self._largest_body:
                 raise _RefusedError(413, f"a request may hold {self._largest_body} bytes")
+            digest.update(piece)
             if piece:
-                yield piece
-            if not message.get("more_body", False):
-                return
+                if kept:
+                    yield kept
+                kept = piece
+        if expected and digest.hexdigest() != expected:
+            raise _RefusedError(401, _NOT_SIGNED)
+        if kept:
+            yield kept
 
 
-async def _answer(send: Send, status: int, value: dict[str, Any]) -> None:
+class _Pace:
+    """The time that one side of a body may take: BODY_PATIENCE_SECONDS, and more with every byte that has passed."""
+
+    def __init__(self) -> None:
+        self.bytes, self._spent = 0, 0.0
+
+    async def wait(self, step: Awaitable[_Step]) -> _Step:
+        """What ``step`` gives; TimeoutError once the other side has been too slow."""
+        left = BODY_PATIENCE_SECONDS + self.bytes / LEAST_BYTES_PER_SECOND - self._spent
+        begun = time.monotonic()
+        try:
+            return await asyncio.wait_for(step, min(left, BODY_PATIENCE_SECONDS))
+        finally:
+            self._spent += time.monotonic() - begun
+
+
+async def _answer(send: Send, status: int, value: dict[str, Any], close: bool = False) -> None:
     body = json.dumps(value, ensure_ascii=False).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status != 200:
+    if close or status != 200:
         headers.append((b"connection", b"close"))  # what is left of a refused body is not waited for
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -7,21 +7,18 @@ import asyncio
 import logging
 import ssl
 import sys
-from asyncio import Transport
-from collections import Counter
 from pathlib import Path
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fedthorax.server.consortium.bell import Bell
+from fedthorax.server.consortium.door import DoorServer, Places, Protocol, listen, room_for
 from fedthorax.server.consortium.folder import ConsortiumFolder
 from fedthorax.server.consortium.gateway import Gateway
 from fedthorax.server.consortium.members import Members
+from fedthorax.server.consortium.refusals import FewOfAKind
 from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
 
-HEADER_PATIENCE_SECONDS = 20  # for the whole head of a request
 KEEP_ALIVE_SECONDS = 90  # SuperNodes ask every few seconds: one TLS handshake serves them all day
 _CERTIFICATE_POLL_SECONDS = 2
 
@@ -33,6 +30,8 @@ def main(arguments: list[str]) -> None:
     folder = ConsortiumFolder(Path(next(a for a in arguments if not a.startswith("--"))).absolute())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(FewOfAKind())
     asyncio.run(serve(folder, folder.settings(), insecure))
 
 
@@ -46,7 +45,7 @@ async def serve(folder: ConsortiumFolder, settings: ConsortiumSettings, insecure
         settings.name,
         settings.superlink_address,
         trusted,
-        Members(folder),
+        Members(folder, settings.unbound_calls),
         settings.largest_message_mb * 2**20,
         Bell(folder.mail_bell),
         Bell(folder.reply_bell),
@@ -54,9 +53,7 @@ async def serve(folder: ConsortiumFolder, settings: ConsortiumSettings, insecure
     )
     config = uvicorn.Config(
         application,
-        host=host,
-        port=port,
-        http=_protocol(settings.connections_per_address),
+        http=Protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -64,7 +61,6 @@ async def serve(folder: ConsortiumFolder, settings: ConsortiumSettings, insecure
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=settings.connections,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
         h11_max_incomplete_event_size=32 * 1024,
@@ -75,7 +71,8 @@ async def serve(folder: ConsortiumFolder, settings: ConsortiumSettings, insecure
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
         config.ssl.options |= ssl.OP_NO_RENEGOTIATION
-    server = uvicorn.Server(config)
+    places = Places(room_for(settings.connections), settings.connections_per_address)
+    server = DoorServer(config, places, listen(host, port))
     renewal = asyncio.create_task(_follow_certificate(config.ssl, folder)) if config.ssl is not None else None
     try:
         await server.serve()
@@ -105,53 +102,6 @@ def _version(folder: ConsortiumFolder) -> tuple[int, ...]:
         return tuple(path.stat().st_mtime_ns for path in (folder.server_certificate, folder.server_key))
     except FileNotFoundError:
         return ()
-
-
-def _protocol(most_per_address: int) -> type[H11Protocol]:
-    """uvicorn's HTTP/1.1 in pure Python, which bounds the size of a request's head, with a time for it, and a bound on
-    the connections from one address."""
-    open_from: Counter[str] = Counter()
-
-    class Protocol(H11Protocol):
-        _head_timer: asyncio.TimerHandle | None = None
-        _counted: str | None = None
-
-        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            address = self.client[0] if self.client else ""
-            if open_from[address] >= most_per_address:
-                transport.abort()
-                return
-            self._counted = address
-            open_from[address] += 1
-            self._await_head()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_head_timer()
-            if self._counted is not None:
-                open_from[self._counted] -= 1
-                if not open_from[self._counted]:
-                    del open_from[self._counted]
-                self._counted = None
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
-                self._await_head()
-            else:
-                self._stop_head_timer()
-
-        def _await_head(self) -> None:
-            if self._head_timer is None:
-                self._head_timer = self.loop.call_later(HEADER_PATIENCE_SECONDS, self.transport.abort)
-
-        def _stop_head_timer(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-
-    return Protocol
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import contextlib
 import datetime
 import json
 import time
@@ -10,58 +11,81 @@ from collections.abc import Mapping
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
 
 from fedthorax.common.consortium.keys import fingerprint, parse_public_key
+from fedthorax.common.consortium.signed_call import BODY_HEADER, CALL_HEADER, fits_call
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
+from fedthorax.server.consortium.refusals import Refusals, key_mark
 
 # Flower's own headers: the key in PEM and its signature of the timestamp, both in base64.
 KEY_HEADER, TIME_HEADER, SIGNATURE_HEADER = b"flwr-public-key", b"flwr-timestamp", b"flwr-signature"
-CLOCK_TOLERANCE_SECONDS = 300  # as the SuperLink has it
 _SEEN_SECONDS = 5  # how often last_seen.json is written at most
-_REFUSALS_LOGGED = 1000  # strangers must not be able to fill the disk
 
 
 class Members:
     """The list of hospitals as the gateway needs it: read again whenever hospitals.json was replaced."""
 
-    def __init__(self, folder: ConsortiumFolder) -> None:
-        self._folder = folder
+    def __init__(self, folder: ConsortiumFolder, unbound_calls: bool = False) -> None:
+        """``unbound_calls``: calls whose path and body are not signed are taken as well."""
+        self._folder, self._unbound_calls = folder, unbound_calls
         self._version: tuple[int, int] | None = None
         self._admitted: dict[bytes, tuple[str, ec.EllipticCurvePublicKey]] = {}
-        self._shut_out: dict[bytes, str] = {}
+        self._shut_out: dict[str, tuple[str, ec.EllipticCurvePublicKey]] = {}  # by the key's fingerprint
         self._seen = read_last_seen(folder)
         self._seen_written = 0.0
-        self._refusals: set[str] = set()
+        self._refusals = Refusals(folder.audit)
         self._read()
 
-    def identify(self, headers: Mapping[bytes, bytes]) -> str:
-        """The name of the hospital whose key signed the timestamp just now; PermissionError with the reason if none."""
+    def identify(self, headers: Mapping[bytes, bytes], method: str, path: str) -> tuple[str, str]:
+        """The name of the hospital whose key signed this call just now, and the SHA-256 that its body must have.
+
+        PermissionError with the reason if there is none. The SHA-256 is "" where an unbound call is taken.
+        """
         self._read()
+        self._refusals.tell_suppressed()
         try:
             key = base64.b64decode(headers[KEY_HEADER], validate=True)
             signature = base64.b64decode(headers[SIGNATURE_HEADER], validate=True)
-            stamp = headers[TIME_HEADER]
-            signed_at = datetime.datetime.fromisoformat(stamp.decode("ascii"))
+            stamp = headers[TIME_HEADER].decode("ascii")
+            signed_at = datetime.datetime.fromisoformat(stamp)
             behind = (datetime.datetime.now(datetime.UTC) - signed_at).total_seconds()
-        except (KeyError, ValueError, TypeError, binascii.Error):
+        except (KeyError, ValueError, TypeError, OverflowError, binascii.Error):
             raise PermissionError("no valid SuperNode authentication") from None
         if key not in self._admitted:
-            self._note_refusal(key)
+            mark = key_mark(key)
+            if mark in self._shut_out and _signed(self._shut_out[mark][1], signature, stamp):
+                self._refusals.shut_out(mark, self._shut_out[mark][0])
+                raise PermissionError("this hospital's key was revoked or given up; the lead has to admit a new one")
+            self._refusals.stranger(mark)
             raise PermissionError("this key does not belong to an admitted hospital")
         name, public = self._admitted[key]
-        try:
-            public.verify(signature, stamp, ec.ECDSA(hashes.SHA256()))
-        except InvalidSignature:
-            raise PermissionError("no valid SuperNode authentication") from None
-        if abs(behind) > CLOCK_TOLERANCE_SECONDS:
-            raise PermissionError(
-                f"the hospital's clock is {abs(behind):.0f} s {'behind' if behind > 0 else 'ahead of'} the server's; "
-                f"at most {CLOCK_TOLERANCE_SECONDS} s are allowed"
-            )
+        if not _signed(public, signature, stamp):
+            raise PermissionError("no valid SuperNode authentication")
+        _require_time(behind)
+        digest = self._signed_body(headers, public, stamp, method, path)
         self._note_seen(name)
-        return name
+        return name, digest
+
+    def _signed_body(
+        self, headers: Mapping[bytes, bytes], public: ec.EllipticCurvePublicKey, stamp: str, method: str, path: str
+    ) -> str:
+        digest, call = (headers.get(name.encode(), b"") for name in (BODY_HEADER, CALL_HEADER))
+        if not digest and not call and self._unbound_calls:
+            return ""
+        if not digest or not call:
+            raise PermissionError(
+                "the call's path and body are not signed; this server wants `fedthorax site start` of its own version"
+            )
+        try:
+            text, signature = digest.decode("ascii"), base64.b64decode(call, validate=True)
+        except (ValueError, binascii.Error):
+            text, signature = "", b""
+        if not fits_call(public, signature, stamp, method, path, text):
+            raise PermissionError("the signature of the call's path and body does not fit")
+        return text
 
     def _read(self) -> None:
         status = self._folder.hospitals.stat()
@@ -73,7 +97,7 @@ class Members:
             node_key(h.public_key): (h.name, parse_public_key(h.public_key)) for h in hospitals if not h.revoked
         }
         gone = [(h.name, key) for h in hospitals for key in (*h.former_keys, *([h.public_key] if h.revoked else ()))]
-        self._shut_out = {node_key(key): name for name, key in gone}
+        self._shut_out = {fingerprint(key): (name, parse_public_key(key)) for name, key in gone}
         self._version = version
 
     def _note_seen(self, name: str) -> None:
@@ -82,17 +106,27 @@ class Members:
         self._seen[name] = now
         if first or now - self._seen_written >= _SEEN_SECONDS:
             self._seen_written = now
-            write_text(self._folder.last_seen, json.dumps(self._seen, ensure_ascii=False) + "\n")
+            with contextlib.suppress(OSError):  # a full disk keeps nobody out; `server start` says that it is full
+                write_text(self._folder.last_seen, json.dumps(self._seen, ensure_ascii=False) + "\n")
 
-    def _note_refusal(self, key: bytes) -> None:
-        """One line in the audit log for each key, not one for each try."""
-        mark = _mark(key)
-        if mark in self._refusals or len(self._refusals) >= _REFUSALS_LOGGED:
-            return
-        self._refusals.add(mark)
-        owner = self._shut_out.get(key)
-        reason = "the key is not admitted" if owner is None else "the key was revoked or given up"
-        self._folder.audit.append("connection_refused", fingerprint=mark, name=owner, reason=reason)
+
+def _signed(public: ec.EllipticCurvePublicKey, signature: bytes, stamp: str) -> bool:
+    try:
+        public.verify(signature, stamp.encode(), ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _require_time(behind: float) -> None:
+    """PermissionError where the SuperLink would not take a time that is so many seconds behind its own."""
+    if behind < -SYSTEM_TIME_TOLERANCE:
+        what, most = f"{-behind:.0f} s ahead of", SYSTEM_TIME_TOLERANCE
+    elif behind > TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE:
+        what, most = f"{behind:.0f} s behind", TIMESTAMP_TOLERANCE
+    else:
+        return
+    raise PermissionError(f"the hospital's clock is {what} the server's, more than {most} s: set it (NTP)")
 
 
 def read_last_seen(folder: ConsortiumFolder) -> dict[str, float]:
@@ -102,15 +136,3 @@ def read_last_seen(folder: ConsortiumFolder) -> dict[str, float]:
     except (FileNotFoundError, ValueError):
         return {}
     return {name: float(seconds) for name, seconds in value.items()}
-
-
-def _mark(key: bytes) -> str:
-    """The key's fingerprint, or what it looks like if it is no key."""
-    from cryptography.hazmat.primitives import serialization
-
-    try:
-        public = serialization.load_pem_public_key(key)
-        text = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        return fingerprint(text.decode("ascii"))
-    except (ValueError, TypeError):
-        return f"not a key ({len(key)} bytes)"

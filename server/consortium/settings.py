@@ -33,9 +33,17 @@ class ConsortiumSettings(Frozen):
     largest_message_mb: int = Field(
         default=256, ge=16, le=2047, description="A request with more than these MiB is refused."
     )
-    connections: int = Field(default=1024, ge=16, description="Connections to the gateway at one time.")
+    connections: int = Field(
+        default=1024, ge=16, description="Connections to the gateway at one time; each takes two open files."
+    )
     connections_per_address: int = Field(
         default=128, ge=8, description="The same from one IP address; hospitals behind one proxy share one."
+    )
+
+    unbound_calls: bool = Field(
+        default=False,
+        description="Take calls whose path and body are not signed: of Flower's own flower-supernode, or of FedThorax "
+        "before 0.1.",
     )
 
     @field_validator("other_names")

@@ -18,8 +18,8 @@ import pytest
 from flwr.proto import control_pb2, fleet_pb2, node_pb2, run_pb2
 from flwr.supercore.control import ControlHttpClient
 from flwr.supernode.fleet_http_client import FleetHttpClient
-from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from fedthorax.client.site.call_signing import CallSigning
 from fedthorax.common.consortium.keys import new_private_key, public_key_text, read_private_key, write_private_key
 from fedthorax.common.consortium.registration import new_registration, write_registration
 from fedthorax.common.ground.audit import verify
@@ -110,7 +110,7 @@ def anna(lead: Lead) -> Path:
     return lead.admit("St. Anna")
 
 
-class Signing(NodeAuthHttpInterceptor):
+class Signing(CallSigning):
     """Signs any request, control calls included, with a hospital's key."""
 
     def __init__(self, key: Path) -> None:
@@ -235,14 +235,14 @@ def test_altered_and_replayed_files_and_taken_names_are_refused_on_the_command_l
 
 @pytest.mark.slow
 def test_a_supernode_connects_survives_both_servers_and_is_shut_out_when_revoked(lead, tmp_path):
-    """Flower's own flower-supernode, as a hospital runs it without FedThorax's supervisor."""
+    """A SuperNode as a hospital runs it without FedThorax's supervisor."""
     key = lead.admit("Clara")
     log = tmp_path / "node.log"
     programs = Path(sys.executable).parent
     with log.open("w") as out:
         node = subprocess.Popen(
             [
-                str(programs / "flower-supernode"),
+                *(sys.executable, "-m", "fedthorax.client.site.supernode_process"),
                 f"--superlink={lead.folder.settings().address}",
                 f"--root-certificates={lead.folder.ca_certificate}",
                 f"--auth-supernode-private-key={key}",

@@ -17,7 +17,7 @@ from flwr.supercore.protobuf.client import ProtobufClient
 from fedthorax import __version__
 from fedthorax.client.site import data_check, readiness
 from fedthorax.client.site.folder import SiteFolder
-from fedthorax.client.site.readiness import Finding, check_site
+from fedthorax.client.site.readiness import MOST_CLOCK_SKEW_S, Finding, check_site
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.setup import init_site
 from fedthorax.client.site.supervisor import network_environment
@@ -135,14 +135,22 @@ def test_what_the_server_says_is_compared(
 
 
 @pytest.mark.parametrize(
-    ("ahead_s", "level", "words"), [(900, "problem", "set the clock (NTP)"), (-120, "warning", "ahead of the server")]
+    ("ahead_s", "level", "words"),
+    [
+        (20, "problem", "behind the server's, and at most 5 s"),
+        (-20, "problem", "ahead of the server's"),
+        (2, "good", ""),
+    ],
 )
-def test_the_clocks_are_compared(
+def test_the_clocks_are_compared_by_flowers_own_limit(
     site: SiteFolder, server: Server, images: Path, ahead_s: int, level: str, words: str
 ) -> None:
+    from flwr.common.constant import SYSTEM_TIME_TOLERANCE
+
     server.about |= {"time": (datetime.now(UTC) + timedelta(seconds=ahead_s)).isoformat()}
     finding = _found(site, _settings(server, images))["clock"]
     assert finding.level == level
+    assert MOST_CLOCK_SKEW_S == SYSTEM_TIME_TOLERANCE
     assert words in finding.words
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -25,10 +26,10 @@ class Everybody:
 
     revoked = False
 
-    def identify(self, headers):
+    def identify(self, headers, method, path):
         if self.revoked:
             raise PermissionError("the key was revoked")
-        return "anna"
+        return "anna", ""
 
 
 class Served:
@@ -50,6 +51,7 @@ class Served:
     async def pull(self, path=PULL_PATH):
         """Status and body of the answer to a hospital's request, for messages; None where it has hung up."""
         scope = {"type": "http", "path": path, "raw_path": path.encode(), "query_string": b""}
+        scope["state"] = {"connection": SimpleNamespace(known=False)}
         given, answer = [{"type": "http.request", "body": b"node 1"}], []
 
         async def receive():

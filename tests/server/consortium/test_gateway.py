@@ -1,205 +1,89 @@
 """The gateway as a process, before a stand-in for the SuperLink that tells what reached it."""
 
-import base64
 import contextlib
 import datetime
 import hashlib
 import json
 import socket
 import ssl
-import subprocess
-import sys
-import threading
 import time
 import warnings
-from dataclasses import dataclass
 
 import httpx
 import pytest
-import uvicorn
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedthorax.common.consortium.keys import new_private_key, public_key_text
-from fedthorax.common.consortium.registration import new_registration, write_registration
+from fedthorax.common.consortium.keys import new_private_key
 from fedthorax.server.consortium import gateway, members
 from fedthorax.server.consortium.admission import admit, revoke
-from fedthorax.server.consortium.control import node_key
-from fedthorax.server.consortium.folder import ConsortiumFolder, create_consortium
 from fedthorax.server.consortium.gateway import FLEET_PATHS
 from fedthorax.server.consortium.members import read_last_seen
 from fedthorax.server.consortium.renewal import renew
 from fedthorax.server.consortium.settings import split_address
 
-_MODEL = 53 * 2**20
-
-
-class StandIn:
-    """Answers with what it got; ``get-fab`` answers with as many bytes as a large model has."""
-
-    def __init__(self, folder):
-        self.paths = []
-        address = split_address(folder.settings().superlink_address)
-        self.server = uvicorn.Server(
-            uvicorn.Config(
-                self,
-                *address,
-                log_config=None,
-                lifespan="off",
-                ws="none",
-                interface="asgi3",
-                ssl_certfile=folder.loopback_certificate,
-                ssl_keyfile=folder.loopback_key,
-            )
-        )
-        self.thread = threading.Thread(target=self.server.run)
-        self.thread.start()
-        wait_until(lambda: self.server.started)
-
-    async def __call__(self, scope, receive, send):
-        if scope["path"].startswith("/v1/control/"):  # the lead's own commands, which come past the gateway
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        self.paths.append(scope["path"])
-        digest, length, more = hashlib.sha256(), 0, True
-        while more:
-            message = await receive()
-            digest.update(message.get("body", b""))
-            length += len(message.get("body", b""))
-            more = message.get("more_body", False)
-        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        body = json.dumps({"sha256": digest.hexdigest(), "length": length, "headers": headers}).encode()
-        if scope["path"].endswith("get-fab"):
-            body = b"m" * _MODEL
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-from", b"superlink")]})
-        await send({"type": "http.response.body", "body": body})
-
-    def close(self):
-        self.server.should_exit = True
-        self.thread.join()
-
-
-@dataclass(frozen=True)
-class Consortium:
-    """A served folder with one admitted hospital, its key, and what stands behind the gateway."""
-
-    folder: ConsortiumFolder
-    anna: ec.EllipticCurvePrivateKey
-    superlink: StandIn
+from ...attacks.served import MODEL, caller, gateway_process, head_of, raw, served_consortium, signed, wait_until
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Shared by all tests that leave the list of hospitals as it is."""
-    path = tmp_path_factory.mktemp("consortium")
-    text = f"address: 127.0.0.1:{free_port()}\nsuperlink_port: {free_port()}\nlargest_message_mb: 64\n"
-    (path / "consortium.yaml").write_text(f"name: thorax\n{text}connections_per_address: 8\n")
-    folder = create_consortium(path / "consortium.yaml", path / "thorax")
-    anna = new_private_key()
-    write_registration(path / "anna.site.json", new_registration("St. Anna", anna, "0.1.0"))
-    admit(folder, path / "anna.site.json")
-    superlink = StandIn(folder)
-    with gateway_process(folder):
-        yield Consortium(folder, anna, superlink)
-    superlink.close()
+    with served_consortium(tmp_path_factory.mktemp("consortium"), "connections_per_address: 8\n") as one:
+        yield one
 
 
 @pytest.fixture
 def superlink(served):
     """The stand-in, without what earlier tests brought to it."""
     served.superlink.paths.clear()
+    served.superlink.whole.clear()
     return served.superlink
 
 
-@contextlib.contextmanager
-def gateway_process(folder):
-    command = [sys.executable, "-m", "fedthorax.server.consortium.gateway_process", str(folder.path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        wait_until(lambda: answers(folder), process)
-        yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until(condition, process=None):
-    end = time.monotonic() + 30
-    while not condition():
-        assert process is None or process.poll() is None, process.communicate()[0].decode()
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def answers(folder):
-    with contextlib.suppress(OSError), socket.create_connection(split_address(folder.settings().gateway_address)):
-        return True
-    return False
-
-
-def caller(folder):
-    context = ssl.create_default_context(cafile=folder.ca_certificate)
-    return httpx.Client(base_url=f"https://{folder.settings().address}", verify=context, trust_env=False, timeout=60)
-
-
-def signed(key, at=None, sign_with=None):
-    stamp = (at or datetime.datetime.now(datetime.UTC)).isoformat()
-    signature = (sign_with or key).sign(stamp.encode(), ec.ECDSA(hashes.SHA256()))
-    return {
-        "content-type": "application/protobuf",
-        "flwr-public-key": base64.b64encode(node_key(public_key_text(key))).decode(),
-        "flwr-timestamp": stamp,
-        "flwr-signature": base64.b64encode(signature).decode(),
-    }
-
-
 def test_the_headers_are_those_that_flower_sends():
-    from flwr.common.constant import TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE
+    from flwr.common.constant import TIMESTAMP_HEADER
     from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
     from flwr.superlink.routers.fleet.router import router
 
     assert members.KEY_HEADER.decode() == FLEET_HTTP_PUBLIC_KEY_HEADER
     assert members.SIGNATURE_HEADER.decode() == FLEET_HTTP_SIGNATURE_HEADER
     assert members.TIME_HEADER.decode() == TIMESTAMP_HEADER
-    assert members.CLOCK_TOLERANCE_SECONDS == TIMESTAMP_TOLERANCE
     flower = {route.path for route in router.routes}
     assert flower - FLEET_PATHS == {"/v1/fleet/register-node", "/v1/fleet/unregister-node"}
     assert flower > FLEET_PATHS
 
 
 def test_a_model_passes_whole_in_both_directions(superlink, served):
-    body = bytes(range(256)) * (_MODEL // 256)
+    body = bytes(range(256)) * (MODEL // 256)
     with caller(served.folder) as client:
         for content in (body, iter([body[:1000], body[1000:]])):  # with a length, and chunked
-            answer = client.post(
-                "/v1/fleet/push-object", content=content, headers=signed(served.anna) | {"x-other": "1"}
-            )
+            headers = signed(served.anna, "/v1/fleet/push-object", body) | {"x-other": "1"}
+            answer = client.post("/v1/fleet/push-object", content=content, headers=headers)
             assert answer.headers["x-from"] == "superlink"
             got = answer.json()
             assert (got["length"], got["sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
             assert "x-other" not in got["headers"]
             assert got["headers"]["flwr-public-key"]
-        assert client.post("/v1/fleet/get-fab", headers=signed(served.anna)).content == b"m" * _MODEL
+        assert (
+            client.post("/v1/fleet/get-fab", headers=signed(served.anna, "/v1/fleet/get-fab")).content == b"m" * MODEL
+        )
     assert read_last_seen(served.folder)["St. Anna"] == pytest.approx(time.time(), abs=60)
 
 
 def test_a_body_beyond_the_limit_is_refused(superlink, served):
-    head = "".join(f"{name}: {value}\r\n" for name, value in signed(served.anna).items())
+    headers = signed(served.anna, "/v1/fleet/push-object")
+    head = head_of(headers)
     announced = f"POST /v1/fleet/push-object HTTP/1.1\r\nhost: x\r\n{head}content-length: {65 * 2**20}\r\n\r\n"
     assert raw(served.folder, announced).startswith(b"HTTP/1.1 413 ")
     with (
         caller(served.folder) as client,
-        contextlib.suppress(httpx.WriteError),
-    ):  # the answer may come before all is sent
+        contextlib.suppress(httpx.TransportError),
+    ):  # the answer may come, and the connection end, before all is sent
         pieces = iter([b"x" * 2**20] * 66)
-        assert client.post("/v1/fleet/push-object", headers=signed(served.anna), content=pieces).status_code == 413
+        assert client.post("/v1/fleet/push-object", headers=headers, content=pieces).status_code == 413
+    assert superlink.whole == []
+
+
+def moment(seconds):
+    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +92,8 @@ def test_a_body_beyond_the_limit_is_refused(superlink, served):
         ("nothing", "no valid SuperNode authentication"),
         ("unknown key", "this key does not belong to an admitted hospital"),
         ("known key, signed by another", "no valid SuperNode authentication"),
-        ("old signature", "the hospital's clock is 600 s behind the server's"),
+        ("old signature", "the hospital's clock is 600 s behind the server's, more than 300 s: set it (NTP)"),
+        ("signature of a minute that is to come", "60 s ahead of the server's, more than 5 s: set it (NTP)"),
         ("not base64", "no valid SuperNode authentication"),
     ],
 )
@@ -218,7 +103,8 @@ def test_who_is_not_admitted_reaches_nothing(superlink, served, what, reason):
         "nothing": {},
         "unknown key": signed(stranger),
         "known key, signed by another": signed(served.anna, sign_with=stranger),
-        "old signature": signed(served.anna, datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=600)),
+        "old signature": signed(served.anna, at=moment(-600)),
+        "signature of a minute that is to come": signed(served.anna, at=moment(60)),
         "not base64": signed(served.anna) | {"flwr-signature": "?"},
     }[what]
     with caller(served.folder) as client:
@@ -279,26 +165,10 @@ def test_no_other_path_exists_even_for_an_admitted_hospital(superlink, served, t
     ],
 )
 def test_two_readings_of_one_request_are_not_possible(superlink, served, extra):
-    head = "".join(f"{name}: {value}\r\n" for name, value in signed(served.anna).items())
+    head = head_of(signed(served.anna))
     request = f"POST /v1/fleet/pull-messages HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}{extra}\r\n\r\n0\r\n\r\n"
     assert raw(served.folder, request)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 501")
     assert superlink.paths == []
-
-
-def raw(folder, text):
-    """What comes back for bytes that no client library would send."""
-    context = ssl.create_default_context(cafile=folder.ca_certificate)
-    address = split_address(folder.settings().gateway_address)
-    with (
-        socket.create_connection(address, timeout=20) as plain,
-        context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
-    ):
-        secure.sendall(text.encode())
-        answer = b""
-        with contextlib.suppress(ConnectionResetError):
-            while piece := secure.recv(65536):
-                answer += piece
-        return answer
 
 
 def test_plain_http_and_old_tls_get_no_answer(served):
@@ -355,7 +225,8 @@ def test_one_address_has_a_bounded_number_of_connections(served):
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(caller(served.folder)) for _ in range(8)]
         for client in clients:
-            assert client.get(gateway.ABOUT_PATH).status_code == 200
+            headers = signed(served.anna, "/v1/fleet/get-run")
+            assert client.post("/v1/fleet/get-run", headers=headers).status_code == 200
         with caller(served.folder) as ninth, pytest.raises(httpx.TransportError):
             ninth.get(gateway.ABOUT_PATH)
         clients[0].close()

@@ -23,7 +23,7 @@ from fedthorax.common.ground.seeds import derive_seed  # noqa: E402
 from fedthorax.common.hospital.images import SplitImages  # noqa: E402
 from fedthorax.common.hospital.overlap import shared_images, without  # noqa: E402
 from fedthorax.common.hospital.pool import pool_sites  # noqa: E402
-from fedthorax.common.hospital.site import load_site  # noqa: E402
+from fedthorax.common.hospital.site import load_hospital  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.fit import fit  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
@@ -32,12 +32,8 @@ from fedthorax.common.training.scoring import score  # noqa: E402
 
 def images_of(experiment: Experiment) -> tuple[dict[str, SplitImages], SplitImages, SplitImages]:
     """The hospitals' splits pooled, and the central validation and test splits without images that stand in them."""
-    data, labels, size = experiment.data, experiment.labels, experiment.model.image_size
-    sites = [load_site(n, data.sources_of(n), labels, data, data.splits, size, experiment.seed) for n in data.hospitals]
-    pooled = pool_sites("pooled", sites).splits
-    central = load_site(
-        "central", data.central_sources(), labels, data, data.central_splits, size, experiment.seed
-    ).splits
+    pooled = pool_sites("pooled", [load_hospital(experiment, name) for name in experiment.data.hospitals]).splits
+    central = load_hospital(experiment, "central").splits
     held = {digest for split in pooled.values() for digest in (*split.xray.digests, *split.ct.digests)}
     test = central["test"]
     test = replace(

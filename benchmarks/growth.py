@@ -58,7 +58,7 @@ def experiment_of(size: int, backbone: str, hospital: dict[str, str] | None = No
 
 def samples(pairs: int) -> dict[str, float]:
     from benchmarks.round import draw_images
-    from fedthorax.common.hospital.site import load_site
+    from fedthorax.common.hospital.site import load_hospital
     from fedthorax.common.training.features import FeatureStore
     from fedthorax.common.training.fit import fit
     from fedthorax.common.training.network import Network
@@ -72,8 +72,7 @@ def samples(pairs: int) -> dict[str, float]:
         network.start("all", 0)
         warm_up(network, 64)  # tracing is the same however many pairs there are
         begun = time.process_time()
-        data, splits = experiment.data, experiment.data.splits
-        site = load_site("north", data.sources_of("north"), experiment.labels, data, splits, 64, experiment.seed)
+        site = load_hospital(experiment, "north")
         read = time.process_time() - begun
         store, phase = FeatureStore(network, None), experiment.training.phases[0]
         begun = time.process_time()

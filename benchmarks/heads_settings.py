@@ -32,7 +32,7 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.config.load import load_experiment  # noqa: E402
 from fedthorax.common.ground.seeds import derive_seed  # noqa: E402
-from fedthorax.common.hospital.site import load_site  # noqa: E402
+from fedthorax.common.hospital.site import load_hospital  # noqa: E402
 from fedthorax.common.model.segments import HEAD_SEGMENTS  # noqa: E402
 from fedthorax.common.pairing import evaluation_pairs, training_pairs  # noqa: E402
 from fedthorax.common.training.batches import batches  # noqa: E402
@@ -57,9 +57,8 @@ class Features:
 
 
 def all_features(experiment: Experiment, network: Network) -> dict[str, Features]:
-    data, labels, size = experiment.data, experiment.labels, experiment.model.image_size
-    sites = [load_site(n, data.sources_of(n), labels, data, data.splits, size, experiment.seed) for n in data.hospitals]
-    store = FeatureStore(network, data.cache.folder)
+    sites = [load_hospital(experiment, name) for name in experiment.data.hospitals]
+    store = FeatureStore(network, experiment.data.cache.folder)
     versions = range(max(experiment.training.augmentation.feature_versions + 1, experiment.evaluation.views))
     random, found = np.random.default_rng(0), {}
     for modality in ("xray", "ct"):

@@ -25,7 +25,7 @@ from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.ground.events import EventLog  # noqa: E402
 from fedthorax.common.ground.seeds import derive_seed  # noqa: E402
 from fedthorax.common.hospital.images import SiteImages  # noqa: E402
-from fedthorax.common.hospital.site import load_site  # noqa: E402
+from fedthorax.common.hospital.site import load_hospital  # noqa: E402
 from fedthorax.common.metrics.intervals import (  # noqa: E402
     Figure,
     Resamples,
@@ -53,11 +53,7 @@ ACCURACY: Score = ("cancer", ("accuracy",))
 
 
 def load_hospitals(experiment: Experiment) -> dict[str, SiteImages]:
-    data, labels, size = experiment.data, experiment.labels, experiment.model.image_size
-    return {
-        name: load_site(name, data.sources_of(name), labels, data, data.splits, size, experiment.seed)
-        for name in data.hospitals
-    }
+    return {name: load_hospital(experiment, name) for name in experiment.data.hospitals}
 
 
 def is_finished(path: Path) -> bool:

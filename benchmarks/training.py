@@ -44,15 +44,14 @@ def hospital(out: Path, size: int, augmented: bool, overrides: list[str]) -> tup
     import_tensorflow()
     from benchmarks.round import Work
     from fedthorax.common.config.load import load_experiment
-    from fedthorax.common.hospital.site import load_site
+    from fedthorax.common.hospital.site import load_hospital
     from fedthorax.common.training.network import Network
 
     file = out / "training.yaml"
     file.write_text(Work(1, size).experiment(), encoding="utf-8")
     chosen = [f"training.augmentation.enabled={str(augmented).lower()}", *overrides]
     experiment = load_experiment(file, chosen, base=out)
-    data, sources = experiment.data, experiment.data.sources_of("north")
-    site = load_site("north", sources, experiment.labels, data, data.splits, size, 1, lambda done, total: None)
+    site = load_hospital(experiment, "north")
     return experiment, Network(experiment), site.splits
 
 

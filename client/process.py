@@ -15,7 +15,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import SiteImages
-from fedthorax.common.hospital.site import load_site
+from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
@@ -86,16 +86,7 @@ class SiteProcess:
         if name in self._sites:
             self._sites.move_to_end(name)
             return self._sites[name]
-        site = load_site(
-            name,
-            experiment.data.sources_of(name),
-            experiment.labels,
-            experiment.data,
-            experiment.data.splits,
-            experiment.model.image_size,
-            experiment.seed,
-            progress,
-        )
+        site = load_hospital(experiment, name, progress)
         self._sites[name] = site
         while len(self._sites) > 1 and sum(map(memory_bytes, self._sites.values())) > self._budget(experiment):
             self._sites.popitem(last=False)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import CENTRAL
 from fedthorax.common.disclosure.passport import passport
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import shared_images, without
-from fedthorax.common.hospital.site import load_site
+from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
 from fedthorax.common.records.records import SPLITS, Split
 from fedthorax.common.training.batch_norm import measure_batch_norm
@@ -30,8 +31,6 @@ from fedthorax.common.training.scoring import (
     with_duplicates,
 )
 
-NAME = "central"
-
 
 class CentralData:
     """The central splits, less the test images that are trained on or select the model."""
@@ -39,16 +38,7 @@ class CentralData:
     def __init__(self, experiment: Experiment, progress: Progress | None = None) -> None:
         self._experiment = experiment
         self._sources = experiment.data.central_sources()
-        self.images: SiteImages = load_site(
-            NAME,
-            self._sources,
-            experiment.labels,
-            experiment.data,
-            experiment.data.central_splits,
-            experiment.model.image_size,
-            experiment.seed,
-            progress,
-        )
+        self.images: SiteImages = load_hospital(experiment, CENTRAL, progress)
         self.valid, self.test = self.images.splits["valid"], self.images.splits["test"]
         self.left_out: list[dict[str, str]] = []
         # Digests of the test X-rays, then of the test CT slices, before any is left out.
@@ -60,7 +50,7 @@ class CentralData:
         Called again, with all that is known by then, it begins anew from the whole split.
         """
         self.test, self.left_out = self.images.splits["test"], []
-        seen = {NAME: self._seen_here()}  # the server's own validation images select the model
+        seen = {CENTRAL: self._seen_here()}  # the server's own validation images select the model
         holder: dict[int, str] = {}
         for site, positions in [*sorted(overlaps.items()), *seen.items()]:
             for position in positions:
@@ -104,7 +94,7 @@ class CentralData:
             labels.findings,
             labels.cancer_classes,
             self._experiment.evaluation,
-            NAME,
+            CENTRAL,
             "valid",
         )
 
@@ -189,13 +179,13 @@ class CentralData:
     def _relative(self, images: ImageSet, row: int) -> str:
         path, frame = images.paths[row], images.ref(row).frame
         mark = "" if frame is None else f"#{frame}"
-        for source in self._sources.folders:
+        for source in self._sources.by_modality.values():
             if path.is_relative_to(source):
                 return path.relative_to(source).as_posix() + mark
         return path.name + mark
 
     def _seed(self, split: str) -> int:
-        return derive_seed(self._experiment.seed, "evaluation pairs", NAME, split)
+        return derive_seed(self._experiment.seed, "evaluation pairs", CENTRAL, split)
 
 
 def _interleave(truth: list[Any], probability: Any) -> list[str]:

@@ -72,7 +72,7 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
         from fedthorax.common.ground.events import EventLog
         from fedthorax.common.hospital.images import SiteImages
         from fedthorax.common.hospital.pool import pool_sites
-        from fedthorax.common.hospital.site import load_site
+        from fedthorax.common.hospital.site import load_hospital
         from fedthorax.common.training.features import FeatureStore
         from fedthorax.common.training.network import Network
         from fedthorax.server.session import build_network, run_session
@@ -88,19 +88,7 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
 
         def load(of: Experiment, name: str, progress: Callable[[int, int], None]) -> SiteImages:
             if not images:
-                sites = [
-                    load_site(
-                        one,
-                        of.data.sources_of(one),
-                        of.labels,
-                        of.data,
-                        of.data.splits,
-                        of.model.image_size,
-                        of.seed,
-                        progress,
-                    )
-                    for one in ([hospital] if hospital else hospitals)
-                ]
+                sites = [load_hospital(of, one, progress) for one in ([hospital] if hospital else hospitals)]
                 images.append(sites[0] if hospital else pool_sites(name, sites))
             return images[0]
 

@@ -4,19 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fedthorax.common.check.target import LABEL_FILES, label_file
 from fedthorax.simulations.new_folder import check_new_folder, new_folder
 from fedthorax.simulations.partition_input import (
     CtFolder,
     Slice,
     Xray,
     XrayFolder,
-    is_plain,
     read_ct_folder,
     read_xray_folder,
-    require_folder,
 )
-from fedthorax.simulations.partition_layouts import LabelFile, read_layout_folder
 from fedthorax.simulations.partition_lists import by_lists
 from fedthorax.simulations.partition_output import moves, put, write_labels, write_slices
 from fedthorax.simulations.partition_places import CENTRAL, places
@@ -46,11 +42,9 @@ def partition(plan: PartitionPlan, progress: Callable[[int, int], None] | None =
     """
     check_new_folder(plan.out)
     _require_apart(plan)
-    xray = (
-        XrayFolder((), (), (), ()) if plan.xray is None else _read_xrays(plan.xray, plan.xray_labels, plan.label_file)
-    )
+    xray = XrayFolder() if plan.xray is None else read_xray_folder(plan.xray, plan.xray_labels, plan.label_file)
     xray, tested = by_lists(xray, plan.train_list, plan.test_list)
-    ct = CtFolder((), (), ()) if plan.ct is None else read_ct_folder(plan.ct)
+    ct = CtFolder() if plan.ct is None else read_ct_folder(plan.ct, labels=plan.ct_labels)
     central_ct = {
         split: read_ct_folder(folder, split)
         for split, folder in (("valid", plan.ct_valid), ("test", plan.ct_test))
@@ -105,18 +99,6 @@ def _counts(
         )
         for name in xrays_at
     }
-
-
-def _read_xrays(folder: Path, labels: Path | None, how: LabelFile) -> XrayFolder:
-    require_folder(folder, "X-ray folder")
-    labels = labels or label_file(folder)
-    if labels is None:
-        raise FileNotFoundError(f"{folder} has no label file ({', '.join(LABEL_FILES)}); name it")
-    if not labels.is_file():
-        raise FileNotFoundError(f"{labels} is not there; expected a CSV file")
-    if how.is_default and labels.suffix == ".csv" and is_plain(labels):
-        return read_xray_folder(folder, labels)
-    return read_layout_folder(folder, labels, how)
 
 
 def _require_apart(plan: PartitionPlan) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from fedthorax.common.records.labels import split_of
 from fedthorax.simulations.partition_input import Slice, Xray, XrayFolder
 from fedthorax.simulations.plain_csv import write_rows
 
@@ -26,7 +27,7 @@ def _ct_file(slice_: Slice, split: str) -> str:
     if not split:
         return slice_.file
     parts = Path(slice_.file).parts
-    return "/".join((split, *parts[parts.index(slice_.cancer_class) :]))
+    return "/".join((split, *parts[1 if split_of(parts[0]) else 0 :]))
 
 
 def put(source: Path, target: Path, link: Link) -> None:
@@ -63,11 +64,13 @@ def write_slices(out: Path, slices_at: Mapping[str, Sequence[Slice]]) -> None:
     for name, slices in slices_at.items():
         site, _, split = name.partition("/")
         rows_at.setdefault(site, []).extend(
-            {"file": _ct_file(slice_, split), "patient_id": slice_.patient} | ({"split": split} if split else {})
+            {"file": _ct_file(slice_, split), "patient_id": slice_.patient if slice_.identified else ""}
+            | ({"class": slice_.cancer_class} if slice_.labelled else {})
+            | ({"split": split} if split else {})
             for slice_ in slices
-            if slice_.identified
+            if slice_.identified or slice_.labelled
         )
     for site, rows in rows_at.items():
         if rows:
-            split_column = ["split"] if site == "central" else []
-            write_rows(out / site / "ct/slices.csv", ["file", "patient_id", *split_column], rows)
+            columns = dict.fromkeys(name for row in rows for name in row)
+            write_rows(out / site / "ct/slices.csv", [*columns], rows)

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import CENTRAL
 from fedthorax.common.disclosure.passport import fingerprint
 from fedthorax.common.hospital.pool import pool_sites
-from fedthorax.common.hospital.site import load_site
-from fedthorax.common.replay.conditions import CENTRAL, StoredRun
+from fedthorax.common.hospital.site import load_hospital
+from fedthorax.common.replay.conditions import StoredRun
 
 if TYPE_CHECKING:
-    from fedthorax.common.hospital.images import SiteImages
     from fedthorax.server.session import Outcome
 
 Progress = Callable[[int, int], None]
@@ -47,24 +47,12 @@ def replay_experiment(run: StoredRun, name: str | None = None) -> Experiment:
 
 
 def data_fingerprint(run: StoredRun, site: str, progress: Progress | None = None) -> str:
-    """Of the images, labels and splits that ``site`` has now; each file is read. Errors are those of ``load_site``."""
+    """Of the images, labels and splits that ``site`` has now; each file is read. Errors: ``load_hospital``."""
     experiment = run.experiment
-    if site == CENTRAL:
-        data = experiment.data
-        central = load_site(
-            CENTRAL,
-            data.central_sources(),
-            experiment.labels,
-            data,
-            data.central_splits,
-            experiment.model.image_size,
-            experiment.seed,
-            progress,
-        )
-        return fingerprint(central)
-    if site not in experiment.data.hospitals:  # trained on all hospitals' images in one pool
-        return fingerprint(pool_sites(site, [_load(experiment, name, progress) for name in experiment.data.hospitals]))
-    return fingerprint(_load(experiment, site, progress))
+    if site not in (CENTRAL, *experiment.data.hospitals):  # trained on all hospitals' images in one pool
+        sites = [load_hospital(experiment, name, progress) for name in experiment.data.hospitals]
+        return fingerprint(pool_sites(site, sites))
+    return fingerprint(load_hospital(experiment, site, progress))
 
 
 def run_again(run: StoredRun, experiment: Experiment) -> "Outcome":
@@ -76,17 +64,3 @@ def run_again(run: StoredRun, experiment: Experiment) -> "Outcome":
         return simulate(experiment)
     (site,) = run.metrics["sites"]
     return train(experiment, hospital=site if site in experiment.data.hospitals else None)
-
-
-def _load(experiment: Experiment, site: str, progress: Progress | None) -> "SiteImages":
-    data = experiment.data
-    return load_site(
-        site,
-        data.sources_of(site),
-        experiment.labels,
-        data,
-        data.splits,
-        experiment.model.image_size,
-        experiment.seed,
-        progress,
-    )

@@ -10,6 +10,11 @@ import hypothesis
 import pytest
 
 from fedthorax.cli.quiet import quiet_libraries
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import DataConfig, SourceConfig
+from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.model import ModelConfig
+from fedthorax.common.config.training import PhaseConfig, TrainingConfig
 
 quiet_libraries()  # before any test imports TensorFlow, Flower or Ray
 
@@ -53,6 +58,22 @@ def experiment_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
         return Path("tiny.yaml")
 
     return write
+
+
+@pytest.fixture
+def one_hospital() -> Callable[..., Experiment]:
+    """An experiment of one hospital, ``north`` unless it is ``name``d otherwise, at 32 pixels; ``data`` changes its
+    data section."""
+
+    def build(
+        source: SourceConfig, labels: LabelsConfig, name: str = "north", seed: int = 0, size: int = 32, **data: Any
+    ) -> Experiment:
+        folders = DataConfig(hospitals={name: source}, central=None if source.lacking else source, **data)
+        model = ModelConfig(image_size=size, absent="token")
+        training = TrainingConfig(phases=[PhaseConfig(rounds=1, trainable="heads")])
+        return Experiment(name="one", seed=seed, labels=labels, data=folders, model=model, training=training)
+
+    return build
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from fedthorax.common.check.page import write_page
 from fedthorax.common.check.survey import Progress
 from fedthorax.common.check.target import Target, with_labels
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import SourceConfig
 from fedthorax.common.hospital.labelled import KINDS, counted
 from fedthorax.common.issues.issue import Issue, Level
 from fedthorax.common.pixels.decode import Modality
@@ -66,17 +67,14 @@ def data_findings(
 
 def target_of(settings: SiteSettings, experiment: Experiment | None) -> Target:
     if experiment is None:
-        return Target(
-            settings.name, settings.xray and with_labels(settings.xray), settings.ct, split_file=settings.splits
-        )
+        xray = settings.xray and with_labels(settings.xray)
+        return Target(settings.name, SourceConfig(xray=xray, ct=settings.ct, splits=settings.splits))
     data, labels = experiment.data, experiment.labels
     return Target(
         settings.name,
-        settings.xray,
-        settings.ct,
+        SourceConfig(xray=settings.xray, ct=settings.ct, splits=settings.splits),
         findings=labels.findings,
         classes=labels.cancer_classes,
-        split_file=settings.splits,
         fractions=data.splits,
         seed=experiment.seed,
         ct_windows=data.ct_windows,

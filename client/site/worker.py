@@ -162,7 +162,7 @@ class TaskDesk:
             if reply.error is not None:
                 self.events.emit("failure", site=task.site, round=task.round, reason=reply.error)
             source = self.settings.source
-            folders = (*source.folders, self.folder.path)
+            folders = (*source.by_modality.values(), self.folder.path)
             reply = what_may_leave(replace(reply, task_id=task.id), self.settings.limits, folders)
         try:
             reply = self.egress.record(task, reply, again=kept)

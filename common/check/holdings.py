@@ -2,27 +2,23 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from fedthorax.common.check.target import Target, class_folders, findings_in
-from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.check.target import Target
 from fedthorax.common.hospital.bad_files import bad_file_issues
-from fedthorax.common.hospital.ct_folder import ct_records
 from fedthorax.common.hospital.ct_series import CtSlice, find_slices
-from fedthorax.common.hospital.labelled import KINDS, LabelledImage, counted, kind, labelled_images, slice_name
+from fedthorax.common.hospital.labelled import LabelledImage, counted, kind, labelled_images, slice_name
+from fedthorax.common.hospital.scan import scan
 from fedthorax.common.issues.issue import Issue
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.dicom_header import Header
 from fedthorax.common.records.finding_names import did_you_mean
 from fedthorax.common.records.folder_records import FolderRecords
-from fedthorax.common.records.listing import list_images, normal_name
+from fedthorax.common.records.listing import list_images
 from fedthorax.common.records.patients import headers
-from fedthorax.common.records.records import Attributes, BadFile, CtRecord, ImageRef, XrayRecord
-from fedthorax.common.records.split_file import read_split_file, split_keys, split_notes, with_splits
-from fedthorax.common.records.splits import assign_splits
+from fedthorax.common.records.records import Attributes, CtRecord, ImageRef, XrayRecord
 from fedthorax.common.records.table import listed
-from fedthorax.common.records.xray_folder import xray_records
 
 
 @dataclass(frozen=True)
@@ -38,82 +34,61 @@ class Holdings:
     issues: tuple[Issue, ...]
 
 
-@dataclass
-class _Findings:
-    issues: list[Issue] = field(default_factory=list)
-    loose: list[LabelledImage] = field(default_factory=list)
-    label_names: dict[Modality, tuple[str, ...]] = field(default_factory=dict)
-
-
 def hold(target: Target) -> Holdings:
     """Raises FileNotFoundError where a folder is missing, and ValueError where the split file cannot be used."""
-    found = _Findings()
-    xray, ct = _xray(target, found), _ct(target, found)
-    if target.loose is not None:
-        _loose(target, target.loose, target.loose_modality, found)
-    xray, ct = _with_split_file(target, xray, ct, found)
-    sided_xray, sided_ct = xray, ct
+    issues: list[Issue] = []
+    loose: list[LabelledImage] = []
+    if target.source is None:
+        if target.loose is not None:
+            _loose(target, target.loose, target.loose_modality, issues, loose)
+        return Holdings({}, tuple(loose), (), (), tuple(issues))
+    folders, unusable = target.source.by_modality, set[Modality]()
+
+    def on_fault(modality: Modality, error: Exception) -> None:
+        """The folder's images are still looked at, without labels."""
+        unusable.add(modality)
+        if not folders[modality].is_dir():
+            raise error
+        code = "file-no-permission" if isinstance(error, PermissionError) else "labels-unreadable"
+        issues.append(Issue(code, 1, str(error), modality=modality))
+        if code == "labels-unreadable":
+            _loose(target, folders[modality], modality, issues, loose, without_label=False)
+
+    found = scan(target.source, target.findings, target.classes, target.ct_slices, on_fault)
+    for modality, folder in folders.items():
+        issues += folder_issues(found.xray if modality == "xray" else found.ct, modality, folder)
+    if found.strange:
+        told = listed([name + did_you_mean(name, found.ct.labels) for name in found.strange])
+        number = counted(len(found.strange), "class folder")
+        words = f"{number} not among {', '.join(found.ct.labels)}: {told}"
+        files = [
+            slice_name(record.path, folders["ct"], record.frame)
+            for records in found.strange.values()
+            for record in records
+        ]
+        issues.append(Issue("unknown-class", len(found.strange), words, tuple(files), "ct"))
+    issues += [Issue("remark", 1, note) for note in found.notes]
+    xray, ct = found.xray.records, found.ct.records
     if target.seed is not None:
-        seed = derive_seed(target.seed, "splits", target.name)
-        sided_xray, sided_ct = assign_splits(xray, ct, target.fractions, seed, keep_torn=True)
-    images = labelled_images(sided_xray, sided_ct, target.folders)
-    found.issues += _patients_unknown(images)
-    return Holdings(found.label_names, (*images, *found.loose), xray, ct, tuple(found.issues))
+        xray, ct = found.drawn(target.name, target.fractions, target.seed)
+    labels = {"xray": found.xray.labels, "ct": found.ct.labels}
+    return Holdings(
+        {modality: labels[modality] for modality in folders if modality not in unusable},
+        (*labelled_images(xray, ct, folders), *loose),
+        found.xray.records,
+        found.ct.records,
+        tuple(issues),
+    )
 
 
-def _xray(target: Target, found: _Findings) -> tuple[XrayRecord, ...]:
-    source = target.xray
-    if source is None:
-        return ()
-    try:
-        findings = target.findings or (findings_in(source.labels) if source.labels else ())
-        records = xray_records(source, findings)
-    except (ValueError, FileNotFoundError, PermissionError) as error:
-        return _unreadable("xray", target, source.folder, error, found)
-    found.label_names["xray"] = findings
-    without = _without_record(source.folder, {record.path for record in records.records}, records.bad)
-    if without:
-        words = f"{kind('xray', len(without))} without a row in the label file"
-        found.issues.append(Issue("image-without-label", len(without), words, tuple(without), "xray"))
-    _add_notes(records, "xray", source.folder, found, skip="have no row in")
-    return records.records
-
-
-def _ct(target: Target, found: _Findings) -> tuple[CtRecord, ...]:
-    source = target.ct
-    if source is None:
-        return ()
-    try:
-        folders = class_folders(source.folder) if source.folder.is_dir() else ()
-        classes = tuple(normal_name(name) for name in target.classes or folders)
-        own = {normal_name(name) for name in source.classes}
-        unknown = [name for name in folders if name not in classes and name not in own]
-        records = ct_records(source, (*classes, *unknown), target.ct_slices)
-    except (ValueError, FileNotFoundError, PermissionError) as error:
-        return _unreadable("ct", target, source.folder, error, found)
-    found.label_names["ct"] = classes
-    if unknown:
-        strange = [record for record in records.records if record.cancer_class >= len(classes)]
-        told = listed([name + did_you_mean(name, classes) for name in unknown])
-        words = f"{counted(len(unknown), 'class folder')} not among {', '.join(classes)}: {told}"
-        files = tuple(slice_name(record.path, source.folder, record.frame) for record in strange)
-        found.issues.append(Issue("unknown-class", len(unknown), words, files, "ct"))
-    _add_notes(records, "ct", source.folder, found)
-    return tuple(record for record in records.records if record.cancer_class < len(classes))
-
-
-def _unreadable(modality: Modality, target: Target, folder: Path, error: Exception, found: _Findings) -> tuple[()]:
-    """The folder's images are still looked at, without labels."""
-    if not folder.is_dir():
-        raise error
-    code = "file-no-permission" if isinstance(error, PermissionError) else "labels-unreadable"
-    found.issues.append(Issue(code, 1, str(error), modality=modality))
-    if code == "labels-unreadable":
-        _loose(target, folder, modality, found, without_label=False)
-    return ()
-
-
-def _loose(target: Target, folder: Path, modality: Modality, found: _Findings, without_label: bool = True) -> None:
+def _loose(
+    target: Target,
+    folder: Path,
+    modality: Modality,
+    issues: list[Issue],
+    loose: list[LabelledImage],
+    without_label: bool = True,
+) -> None:
     """Images of which only pictures, patients and series are checked.
 
     Where nobody has said what they are, the DICOM header does. CT files are put into series, and what is no axial chest
@@ -133,23 +108,23 @@ def _loose(target: Target, folder: Path, modality: Modality, found: _Findings, w
             header = header_of.get(path)
             patient = (header.patient_id if header else None) or f"image {name}"
             attributes = header.attributes if header else Attributes()
-            found.loose.append(LabelledImage("xray", ImageRef(path), name, patient, (), None, attributes))
+            loose.append(LabelledImage("xray", ImageRef(path), name, patient, (), None, attributes))
     slices = find_slices(ct, target.ct_slices)
-    found.loose += [_loose_slice(slice_, folder) for slice_ in slices.slices]
-    found.issues += bad_file_issues((*slices.bad, *slices.left_out), "ct", folder)
+    loose += [_loose_slice(slice_, folder) for slice_ in slices.slices]
+    issues += bad_file_issues((*slices.bad, *slices.left_out), "ct", folder)
     if slices.dropped:
         words = f"data.ct_slices passes over {slices.dropped} of {slices.dropped + len(slices.slices)} CT slices"
-        found.issues.append(Issue("remark", slices.dropped, words, modality="ct"))
+        issues.append(Issue("remark", slices.dropped, words, modality="ct"))
     in_series = [header for path, header in header_of.items() if path in set(ct.values()) and header.series]
     if in_series:
         used = [slice_.header for slice_ in slices.slices if slice_.header]
         words = (
             f"{_series_words(in_series, 'file')}, of which the axial chest slices are {_series_words(used, 'slice')}"
         )
-        found.issues.append(Issue("remark", len(in_series), words, modality="ct"))
+        issues.append(Issue("remark", len(in_series), words, modality="ct"))
     if without_label:
         words = f"{counted(len(images), 'image')} without any labels; only pictures, patients and series are checked"
-        found.issues.append(Issue("remark", len(images), words))
+        issues.append(Issue("remark", len(images), words))
 
 
 def _series_words(held: Sequence[Header], what: str) -> str:
@@ -167,48 +142,16 @@ def _loose_slice(slice_: CtSlice, folder: Path) -> LabelledImage:
     return LabelledImage("ct", ref, name, patient, (math.nan,), None, attributes)
 
 
-def _without_record(folder: Path, used: set[Path], bad: Sequence[BadFile]) -> list[str]:
-    known = {path.absolute() for path in used} | {file.path.absolute() for file in bad}
-    return [name for name, path in list_images(folder).images.items() if path.absolute() not in known]
-
-
-def _add_notes(
-    records: FolderRecords[XrayRecord] | FolderRecords[CtRecord],
-    modality: Modality,
-    folder: Path,
-    found: _Findings,
-    skip: str | None = None,
-) -> None:
-    found.issues += bad_file_issues((*records.bad, *records.left_out), modality, folder)
-    for note in records.notes:
-        if note.startswith("no patient is known") or (skip is not None and skip in note):
-            continue  # told under a code of their own
-        if records.left_out and "are no axial chest slices" in note:
-            continue
-        found.issues.append(Issue("remark", 1, note, modality=modality))
-
-
-def _with_split_file(
-    target: Target, xray: tuple[XrayRecord, ...], ct: tuple[CtRecord, ...], found: _Findings
-) -> tuple[tuple[XrayRecord, ...], tuple[CtRecord, ...]]:
-    if target.split_file is None:
-        return xray, ct
-    splits = read_split_file(target.split_file)
-    no_folder = Path()
-    xray_folder, ct_folder = target.folders.get("xray", no_folder), target.folders.get("ct", no_folder)
-    xray, ct = with_splits(xray, "xray", xray_folder, splits), with_splits(ct, "ct", ct_folder, splits)
-    names = split_keys(xray, ct, xray_folder, ct_folder)
-    found.issues += [Issue("remark", 1, note) for note in split_notes(target.split_file, splits, names)]
-    return xray, ct
-
-
-def _patients_unknown(images: Sequence[LabelledImage]) -> list[Issue]:
-    """An image of which nobody knows the patient bears its own name as one."""
-    issues = []
-    for modality in KINDS:
-        ours = [image for image in images if image.modality == modality]
-        own = [image.name for image in ours if image.patient.startswith(("X-ray ", "CT "))]
-        if own:
-            words = f"no patient is known for {len(own):,} of {kind(modality, len(ours))}"
-            issues.append(Issue("patient-unknown", len(own), words, tuple(own), modality))
-    return issues
+def folder_issues(
+    records: FolderRecords[XrayRecord] | FolderRecords[CtRecord], modality: Modality, folder: Path
+) -> list[Issue]:
+    """What is said of one folder, each under its code."""
+    issues = bad_file_issues((*records.bad, *records.left_out), modality, folder)
+    if records.without_row:
+        words = f"{kind(modality, len(records.without_row))} without a row in the label file"
+        issues.append(Issue("image-without-label", len(records.without_row), words, records.without_row, modality))
+    if records.own_patients:
+        number = f"{len(records.own_patients):,} of {kind(modality, len(records.records))}"
+        words = f"no patient is known for {number}"
+        issues.append(Issue("patient-unknown", len(records.own_patients), words, records.own_patients, modality))
+    return issues + [Issue("remark", 1, remark, modality=modality) for remark in records.remarks]

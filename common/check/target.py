@@ -1,6 +1,5 @@
 """What a person asks to be checked: a folder, a hospital's site.yaml, or an experiment file."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,51 +7,46 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from fedthorax.common.config.data import (
+    CENTRAL,
     CT_WINDOWS,
     CtSlices,
     CtSource,
     CtWindow,
+    SourceConfig,
     SplitFractions,
     XraySource,
 )
+from fedthorax.common.config.label_mapping import LabelMapping
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.problems import dotted, shown
 from fedthorax.common.config.yaml_text import read_yaml
+from fedthorax.common.hospital.ct_folder import class_names
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.labels import split_of
+from fedthorax.common.records.layouts import layout_of
 from fedthorax.common.records.listing import is_image, normal_name
+from fedthorax.common.records.named_findings import named_findings
 from fedthorax.common.records.table import read_table
-
-CENTRAL = "central"
-
-LABEL_FILES = ("labels.csv", "Data_Entry*.csv", "PADCHEST_*.csv*", "mimic-cxr-*-chexpert.csv*")
-_LISTS_OF_FINDINGS = ("Finding Labels", "finding_labels", "Labels")
-_NO_FINDING = frozenset({"", "No Finding", "normal"})
-_CELLS = frozenset({"", "0", "1", "-1", "0.0", "1.0", "-1.0"})
-_OTHER_COLUMNS = frozenset(
-    {"file", "split", "sex", "age", "view", "patient_id", "patient", "follow-up #", "patient age", "support devices"}
-)
+from fedthorax.common.records.xray_folder import LABEL_FILES
 
 _FRACTIONS, _ALL_SLICES = SplitFractions(), CtSlices()
 
 
 @dataclass(frozen=True)
 class Target:
-    """One hospital's folders. A modality that is not there is None; ``loose`` is a folder of images without any
-    labels, of ``loose_modality`` unless their DICOM header says otherwise. ``findings`` and ``classes`` are None where
-    the folder itself has to tell them. Splits are drawn as the run would draw them where ``seed`` is known, else only
-    given splits count.
+    """One hospital's folders, ``source`` or else ``loose``: a folder of images without any labels, of
+    ``loose_modality`` unless their DICOM header says otherwise. ``findings`` and ``classes`` are None where the folder
+    itself has to tell them. Splits are drawn as the run would draw them where ``seed`` is known, else only given splits
+    count.
     """
 
     name: str
-    xray: XraySource | None = None
-    ct: CtSource | None = None
+    source: SourceConfig | None = None
     loose: Path | None = None
     loose_modality: Modality = "xray"
     findings: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
-    split_file: Path | None = None
     fractions: SplitFractions = _FRACTIONS
     seed: int | None = None
     ct_windows: tuple[CtWindow, ...] = CT_WINDOWS
@@ -60,14 +54,9 @@ class Target:
 
     @property
     def folders(self) -> dict[Modality, Path]:
-        found: dict[Modality, Path] = {}
-        if self.xray is not None:
-            found["xray"] = self.xray.folder
-        if self.ct is not None:
-            found["ct"] = self.ct.folder
-        if self.loose is not None:
-            return {"xray": self.loose, "ct": self.loose}
-        return found
+        if self.source is None:
+            return {} if self.loose is None else {"xray": self.loose, "ct": self.loose}
+        return self.source.by_modality
 
 
 def targets_of(path: Path, site: str | None = None, modality: Modality = "xray") -> list[Target]:
@@ -118,11 +107,9 @@ def _of_experiment(path: Path, site: str | None) -> list[Target]:
     return [
         Target(
             name,
-            source.xray,
-            source.ct,
+            source,
             findings=labels.findings,
             classes=labels.cancer_classes,
-            split_file=source.splits,
             fractions=fractions,
             seed=experiment.seed,
             ct_windows=data.ct_windows,
@@ -163,13 +150,12 @@ def _of_site_file(path: Path, raw: dict[str, Any]) -> Target:
         }
     )
     ct = site.ct and site.ct.model_copy(update={"folder": root / site.ct.folder.expanduser()})
+    splits = None if site.splits is None else root / Path(site.splits).expanduser()
     return Target(
         site.name,
-        xray and with_labels(xray),
-        ct,
+        SourceConfig(xray=xray and with_labels(xray), ct=ct, splits=splits),
         findings=site.labels.findings if site.labels else None,
         classes=site.labels.cancer_classes if site.labels else None,
-        split_file=None if site.splits is None else root / Path(site.splits).expanduser(),
     )
 
 
@@ -179,11 +165,12 @@ def _of_folder(folder: Path, modality: Modality) -> Target:
     below = {normal_name(place.name).lower(): place for place in sorted(folder.iterdir()) if place.is_dir()}
     if "xray" in below or "ct" in below:
         xray = _xray_source(below["xray"]) if "xray" in below else None
-        return Target(name, xray, CtSource(folder=below["ct"]) if "ct" in below else None)
+        ct = CtSource(folder=below["ct"]) if "ct" in below else None
+        return Target(name, SourceConfig(xray=xray, ct=ct))
     if label_file(folder) is not None:
-        return Target(name, _xray_source(folder))
+        return Target(name, SourceConfig(xray=_xray_source(folder)))
     if class_folders(folder):
-        return Target(name, ct=CtSource(folder=folder))
+        return Target(name, SourceConfig(ct=CtSource(folder=folder)))
     return Target(name, loose=folder, loose_modality=modality)
 
 
@@ -215,44 +202,22 @@ def _names_findings(table: Path) -> bool:
         return False
 
 
+def findings_in(labels: Path) -> tuple[str, ...]:
+    """The findings that a label file itself names; ValueError where it names none."""
+    table = read_table(labels)
+    return named_findings(table, layout_of(table, "auto", LabelMapping()))[0]
+
+
 def class_folders(folder: Path) -> tuple[str, ...]:
     """Names of the CT class folders: those directly in ``folder``, and those below train/, valid/ and test/.
 
     Empty if images lie outside such folders, or if there is only one folder, which is no class then.
     """
-    names: set[str] = set()
-    for place in _visible(folder):
-        if place.is_dir() and split_of(place.name):
-            names.update(normal_name(inner.name) for inner in _visible(place) if inner.is_dir())
-        elif place.is_dir():
-            names.add(normal_name(place.name))
-        elif is_image(place):
-            return ()
-    return tuple(sorted(names)) if len(names) > 1 else ()
+    names = class_names(folder)
+    places = [folder, *(place for place in _visible(folder) if place.is_dir() and split_of(place.name))]
+    outside = any(place.is_file() and is_image(place) for above in places for place in _visible(above))
+    return names if len(names) > 1 and not outside else ()
 
 
 def _visible(folder: Path) -> list[Path]:
     return sorted(place for place in folder.iterdir() if not place.name.startswith("."))
-
-
-def findings_in(labels: Path) -> tuple[str, ...]:
-    """The findings that a label file itself names: in a column of lists, else one a column of 1, 0, -1 and nothing."""
-    table = read_table(labels)
-    columns = _finding_columns(table.columns, [row.cells for row in table.rows])
-    if columns:
-        return columns
-    for column in _LISTS_OF_FINDINGS:
-        if column in table.columns:
-            lists = (row.cells[column] for row in table.rows)
-            words = {word.strip(" '\"") for cell in lists for word in cell.strip("[]").replace(",", "|").split("|")}
-            return tuple(sorted(words - _NO_FINDING))
-    return ()
-
-
-def _finding_columns(columns: Sequence[str], rows: Sequence[Any]) -> tuple[str, ...]:
-    found = []
-    for column in columns:
-        cells = {row[column] for row in rows}
-        if column.lower() not in _OTHER_COLUMNS and column not in _NO_FINDING and cells <= _CELLS and cells - {""}:
-            found.append(column)
-    return tuple(found)

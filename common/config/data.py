@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from fedthorax.common.config.label_mapping import LabelFormat, MappingValue
+from fedthorax.common.config.label_mapping import LabelFormat, MappingValue, SliceMappingValue
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.issues.issue import ERROR_CODES
+
+CENTRAL = "central"
+"""What the server's own folders are called where a hospital's name could stand."""
 
 _PathValue = Annotated[Path, Field(strict=False)]
 
@@ -63,13 +66,21 @@ class XraySource(Frozen):
 
 
 class CtSource(Frozen):
-    """A folder of CT slices with one folder a class, directly or below train/, valid/ and test/."""
+    """A folder of CT slices: one folder a class, directly or below train/, valid/ and test/, or a table of classes."""
 
-    folder: _PathValue = Field(description="Folder that holds one folder a cancer class.")
+    folder: _PathValue = Field(description="Folder that holds the CT slices, or one folder a cancer class.")
+    labels: _PathValue | None = Field(
+        default=None,
+        description="CSV file of the slices, with a row a file, series or folder: patient, class, split, sex, age, "
+        "scanner; null: slices.csv inside the folder, if it is there.",
+    )
+    mapping: SliceMappingValue | None = Field(
+        default=None, description="Where the table's columns are called otherwise; a path: this stands in a YAML file."
+    )
     classes: dict[str, str | None] = Field(
         default={},
-        description="This hospital's class folder: the consortium's class, or null for slices of unknown class; "
-        "folders that are not named here are called as the class.",
+        description="This hospital's class or class folder: the consortium's class, or null for slices of unknown "
+        "class; those that are not named here are called as the class.",
     )
     patient_pattern: _PatientPattern | None = Field(
         default=None,
@@ -100,9 +111,14 @@ class SourceConfig(Frozen):
         return self
 
     @property
-    def folders(self) -> tuple[Path, ...]:
-        """Of the X-rays, then of the CT slices, as far as they are here."""
-        return tuple(part.folder for part in (self.xray, self.ct) if part is not None)
+    def by_modality(self) -> dict[Literal["xray", "ct"], Path]:
+        """The folder of the X-rays, then of the CT slices, as far as they are here."""
+        found: dict[Literal["xray", "ct"], Path] = {}
+        if self.xray is not None:
+            found["xray"] = self.xray.folder
+        if self.ct is not None:
+            found["ct"] = self.ct.folder
+        return found
 
     @property
     def lacking(self) -> str | None:
@@ -245,6 +261,8 @@ class DataConfig(Frozen):
     @model_validator(mode="after")
     def _plain_hospital_names(self) -> "DataConfig":
         for name in self.hospitals:
+            if name == CENTRAL:
+                raise ValueError(f"hospital name {name!r} stands for the server's own folders; choose another name")
             if not name.strip() or name != name.strip() or any(c in name for c in '/\\"\n') or name.startswith("."):
                 raise ValueError(
                     f'hospital name {name!r} must not be empty, begin with a dot, or hold / \\ " or a line end'
@@ -262,6 +280,12 @@ class DataConfig(Frozen):
                 "serves a consortium; give the two folders to run this here"
             )
         return sources
+
+    def folders_of(self, name: str) -> tuple[SourceConfig, SplitFractions]:
+        """The folders of a hospital or, as CENTRAL, of the server, and what is drawn from them."""
+        if name == CENTRAL:
+            return self.central_sources(), self.central_splits
+        return self.sources_of(name), self.splits
 
     def central_sources(self) -> SourceConfig:
         """The server's folders. Raises ValueError where they are null."""

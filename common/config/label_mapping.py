@@ -109,6 +109,27 @@ class LabelMapping(Frozen):
         return tuple((key, finding) for key, finding in named if finding not in findings)
 
 
+class SliceMapping(Frozen):
+    """Which column of a hospital's own CT table is what; null: as its usual name says, an empty text: none."""
+
+    encoding: Literal["utf-8", "windows-1252"] | None = Field(
+        default=None, description="Encoding of the CSV file; null: UTF-8, or UTF-16 with its byte-order mark."
+    )
+    file: _Column = Field(default=None, description="Column that names the file, below the CT folder.")
+    match: Match | None = Field(default=None, description="As of X-rays: path, name or stem of the file.")
+    series: _Column = Field(default=None, description="Column of the SeriesInstanceUID, where the rows are series.")
+    folder: _Column = Field(default=None, description="Column of the folder of slices, where the rows are folders.")
+    label: _Column = Field(default=None, description="Column of the class; empty text: class folders tell it.")
+    unknown: _Columns = Field(default=None, description="Classes that mean unknown, beside an empty cell.")
+    patient: _Column = Field(default=None, description="Column of the patient's id.")
+    split: _Column = Field(default=None, description="Column that says train, valid or test.")
+    sex: _Column = Field(default=None, description="Column of the patient's sex.")
+    age: _Column = Field(default=None, description="Column of the age in years, such as 58 or 058Y.")
+    birth: _Column = Field(default=None, description="Column of the date or year of birth, where there is no age.")
+    study_date: _Column = Field(default=None, description="Column of the date of the image, to compute the age.")
+    scanner: _Columns = Field(default=None, description="Columns of the manufacturer and the model.")
+
+
 def _mapping_or_file(value: Any, info: ValidationInfo) -> Any:
     """A mapping may stand in a YAML file of its own; only a person's own file may name one, not a message."""
     if not isinstance(value, (str, Path)) or info.mode == "json":
@@ -123,3 +144,4 @@ def _mapping_or_file(value: Any, info: ValidationInfo) -> Any:
 
 
 MappingValue = Annotated[LabelMapping, BeforeValidator(_mapping_or_file)]
+SliceMappingValue = Annotated[SliceMapping, BeforeValidator(_mapping_or_file)]

@@ -1,91 +1,102 @@
 """A folder of CT slices with one folder a class, as records."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from fedthorax.common.config.data import CtSlices, CtSource
 from fedthorax.common.hospital.ct_series import find_slices
-from fedthorax.common.records.attributes import AttributeColumns, completed, read_attributes
-from fedthorax.common.records.finding_names import did_you_mean
+from fedthorax.common.hospital.ct_table import SliceRow, read_slices
+from fedthorax.common.records.attributes import completed
+from fedthorax.common.records.finding_names import did_you_mean, same_finding
 from fedthorax.common.records.folder_records import FolderRecords
-from fedthorax.common.records.labels import split_cell, split_of
-from fedthorax.common.records.listing import IMAGE_KINDS, Listing, list_images, normal_name
-from fedthorax.common.records.patients import own_patients_note, patient_in_path
-from fedthorax.common.records.records import UNKNOWN_CLASS, Attributes, BadFile, CtRecord, Split
-from fedthorax.common.records.table import listed, read_table
-
-SLICES_FILE = "slices.csv"
+from fedthorax.common.records.labels import split_of
+from fedthorax.common.records.listing import IMAGE_KINDS, list_images, normal_name
+from fedthorax.common.records.patients import headers, patient_in_path
+from fedthorax.common.records.records import UNKNOWN_CLASS, CtRecord, Split
+from fedthorax.common.records.table import listed
 
 _FILE_OF_PATIENT = r"(?:^|/)(?P<patient>[^/]+?)__[^/]*$"
 
 
-@dataclass(frozen=True, slots=True)
-class _SliceRow:
-    """What ``slices.csv`` says of a slice."""
-
-    patient: str | None = None
-    split: Split | None = None
-    attributes: Attributes = field(default_factory=Attributes)
-
-
 def ct_records(
     source: CtSource,
-    classes: Sequence[str],
+    classes: Sequence[str] | None = None,
     policy: CtSlices = CtSlices(),  # noqa: B008  it is frozen
 ) -> FolderRecords[CtRecord]:
     """The slices of ``source``, sorted by path, those of a DICOM or NIfTI series that ``policy`` chooses by height.
+    Without ``classes`` the folders, or the table, name them.
 
     Class folders stand directly in the CT folder or below train/, valid/ (val/, validation/) and test/, which then
-    give the split; slices may lie deeper inside a class folder. The patient comes from an optional ``slices.csv``
-    beside the class folders with the columns ``file`` (relative to the CT folder), ``patient_id`` and, if wanted,
-    ``split``, ``sex``, ``age`` and ``scanner``; else from the DICOM header; else from ``source.patient_pattern`` in
-    the path or, without one, a file name ``<patient>__<anything>``; else every slice is its own patient.
+    give the split; slices may lie deeper inside a class folder. Where the table (``read_slices``) tells classes,
+    folders are but folders, train/, valid/ and test/ apart, and slices without a row are not used. The patient comes
+    from the table, else from the DICOM header; else from ``source.patient_pattern`` in the path or, without one, a file
+    name ``<patient>__<anything>``; else every slice is its own patient.
 
-    Raises ValueError on a class folder that the consortium does not have, on images outside class folders, and where
-    ``slices.csv`` contradicts the folders.
+    Raises ValueError on a class that the consortium does not have, on images outside class folders, and where the table
+    contradicts the folders.
     """
     listing = list_images(source.folder)
-    classes = [normal_name(name) for name in classes]
-    class_of = _own_classes(source, classes)
-    _check_folders(source.folder, tuple(class_of), classes)
-    rows, bad, table_notes = _read_slices(listing)
+    table = read_slices(source, listing)
+    labelled = table is not None and table.labelled
+    own_classes = table.classes if table is not None and labelled else class_names(source.folder)
+    classes = own_classes if classes is None else tuple(normal_name(name) for name in classes)
+    class_of = {"": UNKNOWN_CLASS} | _own_classes(source, classes)
+    _check_classes(source.folder if table is None or not labelled else table.path, own_classes, class_of, classes)
 
     found = find_slices(listing.images, policy)
-    records, own_patient = [], []
+    bad = found.bad
+    if table is not None:
+        # Scouts and reformats are no slices, but their series is there.
+        seen = [slice_.header for slice_ in found.slices] + list(headers([f.path for f in found.left_out]).values())
+        bad = (*table.without_image(listing, {header.series for header in seen if header}), *bad)
+    records, own_patient, without_row = [], [], []
     for slice_ in found.slices:
         name, header = slice_.name, slice_.header
-        folder_split, class_name = _place(source.folder, name)
-        row = rows.get(name, _SliceRow())
+        folder_split, class_name = _place(source.folder, name, labelled)
+        row = table.row_of(slice_) if table is not None else None
+        if labelled:
+            if row is None:
+                without_row.append(name)
+                continue
+            class_name = row.label
+        row = row or SliceRow()
         split = row.split or folder_split
-        if folder_split is not None and split != folder_split:
+        if folder_split is not None and split != folder_split and table is not None:
             raise ValueError(
-                f"{source.folder}: {SLICES_FILE} puts {name} into {split}, but it lies in the folder of {folder_split}"
+                f"{source.folder}: {table.path.name} puts {name} into {split}, but it lies in the folder of "
+                f"{folder_split}"
             )
         patient = row.patient or (header.patient_id if header else None)
         if not patient:
             patient = patient_in_path(name, source.patient_pattern or _FILE_OF_PATIENT)
         if not patient:
-            # Slices of one series, or of one volume, are of one person, whoever it is.
-            patient = f"CT {header.series if header and header.series else name}"
             own_patient.append(name)
+        # Slices of one series, or of one volume, are of one person, whoever it is.
+        own = patient or f"CT {header.series if header and header.series else name}"
         attributes = completed(row.attributes, header.attributes) if header else row.attributes
         path, frame = slice_.image.path, slice_.image.frame
-        records.append(CtRecord(path, patient, class_of[class_name], split, attributes, frame))
+        records.append(CtRecord(path, own, class_of[class_name], split, attributes, frame, bool(patient)))
 
-    notes = [*table_notes, *own_patients_note("CT slices", own_patient, len(records))]
+    notes = list(table.notes) if table is not None else []
     empty = [name for index, name in enumerate(classes) if all(record.cancer_class != index for record in records)]
     if empty:
         notes.append(f"the CT folder holds no slice of {', '.join(empty)}")
-    others = [name for name in listing.others if name != SLICES_FILE]
+    own_table = None if table is None else table.path.absolute()
+    others = [name for name in listing.others if (source.folder / name).absolute() != own_table]
     if others:
         notes.append(f"{len(others)} files in the CT folder are not {IMAGE_KINDS} and are not used: {listed(others)}")
-    if found.left_out:
-        named = [f"{left.path.name} {left.reason}" for left in found.left_out]
-        notes.append(f"{len(named)} CT pictures are no axial chest slices and are not used: {listed(named)}")
     if found.dropped:
         notes.append(f"data.ct_slices passes over {found.dropped} of {found.dropped + len(records)} CT slices")
-    return FolderRecords(tuple(records), (*bad, *found.bad), tuple(notes), found.left_out)
+    return FolderRecords(
+        tuple(records),
+        bad,
+        tuple(notes),
+        found.left_out,
+        tuple(own_patient),
+        tuple(dict.fromkeys(without_row)),
+        table.path.name if table is not None and labelled else "",
+        classes,
+    )
 
 
 def _own_classes(source: CtSource, classes: Sequence[str]) -> dict[str, int]:
@@ -104,52 +115,41 @@ def _own_classes(source: CtSource, classes: Sequence[str]) -> dict[str, int]:
     return class_of
 
 
-def _check_folders(folder: Path, names: Sequence[str], classes: Sequence[str]) -> None:
-    """All folders where classes may stand are classes or, at the top, splits: nothing is passed over."""
+def _check_classes(place: Path, own: Sequence[str], class_of: Mapping[str, int], classes: Sequence[str]) -> None:
+    """All folders where classes may stand, or all that the table names, are classes: nothing is passed over."""
+    unknown = [name for name in own if name not in class_of]
+    if unknown:
+        guesses = {name: guess for name in unknown if (guess := same_finding(name, classes)) is not None}
+        asked = ", ".join(f"{name}: {guess}" for name, guess in guesses.items())
+        mend = f"If it is the same, write `classes: {{{asked}}}` under ct. " if guesses else ""
+        named = [f"{name} (did you mean {guesses[name]!r}?)" if name in guesses else name for name in unknown]
+        raise ValueError(
+            f"{place}: expected the CT classes {', '.join(classes)}; found {listed(named)}. {mend}What is called "
+            "otherwise here goes into ct.classes, or null where the class is unknown"
+        )
+
+
+def class_names(folder: Path) -> tuple[str, ...]:
+    """The class folders directly in ``folder`` and below its train/, valid/ and test/, sorted."""
+    names: set[str] = set()
     for name, place in _subfolders(folder):
-        inner = [inner_name for inner_name, _ in _subfolders(place)] if split_of(name) else [name]
-        unknown = [other + did_you_mean(other, classes) for other in inner if other not in names]
-        if unknown:
-            raise ValueError(
-                f"{place if split_of(name) else folder}: expected folders named after the CT classes "
-                f"{', '.join(classes)}; found {listed(unknown)}. What is called otherwise here goes into ct.classes"
-            )
+        names |= {inner for inner, _ in _subfolders(place)} if split_of(name) else {name}
+    return tuple(sorted(names))
 
 
 def _subfolders(folder: Path) -> list[tuple[str, Path]]:
     return sorted((normal_name(p.name), p) for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _place(folder: Path, name: str) -> tuple[Split | None, str]:
-    """Split and class of an image by its path relative to the CT folder."""
+def _place(folder: Path, name: str, labelled: bool) -> tuple[Split | None, str]:
+    """Split and class of an image by its path relative to the CT folder; ``labelled``: another says the class."""
     folders = PurePosixPath(name).parts[:-1]
     split = split_of(folders[0]) if folders else None
     if split:
         folders = folders[1:]
-    if not folders:
-        raise ValueError(f"{folder}: {name} lies outside the class folders; move it into the folder of its class")
-    return split, folders[0]
-
-
-def _read_slices(listing: Listing) -> tuple[dict[str, _SliceRow], tuple[BadFile, ...], tuple[str, ...]]:
-    """Rows by slice, slices that do not exist, and notes."""
-    path = listing.folder / SLICES_FILE
-    if not path.exists():
-        return {}, (), ()
-    table = read_table(path)
-    for column in ("file", "patient_id"):
-        if column not in table.columns:
-            raise ValueError(f"{path}: expected the columns file and patient_id, found {', '.join(table.columns)}")
-    found: dict[str, _SliceRow] = {}
-    bad = []
-    sex, age = ("sex" if "sex" in table.columns else None), ("age" if "age" in table.columns else None)
-    scanner = ("scanner",) if "scanner" in table.columns else ()
-    attributes, notes = read_attributes(table, AttributeColumns(sex=sex, age=age, scanner=scanner))
-    for row, row_attributes in zip(table.rows, attributes, strict=True):
-        name = normal_name(row.cells["file"].replace("\\", "/"))
-        if name in found:
-            raise ValueError(f"{path}, line {row.line}: {name} has a row already; each slice may have one")
-        found[name] = _SliceRow(row.cells["patient_id"] or None, split_cell(table, row), row_attributes)
-        if name not in listing.images and name not in listing.others:
-            bad.append(BadFile(listing.folder / name, f"stands in {SLICES_FILE}, line {row.line}, but does not exist"))
-    return found, tuple(bad), notes
+    if not folders and not labelled:
+        raise ValueError(
+            f"{folder}: {name} lies outside the class folders; move it into the folder of its class, or name a table "
+            "with a column class under ct.labels"
+        )
+    return split, "" if labelled else folders[0]

@@ -1,45 +1,31 @@
 """All images of one hospital, or of the server, ready to be paired."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config.data import DataConfig, SourceConfig, SplitFractions
-from fedthorax.common.config.labels import LabelsConfig
-from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.config.experiment import Experiment
 from fedthorax.common.hospital.bad_files import bad_file_code, bad_file_issues
 from fedthorax.common.hospital.copies import duplicate_issues, patient_issues, same_pictures
-from fedthorax.common.hospital.ct_folder import ct_records
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.hospital.labelled import labelled_images
+from fedthorax.common.hospital.scan import scan
 from fedthorax.common.issues.admission import admit
 from fedthorax.common.issues.issue import in_order
 from fedthorax.common.issues.unusable import UnusableDataError
 from fedthorax.common.pixels.cache import DecodedImages, decode_all
 from fedthorax.common.pixels.decode import Modality
-from fedthorax.common.records.folder_records import FolderRecords
 from fedthorax.common.records.records import SPLITS, BadFile, CtRecord, ImageRef, Split, XrayRecord
-from fedthorax.common.records.split_file import read_split_file, split_keys, split_notes, with_splits
-from fedthorax.common.records.splits import assign_splits
-from fedthorax.common.records.xray_folder import xray_records
 
 Record = TypeVar("Record", XrayRecord, CtRecord)
 
 
-def load_site(
-    name: str,
-    source: SourceConfig,
-    labels: LabelsConfig,
-    data: DataConfig,
-    fractions: SplitFractions,
-    image_size: int,
-    seed: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> SiteImages:
-    """The X-rays and CT slices of ``source``, split by patient and decoded; a split without images is empty.
+def load_hospital(experiment: Experiment, name: str, progress: Callable[[int, int], None] | None = None) -> SiteImages:
+    """The X-rays and CT slices of hospital ``name``, or of the server (CENTRAL), split by patient and decoded; a split
+    without images is empty.
 
     Pictures that are not what is wanted here, such as scout views, stand in ``skipped`` and are no error.
     ``data.on_bad_file`` decides whether files that cannot be read end in a ValueError that names the first five, or in
@@ -48,8 +34,9 @@ def load_site(
     What `fedthorax check` would find in patients, splits, labels and equal pixels is found here too, without reading
     anything again: errors that ``data.accept`` does not name are a ValueError, all others stand in ``issues``.
     """
+    source, fractions = experiment.data.folders_of(name)
     try:
-        return _load(name, source, labels, data, fractions, image_size, seed, progress)
+        return _load(experiment, name, source, fractions, progress)
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise type(error)(f"{name}: {error}") from error
     except UnusableDataError as error:
@@ -59,30 +46,18 @@ def load_site(
 
 
 def _load(
+    experiment: Experiment,
     name: str,
     source: SourceConfig,
-    labels: LabelsConfig,
-    data: DataConfig,
     fractions: SplitFractions,
-    image_size: int,
-    seed: int,
     progress: Callable[[int, int], None] | None,
 ) -> SiteImages:
-    found_xray: FolderRecords[XrayRecord]
-    found_ct: FolderRecords[CtRecord]
-    found_xray = xray_records(source.xray, labels.findings) if source.xray else FolderRecords((), (), ())
-    found_ct = ct_records(source.ct, labels.cancer_classes, data.ct_slices) if source.ct else FolderRecords((), (), ())
-    bad: dict[Modality, list[BadFile]] = {"xray": list(found_xray.bad), "ct": list(found_ct.bad)}
+    data, labels = experiment.data, experiment.labels
+    found = scan(source, labels.findings, labels.cancer_classes, data.ct_slices)
+    bad: dict[Modality, list[BadFile]] = {"xray": list(found.xray.bad), "ct": list(found.ct.bad)}
     _stop_if_bad(bad, data)
-    folders: dict[Modality, Path] = {}
-    if source.xray:
-        folders["xray"] = source.xray.folder
-    if source.ct:
-        folders["ct"] = source.ct.folder
-    given_xray, given_ct, notes = _given_splits(source, found_xray.records, found_ct.records)
-    seed = derive_seed(seed, "splits", name)
-    xray, ct = assign_splits(given_xray, given_ct, fractions, seed, keep_torn=True)
-    images = labelled_images(xray, ct, folders)
+    xray, ct = found.drawn(name, fractions, experiment.seed)
+    images = labelled_images(xray, ct, found.folders)
     issues = patient_issues(images)
     admit(issues, data.accept)
 
@@ -95,7 +70,8 @@ def _load(
         before = done
         report = None if progress is None else lambda number: progress(before + number, total)
         refs = [ImageRef(r.path, r.frame if isinstance(r, CtRecord) else None) for r in records]
-        decoded = decode_all(refs, image_size, data.aspect, data.cache, report, modality, data.ct_windows)
+        size = experiment.model.image_size
+        decoded = decode_all(refs, size, data.aspect, data.cache, report, modality, data.ct_windows)
         done += len(records)
         bad[modality].extend(decoded.bad)
         digests.update((refs[row], digest) for row, digest in zip(decoded.kept, decoded.digests, strict=True))
@@ -112,33 +88,17 @@ def _load(
     _stop_if_bad(bad, data)
     issues += duplicate_issues(same_pictures(images, digests))
     admit(issues, data.accept)
-    for modality, folder in folders.items():
+    for modality, folder in found.folders.items():
         issues += bad_file_issues(bad[modality], modality, folder)
-    left_out = (*found_xray.left_out, *found_ct.left_out)
+    left_out = (*found.xray.left_out, *found.ct.left_out)
     return SiteImages(
         name,
         splits,
         (*bad["xray"], *bad["ct"], *left_out),
-        (*found_xray.notes, *found_ct.notes, *notes),
-        tuple(folders.values()),
+        (*found.xray.notes, *found.ct.notes, *found.notes),
+        tuple(found.folders.values()),
         in_order(issues),
     )
-
-
-def _given_splits(
-    source: SourceConfig, xray: Sequence[XrayRecord], ct: Sequence[CtRecord]
-) -> tuple[Sequence[XrayRecord], Sequence[CtRecord], tuple[str, ...]]:
-    """The records on the sides that ``source.splits`` gives them, if there is such a file, and what is to be said."""
-    if source.splits is None:
-        return xray, ct, ()
-    splits = read_split_file(source.splits)
-    root = source.splits.parent  # of a folder that is not there no file is named
-    xray_folder = source.xray.folder if source.xray else root
-    ct_folder = source.ct.folder if source.ct else root
-    xray = with_splits(xray, "xray", xray_folder, splits)
-    ct = with_splits(ct, "ct", ct_folder, splits)
-    names = split_keys(xray, ct, xray_folder, ct_folder)
-    return xray, ct, split_notes(source.splits, splits, names)
 
 
 def _image_set(

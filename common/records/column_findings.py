@@ -88,9 +88,12 @@ def _value(table: Table, layout: Layout, row: Row, column: str, policy: str) -> 
     if cell:
         words = [word for word, value in layout.cells.items() if value == 1 or value == 0]
         hint = "; if -1 means uncertain, set xray.mapping.uncertain to ignore, ones or zeros" if word == "-1" else ""
+        odd = sum(plain_cell(other.cells[column]) not in {"", *layout.cells} for other in table.rows)
+        more = f" (as in {odd - 1} more lines)" if odd > 1 else ""
+        hint = hint or "; what else a cell may mean is said under xray.mapping (present, absent, unknown)"
         raise ValueError(
             f"{table.path}, line {row.line}, column {column}: expected {', '.join(words)} or nothing (unknown), "
-            f"found {cell!r}{hint}"
+            f"found {cell!r}{more}{hint}"
         )
     if layout.empty == "refused":
         raise ValueError(f"{table.path}, line {row.line}, column {column}: expected a value, found nothing")

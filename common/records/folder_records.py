@@ -4,17 +4,46 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fedthorax.common.records.records import BadFile, CtRecord, XrayRecord
+from fedthorax.common.records.table import listed
 
 Record = TypeVar("Record", XrayRecord, CtRecord)
 
 
 @dataclass(frozen=True)
 class FolderRecords(Generic[Record]):
-    """Records sorted by path, slices of a series by their place in the body; files that cannot be used; what is to be
-    said, which names no absolute path; and good files that are not what is wanted here, such as scout views.
+    """Records sorted by path, slices of a series by their place in the body; files that cannot be used; what else is to
+    be said, which names no absolute path; and good files that are not what is wanted here, such as scout views.
+
+    ``own_patients`` are the images of which nobody knows the patient, ``without_row`` those that the table
+    ``label_file`` does not name; both by name, relative to the folder. ``labels`` are the findings or classes in order.
     """
 
-    records: tuple[Record, ...]
-    bad: tuple[BadFile, ...]
-    notes: tuple[str, ...]
+    records: tuple[Record, ...] = ()
+    bad: tuple[BadFile, ...] = ()
+    remarks: tuple[str, ...] = ()
     left_out: tuple[BadFile, ...] = ()
+    own_patients: tuple[str, ...] = ()
+    without_row: tuple[str, ...] = ()
+    label_file: str = ""
+    labels: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that is to be said, in words."""
+        said: list[str] = []
+        if self.own_patients:
+            slices = isinstance(self.records[0], CtRecord)
+            said.append(
+                f"no patient is known for {len(self.own_patients)} of {len(self.records)} "
+                f"{'CT slices' if slices else 'X-rays'} ({listed(self.own_patients)}): each counts as a patient, so "
+                f"{'slices' if slices else 'X-rays'} of one person may stand in different splits"
+            )
+        if self.without_row:
+            said.append(
+                f"{len(self.without_row)} images have no row in {self.label_file} and are not used: "
+                f"{listed(self.without_row)}"
+            )
+        if self.left_out:
+            named = [f"{left.path.name} {left.reason}" for left in self.left_out]
+            said.append(f"{len(named)} CT pictures are no axial chest slices and are not used: {listed(named)}")
+        return (*said, *self.remarks)

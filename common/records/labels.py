@@ -12,8 +12,10 @@ from fedthorax.common.config.label_mapping import LabelFormat, LabelMapping, Mat
 from fedthorax.common.records.attributes import read_attributes
 from fedthorax.common.records.column_findings import column_findings
 from fedthorax.common.records.finding_names import did_you_mean
-from fedthorax.common.records.layouts import Layout, join_columns, layout_of
+from fedthorax.common.records.layouts import join_columns, layout_of
 from fedthorax.common.records.listed_findings import listed_findings
+from fedthorax.common.records.matching import relative_file
+from fedthorax.common.records.named_findings import named_findings
 from fedthorax.common.records.records import Attributes, Split
 from fedthorax.common.records.table import Row, Table, join_tables, read_table
 
@@ -44,6 +46,7 @@ class LabelTable:
     """``patient_pattern`` tells the patient from the path, where the format has such paths."""
 
     path: Path
+    findings: tuple[str, ...]
     format: str
     match: Match
     rows: tuple[LabelRow, ...]
@@ -54,21 +57,22 @@ class LabelTable:
 def read_labels(
     path: Path,
     format: LabelFormat,
-    findings: Sequence[str],
+    findings: Sequence[str] | None,
     mapping: LabelMapping | None = None,
     further_tables: Sequence[Path] = (),
 ) -> LabelTable:
-    """The labels in ``path`` in the order of ``findings``; raises ValueError with file, line, column and value.
+    """The labels in ``path`` in the order of ``findings``, or of those that the file names (None); raises ValueError
+    with file, line, column and value.
 
     A finding that the file does not annotate is unknown for every image, and a note says so. A name that may be one of
     ``findings`` under another spelling or synonym is an error: only a person knows whether it is, and says so in
     ``mapping.names``.
     """
     mapping = mapping or LabelMapping()
-    for key, finding in mapping.foreign_findings(tuple(findings)):
+    for key, finding in () if findings is None else mapping.foreign_findings(tuple(findings)):
         raise ValueError(
             f"{path}: xray.mapping.{key} names the finding {finding!r}, which labels.findings does not have"
-            f"{did_you_mean(finding, findings)}"
+            f"{did_you_mean(finding, findings or ())}"
         )
     table = read_table(path, mapping.encoding)
     notes: list[str] = []
@@ -76,6 +80,9 @@ def read_labels(
         table, new_notes = join_tables(table, read_table(place, mapping.encoding), join_columns(table, format, mapping))
         notes += new_notes
     layout = layout_of(table, format, mapping)
+    if findings is None:
+        findings, new_notes = named_findings(table, layout)
+        notes += new_notes
     if layout.labels is None:
         values, new_notes = column_findings(table, layout, findings)
     else:
@@ -86,7 +93,7 @@ def read_labels(
     rows = [
         LabelRow(
             row.line,
-            _file(table, layout, row),
+            relative_file(table, row, layout.file, "X-ray folder"),
             (row.cells[layout.patient] or None) if layout.patient else None,
             row_values,
             split_cell(table, row, layout.split) if layout.split else None,
@@ -94,8 +101,9 @@ def read_labels(
         )
         for row, row_values, row_attributes in zip(table.rows, values, attributes, strict=True)
     ]
-    _check_distinct(table, rows)
-    return LabelTable(table.path, layout.name, layout.match, tuple(rows), tuple(notes), layout.patient_pattern)
+    return LabelTable(
+        table.path, tuple(findings), layout.name, layout.match, tuple(rows), tuple(notes), layout.patient_pattern
+    )
 
 
 def split_of(word: str) -> Split | None:
@@ -112,26 +120,3 @@ def split_cell(table: Table, row: Row, column: str = "split") -> Split | None:
             f"{table.path}, line {row.line}, column {column}: expected train, valid, test or nothing, found {word!r}"
         )
     return split
-
-
-def _file(table: Table, layout: Layout, row: Row) -> str:
-    file = row.cells[layout.file].replace("\\", "/").removeprefix("./")
-    if not file:
-        raise ValueError(f"{table.path}, line {row.line}, column {layout.file}: expected a file name, found nothing")
-    if file.startswith("/") or file[1:2] == ":" or ".." in file.split("/"):
-        raise ValueError(
-            f"{table.path}, line {row.line}, column {layout.file}: expected a path inside the X-ray folder, "
-            f"found {row.cells[layout.file]!r}"
-        )
-    return file
-
-
-def _check_distinct(table: Table, rows: Sequence[LabelRow]) -> None:
-    first: dict[str, int] = {}
-    for row in rows:
-        if row.file in first:
-            raise ValueError(
-                f"{table.path}, line {row.line}: {row.file} already stands in line {first[row.file]}; "
-                "each image may have one row"
-            )
-        first[row.file] = row.line

@@ -192,31 +192,31 @@ def layout_of(table: Table, format: LabelFormat, mapping: LabelMapping) -> Layou
     Raises ValueError where no format fits, or a column is named that the table does not have.
     """
     form = _format_of(table, format, mapping)
-    file = _column(table, "file", mapping.file, form.file)
+    file = column_of(table, "file", mapping.file, form.file)
     if file is None:
         wanted = ", ".join(repr(name) for name in form.file)
         hint = ""
         if form.name == "mimic":
             hint = "; name the file with one row an image under xray.further_tables"
         raise ValueError(f"{table.path}: expected a column {wanted}, found {', '.join(table.columns)}{hint}")
-    labels = _column(table, "labels", mapping.labels, form.labels)
+    labels = column_of(table, "labels", mapping.labels, form.labels)
     if labels is None and form.labels and mapping.labels is None:
         raise ValueError(f"{table.path}: expected a column {form.labels[0]!r}, found {', '.join(table.columns)}")
     no_finding = form.no_finding if mapping.no_finding is None else mapping.no_finding
     if labels is None and mapping.no_finding:
-        _column(table, "no_finding", mapping.no_finding, ())
+        column_of(table, "no_finding", mapping.no_finding, ())
     searched = form.searched if mapping.searched is None else frozenset(mapping.searched)
     return Layout(
         name=form.name,
         file=file,
         match=mapping.match or form.match,
-        patient=_column(table, "patient", mapping.patient, form.patient),
-        split=_column(table, "split", mapping.split, form.split),
+        patient=column_of(table, "patient", mapping.patient, form.patient),
+        split=column_of(table, "split", mapping.split, form.split),
         attributes=AttributeColumns(
-            sex=_column(table, "sex", mapping.sex, form.sex),
-            age=_column(table, "age", mapping.age, form.age),
-            birth=_column(table, "birth", mapping.birth, form.birth),
-            study_date=_column(table, "study_date", mapping.study_date, form.study_date),
+            sex=column_of(table, "sex", mapping.sex, form.sex),
+            age=column_of(table, "age", mapping.age, form.age),
+            birth=column_of(table, "birth", mapping.birth, form.birth),
+            study_date=column_of(table, "study_date", mapping.study_date, form.study_date),
             view=_columns(table, "view", mapping.view, form.view),
             scanner=_columns(table, "scanner", mapping.scanner, form.scanner),
         ),
@@ -260,12 +260,15 @@ def _format_of(table: Table, format: LabelFormat, mapping: LabelMapping) -> _For
     )
 
 
-def _column(table: Table, key: str, wanted: str | None, usual: Sequence[str]) -> str | None:
+def column_of(
+    table: Table, key: str, wanted: str | None, usual: Sequence[str], section: str = "xray.mapping"
+) -> str | None:
+    """The column that the mapping names (``wanted``, "" for none), else the first of ``usual`` that the table has."""
     if wanted is None:
         return next((name for name in usual if name in table.columns), None)
     if wanted and wanted not in table.columns:
         raise ValueError(
-            f"{table.path}: xray.mapping.{key} names the column {wanted!r}, which the file does not have"
+            f"{table.path}: {section}.{key} names the column {wanted!r}, which the file does not have"
             f"{did_you_mean(wanted, table.columns)}; its columns are {', '.join(table.columns)}"
         )
     return wanted or None
@@ -274,7 +277,7 @@ def _column(table: Table, key: str, wanted: str | None, usual: Sequence[str]) ->
 def _columns(table: Table, key: str, wanted: Sequence[str] | None, usual: Sequence[str]) -> tuple[str, ...]:
     if wanted is None:
         return tuple(name for name in usual if name in table.columns)
-    return tuple(name for name in (_column(table, key, name, ()) for name in wanted) if name)
+    return tuple(name for name in (column_of(table, key, name, ()) for name in wanted) if name)
 
 
 def _set(wanted: Sequence[str] | None, usual: frozenset[str]) -> frozenset[str]:

@@ -21,7 +21,7 @@ def listed_findings(
 
     A finding that the images were searched for is absent where it is not listed; any other is unknown everywhere.
     """
-    lists = [_names(table, layout, column, row) for row in table.rows]
+    lists = names_in(table, layout, column)
     occurring = Counter(name for names in lists if names is not None for name in sorted(names))
     _check_names(table, layout, column, findings, occurring)
     searched = {*occurring, *(layout.searched or ())}
@@ -50,6 +50,11 @@ def listed_findings(
         for row, names in zip(table.rows, lists, strict=True)
     ]
     return values, tuple(notes)
+
+
+def names_in(table: Table, layout: Layout, column: str) -> list[frozenset[str] | None]:
+    """The names of each row, as the file writes them; None where nothing is known."""
+    return [_names(table, layout, column, row) for row in table.rows]
 
 
 def _names(table: Table, layout: Layout, column: str, row: Row) -> frozenset[str] | None:

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fedthorax.common.records.dicom_header import Header, read_header
-from fedthorax.common.records.table import listed
 
 # Formats that cannot hold a DICOM header need not be opened for one.
 _WITHOUT_HEADER = frozenset({".png", ".jpg", ".jpeg", ".nii", ".gz"})
@@ -26,14 +25,3 @@ def patient_in_path(name: str, pattern: str) -> str | None:
     """The group ``patient`` of ``pattern``, searched in a path below the source folder; None where it is empty."""
     match = re.search(pattern, name)
     return (match["patient"] or None) if match else None
-
-
-def own_patients_note(kind: str, own: Sequence[str], num_images: int) -> tuple[str, ...]:
-    """What is to be said of images whose patient nobody knows; ``kind`` is X-rays or CT slices."""
-    if not own:
-        return ()
-    return (
-        f"no patient is known for {len(own)} of {num_images} {kind} ({listed(own)}): "
-        f"each counts as a patient, so {'slices' if kind == 'CT slices' else 'X-rays'} of one person may stand in "
-        "different splits",
-    )

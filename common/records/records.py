@@ -51,8 +51,9 @@ class ImageRef:
 class XrayRecord:
     """One chest X-ray.
 
-    ``patient`` is unique within the hospital; a file without a patient id is its own patient. ``findings`` follows the
-    order of ``labels.findings``: 1.0 present, 0.0 absent, NaN unknown. ``split`` is None until one is given or drawn.
+    ``patient`` is unique within the hospital; a file without a patient id is its own patient (``identified`` False).
+    ``findings`` follows the order of ``labels.findings``: 1.0 present, 0.0 absent, NaN unknown. ``split`` is None until
+    one is given or drawn. ``line`` is that of the label file.
     """
 
     path: Path
@@ -60,6 +61,8 @@ class XrayRecord:
     findings: tuple[float, ...]
     split: Split | None = None
     attributes: Attributes = Attributes()
+    identified: bool = True
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class CtRecord:
     split: Split | None = None
     attributes: Attributes = Attributes()
     frame: int | None = None  # of a file that holds several slices, see ImageRef
+    identified: bool = True
 
 
 @dataclass(frozen=True, slots=True)

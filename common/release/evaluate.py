@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.config.data import CtSource, XraySource
+from fedthorax.common.config.data import CENTRAL, CtSource, XraySource
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import ImageSet, SplitImages
 from fedthorax.common.hospital.overlap import unseen, without
-from fedthorax.common.hospital.site import load_site
+from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.records.records import SPLITS, Split
@@ -20,7 +20,6 @@ from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
 from fedthorax.common.training.scoring import Scores, in_use, predict, scores_of, with_duplicates
 
-CENTRAL = "central"
 Seen = frozenset[tuple[str, str]]  # (modality, file below the source folder, as a run's left_out names it)
 
 
@@ -71,12 +70,8 @@ def evaluate_model(
             raise ValueError(f"{saved.path} predicts the {kind} {saved.facts[kind]}, the experiment has {list(mine)}")
     network = Network(_as_trained(experiment, saved))
     network.layout.write(SegmentLayout(saved.model).read())
-    source, fractions = (
-        (data.central_sources(), data.central_splits) if site == CENTRAL else (data.sources_of(site), data.splits)
-    )
-    loaded = load_site(
-        site, source, experiment.labels, data, fractions, experiment.model.image_size, experiment.seed, progress
-    )
+    source, _ = data.folders_of(site)
+    loaded = load_hospital(experiment, site, progress)
     whole = loaded.splits[name]
     images = whole
     if name == "test":

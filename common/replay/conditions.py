@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import CENTRAL
 from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.common.record.run_folder import RunFolder, config_sha256, machine_facts, package_versions
 
-CENTRAL = "central"
 Changes = dict[str, tuple[Any, Any]]  # by name what it was and what it is; None stands for what is not there
 
 

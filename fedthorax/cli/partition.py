@@ -28,6 +28,10 @@ def partition(
         Path | None, typer.Option(metavar="YAML", help="Which column of the labels is what (docs/labels.md).")
     ] = None,
     ct: Annotated[Path | None, typer.Option(metavar="DIR", help="CT slices, one folder a class.")] = None,
+    ct_labels: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Table of the CT slices: patients, classes.  [default: slices.csv]"),
+    ] = None,
     hospitals: Annotated[
         str | None, typer.Option(metavar="N|A,B,...", help="How many hospitals, or their names.  [default: 3]")
     ] = None,
@@ -74,7 +78,7 @@ def partition(
         raise typer.BadParameter("--sizes, --size-alpha, --alpha and --column exclude each other")
     from fedthorax.simulations.partition import PartitionPlan, Rule
     from fedthorax.simulations.partition import partition as deal_out
-    from fedthorax.simulations.partition_layouts import LabelFile
+    from fedthorax.simulations.partition_input import LabelFile
 
     rules: tuple[tuple[object, Rule], ...] = (
         (sizes, "sizes"),
@@ -89,6 +93,7 @@ def partition(
         xray_labels=labels,
         label_file=LabelFile(labels_format, mapping, tuple(further or ())),
         ct=ct,
+        ct_labels=ct_labels,
         hospitals=_hospitals(hospitals),
         by=rule,
         sizes=None if sizes is None else _numbers(sizes),

@@ -68,7 +68,7 @@ def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite
     check_hospitals(experiment, folder)
     require_trackers(experiment.output)
     central = experiment.data.central_sources()
-    for path in central.folders:
+    for path in central.by_modality.values():
         if not path.is_dir():
             raise FileNotFoundError(f"data.central: {path}: no such folder")
     run_folder = experiment.run_folder

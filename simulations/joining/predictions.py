@@ -8,7 +8,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import shared_images, without
-from fedthorax.common.hospital.site import load_site
+from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.common.records.records import SPLITS, Split
 from fedthorax.common.release.saved_model import load_saved_model
@@ -41,19 +41,7 @@ def score_models(
     """
     prepare_tensorflow(experiment.training.threads)  # before the models, which start TensorFlow
     data = experiment.data
-    sites = {
-        name: load_site(
-            name,
-            data.sources_of(name),
-            experiment.labels,
-            data,
-            data.splits,
-            experiment.model.image_size,
-            experiment.seed,
-            None,
-        )
-        for name in data.hospitals
-    }
+    sites = {name: load_hospital(experiment, name) for name in data.hospitals}
     tests, left_out = _new_to_all(sites)
     # The stored weights replace the starting ones, so no pretrained file is needed.
     network = Network(experiment.model_copy(update={"model": experiment.model.model_copy(update={"weights": "none"})}))

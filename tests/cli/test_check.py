@@ -10,7 +10,7 @@ from PIL import Image
 
 from fedthorax.cli import main as cli
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.hospital.site import load_site
+from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.issues.issue import CODES
 
 Captured = pytest.CaptureFixture[str]
@@ -109,9 +109,7 @@ def test_training_refuses_copies_across_splits_and_takes_the_fixed_split(
     def load(north: str, *overrides: str) -> dict[str, tuple[str, ...]]:
         path = experiment_file(file.replace("NORTH", north))
         experiment = load_experiment(path, overrides)
-        data = experiment.data
-        source = data.hospitals["north"]
-        site = load_site("north", source, experiment.labels, data, data.splits, 16, 0)
+        site = load_hospital(experiment, "north")
         return {split: tuple(path.name for path in images.ct.paths) for split, images in site.splits.items()}
 
     with pytest.raises(ValueError, match=r"north: the check finds errors .*set data\.accept to \[duplicate-across-spl"):

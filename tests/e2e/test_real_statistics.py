@@ -7,7 +7,7 @@ import pytest
 from fedthorax.client.statistics import site_statistics
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.disclosure.duplicates import new_key
-from fedthorax.common.hospital.site import load_site
+from fedthorax.common.hospital.site import load_hospital
 from fedthorax.server.statistics import gather_statistics
 
 pytestmark = pytest.mark.real_data
@@ -29,8 +29,8 @@ def test_two_real_hospitals_are_told_apart_and_share_slices(real_data: Path, tmp
     experiment = load_experiment(config, [*folders, "model.image_size=64", f"data.accept=[{ACCEPTED}]"])
     key = new_key(tmp_path / "key")
     told = {}
-    for name, source in experiment.data.hospitals.items():
-        site = load_site(name, source, experiment.labels, experiment.data, experiment.data.splits, 64, experiment.seed)
+    for name in experiment.data.hospitals:
+        site = load_hospital(experiment, name)
         statistics = site_statistics(
             site, experiment.labels, experiment.data.privacy, experiment.seed, b"query", duplicate_key=key
         )

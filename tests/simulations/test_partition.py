@@ -156,7 +156,7 @@ def test_a_patients_slices_follow_its_x_rays(tmp_path: Path, xray: Path) -> None
             rows = list(csv.DictReader(file))
         assert {row["patient_id"] for row in rows} == {row["patient_id"] for row in labels(out, site)}
         assert all((out / site / "ct" / row["file"]).is_file() for row in rows)
-    assert any("1 of 31 CT slices" in note and "patient of its own" in note for note in summary.notes)
+    assert any("no patient is known for 1 of 31 CT slices" in note for note in summary.notes)
 
 
 def test_central_ct_comes_from_the_given_folders(tmp_path: Path) -> None:
@@ -241,10 +241,10 @@ def test_images_without_a_row_and_files_that_are_no_images_are_said(tmp_path: Pa
     xray = make_xray(tmp_path / "xray", [("1", "0", "1", "PA")])
     (xray / "images/stray.png").write_text("?")
     ct = make_ct(tmp_path / "ct", {"a": 3})
-    (ct / "a/scan.dcm").write_text("?")
+    (ct / "a/Thumbs.db").write_text("?")
     summary = partition(PartitionPlan(tmp_path / "out", xray=xray, ct=ct, hospitals=["one"]))
-    assert any(note.startswith("1 images below") and "no row" in note for note in summary.notes)
-    assert any(note.startswith("1 files below") and "no PNG or JPEG" in note for note in summary.notes)
+    assert any(note.startswith("1 images have no row in labels.csv") for note in summary.notes)
+    assert any(note.startswith("1 files in the CT folder are not PNG, JPEG, DICOM or NIfTI") for note in summary.notes)
 
 
 def test_the_same_seed_splits_alike_and_another_one_does_not(tmp_path: Path, xray: Path) -> None:
@@ -338,10 +338,10 @@ def test_a_column_rule_without_x_rays_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,id\na,1\n", "expected a column 'file' .*, found name, id; say which column is what with --mapping"),
-        ("file,patient_id,file\na,1,a\n", "has the column file more than once"),
-        ("file,patient_id\nimages/000.png,1,2\n", "line 2, has 3 values, but the header has 2"),
-        ("file,patient_id\n000.png,1\nimages/000.png,1\n", "more than one row for images/000.png"),
+        ("name,id\na,1\n", "expected a column 'file' .*, found name, id; say which .*here xray.mapping is --map"),
+        ("file,patient_id,file\na,1,a\n", "repeats the column file; each may stand once"),
+        ("file,patient_id\nimages/000.png,1,2\n", "line 2: expected 2 cells as in the header, found 3"),
+        ("file,patient_id,Mass\n./images/000.png,1,0\nimages/000.png,1,0\n", "images/000.png in lines 2, 3"),
     ],
 )
 def test_label_files_that_do_not_fit_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -354,7 +354,7 @@ def test_label_files_that_do_not_fit_are_refused(tmp_path: Path, text: str, mess
 def test_missing_folders_and_files_are_named(tmp_path: Path, xray: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"CT folder .*nowhere is not there"):
         partition(PartitionPlan(tmp_path / "out", ct=tmp_path / "nowhere"))
-    with pytest.raises(FileNotFoundError, match=r"has no label file \(labels.csv, Data_Entry\*.csv, .*\); name it"):
+    with pytest.raises(FileNotFoundError, match=r"holds 60 images but none of labels.csv, .* \(here .*--labels FILE"):
         partition(PartitionPlan(tmp_path / "out", xray=xray / "images"))
     (tmp_path / "empty/normal").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="has no image in a class folder"):

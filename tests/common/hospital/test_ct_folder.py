@@ -72,14 +72,14 @@ def test_a_slice_that_stands_only_in_slices_csv_is_bad(tmp_path: Path, table: Wr
 @pytest.mark.parametrize(
     ("files", "slices", "message"),
     [
-        (["tumor/a.png"], [], r"expected folders .* normal, tumour; found tumor \(did you mean 'tumour'\?\)"),
+        (["tumor/a.png"], [], r"classes normal, tumour; found tumor .* write `classes: \{tumor: tumour\}`"),
         (["Normal/a.png"], [], r"found Normal \(did you mean 'normal'\?\)"),
-        (["train/Normal/a.png"], [], r"train: expected folders .* found Normal"),
-        (["xyz/readme.txt"], [], "expected folders named after the CT classes normal, tumour; found xyz. What"),
+        (["train/Normal/a.png"], [], r"found Normal .*write `classes: \{Normal: normal\}`"),
+        (["xyz/readme.txt"], [], "expected the CT classes normal, tumour; found xyz. What"),
         (["a.png"], [], r"a\.png lies outside the class folders"),
         (["train/a.png"], [], r"train/a\.png lies outside the class folders"),
-        ([], ["file,patient"], "expected the columns file and patient_id, found file, patient"),
-        (["normal/a.png"], ["file,patient_id", *["normal/a.png,p"] * 2], "line 3: normal/a.png has a row already"),
+        ([], ["file,person"], "expected a column file .* and patient_id, class or both, found file, person"),
+        (["normal/a.png"], ["file,patient_id", *["normal/a.png,p"] * 2], r"normal/a\.png in lines 2, 3 \(alike\)"),
         (
             ["train/normal/a.png"],
             ["file,patient_id,split", "train/normal/a.png,p,test"],

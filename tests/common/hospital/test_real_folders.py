@@ -1,18 +1,21 @@
 """The real folders, flaws included: modes, sizes, wrong endings, missing annotations, copies across splits."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from fedthorax.common.config.data import CtSource, DataConfig, SourceConfig, XraySource
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import CtSource, SourceConfig, XraySource
 from fedthorax.common.config.label_mapping import LabelMapping
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.hospital.ct_folder import ct_records
 from fedthorax.common.hospital.images import SiteImages
 from fedthorax.common.hospital.overlap import shared_images
-from fedthorax.common.hospital.site import load_site
+from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.records.attributes import age_band
 from fedthorax.common.records.layouts import NIH_FINDINGS
 from fedthorax.common.records.xray_folder import xray_records
@@ -24,12 +27,13 @@ pytestmark = pytest.mark.real_data
 CLASSES = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
 
 
-def test_hannover_beside_nih_counts_only_what_it_annotates(real_data: Path) -> None:
+def test_hannover_beside_nih_counts_only_what_it_annotates(
+    real_data: Path, one_hospital: Callable[..., Experiment]
+) -> None:
     """X-rays alone, 14 findings of the consortium: what is averaged of it is the X-ray encoder and a unit of a head."""
     source = SourceConfig(xray=real_data / "hannover-224")
-    data = DataConfig(hospitals={"hannover": source}, central=None)
     labels = LabelsConfig(findings=NIH_FINDINGS, cancer_classes=CLASSES)
-    site = load_site("hannover", source, labels, data, data.splits, image_size=32, seed=0)
+    site = load_hospital(one_hospital(source, labels, "hannover"), "hannover")
     train = site.splits["train"]
     counts = branch_counts(train, FitReport(None, None, None, len(train.xray), 1, 1, 0.0, 0, len(train.xray)))
     assert site.modalities == ("xray",)
@@ -38,14 +42,20 @@ def test_hannover_beside_nih_counts_only_what_it_annotates(real_data: Path) -> N
     assert counts["ct"] == counts["cancer"] == counts["xray_token"] == 0
 
 
-def load(real_data: Path, xray: str, ct: Path, findings: tuple[str, ...]) -> SiteImages:
-    source = SourceConfig(xray=real_data / xray, ct=ct)
-    data = DataConfig(hospitals={"north": source}, central=source)
-    labels = LabelsConfig(findings=findings, cancer_classes=CLASSES)
-    return load_site("north", source, labels, data, data.splits, image_size=32, seed=0)
+Load = Callable[..., SiteImages]
 
 
-def test_every_ct_slice_is_read_and_the_copies_across_splits_are_found(real_data: Path) -> None:
+@pytest.fixture
+def load(one_hospital: Callable[..., Experiment]) -> Load:
+    def read(real_data: Path, xray: str, ct: Path, findings: tuple[str, ...], **data: Any) -> SiteImages:
+        source = SourceConfig(xray=real_data / xray, ct=ct)
+        labels = LabelsConfig(findings=findings, cancer_classes=CLASSES)
+        return load_hospital(one_hospital(source, labels, **data), "north")
+
+    return read
+
+
+def test_every_ct_slice_is_read_and_the_copies_across_splits_are_found(real_data: Path, load: Load) -> None:
     site = load(real_data, "hannover-224", real_data / "ct-kaggle", ("COVID-19", "Pneumonia"))
     train, valid, test = (site.splits[split].ct for split in ("train", "valid", "test"))
     assert (len(train), len(valid), len(test)) == (613, 72, 259)
@@ -54,7 +64,9 @@ def test_every_ct_slice_is_read_and_the_copies_across_splits_are_found(real_data
     assert "46 of 259 CT slices in test have the same pixels as one in train" in site.notes
 
 
-def test_a_hospital_that_did_not_look_for_a_finding_does_not_call_it_absent(real_data: Path, tmp_path: Path) -> None:
+def test_a_hospital_that_did_not_look_for_a_finding_does_not_call_it_absent(
+    real_data: Path, tmp_path: Path, load: Load
+) -> None:
     site = load(real_data, "hannover-224", tmp_path, ("Pneumonia", "Edema", "COVID-19"))
     for split in site.splits.values():
         assert np.isnan(split.xray.targets[:, 1]).all()
@@ -64,7 +76,7 @@ def test_a_hospital_that_did_not_look_for_a_finding_does_not_call_it_absent(real
     assert sum(map(len, patients)) == len(set.union(*patients)) == 46
 
 
-def test_both_label_forms_of_the_nih_collection_are_read_whole(real_data: Path, tmp_path: Path) -> None:
+def test_both_label_forms_of_the_nih_collection_are_read_whole(real_data: Path, tmp_path: Path, load: Load) -> None:
     findings = tuple(sorted(NIH_FINDINGS))
     plain = load(real_data, "nih-224", tmp_path, findings)
     assert sum(len(split.xray) for split in plain.splits.values()) == 500

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedthorax.common.config.data import CacheConfig, DataConfig, SourceConfig, SplitFractions
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import SourceConfig
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.disclosure.passport import passport
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
-from fedthorax.common.hospital.site import load_site
+from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.issues.unusable import UnusableDataError, outside_words
 from fedthorax.common.pairing import PairingReport, Uses, reuse, training_pairs
 from fedthorax.common.records.records import SPLITS, Attributes, BadFile, Fault
 
 Draw = Callable[..., Path]
 LABELS = LabelsConfig(findings=("Mass", "Effusion"), cancer_classes=("normal", "tumour"))
-GIVEN = SplitFractions()
 
 
 @pytest.fixture
@@ -48,19 +48,21 @@ def source(tmp_path: Path, draw: Draw) -> SourceConfig:
     return SourceConfig(xray=tmp_path / "xray", ct=tmp_path / "ct")
 
 
-def load(
-    source: SourceConfig, on_bad_file: str = "error", fractions: SplitFractions = GIVEN, accept: tuple[str, ...] = ()
-) -> SiteImages:
-    data = DataConfig(
-        hospitals={"north": source}, central=source, on_bad_file=on_bad_file, accept=accept, cache=CacheConfig()
-    )
-    return load_site("north", source, LABELS, data, fractions, image_size=8, seed=0)
+Load = Callable[..., SiteImages]
 
 
-def test_images_targets_patients_and_paths_stand_in_the_same_rows(source: SourceConfig) -> None:
+@pytest.fixture
+def load(one_hospital: Callable[..., Experiment]) -> Load:
+    def read(source: SourceConfig, **data: Any) -> SiteImages:
+        return load_hospital(one_hospital(source, LABELS, **data), "north")
+
+    return read
+
+
+def test_images_targets_patients_and_paths_stand_in_the_same_rows(source: SourceConfig, load: Load) -> None:
     site = load(source)
     train = site.splits["train"]
-    assert train.xray.images.shape == (3, 8, 8, 3)
+    assert train.xray.images.shape == (3, 32, 32, 3)
     assert train.xray.targets.dtype == np.float32
     np.testing.assert_array_equal(train.xray.targets, [[1, 1], [0, 1], [0, 1]])
     assert train.xray.patients == ("a", "a", "b")
@@ -73,16 +75,16 @@ def test_images_targets_patients_and_paths_stand_in_the_same_rows(source: Source
     assert site.notes == ()
 
 
-def test_a_split_without_images_is_there_and_empty(source: SourceConfig, tmp_path: Path) -> None:
+def test_a_split_without_images_is_there_and_empty(source: SourceConfig, tmp_path: Path, load: Load) -> None:
     (tmp_path / "ct/valid/normal/g__1.png").unlink()
     empty = load(source).splits["valid"].ct
     assert len(empty) == 0
-    assert empty.images.shape == (0, 8, 8, 3)
+    assert empty.images.shape == (0, 32, 32, 3)
     assert empty.targets.shape == (0,)
     assert empty.targets.dtype == np.int32
 
 
-def test_a_hospital_without_x_rays_has_targets_of_the_right_width(tmp_path: Path, draw: Draw) -> None:
+def test_a_hospital_without_x_rays_has_targets_of_the_right_width(tmp_path: Path, draw: Draw, load: Load) -> None:
     (tmp_path / "xray").mkdir()
     draw(tmp_path / "ct/normal/a.png")
     site = load(SourceConfig(xray=tmp_path / "xray", ct=tmp_path / "ct"))
@@ -91,29 +93,31 @@ def test_a_hospital_without_x_rays_has_targets_of_the_right_width(tmp_path: Path
     assert site.notes[0] == "the X-ray folder holds no X-rays and no label file"
 
 
-def test_progress_counts_all_files_once(source: SourceConfig) -> None:
+def test_progress_counts_all_files_once(source: SourceConfig, one_hospital: Callable[..., Experiment]) -> None:
     seen: list[tuple[int, int]] = []
-    data = DataConfig(hospitals={"north": source}, central=source)
-    load_site("north", source, LABELS, data, GIVEN, 8, 0, lambda done, total: seen.append((done, total)))
+    load_hospital(one_hospital(source, LABELS), "north", lambda done, total: seen.append((done, total)))
     assert seen == [(number, 10) for number in range(1, 11)]
 
 
-def test_the_same_seed_draws_the_same_split_and_another_hospital_draws_its_own(tmp_path: Path, draw: Draw) -> None:
+def test_the_same_seed_draws_the_same_split_and_another_hospital_draws_its_own(
+    tmp_path: Path, draw: Draw, one_hospital: Callable[..., Experiment]
+) -> None:
     for number in range(30):
         draw(tmp_path / f"ct/normal/{number}.png", seed=number)
     (tmp_path / "xray").mkdir()
     source = SourceConfig(xray=tmp_path / "xray", ct=tmp_path / "ct")
-    data = DataConfig(hospitals={"north": source}, central=source)
 
     def test_files(name: str, seed: int) -> tuple[Path, ...]:
-        return load_site(name, source, LABELS, data, GIVEN, 8, seed).splits["test"].ct.paths
+        return load_hospital(one_hospital(source, LABELS, name, seed), name).splits["test"].ct.paths
 
     assert test_files("north", 0) == test_files("north", 0)
     assert test_files("north", 0) != test_files("north", 1)
     assert test_files("north", 0) != test_files("south", 0)
 
 
-def test_a_bad_file_stops_the_run_with_its_name_and_the_way_out(source: SourceConfig, tmp_path: Path) -> None:
+def test_a_bad_file_stops_the_run_with_its_name_and_the_way_out(
+    source: SourceConfig, tmp_path: Path, load: Load
+) -> None:
     (tmp_path / "xray/4.png").write_bytes(b"")
     with pytest.raises(
         ValueError,
@@ -122,7 +126,7 @@ def test_a_bad_file_stops_the_run_with_its_name_and_the_way_out(source: SourceCo
         load(source)
 
 
-def test_of_many_bad_files_five_are_named_and_all_counted(source: SourceConfig, tmp_path: Path) -> None:
+def test_of_many_bad_files_five_are_named_and_all_counted(source: SourceConfig, tmp_path: Path, load: Load) -> None:
     for number in range(6):
         (tmp_path / f"xray/{number}.png").write_bytes(b"text")
     with pytest.raises(ValueError, match=r"6 files cannot be used: .*; and 1 more") as caught:
@@ -130,7 +134,7 @@ def test_of_many_bad_files_five_are_named_and_all_counted(source: SourceConfig, 
     assert str(caught.value).count("is not an image") == 5
 
 
-def test_a_bad_file_can_be_left_out_and_is_then_counted(source: SourceConfig, tmp_path: Path) -> None:
+def test_a_bad_file_can_be_left_out_and_is_then_counted(source: SourceConfig, tmp_path: Path, load: Load) -> None:
     (tmp_path / "xray/5.png").unlink()
     (tmp_path / "xray/1.png").write_bytes(b"")
     (tmp_path / "ct/train/tumour/f__1.png").write_bytes(b"")
@@ -147,7 +151,7 @@ def test_a_bad_file_can_be_left_out_and_is_then_counted(source: SourceConfig, tm
     np.testing.assert_array_equal(train.ct.targets, [0])
 
 
-def test_every_error_begins_with_the_hospital(source: SourceConfig, tmp_path: Path) -> None:
+def test_every_error_begins_with_the_hospital(source: SourceConfig, tmp_path: Path, load: Load) -> None:
     (tmp_path / "ct/train/tumor").mkdir()
     with pytest.raises(ValueError, match=r"^north: .*found tumor \(did you mean 'tumour'\?\)"):
         load(source)
@@ -157,7 +161,7 @@ def test_every_error_begins_with_the_hospital(source: SourceConfig, tmp_path: Pa
 
 
 def test_a_picture_that_stands_in_train_and_test_is_refused_unless_it_is_accepted(
-    source: SourceConfig, tmp_path: Path
+    source: SourceConfig, tmp_path: Path, load: Load
 ) -> None:
     (tmp_path / "xray/4.png").write_bytes((tmp_path / "xray/0.png").read_bytes())
     with pytest.raises(
@@ -168,7 +172,9 @@ def test_a_picture_that_stands_in_train_and_test_is_refused_unless_it_is_accepte
     assert [(issue.code, issue.count, issue.files) for issue in issues] == [("duplicate-across-splits", 1, ("4.png",))]
 
 
-def test_a_picture_under_two_labels_is_refused_unless_it_is_accepted(source: SourceConfig, tmp_path: Path) -> None:
+def test_a_picture_under_two_labels_is_refused_unless_it_is_accepted(
+    source: SourceConfig, tmp_path: Path, load: Load
+) -> None:
     (tmp_path / "xray/2.png").write_bytes((tmp_path / "xray/0.png").read_bytes())
     with pytest.raises(
         ValueError, match=r"duplicate-different-labels \(2 X-rays are 1 picture under different labels\)"
@@ -178,7 +184,7 @@ def test_a_picture_under_two_labels_is_refused_unless_it_is_accepted(source: Sou
 
 
 def test_a_patient_on_two_sides_is_refused_before_anything_is_decoded_and_stays_torn_if_accepted(
-    source: SourceConfig, tmp_path: Path
+    source: SourceConfig, tmp_path: Path, load: Load
 ) -> None:
     labels = tmp_path / "xray/labels.csv"
     labels.write_text(labels.read_text(encoding="utf-8").replace("1.png,a,0,1,train", "1.png,a,0,1,test"), "utf-8")
@@ -191,7 +197,7 @@ def test_a_patient_on_two_sides_is_refused_before_anything_is_decoded_and_stays_
     ]
 
 
-def test_a_kind_of_bad_file_can_be_accepted_by_its_code(source: SourceConfig, tmp_path: Path) -> None:
+def test_a_kind_of_bad_file_can_be_accepted_by_its_code(source: SourceConfig, tmp_path: Path, load: Load) -> None:
     (tmp_path / "xray/1.png").write_bytes(b"")
     (tmp_path / "xray/3.png").write_bytes(b"text")
     with pytest.raises(ValueError, match=r"1 files cannot be used: .*3\.png"):
@@ -203,7 +209,9 @@ def test_a_kind_of_bad_file_can_be_accepted_by_its_code(source: SourceConfig, tm
     ]
 
 
-def test_the_passport_counts_images_patients_and_labels(source: SourceConfig, tmp_path: Path, draw: Draw) -> None:
+def test_the_passport_counts_images_patients_and_labels(
+    source: SourceConfig, tmp_path: Path, draw: Draw, load: Load
+) -> None:
     draw(tmp_path / "ct/train/normal/a__2.png", seed=200)
     site = load(source)
     train = site.splits["train"]
@@ -230,7 +238,9 @@ def test_the_passport_counts_images_patients_and_labels(source: SourceConfig, tm
     json.dumps(found, allow_nan=False)
 
 
-def test_the_passport_counts_sex_age_and_view_where_they_are_known(source: SourceConfig, tmp_path: Path) -> None:
+def test_the_passport_counts_sex_age_and_view_where_they_are_known(
+    source: SourceConfig, tmp_path: Path, load: Load
+) -> None:
     (tmp_path / "xray/labels.csv").write_text(
         "file,patient_id,Mass,Effusion,split,sex,age,view\n"
         "0.png,a,1,1,train,F,17,PA\n1.png,a,1,1,train,F,80,AP Supine\n2.png,b,1,1,train,?,,LATERAL\n"
@@ -249,7 +259,7 @@ def test_the_passport_counts_sex_age_and_view_where_they_are_known(source: Sourc
     assert "labels.csv, column sex: 1 cells, the first in line 4, are not understood and count as unknown" in site.notes
 
 
-def test_no_passport_says_where_a_hospital_keeps_its_files(source: SourceConfig, tmp_path: Path) -> None:
+def test_no_passport_says_where_a_hospital_keeps_its_files(source: SourceConfig, tmp_path: Path, load: Load) -> None:
     (tmp_path / "xray/0.png").write_bytes(b"")
     (tmp_path / "xray/extra.png").write_bytes(b"")
     (tmp_path / "ct/train/tumour/f__1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -331,7 +341,9 @@ def test_no_name_of_a_file_and_no_cell_leaves_where_the_hospital_does_not_want_i
     ]
 
 
-def test_an_error_in_the_data_has_words_for_outside_that_name_no_file(source: SourceConfig, tmp_path: Path) -> None:
+def test_an_error_in_the_data_has_words_for_outside_that_name_no_file(
+    source: SourceConfig, tmp_path: Path, load: Load
+) -> None:
     (tmp_path / "xray/1.png").write_bytes(b"")
     with pytest.raises(UnusableDataError) as caught:
         load(source)

@@ -7,12 +7,14 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from fedthorax.common.config.data import CtSource, DataConfig, SourceConfig, SplitFractions, XraySource
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import CtSource, SourceConfig, SplitFractions, XraySource
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.hospital.ct_folder import ct_records
-from fedthorax.common.hospital.site import load_site
-from fedthorax.common.records.patients import headers, own_patients_note, patient_in_path
-from fedthorax.common.records.records import Attributes
+from fedthorax.common.hospital.site import load_hospital
+from fedthorax.common.records.folder_records import FolderRecords
+from fedthorax.common.records.patients import headers, patient_in_path
+from fedthorax.common.records.records import Attributes, XrayRecord
 from fedthorax.common.records.xray_folder import xray_records
 
 Write = Callable[..., Path]
@@ -54,8 +56,9 @@ def test_only_files_that_can_hold_a_header_are_opened(tmp_path: Path, header_fil
 
 
 def test_nobody_is_said_to_be_unknown_where_all_are_known() -> None:
-    assert own_patients_note("X-rays", [], 3) == ()
-    assert own_patients_note("X-rays", ["a.png"], 3) == (
+    records = tuple(XrayRecord(Path(name), name, (1.0,)) for name in ("a.png", "b.png", "c.png"))
+    assert FolderRecords(records).notes == ()
+    assert FolderRecords(records, own_patients=("a.png",)).notes == (
         "no patient is known for 1 of 3 X-rays (a.png): each counts as a patient, so X-rays of one person may stand in "
         "different splits",
     )
@@ -122,7 +125,9 @@ def test_mimics_images_are_found_by_their_name_without_ending(tmp_path: Path, ta
     assert found.notes == ()
 
 
-def test_a_patients_x_ray_and_ct_meet_where_the_ids_are_the_same(tmp_path: Path, table: Write, draw: Draw) -> None:
+def test_a_patients_x_ray_and_ct_meet_where_the_ids_are_the_same(
+    tmp_path: Path, table: Write, draw: Draw, one_hospital: Callable[..., Experiment]
+) -> None:
     draw(tmp_path / "xray/a.png", seed=1)
     draw(tmp_path / "ct/normal/p7/1.png", seed=2)
     draw(tmp_path / "ct/tumour/p8/1.png", seed=3)
@@ -130,8 +135,8 @@ def test_a_patients_x_ray_and_ct_meet_where_the_ids_are_the_same(tmp_path: Path,
     source = SourceConfig(
         xray=tmp_path / "xray", ct=CtSource(folder=tmp_path / "ct", patient_pattern=r"/(?P<patient>p\d)/")
     )
-    data = DataConfig(hospitals={"north": source}, central=source)
     labels = LabelsConfig(findings=("Mass",), cancer_classes=("normal", "tumour"))
-    site = load_site("north", source, labels, data, SplitFractions(train=1, valid=0, test=0), image_size=8, seed=0)
+    all_trained = SplitFractions(train=1, valid=0, test=0)
+    site = load_hospital(one_hospital(source, labels, splits=all_trained), "north")
     assert site.splits["test"].ct.patients == site.splits["test"].xray.patients == ("p7",)
     assert site.splits["train"].ct.patients == ("p8",)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedthorax.common.config.data import XraySource
+from fedthorax.common.config.label_mapping import LabelMapping
 from fedthorax.common.records.xray_folder import xray_records
 
 Write = Callable[..., Path]
@@ -86,7 +87,7 @@ def test_an_image_without_a_patient_is_its_own_patient(tmp_path: Path, table: Wr
 def test_one_image_under_two_names_is_refused(tmp_path: Path, table: Write, draw: Draw) -> None:
     draw(tmp_path / "images/a.png")
     labels = table("file,patient_id,Mass", "a.png,p,1", "images/a.png,p,1")
-    with pytest.raises(ValueError, match=r"line 3: images/a\.png is the same image as a\.png in line 2"):
+    with pytest.raises(ValueError, match=r"1 row repeats an image .* a\.png in lines 2, 3 \(alike\)"):
         xray_records(XraySource(folder=tmp_path / "images", labels=labels), ["Mass"])
 
 
@@ -113,3 +114,59 @@ def test_images_without_a_label_file_are_refused_and_an_empty_folder_is_said(tmp
 def test_a_label_file_without_rows_is_said(tmp_path: Path, table: Write) -> None:
     table("file,patient_id,Mass")
     assert xray_records(XraySource(folder=tmp_path), ["Mass"]).notes == ("labels.csv labels no X-ray",)
+
+
+def test_all_repeated_rows_are_told_with_their_lines_and_whether_they_agree(
+    tmp_path: Path, table: Write, draw: Draw
+) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        draw(tmp_path / name)
+    table(
+        "file,patient_id,Mass",
+        "a.png,p,1",
+        "b.png,q,",
+        "c.png,r,0",
+        "./a.png,p,1",
+        "b.png,q,",
+        "c.png,r,1",
+        "a.png,p,1",
+    )
+    with pytest.raises(ValueError, match=r"4 rows repeat an image .* 1 of the 3 repeated images in conflict") as caught:
+        xray_records(XraySource(folder=tmp_path), ["Mass"])
+    words = str(caught.value)
+    assert "c.png in lines 4, 7 (in conflict); a.png in lines 2, 5, 8 (alike); b.png in lines 3, 6 (alike)." in words
+
+
+@pytest.mark.parametrize(
+    ("file", "cell", "reason"),
+    [
+        ("images/a.png", "a.png", "in another folder than labels.csv says: set xray.mapping.match to name"),
+        ("a.png", "images/a.png", "in another folder than labels.csv says: set xray.mapping.match to name"),
+        ("a.png", "a.PNG", "with another ending than labels.csv says: set xray.mapping.match to stem"),
+        ("a.png", "a", "with another ending than labels.csv says: set xray.mapping.match to stem"),
+        ("deep/a.jpg", "a.dcm", "with another ending than labels.csv says: set xray.mapping.match to stem"),
+        ("a.nii.gz", "x/a.dcm", "with another ending than labels.csv says: set xray.mapping.match to stem"),
+        ("A.png", "a.png", "but labels.csv writes it with other capitals: write it there as the file is called"),
+    ],
+)
+def test_names_that_nearly_match_are_told_with_what_mends_them(
+    tmp_path: Path, table: Write, draw: Draw, file: str, cell: str, reason: str
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (draw if file.endswith("g") else Path.touch)(tmp_path / file)
+    table("file,patient_id,Mass", f"{cell},p,1", "gone.png,q,1")
+    source = XraySource(folder=tmp_path)
+    told, gone = xray_records(source, ["Mass"]).bad
+    assert told.reason == f"the file is there, {reason}"
+    assert gone.reason == "stands in labels.csv, line 3, but does not exist"
+    if "xray.mapping.match" in reason:
+        mended = source.model_copy(update={"mapping": LabelMapping(match=reason.rpartition(" ")[2])})  # type: ignore[arg-type]
+        assert [record.path for record in xray_records(mended, ["Mass"]).records] == [tmp_path / file]
+
+
+def test_a_name_that_two_files_bear_is_no_likely_reason(tmp_path: Path, table: Write, draw: Draw) -> None:
+    draw(tmp_path / "x/a.png")
+    draw(tmp_path / "y/a.png")
+    table("file,patient_id,Mass", "a.png,p,1")
+    (told,) = xray_records(XraySource(folder=tmp_path), ["Mass"]).bad
+    assert told.reason == "stands in labels.csv, line 2, but does not exist"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedthorax.simulations.partition import PartitionPlan, partition
-from fedthorax.simulations.partition_layouts import LabelFile
+from fedthorax.simulations.partition_input import LabelFile
 
 
 def place(folder: Path, *names: str) -> None:
@@ -69,7 +69,9 @@ def test_mimic_needs_its_second_table(tmp_path: Path) -> None:
     labels, images = tmp_path / "mimic/mimic-cxr-2.0.0-chexpert.csv", tmp_path / "mimic/metadata.csv"
     labels.write_text("subject_id,study_id,Edema,No Finding\n1001,5,1.0,\n1002,6,,1.0\n")
     images.write_text("dicom_id,subject_id,study_id,ViewPosition\naa,1001,5,PA\nbb,1002,6,AP\n")
-    with pytest.raises(ValueError, match="name the file with one row an image with --further"):
+    with pytest.raises(
+        ValueError, match=r"name the file with one row an image under xray\.further_tables .*--further FILE"
+    ):
         partition(PartitionPlan(tmp_path / "out", xray=tmp_path / "mimic", hospitals=2))
     how = LabelFile(further=(images,))
     partition(PartitionPlan(tmp_path / "out", xray=tmp_path / "mimic", label_file=how, hospitals=2))

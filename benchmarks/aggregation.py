@@ -23,17 +23,19 @@ from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 
 from fedthorax.common.algorithms.aggregation import FederatedAverage
 from fedthorax.common.messages import Reply, decode_reply, encode
-from fedthorax.common.model.segments import SEGMENTS, segment_sha256, weights_digest
+from fedthorax.common.model.segments import SEGMENTS, Slot, segment_sha256, weights_digest
 from fedthorax.common.wire.segment import pack_rounded, unpack
-from fedthorax.server.update_check import check_update
-from fedthorax.server.update_norms import step_norm
+from fedthorax.server.claims import check_update
+from fedthorax.server.steps import measured
 
 SIZES = dict(zip(SEGMENTS, (4_049_571, 1_840_000, 4_049_571, 1_840_000, 1_580_000, 7_182, 2_052), strict=True))
 MB = 1e6
 
 
 class Layout:
-    """What check_update asks of a SegmentLayout."""
+    """What check_update and measured ask of a SegmentLayout."""
+
+    slots = {name: (Slot(f"{name}/kernel", (size,), 0, size),) for name, size in SIZES.items()}  # noqa: RUF012
 
     def check_sizes(self, weights: dict[str, Any]) -> None:
         for name, values in weights.items():
@@ -75,7 +77,7 @@ def main() -> None:
     )
     average, layout = (
         FederatedAverage(SIZES),
-        SimpleNamespace(**{n: getattr(Layout(), n) for n in ("check_sizes", "name_at")}),
+        SimpleNamespace(**{n: getattr(Layout(), n) for n in ("check_sizes", "name_at", "slots")}),
     )
     average.add(update, 3)  # the first one makes room for the sums
     reply = decode_reply(plain)
@@ -94,7 +96,7 @@ def main() -> None:
             n: unpack(d, lambda _, n=n: model[n]) for n, d in decode_reply(packed).packed.items()
         },
         "check sizes and values": lambda: check_update(reply, layout, SEGMENTS),  # type: ignore[arg-type]
-        "norm of the step": lambda: step_norm(update, model),
+        "norm of the step": lambda: measured(update, model, layout),
         "add it to the sums": lambda: average.add(update, 3),
         "hash for the audit log": lambda: weights_digest(update),
         "mean, once a round": lambda: average.result(model),

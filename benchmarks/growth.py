@@ -123,8 +123,8 @@ def hospitals(number: int) -> dict[str, float]:
     from fedthorax.common.algorithms.aggregation import FederatedAverage
     from fedthorax.common.messages import Reply, decode_reply, encode, num_bytes
     from fedthorax.common.model.segments import SEGMENTS, weights_digest
-    from fedthorax.server.update_check import check_update
-    from fedthorax.server.update_norms import step_norm
+    from fedthorax.server.claims import check_update
+    from fedthorax.server.steps import measured
 
     random = np.random.default_rng(1)
     model = {name: random.normal(0, 0.05, size).astype(np.float32) for name, size in SIZES.items()}
@@ -133,7 +133,7 @@ def hospitals(number: int) -> dict[str, float]:
     for _ in range(number):
         reply = decode_reply(message)
         check_update(reply, layout, SEGMENTS)  # type: ignore[arg-type]
-        step_norm(reply.weights, model)
+        measured(reply.weights, model, layout)
         average.add(reply.weights, 3)
         weights_digest(reply.weights)
     average.result(model)

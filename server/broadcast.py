@@ -58,6 +58,12 @@ class Broadcast:
         }
         return residuals | steps
 
+    def copy(self) -> "Broadcast":
+        """As it is now, whatever becomes of this one."""
+        same = Broadcast(self._codec, self._exact)
+        same._residuals, same._steps = dict(self._residuals), dict(self._steps)
+        return same
+
     def following(self, before: Weights, after: Weights) -> dict[str, NDArray[np.float32]]:
         """The common model after ``before`` that is as near to ``after`` as the codec can tell the hospitals."""
         found = dict(after)

@@ -10,6 +10,7 @@ from fedthorax.common.disclosure.passport import fingerprint
 from fedthorax.common.hospital.overlap import keyed_digests
 from fedthorax.common.messages import Reply, Task
 from fedthorax.server.central import CentralData
+from fedthorax.server.claims import check_described
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.statistics import gather_statistics
 from fedthorax.server.version import check_version
@@ -69,6 +70,7 @@ class Joining:
             overlap = _positions(results["overlap"], len(self.central.all_digests))
             if not isinstance(results["data"], Mapping):
                 raise ValueError(f"refused: the data are described as {results['data']!r}")
+            check_described(results["data"], hospitals.experiment.federation)
         except ValueError as error:
             hospitals.fail(site, "describe", str(error))
             return False

@@ -181,9 +181,10 @@ class RunRecord:
         self.rounds[-1]["failures"].append({"site": site, "stage": stage, "reason": reason})
 
     def close_round(
-        self, central: Mapping[str, Any], seconds: float, run_seconds: float, sent: int, received: int
+        self, central: Mapping[str, Any] | None, seconds: float, run_seconds: float, sent: int, received: int
     ) -> None:
-        """``run_seconds`` and the bytes ``sent`` and ``received`` are since the start of the run."""
+        """``central`` is None where the round's model was not taken. ``run_seconds`` and the bytes ``sent`` and
+        ``received`` are since the start of the run."""
         totals = self._document["totals"]
         self.rounds[-1] |= {
             "central": central,

@@ -1,13 +1,16 @@
 """The rounds of a run: broadcast, check, average, score, select; the same for a consortium and a simulation."""
 
+import contextlib
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fedthorax.common.algorithms import algorithm_of
+from fedthorax.common.algorithms.aggregation import LIMIT, all_below
 from fedthorax.common.algorithms.algorithm import Aggregate, RoundShape, State, Update
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.audit import AuditLog
@@ -24,13 +27,22 @@ from fedthorax.common.model.segments import (
 from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Predictions
+from fedthorax.common.training.scoring import Predictions, Scores
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
+from fedthorax.server.claims import (
+    check_beside,
+    check_branch_counts,
+    check_counts,
+    check_step,
+    check_update,
+    steps_of,
+)
 from fedthorax.server.delivery import deliver
 from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
+from fedthorax.server.kept_updates import KeptUpdates
 from fedthorax.server.own_subgroups import check_own_subgroups
 from fedthorax.server.own_thresholds import check_own_thresholds
 from fedthorax.server.packed_update import unpacked
@@ -38,13 +50,9 @@ from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
-from fedthorax.server.update_check import (
-    check_beside,
-    check_branch_counts,
-    check_counts,
-    check_update,
-)
-from fedthorax.server.update_norms import earlier_norms, step_norm, unusual
+from fedthorax.server.steps import far_from_others, measured
+
+MOST_LOST_ROUNDS = 3  # in a row whose model is not taken
 
 
 @dataclass
@@ -71,6 +79,7 @@ class Rounds:
         self._pooling = Pooling(self.experiment.labels, self.experiment.evaluation.histogram_bins)
         self._algorithm = algorithm_of(self.experiment.federation.strategy)
         self._strategy_state: State = start.strategy_state if start else {}
+        self._lost_rounds, self._notable = 0, set[str]()
         self._joining = Joining(self.hospitals, self.central, dict(start.overlaps) if start else {})
 
     def run(self) -> Predictions:
@@ -83,7 +92,10 @@ class Rounds:
             self.record.open_round(0, None)
             self._joining.meet()
             weights: Weights = self.network.layout.read()
-            self._close_round(0, weights, None, time.monotonic())
+            scores, started = self._validate(0, None), time.monotonic()
+            if (problem := _unusable(weights, scores)) is not None:
+                raise ValueError(f"the model that the run would begin with cannot be used: {problem}")
+            self._close_round(0, weights, started, scores)
         else:
             weights = self.start.weights
             self.network.layout.write(weights)
@@ -109,26 +121,46 @@ class Rounds:
         self.hospitals.gather()
         self.record.open_round(number, plan)
         segments = self.network.trained_segments(plan.phase.trainable)
+        state = self._strategy_state
         aggregate = self._algorithm.aggregate(self.experiment.federation.strategy_settings, self._shape(segments))
         try:
-            self._gather_updates(number, weights, segments, plan, aggregate)
+            taken = self._gather_updates(number, weights, segments, plan, aggregate)
             self.events.emit("server", round=number, stage="aggregate")
             found, self._strategy_state = aggregate.result(weights, self._strategy_state)
         finally:
             aggregate.close()
-        before, weights = weights, {**weights, **found}
+        before, broadcast = weights, self.hospitals.broadcast.copy()
+        weights = {**weights, **found}
         if self._algorithm.measures_batch_norm:
             self.network.layout.write(weights)
             self.central.normalise(self.network, self.store)
             weights = {**weights, **self.network.layout.read(segments)}
         weights = self.hospitals.broadcast.following(before, weights)
         self.network.layout.write(weights)
-        self._close_round(number, weights, plan, started)
+        scores = self._validate(number, plan)
+        if (problem := _unusable(found, scores)) is not None:
+            weights, self._strategy_state, self.hospitals.broadcast = before, state, broadcast
+            self.network.layout.write(weights)
+            self._not_taken(number, taken, problem)
+        self._lost_rounds = self._lost_rounds + 1 if problem else 0
+        self._close_round(number, weights, started, None if problem else scores)
+        if self._lost_rounds == MOST_LOST_ROUNDS:
+            raise RuntimeError(
+                f"{MOST_LOST_ROUNDS} rounds in a row gave a model that is not taken: {problem}; took part in the last: "
+                f"{', '.join(sorted(taken))}. Lower training.learning_rate, or go on with --resume --leave-out HOSPITAL"
+            )
         return weights
+
+    def _not_taken(self, number: int, taken: Iterable[str], problem: str) -> None:
+        """The round's model is not accepted: the run goes on from the one before."""
+        for site in sorted(taken):
+            self.record.rounds[number]["sites"][site]["update_norm"] = None  # what it keeps goes on from before
+            self.hospitals.fail(site, "model", f"it took part in round {number}, whose model is not taken: {problem}")
 
     def _gather_updates(
         self, number: int, weights: Weights, segments: tuple[str, ...], plan: RoundPlan, aggregate: Aggregate
-    ) -> None:
+    ) -> set[str]:
+        """The hospitals whose updates are in ``aggregate`` in the end."""
         work = {"phase": plan.phase_index, "learning_rate": plan.learning_rate}
         ask, required = self.hospitals, self.hospitals.required
         model = named_model(weights)
@@ -141,19 +173,48 @@ class Rounds:
             training.append(ask.task("train", site, number, **own, beside=beside, **work))
         tasks = [*training, *self._joining.newcomers()]  # who joins now trains from the next round on
         accepted: set[str] = set()
-        for reply in ask.replies(
-            tasks, lambda: len(accepted) >= required, lambda left: len(accepted) + left >= required
-        ):
-            if reply.kind == "describe":
-                if self._joining.accept(reply):
-                    self._joining.leave_out()
-                    ask.fail(reply.site, "train", f"joined in round {number}; trains from the next round on")
-            elif self._take_update(reply, number, model, segments, plan, aggregate):
-                accepted.add(reply.site)
+        with contextlib.closing(KeptUpdates()) as kept:
+            for reply in ask.replies(
+                tasks, lambda: len(accepted) >= required, lambda left: len(accepted) + left >= required
+            ):
+                if reply.kind == "describe":
+                    if self._joining.accept(reply):
+                        self._joining.leave_out()
+                        ask.fail(reply.site, "train", f"joined in round {number}; trains from the next round on")
+                elif self._take_update(reply, number, model, segments, plan, aggregate, kept):
+                    accepted.add(reply.site)
+            accepted -= self._put_aside(number, aggregate, kept)
         ask.require(len(accepted))
         ask.tell_absent(accepted)
         if not aggregate.num_examples:
             raise RuntimeError("no hospital has an X-ray and a CT slice to train on, so there is nothing to average")
+        self._tell_shares(number)
+        return accepted
+
+    def _put_aside(self, number: int, aggregate: Aggregate, kept: KeptUpdates) -> set[str]:
+        """Take out again the updates that lie far from the others. Only now: the order of arrival decides nothing."""
+        federation = self.experiment.federation
+        far = far_from_others(kept.paces, federation.unusual_factor)
+        for site, reason in sorted(far.items()):
+            if federation.unusual_updates == "warn":
+                self.hospitals.warn(site, reason)
+            else:
+                aggregate.remove(kept.again(site))
+                self.record.rounds[number]["sites"][site]["update_norm"] = None
+                self.hospitals.fail(site, "update", f"refused: {reason}")
+        return set(far) if federation.unusual_updates == "refuse" else set()
+
+    def _tell_shares(self, number: int) -> None:
+        """A hospital that has much of the weight is named once."""
+        entries = self.record.rounds[number]["sites"]
+        pairs = {
+            site: entry["train"]["pairs"] for site, entry in entries.items() if entry.get("update_norm") is not None
+        }
+        total = sum(pairs.values())
+        for site, own in pairs.items() if len(pairs) > 2 else ():
+            if own > self.experiment.federation.notable_share * total and site not in self._notable:
+                self._notable.add(site)
+                self.hospitals.warn(site, f"it has {own / total:.0%} of the round's weight: {own} of {total} pairs")
 
     def _shape(self, segments: tuple[str, ...]) -> RoundShape:
         layout, findings = self.network.layout, len(self.experiment.labels.findings)
@@ -190,19 +251,23 @@ class Rounds:
         segments: tuple[str, ...],
         plan: RoundPlan,
         aggregate: Aggregate,
+        kept: KeptUpdates,
     ) -> bool:
         """Unpack an update, check it, add it; False where it is refused. ``model`` is the named one it started from."""
         site, norm, weights = reply.site, None, model["weights"]
+        federation = self.experiment.federation
         try:
-            reply = unpacked(reply, self.experiment.federation.codec, weights, model["sha256"])
+            reply = unpacked(reply, federation.codec, weights, model["sha256"])
             check_counts(reply, self.record.described(site) or {})
             if reply.num_pairs:
                 check_update(reply, self.network.layout, segments_of(self.hospitals.modalities(site), segments))
                 if self.experiment.weighs_branches:
                     check_branch_counts(reply, self.record.described(site) or {}, self.experiment.labels)
                 check_beside(reply, self.network.layout, self._algorithm.hospital.sends)
-                norm = step_norm(reply.weights, weights)
-                self._check_norm(site, norm, plan.phase_index)
+                step = measured(reply.weights, weights, self.network.layout)
+                if federation.unusual_updates != "off":
+                    check_step(step, reply, self.experiment, plan)
+                norm = step.norm
                 values, beside = dict(reply.weights), dict(reply.beside)
                 if not self.experiment.weighs_branches:
                     # Weighed by pairs alone, a hospital without an encoder votes for the one that there is.
@@ -210,7 +275,10 @@ class Rounds:
                     if beside:
                         beside = {name: beside.get(name, np.zeros_like(value)) for name, value in values.items()}
                 loss = (reply.results["valid"] or {}).get("loss")
-                aggregate.add(Update(site, values, reply.num_pairs, reply.counts, loss, beside))
+                update = Update(site, values, reply.num_pairs, reply.counts, loss, beside)
+                aggregate.add(update)
+                if federation.unusual_updates != "off":
+                    kept.keep(update, norm / math.sqrt(steps_of(reply, self.experiment, plan)))
         except ValueError as error:
             self.hospitals.fail(site, "update", f"refused: {error}")
             return False
@@ -227,28 +295,19 @@ class Rounds:
             self.events.emit("note", text=f"{site} has no pair to train on and gave no update")
         return True
 
-    def _check_norm(self, site: str, norm: float, phase_index: int) -> None:
-        federation = self.experiment.federation
-        if federation.unusual_updates == "off":
-            return
-        others = earlier_norms(self.record.rounds, phase_index)
-        reason = unusual(norm, others, federation.unusual_deviations)
-        if reason is None:
-            return
-        if federation.unusual_updates == "refuse":
-            raise ValueError(reason)
-        self.hospitals.warn(site, reason)
-
-    def _close_round(self, number: int, weights: Weights, plan: RoundPlan | None, started: float) -> None:
-        """Score the present weights on the central validation split, select, and write everything down."""
+    def _validate(self, number: int, plan: RoundPlan | None) -> Scores:
+        """Scores of the present weights on the central validation split."""
         frozen = plan is None or plan.phase.trainable == "heads"
         self.events.emit("server", round=number, stage="evaluate")
-        scores = self.central.validate(self.network, self.store, frozen, self._progress(number))
+        return self.central.validate(self.network, self.store, frozen, self._progress(number))
+
+    def _close_round(self, number: int, weights: Weights, started: float, scores: Scores | None) -> None:
+        """Select, and write everything down. ``scores`` are None where the round's model was not taken."""
         channel, ledger = self.hospitals.channel, self.hospitals.ledger
         self.record.close_round(
             scores, time.monotonic() - started, self.seconds(), channel.bytes_sent, channel.bytes_received
         )
-        value = selection_value(scores, self.selection.metric)
+        value = None if scores is None else selection_value(scores, self.selection.metric)
         self.selection = self.selection.after(number, value, self.experiment.training.schedule.plateau_patience)
         self.record.select(self.selection)
         if self._best_round() == number:
@@ -350,3 +409,13 @@ class Rounds:
 
     def _progress(self, number: int) -> Callable[[int, int], None]:
         return lambda done, total: self.events.emit("server", round=number, stage="evaluate", done=done, total=total)
+
+
+def _unusable(weights: Weights, scores: Scores) -> str | None:
+    """Why a model cannot be gone on with; None where it can."""
+    wild = [segment for segment, values in weights.items() if not all_below(values, LIMIT)]
+    if wild:
+        return f"it holds values that are not finite, or too large, in {', '.join(wild)}"
+    losses = {name: scores.get(name) for name in ("disease_loss", "cancer_loss", "loss")}
+    bad = next((name for name, value in losses.items() if value is not None and not math.isfinite(value)), None)
+    return bad and f"its {bad} on the central validation images is {losses[bad]}"

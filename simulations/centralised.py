@@ -51,7 +51,9 @@ def with_one_site(experiment: Experiment) -> Experiment:
     With a single site there is nothing to combine and nothing to send: a strategy's momentum or pull and a codec's
     rounding would only be in the way. Nor is there a common model that a hospital could make its own.
     """
-    federation = experiment.federation.model_copy(update={"strategy": "fedavg", "codec": "float32"})
+    federation = experiment.federation.model_copy(
+        update={"strategy": "fedavg", "codec": "float32", "unusual_updates": "off"}
+    )
     return experiment.model_copy(update={"federation": federation, "personalisation": PersonalisationConfig()})
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 FRACTION_BITS = 40
 RESOLUTION = 2.0**-FRACTION_BITS  # a value is off by at most half of this, 4.5e-13
 LIMIT = 2.0 ** (62 - FRACTION_BITS)  # values must be smaller than this, about 4.2 million
-MAX_EXAMPLES = 2**31 - 1  # of all hospitals in one round
+MAX_EXAMPLES = 2**31 - 1  # of all hospitals in one round: what is summed without rounding
 
 _LOW_BITS = 32
 _LOW_MASK = np.int64((1 << _LOW_BITS) - 1)
@@ -33,8 +33,11 @@ class WeightedMean:
     def __init__(self, size: int) -> None:
         self._high = np.zeros(size, np.int64)
         self._low = np.zeros(size, np.int64)
-        self._common = 0  # greatest common divisor of the weights
-        self.num_examples = 0
+        self._weights: list[int] = []
+
+    @property
+    def num_examples(self) -> int:
+        return sum(self._weights)
 
     def add(self, values: NDArray[np.float32], num_examples: int) -> None:
         """Add one hospital's values with its weight. Raises ValueError, leaving the mean as it was, when a value is not
@@ -47,6 +50,15 @@ class WeightedMean:
             raise ValueError(f"more than {MAX_EXAMPLES} examples in one round")
         if not all_below(values, LIMIT):
             raise ValueError(f"values must be finite and below {LIMIT:.0f} in size")
+        self._sum(values, num_examples)
+        self._weights.append(num_examples)
+
+    def remove(self, values: NDArray[np.float32], num_examples: int) -> None:
+        """Take out again what was added: the sum is exact, so it is as if it had never been there."""
+        self._weights.remove(num_examples)
+        self._sum(values, -num_examples)
+
+    def _sum(self, values: NDArray[np.float32], num_examples: int) -> None:
         size, weight = min(_BLOCK, values.size), np.int64(num_examples)
         scaled, fixed, part = np.empty(size, np.float32), np.empty(size, np.int64), np.empty(size, np.int64)
         for start in range(0, values.size, _BLOCK):
@@ -63,18 +75,17 @@ class WeightedMean:
             np.bitwise_and(whole, _LOW_MASK, out=whole)
             np.multiply(whole, weight, out=whole)
             self._low[block] += whole
-        self._common = math.gcd(self._common, num_examples)
-        self.num_examples += num_examples
 
     def mean(self) -> NDArray[np.float32]:
         """The weighted mean. Raises ValueError when nothing was added: there is no mean of nothing."""
         if not self.num_examples:
             raise ValueError("no hospital has given an update, so there is nothing to average")
         # Both sums are multiples of what the weights have in common: equal weights give the same bits always.
-        total, found = self.num_examples // self._common, np.empty(self._high.size, np.float32)
+        common = math.gcd(*self._weights)
+        total, found = self.num_examples // common, np.empty(self._high.size, np.float32)
         for start in range(0, found.size, _BLOCK):
             block = slice(start, start + _BLOCK)
-            high, low = self._high[block] // self._common, self._low[block] // self._common
+            high, low = self._high[block] // common, self._low[block] // common
             # high / n has a remainder that must go down to the low half before dividing, else its bits are lost.
             quotient = high // total
             high -= quotient * total
@@ -106,6 +117,11 @@ class FederatedAverage:
         """Add one hospital's update, as it arrives; the update itself need not be kept. Check it first."""
         for segment, mean in self._means.items():
             mean.add(weights[segment], num_examples)
+
+    def remove(self, weights: Mapping[str, NDArray[np.float32]], num_examples: int) -> None:
+        """Take out again what was added."""
+        for segment, mean in self._means.items():
+            mean.remove(weights[segment], num_examples)
 
     def result(self, before: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """The averaged segments; nothing of ``before`` is in them. Raises ValueError when there was no update."""

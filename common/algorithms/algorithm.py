@@ -71,6 +71,10 @@ class Aggregate(Protocol):
         """Take an update as it arrives. Raises ValueError where it cannot be used."""
         ...
 
+    def remove(self, update: Update) -> None:
+        """Take out again an update that was added, with the same weights: nothing of it is left."""
+        ...
+
     def result(self, before: Weights, state: State) -> tuple[Segments, State]:
         """The segments of the next model, and what the server is to remember. ``before`` are the weights that the round
         began with, ``state`` what it remembered."""

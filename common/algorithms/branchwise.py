@@ -5,7 +5,7 @@ of the head: plain averaging would pull both towards where the round began. A pa
 its values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,11 +41,23 @@ class BranchwiseAverage:
 
     def add(self, weights: Weights, counts: Mapping[str, Any]) -> None:
         """Add one hospital's update; segments that it lacks need not be there. Check update and counts first."""
+        for mean, values, weight in self._of(weights, counts):
+            mean.add(values, weight)
+        self.num_examples += counts["fusion"]
+
+    def remove(self, weights: Weights, counts: Mapping[str, Any]) -> None:
+        """Take out again what was added."""
+        for mean, values, weight in self._of(weights, counts):
+            mean.remove(values, weight)
+        self.num_examples -= counts["fusion"]
+
+    def _of(
+        self, weights: Weights, counts: Mapping[str, Any]
+    ) -> Iterator[tuple[WeightedMean, NDArray[np.float32], int]]:
         for part, mean in zip(self._parts, self._means, strict=True):
             weight = part.weight(counts)
             if weight and part.segment in weights:
-                mean.add(np.ascontiguousarray(weights[part.segment][part.where]), weight)
-        self.num_examples += counts["fusion"]
+                yield mean, np.ascontiguousarray(weights[part.segment][part.where]), weight
 
     def result(self, before: Weights) -> dict[str, NDArray[np.float32]]:
         """The averaged segments, with the values of ``before`` where no hospital has anything to say."""

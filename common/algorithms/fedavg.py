@@ -39,6 +39,12 @@ class Mean:
         else:
             self._average.add(update.weights, update.num_pairs)
 
+    def remove(self, update: Update) -> None:
+        if isinstance(self._average, BranchwiseAverage):
+            self._average.remove(update.weights, update.counts)
+        else:
+            self._average.remove(update.weights, update.num_pairs)
+
     def mean(self, before: Weights) -> Segments:
         return self._average.result(before)
 

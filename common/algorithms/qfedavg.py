@@ -41,6 +41,9 @@ class QFedAvg:
             )
         self._spool.add(update)
 
+    def remove(self, update: Update) -> None:
+        self._spool.remove(update)
+
     def result(self, before: Weights, state: State) -> tuple[Segments, State]:
         q, inverse = self._settings.fairness, 1 / (self._settings.server_learning_rate or 1.0)
         sites, spool = self._spool.sites, self._spool

@@ -46,6 +46,9 @@ class Robust:
     def add(self, update: Update) -> None:
         self._spool.add(update)
 
+    def remove(self, update: Update) -> None:
+        self._spool.remove(update)
+
     def result(self, before: Weights, state: State) -> tuple[Segments, State]:
         chosen = set(self._choose(self._spool))
         found = {part.segment: before[part.segment].copy() for part in self._spool.parts}

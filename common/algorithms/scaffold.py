@@ -47,6 +47,10 @@ class Controlled(Mean):
         super().add(update)
         self._controls.add(replace(update, weights=update.beside))
 
+    def remove(self, update: Update) -> None:
+        super().remove(update)
+        self._controls.remove(replace(update, weights=update.beside))
+
     def result(self, before: Weights, state: State) -> tuple[Segments, State]:
         share = min(1.0, self.num_examples / self.shape.all_pairs) if self.shape.all_pairs else 1.0
         unchanged = {segment: np.zeros(size, np.float32) for segment, size in self.shape.sizes.items()}

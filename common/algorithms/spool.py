@@ -1,5 +1,6 @@
 """Updates on disk, for strategies that must see all of them at once: memory does not grow with the hospitals."""
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ class Spool:
         self.parts = tuple(shape.parts or (Part(name, slice(0, size), "fusion") for name, size in shape.sizes.items()))
         self._by_pairs = shape.parts is None
         self._folder = tempfile.TemporaryDirectory(prefix="fedthorax-updates-")
+        self._numbers = itertools.count()
         self._updates: dict[str, tuple[Update, dict[str, Path]]] = {}
 
     @property
@@ -33,10 +35,14 @@ class Spool:
     def add(self, update: Update) -> None:
         files = {}
         for segment, values in update.weights.items():
-            files[segment] = Path(self._folder.name) / f"{len(self._updates)}-{segment}.npy"
+            files[segment] = Path(self._folder.name) / f"{next(self._numbers)}.npy"
             np.save(files[segment], values)
         light = Update(update.site, {}, update.num_pairs, update.counts, update.loss)
         self._updates[update.site] = light, files
+
+    def remove(self, update: Update) -> None:
+        for file in self._updates.pop(update.site)[1].values():
+            file.unlink()
 
     def update(self, site: str) -> Update:
         """What came with the weights of a hospital, without them."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from fedthorax.common.algorithms import algorithm_of
+from fedthorax.common.algorithms.aggregation import MAX_EXAMPLES
 from fedthorax.common.config.data import DataConfig, SourceConfig
 from fedthorax.common.config.evaluation import EvaluationConfig
 from fedthorax.common.config.federation import FederationConfig, SimulationConfig
@@ -85,6 +86,12 @@ class Experiment(Frozen):
         if min_sites is not None and min_sites > len(self.data.hospitals):
             raise ValueError(
                 f"federation.min_sites is {min_sites}, but data.hospitals has only {len(self.data.hospitals)}"
+            )
+        most = MAX_EXAMPLES // max(1, len(self.data.hospitals))
+        if self.federation.largest_hospital > most:
+            raise ValueError(
+                f"federation.largest_hospital is {self.federation.largest_hospital}, but a round sums at most "
+                f"{MAX_EXAMPLES} pairs exactly: of {len(self.data.hospitals)} hospitals {most} each"
             )
         strategy, settings = self.federation.strategy, self.federation.strategy_settings
         refuses = algorithm_of(strategy).refuses

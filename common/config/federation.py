@@ -59,15 +59,26 @@ class FederationConfig(Frozen):
         "has answered. It bounds the server's memory where there are many, and makes rounds longer; null: all.",
     )
     unusual_updates: Literal["off", "warn", "refuse"] = Field(
-        default="warn",
-        description="What happens to an update much larger or smaller than the others: it is averaged all the same "
-        "(off), and named in the report (warn), or left out (refuse).",
+        default="refuse",
+        description="What happens to an update that moves the weights much more or less than the others: it is "
+        "averaged all the same (off), and named in the report (warn), or put aside and named (refuse).",
     )
-    unusual_deviations: float = Field(
-        default=5.0,
+    unusual_factor: float = Field(
+        default=3.0,
+        gt=1,
+        description="An update is unusual where its norm, by its steps, is so many times above or below the median.",
+    )
+    largest_hospital: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="Training pairs of one pass that the lead allows to one hospital; who describes more is refused.",
+    )
+    notable_share: float = Field(
+        default=0.5,
         gt=0,
-        description="An update is unusual when the logarithm of its norm lies this many robust standard deviations "
-        "from the median of the updates of the last rounds.",
+        le=1,
+        description="With three hospitals or more, one that has a larger share of a round's weight is named at the "
+        "lead's console and in the report.",
     )
     patience: int | None = Field(
         default=None,

@@ -62,6 +62,26 @@ def test_fedavg_is_the_mean_by_pairs():
 
 
 @pytest.mark.parametrize("name", list(TABLE))
+def test_an_update_that_is_taken_out_again_leaves_no_bit(name):
+    updates = drawn(8)
+
+    def result(added: list[Update], removed: list[Update]) -> bytes:
+        aggregate = algorithm_of(name).aggregate(
+            StrategySettings(malicious_sites=1), RoundShape({"fusion": 40}, None, {})
+        )
+        for one in added:
+            aggregate.add(one)
+        for one in removed:
+            aggregate.remove(one)
+        found = aggregate.result(before(), {})[0]["fusion"].tobytes()
+        aggregate.close()
+        return found
+
+    assert result(updates, updates[3:4]) == result([*updates[:3], *updates[4:]], [])
+    assert result(updates, updates[3:4]) != result(updates, [])
+
+
+@pytest.mark.parametrize("name", list(TABLE))
 def test_hospitals_that_agree_are_followed(name):
     """Seven hospitals that send the same model: every strategy moves towards it, or becomes it."""
     same = [update(f"s{i}", vector(1, -2), 5) for i in range(7)]

@@ -11,7 +11,7 @@ from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.messages import Reply
 from fedthorax.common.model.segments import SEGMENTS, Slot
 from fedthorax.common.training.branch_counts import parts_of
-from fedthorax.server.update_check import check_branch_counts
+from fedthorax.server.claims import check_branch_counts
 
 
 class Layout:
@@ -86,6 +86,16 @@ def test_where_all_hospitals_are_equal_it_is_federated_averaging_to_the_bit():
         branchwise.add(update, equal)
     expected, result = plain.result({}), branchwise.result(model(-1))
     assert all(result[name].tobytes() == expected[name].tobytes() for name in SEGMENTS)
+
+
+def test_an_update_that_is_taken_out_again_leaves_nothing_of_it():
+    average = BranchwiseAverage(Layout.sizes, parts_of(Layout, SEGMENTS, 2))
+    average.add(model(4), COUNTS | {"xray": 7})
+    average.add(model(0), COUNTS)
+    average.remove(model(4), COUNTS | {"xray": 7})
+    found = {name: values.tolist() for name, values in average.result(model(-1)).items()}
+    assert found == averaged((model(0), {}))
+    assert average.num_examples == COUNTS["fusion"]
 
 
 LABELS = LabelsConfig(findings=("Mass", "Nodule"), cancer_classes=("normal", "tumour"))

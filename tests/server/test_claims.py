@@ -2,12 +2,17 @@ import keras
 import numpy as np
 import pytest
 
+from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.model import ModelConfig
+from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.messages import Reply
 from fedthorax.common.model.dual import build_model
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout
-from fedthorax.server.update_check import check_counts, check_update
+from fedthorax.server.claims import check_counts, check_described, check_step, check_update
+from fedthorax.server.schedule import RoundPlan
+from fedthorax.server.steps import Step
 
 LABELS = LabelsConfig(findings=("Mass",), cancer_classes=("normal", "tumour"))
 
@@ -97,3 +102,74 @@ def test_impossible_counts_are_refused(reply, words):
 def test_a_hospital_that_described_no_pair_gives_no_update():
     with pytest.raises(ValueError, match="described only 0"):
         check_counts(counted(1), {"pairing": None})
+
+
+ALLOWED = FederationConfig(largest_hospital=100)
+
+
+def test_a_description_within_what_the_lead_allows_is_taken():
+    check_described({"pairing": {"pairs": 100}, "splits": {"train": {"xray": 90, "ct": 75}}}, ALLOWED)
+    check_described({"pairing": None}, ALLOWED)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"pairing": {"pairs": 101}}, r"describes 101 training pairs, but the lead allows 100 to one hospital"),
+        ({"pairing": {"pairs": 100}, "splits": {"train": {"xray": 40, "ct": 0}}}, "100 training pairs of 40 X-rays"),
+    ],
+)
+def test_more_pairs_than_images_or_than_allowed_are_refused(data, words):
+    with pytest.raises(ValueError, match=words):
+        check_described(data, ALLOWED)
+
+
+def trained(steps, pairs=32) -> Reply:
+    return Reply("train", "north", 1, {"train": {"pairs": pairs, "steps": steps}}, num_pairs=pairs)
+
+
+def plan(rate=0.1) -> RoundPlan:
+    return RoundPlan(0, PhaseConfig(rounds=1, trainable="heads", local_epochs=2), rate)
+
+
+def step(**changes) -> Step:
+    return Step(
+        **{"norm": 1.0, "farthest": 0.1, "variable": "a", "largest": 0.0, "left": (1.0, ""), "grown": (1.0, "")}
+        | changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "found", "words"),
+    [
+        # Two steps of Adam move a value by at most 1 + 1.0012 learning rates.
+        (trained(2), step(farthest=0.2005), "moves a value of a by 0.201, but 2 steps of Adam at learning rate 0.1"),
+        (trained(2), step(norm=0.0, farthest=0.0), "changes nothing, but claims 2 steps"),
+        (trained(2), step(left=(0.97, "b")), "leaves 0.97 of the moving variance of b; 2 steps leave more"),
+        (trained(2), step(left=(-1.0, "b")), "leaves -1 of the moving variance"),
+        (trained(2), step(grown=(1e7, "b")), "multiplies the moving variance of b by 1e"),
+        (trained(5), step(), "claims 5 steps, but 32 pairs in batches of 16 make at most 4 in 2 local epochs"),
+        (trained(0), step(), "claims 0 steps"),
+        (trained("4"), step(), "claims '4' steps"),
+    ],
+)
+def test_a_step_that_training_cannot_have_made_is_refused(experiment, reply, found, words):
+    with pytest.raises(ValueError, match=words):
+        check_step(found, reply, experiment, plan())
+
+
+def test_as_far_as_training_can_go_is_allowed(experiment):
+    check_step(step(farthest=0.2001, left=(0.99**2, "b"), grown=(1e5, "b")), trained(2), experiment, plan())
+    check_step(step(norm=0.0), trained(2), experiment, plan(rate=0.0))
+
+
+def test_weight_decay_and_a_rounding_codec_leave_room(experiment_file):
+    more = load_experiment(experiment_file(), ["training.weight_decay=0.5", "training.batch_size=16"])
+    check_step(step(farthest=0.4, largest=2.0), trained(2), more, plan())  # each step takes 5 % of 2 away
+    rounded = load_experiment(experiment_file(), ["federation.codec=int8", "training.batch_size=16"])
+    check_step(step(farthest=0.25), trained(2), rounded, plan())
+
+
+@pytest.fixture
+def experiment(experiment_file):
+    return load_experiment(experiment_file(), ["training.batch_size=16"])

@@ -1,0 +1,153 @@
+"""What a hospital claims about its update, held against what it described, what the lead allows, and what training can
+do. Everything here is decided before an update is averaged, and a refusal is of the one hospital that claims too much.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fedthorax.common.algorithms.aggregation import LIMIT, all_below
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.federation import FederationConfig
+from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.messages import Reply
+from fedthorax.common.model.segments import SegmentLayout
+from fedthorax.server.schedule import RoundPlan
+from fedthorax.server.steps import Step, adam_reach
+
+_ROUNDED_BY = 25  # most that a hospital takes off a count when it rounds: to multiples of 50
+_ROUNDING_CODEC = 1.3  # int4 keeps sevenths of the largest change, and what earlier rounding left out comes on top
+_ROUNDING = 1.001  # of Adam's own arithmetic in float32
+_ROUNDING_DOWN = 0.999
+_SPACING = 2.0**-23  # of float32: at each step a value near w is rounded to w times this
+LARGEST_GROWTH = 1e6  # of a moving variance in one task: no bound is known, the largest measured is in docs/rounds.md
+
+
+def check_described(data: Mapping[str, Any], federation: FederationConfig) -> None:
+    """Raise ValueError where a hospital describes more pairs than the lead allows to one, or than its images make."""
+    pairs = (data.get("pairing") or {}).get("pairs") or 0
+    if pairs > federation.largest_hospital:
+        raise ValueError(
+            f"it describes {pairs} training pairs, but the lead allows {federation.largest_hospital} to one hospital "
+            "(federation.largest_hospital)"
+        )
+    train = ((data.get("splits") or {}).get("train")) or {}
+    xray, ct = train.get("xray"), train.get("ct")
+    if xray is not None and ct is not None and pairs > max(xray, ct) + _ROUNDED_BY:
+        raise ValueError(f"it describes {pairs} training pairs of {xray} X-rays and {ct} CT slices")
+
+
+def check_counts(reply: Reply, data: Mapping[str, Any]) -> None:
+    """Raise ValueError unless ``reply`` counts as many pairs as it can have.
+
+    ``data`` is the hospital's passport: it said how many pairs one pass over its images has, and an update weighs no
+    more than that. An update of no pair carries no weights: its hospital has nothing to train on.
+    """
+    pairs = reply.num_pairs
+    if type(pairs) is not int or pairs < 0:
+        raise ValueError(f"the number of pairs must be a whole number from 0 on, got {pairs!r}")
+    train = reply.results.get("train")
+    told = train.get("pairs") if isinstance(train, Mapping) else None
+    if told != pairs:
+        raise ValueError(f"the update weighs {pairs} pairs, but its own training report says {told!r}")
+    if pairs == 0 and reply.weights:
+        raise ValueError("the update comes from 0 pairs: weights without training")
+    described = (data.get("pairing") or {}).get("pairs", 0)
+    if pairs > described:
+        raise ValueError(f"the update weighs {pairs} pairs, but the hospital described only {described}")
+
+
+def check_branch_counts(reply: Reply, data: Mapping[str, Any], labels: LabelsConfig) -> None:
+    """Raise ValueError unless the update's counts are what ``branch_counts`` gives, and no larger than the hospital's
+    passport ``data`` allows, in which counts are rounded. What the passport keeps back cannot be compared."""
+    counts, names = reply.counts, ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer")
+    if set(counts) != {*names, "findings"}:
+        raise ValueError(
+            f"the update counts {', '.join(sorted(counts)) or 'nothing'}, expected {', '.join(names)}, findings"
+        )
+    findings = counts["findings"]
+    if not isinstance(findings, list) or len(findings) != len(labels.findings):
+        raise ValueError(f"the update counts the labels of {findings!r}, expected {len(labels.findings)} findings")
+    train = ((data.get("splits") or {}).get("train")) or {}
+    most: dict[str, Any] = dict.fromkeys(names, reply.num_pairs)
+    most |= {"xray": train.get("xray"), "ct": train.get("ct"), "cancer": train.get("ct")}
+    claimed = [(name, counts[name], most[name]) for name in names]
+    claimed += [(name, count, train.get("xray")) for name, count in zip(labels.findings, findings, strict=True)]
+    for name, count, described in claimed:
+        if type(count) is not int or count < 0:
+            raise ValueError(f"the count of {name} must be a whole number from 0 on, got {count!r}")
+        if described is not None and count > max(described + _ROUNDED_BY, reply.num_pairs):
+            raise ValueError(f"the update counts {count} for {name}, but the hospital described only {described}")
+
+
+def check_update(reply: Reply, layout: SegmentLayout, segments: Iterable[str]) -> None:
+    """Raise ValueError unless ``reply`` carries exactly ``segments``, in the right sizes, finite and in range."""
+    expected, came = set(segments), set(reply.weights)
+    if expected != came:
+        raise ValueError(
+            f"the update holds {', '.join(sorted(came)) or 'nothing'}, expected {', '.join(sorted(expected))}"
+        )
+    layout.check_sizes(reply.weights)
+    for segment, values in reply.weights.items():
+        if values.dtype != np.float32:
+            raise ValueError(f"segment {segment}: expected float32, got {values.dtype}")
+        if not all_below(values, LIMIT):
+            bad = np.flatnonzero(~(np.abs(values) < LIMIT))
+            first = int(bad[0])
+            raise ValueError(
+                f"the update holds {bad.size} values that are not finite or not below {LIMIT:.0f}, the first one "
+                f"({values[first]}) in {layout.name_at(segment, first)}"
+            )
+
+
+def check_beside(reply: Reply, layout: SegmentLayout, sends: str | None) -> None:
+    """Raise ValueError unless what came beside the update is what the algorithm ``sends``, of the update's segments, in
+    their sizes, finite and in range. An update without any is the algorithm's to judge."""
+    if reply.beside and not sends:
+        raise ValueError("vectors came beside the update, of which federation.strategy knows nothing")
+    if reply.beside:
+        try:
+            check_update(replace(reply, weights=reply.beside), layout, reply.weights)
+        except ValueError as error:
+            raise ValueError(f"beside the update: {error}") from error
+
+
+def check_step(step: Step, reply: Reply, experiment: Experiment, plan: RoundPlan) -> None:
+    """Raise ValueError where ``step`` is longer than the steps of the phase can have been, or none at all."""
+    if not plan.learning_rate:
+        return
+    training, steps = experiment.training, steps_of(reply, experiment, plan)
+    moved = plan.learning_rate * adam_reach(steps)
+    decay = plan.learning_rate * training.weight_decay
+    allowed = moved + steps * (decay + _SPACING) * (step.largest + moved)
+    allowed *= _ROUNDING_CODEC if experiment.federation.rounds_weights else _ROUNDING
+    if step.norm == 0:
+        raise ValueError(f"the update changes nothing, but claims {steps} steps")
+    if step.farthest > allowed:
+        raise ValueError(
+            f"the update moves a value of {step.variable} by {step.farthest:.3g}, but {steps} steps of Adam at "
+            f"learning rate {plan.learning_rate:.3g} move none by more than {allowed:.3g}"
+        )
+    share, variable = step.left
+    if share < _ROUNDING_DOWN * experiment.model.batch_norm_momentum**steps:
+        raise ValueError(
+            f"the update leaves {share:.3g} of the moving variance of {variable}; {steps} steps leave more"
+        )
+    factor, variable = step.grown
+    if factor > LARGEST_GROWTH:
+        raise ValueError(f"the update multiplies the moving variance of {variable} by {factor:.3g}")
+
+
+def steps_of(reply: Reply, experiment: Experiment, plan: RoundPlan) -> int:
+    """The steps that the update claims. Raises ValueError where its pairs do not make as many."""
+    epochs, size = plan.phase.local_epochs, experiment.training.batch_size
+    most = epochs * -(-reply.num_pairs // size)
+    told = reply.results["train"].get("steps")
+    if type(told) is not int or not 0 < told <= most:
+        raise ValueError(
+            f"the update claims {told!r} steps, but {reply.num_pairs} pairs in batches of {size} make at most {most} "
+            f"in {epochs} local epochs"
+        )
+    return told

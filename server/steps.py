@@ -1,0 +1,94 @@
+"""How far an update has moved the weights: what training can have moved at most, and how far the others moved them.
+
+A hospital's Adam begins anew in every task, so a value's steps are bounded without any history. With m the mean of the
+gradients and v that of their squares, Cauchy and Schwarz give
+
+    |m_t| / sqrt(v_t) <= (1 - b1) / sqrt(1 - b2) * sqrt(sum over i < t of (b1^2 / b2)^i),
+
+and Kingma and Ba's corrections for the start (ICLR 2015, algorithm 1) multiply it by sqrt(1 - b2^t) / (1 - b1^t). It is
+1 in the first step, 1.04 in the tenth, and 7.3 in the end; the sum over the steps is how many learning rates a value
+can have moved, whatever the gradients were. Moving statistics are not moved by Adam: of a variance, which is a mean of
+numbers that are not negative, as much is left after each step as their momentum says.
+
+Steps of one round are compared by the logarithm of their norms over the square root of their number, with the median:
+nearly half of them may be wild without moving the yardstick far. Their directions are not compared. On real images an
+honest hospital's step stands almost at right angles to the mean of the others', and with unequal labels it points away
+from it (docs/rounds.md), so a step that was turned round cannot be told from one of other patients.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedthorax.common.model.segments import SegmentLayout, Weights
+from fedthorax.common.training.adam import BETA_1, BETA_2
+
+FEWEST = 3  # steps below which there is no telling what is usual
+_LIMIT = (1 - BETA_1) / math.sqrt((1 - BETA_2) * (1 - BETA_1**2 / BETA_2))  # of one step, 7.27 learning rates
+_AT_LIMIT = 20_000  # steps after which a step's bound differs from it by less than 1e-8
+
+
+def adam_reach(steps: int) -> float:
+    """By how many learning rates so many steps of a new Adam can have moved a value, without weight decay."""
+    t = np.arange(1, min(steps, _AT_LIMIT) + 1, dtype=np.float64)
+    start = np.sqrt(1 - BETA_2**t) / (1 - BETA_1**t)
+    each = _LIMIT * start * np.sqrt(1 - (BETA_1**2 / BETA_2) ** t)
+    return float(each.sum()) + _LIMIT * max(0, steps - _AT_LIMIT)
+
+
+@dataclass(frozen=True)
+class Step:
+    """``norm`` is the Euclidean norm of the whole change. ``farthest`` is the largest change of a trained value,
+    ``variable`` the one that it stands in, ``largest`` the largest incoming value there is, in size. ``left`` is the
+    smallest share that is left of a moving variance, ``grown`` the largest factor by which one grew, with their
+    variables."""
+
+    norm: float
+    farthest: float
+    variable: str
+    largest: float
+    left: tuple[float, str]
+    grown: tuple[float, str]
+
+
+def measured(update: Weights, before: Weights, layout: SegmentLayout) -> Step:
+    """``update`` holds finite float32 vectors; ``before`` holds the same segments."""
+    total, farthest, variable, largest = 0.0, 0.0, "", 0.0
+    left, grown = (1.0, ""), (1.0, "")
+    for segment, values in update.items():
+        for slot in layout.slots[segment]:
+            new, old = values[slot.start : slot.stop], before[segment][slot.start : slot.stop]
+            if not new.size:
+                continue
+            change = new - old
+            total += float(np.einsum("i,i", change, change, dtype=np.float64))
+            if slot.name.endswith("moving_variance"):
+                ratio = new.astype(np.float64) / np.maximum(old, np.finfo(np.float32).tiny)
+                left = min(left, (float(ratio.min()), slot.name))
+                grown = max(grown, (float(ratio.max()), slot.name))
+            elif not slot.name.endswith("moving_mean"):
+                largest = max(largest, float(old.max()), -float(old.min()))
+                moved = max(float(change.max()), -float(change.min()))
+                if moved > farthest:
+                    farthest, variable = moved, slot.name
+    return Step(math.sqrt(total), farthest, variable, largest, left, grown)
+
+
+def far_from_others(paces: Mapping[str, float], factor: float) -> dict[str, str]:
+    """A sentence for each hospital of a round whose pace, its norm over the square root of its steps, is more than
+    ``factor`` times the median or less than one ``factor``-th of it; nothing where there are fewer than FEWEST."""
+    if len(paces) < FEWEST:
+        return {}
+    usual = statistics.median(paces.values())
+    found = {}
+    for site, pace in paces.items():
+        if usual and (not pace or max(pace, usual) / min(pace, usual) > factor):
+            times = f"{pace / usual:.3g} times as far as" if pace else "not at all, unlike"
+            found[site] = (
+                f"by its steps the update moves the weights {times} usual (median of {len(paces)}); a factor of "
+                f"{factor:g} is allowed (federation.unusual_factor)"
+            )
+    return found

@@ -1,0 +1,55 @@
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fedthorax.common.model.segments import Slot
+from fedthorax.server.steps import adam_reach, far_from_others, measured
+
+
+def test_the_first_step_of_adam_is_one_learning_rate_and_a_later_one_at_most_7_27():
+    assert adam_reach(0) == 0
+    assert adam_reach(1) == pytest.approx(1)
+    # b1 = 0.9, b2 = 0.999: 0.1 / sqrt(0.001) * sqrt(1 + 0.81 / 0.999) * sqrt(1 - 0.999^2) / (1 - 0.81), by hand.
+    assert adam_reach(2) - adam_reach(1) == pytest.approx(3.16228 * 1.34567 * 0.0447102 / 0.19, rel=1e-4)
+    assert adam_reach(100_001) - adam_reach(100_000) == pytest.approx(7.27, abs=0.01)
+
+
+@pytest.mark.parametrize("growth", [1.0, 1.11, 1.5, 0.9, -1.0])
+def test_no_sequence_of_gradients_goes_further(growth):
+    mean = square = moved = 0.0
+    for step in range(1, 200):
+        gradient = growth**step
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        moved += (mean / (1 - 0.9**step)) / math.sqrt(square / (1 - 0.999**step))
+        assert abs(moved) <= adam_reach(step) * (1 + 1e-9)
+
+
+def test_a_step_is_measured_by_what_was_trained_and_by_moving_statistics():
+    names = ("kernel", "bn/gamma", "bn/moving_mean", "bn/moving_variance")
+    slots = tuple(Slot(name, (2,), 2 * place, 2 * place + 2) for place, name in enumerate(names))
+    before = {"fusion": np.array([1, -4, 1, 1, 0, 0, 2, 8], np.float32)}
+    update = {"fusion": np.array([1, -3, 1, 0.5, 9, 0, 1, 80], np.float32)}
+    found = measured(update, before, SimpleNamespace(slots={"fusion": slots}))
+    assert found.norm == pytest.approx(math.sqrt(1 + 0.25 + 81 + 1 + 72**2))
+    assert (found.farthest, found.variable, found.largest) == (1.0, "kernel", 4.0)
+    assert (found.left, found.grown) == ((0.5, "bn/moving_variance"), (10.0, "bn/moving_variance"))
+
+
+@pytest.mark.parametrize(
+    ("paces", "expected"),
+    [
+        ({"a": 1.0, "b": 1.1}, {}),  # two cannot say which of them is odd
+        ({"a": 1.0, "b": 100.0}, {}),
+        ({"a": 1.0, "b": 2.9, "c": 1.0}, {}),
+        ({"a": 1.0, "b": 3.1, "c": 1.0}, {"b": "3.1 times as far as usual (median of 3)"}),
+        ({"a": 1.0, "b": 0.3, "c": 1.0}, {"b": "0.3 times as far as usual (median of 3)"}),
+        ({"a": 1.0, "b": 0.0, "c": 1.0}, {"b": "not at all, unlike usual"}),
+        ({**dict.fromkeys("abcdefgh", 1.0), "i": 50.0, "j": 60.0}, {"i": "50 times", "j": "60 times"}),
+    ],
+)
+def test_who_is_far_from_the_others(paces, expected):
+    found = far_from_others(paces, 3.0)
+    assert set(found) == set(expected)
+    assert all(words in found[site] for site, words in expected.items())

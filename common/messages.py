@@ -69,7 +69,8 @@ class Task:
     packs: bool = False  # whether segments that travel whole are packed too
     best: dict[str, str] = field(default_factory=dict)  # segment_sha256 of the best model so far, to go on holding
     acknowledged: tuple[str, ...] = ()  # ids of the site's earlier tasks whose replies have arrived
-    audit_head: str = ""  # newest hash of the server's audit log
+    audit_head: str = ""  # newest hash of the run's audit log at the server
+    consortium_head: str = ""  # and of the consortium's own
     egress_head: str = ""  # newest hash of the site's own log that the server has seen
     operating_points: dict[str, Any] = field(default_factory=dict)  # of ``evaluate``: OperatingPoints, or nothing
     own_round: int = (

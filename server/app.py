@@ -90,13 +90,13 @@ def read_experiment(text: str, base: Path) -> Experiment:
 
 
 def _hang_bells(channel: FlowerChannel, folder: Path) -> None:
-    """Between the channel and the gateway."""
+    """Between the channel and the gateway; and each task tells the head of the consortium's log."""
     from fedthorax.server.consortium.bell import Bell, ReplyWatch
     from fedthorax.server.consortium.folder import ConsortiumFolder
 
     place = ConsortiumFolder(folder)
     channel.sent, channel.wait = Bell(place.mail_bell).ring, ReplyWatch(Bell(place.reply_bell)).wait
-    channel.node_poll_s = _NODE_POLL_S
+    channel.node_poll_s, channel.consortium_head = _NODE_POLL_S, place.audit.head
 
 
 def _of_consortium(folder: Path, sites: tuple[str, ...]) -> Recognise:

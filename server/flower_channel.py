@@ -70,6 +70,7 @@ class FlowerChannel:
     stopped: Callable[[], bool] = lambda: False
     sent: Callable[[], None] = lambda: None  # called when messages for hospitals lie at the SuperLink
     wait: Callable[[float], None] = time.sleep  # between two looks for replies; told ``poll_s``
+    consortium_head: Callable[[], str] = lambda: ""  # newest hash of the consortium's audit log; goes with each task
     bytes_sent: int = 0
     bytes_received: int = 0
     _nodes: Mapping[str, Node] = field(default_factory=dict)
@@ -185,7 +186,7 @@ class FlowerChannel:
         return None
 
     def _send(self, dispatch: _Dispatch, node: Node, now: float) -> None:
-        task = dispatch.task
+        task = replace(dispatch.task, consortium_head=self.consortium_head())
         record = encode(task, self._payload(dispatch))
         left = task.deadline - now if task.deadline else 0.0
         message = Message(record, node.id, _KINDS[task.kind], ttl=max(left, 0.0) + _LATE_S)

@@ -2,19 +2,20 @@
 
 A line says run, round, kind of task, what (the keys of the results and the segments with their number of values), how
 many bytes, and their SHA-256: that of the reply as ``content_of`` writes it with an empty ``egress_head``, text first,
-then the weights. The head of the server's own chain stands in each line, as the server holds ours: who cuts off or
-recomputes one of the two chains is contradicted by the other.
+then the weights. The heads of the server's own chains, the run's and the consortium's, stand in each line, as the
+server holds ours: who cuts off or recomputes one of them is contradicted by another.
 """
 
 import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fedthorax.client.site.content import content_of
-from fedthorax.common.ground.audit import AuditLog, verify
+from fedthorax.common.ground.audit import AuditLog, parts, read_lines, verify
 from fedthorax.common.messages import Reply, Task
+
+_HEADS = ("server_audit_head", "consortium_audit_head")  # of the run's log and of the consortium's
 
 
 class EgressLog:
@@ -25,6 +26,10 @@ class EgressLog:
     def mend(self) -> None:
         """Take off a half-written last line, such as a power cut leaves, and say so in the log."""
         self._log.mend()
+
+    def holds(self, head: str) -> bool:
+        """Whether the log has ever had this head."""
+        return self._log.holds(head)
 
     def record(self, task: Task, reply: Reply, again: bool = False) -> Reply:
         """Write down that ``reply`` is about to leave, and return it with the new head of the chain.
@@ -37,6 +42,7 @@ class EgressLog:
         digest = hashlib.sha256()
         for piece in content.pieces():
             digest.update(piece)
+        theirs = {"consortium_audit_head": task.consortium_head} if task.consortium_head else {}
         what: dict[str, Any] = {
             "results": sorted(reply.results),
             "weights": {name: len(values) for name, values in reply.weights.items()},
@@ -59,45 +65,34 @@ class EgressLog:
             bytes=content.num_bytes,
             sha256=digest.hexdigest(),
             server_audit_head=task.audit_head,
+            **theirs,
         )
         return replace(reply, egress_head=head)
-
-
-def read_egress(path: Path) -> list[dict[str, Any]]:
-    """The lines in order; none if nothing has left yet."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def read_heads(path: Path) -> set[str]:
-    """The hashes of all lines: every head that the log has had."""
-    return {line["hash"] for line in read_egress(path)}
 
 
 def verify_egress(path: Path, server_audit: Path | None = None) -> int:
     """Check the chain and return its number of lines.
 
-    With the server's ``audit.jsonl`` of a run, check that log too, and that every head of it that was told to this
-    hospital still stands in it. ValueError names the first fault.
+    With the server's ``audit.jsonl``, of a run or of the consortium, check that log too, and that every head of it that
+    was told to this hospital still stands in it. ValueError names the first fault.
     """
-    if not path.is_file():
+    if not parts(path):
         return 0
-    verify(path)
-    lines = read_egress(path)
+    count = verify(path)
     if server_audit is not None:
         verify(server_audit)
-        with server_audit.open(encoding="utf-8") as file:
-            known = {json.loads(line)["hash"] for line in file}
-        seen = [line for line in lines if line["facts"]["server_audit_head"]]
-        if not any(line["facts"]["server_audit_head"] in known for line in seen):
+        known = {line["hash"] for line in read_lines(server_audit)}
+        told = [line for line in read_lines(path) if "run" in line["facts"]]
+        ours = next((key for key in _HEADS if any(line["facts"].get(key) in known for line in told)), None)
+        if ours is None:
             raise ValueError(f"{server_audit}: not one of the heads that this hospital was told; is it another run's?")
-        runs = {line["facts"]["run"] for line in seen if line["facts"]["server_audit_head"] in known}
-        for line in seen:
+        runs = {line["facts"]["run"] for line in told if line["facts"].get(ours) in known}
+        for line in told:
             facts = line["facts"]
-            if facts["run"] in runs and facts["server_audit_head"] not in known:
+            of_it = ours == "consortium_audit_head" or facts["run"] in runs
+            if of_it and facts.get(ours) and facts[ours] not in known:
                 raise ValueError(
                     f"{server_audit}: lacks the line that the server named in round {facts['round']} "
                     f"({line['time']}): the server's log was cut off or written anew"
                 )
-    return len(lines)
+    return count

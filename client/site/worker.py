@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax.client.site.durable import ReplyStore
-from fedthorax.client.site.egress import EgressLog, read_heads
+from fedthorax.client.site.egress import EgressLog
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.limits import cores, refusals
 from fedthorax.client.site.participation import Participation, run_summary
@@ -250,7 +250,7 @@ class TaskDesk:
 
     def _check_head(self, task: Task) -> None:
         """What the server has seen of our log must still stand in it: else somebody has cut or rewritten it."""
-        if task.egress_head and task.egress_head not in read_heads(self.folder.egress):
+        if task.egress_head and not self.egress.holds(task.egress_head):
             raise ValueError(
                 "the hospital's log of what left lacks a line that the server has seen; it must be looked at"
             )

@@ -77,6 +77,16 @@ def end_in_words(code: int) -> str:
         return f"was ended by signal {-code}"
 
 
+class _LogFile(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
+        """A full disk loses the line. The process goes on, its lines are still listened to, and the terminal is free of
+        tracebacks."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what it could not write before
+            super().close()
+
+
 class _Kept:
     """One service and its present process."""
 
@@ -136,8 +146,9 @@ class _Kept:
         self._reader.start()
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
-        self.service.log.parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(self.service.log, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES - 1)
+        with contextlib.suppress(OSError):
+            self.service.log.parent.mkdir(parents=True, exist_ok=True)
+        handler = _LogFile(self.service.log, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES - 1, delay=True)
         handler.setFormatter(logging.Formatter("%(message)s"))
         assert process.stdout is not None
         with process.stdout as output, contextlib.closing(handler):

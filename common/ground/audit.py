@@ -5,7 +5,9 @@ the line before, 64 zeros for the first) and ``hash``, the SHA-256 of the canoni
 removing, inserting or reordering a line breaks the chain there. Cutting lines off the end does not: whoever needs to
 know that must keep the last hash somewhere else, for which ``append`` returns it.
 
-The file is locked with POSIX's ``flock`` while a line is added, so several processes may append to one log.
+The file is locked with POSIX's ``flock`` while a line is added, so several processes may append to one log. A file of
+MOST_BYTES is put aside under the number of its first line (``audit.000000000123.jsonl``) and the chain goes on in a new
+one: ``verify`` and ``read_lines`` take all of them, in order.
 """
 
 import datetime
@@ -13,12 +15,16 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fedthorax.common.ground.atomic_write import PRIVATE
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
 
+MOST_BYTES = 32 << 20
 _FIRST = "0" * 64
+_TAIL_BYTES = 1 << 16
 _KEYS = {"sequence", "time", "event", "facts", "previous", "hash"}
 
 
@@ -35,10 +41,8 @@ class AuditLog:
         line cannot be written (a full disk): then nothing of it stays, and the log can go on once there is room.
         """
         values = plain_value(facts, "facts")
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
-        with os.fdopen(descriptor, "rb+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            last = _last_line(file.fileno())
+        with os.fdopen(self._locked(), "rb+") as file:
+            last = _last_line(file.fileno()) or self._last_put_aside()
             sequence, previous = 0, _FIRST
             if last is not None:
                 try:
@@ -60,16 +64,51 @@ class AuditLog:
             _write_whole(file.fileno(), canonical_json(entry).encode() + b"\n")
         return str(entry["hash"])
 
+    def _locked(self) -> int:
+        """A descriptor of the present file, with its lock; one that is full is put aside first."""
+        while True:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                status = os.fstat(descriptor)
+                if self.path.exists() and os.path.samestat(status, self.path.stat()):
+                    if status.st_size < MOST_BYTES:
+                        return descriptor
+                    first = int(json.loads(os.pread(descriptor, MOST_BYTES, 0).split(b"\n", 1)[0])["sequence"])
+                    self.path.rename(self.path.with_name(f"{self.path.stem}.{first:012d}{self.path.suffix}"))
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # another process has put it aside meanwhile, or this one just now
+
+    def _last_put_aside(self) -> bytes | None:
+        aside = [part for part in parts(self.path) if part != self.path]
+        if not aside:
+            return None
+        with aside[-1].open("rb") as file:
+            return _last_line(file.fileno())
+
     def head(self) -> str:
         """Hash of the last line; 64 zeros where there is none. ValueError if that line is damaged."""
-        if not self.path.is_file():
-            return _FIRST
-        with self.path.open("rb") as file:
-            last = _last_line(file.fileno())
+        last = None
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                last = _last_line(file.fileno())
+        last = last or self._last_put_aside()
         try:
             return _FIRST if last is None else str(json.loads(last)["hash"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{self.path}: the last line is damaged; keep the file and start a new log") from error
+
+    def holds(self, head: str) -> bool:
+        """Whether a line has this hash. The newest lines are looked through first, and that is nearly always all."""
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+                # No fact can hold this text: its quotes would be escaped.
+                if f'"hash":"{head}"'.encode() in file.read():
+                    return True
+        return any(entry["hash"] == head for entry in read_lines(self.path))
 
     def mend(self) -> None:
         """Take a half-written last line off the log (a full disk, a power cut) and write down that it was there.
@@ -87,15 +126,32 @@ class AuditLog:
         self.append("half-written line taken off", text=last[:2000].decode(errors="replace"))
 
 
-def verify(path: Path) -> None:
-    """Check every line; ValueError names the first one that breaks the chain."""
-    previous = _FIRST
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            fault = _fault(line, number - 1, previous)
-            if fault:
-                raise ValueError(f"{path}: line {number} {fault}")
-            previous = json.loads(line)["hash"]
+def parts(path: Path) -> list[Path]:
+    """The files of the log at ``path``, oldest first."""
+    aside = sorted(p for p in path.parent.glob(f"{path.stem}.*{path.suffix}") if p.suffixes[0][1:].isdecimal())
+    return [*aside, *([path] if path.is_file() else [])]
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The entries in order; none where there is no log."""
+    for part in parts(path):
+        with part.open(encoding="utf-8") as file:
+            yield from (json.loads(line) for line in file)
+
+
+def verify(path: Path) -> int:
+    """Check every line and return their number; ValueError names the first one that breaks the chain."""
+    previous, count = _FIRST, 0
+    if not parts(path):
+        raise FileNotFoundError(f"{path}: no such file; expected a log in which every line vouches for the one before")
+    for part in parts(path):
+        with part.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                fault = _fault(line, count, previous)
+                if fault:
+                    raise ValueError(f"{part}: line {number} {fault}")
+                previous, count = json.loads(line)["hash"], count + 1
+    return count
 
 
 def _fault(line: bytes, sequence: int, previous: str) -> str | None:

@@ -158,8 +158,7 @@ def status(folder: FolderOption = None, as_json: JsonOption = False) -> None:
         return
     out = console()
     out.print(
-        f"{found.name} at {found.address}: {'serving' if found.running else 'the server does not run'}; "
-        f"certificate good for {found.certificate_days} days, authority for {found.authority_days}",
+        f"{found.name} at {found.address}: {_standing(found.running, found.certificate_days, found.authority_days)}",
         markup=False,
         soft_wrap=True,
     )
@@ -175,6 +174,38 @@ def status(folder: FolderOption = None, as_json: JsonOption = False) -> None:
             markup=False,
             soft_wrap=True,
         )
+
+
+@server.command("log")
+def log(
+    folder: FolderOption = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Check the chain of hashes instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what happened in the consortium: who was admitted, refused and
+    revoked, when certificates changed and runs were submitted.
+
+    \b
+    Example:
+      fedthorax server log --verify
+    """
+    from fedthorax.common.ground.audit import read_lines
+    from fedthorax.common.ground.audit import verify as verify_chain
+    from fedthorax.server.consortium.folder import open_consortium
+
+    audit, out = open_consortium(folder).audit, console()
+    if verify:
+        count = verify_chain(audit.path)
+        out.print(f"{near(audit.path)}: {count} lines, the chain is whole", markup=False, soft_wrap=True)
+        out.print(f"its head, which hospitals get with each task: {audit.head()}", markup=False, soft_wrap=True)
+        return
+    lines = list(read_lines(audit.path))
+    if as_json:
+        print_json({"lines": lines})
+        return
+    for line in lines:
+        facts = ", ".join(f"{name} {value}" for name, value in line["facts"].items() if value is not None)
+        out.print(f"{line['time'][:19]}  {line['event']}: {facts}", markup=False, soft_wrap=True)
 
 
 @server.command("renew")
@@ -206,6 +237,18 @@ def renew(
             markup=False,
             soft_wrap=True,
         )
+
+
+def _standing(running: bool, certificate_days: int, authority_days: int) -> str:
+    """Whether hospitals get in, and for how long; an ended certificate keeps them all out, whatever runs."""
+    for what, days, remedy in (
+        ("authority", authority_days, "renew --authority"),
+        ("certificate", certificate_days, "renew"),
+    ):
+        if days < 0:
+            return f"no hospital can connect: the {what} has ended; `fedthorax server {remedy}`"
+    serving = "serving" if running else "the server does not run"
+    return f"{serving}; certificate good for {certificate_days} days, authority for {authority_days}"
 
 
 def _images(data: dict[str, Any] | None) -> str:

@@ -252,7 +252,9 @@ def log(
     server_audit: Annotated[
         Path | None,
         typer.Option(
-            "--server-audit", metavar="FILE", help="Also check the server's audit.jsonl of a run against ours."
+            "--server-audit",
+            metavar="FILE",
+            help="Also check the server's audit.jsonl, of a run or of all, against ours.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -264,14 +266,15 @@ def log(
       fedthorax site log
       fedthorax site log --verify
     """
-    from fedthorax.client.site.egress import read_egress, verify_egress
+    from fedthorax.client.site.egress import verify_egress
+    from fedthorax.common.ground.audit import read_lines
 
     place, _ = _opened(folder)
     if verify or server_audit is not None:
         lines = verify_egress(place.egress, server_audit)
         _say(f"{near(place.egress)}: {lines} lines, the chain is whole")
         return
-    entries = read_egress(place.egress)
+    entries = list(read_lines(place.egress))
     if as_json:
         print_json({"lines": entries})
         return

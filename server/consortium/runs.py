@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.consortium.control import FlowerRun
 from fedthorax.server.consortium.folder import ConsortiumFolder
+
+_FULL_BELOW = 1 << 20  # bytes; what a run writes of its end has less
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ def verdict(submission: Submission, flower: FlowerRun | None) -> Verdict:
     """
     folder = RunFolder(Path(submission.run_folder))
     details = (flower.details.strip() if flower else "") or None
+    if _disk_is_full(folder.path):
+        details = f"the lead's disk is full ({folder.path}): make room"
     if not folder.metrics.is_file() or folder.metrics.stat().st_mtime < submission.submitted:
         return Verdict("failed", details or "the run ended before it had written anything; see logs/superlink.log")
     metrics = folder.read_metrics()
@@ -80,9 +85,15 @@ def verdict(submission: Submission, flower: FlowerRun | None) -> Verdict:
         return Verdict("stopped", "stopped with `fedthorax run --stop`")
     if status == "running":
         how = f"Flower says {flower.sub_status}" if flower else "the SuperLink does not know it any more"
-        resume = f"go on with `fedthorax run --resume {submission.name}`"
+        full = f"{details}, and " if _disk_is_full(folder.path) else ""
+        resume = f"{full}go on with `fedthorax run --resume {submission.name}`"
         return Verdict("failed", f"its process ended in the middle ({how}); {resume}")
     return Verdict("failed" if status == "finished" else status, error or details or "it ended without a word")
+
+
+def _disk_is_full(path: Path) -> bool:
+    place = next(parent for parent in (path, *path.parents) if parent.exists())
+    return shutil.disk_usage(place).free < _FULL_BELOW
 
 
 def without_results(path: Path) -> list[str]:

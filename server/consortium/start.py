@@ -1,5 +1,7 @@
 """``fedthorax server start``: Flower's SuperLink and the gateway, kept up together."""
 
+import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -25,6 +27,9 @@ from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plai
 CONSORTIUM_VARIABLE = "FEDTHORAX_CONSORTIUM"
 _ROUTINE = re.compile(r"\[uvicorn\.access\].* 200$|ControlServicer\.List")  # polls, thousands an hour
 _RENEW_DAYS = 30
+_CERTIFICATE_SECONDS = 10.0  # between two looks at its end
+_FULL_DISK = re.compile(r"No space left on device|database or disk is full|Disk quota exceeded|Read-only file system")
+_FULL_DISK_SECONDS = 300.0  # between two words of it
 _LOOPBACK_DAYS = 1825  # a server is started again at least once in so many days
 
 
@@ -53,8 +58,10 @@ def start(
         offer_invitation(folder, settings)
         write_connection(folder)
         folder.audit.append("started", version=__version__, address=settings.address, insecure=insecure)
-        ready = _Readiness(folder, settings, addresses, tell)
+        ready = _Readiness(folder, settings, addresses, tell, certificates=not insecure)
         services = [superlink_service(folder, settings), *([gateway_service(folder, insecure)] if gateway else [])]
+        heard = _DiskWatch(folder, tell).take
+        services = [dataclasses.replace(service, on_line=heard) for service in services]
         try:
             supervise(services, tell, stop, lambda pids: _write_state(folder, settings, pids), ready.tick)
         finally:
@@ -133,8 +140,28 @@ def _tell_certificate(folder: ConsortiumFolder, tell: Callable[[str], None], ins
     left = days_left(folder.server_certificate)
     if left < 0:
         raise ValueError(f"{folder.server_certificate}: ended {-left} days ago; renew it with `fedthorax server renew`")
-    if left < _RENEW_DAYS:
-        tell(f"the server's certificate ends in {left} days; renew it with `fedthorax server renew`")
+    _warn_of_end(left, tell)
+
+
+def _warn_of_end(days: int, tell: Callable[[str], None]) -> None:
+    if days < 0:
+        tell("the server's certificate has ended: no hospital can connect; renew it with `fedthorax server renew`")
+    elif days < _RENEW_DAYS:
+        tell(f"the server's certificate ends in {days} days; renew it with `fedthorax server renew`")
+
+
+class _DiskWatch:
+    """Listens to the server's processes for the one fault whose reason they could write nowhere."""
+
+    def __init__(self, folder: ConsortiumFolder, tell: Callable[[str], None]) -> None:
+        self._folder, self._tell, self._next = folder, tell, 0.0
+
+    def take(self, line: str) -> None:
+        if _FULL_DISK.search(line) and time.monotonic() >= self._next:
+            self._next = time.monotonic() + _FULL_DISK_SECONDS
+            self._tell(
+                f"the lead's disk takes no file ({self._folder.path}): runs stand still or fail until there is room"
+            )
 
 
 def _write_state(folder: ConsortiumFolder, settings: ConsortiumSettings, pids: Mapping[str, int]) -> None:
@@ -157,12 +184,21 @@ class _Readiness:
         settings: ConsortiumSettings,
         addresses: Sequence[str],
         tell: Callable[[str], None],
+        certificates: bool = True,
     ) -> None:
         self._folder, self._settings, self._addresses, self._tell = folder, settings, addresses, tell
         self._done = False
         self._next = 0.0
+        self._certificates = certificates
+        self._days_left, self._next_look = days_left(folder.server_certificate), 0.0
 
     def tick(self) -> None:
+        if self._certificates and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _CERTIFICATE_SECONDS
+            with contextlib.suppress(OSError, ValueError):  # between the two files of a renewal
+                if (left := days_left(self._folder.server_certificate)) != self._days_left:
+                    self._days_left = left  # so it is said once a day
+                    _warn_of_end(left, self._tell)
         if self._done or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 0.5

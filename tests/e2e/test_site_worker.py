@@ -16,12 +16,13 @@ import numpy as np
 import psutil
 import pytest
 
-from fedthorax.client.site.egress import read_egress, verify_egress
+from fedthorax.client.site.egress import verify_egress
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.worker_client import ask_worker
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.travelling import travelling
+from fedthorax.common.ground.audit import read_lines
 from fedthorax.common.ground.events import read_events
 from fedthorax.common.messages import Reply, Task
 from fedthorax.common.model.segments import weights_digest
@@ -141,7 +142,7 @@ def test_the_reply_outlives_the_process_and_is_not_worked_out_again(hospital: Ho
     again = _ask(hospital, training)
     assert all(np.array_equal(first.weights[name], again.weights[name]) for name in first.weights)
     assert hospital.stages("train") == 0  # the events are of the process that came after
-    assert read_egress(hospital.folder.egress)[-1]["event"] == "sent again"
+    assert list(read_lines(hospital.folder.egress))[-1]["event"] == "sent again"
 
 
 def test_the_log_of_what_left_is_whole_after_all_that(hospital: Hospital) -> None:

@@ -105,6 +105,13 @@ def test_every_hospital_gets_its_task_and_answers():
     assert sorted(flower.grid.sent) == sorted(SITES)
 
 
+def test_each_task_tells_the_head_that_the_consortiums_log_has_when_it_is_sent():
+    heads = iter("abc")
+    flower = channel(consortium_head=lambda: next(heads))
+    exchange(flower)
+    assert sorted(decode_task(message.content).consortium_head for message in flower.grid.messages) == ["a", "b", "c"]
+
+
 def test_replies_come_as_they_arrive_and_one_at_a_time():
     flower = channel(lambda site, _: None if site == "north" else good(site))
     flower.grid.at_look = {3: lambda: flower.grid.waiting.update(m1=(11, good("north")))}

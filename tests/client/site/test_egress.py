@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fedthorax.client.site.content import content_of
-from fedthorax.client.site.egress import EgressLog, read_egress, verify_egress
-from fedthorax.common.ground.audit import AuditLog
+from fedthorax.client.site.egress import EgressLog, verify_egress
+from fedthorax.common.ground.audit import AuditLog, read_lines
 from fedthorax.common.messages import Reply, Task
 
 TASK = Task("train", "north", 2, "{}", run="r1", audit_head="")
@@ -19,7 +19,7 @@ REPLY = Reply("train", "north", 2, {"valid": {}, "train": {}}, {"disease": np.ar
 def test_a_line_says_run_round_what_bytes_and_hash(tmp_path: Path) -> None:
     log = EgressLog(tmp_path / "egress.jsonl")
     sent = log.record(TASK, REPLY)
-    (line,) = read_egress(log.path)
+    (line,) = list(read_lines(log.path))
     pieces = b"".join(bytes(piece) for piece in content_of(REPLY).pieces())
     assert sent.egress_head == line["hash"]
     assert line["event"] == "sent"
@@ -38,7 +38,7 @@ def test_a_line_says_run_round_what_bytes_and_hash(tmp_path: Path) -> None:
 def test_the_same_reply_sent_again_has_the_same_hash_and_a_line_of_its_own(tmp_path: Path) -> None:
     log = EgressLog(tmp_path / "egress.jsonl")
     log.record(TASK, log.record(TASK, REPLY), again=True)
-    first, second = read_egress(log.path)
+    first, second = list(read_lines(log.path))
     assert (first["event"], second["event"]) == ("sent", "sent again")
     assert first["facts"]["sha256"] == second["facts"]["sha256"]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedthorax.client.site.egress import read_egress
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.worker import MOST_ATTEMPTS, RestartNeeded, TaskDesk
 from fedthorax.common.config import Experiment
+from fedthorax.common.ground.audit import read_lines
 from fedthorax.common.messages import Reply, Task
 
 from .conftest import settings, task
@@ -77,7 +77,7 @@ def test_a_task_that_comes_twice_is_done_once_and_both_times_written_down(
     first, second = (desk.ask(task(experiment)) for _ in range(2))
     assert len(desk.calls) == 1
     assert np.array_equal(first.weights["disease"], second.weights["disease"])
-    lines = read_egress(desk.desk.folder.egress)
+    lines = list(read_lines(desk.desk.folder.egress))
     assert [line["event"] for line in lines] == ["sent", "sent again"]
     assert [first.egress_head, second.egress_head] == [line["hash"] for line in lines]
     assert first.task_id == task(experiment).id

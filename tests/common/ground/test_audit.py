@@ -7,7 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from fedthorax.common.ground.audit import AuditLog, verify
+from fedthorax.common.ground import audit
+from fedthorax.common.ground.audit import AuditLog, parts, read_lines, verify
 from fedthorax.common.ground.strict_json import canonical_json
 
 
@@ -37,7 +38,7 @@ def test_a_log_is_continued_and_the_new_hash_is_returned(log):
     last = AuditLog(log.path).append("leave")
     assert json.loads(lines_of(log)[-1])["hash"] == last
     assert json.loads(lines_of(log)[-1])["sequence"] == 3
-    verify(log.path)
+    assert verify(log.path) == 4
 
 
 def test_a_line_longer_than_one_read_is_continued(log):
@@ -132,3 +133,70 @@ def test_a_half_written_line_is_taken_off_and_told(log):
     assert (entry["event"], entry["facts"]["text"]) == ("half-written line taken off", '{"sequence":3,"ti')
     log.mend()  # nothing more to take off
     assert len(lines_of(log)) == 4
+
+
+@pytest.fixture
+def turned_over(tmp_path, monkeypatch):
+    """Twelve lines, in files of five."""
+    monkeypatch.setattr(audit, "MOST_BYTES", 1000)
+    log = AuditLog(tmp_path / "audit.jsonl")
+    for number in range(12):
+        log.append("tick", number=number)
+    return log
+
+
+def test_a_full_file_is_put_aside_and_the_chain_goes_on_in_a_new_one(turned_over):
+    names = [part.name for part in parts(turned_over.path)]
+    assert names == ["audit.000000000000.jsonl", "audit.000000000005.jsonl", "audit.jsonl"]
+    assert verify(turned_over.path) == 12
+    assert [line["facts"]["number"] for line in read_lines(turned_over.path)] == list(range(12))
+    assert turned_over.head() == list(read_lines(turned_over.path))[-1]["hash"]
+
+
+def test_a_new_file_without_a_line_has_the_head_of_the_one_before(turned_over):
+    head = turned_over.head()
+    turned_over.path.rename(turned_over.path.with_name("audit.000000000010.jsonl"))
+    assert turned_over.head() == head
+    assert AuditLog(turned_over.path).append("tick") != head
+    assert verify(turned_over.path) == 13
+
+
+def test_threads_that_append_while_files_are_put_aside_make_one_chain(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit, "MOST_BYTES", 700)
+    log = AuditLog(tmp_path / "audit.jsonl")
+    threads = [threading.Thread(target=lambda: [log.append("tick") for _ in range(10)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert verify(log.path) == 40
+    assert len(parts(log.path)) > 5
+
+
+def test_a_file_that_was_put_aside_and_then_changed_or_lost_breaks_the_chain(turned_over):
+    _, middle, _ = parts(turned_over.path)
+    text = middle.read_text()
+    middle.write_text(text.replace('"number":6', '"number":7'))
+    with pytest.raises(ValueError, match=r"audit\.000000000005\.jsonl: line 2 was changed"):
+        verify(turned_over.path)
+    middle.unlink()
+    with pytest.raises(ValueError, match=r"audit\.jsonl: line 1 does not follow"):
+        verify(turned_over.path)
+
+
+def test_the_newest_heads_are_found_without_reading_the_log(turned_over, monkeypatch):
+    hashes = [line["hash"] for line in read_lines(turned_over.path)]
+    assert turned_over.holds(hashes[0])
+    assert not turned_over.holds("0" * 64)
+    monkeypatch.setattr(audit, "read_lines", None)
+    assert turned_over.holds(hashes[-1])
+
+
+def test_a_head_that_stands_in_a_fact_only_is_not_held(log):
+    log.append("note", text='"hash":"' + "a" * 64 + '"', head="a" * 64)
+    assert not log.holds("a" * 64)
+
+
+def test_a_log_that_is_not_there_cannot_be_whole(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        verify(tmp_path / "audit.jsonl")

@@ -22,8 +22,12 @@ from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 
 from fedthorax.common.algorithms.aggregation import FederatedAverage
-from fedthorax.common.messages import Reply, decode_reply, encode
-from fedthorax.common.model.segments import SEGMENTS, Slot, segment_sha256, weights_digest
+from fedthorax.common.messages.reading import read_reply
+from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.messages.results import FitTold, UpdateTold
+from fedthorax.common.messages.sending import closed, from_flower, to_flower
+from fedthorax.common.messages.tasks import TrainTask
+from fedthorax.common.model.segments import SEGMENTS, Slot, segment_sha256
 from fedthorax.common.wire.segment import pack_rounded, unpack
 from fedthorax.server.claims import check_update
 from fedthorax.server.steps import measured
@@ -71,10 +75,16 @@ def main() -> None:
     update = {name: values + rng.normal(0, 1e-4, values.size).astype(np.float32) for name, values in model.items()}
     sha256 = {name: segment_sha256(values) for name, values in model.items()}
     frames = {n: pack_rounded("int4", update[n], model[n], sha256[n], [], None).frame for n in SEGMENTS}
+    fit = FitTold(loss=1.0, disease_loss=1.0, cancer_loss=1.0, pairs=3, steps=1, epochs=1, seconds=1.0)
+    told, asked = UpdateTold(valid=None, train=fit), TrainTask(site="north", round=1)
     plain, packed = (
-        encode(Reply("train", "north", 1, weights=update)),
-        encode(Reply("train", "north", 1, packed=frames)),
+        to_flower(closed(TrainReply(site="north", round=1, results=told, **carried)))
+        for carried in ({"weights": update}, {"packed": frames})
     )
+
+    def decode_reply(record: Any) -> Any:
+        return read_reply(from_flower(record), asked)
+
     average, layout = (
         FederatedAverage(SIZES),
         SimpleNamespace(**{n: getattr(Layout(), n) for n in ("check_sizes", "name_at", "slots")}),
@@ -93,12 +103,11 @@ def main() -> None:
     steps: dict[str, Callable[[], Any]] = {
         "read it from Flower's message": lambda: decode_reply(plain),
         "read it packed as int4": lambda: {
-            n: unpack(d, lambda _, n=n: model[n]) for n, d in decode_reply(packed).packed.items()
+            n: unpack(d, lambda _, n=n: model[n], model[n].size) for n, d in decode_reply(packed).packed.items()
         },
         "check sizes and values": lambda: check_update(reply, layout, SEGMENTS),  # type: ignore[arg-type]
         "norm of the step": lambda: measured(update, model, layout),
         "add it to the sums": lambda: average.add(update, 3),
-        "hash for the audit log": lambda: weights_digest(update),
         "mean, once a round": lambda: average.result(model),
     }
     spent: dict[str, list[float]] = {name: [] for name in (*steps, "flower")}

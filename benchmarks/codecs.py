@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +36,14 @@ from fedthorax.client.segment_store import SegmentStore  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.config.load import load_experiment, to_yaml  # noqa: E402
 from fedthorax.common.ground.events import EventLog  # noqa: E402
-from fedthorax.common.messages import Reply, Task, decode_reply, decode_task, encode, num_bytes  # noqa: E402
+from fedthorax.common.messages.message import Reply, Task  # noqa: E402
+from fedthorax.common.messages.reading import read_reply, read_task  # noqa: E402
+from fedthorax.common.messages.sending import closed, from_flower, num_bytes, to_flower  # noqa: E402
+from fedthorax.common.messages.tasks import ModelTask, sent_arrays  # noqa: E402
 from fedthorax.common.model.segments import Weights, segment_sha256  # noqa: E402
 from fedthorax.common.record.run_folder import RunFolder  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
+from fedthorax.common.wire.parcel import Cargo  # noqa: E402
 from fedthorax.common.wire.segment import pack_exactly, pack_rounded, unpack  # noqa: E402
 from fedthorax.server.channel import LateReply, Notify  # noqa: E402
 from fedthorax.server.checkpoints import Checkpoints  # noqa: E402
@@ -84,21 +88,22 @@ class WireChannel:
             shutil.rmtree(place)
         worker.segments, worker.residuals = SegmentStore(place / "segments"), Residuals(place / "own")
         while True:
-            record = encode(task)
+            record = to_flower(closed(task, Cargo.of(sent_arrays(task))))
             down = num_bytes(record)
-            answer = encode(worker.run(decode_task(record)))
+            answer = to_flower(closed(worker.run(read_task(from_flower(record)))))
             up = num_bytes(answer)
             self.bytes_sent += down
             self.bytes_received += up
             self.by_site[task.site] = self.by_site.get(task.site, 0) + down + up
-            reply = decode_reply(answer)
+            reply = read_reply(from_flower(answer), task)
             if reply.error is not None:
                 raise RuntimeError(reply.error)
             if not reply.lacking:
                 return reply
+            assert isinstance(task, ModelTask)
             held = tuple(name for name in task.held if name not in reply.lacking)
             packed = {name: data for name, data in task.packed.items() if name not in reply.lacking}
-            task = replace(task, held=held, packed=packed)
+            task = task.model_copy(update={"held": held, "packed": packed})
 
 
 def phantom_experiment(folder: Path, config: Path, rounds: int) -> Experiment:
@@ -195,7 +200,7 @@ def costs(codec: str, network: Network, before: Weights, after: Weights, repeats
         packing.append(time.process_time() - begun)
         begun = time.process_time()
         for name, frame in frames.items():
-            unpack(frame, lambda _, name=name: before[name])
+            unpack(frame, lambda _, name=name: before[name], before[name].size)
         unpacking.append(time.process_time() - begun)
     return statistics.median(packing), statistics.median(unpacking), norm(left)
 

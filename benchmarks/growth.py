@@ -121,21 +121,27 @@ def hospitals(number: int) -> dict[str, float]:
 
     from benchmarks.aggregation import SIZES, Layout
     from fedthorax.common.algorithms.aggregation import FederatedAverage
-    from fedthorax.common.messages import Reply, decode_reply, encode, num_bytes
-    from fedthorax.common.model.segments import SEGMENTS, weights_digest
+    from fedthorax.common.messages.reading import read_reply
+    from fedthorax.common.messages.replies import TrainReply
+    from fedthorax.common.messages.results import FitTold, UpdateTold
+    from fedthorax.common.messages.sending import closed, from_flower, num_bytes, to_flower
+    from fedthorax.common.messages.tasks import TrainTask
+    from fedthorax.common.model.segments import SEGMENTS
     from fedthorax.server.claims import check_update
     from fedthorax.server.steps import measured
 
     random = np.random.default_rng(1)
     model = {name: random.normal(0, 0.05, size).astype(np.float32) for name, size in SIZES.items()}
-    message = encode(Reply("train", "north", 1, weights={n: v + np.float32(1e-4) for n, v in model.items()}))
+    fit = FitTold(loss=1.0, disease_loss=1.0, cancer_loss=1.0, pairs=3, steps=1, epochs=1, seconds=1.0)
+    update = {n: v + np.float32(1e-4) for n, v in model.items()}
+    trained = TrainReply(site="north", round=1, results=UpdateTold(valid=None, train=fit), weights=update)
+    message = to_flower(closed(trained))
     average, layout, begun = FederatedAverage(SIZES), Layout(), time.process_time()
     for _ in range(number):
-        reply = decode_reply(message)
+        reply = read_reply(from_flower(message), TrainTask(site="north", round=1))
         check_update(reply, layout, SEGMENTS)  # type: ignore[arg-type]
         measured(reply.weights, model, layout)
         average.add(reply.weights, 3)
-        weights_digest(reply.weights)
     average.result(model)
     spent = time.process_time() - begun
     return {"x": number, "seconds": spent, "bytes": 2 * number * num_bytes(message) / 1e6}

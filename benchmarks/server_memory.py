@@ -13,7 +13,6 @@ a second; the peak of SuperLink and ServerApp together is the largest sum at one
 
 import argparse
 import contextlib
-import dataclasses
 import json
 import subprocess
 import sys
@@ -57,25 +56,27 @@ class Fakes:
         self._lock, self._answers = threading.Lock(), {}
 
     def answer(self, task):
-        from fedthorax.common.messages import Reply
+        from fedthorax.common.messages.replies import REPLIES
 
         if task.kind in ("present", "finish"):
-            return Reply(task.kind, task.site, task.round, task_id=task.id)
+            return REPLIES[task.kind](kind=task.kind, site=task.site, round=task.round, task_id=task.id)
         with self._lock:
-            future = self._answers.setdefault((task.kind, task.round, task.splits, task.held), Future())
+            future = self._answers.setdefault(
+                (task.kind, task.round, getattr(task, "splits", ()), getattr(task, "held", ())), Future()
+            )
             if task.site == self._first:
                 for kind in list(self._answers):  # what is over is not needed any more
                     if kind[1] < task.round - 1:
                         del self._answers[kind]
         if task.site == self._first and not future.done():
             future.set_result(self._process.worker.run(self._with_images(task)))
-        return dataclasses.replace(future.result(600), site=task.site, task_id=task.id, egress_head="")
+        return future.result(600).model_copy(update={"site": task.site, "task_id": task.id, "egress_head": ""})
 
     def _with_images(self, task):
         settings = json.loads(task.experiment)
         images = {kind: str(self._data / "north" / kind) for kind in ("xray", "ct")}
         settings["data"]["hospitals"] = dict.fromkeys(settings["data"]["hospitals"], images)
-        return dataclasses.replace(task, experiment=json.dumps(settings))
+        return task.model_copy(update={"experiment": json.dumps(settings)})
 
 
 def serve(name: str, site: Path, address: str, fakes: Fakes) -> None:
@@ -86,7 +87,8 @@ def serve(name: str, site: Path, address: str, fakes: Fakes) -> None:
     from flwr.supernode.fleet_http_connection import http_request_response
 
     from fedthorax.common.consortium.keys import read_private_key
-    from fedthorax.common.messages import decode_task, encode
+    from fedthorax.common.messages.reading import read_task
+    from fedthorax.common.messages.sending import closed, from_flower, to_flower
 
     key = read_private_key(site / "keys" / "site.key")
     certificate = (site / "ca.crt").read_bytes()
@@ -100,7 +102,7 @@ def serve(name: str, site: Path, address: str, fakes: Fakes) -> None:
             message, tree = found
             run = message.metadata.run_id
             content = pull_and_inflate_object_from_tree(tree, partial(pull, run), partial(confirm, run)).content
-            reply = Message(encode(fakes.answer(decode_task(content))), reply_to=message)
+            reply = Message(to_flower(closed(fakes.answer(read_task(from_flower(content))))), reply_to=message)
             del content
             reply.metadata.__dict__["_message_id"] = reply.object_id
             wanted, session = send(reply, get_object_tree(reply), 0.0)

@@ -41,9 +41,11 @@ from fedthorax.client_app import app
 _RUN = """
 import json
 from pathlib import Path
-from fedthorax.common.messages import Task, encode
-task = Task("train", "north", 1, Path(sys.argv[2]).read_text(), {"fusion": np.zeros(int(sys.argv[3]), np.float32)})
-content = encode(task) if sys.argv[4] == "ours" else RecordDict(
+from fedthorax.common.messages.message import Task
+from fedthorax.common.messages.sending import closed, to_flower
+task = Task(kind="train", site="north", round=1, experiment=Path(sys.argv[2]).read_text(),
+            weights={"fusion": np.zeros(int(sys.argv[3]), np.float32)})
+content = to_flower(closed(task)) if sys.argv[4] == "ours" else RecordDict(
     {"weights": ArrayRecord({"fusion": Array(np.zeros(int(sys.argv[3]), np.float32))})})
 TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
 message = Message(content, dst_node_id=1, message_type="train")
@@ -52,9 +54,9 @@ context = Context(run_id=1, node_id=1, node_config={"socket": sys.argv[1]}, stat
 reply = app(message, context)
 assert reply.has_content()
 if sys.argv[4] == "ours":
-    from fedthorax.common.messages import decode_reply
-    answered = decode_reply(reply.content)
-    assert answered.error is None, answered.error
+    from fedthorax.common.messages.sending import from_flower
+    answered = json.loads(from_flower(reply.content).text)
+    assert answered["error"] is None, answered["error"]
 assert "tensorflow" not in sys.modules
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(used.ru_utime + used.ru_stime)
@@ -66,7 +68,9 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.worker import TaskDesk
 from fedthorax.client.site.worker_service import start_server
-from fedthorax.common.messages import Reply
+from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.messages.results import FitTold, UpdateTold
+fit = FitTold(loss=1.0, disease_loss=1.0, cancer_loss=1.0, pairs=1, steps=1, epochs=1, seconds=1.0)
 folder = SiteFolder(Path(sys.argv[1]))
 folder.make()
 settings = SiteSettings.model_validate(dict(name="north", consortium="c", server="h:1", xray="x", ct="c",
@@ -74,7 +78,9 @@ settings = SiteSettings.model_validate(dict(name="north", consortium="c", server
 desk = TaskDesk(folder, settings)
 server = start_server(desk)
 print("ready", flush=True)
-desk.run(lambda task: Reply(task.kind, task.site, task.round, {}, task.weights, 1), lambda task, experiment: None)
+told = UpdateTold(valid=None, train=fit)
+desk.run(lambda task: TrainReply(site=task.site, round=task.round, results=told, weights=task.weights),
+         lambda task, experiment: None)
 """
 _EXPERIMENT = (
     '{"name": "b", "labels": {"findings": ["Mass"], "cancer_classes": ["a", "b"]}, "data": {"hospitals": '

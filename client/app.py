@@ -11,7 +11,9 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedthorax.common.ground.collector import collector_off
-from fedthorax.common.messages import Reply, Task, decode_task, encode
+from fedthorax.common.messages.message import Asked, Reply
+from fedthorax.common.messages.sending import closed, from_flower, to_flower
+from fedthorax.common.wire.parcel import Parcel
 
 if TYPE_CHECKING:
     from fedthorax.client.process import SiteProcess
@@ -32,14 +34,17 @@ def _process() -> "SiteProcess":
 @app.evaluate()
 def work(message: Message, context: Context) -> Message:
     """All three kinds of Flower messages carry a task that says itself what to do."""
-    return Message(encode(_answer(decode_task(message.content), context)), reply_to=message)
+    return Message(to_flower(_answer(from_flower(message.content), context)), reply_to=message)
 
 
-def _answer(task: Task, context: Context) -> Reply:
+def _answer(parcel: Parcel, context: Context) -> Parcel:
+    task = Asked.model_validate_json(parcel.text)
     if task.kind == "present":  # says something about the way here; the worker has no part in it
-        return Reply(task.kind, task.site, task.round, task_id=task.id)
+        return closed(Reply(kind=task.kind, site=task.site, round=task.round, task_id=task.id))
     if "socket" not in context.node_config and "worker" not in context.node_config:
-        return _process().worker.run(task)
+        from fedthorax.common.messages.reading import read_task
+
+        return closed(_process().worker.run(read_task(parcel)))
     from fedthorax.client.site.worker_client import ask_worker  # gRPC, only at a hospital
 
-    return ask_worker(task, context.node_config)
+    return ask_worker(parcel, task, context.node_config)

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
-from fedthorax.common.messages import Segments, Task
+from fedthorax.common.messages.message import Segments
+from fedthorax.common.messages.tasks import ModelTask
 
 _MODEL = "model.npz"
 _DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile)
@@ -31,7 +32,7 @@ class OwnPart:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
-    def load(self, task: Task) -> Values:
+    def load(self, task: ModelTask) -> Values:
         """What the algorithm kept after the training of ``task.own_round``; nothing before the hospital's first.
 
         ValueError where it is not here.
@@ -46,7 +47,7 @@ class OwnPart:
                 "folder back from a copy, or start the run anew"
             ) from error
 
-    def keep(self, task: Task, values: Segments, rounds: int | None) -> None:
+    def keep(self, task: ModelTask, values: Segments, rounds: int | None) -> None:
         """Keep ``values`` as what goes with the training that ``task`` asked for, and of the newest ``rounds`` only."""
         path = self._file(task, task.round)
         _save(path, values)
@@ -56,7 +57,7 @@ class OwnPart:
         for old in sorted(path.parent.glob("round-*.npz"))[: -rounds if rounds else 0]:
             old.unlink()
 
-    def keep_model(self, task: Task, weights: Segments | None) -> None:
+    def keep_model(self, task: ModelTask, weights: Segments | None) -> None:
         """Keep the weights of the hospital's own model; None where the common one is better there."""
         path = self._of(task.run, task.site) / _MODEL
         if weights is None:
@@ -77,7 +78,7 @@ class OwnPart:
         except _DAMAGE as error:
             raise ValueError(f"{path} is damaged: {error}") from error
 
-    def _file(self, task: Task, number: int) -> Path:
+    def _file(self, task: ModelTask, number: int) -> Path:
         return self._of(task.run, task.site) / f"round-{number:04d}.npz"
 
     def _of(self, run: str, site: str) -> Path:

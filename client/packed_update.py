@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from fedthorax.client.residuals import Residuals
 from fedthorax.common.config.federation import FederationConfig
-from fedthorax.common.messages import PackedSegments, Segments, Task
+from fedthorax.common.messages.message import PackedSegments, Segments
+from fedthorax.common.messages.tasks import TrainTask
 from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.common.wire.segment import pack_exactly, pack_rounded
 
@@ -21,7 +22,12 @@ class PackedUpdate:
 
 
 def pack_update(
-    federation: FederationConfig, task: Task, start: Segments, update: Segments, layout: SegmentLayout, kept: Residuals
+    federation: FederationConfig,
+    task: TrainTask,
+    start: Segments,
+    update: Segments,
+    layout: SegmentLayout,
+    kept: Residuals,
 ) -> PackedUpdate:
     """``update`` packed against ``start``, the segments of the task's model; what is left out goes to ``kept``.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.messages import Task
+from fedthorax.common.messages.tasks import ModelTask
 
 KEPT = 3  # rounds: this one, the one before, and the one before that, from which a damaged checkpoint makes a run go on
 KEEP_SECONDS = 30 * 86400.0  # of a run that nobody has gone on with
@@ -33,7 +33,7 @@ class Residuals:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
-    def load(self, task: Task) -> Values | None:
+    def load(self, task: ModelTask) -> Values | None:
         """The residual by segment after the update that counted last, none before the first; None where it is lost."""
         if not task.own_round:
             return {}
@@ -46,7 +46,7 @@ class Residuals:
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             return None
 
-    def keep(self, task: Task, residual: Values) -> None:
+    def keep(self, task: ModelTask, residual: Values) -> None:
         """Keep what is left out after the training that ``task`` asked for, and forget what no run goes back to."""
         if self._folder is None:
             return
@@ -74,7 +74,7 @@ class Residuals:
                 if file.parent != present and file.stat().st_mtime < time.time() - KEEP_SECONDS:
                     file.unlink()
 
-    def _file(self, task: Task, number: int) -> Path:
+    def _file(self, task: ModelTask, number: int) -> Path:
         assert self._folder is not None  # for the type checker: the callers looked
         owner = hashlib.sha256(f"{task.run}\n{task.site}".encode()).hexdigest()[:32]
         return self._folder / owner / f"residual-{number:04d}.npz"

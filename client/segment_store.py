@@ -9,14 +9,16 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.messages import Segments, Task
+from fedthorax.common.messages.message import Segments
+from fedthorax.common.messages.tasks import ModelTask
 from fedthorax.common.model.segments import SEGMENTS, segment_sha256
-from fedthorax.common.wire.segment import base_of, unpack
+from fedthorax.common.wire.segment import MOST_STEPS, base_of, unpack
 
 KEPT = 3  # versions of a segment: the newest model's, the one's before it, and the best one's
 _FLOAT = np.dtype("<f4")
@@ -38,17 +40,20 @@ class SegmentStore:
         self._folder = folder
         self._written: set[Path] = set()  # by this process, and not found damaged since
 
-    def complete(self, task: Task) -> Segments:
+    def complete(self, task: ModelTask, sizes: Mapping[str, int]) -> Segments:
         """All segments of the task's model: those that it brings, whole or as differences, and those held here.
 
-        Raises LackingSegmentsError, and ValueError where a segment that came is damaged or not the one that the task
-        names.
+        ``sizes`` are the numbers of values of the network's segments. Raises LackingSegmentsError, and ValueError where
+        a segment that came is damaged, of another size, or not the one that the task names.
         """
         _check_names(task.sha256)
         _check_names(task.best)
         for name, digest in task.best.items():
             self._save(name, digest, None)
-        weights = {**task.weights, **self._unpacked(task)}
+        for name, count in sizes.items():
+            if name in task.weights and task.weights[name].size != count:
+                raise ValueError(f"segment {name}: {task.weights[name].size} values came, expected {count}")
+        weights = {**task.weights, **self._unpacked(task, sizes)}
         for name, values in weights.items():
             if name in task.sha256 and segment_sha256(values) != task.sha256[name]:
                 raise ValueError(f"segment {name}: the values that came have another hash than the task says")
@@ -63,7 +68,7 @@ class SegmentStore:
         weights |= {name: values for name, values in held.items() if values is not None}
         return {name: weights[name] for name in SEGMENTS if name in weights}
 
-    def _unpacked(self, task: Task) -> Segments:
+    def _unpacked(self, task: ModelTask, sizes: Mapping[str, int]) -> Segments:
         """The packed segments that came, less those that are here already or whose base is not: they are lacking, or
         found by their hash."""
         found = {}
@@ -73,7 +78,7 @@ class SegmentStore:
                 difference = bool(base_of(data))
                 if difference and self._load(name, digest) is not None:
                     continue
-                values = unpack(data, lambda base, name=name: self._load(name, base))  # type: ignore[misc]
+                values = unpack(data, partial(self._load, name), sizes.get(name, 0), MOST_STEPS)
             except LookupError:
                 continue
             except ValueError as error:

@@ -13,7 +13,9 @@ from fedthorax.common.disclosure.co_occurrence import finding_pairs, num_patient
 from fedthorax.common.disclosure.coarse_hash import coarse_hashes
 from fedthorax.common.disclosure.duplicates import read_key, tokens
 from fedthorax.common.disclosure.intensity import halves_distance, image_histograms, mean_histogram
-from fedthorax.common.disclosure.site_statistics import (
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.hospital.images import ImageSet, SiteImages
+from fedthorax.common.messages.statistics import (
     OTHER,
     SEXES,
     SIZE_BANDS,
@@ -23,8 +25,6 @@ from fedthorax.common.disclosure.site_statistics import (
     Table,
     Tokens,
 )
-from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.common.hospital.images import ImageSet, SiteImages
 from fedthorax.common.metrics.suppression import Count, is_small, shown_counts, shown_total
 from fedthorax.common.pixels.original_size import original_sizes
 from fedthorax.common.records.attributes import AGE_BANDS, age_band

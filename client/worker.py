@@ -5,7 +5,7 @@ Flower is not known here. The worker takes a Task and gives a Reply; in a simula
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,35 @@ from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SiteImages
 from fedthorax.common.hospital.overlap import keyed_digests
 from fedthorax.common.issues.unusable import outside_words
-from fedthorax.common.messages import Reply, Segments, Task
-from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
+from fedthorax.common.messages.message import Reply, Segments, Task, failed
+from fedthorax.common.messages.passport import Passport
+from fedthorax.common.messages.replies import (
+    REPLIES,
+    DescribeReply,
+    EvaluateReply,
+    PersonaliseReply,
+    StatisticsReply,
+    TrainReply,
+)
+from fedthorax.common.messages.results import (
+    BranchCounts,
+    Described,
+    Evaluated,
+    FitTold,
+    Personalised,
+    Told,
+    UpdateTold,
+)
+from fedthorax.common.messages.statistics import SiteStatistics
+from fedthorax.common.messages.tasks import (
+    DescribeTask,
+    EvaluateTask,
+    ModelTask,
+    PersonaliseTask,
+    StatisticsTask,
+    TrainTask,
+)
+from fedthorax.common.metrics.operating import fixed_operating_points
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import segments_of
 from fedthorax.common.pairing import PairingReport, reuse
@@ -92,7 +119,7 @@ class SiteWorker:
         self.segments = segments or SegmentStore()
         self.own = own or OwnPart()
         self.residuals = residuals or Residuals()
-        self._tasks = {
+        self._tasks: dict[str, Callable[[Any, Experiment], Reply]] = {
             "describe": self._describe,
             "train": self._train,
             "evaluate": self._evaluate,
@@ -106,18 +133,17 @@ class SiteWorker:
             if task.kind not in self._tasks:
                 raise ValueError(f"unknown task {task.kind!r}; this site does {', '.join(self._tasks)}")
             experiment = parse_experiment(task.experiment)
-            return replace(self._tasks[task.kind](task, experiment), task_id=task.id)
+            return self._tasks[task.kind](task, experiment).model_copy(update={"task_id": task.id})
         except LackingSegmentsError as error:
-            return Reply(task.kind, task.site, task.round, lacking=error.segments, task_id=task.id)
+            reply = REPLIES[task.kind]
+            return reply(kind=task.kind, site=task.site, round=task.round, task_id=task.id, lacking=error.segments)
         except Exception as error:  # whatever it is, the round must be able to go on without this hospital
             reason = " ".join(str(error).split()) or type(error).__name__
             if not isinstance(error, (ValueError, OSError, RuntimeError, ArithmeticError)):
                 reason = f"{type(error).__name__}: {reason}"
-            return Reply(task.kind, task.site, task.round, error=reason[:2000], task_id=task.id)
+            return failed(task, reason)
 
-    def _describe(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: ``data`` (a data passport), its ``fingerprint``, ``overlap`` (positions in ``test_digests`` held
-        here too), ``statistics`` and ``software_version``."""
+    def _describe(self, task: DescribeTask, experiment: Experiment) -> Reply:
         images = self._images(task, experiment)
         train = images.splits["train"]
         pairs = epoch_pairs(experiment, train, experiment.seed)
@@ -126,19 +152,16 @@ class SiteWorker:
         held: set[str] = set()
         for split in images.splits.values():
             held.update(keyed_digests((*split.xray.digests, *split.ct.digests), key))
-        overlap = [position for position, digest in enumerate(task.test_digests) if digest in held]
-        results = {
-            "data": self._passport(experiment, images, report),
-            "overlap": overlap,
-            "fingerprint": fingerprint(images),
-            "statistics": self._tell(task, experiment, images),
-            "software_version": __version__,
-        }
-        return Reply("describe", task.site, task.round, results)
+        results = Described(
+            data=self._passport(experiment, images, report),
+            overlap=tuple(position for position, digest in enumerate(task.test_digests) if digest in held),
+            fingerprint=fingerprint(images),
+            statistics=self._tell(task, experiment, images),
+            software_version=__version__,
+        )
+        return DescribeReply(site=task.site, round=task.round, results=results)
 
-    def _train(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: ``valid`` (Scores of the incoming weights), ``train`` (a fit report), and ``residual_lost``
-        where what rounding left out of earlier updates is no longer here."""
+    def _train(self, task: TrainTask, experiment: Experiment) -> Reply:
         images, network, store, came, began = self._ready(task, experiment)
         phase = experiment.training.phases[task.phase]
         valid = self._score(task, experiment, network, store, images, "valid", phase.trainable == "heads")
@@ -174,16 +197,23 @@ class SiteWorker:
             packed = pack_update(experiment.federation, task, came, weights, network.layout, self.residuals)
             weights = {}
         counts = branch_counts(images.splits["train"], fitted) if experiment.weighs_branches else {}
-        results = {"valid": valid, "train": asdict(fitted), "peak_memory_mb": peak_memory_mb()}
-        if packed.residual_lost:
-            results["residual_lost"] = True
-        return Reply(
-            "train", task.site, task.round, results, weights, fitted.pairs, counts,
-            packed=packed.packed, beside=leaving.beside,
-        )  # fmt: skip
+        results = UpdateTold(
+            valid=valid,
+            train=FitTold(**asdict(fitted)),
+            counts=BranchCounts.model_validate_json(json.dumps(counts)) if counts else None,
+            peak_memory_mb=peak_memory_mb(),
+            residual_lost=packed.residual_lost,
+        )
+        return TrainReply(
+            site=task.site,
+            round=task.round,
+            results=results,
+            weights=weights,
+            packed=packed.packed,
+            beside=leaving.beside,
+        )
 
-    def _evaluate(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: Scores of the incoming weights by split, and for ``test`` all of ``hospital_tests``."""
+    def _evaluate(self, task: EvaluateTask, experiment: Experiment) -> Reply:
         images, network, store, *_ = self._ready(task, experiment)
         results: dict[str, Any] = {
             split: self._score(task, experiment, network, store, images, split, False)
@@ -192,10 +222,12 @@ class SiteWorker:
         }
         if "test" in task.splits:
             results |= self._tests(task, experiment, network, store, images)
-        return Reply("evaluate", task.site, task.round, results)
+        return EvaluateReply(
+            site=task.site, round=task.round, results=Evaluated.model_validate_json(json.dumps(results))
+        )
 
-    def _personalise(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: ``personal``, the scores of own_model. The weights stay here."""
+    def _personalise(self, task: PersonaliseTask, experiment: Experiment) -> Reply:
+        """The weights stay here."""
         images, network, store, *_ = self._ready(task, experiment)
         epochs = experiment.personalisation.epochs
 
@@ -206,14 +238,14 @@ class SiteWorker:
         told = own_model(network, store, images, seed, self._pairs_seed(task, experiment, "test"), report)
         held = segments_of(_modalities(experiment, images))
         self.own.keep_model(task, network.layout.read(held) if told["kept"] else None)
-        return Reply("personalise", task.site, task.round, {"personal": told})
+        return PersonaliseReply(site=task.site, round=task.round, results=Personalised(**told))
 
     def _tests(
-        self, task: Task, experiment: Experiment, network: Network, store: FeatureStore, images: SiteImages
+        self, task: EvaluateTask, experiment: Experiment, network: Network, store: FeatureStore, images: SiteImages
     ) -> dict[str, Any]:
         labels, threshold = experiment.labels, experiment.evaluation.threshold
-        if task.operating_points:
-            points = OperatingPoints.model_validate_json(json.dumps(task.operating_points))
+        points = task.operating_points
+        if points is not None:
             if (*points.disease,) != labels.findings or (*points.cancer,) != labels.cancer_classes:
                 raise ValueError("the task's thresholds are of other labels than the experiment's")
         else:
@@ -232,21 +264,22 @@ class SiteWorker:
     def _pairs_seed(task: Task, experiment: Experiment, split: Split) -> int:
         return derive_seed(experiment.seed, "evaluation pairs", task.site, split)
 
-    def _statistics(self, task: Task, experiment: Experiment) -> Reply:
-        """``results``: ``statistics`` (SiteStatistics). No weights, and no network is built."""
+    def _statistics(self, task: StatisticsTask, experiment: Experiment) -> Reply:
+        """No network is built."""
         data = experiment.data.model_copy(update={"accept": (*experiment.data.accept, *_COUNTED_ANYWAY)})
         images = self._images(task, experiment.model_copy(update={"data": data}))
-        return Reply("statistics", task.site, task.round, {"statistics": self._tell(task, experiment, images)})
+        told = Told(statistics=self._tell(task, experiment, images))
+        return StatisticsReply(site=task.site, round=task.round, results=told)
 
-    def _tell(self, task: Task, experiment: Experiment, images: SiteImages) -> dict[str, Any]:
+    def _tell(self, task: DescribeTask | StatisticsTask, experiment: Experiment, images: SiteImages) -> SiteStatistics:
         policy = experiment.data.privacy if self._privacy is None else self._policy(experiment, self._privacy)
         nonce = bytes.fromhex(task.digest_key)
-        told = site_statistics(images, experiment.labels, policy, experiment.seed, nonce, self._duplicate_key)
-        return told.model_dump(mode="json")
+        return site_statistics(images, experiment.labels, policy, experiment.seed, nonce, self._duplicate_key)
 
-    def _passport(self, experiment: Experiment, images: SiteImages, report: PairingReport) -> dict[str, Any]:
+    def _passport(self, experiment: Experiment, images: SiteImages, report: PairingReport) -> Passport:
         policy = EXACT if self._privacy is None else self._policy(experiment, self._privacy)
-        return passport(images, experiment.labels, report, policy, self._file_names)
+        told = passport(images, experiment.labels, report, policy, self._file_names)
+        return Passport.model_validate_json(json.dumps(told))
 
     def _scores_policy(self, experiment: Experiment) -> PrivacyConfig | None:
         if self._privacy is None:
@@ -260,7 +293,7 @@ class SiteWorker:
         return stricter(experiment.data.privacy, own)
 
     def _ready(
-        self, task: Task, experiment: Experiment
+        self, task: ModelTask, experiment: Experiment
     ) -> tuple[SiteImages, Network, FeatureStore, Segments, Segments]:
         """The last two: the model that came with the task, and what the algorithm makes of it here."""
         images = self._images(task, experiment)
@@ -269,12 +302,12 @@ class SiteWorker:
         network, store = self._build_network(experiment, modalities)
         if task.layout != network.layout.digest_of(segments_of(modalities)):
             raise ValueError("the server's network has other layers than this site's; compare the FedThorax versions")
-        came = self.segments.complete(task)
+        came = self.segments.complete(task, network.layout.sizes)
         began = self.at_home(task, experiment, network, came)
         network.layout.write(began)
         return images, network, store, came, began
 
-    def at_home(self, task: Task, experiment: Experiment, network: Network, came: Segments) -> Segments:
+    def at_home(self, task: ModelTask, experiment: Experiment, network: Network, came: Segments) -> Segments:
         """What the algorithm makes here of the model that came."""
         arrive = algorithm_of(experiment.federation.strategy).hospital.arrive
         return arrive(network.layout, came, self.own.load(task)) if arrive else came

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from fedthorax.common.config.federation import CodecName
 from fedthorax.common.model.segments import Weights, segment_sha256
 from fedthorax.common.wire.frame import Bytes, read_frames
-from fedthorax.common.wire.segment import pack_exactly, pack_rounded
+from fedthorax.common.wire.segment import MOST_STEPS, pack_exactly, pack_rounded
 
-STEPS_BACK = 4  # a hospital that missed fewer rounds gets the differences of these
 _WHOLE_BYTES, _HEAD_BYTES = 3.4, 512  # what a segment that travels whole takes: a value, and its header
 _RESIDUAL, _STEPS = "residual.", "steps."
 
@@ -82,7 +81,7 @@ class Broadcast:
             step = Step(digest, segment_sha256(found[segment]), frame)
             if step.before != step.after:
                 known = self._steps.get(segment, [])
-                self._steps[segment] = [*(known if known and known[-1].after == digest else []), step][-STEPS_BACK:]
+                self._steps[segment] = [*(known if known and known[-1].after == digest else []), step][-MOST_STEPS:]
         return found
 
     def differences(self, sha256: Mapping[str, str], holds: Callable[[str, str], bool]) -> dict[str, Bytes]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.message import Reply, Task
 
 HospitalState = Literal["waiting", "working", "lost", "replied", "late", "failed", "missing"]
 

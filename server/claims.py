@@ -3,7 +3,6 @@ do. Everything here is decided before an update is averaged, and a refusal is of
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from fedthorax.common.algorithms.aggregation import LIMIT, all_below
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.labels import LabelsConfig
-from fedthorax.common.messages import Reply
+from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.steps import Step, adam_reach
@@ -39,19 +38,13 @@ def check_described(data: Mapping[str, Any], federation: FederationConfig) -> No
         raise ValueError(f"it describes {pairs} training pairs of {xray} X-rays and {ct} CT slices")
 
 
-def check_counts(reply: Reply, data: Mapping[str, Any]) -> None:
+def check_counts(reply: TrainReply, data: Mapping[str, Any]) -> None:
     """Raise ValueError unless ``reply`` counts as many pairs as it can have.
 
     ``data`` is the hospital's passport: it said how many pairs one pass over its images has, and an update weighs no
     more than that. An update of no pair carries no weights: its hospital has nothing to train on.
     """
     pairs = reply.num_pairs
-    if type(pairs) is not int or pairs < 0:
-        raise ValueError(f"the number of pairs must be a whole number from 0 on, got {pairs!r}")
-    train = reply.results.get("train")
-    told = train.get("pairs") if isinstance(train, Mapping) else None
-    if told != pairs:
-        raise ValueError(f"the update weighs {pairs} pairs, but its own training report says {told!r}")
     if pairs == 0 and reply.weights:
         raise ValueError("the update comes from 0 pairs: weights without training")
     described = (data.get("pairing") or {}).get("pairs", 0)
@@ -59,30 +52,26 @@ def check_counts(reply: Reply, data: Mapping[str, Any]) -> None:
         raise ValueError(f"the update weighs {pairs} pairs, but the hospital described only {described}")
 
 
-def check_branch_counts(reply: Reply, data: Mapping[str, Any], labels: LabelsConfig) -> None:
+def check_branch_counts(reply: TrainReply, data: Mapping[str, Any], labels: LabelsConfig) -> None:
     """Raise ValueError unless the update's counts are what ``branch_counts`` gives, and no larger than the hospital's
     passport ``data`` allows, in which counts are rounded. What the passport keeps back cannot be compared."""
-    counts, names = reply.counts, ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer")
-    if set(counts) != {*names, "findings"}:
-        raise ValueError(
-            f"the update counts {', '.join(sorted(counts)) or 'nothing'}, expected {', '.join(names)}, findings"
-        )
-    findings = counts["findings"]
-    if not isinstance(findings, list) or len(findings) != len(labels.findings):
-        raise ValueError(f"the update counts the labels of {findings!r}, expected {len(labels.findings)} findings")
+    counts, names = reply.told.counts, ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer")
+    if counts is None:
+        raise ValueError(f"the update counts nothing, expected {', '.join(names)}, findings")
+    findings = counts.findings
+    if len(findings) != len(labels.findings):
+        raise ValueError(f"the update counts the labels of {len(findings)} findings, expected {len(labels.findings)}")
     train = ((data.get("splits") or {}).get("train")) or {}
     most: dict[str, Any] = dict.fromkeys(names, reply.num_pairs)
     most |= {"xray": train.get("xray"), "ct": train.get("ct"), "cancer": train.get("ct")}
-    claimed = [(name, counts[name], most[name]) for name in names]
+    claimed = [(name, getattr(counts, name), most[name]) for name in names]
     claimed += [(name, count, train.get("xray")) for name, count in zip(labels.findings, findings, strict=True)]
     for name, count, described in claimed:
-        if type(count) is not int or count < 0:
-            raise ValueError(f"the count of {name} must be a whole number from 0 on, got {count!r}")
         if described is not None and count > max(described + _ROUNDED_BY, reply.num_pairs):
             raise ValueError(f"the update counts {count} for {name}, but the hospital described only {described}")
 
 
-def check_update(reply: Reply, layout: SegmentLayout, segments: Iterable[str]) -> None:
+def check_update(reply: TrainReply, layout: SegmentLayout, segments: Iterable[str]) -> None:
     """Raise ValueError unless ``reply`` carries exactly ``segments``, in the right sizes, finite and in range."""
     expected, came = set(segments), set(reply.weights)
     if expected != came:
@@ -102,19 +91,19 @@ def check_update(reply: Reply, layout: SegmentLayout, segments: Iterable[str]) -
             )
 
 
-def check_beside(reply: Reply, layout: SegmentLayout, sends: str | None) -> None:
+def check_beside(reply: TrainReply, layout: SegmentLayout, sends: str | None) -> None:
     """Raise ValueError unless what came beside the update is what the algorithm ``sends``, of the update's segments, in
     their sizes, finite and in range. An update without any is the algorithm's to judge."""
     if reply.beside and not sends:
         raise ValueError("vectors came beside the update, of which federation.strategy knows nothing")
     if reply.beside:
         try:
-            check_update(replace(reply, weights=reply.beside), layout, reply.weights)
+            check_update(reply.model_copy(update={"weights": reply.beside}), layout, reply.weights)
         except ValueError as error:
             raise ValueError(f"beside the update: {error}") from error
 
 
-def check_step(step: Step, reply: Reply, experiment: Experiment, plan: RoundPlan) -> None:
+def check_step(step: Step, reply: TrainReply, experiment: Experiment, plan: RoundPlan) -> None:
     """Raise ValueError where ``step`` is longer than the steps of the phase can have been, or none at all."""
     if not plan.learning_rate:
         return
@@ -140,14 +129,14 @@ def check_step(step: Step, reply: Reply, experiment: Experiment, plan: RoundPlan
         raise ValueError(f"the update multiplies the moving variance of {variable} by {factor:.3g}")
 
 
-def steps_of(reply: Reply, experiment: Experiment, plan: RoundPlan) -> int:
+def steps_of(reply: TrainReply, experiment: Experiment, plan: RoundPlan) -> int:
     """The steps that the update claims. Raises ValueError where its pairs do not make as many."""
     epochs, size = plan.phase.local_epochs, experiment.training.batch_size
     most = epochs * -(-reply.num_pairs // size)
-    told = reply.results["train"].get("steps")
-    if type(told) is not int or not 0 < told <= most:
+    told = reply.told.train.steps
+    if not 0 < told <= most:
         raise ValueError(
-            f"the update claims {told!r} steps, but {reply.num_pairs} pairs in batches of {size} make at most {most} "
+            f"the update claims {told} steps, but {reply.num_pairs} pairs in batches of {size} make at most {most} "
             f"in {epochs} local epochs"
         )
     return told

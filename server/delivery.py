@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from fedthorax.common.messages.tasks import FinishTask, Outcome
 from fedthorax.common.model.segments import Weights
 from fedthorax.server.checkpoints import Checkpoints
 from fedthorax.server.holdings import named_model
@@ -15,7 +16,7 @@ from fedthorax.server.models import model_facts
 class Delivery:
     """One model: the names under which it is kept (best, last, or both), its round and its weights."""
 
-    names: tuple[str, ...]
+    names: tuple[Literal["best", "last"], ...]
     round: int
     weights: Weights
 
@@ -36,7 +37,7 @@ def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]
         model = named_model(delivery.weights)
         tasks = [
             hospitals.task(
-                "finish",
+                FinishTask,
                 site,
                 delivery.round,
                 **model,
@@ -67,9 +68,9 @@ def deliveries(best: Delivery, last: Delivery) -> tuple[Delivery, ...]:
     return (best, last)
 
 
-def outcome(delivery: Delivery, site: str, document: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """``Task.outcome``: ``models`` (names), ``facts`` (model.json less its models), ``metrics`` (as metrics.json)."""
-    return {"models": list(delivery.names), "facts": dict(facts), "metrics": own_results(document, site)}
+def outcome(delivery: Delivery, site: str, document: Mapping[str, Any], facts: Mapping[str, Any]) -> Outcome:
+    """What the hospital keeps beside the weights."""
+    return Outcome(models=delivery.names, facts=dict(facts), metrics=own_results(document, site))
 
 
 def own_results(document: Mapping[str, Any], site: str) -> dict[str, Any]:

@@ -13,13 +13,18 @@ the question is answered and the task is not, the task or its reply was lost.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+import numpy as np
 from flwr.app import Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from fedthorax.common.messages import Payload, Reply, Task, decode_reply, encode, num_bytes, payload_of, sent_arrays
+from fedthorax.common.messages.message import ARRAYS, Reply, Task, failed
+from fedthorax.common.messages.reading import read_reply
+from fedthorax.common.messages.sending import Payload, closed, from_flower, num_bytes, to_flower
+from fedthorax.common.messages.tasks import ModelTask, PresentTask, sent_arrays
+from fedthorax.common.wire.segment import pack_whole
 from fedthorax.server.channel import HospitalState, Interrupted, LateReply, Notify
 from fedthorax.server.nodes import Node, Recognise
 
@@ -152,12 +157,12 @@ class FlowerChannel:
                 reply = self._checked(message, dispatch.task, sent_to)
                 if reply.error is None and reply.lacking:
                     task = dispatch.task
-                    if not set(reply.lacking) <= {*task.held, *task.packed}:
+                    if not (isinstance(task, ModelTask) and set(reply.lacking) <= {*task.held, *task.packed}):
                         return failed(task, f"lacks {', '.join(reply.lacking)} of the model, which were sent")
                     # It has lost them: they go once more, as a whole.
                     held = tuple(name for name in task.held if name not in reply.lacking)
                     packed = {name: data for name, data in task.packed.items() if name not in reply.lacking}
-                    dispatch.task = replace(task, held=held, packed=packed)
+                    dispatch.task = task.model_copy(update={"held": held, "packed": packed})
                     continue
                 self._tell(dispatch.task.site, "failed" if reply.error else "replied")
                 return reply
@@ -186,8 +191,9 @@ class FlowerChannel:
         return None
 
     def _send(self, dispatch: _Dispatch, node: Node, now: float) -> None:
-        task = replace(dispatch.task, consortium_head=self.consortium_head())
-        record = encode(task, self._payload(dispatch))
+        task = dispatch.task.model_copy(update={"consortium_head": self.consortium_head()})
+        payload = self._payload(dispatch)
+        record = to_flower(closed(task, payload.cargo), payload)
         left = task.deadline - now if task.deadline else 0.0
         message = Message(record, node.id, _KINDS[task.kind], ttl=max(left, 0.0) + _LATE_S)
         ids = [message_id for message_id in self.grid.push_messages([message]) if message_id]
@@ -207,7 +213,7 @@ class FlowerChannel:
         """Ask whether the task was lost. A hospital at work answers when it has done it, so each next question (this
         one may be lost too) waits twice as long as the last."""
         asked = dispatch.task
-        record = encode(Task("present", asked.site, asked.round, "", run=asked.run))
+        record = to_flower(closed(PresentTask(site=asked.site, round=asked.round, run=asked.run)))
         ids = self.grid.push_messages([Message(record, node.id, "query", ttl=max(asked.deadline - now, 0.0) + _LATE_S)])
         self.sent()
         dispatch.question = next((message_id for message_id in ids if message_id), None)
@@ -225,16 +231,20 @@ class FlowerChannel:
     def _take_back(self, dispatch: _Dispatch) -> None:
         """Messages that nobody waits for any more; should a reply to one come all the same, it is told as late."""
         task = dispatch.task
-        light = Task(task.kind, task.site, task.round, "", deadline=task.deadline)
+        light = task.model_copy(update={name: {} for name in ARRAYS})
         self._overdue |= {message_id: (light, node) for message_id, node in dispatch.sent.items()}
         dispatch.sent.clear()
 
     @staticmethod
     def _payload(dispatch: _Dispatch) -> Payload:
         task, payloads = dispatch.task, dispatch.payloads
-        key = tuple((name, id(values)) for name, values in sent_arrays(task).items())
+        arrays = sent_arrays(task)
+        key = tuple((name, id(values)) for name, values in arrays.items())
         if key not in payloads:
-            payloads[key] = payload_of(task)
+            packs = isinstance(task, ModelTask) and task.packs
+            payloads[key] = Payload.of(
+                {n: pack_whole(a) if packs and a.dtype == np.float32 else a for n, a in arrays.items()}
+            )
         return payloads[key]
 
     def _pull(self, message_id: str) -> Message | None:
@@ -251,7 +261,7 @@ class FlowerChannel:
         if message.metadata.src_node_id != node.id:
             return failed(task, f"refused: the reply comes from node {message.metadata.src_node_id}, not {node.id}")
         try:
-            reply = decode_reply(message.content)
+            reply = read_reply(from_flower(message.content), task)
         except ValueError as error:
             return failed(task, f"refused: {error}")
         if (reply.kind, reply.site, reply.round) != (task.kind, task.site, task.round):
@@ -279,7 +289,7 @@ class FlowerChannel:
                 problem = f"comes from node {message.metadata.src_node_id}, not {node.id}"
             else:
                 try:
-                    first = self._closed.get(decode_reply(message.content).task_id)
+                    first = self._closed.get(read_reply(from_flower(message.content), task).task_id)
                 except ValueError as error:
                     problem = f"cannot be read: {error}"
             self._tell(task.site, "late")
@@ -314,8 +324,3 @@ class FlowerChannel:
     def _check_stopped(self) -> None:
         if self.stopped():
             raise Interrupted
-
-
-def failed(task: Task, reason: str) -> Reply:
-    """The reply in place of one that did not come or was refused."""
-    return Reply(task.kind, task.site, task.round, error=reason, task_id=task.id)

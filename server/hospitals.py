@@ -1,15 +1,17 @@
 """The hospitals of a run as the server asks and hears them: tasks out, replies in, and who failed, came late or odd."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.events import EventLog
-from fedthorax.common.messages import Reply, Task, TaskKind
+from fedthorax.common.messages.message import Reply, Task
+from fedthorax.common.messages.replies import REPLIES
+from fedthorax.common.messages.tasks import ModelTask, TrainTask
 from fedthorax.common.model.segments import MODALITIES
 from fedthorax.server.broadcast import Broadcast
 from fedthorax.server.channel import Channel, HospitalState
@@ -17,14 +19,7 @@ from fedthorax.server.holdings import Holdings
 from fedthorax.server.ledger import Ledger
 from fedthorax.server.record import RunRecord
 
-_RESULTS = {
-    "describe": ("data", "overlap", "fingerprint", "software_version"),
-    "train": ("valid", "train"),
-    "evaluate": (),
-    "personalise": ("personal",),
-    "statistics": ("statistics",),
-    "finish": (),
-}
+AnyTask = TypeVar("AnyTask", bound=Task)
 
 
 @dataclass
@@ -66,36 +61,41 @@ class Hospitals:
         told = data.get("modalities") or MODALITIES
         return tuple(told) if self.experiment.model.absent == "token" else MODALITIES
 
-    def task(self, kind: TaskKind, site: str, number: int, **arguments: Any) -> Task:
+    def task(self, kind: type[AnyTask], site: str, number: int, **arguments: Any) -> AnyTask:
         """``weights`` among the arguments are a whole model; what the hospital holds of it is left out on the way."""
-        layout: str = arguments.pop("layout", self.layout)
-        sha256: Mapping[str, str] = arguments.get("sha256", {})
-        federation, own_round = self.experiment.federation, 0
-        if algorithm_of(federation.strategy).hospital.keeps or federation.rounds_weights:
-            own_round = self.record.newest_update(site, number - 1 if kind == "train" else number)
-        return Task(
-            kind,
-            site,
-            number,
-            self.sent,
-            layout=layout,
+        if issubclass(kind, ModelTask):
+            arguments = self._of_model(site, kind is TrainTask, number, **arguments)
+        return kind(
+            site=site,
+            round=number,
+            experiment=self.sent,
             run=self.record.document["run"],
             deadline=time.time() + self.experiment.federation.round_timeout_s,
             acknowledged=self.ledger.told(site),
             audit_head=self.audit.head(),
             egress_head=self.ledger.newest_head(site),
-            held=self.holdings.held(site, sha256),
-            packed=self.broadcast.differences(sha256, lambda name, digest: self.holdings.holds(site, name, digest)),
-            packs=self.experiment.federation.codec != "float32",
-            best={name: digest for name, digest in self.best.items() if name in sha256},
-            own_round=own_round,
             **arguments,
         )
 
+    def _of_model(self, site: str, trains: bool, number: int, **arguments: Any) -> dict[str, Any]:
+        federation, own_round, sha256 = self.experiment.federation, 0, arguments["sha256"]
+        if algorithm_of(federation.strategy).hospital.keeps or federation.rounds_weights:
+            own_round = self.record.newest_update(site, number - 1 if trains else number)
+        return {
+            "layout": self.layout,
+            "held": self.holdings.held(site, sha256),
+            "packed": self.broadcast.differences(sha256, lambda name, digest: self.holdings.holds(site, name, digest)),
+            "packs": federation.codec != "float32",
+            "best": {name: digest for name, digest in self.best.items() if name in sha256},
+            "own_round": own_round,
+            **arguments,
+        }
+
     def replies(
         self, tasks: Sequence[Task], enough: Callable[[], bool], possible: Callable[[int], bool] = lambda left: True
-    ) -> Iterator[Reply]:
-        """The good replies as they arrive; the other hospitals are named as failures of the newest round.
+    ) -> Iterator[Any]:
+        """The good replies as they arrive, each of its task's kind (REPLIES); the other hospitals are named as failures
+        of the newest round.
 
         ``enough`` is Channel's. Ends before its time when the number of replies that are left makes it not ``possible``
         to reach the aim.
@@ -106,8 +106,10 @@ class Hospitals:
             self._note_late()
             error = self._fault(by_site[reply.site], reply)
             if error is None:
-                self.holdings.went_on_holding(reply.site, by_site[reply.site].best)
-                self.holdings.took(reply.site, by_site[reply.site].sha256)
+                task = by_site[reply.site]
+                if isinstance(task, ModelTask):
+                    self.holdings.went_on_holding(reply.site, task.best)
+                    self.holdings.took(reply.site, task.sha256)
                 yield reply
             else:
                 self.fail(reply.site, reply.kind, error)
@@ -154,12 +156,10 @@ class Hospitals:
         if reply.egress_head:
             self.record.document["sites"][reply.site]["egress_head"] = reply.egress_head
             self.audit.append("egress head", site=reply.site, head=reply.egress_head)
-        results: Mapping[str, Any] = reply.results
-        missing = [name for name in _RESULTS[reply.kind] if name not in results]
         if error is None and reply.lacking:
             error = f"the hospital lacks {', '.join(reply.lacking)} of the model"
-        if error is None and missing:
-            error = f"the reply lacks {', '.join(missing)}"
+        if error is None and not isinstance(reply, REPLIES[task.kind]):
+            error = f"refused: expected a reply to {task.kind}, got one to {reply.kind}"
         return error
 
     def _note_late(self) -> None:

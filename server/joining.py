@@ -1,14 +1,14 @@
 """How a hospital joins a run: it describes its data, and says which of the server's test images it holds too."""
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from fedthorax import __version__
 from fedthorax.common.disclosure.passport import fingerprint
 from fedthorax.common.hospital.overlap import keyed_digests
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.replies import DescribeReply
+from fedthorax.common.messages.statistics import SiteStatistics
+from fedthorax.common.messages.tasks import DescribeTask
 from fedthorax.server.central import CentralData
 from fedthorax.server.claims import check_described
 from fedthorax.server.hospitals import Hospitals
@@ -24,7 +24,7 @@ class Joining:
     hospitals: Hospitals
     central: CentralData
     overlaps: dict[str, list[int]] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, SiteStatistics] = field(default_factory=dict)
 
     def meet(self) -> None:
         """Ask every hospital. Raises RuntimeError when too few can take part, and ValueError when the server's own
@@ -49,37 +49,38 @@ class Joining:
             where = "also stand where a model is trained or selected: scored apart"
             hospitals.events.emit("note", text=f"{len(self.central.left_out)} central test images {where}")
 
-    def newcomers(self) -> list[Task]:
+    def newcomers(self) -> list[DescribeTask]:
         """Tasks for the hospitals that have not joined yet."""
         joined = self.hospitals.joined()
         return self.tasks(tuple(name for name in self.hospitals.names if name not in joined))
 
-    def tasks(self, names: tuple[str, ...]) -> list[Task]:
+    def tasks(self, names: tuple[str, ...]) -> list[DescribeTask]:
         key = secrets.token_bytes(32)  # the digests mean nothing to who does not hold the image
         digests = keyed_digests(self.central.all_digests, key) if names else ()
         number = self.hospitals.record.newest_round
         return [
-            self.hospitals.task("describe", name, number, test_digests=digests, digest_key=key.hex()) for name in names
+            self.hospitals.task(DescribeTask, name, number, test_digests=digests, digest_key=key.hex())
+            for name in names
         ]
 
-    def accept(self, reply: Reply) -> bool:
+    def accept(self, reply: DescribeReply) -> bool:
         """Take a hospital in that has described its data; False where it cannot take part."""
-        hospitals, site, results = self.hospitals, reply.site, reply.results
+        hospitals, site, told = self.hospitals, reply.site, reply.told
+        most = len(self.central.all_digests)
         try:
-            check_version(results["software_version"], __version__)
-            overlap = _positions(results["overlap"], len(self.central.all_digests))
-            if not isinstance(results["data"], Mapping):
-                raise ValueError(f"refused: the data are described as {results['data']!r}")
-            check_described(results["data"], hospitals.experiment.federation)
+            check_version(told.software_version, __version__)
+            if not all(position < most for position in told.overlap):
+                raise ValueError(f"refused: overlap must be positions from 0 to {most - 1}")
+            check_described(told.data.model_dump(mode="json"), hospitals.experiment.federation)
         except ValueError as error:
             hospitals.fail(site, "describe", str(error))
             return False
-        came = results["fingerprint"]
+        came = told.fingerprint
         if hospitals.record.document["sites"][site]["fingerprint"] not in (None, came):
             hospitals.warn(site, "its data have changed since the run began")
-        hospitals.record.describe(site, results["data"], came)
+        hospitals.record.describe(site, told.data.model_dump(mode="json"), came)
         hospitals.audit.append("site joined", site=site, data_fingerprint=came)
-        self.overlaps[site], self.told[site] = overlap, results.get("statistics")
+        self.overlaps[site], self.told[site] = list(told.overlap), told.statistics
         return True
 
     def leave_out(self) -> None:
@@ -90,9 +91,3 @@ class Joining:
         central |= {"data": self.central.describe(), "left_out": self.central.left_out}
         gathered = gather_statistics(self.hospitals.experiment, self.hospitals.names, self.told)
         self.hospitals.record.document["statistics"] = gathered.document()
-
-
-def _positions(value: object, count: int) -> list[int]:
-    if not isinstance(value, list) or not all(type(one) is int and 0 <= one < count for one in value):
-        raise ValueError(f"refused: overlap must be positions from 0 to {count - 1}, got {str(value)[:80]}")
-    return value

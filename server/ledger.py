@@ -6,7 +6,7 @@ holds what was made of the reply: a server that is killed before that asks again
 
 from collections.abc import Mapping
 
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.message import Reply, Task
 
 
 class Ledger:

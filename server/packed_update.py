@@ -1,15 +1,14 @@
 """A hospital's packed update read again, as a difference to the model that it was sent."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from fedthorax.common.config.federation import CodecName
-from fedthorax.common.messages import Reply
+from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.model.segments import Weights
 from fedthorax.common.wire.segment import codec_of, unpack
 
 
-def unpacked(reply: Reply, codec: CodecName, weights: Weights, sha256: Mapping[str, str]) -> Reply:
+def unpacked(reply: TrainReply, codec: CodecName, weights: Weights, sha256: Mapping[str, str]) -> TrainReply:
     """``reply`` with the weights that its packed update stands for. ``weights`` and their hashes are those of the model
     that the hospital trained. Raises ValueError that names segment and reason where something does not fit."""
     if not reply.packed:
@@ -28,11 +27,12 @@ def unpacked(reply: Reply, codec: CodecName, weights: Weights, sha256: Mapping[s
             came = codec_of(data)
             if came != codec:
                 raise ValueError(f"expected it packed as {codec} (federation.codec), got {came}")
-            found[name] = unpack(data, lambda wanted, base=base, digest=digest: base if wanted == digest else None)  # type: ignore[misc]
+            known = {digest: base}
+            found[name] = unpack(data, known.get, base.size)
         except LookupError:
             raise ValueError(
                 f"segment {name}: it is the difference to another model than the one that was sent"
             ) from None
         except ValueError as error:
             raise ValueError(f"segment {name}: {error}") from error
-    return replace(reply, weights={**reply.weights, **found}, packed={})
+    return reply.model_copy(update={"weights": {**reply.weights, **found}, "packed": {}})

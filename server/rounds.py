@@ -15,7 +15,8 @@ from fedthorax.common.algorithms.algorithm import Aggregate, RoundShape, State, 
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.events import EventLog
-from fedthorax.common.messages import Reply
+from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, TrainReply
+from fedthorax.common.messages.tasks import EvaluateTask, PersonaliseTask, TrainTask
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.model.segments import (
     MODALITIES,
@@ -170,14 +171,14 @@ class Rounds:
         for site in ask.joined():
             own = models(site)
             beside = {name: values for name, values in told.items() if name in own["weights"]}
-            training.append(ask.task("train", site, number, **own, beside=beside, **work))
+            training.append(ask.task(TrainTask, site, number, **own, beside=beside, **work))
         tasks = [*training, *self._joining.newcomers()]  # who joins now trains from the next round on
         accepted: set[str] = set()
         with contextlib.closing(KeptUpdates()) as kept:
             for reply in ask.replies(
                 tasks, lambda: len(accepted) >= required, lambda left: len(accepted) + left >= required
             ):
-                if reply.kind == "describe":
+                if isinstance(reply, DescribeReply):
                     if self._joining.accept(reply):
                         self._joining.leave_out()
                         ask.fail(reply.site, "train", f"joined in round {number}; trains from the next round on")
@@ -245,7 +246,7 @@ class Rounds:
 
     def _take_update(
         self,
-        reply: Reply,
+        reply: TrainReply,
         number: int,
         model: dict[str, Any],
         segments: tuple[str, ...],
@@ -274,22 +275,28 @@ class Rounds:
                     values = {segment: values.get(segment, weights[segment]) for segment in segments}
                     if beside:
                         beside = {name: beside.get(name, np.zeros_like(value)) for name, value in values.items()}
-                loss = (reply.results["valid"] or {}).get("loss")
-                update = Update(site, values, reply.num_pairs, reply.counts, loss, beside)
+                loss = (reply.told.valid or {}).get("loss")
+                counts = reply.told.counts.model_dump() if reply.told.counts else {}
+                update = Update(site, values, reply.num_pairs, counts, loss, beside)
                 aggregate.add(update)
                 if federation.unusual_updates != "off":
                     kept.keep(update, norm / math.sqrt(steps_of(reply, self.experiment, plan)))
         except ValueError as error:
             self.hospitals.fail(site, "update", f"refused: {error}")
             return False
-        self.record.site_scores(number - 1, site, "valid", reply.results["valid"])
-        self.record.site_scores(number, site, "train", reply.results["train"])
+        if reply.told.valid is not None:
+            self.record.site_scores(number - 1, site, "valid", reply.told.valid)
+        self.record.site_scores(number, site, "train", reply.told.train.model_dump())
         self.record.rounds[number]["sites"][site]["update_norm"] = norm
-        if reply.results.get("residual_lost"):
+        if reply.told.residual_lost:
             self.hospitals.warn(site, "it has lost what rounding left out of its earlier updates; nothing else is lost")
-        self.record.site_memory(reply.results.get("peak_memory_mb"))
+        self.record.site_memory(reply.told.peak_memory_mb)
         self.audit.append(
-            "update received", site=site, round=number, pairs=reply.num_pairs, sha256=weights_digest(reply.weights)
+            "update received",
+            site=site,
+            round=number,
+            pairs=reply.num_pairs,
+            sha256=reply.address or weights_digest(reply.weights),
         )
         if not reply.num_pairs:
             self.events.emit("note", text=f"{site} has no pair to train on and gave no update")
@@ -356,7 +363,8 @@ class Rounds:
         self.record.document["operating_points"] = {"round": best_round, **points.model_dump(mode="json")}
         valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
         for reply in self._evaluate(last_round, last, valid_splits, points):
-            self.record.site_scores(last_round, reply.site, "valid", reply.results["valid"])
+            if reply.told.valid is not None:
+                self.record.site_scores(last_round, reply.site, "valid", reply.told.valid)
             self._site_tests(reply)
         if best_round != last_round:
             for reply in self._evaluate(best_round, best, ("test",), points):
@@ -375,12 +383,12 @@ class Rounds:
         if not self.experiment.personalisation.fine_tune:
             return
         ask, models = self.hospitals, self._models(named_model(weights))
-        tasks = [ask.task("personalise", site, number, **models(site)) for site in ask.joined()]
+        tasks = [ask.task(PersonaliseTask, site, number, **models(site)) for site in ask.joined()]
         for reply in ask.replies(tasks, lambda: True):
-            self.record.personal(reply.site, reply.results["personal"])
+            self.record.personal(reply.site, reply.told.model_dump())
 
-    def _site_tests(self, reply: Reply) -> None:
-        results = reply.results
+    def _site_tests(self, reply: EvaluateReply) -> None:
+        results = reply.told.model_dump(mode="json")
         try:
             check_own_thresholds(results, reply.site, self.experiment.labels)
         except ValueError as error:
@@ -392,19 +400,19 @@ class Rounds:
             self.hospitals.warn(reply.site, f"its scores by subgroup are not taken: {error}")
             results = {**results, "subgroups": None}
         self.record.site_tests(reply.site, results)
-        if "histograms" in reply.results:
+        if results["histograms"] is not None:
             try:
-                self._pooling.add(reply.site, reply.results["histograms"])
+                self._pooling.add(reply.site, results["histograms"])
             except ValueError as error:
                 self.hospitals.warn(reply.site, f"its test images are not among the pooled ones: {error}")
             self.record.document["pooled"] = self._pooling.document()
 
     def _evaluate(
         self, number: int, weights: Weights, splits: tuple[str, ...], points: OperatingPoints
-    ) -> Iterator[Reply]:
+    ) -> Iterator[EvaluateReply]:
         ask, models = self.hospitals, self._models(named_model(weights))
-        work = {"splits": splits, "operating_points": points.model_dump(mode="json")}
-        tasks = [ask.task("evaluate", site, number, **models(site), **work) for site in ask.joined()]
+        work = {"splits": splits, "operating_points": points}
+        tasks = [ask.task(EvaluateTask, site, number, **models(site), **work) for site in ask.joined()]
         yield from ask.replies(tasks, lambda: True)
 
     def _progress(self, number: int) -> Callable[[int, int], None]:

@@ -3,7 +3,6 @@
 Nothing here needs a network or TensorFlow. The content of the document is described in docs/statistics.md.
 """
 
-import json
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +11,12 @@ from itertools import combinations
 from operator import attrgetter
 from typing import Any
 
-from pydantic import ValidationError
-
 from fedthorax.common.config import Experiment
 from fedthorax.common.disclosure.distance import classes_distance, findings_distance, jensen_shannon_distance
 from fedthorax.common.disclosure.duplicates import shared_images
-from fedthorax.common.disclosure.site_statistics import UNKNOWN, Modality, SiteStatistics, Table, check_policy
-from fedthorax.common.messages import Task
+from fedthorax.common.messages.replies import StatisticsReply
+from fedthorax.common.messages.statistics import UNKNOWN, Modality, SiteStatistics, Table, check_policy
+from fedthorax.common.messages.tasks import StatisticsTask
 from fedthorax.server.channel import Channel
 
 SCHEMA_VERSION = 1
@@ -60,15 +58,18 @@ def ask_statistics(experiment: Experiment, sites: Sequence[str], channel: Channe
     nonce = secrets.token_hex(32)
     text = experiment.model_dump_json()
     deadline = time.time() + experiment.federation.round_timeout_s
-    tasks = [Task("statistics", site, 0, text, digest_key=nonce, run=nonce, deadline=deadline) for site in sites]
-    told: dict[str, Any] = {}
+    tasks = [
+        StatisticsTask(site=site, round=0, experiment=text, digest_key=nonce, run=nonce, deadline=deadline)
+        for site in sites
+    ]
+    told: dict[str, SiteStatistics] = {}
     failures: dict[str, str] = {}
     channel.gather(1)
     for reply in channel.exchange(tasks, lambda: bool(told)):
-        if reply.error is None:
-            told[reply.site] = reply.results.get("statistics")
+        if isinstance(reply, StatisticsReply) and reply.error is None:
+            told[reply.site] = reply.told.statistics
         else:
-            failures[reply.site] = reply.error
+            failures[reply.site] = reply.error or "refused: the reply is of another kind"
     gathered = gather_statistics(experiment, sites, told, failures)
     if not gathered.sites:
         reasons = "; ".join(f"{site}: {reason}" for site, reason in gathered.failures.items())
@@ -77,28 +78,25 @@ def ask_statistics(experiment: Experiment, sites: Sequence[str], channel: Channe
 
 
 def gather_statistics(
-    experiment: Experiment, sites: Sequence[str], told: Mapping[str, Any], failures: Mapping[str, str] | None = None
+    experiment: Experiment,
+    sites: Sequence[str],
+    told: Mapping[str, SiteStatistics],
+    failures: Mapping[str, str] | None = None,
 ) -> ConsortiumStatistics:
     """``told`` is what each hospital's reply has under ``statistics``; what breaks the policy becomes a failure."""
     good: dict[str, SiteStatistics] = {}
     failed = dict(failures or {})
     for site in (name for name in sites if name in told):
         try:
-            good[site] = _parsed(told[site], experiment)
+            _check(told[site], experiment)
+            good[site] = told[site]
         except ValueError as error:
             failed[site] = f"refused: {error}"
     return ConsortiumStatistics(experiment, good, {site: failed[site] for site in sites if site in failed})
 
 
-def _parsed(told: Any, experiment: Experiment) -> SiteStatistics:
-    if told is None:
-        raise ValueError("the reply has no statistics; the hospital may run an older version of FedThorax")
-    try:
-        statistics = SiteStatistics.model_validate_json(json.dumps(told))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"not the statistics of a hospital: {place}: {first['msg']}") from None
+def _check(statistics: SiteStatistics, experiment: Experiment) -> None:
+    """ValueError where they are of other labels than the experiment's, or show what the policy hides."""
     expected = set(experiment.labels.findings)
     if set(statistics.findings) != expected:
         odd = ", ".join(sorted(set(statistics.findings) ^ expected))
@@ -109,7 +107,6 @@ def _parsed(told: Any, experiment: Experiment) -> SiteStatistics:
     if set(statistics.cancer_classes.cells) != {*experiment.labels.cancer_classes, UNKNOWN}:
         raise ValueError("the cancer classes differ from the experiment's")
     check_policy(statistics, experiment.data.privacy)
-    return statistics
 
 
 def _totals(sites: Mapping[str, SiteStatistics]) -> dict[str, Any]:

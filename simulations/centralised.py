@@ -12,7 +12,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute
 from fedthorax.common.config.personalisation import PersonalisationConfig
 from fedthorax.common.config.travelling import require_local
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.message import Reply, Task
 from fedthorax.server.channel import LateReply, Notify
 from fedthorax.server.resume import open_run
 

@@ -86,35 +86,10 @@ def fedthorax_command() -> list[str]:
 def told() -> Callable[..., dict[str, Any]]:
     """What a hospital of the small experiment tells in statistics: 100 X-rays, no CT slice; as JSON."""
 
-    def table(**cells: int | None) -> dict[str, Any]:
-        return {"cells": cells, "reason": "too few" if None in cells.values() else None}
+    from .told import statistics
 
-    def modality(images: int) -> dict[str, Any]:
-        attributes = {name: table(unknown=images) for name in ("sex", "age", "shorter_side", "view", "scanner")}
-        shares = [1.0, *[0.0] * 31] if images else None
-        halves = 0.01 if images else None
-        return {
-            **attributes, "images": images, "patients": images, "intensity": shares, "halves_distance": halves,
-            "reasons": {},
-        }  # fmt: skip
-
-    def answer(present: int | None = 20, absent: int | None = 80) -> dict[str, Any]:
-        return {
-            "policy": {"smallest_count": 5, "round_to": 5},
-            "xray": modality(100),
-            "ct": modality(0),
-            "findings": {
-                "Effusion": table(present=present, absent=absent, unknown=0),
-                "Mass": table(present=50, absent=50, unknown=0),
-            },
-            "cancer_classes": table(normal=0, tumour=0, unknown=0),
-            "co_occurrence": [{"findings": ["Effusion", "Mass"], "images": 10, "reason": None}],
-            "duplicates": {
-                **{"key_check": "0" * 32, "xray": ["1" * 32], "ct": []},
-                **{"xray_alike": ["1" * 32], "ct_alike": []},
-            },
-            "duplicates_reason": None,
-        }
+    def answer(**counts: int | None) -> dict[str, Any]:
+        return statistics(**counts).model_dump(mode="json")
 
     return answer
 
@@ -125,7 +100,9 @@ def statistics_document(told: Callable[..., dict[str, Any]], experiment_file: Ca
     from fedthorax.common.config.load import load_experiment
     from fedthorax.server.statistics import gather_statistics
 
-    answers = {"north": told(), "st.mary": told(present=None)}
+    from .told import statistics
+
+    answers = {"north": statistics(), "st.mary": statistics(present=None)}
     document = gather_statistics(load_experiment(experiment_file()), tuple(answers), answers).document()
     assert document["failures"] == []
     return document

@@ -1,20 +1,17 @@
 """Replies that are kept until the server has them: a task that comes twice is done once, also after a crash.
 
-``state/replies/TASK_ID.reply`` is one JSON line (lengths and the SHA-256 of what follows), then the bytes of the reply.
+``state/replies/TASK_ID.reply`` is a line with the hash of the request, then the parcel as it left: a line with its
+manifest, its text, its segments.
 ``state/replies/TASK_ID.attempts`` counts how often the task was begun: one that ends the worker each time is not begun
 for ever.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedthorax.client.site.content import Assembly, content_of, message_of
 from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes, write_text
-from fedthorax.common.messages import Reply
-from fedthorax.common.wire.payload import checked_extents
+from fedthorax.common.wire.parcel import Parcel, parcel_of, read_manifest
 
 KEEP_SECONDS = 30 * 86400.0  # a reply that no later message has acknowledged
 
@@ -24,22 +21,13 @@ class ReplyStore:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def save(self, task_id: str, request: str, reply: Reply) -> None:
+    def save(self, task_id: str, request: str, reply: Parcel) -> None:
         """On disk when this returns. ``request`` is a hash of what was asked (worker.request_sha256)."""
-        content = content_of(reply)
-        digest = hashlib.sha256()
-        for piece in content.pieces():
-            digest.update(piece)
-        head = {
-            "json_bytes": len(content.text),
-            "segments": content.segments,
-            "sha256": digest.hexdigest(),
-            "request": request,
-        }
-        write_bytes(self._reply(task_id), (json.dumps(head).encode() + b"\n", *content.pieces()), mode=PRIVATE)
+        head = f"{request}\n".encode() + reply.manifest + b"\n"
+        write_bytes(self._reply(task_id), (head, reply.text, *reply.data), mode=PRIVATE)
         self._attempts(task_id).unlink(missing_ok=True)
 
-    def load(self, task_id: str, request: str) -> Reply | None:
+    def load(self, task_id: str, request: str) -> Parcel | None:
         """The reply to the task as ``request`` asks it, or None.
 
         A damaged file, or the answer to another request, is removed: the task is done again.
@@ -47,16 +35,15 @@ class ReplyStore:
         path = self._reply(task_id)
         try:
             with path.open("rb") as file:
-                head = json.loads(file.readline())
-                data = file.read()
-            if hashlib.sha256(data).hexdigest() != head["sha256"] or head["request"] != request:
-                raise ValueError("damaged, or another request")
-            assembly = Assembly(head["json_bytes"], checked_extents(head["segments"]), len(data))
-            assembly.add(data)
-            return message_of(Reply, assembly.content())
+                if file.readline().strip() != request.encode():
+                    raise ValueError("the answer to another request")
+                manifest = file.readline().strip()
+                reply = parcel_of(manifest, file.read(read_manifest(manifest).text_bytes), file.read())
+            reply.require_intact()
+            return reply
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             path.unlink(missing_ok=True)
             return None
 

@@ -1,19 +1,20 @@
 """The record of everything that left the building: ``egress.jsonl``, one line for each reply, hash-chained.
 
 A line says run, round, kind of task, what (the keys of the results and the segments with their number of values), how
-many bytes, and their SHA-256: that of the reply as ``content_of`` writes it with an empty ``egress_head``, text first,
-then the weights. The heads of the server's own chains, the run's and the consortium's, stand in each line, as the
-server holds ours: who cuts off or recomputes one of them is contradicted by another.
+many bytes, and the address of the parcel, which names all of them; the lead's log holds the same one for an update. The
+heads of the server's own chains, the run's and the consortium's, stand in each line, as the server holds ours: who cuts
+off or recomputes one of them is contradicted by another.
 """
 
-import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fedthorax.client.site.content import content_of
 from fedthorax.common.ground.audit import AuditLog, parts, read_lines, verify
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.message import BESIDE, Task
+from fedthorax.common.wire.parcel import Entry, Parcel
 
 _HEADS = ("server_audit_head", "consortium_audit_head")  # of the run's log and of the consortium's
 
@@ -31,30 +32,24 @@ class EgressLog:
         """Whether the log has ever had this head."""
         return self._log.holds(head)
 
-    def record(self, task: Task, reply: Reply, again: bool = False) -> Reply:
-        """Write down that ``reply`` is about to leave, and return it with the new head of the chain.
+    def record(self, task: Task, reply: Parcel, again: bool = False) -> Parcel:
+        """Write down that ``reply`` is about to leave, and return it stamped with the new head of the chain.
 
         ``again``: it left before, as the answer to the same task. ValueError where the log is damaged: then nothing may
         leave.
         """
-        reply = replace(reply, egress_head="")
-        content = content_of(reply)
-        digest = hashlib.sha256()
-        for piece in content.pieces():
-            digest.update(piece)
+        told, segments = json.loads(reply.text), reply.contents.segments
+        results = told.get("results") or {}
         theirs = {"consortium_audit_head": task.consortium_head} if task.consortium_head else {}
         what: dict[str, Any] = {
-            "results": sorted(reply.results),
-            "weights": {name: len(values) for name, values in reply.weights.items()},
+            "results": sorted(name for name, value in results.items() if value is not None),
+            "weights": {name: size // 4 for name, size in _sizes(segments, "").items()},
         }
-        if reply.beside:
-            what["beside"] = {name: len(values) for name, values in reply.beside.items()}
-        if reply.packed:
-            what["packed"] = {name: len(values) for name, values in reply.packed.items()}
-        if reply.lacking:
-            what["lacking"] = list(reply.lacking)
-        if reply.error is not None:
-            what["error"] = reply.error
+        if beside := {name: size // 4 for name, size in _sizes(segments, BESIDE).items()}:
+            what["beside"] = beside
+        if packed := {entry.name: entry.bytes for entry in segments if entry.packed}:
+            what["packed"] = packed
+        what |= {name: told[name] for name in ("lacking", "error") if told[name]}
         head = self._log.append(
             "sent again" if again else "sent",
             run=task.run,
@@ -62,12 +57,12 @@ class EgressLog:
             task=task.kind,
             task_id=task.id,
             what=what,
-            bytes=content.num_bytes,
-            sha256=digest.hexdigest(),
+            bytes=reply.num_bytes,
+            sha256=reply.address,
             server_audit_head=task.audit_head,
             **theirs,
         )
-        return replace(reply, egress_head=head)
+        return replace(reply, stamp=head)
 
 
 def verify_egress(path: Path, server_audit: Path | None = None) -> int:
@@ -96,3 +91,10 @@ def verify_egress(path: Path, server_audit: Path | None = None) -> int:
                     f"({line['time']}): the server's log was cut off or written anew"
                 )
     return count
+
+
+def _sizes(segments: Iterable[Entry], prefix: str) -> dict[str, int]:
+    """Bytes of the segments that are not packed, by what follows ``prefix``; those that stand beside the weights have
+    one."""
+    names = {entry.name: entry.bytes for entry in segments if not entry.packed}
+    return {name.removeprefix(prefix): size for name, size in names.items() if name.startswith(BESIDE) == bool(prefix)}

@@ -6,7 +6,8 @@ from typing import Any
 
 from fedthorax.client.site.settings import Limits, SiteSettings
 from fedthorax.common.config import Experiment
-from fedthorax.common.messages import Task
+from fedthorax.common.messages.message import Task
+from fedthorax.common.messages.tasks import TrainTask
 
 
 def refusals(task: Task, experiment: Experiment, settings: SiteSettings) -> list[str]:
@@ -24,7 +25,7 @@ def refusals(task: Task, experiment: Experiment, settings: SiteSettings) -> list
 def _exceeded(task: Task, experiment: Experiment, limits: Limits) -> Iterator[tuple[str, str, float, float]]:
     """(what, the limit's key, its value, what was asked) of each limit that the experiment or the task exceeds."""
     training, model = experiment.training, experiment.model
-    rates = [task.learning_rate] if task.kind == "train" else []
+    rates = [task.learning_rate] if isinstance(task, TrainTask) else []
     rates += [
         training.learning_rate if phase.learning_rate is None else phase.learning_rate for phase in training.phases
     ]

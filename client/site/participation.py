@@ -16,7 +16,7 @@ from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import stricter
 from fedthorax.common.ground.atomic_write import write_text
-from fedthorax.common.messages import Task
+from fedthorax.common.messages.message import Task
 
 Standing = Literal["takes part", "paused", "withdrawn"]
 Decision = Literal["approved", "refused"]

@@ -15,12 +15,7 @@ WORK, WATCH, ALIVE = (f"/{SERVICE}/{name}" for name in ("Work", "Watch", "Alive"
 _Type = descriptor_pb2.FieldDescriptorProto
 # (name, number, type or message, repeated, in the oneof `content`)
 _MESSAGES: dict[str, tuple[tuple[str, int, int | str, bool, bool], ...]] = {
-    "Segment": (
-        ("name", 1, _Type.TYPE_STRING, False, False),
-        ("num_values", 2, _Type.TYPE_UINT64, False, False),
-        ("packed", 3, _Type.TYPE_BOOL, False, False),
-    ),
-    "Header": (("json_bytes", 1, _Type.TYPE_UINT64, False, False), ("segments", 2, "Segment", True, False)),
+    "Header": (("manifest", 1, _Type.TYPE_BYTES, False, False), ("stamp", 2, _Type.TYPE_STRING, False, False)),
     "Part": (("header", 1, "Header", False, True), ("data", 2, _Type.TYPE_BYTES, False, True)),
     "Progress": (
         ("stage", 1, _Type.TYPE_STRING, False, False),
@@ -71,6 +66,6 @@ def _message(name: str) -> Any:
     return message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
 
 
-Segment, Header, Part, Progress = map(_message, ("Segment", "Header", "Part", "Progress"))
+Header, Part, Progress = map(_message, ("Header", "Part", "Progress"))
 Update, WatchRequest, Event = map(_message, ("Update", "WatchRequest", "Event"))
 AliveRequest, AliveReply = map(_message, ("AliveRequest", "AliveReply"))

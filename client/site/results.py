@@ -13,30 +13,26 @@ from fedthorax.client.segment_store import LackingSegmentsError
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.atomic_write import write_text
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.message import Reply
+from fedthorax.common.messages.replies import FinishReply
+from fedthorax.common.messages.tasks import FinishTask
 from fedthorax.common.model.segments import weights_digest
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.release.model_facts import model_entry, write_model_facts
 from fedthorax.common.report import write_report
 
-_MODELS = ("best", "last")
 
-
-def keep_results(folder: SiteFolder, process: SiteProcess, task: Task, experiment: Experiment) -> Reply:
+def keep_results(folder: SiteFolder, process: SiteProcess, task: FinishTask, experiment: Experiment) -> Reply:
     """Keep what a ``finish`` task brings; the reply only says that it is kept. ValueError where it is not whole."""
-    names, facts, metrics = (task.outcome.get(key) for key in ("models", "facts", "metrics"))
-    if not isinstance(names, list) or not set(names) <= set(_MODELS) or not names:
-        raise ValueError(f"finish: expected models out of {', '.join(_MODELS)}, got {names!r}")
-    if not isinstance(facts, dict) or not isinstance(metrics, dict):
-        raise ValueError("finish: expected facts and metrics of the run")
+    names, facts, metrics = task.outcome.models, task.outcome.facts, task.outcome.metrics
+    network = process.network(experiment)
     try:
-        weights = process.worker.segments.complete(task)
+        weights = process.worker.segments.complete(task, network.layout.sizes)
     except LackingSegmentsError as error:
-        return Reply("finish", task.site, task.round, lacking=error.segments, task_id=task.id)
+        return FinishReply(site=task.site, round=task.round, lacking=error.segments, task_id=task.id)
     digest = weights_digest(weights)
     if task.model_sha256 and digest != task.model_sha256:
         raise ValueError("finish: the weights have another hash than the task says")
-    network = process.network(experiment)
     at_home = process.worker.at_home(task, experiment, network, weights)
     network.layout.write(at_home)
     digest = weights_digest(at_home)
@@ -62,7 +58,7 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: Task, experimen
         write_model_facts(run.model, facts, models, metrics)
         write_text(path / "delivery.json", json.dumps({"run": task.run, "hospital": task.site}, indent=1) + "\n")
         write_report(path)
-    return Reply("finish", task.site, task.round, task_id=task.id)
+    return FinishReply(site=task.site, round=task.round, task_id=task.id)
 
 
 def results_folder(folder: SiteFolder, name: str, run: str) -> Path:

@@ -4,14 +4,15 @@ that name a place on its disks. Names of files and cells of its tables the worke
 What is taken out is null, never 0, with its reason beside it where the figure has a place for one.
 """
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fedthorax.client.site.settings import Limits
-from fedthorax.common.messages import Reply
+from fedthorax.common.messages.message import Reply
+from fedthorax.common.messages.replies import Answer
 from fedthorax.common.metrics.score_histogram import coarsened, parse_histogram, too_few
 
 _LOSSES = ("loss", "disease_loss", "cancer_loss")
@@ -34,13 +35,23 @@ def what_may_leave(reply: Reply, limits: Limits, folders: tuple[Path, ...]) -> R
     """The reply without what ``limits`` keep here. ``folders`` are the site's own, whose paths never leave."""
     if reply.error is not None:
         if any(str(folder) in reply.error for folder in folders) or _A_PATH.search(reply.error):
-            return replace(reply, error=f"{reply.site}: it cannot do the task; the hospital's own log says why")
+            why = f"{reply.site}: it cannot do the task; the hospital's own log says why"
+            return reply.model_copy(update={"error": why})
         return reply
-    results = dict(reply.results)
+    if not isinstance(reply, Answer) or reply.results is None:
+        return reply
+    kept = left(reply.kind, reply.results.model_dump(mode="json"), limits)
+    return reply.model_copy(update={"results": type(reply.results).model_validate_json(json.dumps(kept))})
+
+
+def left(kind: str, results: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Of the results of a reply of this kind what may leave."""
+    if kind == "personalise":
+        return _personal(results, limits)
     for name, value in results.items():
         if _is_scores(value):
             results[name] = _scores(value, limits)
-    if reply.kind == "train" and "loss" not in limits.metrics and "train" in results:
+    if kind == "train" and "loss" not in limits.metrics and "train" in results:
         results["train"] = results["train"] | dict.fromkeys(_LOSSES)
     if results.get("operating_points"):
         results["operating_points"] = {
@@ -51,16 +62,16 @@ def what_may_leave(reply: Reply, limits: Limits, folders: tuple[Path, ...]) -> R
         results["subgroups"] = {
             task: told if task in limits.metrics else None for task, told in results["subgroups"].items()
         }
-    if "histograms" in results:
+    if results.get("histograms"):
         results["histograms"] = {
             task: {name: _histogram(value, task, limits) for name, value in labels.items()}
             for task, labels in results["histograms"].items()
         }
-    if "personal" in results:
-        results["personal"] = _personal(results["personal"], limits)
+    if results.get("counts"):
+        results["counts"] = _large_counts(results["counts"], limits.smallest_count)
     if "data" in results:
         results["data"] = _passport(results["data"], limits)
-    return replace(reply, results=results, counts=_large_counts(reply.counts, limits.smallest_count))
+    return results
 
 
 def _personal(told: Mapping[str, Any], limits: Limits) -> dict[str, Any]:

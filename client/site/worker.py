@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.ground.collector import collector_off
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.ground.strict_json import canonical_json
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.message import Reply, Task, failed
+from fedthorax.common.messages.sending import closed
+from fedthorax.common.messages.tasks import FinishTask
+from fedthorax.common.wire.parcel import Parcel
 
 MOST_ATTEMPTS = 3  # of a task that ends the worker each time
 APPROVAL_POLL_S = 0.5
@@ -62,7 +65,7 @@ class Job:
     deadline: float
     stage: tuple[str, int, int] = ("queue", 0, 0)
     stop_reason: str | None = None
-    reply: Reply | None = None
+    reply: Parcel | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
 
@@ -120,7 +123,7 @@ class TaskDesk:
             self._queue.put(job)
             return job
 
-    def run(self, do: Callable[[Task], Reply], finish: Callable[[Task, Experiment], Reply]) -> None:
+    def run(self, do: Callable[[Task], Reply], finish: Callable[[FinishTask, Experiment], Reply]) -> None:
         """Do tasks until ``close``, in this thread: TensorFlow wants to stay in one."""
         while (job := self._queue.get()) is not None:
             self._current = job
@@ -140,17 +143,19 @@ class TaskDesk:
             job.stop_reason = "the site worker is being stopped"
         self._queue.put(None)
 
-    def _answer(self, job: Job, do: Callable[[Task], Reply], finish: Callable[[Task, Experiment], Reply]) -> Reply:
+    def _answer(
+        self, job: Job, do: Callable[[Task], Reply], finish: Callable[[FinishTask, Experiment], Reply]
+    ) -> Parcel:
         task = job.task
-        reply, kept = None, False
+        parcel, kept = None, False
         try:
             self.store.forget(task.acknowledged)
             self._check_head(task)
             request = request_sha256(task)
             if task.kind in _KEPT:
-                reply = self.store.load(task.id, request)
-                kept = reply is not None
-            if reply is None:
+                parcel = self.store.load(task.id, request)
+                kept = parcel is not None
+            if parcel is None:
                 reply = self._made(job, do, finish)
         except RestartNeeded:
             raise
@@ -158,24 +163,27 @@ class TaskDesk:
             reply = _failed(task, error)
             if reply.error is not None and reply.error.startswith(OWN_DISK):
                 print(reply.error, flush=True)  # the event log may lie on the same disk
-        if not kept:
+        if parcel is None:
             if reply.error is not None:
                 self.events.emit("failure", site=task.site, round=task.round, reason=reply.error)
             source = self.settings.source
             folders = (*source.by_modality.values(), self.folder.path)
-            reply = what_may_leave(replace(reply, task_id=task.id), self.settings.limits, folders)
+            reply = what_may_leave(reply.model_copy(update={"task_id": task.id}), self.settings.limits, folders)
+            parcel = closed(reply)
         try:
-            reply = self.egress.record(task, reply, again=kept)
+            parcel = self.egress.record(task, parcel, again=kept)
             if not kept and reply.error is None and not reply.lacking and task.kind in _KEPT:
-                self.store.save(task.id, request, reply)
+                self.store.save(task.id, request, parcel)
         except (ValueError, OSError) as error:  # what cannot be written down does not leave
             self.events.emit("failure", site=task.site, round=task.round, reason=str(error))
             print(f"{CANNOT_WRITE} {error}", flush=True)  # where the disk is full the line above has not been written
             why = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
-            return _failed(task, RuntimeError(f"the hospital cannot write down what leaves, so nothing does{why}"))
-        return reply
+            return closed(
+                _failed(task, RuntimeError(f"the hospital cannot write down what leaves, so nothing does{why}"))
+            )
+        return parcel
 
-    def _made(self, job: Job, do: Callable[[Task], Reply], finish: Callable[[Task, Experiment], Reply]) -> Reply:
+    def _made(self, job: Job, do: Callable[[Task], Reply], finish: Callable[[FinishTask, Experiment], Reply]) -> Reply:
         task = job.task
         experiment = parse_experiment(task.experiment)
         found = refusals(task, experiment, self.settings)
@@ -183,7 +191,7 @@ class TaskDesk:
             raise ValueError("; ".join(found))
         self._announce(task, experiment)
         self._wait_for_approval(job, experiment)
-        if task.kind == "finish":
+        if isinstance(task, FinishTask):
             return finish(task, experiment)
         self._require_threads(experiment)
         before = self.store.begin(task.id)
@@ -191,7 +199,8 @@ class TaskDesk:
             self.store.end(task.id)
             raise RuntimeError(f"the task ended the site worker {before} times, so it is not tried again")
         try:
-            return do(replace(task, experiment=at_this_site(experiment, self.settings).model_dump_json()))
+            here = at_this_site(experiment, self.settings).model_dump_json()
+            return do(task.model_copy(update={"experiment": here}))
         finally:
             self.store.end(task.id)
 
@@ -273,7 +282,8 @@ def at_this_site(experiment: Experiment, settings: SiteSettings) -> Experiment:
 
 def request_sha256(task: Task) -> str:
     """What the reply depends on besides the task's identity: a kept reply answers only the same question."""
-    asked = [task.experiment, task.layout, task.phase, task.learning_rate, list(task.splits), task.own_round]
+    names = ("layout", "phase", "learning_rate", "splits", "own_round")
+    asked = [task.experiment, *(getattr(task, name, None) for name in names)]
     return hashlib.sha256(canonical_json(asked).encode()).hexdigest()
 
 
@@ -281,7 +291,7 @@ def _failed(task: Task, error: Exception) -> Reply:
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.errno in _UNWRITABLE:
         reason = f"{OWN_DISK} {error.strerror}"
-    return Reply(task.kind, task.site, task.round, error=reason[:2000], task_id=task.id)
+    return failed(task, reason)
 
 
 def warm_up() -> None:

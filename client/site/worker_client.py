@@ -8,8 +8,10 @@ from typing import Any
 import grpc
 
 from fedthorax.client.site import protocol
-from fedthorax.client.site.content import Assembly, message_of, parts_of
-from fedthorax.common.messages import Reply, Task
+from fedthorax.client.site.content import Assembly, parts_of
+from fedthorax.common.messages.message import Asked, failed
+from fedthorax.common.messages.sending import closed
+from fedthorax.common.wire.parcel import Parcel
 
 WORKER_WAIT_S = 180.0  # for a worker that is being started again
 RETRY_S = 0.5
@@ -39,8 +41,8 @@ def open_channel(node_config: Mapping[str, Any]) -> grpc.Channel:
     return grpc.secure_channel(str(node_config["worker"]), credentials, _OPTIONS)
 
 
-def ask_worker(task: Task, node_config: Mapping[str, Any]) -> Reply:
-    """The worker's reply, or one that says why there is none.
+def ask_worker(parcel: Parcel, task: Asked, node_config: Mapping[str, Any]) -> Parcel:
+    """The worker's reply to the task in ``parcel``, as it came, or one that says why there is none.
 
     Always returns: by the task's deadline, or once the worker was lost MOST_LOSSES times during the task, or when it
     has been away for WORKER_WAIT_S.
@@ -50,7 +52,7 @@ def ask_worker(task: Task, node_config: Mapping[str, Any]) -> Reply:
         heard = False
         try:
             with open_channel(node_config) as channel:
-                for answer in _call(channel, parts_of(task), task.deadline):
+                for answer in _call(channel, parts_of(parcel), task.deadline):
                     if answer is not None:
                         return answer
                     heard = True
@@ -95,7 +97,7 @@ def worker_answers(node_config: Mapping[str, Any], seconds: float) -> bool:
     return True
 
 
-def _call(channel: grpc.Channel, parts: Iterator[Any], deadline: float) -> Iterator[Reply | None]:
+def _call(channel: grpc.Channel, parts: Iterator[Any], deadline: float) -> Iterator[Parcel | None]:
     """None for each word of progress, then the reply."""
     work = channel.stream_stream(protocol.WORK, protocol.Part.SerializeToString, protocol.Update.FromString)
     timeout = max(deadline - time.time(), 0.0) + DEADLINE_GRACE_S if deadline else None
@@ -104,15 +106,13 @@ def _call(channel: grpc.Channel, parts: Iterator[Any], deadline: float) -> Itera
         if update.WhichOneof("content") == "progress":
             yield None
         elif assembly is None:
-            header = update.part.header
-            segments = tuple((segment.name, segment.num_values, segment.packed) for segment in header.segments)
-            assembly = Assembly(header.json_bytes, segments, LARGEST_REPLY)
+            assembly = Assembly(update.part.header, LARGEST_REPLY)
         else:
             assembly.add(update.part.data)
     if assembly is None:
         raise ValueError("it hung up without a word")
-    yield message_of(Reply, assembly.content())
+    yield assembly.parcel()
 
 
-def _failure(task: Task, reason: str) -> Reply:
-    return Reply(task.kind, task.site, task.round, error=reason, task_id=task.id)
+def _failure(task: Asked, reason: str) -> Parcel:
+    return closed(failed(task, reason))

@@ -15,12 +15,13 @@ from typing import Any
 import grpc
 
 from fedthorax.client.site import protocol
-from fedthorax.client.site.content import Assembly, message_of, parts_of
+from fedthorax.client.site.content import Assembly, parts_of
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.worker import TaskDesk, warm_up
 from fedthorax.common.ground.events import read_events
-from fedthorax.common.messages import Task
+from fedthorax.common.messages.message import Task
+from fedthorax.common.messages.reading import read_task
 
 PROGRESS_S = 2.0  # between two words to a caller who waits
 WATCH_S = 0.25
@@ -83,11 +84,10 @@ class WorkerService:
         first = next(parts, None)
         if first is None or first.WhichOneof("content") != "header":
             raise ValueError("expected a header as the first part")
-        segments = tuple((segment.name, segment.num_values, segment.packed) for segment in first.header.segments)
-        assembly = Assembly(first.header.json_bytes, segments, self._largest)
+        assembly = Assembly(first.header, self._largest)
         for part in parts:
             assembly.add(part.data)
-        return message_of(Task, assembly.content())
+        return read_task(assembly.parcel())
 
 
 def start_server(desk: TaskDesk) -> grpc.Server:

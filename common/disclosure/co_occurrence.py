@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.disclosure.site_statistics import Pair, Table
+from fedthorax.common.messages.statistics import Pair, Table
 from fedthorax.common.metrics.suppression import is_small, rounded
 
 NEVER_KNOWN = "no X-ray has a known label for both"

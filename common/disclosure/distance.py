@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fedthorax.common.disclosure.site_statistics import Table
+from fedthorax.common.messages.statistics import Table
 
 
 def jensen_shannon_distance(one: ArrayLike, other: ArrayLike) -> float:

@@ -15,7 +15,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from fedthorax.common.disclosure.site_statistics import Tokens
+from fedthorax.common.messages.statistics import Tokens
 
 Kind = Literal["xray", "ct", "xray_alike", "ct_alike"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.disclosure.distance import jensen_shannon_distance
-from fedthorax.common.disclosure.site_statistics import BIN_WIDTH, NUM_BINS
+from fedthorax.common.messages.statistics import BIN_WIDTH, NUM_BINS
 
 _HALVINGS = 20
 _DECIMALS = 4

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 Bytes = NDArray[np.uint8]
 Span = tuple[int, int]
@@ -23,6 +24,8 @@ _LENGTHS = np.dtype("<u4")
 _FIXED = len(_MAGIC) + 3 * _LENGTHS.itemsize
 _LEVEL = 1  # higher levels look for repetitions, of which updates have none, and pack them worse
 MOST_VALUES = 1 << 28  # of a segment, as a damaged or hostile header could claim any number
+MOST_HEADER = 1 << 16  # bytes
+MOST_PARTS = 3
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def write_frame(codec: str, values: int, base: str, exact: Sequence[Span], conte
 
 
 def read_frames(data: Bytes) -> Iterator[Frame]:
-    """The frames in their order. Raises ValueError where one is damaged, cut short, or none of ours."""
+    """The frames in their order, none of them expanded. Raises ValueError where one is damaged, cut short, or none of
+    ours."""
     view, start = memoryview(np.ascontiguousarray(data, np.uint8).data), 0
     if not len(view):
         raise ValueError("expected a packed segment, got nothing")
@@ -87,6 +91,8 @@ def read_frames(data: Bytes) -> Iterator[Frame]:
         found = zlib.crc32(view[start + len(_MAGIC) + _LENGTHS.itemsize : stop])
         if found != checksum:
             raise ValueError(f"at byte {start}: damaged, its checksum is {found:08x}, expected {checksum:08x}")
+        if header_bytes > MOST_HEADER:
+            raise ValueError(f"at byte {start}: a header of {header_bytes} bytes; at most {MOST_HEADER} are read")
         text = bytes(view[start + _FIXED : start + _FIXED + header_bytes])
         yield Frame(_header(text, body_bytes), view[start + _FIXED + header_bytes : stop], stop - start)
         start = stop
@@ -102,7 +108,7 @@ def expand(part: memoryview, expected: int) -> bytes:
         size = zstandard.frame_content_size(part)
         if size != expected:
             raise ValueError(f"a part holds {size} bytes, expected {expected}")
-        content = zstandard.ZstdDecompressor().decompress(part)
+        content = zstandard.ZstdDecompressor().decompress(part, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise ValueError(f"a part cannot be expanded: {error}") from error
     return content
@@ -115,7 +121,7 @@ def spans_in(header: Header) -> int:
 
 def _header(text: bytes, body_bytes: int) -> Header:
     try:
-        fields: Any = json.loads(text)
+        fields: Any = from_json(text)  # gives up at 200 levels
         header = Header(
             str(fields["codec"]),
             _count(fields["values"], MOST_VALUES),
@@ -125,6 +131,8 @@ def _header(text: bytes, body_bytes: int) -> Header:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"its header cannot be read: {error!r}") from error
+    if len(header.parts) > MOST_PARTS:
+        raise ValueError(f"it has {len(header.parts)} parts, expected at most {MOST_PARTS}")
     if sum(header.parts) != body_bytes:
         raise ValueError(f"its parts have {sum(header.parts)} bytes, but {body_bytes} came")
     end = 0

@@ -7,6 +7,7 @@ SignSGD and other Gradient Compression Schemes", ICML 2019).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from fedthorax.common.wire.frame import Bytes, Frame, Span, expand, read_frames,
 
 LOSSLESS = "lossless"
 LOSSY = tuple(rounding.LEVELS)
+MOST_STEPS = 4  # differences after each other: how many rounds back a model may lie to which they lead
+_SPARE_BYTES = 1 << 16  # of a frame whose values do not pack at all: its header, and what packing them adds
 
 Floats = NDArray[np.float32]
 
@@ -62,13 +65,23 @@ def pack_rounded(
     return Packed(write_frame(codec, values.size, base_sha256, exact, contents), read, rest)
 
 
-def unpack(data: Bytes, base: Callable[[str], Floats | None]) -> Floats:
-    """The segment that ``data`` stands for; ``base`` gives the segment with a SHA-256, None where it is not here.
+def unpack(data: Bytes, base: Callable[[str], Floats | None], size: int, most_frames: int = 1) -> Floats:
+    """The segment of ``size`` values that ``data`` stands for; ``base`` gives the segment with a SHA-256, None where it
+    is not here.
 
     Of several frames those are skipped after which there is a base. LookupError where none fits, ValueError where a
-    frame is damaged or is no difference to its base.
+    frame is damaged or is no difference to its base. Nothing is expanded before the number of bytes, of frames and of
+    values are what a segment of this size may have.
     """
-    frames = list(read_frames(data))
+    largest = most_frames * (4 * size + size // 16 + _SPARE_BYTES)
+    if len(data) > largest:
+        raise ValueError(f"{len(data)} bytes for {size} values; at most {largest} are read")
+    frames = list(islice(read_frames(data), most_frames + 1))
+    if len(frames) > most_frames:
+        raise ValueError(f"more than {most_frames} frames")
+    for frame in frames:
+        if frame.header.values != size:
+            raise ValueError(f"a frame of {frame.header.values} values, expected {size}")
     for first in range(len(frames) - 1, -1, -1):
         wanted = frames[first].header.base
         values = base(wanted) if wanted else None

@@ -3,16 +3,17 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fedthorax.cli import main as cli
 from fedthorax.client.site.egress import EgressLog, verify_egress
 from fedthorax.common.ground.audit import AuditLog
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.messages.sending import closed
+from fedthorax.common.messages.tasks import TrainTask
 from fedthorax.server.consortium.folder import ConsortiumFolder, create_consortium
 
-REPLY = Reply("train", "north", 1, {"train": {}}, {"disease": np.array([1, 2], np.float32)}, 5)
+REPLY = closed(TrainReply(site="north", round=2, error="no"))
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_a_rewritten_consortium_log_has_a_whole_chain_and_is_found_by_a_hospital
 ) -> None:
     egress = EgressLog(tmp_path / "egress.jsonl")
     for number in (1, 2):
-        task = Task("train", "north", number, "{}", run=f"r{number}", consortium_head=folder.audit.head())
+        task = TrainTask(site="north", round=number, run=f"r{number}", consortium_head=folder.audit.head())
         egress.record(task, REPLY)
         folder.audit.append("run_submitted", run_id=str(number))
     assert verify_egress(egress.path, folder.audit.path) == 2
@@ -57,7 +58,7 @@ def test_the_lead_sees_its_log_and_a_changed_line_is_named(
 
 def test_who_cuts_the_hospitals_log_is_found_by_its_own_worker(tmp_path: Path) -> None:
     egress = EgressLog(tmp_path / "egress.jsonl")
-    heads = [egress.record(Task("train", "north", n, "{}", run="r"), REPLY).egress_head for n in range(3)]
+    heads = [egress.record(TrainTask(site="north", round=n, run="r"), REPLY).stamp for n in range(3)]
     assert all(egress.holds(head) for head in heads)
     lines = egress.path.read_text().splitlines(keepends=True)
     egress.path.write_text("".join(lines[:2]))
@@ -67,6 +68,6 @@ def test_who_cuts_the_hospitals_log_is_found_by_its_own_worker(tmp_path: Path) -
 
 def test_an_old_log_without_the_consortiums_heads_is_still_read(tmp_path: Path) -> None:
     audit, egress = AuditLog(tmp_path / "audit.jsonl"), EgressLog(tmp_path / "egress.jsonl")
-    egress.record(Task("train", "north", 1, "{}", run="r", audit_head=audit.append("run started")), REPLY)
+    egress.record(TrainTask(site="north", round=1, run="r", audit_head=audit.append("run started")), REPLY)
     assert "consortium_audit_head" not in json.loads(egress.path.read_text())["facts"]
     assert verify_egress(egress.path, audit.path) == 1

@@ -7,7 +7,9 @@ import pytest
 from fedthorax.cli import main as cli
 from fedthorax.client.site.egress import EgressLog
 from fedthorax.client.site.participation import Participation
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.messages.sending import closed
+from fedthorax.common.messages.tasks import DescribeTask, TrainTask
 
 SITE = "name: north\nconsortium: net\nserver: localhost:1\nxray: xray\nct: ct\n"
 SUMMARY = {
@@ -29,7 +31,7 @@ def hospital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "results").mkdir()
     (tmp_path / "site.yaml").write_text(SITE)
     monkeypatch.chdir(tmp_path)
-    Participation(tmp_path / "state").request(Task("describe", "north", 0, "{}", run="f00d"), SUMMARY)
+    Participation(tmp_path / "state").request(DescribeTask(site="north", round=0, run="f00d"), SUMMARY)
     return tmp_path
 
 
@@ -65,7 +67,7 @@ def test_the_log_is_shown_and_verified_and_a_changed_one_is_an_error(
 ) -> None:
     assert _said(capsys, "log") == "nothing has left\n"
     log = EgressLog(hospital / "egress.jsonl")
-    log.record(Task("train", "north", 4, "{}", run="f00d"), Reply("train", "north", 4, {"valid": {}}))
+    log.record(TrainTask(site="north", round=4, run="f00d"), closed(TrainReply(site="north", round=4, error="no")))
     assert "f00d round 4 train: " in _said(capsys, "log")
     assert _said(capsys, "log", "--verify") == "egress.jsonl: 1 lines, the chain is whole\n"
     log.path.write_text(log.path.read_text().replace('"round":4', '"round":5'))

@@ -3,7 +3,9 @@ from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedthorax.client.app import work
-from fedthorax.common.messages import Task, decode_reply, encode
+from fedthorax.common.messages.reading import read_reply
+from fedthorax.common.messages.sending import closed, from_flower, to_flower
+from fedthorax.common.messages.tasks import PresentTask
 
 
 @pytest.fixture(autouse=True)
@@ -14,11 +16,10 @@ def inside_a_run(monkeypatch):
 
 
 def test_whether_a_hospital_is_there_is_answered_without_its_worker():
-    task = Task("present", "north", 2, "", run="r")
+    task = PresentTask(site="north", round=2, run="r")
     node = {"socket": "/nobody/listens/here"}
-    message = Message(encode(task), 11, "query")
+    message = Message(to_flower(closed(task)), 11, "query")
     context = Context(run_id=1, node_id=11, node_config=node, state=RecordDict(), run_config={}, series_id=1)
-    reply = decode_reply(work(message, context).content)
+    reply = read_reply(from_flower(work(message, context).content), task)
     assert (reply.kind, reply.site, reply.round, reply.task_id, reply.error) == ("present", "north", 2, task.id, None)
-    assert not reply.results
     assert not reply.weights

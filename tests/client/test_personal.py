@@ -13,7 +13,7 @@ from fedthorax.client.site.results import keep_results
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
-from fedthorax.common.messages import Task
+from fedthorax.common.messages.tasks import FinishTask, Outcome, PersonaliseTask
 from fedthorax.common.model.segments import SegmentLayout, segment_sha256, weights_digest
 from fedthorax.common.release.saved_model import load_saved_model
 from fedthorax.common.training.batch_norm import measure_batch_norm
@@ -75,10 +75,10 @@ def test_the_own_model_is_scored_stays_and_is_found_among_the_hospitals_results(
         "sha256": {name: segment_sha256(values) for name, values in common.items()},
     }
     text = experiment.model_dump_json()
-    reply = process.worker.run(Task("personalise", "north", 1, text, **facts))
+    reply = process.worker.run(PersonaliseTask(site="north", round=1, experiment=text, **facts))
     assert reply.error is None
     assert reply.weights == {}
-    told = reply.results["personal"]
+    told = reply.told.model_dump()
     assert told["kept"] == "outputs"
     assert told["valid_loss"]["outputs"] < told["valid_loss"]["common"]
     assert told["comparison"]["disease"]["rows"][0]["descriptive"]  # six without a mass
@@ -86,8 +86,10 @@ def test_the_own_model_is_scored_stays_and_is_found_among_the_hospitals_results(
     assert {name for name in common if not np.array_equal(own[name], common[name])} == {"disease", "cancer"}
 
     site = SiteFolder(tmp_path / "site")
-    outcome = {"models": ["best", "last"], "facts": model_facts(experiment), "metrics": record.document}
-    kept = keep_results(site, process, Task("finish", "north", 1, text, **facts, outcome=outcome), experiment)
+    outcome = Outcome(models=("best", "last"), facts=model_facts(experiment), metrics=record.document)
+    kept = keep_results(
+        site, process, FinishTask(site="north", round=1, experiment=text, **facts, outcome=outcome), experiment
+    )
     assert kept.error is None
     folder = site.results / "small" / "model"
     assert sorted(file.name for file in folder.glob("*.keras")) == ["best.keras", "last.keras", "personal.keras"]

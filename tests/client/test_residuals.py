@@ -1,14 +1,15 @@
 import os
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fedthorax.client.residuals import Residuals
-from fedthorax.common.messages import Task
+from fedthorax.common.messages.tasks import TrainTask
 
-TASK = Task("train", "north", 1, "{}", run="run-1")
+from ..told import changed
+
+TASK = TrainTask(site="north", round=1, run="run-1")
 
 
 def residual(value: float) -> dict[str, np.ndarray]:
@@ -17,11 +18,11 @@ def residual(value: float) -> dict[str, np.ndarray]:
 
 def trained(residuals: Residuals, *rounds: int) -> None:
     for number in rounds:
-        residuals.keep(replace(TASK, round=number), residual(number))
+        residuals.keep(changed(TASK, round=number), residual(number))
 
 
 def first(residuals: Residuals, own_round: int, **changes) -> float | None:
-    found = residuals.load(replace(TASK, own_round=own_round, **changes))
+    found = residuals.load(changed(TASK, own_round=own_round, **changes))
     return None if found is None else float(found["fusion"][0])
 
 
@@ -60,7 +61,7 @@ def test_what_a_run_of_long_ago_has_left_is_removed(tmp_path):
     trained(Residuals(tmp_path), 1)
     (file,) = tmp_path.rglob("residual-0001.npz")
     os.utime(file, (time.time() - 40 * 86400,) * 2)
-    Residuals(tmp_path).keep(replace(TASK, run="run-2"), residual(5))
+    Residuals(tmp_path).keep(changed(TASK, run="run-2"), residual(5))
     assert first(Residuals(tmp_path), 1, run="run-1") is None
     assert first(Residuals(tmp_path), 1, run="run-2") == 5
 

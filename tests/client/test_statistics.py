@@ -11,10 +11,10 @@ from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.disclosure.duplicates import KINDS, new_key
-from fedthorax.common.disclosure.site_statistics import SiteStatistics, check_policy
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
-from fedthorax.common.messages import Task
+from fedthorax.common.messages.statistics import SiteStatistics, check_policy
+from fedthorax.common.messages.tasks import DescribeTask, StatisticsTask
 from fedthorax.common.records.records import Attributes
 
 LABELS = LabelsConfig(findings=("Effusion", "Mass"), cancer_classes=("normal", "tumour"))
@@ -165,17 +165,19 @@ def worker_of(experiment_file):
 
 def test_the_worker_answers_without_a_network_and_by_the_consortiums_policy(worker_of):
     worker, experiment = worker_of()
-    reply = worker.run(Task("statistics", "north", 0, experiment, digest_key="00" * 32))
+    reply = worker.run(StatisticsTask(site="north", round=0, experiment=experiment, digest_key="00" * 32))
     assert reply.error is None
     assert reply.weights == {}
-    told = reply.results["statistics"]
+    told = reply.told.statistics.model_dump(mode="json")
     assert told["policy"] == {"smallest_count": 5, "round_to": 5}
     assert told["findings"]["Effusion"]["cells"] == {"present": 25, "absent": 5, "unknown": 0}
 
 
 def test_the_hospitals_own_stricter_policy_wins(worker_of):
     worker, experiment = worker_of(privacy=PrivacyConfig(smallest_count=8, round_to=1))
-    told = worker.run(Task("statistics", "north", 0, experiment, digest_key="00" * 32)).results["statistics"]
+    told = worker.run(
+        StatisticsTask(site="north", round=0, experiment=experiment, digest_key="00" * 32)
+    ).told.statistics.model_dump(mode="json")
     assert told["policy"] == {"smallest_count": 8, "round_to": 5}
     assert told["findings"]["Effusion"]["cells"]["absent"] is None
 
@@ -187,13 +189,13 @@ def test_a_real_hospital_rounds_its_passport_and_a_simulated_one_is_exact(experi
     targets[0] = 1.0
     site = hospital(image_set(targets), image_set(np.arange(12, dtype=np.int32) % classes, prefix="c"))
     site = SiteImages("north", site.splits, notes=("labels.csv: Smith is not understood",))
-    task = Task("describe", "north", 0, experiment.model_dump_json(), digest_key="00" * 32)
+    task = DescribeTask(site="north", round=0, experiment=experiment.model_dump_json(), digest_key="00" * 32)
     told = {}
     for name, own in (("real", PrivacyConfig()), ("simulated", None)):
         worker = SiteWorker(lambda *_: site, lambda *_: None, EventLog(None), privacy=own, file_names=own is None)
         reply = worker.run(task)
         assert reply.error is None
-        told[name] = reply.results["data"]
+        told[name] = reply.told.data.model_dump(mode="json")
     assert [told[name]["splits"]["train"]["xray"] for name in told] == [25, 23]
     finding = findings[0]
     assert told["real"]["splits"]["train"]["findings"][finding]["present"] is None
@@ -219,7 +221,7 @@ def test_why_the_images_cannot_be_used_is_told_outside_in_general_and_inside_in_
     def broken(*_):
         raise error
 
-    task = Task("describe", "north", 0, experiment.model_dump_json(), digest_key="00" * 32)
+    task = DescribeTask(site="north", round=0, experiment=experiment.model_dump_json(), digest_key="00" * 32)
     with EventLog(tmp_path / "events.jsonl") as events:
         reply = SiteWorker(broken, lambda *_: None, events, privacy=PrivacyConfig(), file_names=False).run(task)
         open_one = SiteWorker(broken, lambda *_: None, events).run(task)

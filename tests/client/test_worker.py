@@ -5,7 +5,7 @@ from fedthorax.client.worker import SiteWorker
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground.events import EventLog
-from fedthorax.common.messages import Task
+from fedthorax.common.messages.tasks import EvaluateTask
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def policy_of(experiment_file, monkeypatch):
     monkeypatch.setattr(SiteWorker, "_ready", lambda *_: (None, None, None, {}, {}))
 
     def policy(**settings):
-        task = Task("evaluate", "north", 1, experiment.model_dump_json(), splits=("test",))
+        task = EvaluateTask(site="north", round=1, experiment=experiment.model_dump_json(), splits=("test",))
         reply = SiteWorker(None, None, EventLog(None), **settings).run(task)
         assert reply.error is None
         return given.pop()

@@ -1,6 +1,5 @@
 """The site worker as a real process: it is killed, comes back, and nothing is lost or done twice."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -24,7 +23,10 @@ from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.travelling import travelling
 from fedthorax.common.ground.audit import read_lines
 from fedthorax.common.ground.events import read_events
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.message import Asked, Reply, Task
+from fedthorax.common.messages.reading import read_reply
+from fedthorax.common.messages.sending import closed
+from fedthorax.common.messages.tasks import DescribeTask, TrainTask
 from fedthorax.common.model.segments import weights_digest
 
 pytestmark = pytest.mark.slow
@@ -101,13 +103,12 @@ def training(experiment: Experiment) -> Task:
 
     layout = Network(experiment).layout
     weights = layout.read()
-    return Task(
-        "train",
-        "north",
-        1,
-        experiment.model_dump_json(),
-        weights,
-        layout.digest,
+    return TrainTask(
+        site="north",
+        round=1,
+        experiment=experiment.model_dump_json(),
+        weights=weights,
+        layout=layout.digest,
         learning_rate=3e-3,
         run="r1",
         model_sha256=weights_digest(weights),
@@ -115,7 +116,9 @@ def training(experiment: Experiment) -> Task:
 
 
 def _ask(hospital: Hospital, task: Task) -> Reply:
-    return ask_worker(task, {"socket": str(hospital.folder.socket)})
+    parcel = closed(task)
+    asked = Asked.model_validate_json(parcel.text)
+    return read_reply(ask_worker(parcel, asked, {"socket": str(hospital.folder.socket)}), task)
 
 
 def test_a_worker_killed_in_the_middle_of_training_gives_the_same_bits_as_one_left_alone(
@@ -130,7 +133,7 @@ def test_a_worker_killed_in_the_middle_of_training_gives_the_same_bits_as_one_le
     assert not asking.is_alive()
     (killed,) = replies
     assert killed.error is None
-    alone = _ask(hospital, dataclasses.replace(training, run="r2"))
+    alone = _ask(hospital, training.model_copy(update={"run": "r2"}))
     assert alone.error is None
     assert weights_digest(killed.weights) == weights_digest(alone.weights)
     assert killed.task_id == training.id
@@ -158,7 +161,7 @@ def test_a_task_from_a_server_that_names_other_folders_trains_on_the_hospitals_o
     elsewhere = {"folder": str(tmp_path)}
     raw = json.loads(experiment.model_dump_json())
     raw["data"]["hospitals"]["north"] = {"xray": elsewhere, "ct": elsewhere}
-    task = Task("describe", "north", 0, json.dumps(raw), run="r3", digest_key="00" * 32)
+    task = DescribeTask(site="north", round=0, experiment=json.dumps(raw), run="r3", digest_key="00" * 32)
     reply = _ask(hospital, task)
     assert reply.error is None
-    assert reply.results["data"]["splits"]["train"]["xray"] > 0
+    assert reply.told.data.splits["train"].xray > 0

@@ -7,8 +7,8 @@ import pytest
 
 from fedthorax.common.model.segments import segment_sha256
 from fedthorax.common.wire.frame import read_frames
-from fedthorax.common.wire.segment import unpack
-from fedthorax.server.broadcast import STEPS_BACK, Broadcast
+from fedthorax.common.wire.segment import MOST_STEPS, unpack
+from fedthorax.server.broadcast import Broadcast
 
 SIZE = 1000
 
@@ -45,7 +45,7 @@ def holder(*held: dict[str, np.ndarray]):
 def arrives(broadcast: Broadcast, model: dict[str, np.ndarray], *held: dict[str, np.ndarray]) -> np.ndarray:
     known, holds = holder(*held)
     data = broadcast.differences(hashes(model), holds)["xray"]
-    return unpack(data, lambda digest: known.get(("xray", digest)))
+    return unpack(data, lambda digest: known.get(("xray", digest)), model["xray"].size, MOST_STEPS)
 
 
 @pytest.mark.parametrize("codec", ["lossless", "int8", "int4"])
@@ -58,8 +58,8 @@ def test_who_holds_the_model_before_gets_the_difference_and_the_same_bits(codec)
 def test_a_hospital_that_missed_rounds_gets_the_differences_of_these():
     broadcast = Broadcast("int4")
     common = told(broadcast, models(8))
-    assert arrives(broadcast, common[7], common[7 - STEPS_BACK]).tobytes() == common[7]["xray"].tobytes()
-    _, holds = holder(common[7 - STEPS_BACK - 1])
+    assert arrives(broadcast, common[7], common[7 - MOST_STEPS]).tobytes() == common[7]["xray"].tobytes()
+    _, holds = holder(common[7 - MOST_STEPS - 1])
     assert broadcast.differences(hashes(common[7]), holds) == {}
 
 

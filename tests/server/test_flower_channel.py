@@ -1,5 +1,4 @@
 import time
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,12 +7,18 @@ from flwr.app import Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedthorax.common.messages import Reply, Task, decode_task, encode
+from fedthorax.common.messages.message import Task
+from fedthorax.common.messages.reading import read_task
+from fedthorax.common.messages.replies import PresentReply, TrainReply
+from fedthorax.common.messages.sending import closed, from_flower, to_flower
+from fedthorax.common.messages.tasks import TrainTask
 from fedthorax.common.model.segments import segment_sha256
 from fedthorax.common.wire.segment import pack_exactly, unpack
 from fedthorax.server.channel import Interrupted
 from fedthorax.server.flower_channel import FlowerChannel
 from fedthorax.server.nodes import Node, in_turn
+
+from ..told import changed, trained
 
 SITES = ("north", "south", "east")
 GONE = Error(code=ErrorCode.NODE_UNAVAILABLE, reason="Node Unavailable")
@@ -46,7 +51,7 @@ class FakeGrid:
                 self.asked.append(site)
                 ids.append(f"q{len(self.asked)}")
                 if self.idle(site):
-                    self.waiting[ids[-1]] = (node, encode(Reply("present", site, question.round)))
+                    self.waiting[ids[-1]] = (node, encode(PresentReply(site=site, round=question.round)))
                 continue
             self.sent.append(site)
             self.messages.append(message)
@@ -78,11 +83,20 @@ def inside_a_run(monkeypatch):
         monkeypatch.setattr(TaskIdentity, name, value)
 
 
-TASKS = {site: Task("train", site, 2, "{}", run="r") for site in SITES}
+TASKS = {site: TrainTask(site=site, round=2, run="r") for site in SITES}
+
+
+def encode(message):
+    return to_flower(closed(message))
+
+
+def decode_task(record) -> Task:
+    return read_task(from_flower(record))
 
 
 def good(site: str, _: int = 1, **changes):
-    return encode(replace(Reply("train", site, 2, num_pairs=7, task_id=TASKS[site].id), **changes))
+    told = {"error": None} if {"error", "lacking"} & changes.keys() else {"results": trained(7)}
+    return encode(TrainReply(**{"site": site, "round": 2, "task_id": TASKS[site].id} | told | changes))
 
 
 def channel(answer=good, connected=SITES, idle=lambda site: False, **settings) -> FlowerChannel:
@@ -95,7 +109,7 @@ def exchange(
     flower: FlowerChannel, enough=lambda: False, deadline_s: float = 60.0, sites=SITES
 ) -> dict[str, str | None]:
     """Hospital to error, in the order of arrival."""
-    tasks = [replace(TASKS[site], deadline=time.time() + deadline_s) for site in sites]
+    tasks = [changed(TASKS[site], deadline=time.time() + deadline_s) for site in sites]
     return {reply.site: reply.error for reply in flower.exchange(tasks, enough)}
 
 
@@ -172,7 +186,7 @@ def test_bytes_are_counted_both_ways():
         (good("north"), "refused: the reply claims to be train of north in round 2"),
         (good("south", round=1), "refused: the reply claims to be train of south in round 1"),
         (good("south", task_id="ab"), "refused: the reply answers another task"),
-        (encode(TASKS["south"]), "refused: a reply of another version of FedThorax"),
+        (encode(TASKS["south"]), "refused: not a reply of this version of FedThorax: experiment: Extra inputs are not"),
         (good("south", error="no such folder: /data"), "no such folder: /data"),
     ],
 )
@@ -229,7 +243,7 @@ def test_an_answer_to_the_question_that_comes_with_the_reply_sends_nothing_again
     def both_arrive_after_the_look_at_the_reply(ids):
         found = pull(ids)
         if ids == [f"m{number}"] and not found and grid.asked:
-            answer = encode(Reply("present", "south", 2))
+            answer = encode(PresentReply(site="south", round=2))
             grid.waiting |= {f"q{len(grid.asked)}": (12, answer), f"m{number}": (12, good("south"))}
         return found
 
@@ -356,7 +370,7 @@ HEAVY = {"ct.backbone": np.zeros(1000, np.float32), "fusion": np.ones(2, np.floa
 
 def held_task() -> Task:
     sha256 = {name: segment_sha256(values) for name, values in HEAVY.items()}
-    return replace(TASKS["south"], weights=HEAVY, sha256=sha256, held=("ct.backbone",), deadline=time.time() + 60)
+    return changed(TASKS["south"], weights=HEAVY, sha256=sha256, held=("ct.backbone",), deadline=time.time() + 60)
 
 
 def sent_segments(flower: FlowerChannel) -> list[set[str]]:
@@ -382,10 +396,10 @@ def test_a_difference_whose_base_is_lost_is_replaced_by_the_whole_segment_packed
     base = HEAVY["ct.backbone"] + np.float32(1)
     frame = pack_exactly(HEAVY["ct.backbone"], base, segment_sha256(base))
     flower = channel(lambda site, times: good(site, lacking=("ct.backbone",)) if times == 1 else good(site))
-    task = replace(held_task(), held=(), packed={"ct.backbone": frame}, packs=True)
+    task = changed(held_task(), held=(), packed={"ct.backbone": frame}, packs=True)
     (reply,) = flower.exchange([task], lambda: False)
     assert reply.error is None
     first, second = (decode_task(message.content) for message in flower.grid.messages)
     assert first.packed["ct.backbone"].tobytes() == frame.tobytes()
-    assert unpack(second.packed["ct.backbone"], {}.get).tobytes() == HEAVY["ct.backbone"].tobytes()
+    assert unpack(second.packed["ct.backbone"], {}.get, 1000).tobytes() == HEAVY["ct.backbone"].tobytes()
     assert first.weights == second.weights == {}

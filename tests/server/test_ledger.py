@@ -1,15 +1,15 @@
 import pytest
 
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.message import Reply, Task
 from fedthorax.server.ledger import Ledger
 
 
 def task(number: int, told: tuple[str, ...] = ()) -> Task:
-    return Task("train", "north", number, "{}", acknowledged=told)
+    return Task(kind="train", site="north", round=number, acknowledged=told)
 
 
 def reply(number: int, head: str = "", error: str | None = None) -> Reply:
-    return Reply("train", "north", number, egress_head=head, error=error)
+    return Reply(kind="train", site="north", round=number, egress_head=head, error=error)
 
 
 def test_a_hospital_hears_that_its_reply_has_arrived_only_after_the_checkpoint():

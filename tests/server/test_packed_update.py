@@ -1,17 +1,23 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.messages import Reply
+from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.wire.segment import pack_exactly, pack_rounded, pack_whole
 from fedthorax.server.packed_update import unpacked
+
+from ..told import trained
 
 MODEL = {"fusion": np.array([1, 2, 3], np.float32), "cancer": np.array([4], np.float32)}
 SHA256 = {"fusion": "f" * 64, "cancer": "c" * 64}
 AFTER = np.array([1, 2.5, 3], np.float32)
 
 
-def reply(**packed: np.ndarray) -> Reply:
-    return Reply("train", "north", 1, packed=packed)
+def update(**segments) -> TrainReply:
+    return TrainReply(site="north", round=1, results=trained(3), **segments)
+
+
+def reply(**packed: np.ndarray) -> TrainReply:
+    return update(packed=packed)
 
 
 def exact(base_sha256: str = SHA256["fusion"]) -> np.ndarray:
@@ -31,7 +37,7 @@ def test_a_rounded_update_becomes_the_weights_that_the_hospital_knows_of():
 
 
 def test_an_update_of_nothing_and_one_that_need_not_be_packed_stay_as_they_are():
-    empty, plain = reply(), Reply("train", "north", 1, weights={"fusion": AFTER})
+    empty, plain = reply(), update(weights={"fusion": AFTER})
     assert unpacked(empty, "int4", MODEL, SHA256) is empty
     assert unpacked(plain, "float32", MODEL, SHA256) is plain
 
@@ -43,27 +49,27 @@ def damaged() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("update", "words"),
+    ("came", "words"),
     [
-        (Reply("train", "n", 1, weights={"fusion": AFTER}), r"the update is not packed, expected lossless"),
+        (update(weights={"fusion": AFTER}), r"the update is not packed, expected lossless"),
         (reply(another=exact()), "the update holds an unknown segment 'another'"),
         (reply(fusion=damaged()), "segment fusion: at byte 0: damaged, its checksum is"),
         (reply(fusion=exact()[:30]), "segment fusion: at byte 0: cut short"),
         (reply(fusion=exact("0" * 64)), "segment fusion: it is the difference to another model than the one that was"),
-        (reply(cancer=exact(SHA256["cancer"])), "segment cancer: a difference of 3 values to a base of 1"),
+        (reply(cancer=exact(SHA256["cancer"])), "segment cancer: a frame of 3 values, expected 1"),
         (
             reply(fusion=pack_rounded("int4", AFTER, MODEL["fusion"], SHA256["fusion"], [], None).frame),
             r"segment fusion: expected it packed as lossless \(federation.codec\), got int4",
         ),
         (
-            Reply("train", "n", 1, weights={"fusion": AFTER}, packed={"fusion": exact()}),
+            update(weights={"fusion": AFTER}, packed={"fusion": exact()}),
             "the update holds fusion twice, packed and not packed",
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_in_words(update, words):
+def test_what_does_not_fit_is_refused_in_words(came, words):
     with pytest.raises(ValueError, match=words):
-        unpacked(update, "lossless", MODEL, SHA256)
+        unpacked(came, "lossless", MODEL, SHA256)
 
 
 def test_a_whole_segment_is_read_without_a_base():

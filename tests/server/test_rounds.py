@@ -3,13 +3,11 @@
 import itertools
 import json
 import shutil
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fedthorax import __version__
 from fedthorax.client.packed_update import pack_update
 from fedthorax.client.residuals import Residuals
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
@@ -17,9 +15,15 @@ from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.ground.audit import AuditLog, verify
 from fedthorax.common.ground.events import EventLog, read_events
-from fedthorax.common.messages import Reply, decode_reply, decode_task, encode, num_bytes
+from fedthorax.common.messages.message import failed
+from fedthorax.common.messages.reading import read_reply, read_task
+from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, FinishReply, TrainReply
+from fedthorax.common.messages.results import Evaluated
+from fedthorax.common.messages.sending import closed, num_bytes, to_flower
+from fedthorax.common.messages.tasks import sent_arrays
 from fedthorax.common.metrics.operating import fixed_operating_points
 from fedthorax.common.model.segments import SEGMENTS, Slot, segment_sha256
+from fedthorax.common.wire.parcel import Cargo
 from fedthorax.server.broadcast import Broadcast
 from fedthorax.server.channel import LateReply
 from fedthorax.server.checkpoints import Checkpoints
@@ -28,6 +32,8 @@ from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.ledger import Ledger
 from fedthorax.server.record import RunRecord
 from fedthorax.server.rounds import Rounds
+
+from ..told import changed, described, passport, trained
 
 SITES = ("north", "south", "east")
 HEADS = ("fusion", "cancer")
@@ -125,27 +131,26 @@ class FakeChannel:
         for task in tasks:
             self.tasks.append(task)
             reply = self.change(task, self.answer(task))
-            yield reply or Reply(task.kind, task.site, task.round, error="no reply by the deadline", task_id=task.id)
+            yield reply or failed(task, "no reply by the deadline")
 
     @staticmethod
     def answer(task):
         pairs = PAIRS[task.site]
-        results = {
-            "describe": {
-                "data": {"pairing": {"pairs": pairs}},
-                "overlap": [1] if task.site == "north" else [],
-                "fingerprint": f"data of {task.site}",
-                "software_version": __version__,
-            },
-            "train": {"valid": scores(0.5), "train": {"pairs": pairs, "steps": -(-pairs // 16)}},
-            "evaluate": {split: scores(0.5) for split in task.splits},
-            "finish": {},
-        }[task.kind]
-        reply = Reply(task.kind, task.site, task.round, results, task_id=task.id)
-        if task.kind != "train":
-            return reply
+        facts = {"site": task.site, "round": task.round, "task_id": task.id}
+        if task.kind == "finish":
+            return FinishReply(**facts)
+        if task.kind == "describe":
+            overlap = (1,) if task.site == "north" else ()
+            return DescribeReply(**facts, results=described(pairs, overlap, fingerprint=f"data of {task.site}"))
+        if task.kind == "evaluate":
+            return EvaluateReply(**facts, results=Evaluated(**{split: scores(0.5) for split in task.splits}))
         weights = {segment: task.weights[segment] + 1 for segment in HEADS}
-        return replace(reply, weights=weights, num_pairs=pairs)
+        return TrainReply(**facts, results=trained(pairs, valid=scores(0.5)), weights=weights)
+
+
+def telling(reply, **results):
+    """The reply with other results."""
+    return changed(reply, results=changed(reply.results, **results))
 
 
 @pytest.fixture
@@ -236,7 +241,7 @@ def test_scores_by_subgroup_are_written_down_and_malformed_ones_are_left_out_and
     def spoil(task, reply):
         if task.kind != "evaluate":
             return reply
-        return replace(reply, results={**reply.results, "subgroups": told if task.site == "north" else {"sex": 3}})
+        return telling(reply, subgroups=told if task.site == "north" else {"sex": 3})
 
     rounds = make(FakeChannel(spoil))
     rounds.run()
@@ -265,13 +270,12 @@ def test_a_hospital_that_comes_later_joins_and_trains_from_the_next_round_on(mak
         ({"weights": {"fusion": vector(1, np.nan), "cancer": vector(1, 1)}}, "refused: the update holds 1 values that"),
         ({"weights": {"fusion": vector(1, 1)}}, "refused: the update holds fusion, expected cancer, fusion"),
         ({"weights": {"fusion": vector(1), "cancer": vector(1, 1)}}, "refused: segment fusion: expected 2 values"),
-        ({"num_pairs": 31}, "refused: the update weighs 31 pairs, but its own training report says 30"),
-        ({"results": {"valid": None}}, "the reply lacks train"),
+        ({"results": trained(31)}, "refused: the update weighs 31 pairs, but the hospital described only 30"),
     ],
 )
 def test_a_bad_update_is_left_out_and_recorded(make, changes, reason):
     def spoil(task, reply):
-        return replace(reply, **changes) if (task.kind, task.round, task.site) == ("train", 1, "south") else reply
+        return changed(reply, **changes) if (task.kind, task.round, task.site) == ("train", 1, "south") else reply
 
     rounds = make(FakeChannel(spoil), "federation.min_sites=2")
     rounds.run()
@@ -285,8 +289,8 @@ def test_a_bad_update_is_left_out_and_recorded(make, changes, reason):
 
 def test_another_version_does_not_take_part_and_hears_why(make):
     def old(task, reply):
-        foreign = {**reply.results, "software_version": "0.0.9"}
-        return replace(reply, results=foreign) if task.kind == "describe" and task.site == "east" else reply
+        foreign = task.kind == "describe" and task.site == "east"
+        return telling(reply, software_version="0.0.9") if foreign else reply
 
     rounds = make(FakeChannel(old), "federation.min_sites=2")
     rounds.run()
@@ -303,7 +307,7 @@ def moved_by(change, site="south", number=1):
     def answer(task, reply):
         if (task.kind, task.round, task.site) != ("train", number, site):
             return reply
-        return replace(reply, weights={segment: change(values) for segment, values in reply.weights.items()})
+        return changed(reply, weights={segment: change(values) for segment, values in reply.weights.items()})
 
     return answer
 
@@ -359,7 +363,7 @@ def test_a_hospital_that_describes_more_pairs_than_the_lead_allows_does_not_join
     def boast(task, reply):
         if (task.kind, task.site) != ("describe", "east"):
             return reply
-        return replace(reply, results=reply.results | {"data": {"pairing": {"pairs": claim}}})
+        return telling(reply, data=passport(claim))
 
     rounds = make(FakeChannel(boast), *TWO)
     rounds.run()
@@ -422,7 +426,7 @@ def test_heads_of_both_logs_are_exchanged_and_one_that_goes_back_is_refused(make
     def with_head(task, reply):
         number = len([one for one in channel.tasks if one.site == task.site])
         cut = task.site == "south" and (task.kind, task.round) == ("train", 2)
-        return replace(reply, egress_head="south 1" if cut else f"{task.site} {number}")
+        return changed(reply, egress_head="south 1" if cut else f"{task.site} {number}")
 
     channel = FakeChannel(with_head)
     rounds = make(channel, "federation.min_sites=2")
@@ -501,14 +505,14 @@ def test_every_hospital_gets_both_models_and_only_its_own_results(make):
     rounds.record.document["pooled"] = {"bins": 9, "by_site": {"disease": {"groups": {"north": {}, "south": {}}}}}
     rounds.deliver()
     finish = [task for task in channel.tasks if task.kind == "finish" and task.site == "south"]
-    assert [(task.outcome["models"], task.round) for task in finish] == [(["best"], 2), (["last"], 3)]
+    assert [(task.outcome.models, task.round) for task in finish] == [(("best",), 2), (("last",), 3)]
     assert [task.weights["fusion"].tolist() for task in finish] == [[2.0, 2.0], [3.0, 3.0]]
-    metrics = finish[0].outcome["metrics"]
+    metrics = finish[0].outcome.metrics
     assert (metrics["status"], list(metrics["sites"])) == ("finished", ["south"])
     assert {name for entry in metrics["rounds"] for name in entry["sites"]} == {"south"}
     assert (metrics["statistics"], metrics["pooled"]) == (None, {"bins": 9, "by_site": {}})
     assert metrics["central"]["left_out"] == []  # the one left out is north's
-    assert "findings" in finish[0].outcome["facts"]
+    assert "findings" in finish[0].outcome.facts
     assert [facts["models"] for facts in audited(rounds, "models delivered") if facts["site"] == "south"] == [
         ["best"],
         ["last"],
@@ -520,7 +524,7 @@ def test_a_model_that_is_best_and_last_is_sent_once(make):
     rounds = make(channel)
     rounds.run()
     rounds.deliver()
-    assert [task.outcome["models"] for task in channel.tasks if task.kind == "finish"] == [["best", "last"]] * 3
+    assert [task.outcome.models for task in channel.tasks if task.kind == "finish"] == [("best", "last")] * 3
 
 
 def test_a_hospital_that_does_not_take_its_models_is_a_failure_of_the_last_round(make):
@@ -556,7 +560,7 @@ def test_a_resumed_run_knows_what_the_hospitals_hold(make):
 def test_a_hospital_that_lacks_what_its_task_left_out_has_done_nothing(make):
     def lacking(task, reply):
         lost = (task.kind, task.round, task.site) == ("train", 2, "south")
-        return Reply("train", task.site, 2, lacking=("ct.backbone",), task_id=task.id) if lost else reply
+        return TrainReply(site=task.site, round=2, lacking=("ct.backbone",)) if lost else reply
 
     rounds = make(FakeChannel(lacking), "federation.min_sites=2")
     rounds.run()
@@ -568,8 +572,7 @@ def test_a_hospital_without_ct_gets_and_gives_only_what_it_has(make):
 
     def only_xray(task, reply):
         if task.site == "south" and task.kind == "describe":
-            data = {"modalities": ["xray"], "pairing": {"pairs": 30}}
-            return replace(reply, results={**reply.results, "data": data})
+            return telling(reply, data=passport(30, ("xray",)))
         return reply
 
     channel = FakeChannel(only_xray)
@@ -612,24 +615,24 @@ class PackingChannel(FakeChannel):
             return reply
         store = SegmentStore(self.folder / task.site / "segments")
         while True:
-            record = encode(task)
-            self.bytes_sent += num_bytes(record)
-            arrived = decode_task(record)
+            parcel = closed(task, Cargo.of(sent_arrays(task)))
+            self.bytes_sent += num_bytes(to_flower(parcel))
+            arrived = read_task(parcel)
             try:
-                start = store.complete(arrived)
+                start = store.complete(arrived, SIZES)
                 break
             except LackingSegmentsError as error:
                 packed = {name: data for name, data in task.packed.items() if name not in error.segments}
-                task = replace(task, held=tuple(n for n in task.held if n not in error.segments), packed=packed)
+                held = tuple(name for name in task.held if name not in error.segments)
+                task = changed(task, held=held, packed=packed)
         if task.kind != "train":
             return reply
         goal = np.linspace(0.9, 1.1, 2, dtype=np.float32) * PAIRS[task.site]
         trained = {name: start[name] + np.float32(0.3) * (goal - start[name]) for name in HEADS}
         kept = Residuals(self.folder / task.site / "own")
         update = pack_update(self.federation, arrived, start, trained, FakeLayout(), kept)
-        results = reply.results | ({"residual_lost": True} if update.residual_lost else {})
-        sent = replace(reply, results=results, packed=update.packed, weights={}, num_pairs=PAIRS[task.site])
-        return decode_reply(encode(sent))
+        sent = changed(telling(reply, residual_lost=update.residual_lost), packed=update.packed, weights={})
+        return read_reply(closed(sent), task)
 
 
 def packed_run(make, channel, *more, start=None):
@@ -706,7 +709,7 @@ def test_a_damaged_packed_update_is_refused_by_segment_and_the_round_goes_on(mak
             return reply
         data = reply.packed["fusion"].copy()
         data[-1] ^= 1
-        return replace(reply, packed={**reply.packed, "fusion": data})
+        return changed(reply, packed={**reply.packed, "fusion": data})
 
     rounds = make(PackingChannel(tmp_path, change=damage), "federation.codec=int4", "federation.min_sites=2", *LOOSE)
     rounds.run()

@@ -10,7 +10,8 @@ from fedthorax.client.site.settings import SiteSettings
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.travelling import travelling
-from fedthorax.common.messages import Task
+from fedthorax.common.messages.message import Task
+from fedthorax.common.messages.tasks import TASKS, Outcome
 
 
 def settings(**changes: Any) -> SiteSettings:
@@ -19,8 +20,12 @@ def settings(**changes: Any) -> SiteSettings:
 
 
 def task(experiment: Experiment, kind: Any = "train", **changes: Any) -> Task:
-    facts: dict[str, Any] = {"site": "north", "round": 1, "learning_rate": 1e-3, "run": "r1"} | changes
-    return Task(kind, experiment=experiment.model_dump_json(), **facts)
+    facts: dict[str, Any] = {"site": "north", "round": 1, "run": "r1"} | changes
+    if kind == "train":
+        facts = {"learning_rate": 1e-3} | facts
+    if kind == "finish":
+        facts["outcome"] = Outcome(models=("best",), facts={}, metrics={})
+    return TASKS[kind](experiment=experiment.model_dump_json(), **facts)
 
 
 @pytest.fixture

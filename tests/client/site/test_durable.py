@@ -8,10 +8,20 @@ import numpy as np
 import pytest
 
 from fedthorax.client.site.durable import KEEP_SECONDS, ReplyStore
-from fedthorax.common.messages import Reply
+from fedthorax.common.messages.reading import read_reply
+from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.messages.sending import closed
+from fedthorax.common.messages.tasks import TrainTask
+
+from ...told import trained
 
 ID, OTHER = "a" * 64, "b" * 64
-REPLY = Reply("train", "north", 2, {"valid": {}}, {"disease": np.array([1, -2], np.float32)}, 7, task_id=ID)
+TASK = TrainTask(site="north", round=2)
+REPLY = closed(
+    TrainReply(
+        site="north", round=2, results=trained(7), weights={"disease": np.array([1, -2], np.float32)}, task_id=ID
+    )
+)
 
 
 @pytest.fixture
@@ -23,8 +33,10 @@ def test_a_kept_reply_is_given_again_by_another_process(store: ReplyStore) -> No
     store.save(ID, "asked", REPLY)
     loaded = ReplyStore(store.folder).load(ID, "asked")
     assert loaded is not None
-    assert np.array_equal(loaded.weights["disease"], REPLY.weights["disease"])
-    assert (loaded.num_pairs, loaded.results, loaded.task_id) == (7, {"valid": {}}, ID)
+    assert (loaded.address, loaded.manifest, loaded.text) == (REPLY.address, REPLY.manifest, REPLY.text)
+    again = read_reply(loaded, TASK)
+    assert isinstance(again, TrainReply)
+    assert (again.weights["disease"].tolist(), again.num_pairs, again.task_id) == ([1, -2], 7, ID)
 
 
 def test_a_reply_is_readable_by_its_owner_alone(store: ReplyStore) -> None:

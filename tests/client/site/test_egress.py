@@ -7,30 +7,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedthorax.client.site.content import content_of
 from fedthorax.client.site.egress import EgressLog, verify_egress
 from fedthorax.common.ground.audit import AuditLog, read_lines
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.messages.sending import closed
+from fedthorax.common.messages.tasks import TrainTask
 
-TASK = Task("train", "north", 2, "{}", run="r1", audit_head="")
-REPLY = Reply("train", "north", 2, {"valid": {}, "train": {}}, {"disease": np.array([1, 2], np.float32)}, 5)
+from ...told import trained
+
+TASK = TrainTask(site="north", round=2, run="r1", audit_head="")
+WEIGHTS = {"disease": np.array([1, 2], np.float32)}
+REPLY = closed(TrainReply(site="north", round=2, results=trained(5), weights=WEIGHTS))
 
 
 def test_a_line_says_run_round_what_bytes_and_hash(tmp_path: Path) -> None:
     log = EgressLog(tmp_path / "egress.jsonl")
     sent = log.record(TASK, REPLY)
     (line,) = list(read_lines(log.path))
-    pieces = b"".join(bytes(piece) for piece in content_of(REPLY).pieces())
-    assert sent.egress_head == line["hash"]
+    assert sent.stamp == line["hash"]
+    assert (sent.manifest, sent.text, sent.data) == (REPLY.manifest, REPLY.text, REPLY.data)
     assert line["event"] == "sent"
     assert line["facts"] == {
         "run": "r1",
         "round": 2,
         "task": "train",
         "task_id": TASK.id,
-        "what": {"results": ["train", "valid"], "weights": {"disease": 2}},
-        "bytes": len(pieces),
-        "sha256": hashlib.sha256(pieces).hexdigest(),
+        "what": {"results": ["residual_lost", "train"], "weights": {"disease": 2}},
+        "bytes": len(REPLY.manifest) + len(REPLY.text) + 8,
+        "sha256": hashlib.sha256(REPLY.manifest).hexdigest(),
         "server_audit_head": "",
     }
 
@@ -61,7 +65,7 @@ def test_the_servers_log_must_hold_every_head_that_it_told_us(tmp_path: Path) ->
     audit, log = AuditLog(tmp_path / "audit.jsonl"), EgressLog(tmp_path / "egress.jsonl")
     for number in range(2):
         head = audit.append("round closed", round=number)
-        log.record(Task("train", "north", number, "{}", run="r1", audit_head=head), REPLY)
+        log.record(TrainTask(site="north", round=number, run="r1", audit_head=head), REPLY)
     assert verify_egress(log.path, audit.path) == 2
     audit.path.write_text(audit.path.read_text().splitlines(keepends=True)[0])
     with pytest.raises(ValueError, match="lacks the line that the server named in round 1"):
@@ -78,5 +82,5 @@ def test_a_log_that_is_not_there_yet_has_no_lines(tmp_path: Path) -> None:
 
 def test_an_error_that_leaves_is_written_down_too(tmp_path: Path) -> None:
     log = EgressLog(tmp_path / "egress.jsonl")
-    log.record(TASK, Reply("train", "north", 2, error="not today"))
+    log.record(TASK, closed(TrainReply(site="north", round=2, error="not today")))
     assert json.loads(log.path.read_text())["facts"]["what"]["error"] == "not today"

@@ -28,7 +28,7 @@ def test_the_descriptors_equal_those_of_the_compiled_file(tmp_path: Path) -> Non
 
 
 def test_a_part_holds_either_a_header_or_data() -> None:
-    part = protocol.Part(header=protocol.Header(json_bytes=3))
+    part = protocol.Part(header=protocol.Header(manifest=b"{}"))
     part.data = b"abc"
     assert part.WhichOneof("content") == "data"
     assert not part.HasField("header")

@@ -1,5 +1,6 @@
 """What a hospital keeps to itself."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from fedthorax.client.site.settings import Limits
+from fedthorax.client.site.withheld import left as may_leave
 from fedthorax.client.site.withheld import what_may_leave
-from fedthorax.common.messages import Reply
+from fedthorax.common.messages.message import Reply
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.score_histogram import score_histogram
@@ -31,17 +33,20 @@ def _scores() -> dict[str, Any]:
     }
 
 
-def _reply(**results: Any) -> Reply:
-    return Reply("train", "north", 1, results)
+def _left(limits: Limits, kind: str = "train", **results: Any) -> dict[str, Any]:
+    return may_leave(kind, copy.deepcopy(results), limits)
+
+
+def _failed(error: str) -> Reply:
+    return Reply(kind="train", site="north", round=1, error=error)
 
 
 def test_by_default_every_score_leaves_as_it_is() -> None:
-    reply = _reply(valid=_scores())
-    assert what_may_leave(reply, Limits(), FOLDERS) == reply
+    assert _left(Limits(), valid=_scores()) == {"valid": _scores()}
 
 
 def test_a_score_over_few_images_is_null_with_its_reason_and_cannot_be_worked_out_from_the_means() -> None:
-    left = what_may_leave(_reply(valid=_scores()), Limits(smallest_count=2), FOLDERS).results["valid"]
+    left = _left(Limits(smallest_count=2), valid=_scores())["valid"]
     mass, effusion = left["disease"]["per_finding"]["Mass"], left["disease"]["per_finding"]["Effusion"]
     assert mass["roc_auc"] is None
     assert mass["reasons"]["roc_auc"] == "Fewer than 2 images: the hospital keeps it."
@@ -64,8 +69,8 @@ def test_an_interval_leaves_only_beside_its_figure() -> None:
         "disease": {"samples": 9, "macro": of_row, "per_finding": {"Effusion": of_row, "Mass": of_row}},
         "cancer": {"accuracy": [0.2, 0.8], "macro": of_row, "per_class": {"normal": of_row, "tumour": of_row}},
     }
-    assert what_may_leave(_reply(test=scores), Limits(), FOLDERS).results["test"]["intervals"] == scores["intervals"]
-    left = what_may_leave(_reply(test=scores), Limits(smallest_count=2), FOLDERS).results["test"]["intervals"]
+    assert _left(Limits(), test=scores)["test"]["intervals"] == scores["intervals"]
+    left = _left(Limits(smallest_count=2), test=scores)["test"]["intervals"]
     assert left["disease"] == {"samples": 9, "macro": None, "per_finding": {"Effusion": of_row, "Mass": None}}
     assert left["cancer"]["accuracy"] is left["cancer"]["macro"] is left["cancer"]["per_class"]["tumour"] is None
     assert left["cancer"]["per_class"]["normal"] == of_row
@@ -73,18 +78,17 @@ def test_an_interval_leaves_only_beside_its_figure() -> None:
 
 def test_thresholds_leave_with_the_scores_that_they_are_for() -> None:
     points = {"site": "north", "disease": {"Mass": {"threshold": 0.3}}, "cancer": {"normal": {"threshold": 0.4}}}
-    kept = what_may_leave(_reply(operating_points=points), Limits(metrics=("loss", "disease")), FOLDERS)
-    assert kept.results["operating_points"] == {**points, "cancer": {}}
-    assert what_may_leave(_reply(operating_points=None), Limits(), FOLDERS).results == {"operating_points": None}
+    kept = _left(Limits(metrics=("loss", "disease")), operating_points=points)
+    assert kept["operating_points"] == {**points, "cancer": {}}
+    assert _left(Limits(), operating_points=None) == {"operating_points": None}
 
 
 def test_histograms_leave_beside_scores_and_those_of_few_images_stay() -> None:
     many = score_histogram(np.arange(20) % 2 == 0, np.linspace(0, 1, 20), 4).as_dict()
     few = score_histogram(np.arange(20) == 0, np.linspace(0, 1, 20), 4).as_dict()
     told = {"disease": {"Effusion": many, "Mass": few}, "cancer": {"normal": many, "tumour": None}}
-    reply = Reply("evaluate", "north", 1, {"test": _scores(), "histograms": told})
-    assert what_may_leave(reply, Limits(), FOLDERS).results["histograms"] == told
-    left = what_may_leave(reply, Limits(smallest_count=2), FOLDERS).results["histograms"]
+    assert _left(Limits(), histograms=told)["histograms"] == told
+    left = _left(Limits(smallest_count=2), histograms=told)["histograms"]
     assert left["disease"]["Effusion"] is not None
     assert left["disease"]["Mass"] is None
     assert left["cancer"]["tumour"] is None
@@ -92,17 +96,15 @@ def test_histograms_leave_beside_scores_and_those_of_few_images_stay() -> None:
 
 def test_scores_by_subgroup_leave_with_the_scores_of_their_task() -> None:
     told = {"disease": {"sex": {"unknown": 0, "groups": {}}}, "cancer": {}}
-    reply = Reply("evaluate", "north", 1, {"test": _scores(), "subgroups": told})
-    assert what_may_leave(reply, Limits(), FOLDERS).results["subgroups"] == told
-    left = what_may_leave(reply, Limits(metrics=("loss", "cancer")), FOLDERS).results["subgroups"]
+    assert _left(Limits(), subgroups=told)["subgroups"] == told
+    left = _left(Limits(metrics=("loss", "cancer")), subgroups=told)["subgroups"]
     assert left == {"disease": None, "cancer": {}}
-    untested = Reply("evaluate", "north", 1, {"test": _scores(), "subgroups": None})
-    assert what_may_leave(untested, Limits(), FOLDERS).results["subgroups"] is None
+    assert _left(Limits(), subgroups=None)["subgroups"] is None
 
 
 def test_a_group_of_scores_that_is_not_allowed_is_null_throughout() -> None:
-    reply = _reply(valid=_scores(), train={"loss": 1.0, "disease_loss": 1.0, "cancer_loss": 1.0, "pairs": 4})
-    left = what_may_leave(reply, Limits(metrics=("cancer",)), FOLDERS).results
+    train = {"loss": 1.0, "disease_loss": 1.0, "cancer_loss": 1.0, "pairs": 4}
+    left = _left(Limits(metrics=("cancer",)), valid=_scores(), train=train)
     assert (left["valid"]["loss"], left["train"]["loss"], left["train"]["pairs"]) == (None, None, 4)
     assert all(row["f1"] is None for row in left["valid"]["disease"]["per_finding"].values())
     assert left["valid"]["disease"]["macro"]["f1"] is None
@@ -112,8 +114,8 @@ def test_a_group_of_scores_that_is_not_allowed_is_null_throughout() -> None:
 def test_small_counts_stay_here() -> None:
     split = {"xray": 9, "ct": 3, "findings": {"Mass": {"present": 2, "absent": 7}}}
     data = {"splits": {"train": split}, "skipped": []}
-    left = what_may_leave(Reply("describe", "north", 0, {"data": data}), Limits(smallest_count=5), FOLDERS)
-    assert left.results["data"]["splits"]["train"] == {
+    left = _left(Limits(smallest_count=5), "describe", data=data)
+    assert left["data"]["splits"]["train"] == {
         "xray": 9,
         "ct": None,
         "findings": {"Mass": {"present": None, "absent": 7}},
@@ -121,14 +123,14 @@ def test_small_counts_stay_here() -> None:
 
 
 def test_an_error_that_names_the_sites_folders_does_not_leave() -> None:
-    reply = Reply("train", "north", 1, error="1 files cannot be used: /img/xray/Smith_John.png is cut off")
+    reply = _failed("1 files cannot be used: /img/xray/Smith_John.png is cut off")
     left = what_may_leave(reply, Limits(), FOLDERS)
     assert left.error == "north: it cannot do the task; the hospital's own log says why"
-    cache = Reply("train", "north", 1, error="[Errno 28] No space left on device: '/var/cache/Smith John.npy'")
+    cache = _failed("[Errno 28] No space left on device: '/var/cache/Smith John.npy'")
     assert what_may_leave(cache, Limits(), FOLDERS).error == left.error
-    asked = Reply("train", "north", 1, error="the hospital allows at most 0.1 learning rate (limits.max_learning_rate)")
+    asked = _failed("the hospital allows at most 0.1 learning rate (limits.max_learning_rate)")
     assert what_may_leave(asked, Limits(), FOLDERS) == asked
-    other = Reply("train", "north", 1, error="unknown task")
+    other = _failed("unknown task")
     assert what_may_leave(other, Limits(), FOLDERS) == other
 
 
@@ -151,24 +153,20 @@ def _personal() -> dict[str, Any]:
 
 
 def test_of_a_hospitals_own_model_the_same_scores_stay_as_of_the_common_one() -> None:
-    reply = Reply("personalise", "north", 1, {"personal": _personal()})
-    assert what_may_leave(reply, Limits(), FOLDERS) == reply
-    left = what_may_leave(reply, Limits(smallest_count=5), FOLDERS).results["personal"]
+    assert _left(Limits(), "personalise", **_personal()) == _personal()
+    left = _left(Limits(smallest_count=5), "personalise", **_personal())
     effusion, mass = left["comparison"]["disease"]["rows"]
     assert effusion["difference"] == 0.1
     assert (mass["first"], mass["support"], mass["p_value"]) == (None, None, None)
     assert mass["reason"] == "Fewer than 5 images: the hospital keeps it."
     assert left["comparison"]["disease"]["mean"] == {"names": ["Effusion"], "first": 0.8, "second": 0.7}
     assert left["common"]["disease"]["per_finding"]["Mass"]["roc_auc"] is None
-    assert (
-        what_may_leave(reply, Limits(smallest_count=15), FOLDERS).results["personal"]["comparison"]["disease"]["mean"]
-        is None
-    )
+    few = _left(Limits(smallest_count=15), "personalise", **_personal())
+    assert few["comparison"]["disease"]["mean"] is None
 
 
 def test_groups_of_scores_that_stay_stay_of_the_own_model_too() -> None:
-    reply = Reply("personalise", "north", 1, {"personal": _personal()})
-    left = what_may_leave(reply, Limits(metrics=("cancer",)), FOLDERS).results["personal"]
+    left = _left(Limits(metrics=("cancer",)), "personalise", **_personal())
     assert left["valid_loss"] == {"common": None, "outputs": None}
     assert left["comparison"]["disease"] is None
     assert left["comparison"]["cancer"]["accuracy"] == {"first": 0.5}

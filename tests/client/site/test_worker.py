@@ -5,7 +5,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,11 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.worker import MOST_ATTEMPTS, RestartNeeded, TaskDesk
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.audit import read_lines
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.message import Reply, Task
+from fedthorax.common.messages.reading import read_reply
+from fedthorax.common.messages.replies import TrainReply
 
+from ...told import changed, trained
 from .conftest import settings, task
 
 Work = Callable[[Task], Reply]
@@ -25,7 +27,7 @@ WEIGHTS = {"disease": np.array([1, 2, 3], np.float32)}
 
 
 def done(asked: Task) -> Reply:
-    return Reply(asked.kind, asked.site, asked.round, {"valid": {}}, WEIGHTS, 3)
+    return TrainReply(site=asked.site, round=asked.round, results=trained(3), weights=WEIGHTS)
 
 
 class Desk:
@@ -50,7 +52,7 @@ class Desk:
         job = self.desk.submit(asked)
         assert job.done.wait(20)
         assert job.reply is not None
-        return job.reply
+        return read_reply(job.reply, asked)
 
     def close(self) -> None:
         self.desk.close()
@@ -132,7 +134,7 @@ def test_pausing_stops_the_work_at_its_next_step(make: Callable[..., Desk], expe
     desk.desk.participation.stand("paused")
     assert job.done.wait(20)
     assert job.reply is not None
-    assert job.reply.error == "the hospital has paused while it worked"
+    assert read_reply(job.reply, job.task).error == "the hospital has paused while it worked"
 
 
 def test_work_for_an_earlier_round_makes_way_and_the_deadline_ends_the_rest(
@@ -152,10 +154,10 @@ def test_work_for_an_earlier_round_makes_way_and_the_deadline_ends_the_rest(
     late = desk.desk.submit(task(experiment, round=2, deadline=time.time() + 0.5))
     assert early.done.wait(20)
     assert early.reply is not None
-    assert early.reply.error == "stopped: the server has gone on to train of round 2"
+    assert read_reply(early.reply, early.task).error == "stopped: the server has gone on to train of round 2"
     assert late.done.wait(20)
     assert late.reply is not None
-    assert late.reply.error == "stopped at the deadline that the server set"
+    assert read_reply(late.reply, late.task).error == "stopped at the deadline that the server set"
     assert desk.ask(task(experiment, round=3)).error is None
 
 
@@ -187,7 +189,7 @@ def test_another_number_of_threads_needs_another_process(make: Callable[..., Des
         return task(experiment.model_copy(update={"training": training}))
 
     desk.ask(with_threads(2))
-    job = desk.desk.submit(replace(with_threads(3), round=2))
+    job = desk.desk.submit(changed(with_threads(3), round=2))
     assert job.done.wait(20)
     assert job.reply is None
     assert desk.desk.restart_needed.is_set()

@@ -21,8 +21,12 @@ from fedthorax.client.site.worker_client import ask_worker, open_channel, worker
 from fedthorax.client.site.worker_service import socket_path, start_server
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.events import read_events
-from fedthorax.common.messages import Reply, Task
+from fedthorax.common.messages.message import Asked, Reply, Task
+from fedthorax.common.messages.reading import read_reply
+from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.messages.sending import closed
 
+from ...told import trained
 from .conftest import settings, task
 
 WEIGHTS = {"disease": np.arange(3_000_000, dtype=np.float32)}  # 12 MB: more than gRPC carries in one message
@@ -30,7 +34,12 @@ WEIGHTS = {"disease": np.arange(3_000_000, dtype=np.float32)}  # 12 MB: more tha
 
 def done(asked: Task) -> Reply:
     weights = {name: values + 1 for name, values in asked.weights.items()}
-    return Reply(asked.kind, asked.site, asked.round, {"valid": {}}, weights, 3)
+    return TrainReply(site=asked.site, round=asked.round, results=trained(3), weights=weights)
+
+
+def ask(asked: Task, node: dict[str, str]) -> Reply:
+    parcel = closed(asked)
+    return read_reply(ask_worker(parcel, Asked.model_validate_json(parcel.text), node), asked)
 
 
 class Worker:
@@ -67,7 +76,7 @@ def test_a_task_of_many_parts_comes_back_as_it_should(
     folder: SiteFolder, workers: list[Worker], experiment: Experiment
 ) -> None:
     workers.append(Worker(folder, done))
-    reply = ask_worker(task(experiment, weights=WEIGHTS), {"socket": str(folder.socket)})
+    reply = ask(task(experiment, weights=WEIGHTS), {"socket": str(folder.socket)})
     assert reply.error is None
     assert np.array_equal(reply.weights["disease"], WEIGHTS["disease"] + 1)
     assert len(reply.egress_head) == 64
@@ -84,7 +93,7 @@ def test_a_task_larger_than_the_hospital_allows_is_refused(
     folder: SiteFolder, workers: list[Worker], experiment: Experiment
 ) -> None:
     workers.append(Worker(folder, done, limits={"max_message_mb": 1}))
-    reply = ask_worker(task(experiment, weights=WEIGHTS), {"socket": str(folder.socket)})
+    reply = ask(task(experiment, weights=WEIGHTS), {"socket": str(folder.socket)})
     assert reply.error is not None
     assert "at most 1048576 are taken" in reply.error
 
@@ -103,7 +112,7 @@ def test_a_worker_that_is_lost_and_comes_back_is_asked_again(
     workers.append(Worker(folder, work))
     answers: list[Reply] = []
     asking = threading.Thread(
-        target=lambda: answers.append(ask_worker(task(experiment), {"socket": str(folder.socket)})), daemon=True
+        target=lambda: answers.append(ask(task(experiment), {"socket": str(folder.socket)})), daemon=True
     )
     asking.start()
     assert begun.wait(20)
@@ -118,9 +127,9 @@ def test_a_worker_that_never_comes_is_reported_in_time(
     folder: SiteFolder, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_client, "WORKER_WAIT_S", 1.0)
-    reply = ask_worker(task(experiment), {"socket": str(folder.socket)})
+    reply = ask(task(experiment), {"socket": str(folder.socket)})
     assert reply.error == "the site worker has not been there for 1 s; is `site start` running?"
-    reply = ask_worker(task(experiment, deadline=time.time() - 1), {"socket": str(folder.socket)})
+    reply = ask(task(experiment, deadline=time.time() - 1), {"socket": str(folder.socket)})
     assert reply.error == "the site worker was not there by the deadline"
 
 
@@ -147,7 +156,7 @@ def test_over_tcp_both_sides_show_a_certificate(
 ) -> None:
     worker, node, _ = remote
     workers.append(Worker(folder, done, worker=worker))
-    assert ask_worker(task(experiment), node).error is None
+    assert ask(task(experiment), node).error is None
 
 
 def test_what_a_worker_on_another_host_does_is_shown_here_too(
@@ -177,7 +186,7 @@ def test_over_tcp_a_stranger_gets_nowhere(
     monkeypatch.setattr(worker_client, "WORKER_WAIT_S", 1.0)
     _, stranger = make_worker_certificates(folder.path / "stranger", "localhost")
     foreign = {**node, "worker-certificate": str(stranger / "tls.crt"), "worker-key": str(stranger / "tls.key")}
-    reply = ask_worker(task(experiment), foreign)
+    reply = ask(task(experiment), foreign)
     assert reply.error is not None
     assert workers[0].desk.folder.egress.exists() is False
     with (

@@ -8,10 +8,13 @@ import pytest
 from fedthorax.common.algorithms.aggregation import FederatedAverage
 from fedthorax.common.algorithms.branchwise import BranchwiseAverage
 from fedthorax.common.config.labels import LabelsConfig
-from fedthorax.common.messages import Reply
+from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.messages.results import BranchCounts
 from fedthorax.common.model.segments import SEGMENTS, Slot
 from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.server.claims import check_branch_counts
+
+from ...told import read, trained
 
 
 class Layout:
@@ -102,8 +105,9 @@ LABELS = LabelsConfig(findings=("Mass", "Nodule"), cancer_classes=("normal", "tu
 PASSPORT = {"splits": {"train": {"xray": 10, "ct": 10}}}
 
 
-def reply(**changes) -> Reply:
-    return Reply("train", "north", 1, num_pairs=10, counts=COUNTS | changes)
+def reply(**changes) -> TrainReply:
+    counts = read(BranchCounts, **COUNTS | changes)
+    return TrainReply(site="north", round=1, results=trained(10, counts=counts))
 
 
 def test_counts_within_the_passport_are_taken():
@@ -118,12 +122,14 @@ def test_counts_within_the_passport_are_taken():
         ({"xray": 36}, "the update counts 36 for xray, but the hospital described only 10"),
         ({"findings": [10, 36]}, "the update counts 36 for Nodule, but the hospital described only 10"),
         ({"ct_token": 36}, "the update counts 36 for ct_token"),
-        ({"ct": -1}, "the count of ct must be a whole number from 0 on, got -1"),
-        ({"ct": 1.5}, "the count of ct must be a whole number"),
-        ({"findings": [1]}, "expected 2 findings"),
-        ({"bonus": 1}, "the update counts bonus, cancer, ct"),
+        ({"findings": [1]}, "the labels of 1 findings, expected 2"),
     ],
 )
 def test_impossible_counts_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         check_branch_counts(reply(**changes), PASSPORT, LABELS)
+
+
+def test_an_update_that_counts_nothing_is_refused():
+    with pytest.raises(ValueError, match="the update counts nothing, expected xray, ct, fusion"):
+        check_branch_counts(TrainReply(site="north", round=1, results=trained(10)), PASSPORT, LABELS)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
 from fedthorax.common.disclosure.distance import classes_distance, findings_distance, jensen_shannon_distance
-from fedthorax.common.disclosure.site_statistics import Table
+from fedthorax.common.messages.statistics import Table
 
 
 def test_equal_distributions_are_at_0_and_disjoint_ones_at_1():

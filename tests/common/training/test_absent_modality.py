@@ -11,7 +11,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import SiteImages
-from fedthorax.common.messages import Task
+from fedthorax.common.messages.tasks import TrainTask
 from fedthorax.common.metrics.operating import fixed_operating_points
 from fedthorax.common.model.segments import SEGMENTS, SegmentLayout, segments_of
 from fedthorax.common.pairing import ABSENT, drop_sides, one_sided_pairs, training_pairs
@@ -171,12 +171,16 @@ def test_the_worker_of_a_hospital_without_x_rays_answers_with_what_it_has(experi
 
     worker = SiteWorker(lambda *_: site, build, EventLog(None))
     segments = segments_of(("ct",))
-    task = Task(
-        "train", "north", 1, experiment.model_dump_json(), ct_only.layout.read(segments),
-        ct_only.layout.digest_of(segments), learning_rate=1e-3,
-    )  # fmt: skip
+    task = TrainTask(
+        site="north",
+        round=1,
+        experiment=experiment.model_dump_json(),
+        weights=ct_only.layout.read(segments),
+        layout=ct_only.layout.digest_of(segments),
+        learning_rate=1e-3,
+    )
     reply = worker.run(task)
     assert reply.error is None
     assert asked == [("ct",)]
     assert set(reply.weights) == set(segments)
-    assert (reply.num_pairs, reply.counts["ct"], reply.counts["xray"]) == (6, 6, 0)
+    assert (reply.num_pairs, reply.told.counts.ct, reply.told.counts.xray) == (6, 6, 0)

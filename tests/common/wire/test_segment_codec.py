@@ -1,5 +1,9 @@
 """Packing and unpacking: without loss, or within the stated bound; what is damaged is refused."""
 
+import time
+import tracemalloc
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,7 +41,7 @@ def updates(seed: int, size: int = 5000) -> tuple[np.ndarray, np.ndarray]:
 def test_without_loss_every_bit_comes_back_whatever_it_stands_for(pairs):
     values, base = (np.array([pair[i] for pair in pairs], np.uint32).view(np.float32) for i in (0, 1))
     for packed in (pack_whole(values), pack_exactly(values, base, BASE)):
-        found = unpack(packed, given_base(base))
+        found = unpack(packed, given_base(base), values.size)
         assert found.dtype == np.float32
         assert found.tobytes() == values.tobytes()
 
@@ -59,7 +63,7 @@ def test_every_rounded_value_is_within_the_stated_bound(codec, values):
 def test_what_is_read_and_what_is_left_make_up_what_was_to_be_sent(codec):
     before, after = updates(1)
     packed = pack_rounded(codec, after, before, BASE, [], None)
-    assert unpack(packed.frame, given_base(before)).tobytes() == packed.values.tobytes()
+    assert unpack(packed.frame, given_base(before), before.size).tobytes() == packed.values.tobytes()
     np.testing.assert_allclose(packed.values + packed.residual.astype(np.float64), after, rtol=0, atol=1e-9)
     assert np.abs(packed.residual).max() > 0
 
@@ -82,7 +86,7 @@ def test_runs_that_are_to_stay_exact_come_with_every_bit(codec):
     before, after = updates(3, 1500)
     exact = [(0, 7), (600, 900), (1499, 1500)]
     packed = pack_rounded(codec, after, before, BASE, exact, None)
-    found = unpack(packed.frame, given_base(before))
+    found = unpack(packed.frame, given_base(before), before.size)
     assert found.tobytes() == packed.values.tobytes()
     for start, stop in exact:
         assert found[start:stop].tobytes() == after[start:stop].tobytes()
@@ -95,7 +99,7 @@ def test_a_segment_of_which_everything_is_exact_or_nothing_is_there():
         packed = pack_rounded(
             "int4", values, np.zeros_like(values), BASE, [(0, values.size)] if values.size else [], None
         )
-        assert unpack(packed.frame, given_base(np.zeros_like(values))).tolist() == values.tolist()
+        assert unpack(packed.frame, given_base(np.zeros_like(values)), values.size).tolist() == values.tolist()
 
 
 def test_differences_are_packed_alike_in_whatever_process():
@@ -119,11 +123,11 @@ def test_several_differences_lead_from_an_older_base_to_the_newest_segment():
     third = second + np.float32(0.01)
     chain = np.concatenate([pack_exactly(second, first, "1" * 64), pack_exactly(third, second, "2" * 64)])
     held = {"1" * 64: first, "2" * 64: second}
-    assert unpack(chain, held.get).tobytes() == third.tobytes()
+    assert unpack(chain, held.get, third.size, 2).tobytes() == third.tobytes()
     del held["1" * 64]  # the newer base is enough
-    assert unpack(chain, held.get).tobytes() == third.tobytes()
+    assert unpack(chain, held.get, third.size, 2).tobytes() == third.tobytes()
     with pytest.raises(LookupError, match="none of the bases 111111111111, 222222222222 is here"):
-        unpack(chain, {}.get)
+        unpack(chain, {}.get, third.size, 2)
     assert base_of(chain) == "1" * 64
 
 
@@ -166,7 +170,7 @@ def flipped(at):
 def test_what_is_damaged_is_refused_with_the_place(change, words):
     data, before = damaged(change)
     with pytest.raises(ValueError, match=words):
-        unpack(data, given_base(before))
+        unpack(data, given_base(before), before.size)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
@@ -178,7 +182,7 @@ def test_any_byte_that_is_changed_is_noticed(where, value):
     if data[where] != value:
         data[where] = value
         with pytest.raises(ValueError, match=r"damaged|cut short|expected a packed segment"):
-            unpack(np.frombuffer(bytes(data), np.uint8), given_base(before))
+            unpack(np.frombuffer(bytes(data), np.uint8), given_base(before), before.size)
 
 
 ZEROS = bytes(8)
@@ -189,8 +193,9 @@ ZEROS = bytes(8)
     [
         (("zip", 2, "", [(0, 2)], [ZEROS]), "expected lossless, int8, int4, got a segment packed as 'zip'"),
         (("lossless", 2, "", [(0, 1)], [ZEROS]), "a lossless segment has one part that holds all values"),
-        (("lossless", 9, "", [(0, 9)], [ZEROS]), "a part holds 8 bytes, expected 36"),
-        (("lossless", 3, BASE, [(0, 3)], [ZEROS]), "a difference of 3 values to a base of 2"),
+        (("lossless", 2, "", [(0, 2)], [bytes(9)]), "a part holds 9 bytes, expected 8"),
+        (("lossless", 3, BASE, [(0, 3)], [ZEROS]), "a frame of 3 values, expected 2"),
+        (("lossless", 2, "", [(0, 2)], [ZEROS] * 4), "it has 4 parts, expected at most 3"),
         (("lossless", 2, "", [(1, 5)], [ZEROS]), "its exact values 1 to 5 are not in order, or not among 2"),
         (("lossless", 2, "", [(1, 2), (0, 1)], [ZEROS]), "its exact values 0 to 1 are not in order"),
         (("lossless", 2**40, "", [], [ZEROS]), "expected a whole number from 0 to 268435456, got 1099511627776"),
@@ -202,14 +207,78 @@ ZEROS = bytes(8)
 )
 def test_a_frame_that_is_whole_and_means_nothing_is_refused(frame, words):
     with pytest.raises(ValueError, match=words):
-        unpack(write_frame(*frame), given_base(vector(0, 0)))
+        unpack(write_frame(*frame), given_base(vector(0, 0)), 2)
 
 
 def test_a_part_that_claims_to_be_small_and_is_not_zstandard_is_refused():
     frame = write_frame("lossless", 2, "", [(0, 2)], [ZEROS])
     broken = frame.tobytes().replace(bytes(next(read_frames(frame)).body), b"x" * len(next(read_frames(frame)).body))
-    import zlib
-
     broken = broken[:8] + zlib.crc32(broken[12:]).to_bytes(4, "little") + broken[12:]
     with pytest.raises(ValueError, match="a part cannot be expanded"):
-        unpack(np.frombuffer(broken, np.uint8), {}.get)
+        unpack(np.frombuffer(broken, np.uint8), {}.get, 2)
+
+
+def test_a_base_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="a difference of 2 values to a base of 3"):
+        unpack(write_frame("lossless", 2, BASE, [(0, 2)], [ZEROS]), given_base(vector(0, 0, 0)), 2)
+
+
+def test_a_header_as_large_as_a_segment_is_refused():
+    frame = write_frame("lossless", 1 << 16, "", [(0, 1)] * 12_000, [ZEROS])
+    with pytest.raises(ValueError, match=r"a header of \d+ bytes; at most 65536 are read"):
+        unpack(frame, {}.get, 1 << 16)
+
+
+def test_a_header_of_many_levels_does_not_go_down_with_them():
+    header, body = b"[" * 60_000, b""
+    rest = np.array([len(header), len(body)], "<u4").tobytes() + header
+    frame = b"FTXPACK1" + zlib.crc32(rest).to_bytes(4, "little") + rest
+    with pytest.raises(ValueError, match="its header cannot be read"):
+        unpack(np.frombuffer(frame, np.uint8), {}.get, 2)
+
+
+MB = 1 << 20
+
+
+def grows(data: np.ndarray, size: int, words: str) -> tuple[float, float]:
+    """Memory in MB by which the process grew at most while it refused the packed segment, and seconds of processor."""
+    begun = time.process_time()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=words):
+            unpack(data, {}.get, size)
+        return tracemalloc.get_traced_memory()[1] / MB, time.process_time() - begun
+    finally:
+        tracemalloc.stop()
+
+
+def test_eight_kib_that_stand_for_a_gib_are_refused_without_being_expanded():
+    """128 MB of zeros are enough to see it: the frame has 5 KB, the segment may have 1000 values."""
+    values = 1 << 25
+    frame = write_frame("lossless", values, "", [(0, values)], [bytes(4 * values)])
+    assert len(frame) < 32_768
+    memory, _ = grows(frame, 1000, "a frame of 33554432 values, expected 1000")
+    assert memory < 1
+
+
+def test_a_frame_whose_parts_hold_more_than_it_says_is_refused_without_being_expanded():
+    frame = write_frame("lossless", 1000, "", [(0, 1000)], [bytes(128 * MB)])
+    memory, _ = grows(frame, 1000, "a part holds 134217728 bytes, expected 4000")
+    assert memory < 1
+
+
+def test_an_update_of_sixty_frames_is_refused_at_the_second():
+    frame = write_frame("lossless", 1 << 20, "", [(0, 1 << 20)], [bytes(4 * MB)])
+    memory, seconds = grows(np.tile(frame, 60), 1 << 20, "more than 1 frames")
+    assert memory < 1
+    assert seconds < 1
+
+
+def test_more_bytes_than_the_segment_can_take_are_not_even_looked_at():
+    memory, _ = grows(np.zeros(80_000, np.uint8), 1000, "80000 bytes for 1000 values; at most 69598 are read")
+    assert memory < 1
+
+
+def test_values_that_do_not_pack_at_all_still_have_room():
+    values = np.random.default_rng(9).integers(0, 2**32, 100_000, np.uint32).view(np.float32)
+    assert unpack(pack_whole(values), {}.get, values.size).tobytes() == values.tobytes()

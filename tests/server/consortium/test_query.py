@@ -8,7 +8,7 @@ import pytest
 
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.ground.audit import verify
-from fedthorax.common.messages import Reply
+from fedthorax.common.messages.replies import StatisticsReply
 from fedthorax.server.consortium import query as module
 from fedthorax.server.consortium.admission import admit
 from fedthorax.server.consortium.control import FlowerRun
@@ -39,7 +39,7 @@ class Channel:
     def exchange(self, tasks, enough):
         self.tasks += tasks
         for task in tasks:
-            yield Reply("statistics", task.site, 0, **self.answer)
+            yield StatisticsReply(site=task.site, round=0, **self.answer)
 
 
 class Link:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.messages.fields import Count, Line, Name
 from fedthorax.common.metrics.suppression import rounded
 
 SEXES = ("F", "M")
@@ -16,7 +17,11 @@ OTHER = "other"  # views or scanners of few patients, together
 NUM_BINS = 32
 BIN_WIDTH = 256 // NUM_BINS
 
-Images = Annotated[int, Field(ge=0)]
+MOST_TOKENS = 1_000_000  # of a kind
+
+_OFF_BY_ROUNDING = 0.01  # 32 shares of four decimals each
+
+Images = Count
 Share = Annotated[float, Field(ge=0, le=1)]
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
@@ -24,8 +29,8 @@ Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 class Table(Frozen):
     """Images by cell; None is a hidden count, and ``reason`` then says why there are some."""
 
-    cells: dict[str, Images | None]
-    reason: str | None = None
+    cells: Annotated[dict[Name, Images | None], Field(max_length=1000)]
+    reason: Line | None = None
 
     def consistent(self) -> bool:
         return any(value is None for value in self.cells.values()) == (self.reason is not None)
@@ -34,9 +39,9 @@ class Table(Frozen):
 class Pair(Frozen):
     """X-rays that show both findings; None with its ``reason`` where that is hidden or unknown."""
 
-    findings: tuple[str, str]
+    findings: tuple[Name, Name]
     images: Images | None
-    reason: str | None = None
+    reason: Line | None = None
 
 
 class Modality(Frozen):
@@ -53,9 +58,9 @@ class Modality(Frozen):
     shorter_side: Table
     view: Table
     scanner: Table
-    intensity: tuple[Share, ...] | None
+    intensity: Annotated[tuple[Share, ...], Field(min_length=NUM_BINS, max_length=NUM_BINS)] | None
     halves_distance: Share | None
-    reasons: dict[str, str]
+    reasons: Annotated[dict[Name, Line], Field(max_length=10)]
 
 
 class Tokens(Frozen):
@@ -65,10 +70,10 @@ class Tokens(Frozen):
     """
 
     key_check: Token
-    xray: tuple[Token, ...]
-    ct: tuple[Token, ...]
-    xray_alike: tuple[Token, ...]
-    ct_alike: tuple[Token, ...]
+    xray: Annotated[tuple[Token, ...], Field(max_length=MOST_TOKENS)]
+    ct: Annotated[tuple[Token, ...], Field(max_length=MOST_TOKENS)]
+    xray_alike: Annotated[tuple[Token, ...], Field(max_length=MOST_TOKENS)]
+    ct_alike: Annotated[tuple[Token, ...], Field(max_length=MOST_TOKENS)]
 
 
 class SiteStatistics(Frozen):
@@ -77,11 +82,11 @@ class SiteStatistics(Frozen):
     policy: PrivacyConfig
     xray: Modality
     ct: Modality
-    findings: dict[str, Table]
+    findings: Annotated[dict[Name, Table], Field(max_length=1000)]
     cancer_classes: Table
-    co_occurrence: tuple[Pair, ...]
+    co_occurrence: Annotated[tuple[Pair, ...], Field(max_length=500_000)]
     duplicates: Tokens | None
-    duplicates_reason: str | None = None
+    duplicates_reason: Line | None = None
 
     def tables(self) -> Iterator[tuple[str, Table]]:
         """Every table with its place in words."""
@@ -117,8 +122,8 @@ def check_policy(statistics: SiteStatistics, floor: PrivacyConfig) -> None:
     for words, modality in (("X-rays", statistics.xray), ("CT slices", statistics.ct)):
         _check_count(modality.images, f"the number of {words}", policy)
         _check_count(modality.patients, f"the number of patients with {words}", policy)
-        if modality.intensity is not None and len(modality.intensity) != NUM_BINS:
-            raise ValueError(f"the intensities of {words} must have {NUM_BINS} bins, found {len(modality.intensity)}")
+        if modality.intensity is not None and abs(sum(modality.intensity) - 1) > _OFF_BY_ROUNDING:
+            raise ValueError(f"the intensities of {words} are shares of {sum(modality.intensity):g}, expected 1")
 
 
 def _check_count(images: int | None, place: str, policy: PrivacyConfig) -> None:

@@ -1,0 +1,22 @@
+"""The kinds of texts and numbers that messages are made of, each with its bounds."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from fedthorax.common.ground.one_line import one_line
+
+LARGEST_COUNT = 1 << 40  # of images, pairs, bytes: above what there is, and far from where arithmetic breaks
+
+
+def _line(text: str) -> str:
+    return one_line(text)
+
+
+Line = Annotated[str, AfterValidator(_line)]  # cut where it is too long
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
+Mark = Annotated[str, Field(max_length=200), AfterValidator(_line)]  # an id or a hash, empty where there is none
+Digest = Annotated[str, Field(max_length=64)]  # compared, and not shown
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+Positive = Annotated[float, Field(ge=0, le=1e12)]
+Round = Annotated[int, Field(ge=0, le=1_000_000)]

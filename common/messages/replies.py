@@ -1,0 +1,84 @@
+"""What a hospital may answer: a closed list, one model for each kind of task."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Generic, Literal, TypeVar
+
+from pydantic import model_validator
+
+from fedthorax.common.messages.message import Reply
+from fedthorax.common.messages.results import Described, Evaluated, Personalised, Told, UpdateTold
+
+Results = TypeVar("Results")
+
+
+class Answer(Reply, Generic[Results]):
+    """``results``, or the reason why there are none."""
+
+    results: Results | None = None
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> "Answer[Results]":
+        said = {"results": self.results is not None, "error": self.error is not None, "lacking": bool(self.lacking)}
+        if sum(said.values()) != 1:
+            told = [name for name, is_there in said.items() if is_there]
+            raise ValueError(f"expected one of {', '.join(said)}, got {' and '.join(told) or 'none'}")
+        return self
+
+    @property
+    def told(self) -> Results:
+        """The results of a reply that has some; ask Reply.error and Reply.lacking first."""
+        if self.results is None:
+            raise RuntimeError(f"{self.site} has told nothing: {self.error}")
+        return self.results
+
+
+class DescribeReply(Answer[Described]):
+    most_text: ClassVar[int] = 256 << 20  # of a hospital with a million images: four keyed hashes for each
+
+    kind: Literal["describe"] = "describe"
+
+
+class TrainReply(Answer[UpdateTold]):
+    """The only one that carries weights."""
+
+    kind: Literal["train"] = "train"
+
+    @property
+    def num_pairs(self) -> int:
+        """What weighs the update."""
+        return self.told.train.pairs
+
+
+class EvaluateReply(Answer[Evaluated]):
+    kind: Literal["evaluate"] = "evaluate"
+
+
+class PersonaliseReply(Answer[Personalised]):
+    kind: Literal["personalise"] = "personalise"
+
+
+class StatisticsReply(Answer[Told]):
+    most_text: ClassVar[int] = DescribeReply.most_text
+
+    kind: Literal["statistics"] = "statistics"
+
+
+class FinishReply(Reply):
+    """Says that what came is kept."""
+
+    kind: Literal["finish"] = "finish"
+
+
+class PresentReply(Reply):
+    kind: Literal["present"] = "present"
+
+
+REPLIES: Mapping[str, type[Reply]] = {
+    "describe": DescribeReply,
+    "train": TrainReply,
+    "evaluate": EvaluateReply,
+    "personalise": PersonaliseReply,
+    "statistics": StatisticsReply,
+    "finish": FinishReply,
+    "present": PresentReply,
+}

@@ -1,0 +1,118 @@
+"""What the lead may ask of a hospital: a closed list, one model for each kind."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, JsonValue
+
+from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.ground.strict_json import plain_value
+from fedthorax.common.messages.fields import Digest, Mark, Name, Positive, Round
+from fedthorax.common.messages.message import Task, all_arrays
+from fedthorax.common.metrics.operating import OperatingPoints
+
+_Facts = Annotated[dict[str, JsonValue], BeforeValidator(plain_value)]
+
+
+class DescribeTask(Task):
+    """Report counts, and which of ``test_digests`` (keyed by ``digest_key``) the hospital holds too."""
+
+    most_text: ClassVar[int] = 64 << 20
+
+    kind: Literal["describe"] = "describe"
+    test_digests: Annotated[tuple[Digest, ...], Field(max_length=500_000)] = ()
+    digest_key: Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,32}$")] = "00"
+
+
+class StatisticsTask(Task):
+    """Tell what the hospital's privacy policy allows; ``digest_key`` is the number of this query."""
+
+    kind: Literal["statistics"] = "statistics"
+    digest_key: Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,32}$")] = "00"
+
+
+class PresentTask(Task):
+    """Answer, no more. A SuperNode takes a message only when it has sent the reply to the one before, so the answer
+    says that no other task is on its way or being worked on."""
+
+    kind: Literal["present"] = "present"
+
+
+class ModelTask(Task):
+    """A task that starts from a model. ``held`` segments are not sent, ``packed`` ones travel as differences to what is
+    held; with ``packs`` those that travel whole are packed too."""
+
+    layout: Mark = ""  # SegmentLayout.digest of the sender
+    model_sha256: Mark = ""  # weights_digest of the whole model
+    sha256: Annotated[dict[Name, Digest], Field(max_length=64)] = Field(
+        default_factory=dict
+    )  # segment_sha256 of every segment of the model
+    held: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
+    packs: bool = False
+    best: Annotated[dict[Name, Digest], Field(max_length=64)] = Field(
+        default_factory=dict
+    )  # of the best model so far, to go on holding
+    own_round: Round = 0  # the last round whose update of this hospital counted; what it keeps goes on from there
+
+
+class TrainTask(ModelTask):
+    """Score the incoming weights on the validation split, then train them for the phase."""
+
+    kind: Literal["train"] = "train"
+    phase: Annotated[int, Field(ge=0, le=1000)] = 0  # index into training.phases
+    learning_rate: Positive = 0.0
+
+
+class EvaluateTask(ModelTask):
+    """Score the incoming weights on ``splits``, the test split at ``operating_points``."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    splits: Annotated[tuple[Literal["train", "valid", "test"], ...], Field(max_length=3)] = ()
+    operating_points: OperatingPoints | None = None
+
+
+class PersonaliseTask(ModelTask):
+    """Fine-tune the incoming weights for this hospital alone and tell how good that is."""
+
+    kind: Literal["personalise"] = "personalise"
+
+
+class Outcome(Frozen):
+    """``models`` are the names under which the incoming weights are kept; ``facts`` is model.json less its models,
+    ``metrics`` as metrics.json."""
+
+    models: Annotated[tuple[Literal["best", "last"], ...], Field(min_length=1, max_length=2)]
+    facts: _Facts
+    metrics: _Facts
+
+
+class FinishTask(ModelTask):
+    """Keep the incoming weights as the models that ``outcome`` names."""
+
+    most_text: ClassVar[int] = 64 << 20
+
+    kind: Literal["finish"] = "finish"
+    outcome: Outcome
+
+
+AnyTask = Annotated[
+    DescribeTask | TrainTask | EvaluateTask | PersonaliseTask | StatisticsTask | FinishTask | PresentTask,
+    Field(discriminator="kind"),
+]
+TASKS: Mapping[str, type[Task]] = {
+    "describe": DescribeTask,
+    "train": TrainTask,
+    "evaluate": EvaluateTask,
+    "personalise": PersonaliseTask,
+    "statistics": StatisticsTask,
+    "finish": FinishTask,
+    "present": PresentTask,
+}
+
+
+def sent_arrays(task: Task) -> dict[str, NDArray[Any]]:
+    """What travels with the task for each segment: nothing for those that the hospital holds, and a packed difference
+    where there is one."""
+    held = task.held if isinstance(task, ModelTask) else ()
+    return {name: values for name, values in all_arrays(task).items() if name not in held}

@@ -1,0 +1,90 @@
+"""What a hospital of two findings and two classes tells, in numbers that tests can count by hand."""
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from fedthorax import __version__
+from fedthorax.common.messages.passport import Passport
+from fedthorax.common.messages.results import Described, FitTold, UpdateTold
+from fedthorax.common.messages.statistics import SiteStatistics
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def changed(message: Model, **changes: Any) -> Model:
+    """The message with other fields, not looked at again: a test may want one that no hospital could make."""
+    return message.model_copy(update=changes)
+
+
+def passport(pairs: int | None = 10, modalities: tuple[Any, ...] = ("xray", "ct"), **splits: Any) -> Passport:
+    """``pairs`` of an epoch, None where nothing was paired; no split unless it is given."""
+    uses = {"min": 1, "mean": 1.0, "max": 1}
+    pairing = {"pairs": pairs, "xray_uses": uses, "ct_uses": uses, "same_patient_pairs": None}
+    return read(
+        Passport,
+        splits=splits,
+        modalities=modalities,
+        skipped=(),
+        notes=(),
+        check=(),
+        pairing=None if pairs is None else pairing,
+    )
+
+
+def statistics(present: int | None = 20, absent: int | None = 80) -> SiteStatistics:
+    """100 X-rays, no CT slice."""
+
+    def table(**cells: int | None) -> dict[str, Any]:
+        return {"cells": cells, "reason": "too few" if None in cells.values() else None}
+
+    def modality(images: int) -> dict[str, Any]:
+        attributes = {name: table(unknown=images) for name in ("sex", "age", "shorter_side", "view", "scanner")}
+        shares = [1.0, *[0.0] * 31] if images else None
+        halves = 0.01 if images else None
+        return {
+            **attributes, "images": images, "patients": images, "intensity": shares, "halves_distance": halves,
+            "reasons": {},
+        }  # fmt: skip
+
+    return read(
+        SiteStatistics,
+        policy={"smallest_count": 5, "round_to": 5},
+        xray=modality(100),
+        ct=modality(0),
+        findings={
+            "Effusion": table(present=present, absent=absent, unknown=0),
+            "Mass": table(present=50, absent=50, unknown=0),
+        },
+        cancer_classes=table(normal=0, tumour=0, unknown=0),
+        co_occurrence=({"findings": ["Effusion", "Mass"], "images": 10, "reason": None},),
+        duplicates={
+            **{"key_check": "0" * 32, "xray": ["1" * 32], "ct": []},
+            **{"xray_alike": ["1" * 32], "ct_alike": []},
+        },
+        duplicates_reason=None,
+    )
+
+
+def described(pairs: int | None = 10, overlap: tuple[int, ...] = (), **changes: Any) -> Described:
+    told = Described(
+        data=passport(pairs),
+        overlap=overlap,
+        fingerprint="its data",
+        statistics=statistics(),
+        software_version=__version__,
+    )
+    return changed(told, **changes)
+
+
+def trained(pairs: int = 10, steps: int | None = None, **changes: Any) -> UpdateTold:
+    done = -(-pairs // 16) if steps is None else steps
+    train = FitTold(loss=1.0, disease_loss=0.5, cancer_loss=0.5, pairs=pairs, steps=done, epochs=1, seconds=1.0)
+    return changed(UpdateTold(valid=None, train=train), **changes)
+
+
+def read(kind: type[Model], **fields: Any) -> Model:
+    """As it comes over the wire, where a list is as good as a tuple."""
+    import json
+
+    return kind.model_validate_json(json.dumps(fields))

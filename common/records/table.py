@@ -10,6 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_SEPARATORS = ",;\t|"
+_MARKS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_LONGEST_HEADER = 1 << 16
+_INVISIBLE = "\ufeff\u200b\u200e\u200f"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -27,32 +32,46 @@ class Table:
 
 
 def read_table(path: Path, encoding: str | None = None) -> Table:
-    """The table in ``path``, which may be gzip-compressed: separated by comma, semicolon or tab.
+    """The table in ``path``, which may be gzip-compressed: separated by comma, semicolon, tab or bar, or as a first
+    line ``sep=;`` says.
 
-    UTF-8 with or without a byte-order mark, or UTF-16 with one, unless another ``encoding`` is given. Empty lines are
-    left out; a line break in a column name is a blank.
+    UTF-8 or UTF-16, with or without a byte-order mark, unless another ``encoding`` is given. Empty lines are left out;
+    a line break in a column name is a blank. Cells beyond the header may be there if they are empty.
 
     Raises FileNotFoundError, PermissionError, or ValueError with the file and the line.
     """
-    stream = io.StringIO(_text(path, encoding), newline="")
-    header = stream.readline()
-    stream.seek(0)
-    lines = csv.reader(stream, delimiter=max(",;\t", key=header.count), strict=True)
+    text = _text(path, encoding)
+    stream, separator, skipped, begin = io.StringIO(text, newline=""), "", 0, 0
+    while line := stream.readline():
+        if said := re.fullmatch(r'\s*"?sep=(.)"?\s*', line, re.IGNORECASE):
+            separator = said[1]
+        elif line.strip(_SEPARATORS + " \r\n"):
+            break
+        skipped, begin = skipped + 1, stream.tell()
+    text = text[begin:]
+    header = re.sub(r'"(?:[^"]|"")*"', "", text[:_LONGEST_HEADER]).lstrip("\r\n")  # quotes part nothing
+    separator = separator or max(_SEPARATORS, key=re.split(r"[\r\n]", header, maxsplit=1)[0].count)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        columns = tuple(" ".join(name.split()) for name in next(lines, []))
+        columns = tuple(" ".join(name.strip(_INVISIBLE).split()) for name in next(lines, []))
         _check_columns(path, columns)
         rows = []
         for cells in lines:
             if not any(cell.strip() for cell in cells):
                 continue
+            number = lines.line_num + skipped
+            while len(cells) > len(columns) and not cells[-1].strip():
+                del cells[-1]
             if len(cells) != len(columns):
+                hint = f"; a cell that holds a {_MARKS.get(separator, separator)} has to stand in quotes"
                 raise ValueError(
-                    f"{path}, line {lines.line_num}: expected {len(columns)} cells as in the header, found {len(cells)}"
+                    f"{path}, line {number}: expected {len(columns)} cells as in the header, found {len(cells)}"
+                    f"{hint if len(cells) > len(columns) else ''}"
                 )
             stripped = (cell.strip() for cell in cells)
-            rows.append(Row(lines.line_num, dict(zip(columns, stripped, strict=True))))
+            rows.append(Row(number, dict(zip(columns, stripped, strict=True))))
     except csv.Error as error:
-        raise ValueError(f"{path}, line {lines.line_num}: is not a CSV line ({error})") from None
+        raise ValueError(f"{path}, line {lines.line_num + skipped}: is not a CSV line ({error})") from None
     return Table(path, columns, tuple(rows))
 
 
@@ -128,10 +147,34 @@ def _text(path: Path, encoding: str | None) -> str:
         raise ValueError(f"{path}: is a spreadsheet, expected CSV text; save it from the spreadsheet as CSV UTF-8")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
+    elif any(_letters(content)):
+        encoding = "utf-16-le" if _letters(content)[0] else "utf-16-be"
+    if encoding is None or not encoding.startswith("utf-16"):
+        _refuse_zeros(path, content)
     try:
         return content.decode("utf-8-sig" if encoding in (None, "utf-8") else encoding)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: {_not_decodable(content, error)}") from None
+
+
+def _letters(content: bytes) -> tuple[bool, bool]:
+    """Whether the text begins like UTF-16 of Latin letters, low or high byte first: every other byte is zero."""
+    even, odd = content[0:400:2], content[1:400:2]
+    few, most = len(odd) // 8, len(odd) // 2
+    return (
+        bool(odd) and odd.count(0) > most and even.count(0) <= few,
+        bool(odd) and even.count(0) > most and odd.count(0) <= few,
+    )
+
+
+def _refuse_zeros(path: Path, content: bytes) -> None:
+    if b"\0" in content:
+        first = content.index(b"\0")
+        where = "ends in" if not content[first:].strip(b"\0\r\n") else "holds"
+        raise ValueError(
+            f"{path}: {where} {content.count(0)} zero bytes, the first in line {content.count(10, 0, first) + 1}: what "
+            "stood there is lost, as when a disk was full or a machine lost power; save or copy the file again"
+        )
 
 
 def _not_decodable(content: bytes, error: UnicodeDecodeError) -> str:

@@ -25,6 +25,38 @@ def test_comma_semicolon_and_tab_are_read_with_and_without_a_byte_order_mark(
     assert [(row.line, dict(row.cells)) for row in table.rows] == [(3, {"file": "a.png", "Mass": "1"})]
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("sep=;\nfile;Mass\na.png;1\n", 3),
+        ('\ufeff"sep=;"\r\nfile;Mass\r\na.png;1\r\n', 3),
+        ("SEP=\t\nfile\tMass\na.png\t1\n", 3),
+        ("sep=;\n\n;;\nfile;Mass\na.png;1\n", 5),
+        ("\nfile,Mass\na.png,1\n", 3),
+        (" \r\n,\r\nfile,Mass\r\na.png,1\r\n", 4),
+        ('"file","Mass"\na.png,1\n', 2),
+        ("file|Mass\na.png|1\n", 2),
+        ("file;Mass;\na.png;1;\n", 2),
+        ("file,Mass\na.png,1,,\n", 2),
+        ("file\u200b,\ufeffMass\na.png,1\n", 2),
+        ("file,Mass\ra.png,1\r", 2),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_tables_are_read_as_people_save_them(tmp_path: Path, text: str, line: int, encoding: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode(encoding))
+    table = read_table(path)
+    assert [name for name in table.columns if name] == ["file", "Mass"]
+    assert [(row.line, row.cells["file"], row.cells["Mass"]) for row in table.rows] == [(line, "a.png", "1")]
+
+
+def test_separators_inside_quotes_of_the_header_part_nothing(table: Write) -> None:
+    read = read_table(table('file,"a;b;c;d",Mass', "a.png,x;y,1"))
+    assert read.columns == ("file", "a;b;c;d", "Mass")
+    assert read_table(table('"Size [mm, mm, mm]";"file, path";Mass', "1;a.png;1")).columns[2] == "Mass"
+
+
 def test_a_line_break_in_a_column_name_is_a_blank(table: Write) -> None:
     assert read_table(table('file,"Pleural', ' Effusion"', "a.png,1")).columns == ("file", "Pleural Effusion")
 
@@ -49,6 +81,11 @@ def test_a_cell_in_quotes_may_hold_the_separator(table: Write) -> None:
         (b"PK\x03\x04rest", "is a spreadsheet, expected CSV text; save it from the spreadsheet as CSV UTF-8"),
         (b"\x1f\x8b\x08\x00broken", "is a damaged or truncated gzip file"),
         (b'file,a\n"x"y,1\n', "line 2: is not a CSV line"),
+        (b'\n\nfile,a\n"x"y,1\n', "line 4: is not a CSV line"),
+        (b"file,a\nx.png,1,5\n", "found 3; a cell that holds a comma has to stand in quotes"),
+        (b"file,a\nx.png,1\n" + bytes(40), "ends in 40 zero bytes, the first in line 3: what stood there is lost"),
+        (b"file,a\nx.png,1\n\0\0\0y.png,1\n", "holds 3 zero bytes, the first in line 3"),
+        (bytes(512), "ends in 512 zero bytes, the first in line 1"),
     ],
 )
 def test_a_broken_table_is_refused_with_its_line(tmp_path: Path, content: bytes, message: str) -> None:

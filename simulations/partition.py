@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fedthorax.common.hospital.patient_ids import unclear_ids
 from fedthorax.simulations.new_folder import check_new_folder, new_folder
 from fedthorax.simulations.partition_input import (
     CtFolder,
@@ -81,6 +82,12 @@ def partition(plan: PartitionPlan, progress: Callable[[int, int], None] | None =
         sites = _counts(xrays_at, slices_at, xray.findings, classes)
         write_site_plot(out / FILE_NAME, sites)
     notes = [*xray.notes, *ct.notes, *(note for folder in central_ct.values() for note in folder.notes)]
+    known = {image.patient for image in xray.images if image.row["patient_id"]}
+    known |= {slice_.patient for folder in (ct, *central_ct.values()) for slice_ in folder.images if slice_.identified}
+    notes += [
+        f"{' = '.join(same)}: one id or several? Written alike, such people stay at one hospital"
+        for same in unclear_ids(sorted(known))
+    ]
     return PartitionSummary(Path(plan.out), total, sites, (*notes, *_gaps(sites)))
 
 

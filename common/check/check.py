@@ -17,6 +17,7 @@ from fedthorax.common.check.target import Target
 from fedthorax.common.hospital.bad_files import bad_file_issues
 from fedthorax.common.hospital.copies import Group, duplicate_issues, patient_issues, same_pictures
 from fedthorax.common.hospital.labelled import KINDS
+from fedthorax.common.hospital.patient_ids import unclear_issues, unclear_patients
 from fedthorax.common.issues.issue import Issue, Level, in_order
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import ImageRef, Split
@@ -25,7 +26,9 @@ from fedthorax.common.records.split_file import relative_name
 
 @dataclass(frozen=True)
 class SiteCheck:
-    """``together`` are the groups that one side of a split should hold whole: copies and near copies."""
+    """``together`` are the groups that one side of a split should hold whole: copies, near copies, and people of whom
+    it is unclear whether they are one.
+    """
 
     target: Target
     holdings: Holdings
@@ -80,7 +83,8 @@ def check_site(target: Target, store: FactsStore, progress: Progress | None = No
     predictive = tuple(shortcuts(images, facts, holdings.label_names))
     issues += duplicate_issues(copies)
     issues += near_duplicate_issues(near)
-    issues += patient_issues(images)
+    unclear = unclear_patients(images)
+    issues += patient_issues(images) + unclear_issues(unclear)
     issues += suspect_issues(images, facts)
     issues += shortcut_issues(predictive)
     return SiteCheck(
@@ -90,7 +94,7 @@ def check_site(target: Target, store: FactsStore, progress: Progress | None = No
         in_order(_joined(issues)),
         counts(images, facts, holdings.label_names),
         predictive,
-        (*copies, *near),
+        (*copies, *near, *unclear),
         num_decoded,
     )
 

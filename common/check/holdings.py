@@ -59,7 +59,7 @@ def hold(target: Target) -> Holdings:
         issues += folder_issues(found.xray if modality == "xray" else found.ct, modality, folder)
     if found.strange:
         told = listed([name + did_you_mean(name, found.ct.labels) for name in found.strange])
-        number = counted(len(found.strange), "class folder")
+        number = counted(len(found.strange), "class", "classes")
         words = f"{number} not among {', '.join(found.ct.labels)}: {told}"
         files = [
             slice_name(record.path, folders["ct"], record.frame)
@@ -108,7 +108,8 @@ def _loose(
             header = header_of.get(path)
             patient = (header.patient_id if header else None) or f"image {name}"
             attributes = header.attributes if header else Attributes()
-            loose.append(LabelledImage("xray", ImageRef(path), name, patient, (), None, attributes))
+            known = bool(header and header.patient_id)
+            loose.append(LabelledImage("xray", ImageRef(path), name, patient, (), None, attributes, known))
     slices = find_slices(ct, target.ct_slices)
     loose += [_loose_slice(slice_, folder) for slice_ in slices.slices]
     issues += bad_file_issues((*slices.bad, *slices.left_out), "ct", folder)
@@ -139,7 +140,8 @@ def _loose_slice(slice_: CtSlice, folder: Path) -> LabelledImage:
     patient = (header.patient_id or header.series if header else "") or f"image {slice_.name}"
     attributes = header.attributes if header else Attributes()
     name = slice_name(ref.path, folder, ref.frame)
-    return LabelledImage("ct", ref, name, patient, (math.nan,), None, attributes)
+    known = bool(header and header.patient_id)
+    return LabelledImage("ct", ref, name, patient, (math.nan,), None, attributes, known)
 
 
 def folder_issues(

@@ -22,6 +22,7 @@ from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.problems import dotted, shown
 from fedthorax.common.config.yaml_text import read_yaml
 from fedthorax.common.hospital.ct_folder import class_names
+from fedthorax.common.hospital.ct_table import SLICES_FILE
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.labels import split_of
 from fedthorax.common.records.layouts import layout_of
@@ -149,7 +150,12 @@ def _of_site_file(path: Path, raw: dict[str, Any]) -> Target:
             "labels": site.xray.labels and root / site.xray.labels.expanduser(),
         }
     )
-    ct = site.ct and site.ct.model_copy(update={"folder": root / site.ct.folder.expanduser()})
+    ct = site.ct and site.ct.model_copy(
+        update={
+            "folder": root / site.ct.folder.expanduser(),
+            "labels": site.ct.labels and root / site.ct.labels.expanduser(),
+        }
+    )
     splits = None if site.splits is None else root / Path(site.splits).expanduser()
     return Target(
         site.name,
@@ -160,13 +166,17 @@ def _of_site_file(path: Path, raw: dict[str, Any]) -> Target:
 
 
 def _of_folder(folder: Path, modality: Modality) -> Target:
-    """By what lies in it: xray/ and ct/, else a label file, else class folders, else loose images."""
+    """By what lies in it: xray/ and ct/, else a table of CT slices, a label file, class folders, else loose images."""
     name = folder.absolute().name or "folder"
     below = {normal_name(place.name).lower(): place for place in sorted(folder.iterdir()) if place.is_dir()}
     if "xray" in below or "ct" in below:
         xray = _xray_source(below["xray"]) if "xray" in below else None
         ct = CtSource(folder=below["ct"]) if "ct" in below else None
         return Target(name, SourceConfig(xray=xray, ct=ct))
+    tables = sorted(place for place in folder.glob("*.csv") if place.is_file())
+    if (folder / SLICES_FILE).is_file() or (modality == "ct" and len(tables) == 1):
+        labels = None if (folder / SLICES_FILE).is_file() else tables[0]
+        return Target(name, SourceConfig(ct=CtSource(folder=folder, labels=labels)))
     if label_file(folder) is not None:
         return Target(name, SourceConfig(xray=_xray_source(folder)))
     if class_folders(folder):
@@ -191,7 +201,7 @@ def label_file(folder: Path) -> Path | None:
     for pattern in LABEL_FILES:
         if found := sorted(place for place in folder.glob(pattern) if place.is_file()):
             return found[0]
-    others = [place for place in sorted(folder.glob("*.csv")) if place.name != "slices.csv" and _names_findings(place)]
+    others = [place for place in sorted(folder.glob("*.csv")) if place.name != SLICES_FILE and _names_findings(place)]
     return others[0] if len(others) == 1 else None
 
 

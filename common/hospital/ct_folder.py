@@ -22,9 +22,11 @@ def ct_records(
     source: CtSource,
     classes: Sequence[str] | None = None,
     policy: CtSlices = CtSlices(),  # noqa: B008  it is frozen
+    take_strange: bool = False,
 ) -> FolderRecords[CtRecord]:
     """The slices of ``source``, sorted by path, those of a DICOM or NIfTI series that ``policy`` chooses by height.
-    Without ``classes`` the folders, or the table, name them.
+    Without ``classes`` the folders, or the table, name them. With ``take_strange`` classes that the consortium does not
+    have are no error but follow behind the others.
 
     Class folders stand directly in the CT folder or below train/, valid/ (val/, validation/) and test/, which then
     give the split; slices may lie deeper inside a class folder. Where the table (``read_slices``) tells classes,
@@ -41,6 +43,9 @@ def ct_records(
     own_classes = table.classes if table is not None and labelled else class_names(source.folder)
     classes = own_classes if classes is None else tuple(normal_name(name) for name in classes)
     class_of = {"": UNKNOWN_CLASS} | _own_classes(source, classes)
+    if take_strange:
+        classes = (*classes, *(name for name in own_classes if name not in class_of))
+        class_of = {"": UNKNOWN_CLASS} | _own_classes(source, classes)
     _check_classes(source.folder if table is None or not labelled else table.path, own_classes, class_of, classes)
 
     found = find_slices(listing.images, policy)

@@ -19,7 +19,7 @@ class LabelledImage:
     """``name`` is the path relative to the modality's folder, with the slice number where the file holds several.
 
     ``labels`` are 1.0, 0.0 or NaN by finding for an X-ray, and the one class index or NaN for a CT slice. ``split`` is
-    None where none is given yet.
+    None where none is given yet. ``identified`` is False where nobody knows the patient.
     """
 
     modality: Modality
@@ -29,6 +29,7 @@ class LabelledImage:
     labels: tuple[float, ...]
     split: Split | None
     attributes: Attributes = _NOTHING_ELSE
+    identified: bool = True
 
 
 def differ(images: Iterable[LabelledImage]) -> bool:
@@ -73,6 +74,7 @@ def labelled_images(
                 record.findings,
                 record.split,
                 record.attributes,
+                record.identified,
             )
             for record in xray
         ),
@@ -85,6 +87,7 @@ def labelled_images(
                 (math.nan if record.cancer_class == UNKNOWN_CLASS else float(record.cancer_class),),
                 record.split,
                 record.attributes,
+                record.identified,
             )
             for record in ct
         ),

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from fedthorax.common.config.data import CtSlices, CtSource, SourceConfig, SplitFractions
 from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.common.hospital.ct_folder import class_names, ct_records
+from fedthorax.common.hospital.ct_folder import ct_records
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.folder_records import FolderRecords
-from fedthorax.common.records.listing import normal_name
 from fedthorax.common.records.records import CtRecord, XrayRecord
 from fedthorax.common.records.split_file import read_split_file, relative_name, split_keys, split_notes, with_splits
 from fedthorax.common.records.splits import assign_splits
@@ -23,8 +22,8 @@ OnFault = Callable[[Modality, Exception], None]
 class Scan:
     """The records on the sides that folders, tables or the split file give them, if any does.
 
-    ``notes`` are of the split file. ``strange`` are the slices of class folders that the consortium does not have, by
-    folder; they stand in no other list.
+    ``notes`` are of the split file. ``strange`` are the slices of classes that the consortium does not have, by class;
+    they stand in no other list.
     """
 
     folders: dict[Modality, Path]
@@ -81,14 +80,11 @@ def scan(
 def _with_strange(
     source: CtSource, classes: Sequence[str] | None, slices: CtSlices
 ) -> tuple[FolderRecords[CtRecord], dict[str, tuple[CtRecord, ...]]]:
-    named = class_names(source.folder) if source.folder.is_dir() else ()
-    known = tuple(normal_name(name) for name in (named if classes is None else classes))
-    own = {normal_name(name) for name in source.classes}
-    names = (*known, *(name for name in named if name not in {*known, *own}))
-    found = ct_records(source, names, slices)
+    found = ct_records(source, classes, slices, take_strange=True)
+    known = found.labels if classes is None else found.labels[: len(classes)]
     of_class = {
         name: tuple(record for record in found.records if record.cancer_class == place)
-        for place, name in enumerate(names)
+        for place, name in enumerate(found.labels)
         if place >= len(known)
     }
     kept = tuple(record for record in found.records if record.cancer_class < len(known))

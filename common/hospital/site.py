@@ -12,6 +12,7 @@ from fedthorax.common.hospital.bad_files import bad_file_code, bad_file_issues
 from fedthorax.common.hospital.copies import duplicate_issues, patient_issues, same_pictures
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.hospital.labelled import labelled_images
+from fedthorax.common.hospital.patient_ids import unclear_issues, unclear_patients
 from fedthorax.common.hospital.scan import scan
 from fedthorax.common.issues.admission import admit
 from fedthorax.common.issues.issue import in_order
@@ -58,7 +59,7 @@ def _load(
     _stop_if_bad(bad, data)
     xray, ct = found.drawn(name, fractions, experiment.seed)
     images = labelled_images(xray, ct, found.folders)
-    issues = patient_issues(images)
+    issues = patient_issues(images) + unclear_issues(unclear_patients(images))
     admit(issues, data.accept)
 
     total, done = len(xray) + len(ct), 0

@@ -81,9 +81,9 @@ CODES: Mapping[str, Code] = {
     ),
     "unknown-class": Code(
         "error",
-        "Class folders that the consortium does not have",
-        "Compare the spelling with labels.cancer_classes; rename the folder if it is the same class, or ask the lead "
-        "of the consortium where these slices belong.",
+        "CT classes that the consortium does not have",
+        "Compare the spelling with labels.cancer_classes; if it is the same class, say so under ct.classes, else ask "
+        "the lead of the consortium where these slices belong.",
     ),
     "duplicate-across-splits": Code(
         "error",
@@ -102,6 +102,14 @@ CODES: Mapping[str, Code] = {
         "Put all images of a patient, X-rays and CT, on one side; `fedthorax check --fix-splits OUT.csv` writes such a "
         "split.",
     ),
+    "patient-unclear-across-splits": Code(
+        "error",
+        "Ids that may be one person's on two sides of the split",
+        "A spreadsheet drops zeros in front (00123), adds .0 and rounds long numbers (1.23457E+11); a hand writes p7 "
+        "for P7. If the ids are one person's, write them alike in all tables; if they are different people's, write "
+        "what tells them apart. Until then `fedthorax check --fix-splits OUT.csv` writes a split that keeps them "
+        "together.",
+    ),
     "near-duplicate-across-splits": Code(
         "warning",
         "Nearly the same picture on two sides of the split",
@@ -113,6 +121,13 @@ CODES: Mapping[str, Code] = {
         "Nearly the same picture under different labels",
         "Look at the pairs; if it is one examination, ask which label is right.",
         "Look at the pairs; if it is one slice, ask which label is right. Neighbouring slices may rightly differ.",
+    ),
+    "patient-unclear": Code(
+        "warning",
+        "Ids that may be one person's, or one id of several people",
+        "A spreadsheet drops zeros in front (00123), adds .0 and rounds long numbers (1.23457E+11); a hand writes p7 "
+        "for P7. If the ids are one person's, write them alike in all tables, so that the images stay together; ids "
+        "that were rounded have to be exported again as text.",
     ),
     "duplicate-undrawn": Code(
         "warning",

@@ -2,9 +2,16 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
+from pydicom import uid
+from pydicom.dataset import Dataset, FileMetaDataset
 
+from fedthorax.common.config.data import CtSource
+from fedthorax.common.hospital.ct_folder import ct_records
 from fedthorax.simulations.partition import PartitionPlan, partition
 from fedthorax.simulations.partition_input import LabelFile
 
@@ -13,6 +20,20 @@ def place(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
+
+
+def write_slice(path: Path, series: str, patient: str, height: int, **elements: Any) -> None:
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = uid.CTImageStorage, uid.generate_uid()
+    dataset.Modality, dataset.SeriesInstanceUID, dataset.PatientID = "CT", series, patient
+    dataset.ImageType, dataset.ImageOrientationPatient = ["ORIGINAL", "PRIMARY", "AXIAL"], [1, 0, 0, 0, 1, 0]
+    dataset.ImagePositionPatient, dataset.Rows, dataset.Columns = [0, 0, height], 4, 4
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    dataset.save_as(path, enforce_file_format=True)
 
 
 def rows(out: Path) -> dict[str, dict[str, str]]:
@@ -92,3 +113,31 @@ def test_a_hospitals_own_columns_are_named_by_a_mapping(tmp_path: Path) -> None:
     found = rows(tmp_path / "out")
     assert [(row["patient_id"], row["Effusion"]) for _, row in sorted(found.items())] == [("7", "1"), ("8", "0")]
     assert "Erguss" not in found["images/a.png"]
+
+
+def test_ids_that_a_spreadsheet_changed_are_named(tmp_path: Path) -> None:
+    place(tmp_path / "own", "a.png", "b.png", "c.png")
+    (tmp_path / "own/labels.csv").write_text("file,patient_id,Mass\na.png,00123,1\nb.png,123.0,0\nc.png,4,0\n")
+    notes = partition(PartitionPlan(tmp_path / "out", xray=tmp_path / "own", hospitals=2)).notes
+    assert "00123 = 123.0: one id or several? Written alike, such people stay at one hospital" in notes
+
+
+def test_ct_is_read_as_a_run_reads_it(tmp_path: Path) -> None:
+    """A table of classes, DICOM series by patient, and a volume of several slices that goes as one file."""
+    for series, patient in (("1.2.3", "p"), ("1.2.4", "q")):
+        for height in (0, 5):
+            write_slice(tmp_path / f"ct/{series}/{height}.dcm", series, patient, height)
+    write_slice(tmp_path / "ct/1.2.3/scout.dcm", "1.2.3", "p", 0, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    nibabel.Nifti1Image(np.full((4, 4, 3), -800, np.int16), np.eye(4)).to_filename(tmp_path / "ct/volume.nii.gz")
+    (tmp_path / "ct.csv").write_text("folder,class,patient_id\n1.2.3,benign,\n1.2.4,malignant,\n.,benign,r\n")
+    plan = PartitionPlan(tmp_path / "out", ct=tmp_path / "ct", ct_labels=tmp_path / "ct.csv", hospitals=3)
+    summary = partition(plan)
+    assert summary.num_images == 5
+    held = {}
+    for site in summary.sites:
+        source = CtSource(folder=tmp_path / "out" / site / "ct")
+        for record in ct_records(source, ("benign", "malignant")).records:
+            held.setdefault((record.patient, record.cancer_class), []).append(site)
+    assert {key: len(sites) for key, sites in held.items()} == {("p", 0): 2, ("q", 1): 2, ("r", 0): 3}
+    assert all(len(set(sites)) == 1 for sites in held.values())
+    assert any("scout" in note for note in summary.notes)

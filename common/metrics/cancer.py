@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from fedthorax.common.metrics.ranking import RANKINGS, is_descriptive, ranking_scores
-
-METRICS = (*RANKINGS, "precision", "recall", "specificity", "f1")
+from fedthorax.common.metrics.figures import CLASS_METRICS, Cells, mean_of, scored
+from fedthorax.common.metrics.ranking import is_descriptive
 
 
 def cancer_scores(
@@ -27,44 +25,22 @@ def cancer_scores(
     truth, probability = known_cancer_rows(truth, probability, classes)
     num_known = len(truth)
     predicted = probability.argmax(axis=1)
-    labels = list(range(len(classes)))
-    if num_known:
-        accuracy = float(accuracy_score(truth, predicted))
-        matrix = confusion_matrix(truth, predicted, labels=labels).tolist()
-        precision, recall, f1, _ = precision_recall_fscore_support(
-            truth, predicted, labels=labels, average=None, zero_division=0.0
-        )
-    else:
-        accuracy, matrix = None, [[0] * len(classes) for _ in classes]
-        precision = recall = f1 = np.zeros(len(classes))
+    accuracy = float((truth == predicted).mean()) if num_known else None
+    matrix = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(matrix, (truth, predicted), 1)
 
     per_class: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(classes):
-        belongs = truth == index
-        support = int(belongs.sum())
-        scores: dict[str, float | None] = dict.fromkeys(METRICS)
-        reasons: dict[str, str] = {}
-        if num_known == 0:
-            reasons = dict.fromkeys(METRICS, "No label is known.")
-        else:
-            none, all_of_them = (
-                f"None of the {num_known} slices belongs to this class.",
-                f"All {num_known} slices belong to this class.",
-            )
-            ranked, reasons = ranking_scores(belongs, probability[:, index], none, all_of_them)
-            scores |= ranked
-            if support == 0:
-                reasons |= dict.fromkeys(("recall", "f1"), none)
-            else:
-                scores["recall"], scores["f1"] = float(recall[index]), float(f1[index])
-            if support == num_known:
-                reasons["specificity"] = all_of_them
-            else:
-                scores["specificity"] = float((predicted[~belongs] != index).mean())
-            if (predicted == index).any():
-                scores["precision"] = float(precision[index])
-            else:
-                reasons["precision"] = "No slice was predicted to belong to this class."
+        support = int((truth == index).sum())
+        scores, reasons = scored(
+            _one_against_all(truth == index, predicted == index, probability[:, index]),
+            CLASS_METRICS,
+            {
+                "positives": f"None of the {num_known} slices belongs to this class.",
+                "negatives": f"All {num_known} slices belong to this class.",
+                "predicted": "No slice was predicted to belong to this class.",
+            },
+        )
         descriptive = is_descriptive(support, num_known)
         per_class[name] = {**scores, "support": support, "descriptive": descriptive, "reasons": reasons}
 
@@ -74,7 +50,7 @@ def cancer_scores(
         "weighted": _mean_over_classes(per_class, weighted=True),
         "micro": _micro(truth, predicted, probability),
         "per_class": per_class,
-        "confusion_matrix": matrix,
+        "confusion_matrix": matrix.tolist(),
         "known": num_known,
         "reasons": {} if num_known else {"accuracy": "No label is known."},
     }
@@ -99,36 +75,21 @@ def known_cancer_rows(
     return labels[known].astype(np.int64), scores[known]
 
 
+def _one_against_all(belongs: NDArray[np.bool_], predicted: NDArray[np.bool_], score: NDArray[np.float64]) -> Cells:
+    return Cells(np.ones((len(belongs), 1), np.int32), belongs, predicted, score)
+
+
 def _mean_over_classes(per_class: Mapping[str, Mapping[str, Any]], *, weighted: bool) -> dict[str, Any]:
-    scores: dict[str, float | None] = {}
-    counts: dict[str, int] = {}
-    reasons: dict[str, str] = {}
-    for metric in METRICS:
-        defined = [
-            (row[metric], row["support"] if weighted else 1)
-            for row in per_class.values()
-            if row[metric] is not None and (row["support"] > 0 or not weighted)
-        ]
-        counts[metric] = len(defined)
-        if defined:
-            values, weights = zip(*defined, strict=True)
-            scores[metric] = float(np.average(values, weights=weights))
-        else:
-            scores[metric] = None
-            reasons[metric] = "No class has this figure."
+    nothing = "No class has this figure."
+    scores, counts, reasons = mean_of(per_class, CLASS_METRICS, weighted=weighted, nothing=nothing)
     return {**scores, "num_classes": counts, "reasons": reasons}
 
 
 def _micro(truth: NDArray[np.int64], predicted: NDArray[np.int64], probability: NDArray[np.float64]) -> dict[str, Any]:
     """Over all (slice, class) cells; with one class a slice, precision, recall and F1 all equal the accuracy."""
-    num_classes = probability.shape[1]
-    if not len(truth):
-        nothing = dict.fromkeys(METRICS, "No label is known.")
-        return {**dict.fromkeys(METRICS), "num_classes": dict.fromkeys(METRICS, 0), "reasons": nothing}
-    belongs = truth[:, None] == np.arange(num_classes)
-    named = predicted[:, None] == np.arange(num_classes)
-    ranked, _ = ranking_scores(belongs.ravel(), probability.ravel(), "", "")
-    right = float((truth == predicted).mean())
-    scores = {**ranked, **dict.fromkeys(("precision", "recall", "f1"), right)}
-    scores["specificity"] = float((~named[~belongs]).mean())
-    return {**scores, "num_classes": dict.fromkeys(METRICS, num_classes), "reasons": {}}
+    classes = np.arange(probability.shape[1])
+    belongs, named = truth[:, None] == classes, predicted[:, None] == classes
+    cells = _one_against_all(belongs.ravel(), named.ravel(), probability.ravel())
+    scores, reasons = scored(cells, CLASS_METRICS, {"negatives": "There is one class."})
+    number = len(classes) if len(truth) else 0
+    return {**scores, "num_classes": dict.fromkeys(CLASS_METRICS, number), "reasons": reasons}

@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-from fedthorax.common.metrics.ranking import RANKINGS, is_descriptive, ranking_scores
-
-METRICS = (*RANKINGS, "accuracy", "precision", "recall", "specificity", "f1")
+from fedthorax.common.metrics.figures import FINDING_METRICS, Cells, mean_of, scored
+from fedthorax.common.metrics.ranking import is_descriptive
 
 Thresholds = float | Sequence[float]
 """One for all findings, or one for each in their order."""
@@ -78,58 +76,25 @@ def _scores_of_cells(
 ) -> dict[str, Any]:
     """The figures of one finding, or of all cells together; the arrays are (N,), ``named`` what is predicted."""
     known = ~np.isnan(truth)
-    present = truth[known].astype(np.int64)
-    probability, predicted = probability[known], named[known].astype(np.int64)
+    present = truth[known] == 1
+    cells = Cells(np.ones((len(present), 1), np.int32), present, named[known], probability[known])
     num_known, support = len(present), int(present.sum())
-    scores: dict[str, float | None] = dict.fromkeys(METRICS)
-    reasons: dict[str, str] = {}
-
-    if num_known == 0:
-        reasons = dict.fromkeys(METRICS, "No label is known.")
-    else:
-        none, all_of_them = (
-            f"None of the {num_known} known labels is present.",
-            f"All {num_known} known labels are present.",
-        )
-        ranked, reasons = ranking_scores(present == 1, probability, none, all_of_them)
-        scores |= ranked
-        scores["accuracy"] = float(accuracy_score(present, predicted))
-        precision, recall, f1, _ = precision_recall_fscore_support(
-            present, predicted, labels=[0, 1], average=None, zero_division=0.0
-        )
-        if support == 0:
-            reasons |= dict.fromkeys(("recall", "f1"), none)
-        else:
-            scores["recall"], scores["f1"] = float(recall[1]), float(f1[1])
-        if support == num_known:
-            reasons["specificity"] = all_of_them
-        else:
-            scores["specificity"] = float(recall[0])
-        if predicted.any():
-            scores["precision"] = float(precision[1])
-        else:
-            reasons["precision"] = nothing_named
+    scores, reasons = scored(
+        cells,
+        FINDING_METRICS,
+        {
+            "positives": f"None of the {num_known} known labels is present.",
+            "negatives": f"All {num_known} known labels are present.",
+            "predicted": nothing_named,
+        },
+    )
     counts = {"support": support, "known": num_known, "descriptive": is_descriptive(support, num_known)}
     return {**scores, **counts, "reasons": reasons}
 
 
 def _mean_over_findings(per_finding: Mapping[str, Mapping[str, Any]], *, weighted: bool) -> dict[str, Any]:
-    scores: dict[str, float | None] = {}
-    counts: dict[str, int] = {}
-    reasons: dict[str, str] = {}
-    for metric in METRICS:
-        defined = [
-            (finding[metric], finding["support"] if weighted else 1)
-            for finding in per_finding.values()
-            if finding[metric] is not None and (finding["support"] > 0 or not weighted)
-        ]
-        counts[metric] = len(defined)
-        if defined:
-            values, weights = zip(*defined, strict=True)
-            scores[metric] = float(np.average(values, weights=weights))
-        else:
-            scores[metric] = None
-            reasons[metric] = "No finding has this figure."
+    nothing = "No finding has this figure."
+    scores, counts, reasons = mean_of(per_finding, FINDING_METRICS, weighted=weighted, nothing=nothing)
     return {**scores, "num_findings": counts, "reasons": reasons}
 
 
@@ -144,7 +109,7 @@ def _micro(
     )
     num_known = sum(finding["known"] > 0 for finding in per_finding.values())
     return {
-        **{metric: scores[metric] for metric in METRICS},
-        "num_findings": {metric: 0 if scores[metric] is None else num_known for metric in METRICS},
+        **{metric: scores[metric] for metric in FINDING_METRICS},
+        "num_findings": {metric: 0 if scores[metric] is None else num_known for metric in FINDING_METRICS},
         "reasons": scores["reasons"],
     }

@@ -9,7 +9,7 @@ Percentile bootstrap: Efron and Tibshirani, An Introduction to the Bootstrap, 19
 Hanley and McNeil, Radiology 143 (1982), 29-36.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,19 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.common.metrics import cancer, disease
 from fedthorax.common.metrics.cancer import known_cancer_rows
 from fedthorax.common.metrics.disease import Thresholds, checked_disease_arrays, threshold_row
-from fedthorax.common.metrics.resampling import (
-    LEVEL,
-    at_threshold,
-    image_weights,
-    percentile_interval,
-    ratio,
-    weighted_ranking,
-    weighted_ranking_of_cells,
-    weighted_sums,
-)
+from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, Cells, Metric, figures_of
+from fedthorax.common.metrics.resampling import LEVEL, MAX_CELLS, image_weights, percentile_interval, ratio
 
 MEANS = ("macro", "weighted", "micro")
 
@@ -68,7 +59,7 @@ def bootstrap_disease(
 ) -> dict[str, Any]:
     """Intervals shaped like ``disease_scores``: ``[low, high]`` or None, and ``defined`` beside them."""
     resamples = disease_resamples(truth, probability, patients, findings, threshold, samples, seed)
-    return _intervals(resamples, "per_finding", findings, disease.METRICS)
+    return _intervals(resamples, "per_finding", findings, FINDING_METRICS)
 
 
 def bootstrap_cancer(
@@ -81,7 +72,7 @@ def bootstrap_cancer(
 ) -> dict[str, Any]:
     """Intervals shaped like ``cancer_scores``: ``[low, high]`` or None, and ``defined`` beside them."""
     resamples = cancer_resamples(truth, probability, patients, classes, samples, seed)
-    intervals = _intervals(resamples, "per_class", classes, cancer.METRICS)
+    intervals = _intervals(resamples, "per_class", classes, CLASS_METRICS)
     low_high, defined = percentile_interval(resamples.values[("accuracy",)], resamples.num_patients)
     return {"accuracy": low_high, "defined": {"accuracy": defined}, **intervals}
 
@@ -97,40 +88,9 @@ def disease_resamples(
 ) -> Resamples:
     """The figures of ``disease_scores`` on every resample; ``patients`` names the patient of each of the N images."""
     truth, probability = checked_disease_arrays(truth, probability, findings)
-    known = ~np.isnan(truth)
-    present = truth == 1
     predicted = probability >= threshold_row(threshold, findings)
-    parts, supports, micros = [], [], []
-    for weights in image_weights(patients, len(truth), samples, seed):
-        part = np.empty((weights.shape[1], len(findings), len(disease.METRICS)))
-        part[:, :, :3] = np.stack(
-            [weighted_ranking(weights, known[:, f], present[:, f], probability[:, f]) for f in range(len(findings))],
-            axis=1,
-        )
-        hits, named, belonging, negatives, right, of_known = weighted_sums(
-            weights,
-            present & predicted,
-            predicted & known,
-            present,
-            known & ~present,
-            known & (present == predicted),
-            known,
-        )
-        part[:, :, 3] = ratio(right, of_known)
-        part[:, :, 4:] = np.stack(at_threshold(hits, named, belonging, negatives), axis=2)
-        parts.append(part)
-        supports.append(belonging)
-        together = [cells.sum(axis=1) for cells in (hits, named, belonging, negatives)]
-        accuracy = ratio(right.sum(axis=1), of_known.sum(axis=1))
-        ranked = weighted_ranking_of_cells(weights, known, present, probability)
-        micros.append(np.column_stack([ranked, accuracy, *at_threshold(*together)]))
-    return _resamples(
-        _Figures(*map(np.concatenate, (parts, supports, micros))),
-        "per_finding",
-        findings,
-        disease.METRICS,
-        (seed, samples, tuple(patients)),
-    )
+    labels = _Labels(~np.isnan(truth), truth == 1, predicted, probability)
+    return _resamples(labels, patients, "per_finding", findings, FINDING_METRICS, samples, seed)
 
 
 def cancer_resamples(
@@ -142,38 +102,15 @@ def cancer_resamples(
     seed: int,
 ) -> Resamples:
     """The figures of ``cancer_scores`` on every resample; ``patients`` names the patient of each of the N slices."""
-    labels, known_probability = known_cancer_rows(truth, probability, classes)
-    known = np.asarray(truth) >= 0
-    belongs = labels[:, None] == np.arange(len(classes))
-    predicted = known_probability.argmax(axis=1)[:, None] == np.arange(len(classes))
-    everyone = np.ones_like(belongs)
-    parts, supports, micros, accuracies = [], [], [], []
-    for all_weights in image_weights(patients, len(known), samples, seed):
-        weights = all_weights[known]
-        part = np.empty((weights.shape[1], len(classes), len(cancer.METRICS)))
-        part[:, :, :3] = np.stack(
-            [
-                weighted_ranking(weights, everyone[:, c], belongs[:, c], known_probability[:, c])
-                for c in range(len(classes))
-            ],
-            axis=1,
-        )
-        hits, named, belonging, others = weighted_sums(weights, belongs & predicted, predicted, belongs, ~belongs)
-        part[:, :, 3:] = np.stack(at_threshold(hits, named, belonging, others), axis=2)
-        parts.append(part)
-        supports.append(belonging)
-        accuracies.append(ratio(hits.sum(axis=1), weights.sum(axis=0, dtype=np.float64)))
-        together = [cells.sum(axis=1) for cells in (hits, named, belonging, others)]
-        ranked = weighted_ranking_of_cells(weights, everyone, belongs, known_probability)
-        micros.append(np.column_stack([ranked, *at_threshold(*together)]))
-    resamples = _resamples(
-        _Figures(*map(np.concatenate, (parts, supports, micros))),
-        "per_class",
-        classes,
-        cancer.METRICS,
-        (seed, samples, tuple(patients)),
-    )
-    resamples.values[("accuracy",)] = np.concatenate(accuracies)
+    of_known, scores = known_cancer_rows(truth, probability, classes)
+    known, columns = np.asarray(truth) >= 0, np.arange(len(classes))
+    present, predicted, score = (np.zeros((len(known), len(classes)), kind) for kind in (bool, bool, np.float64))
+    present[known], score[known] = of_known[:, None] == columns, scores
+    predicted[known] = scores.argmax(axis=1)[:, None] == columns
+    labels = _Labels(np.broadcast_to(known[:, None], present.shape), present, predicted, score)
+    resamples = _resamples(labels, patients, "per_class", classes, CLASS_METRICS, samples, seed)
+    # One class a slice: the share of the right slices is the precision of all cells together.
+    resamples.values[("accuracy",)] = resamples.values[("micro", "precision")]
     return resamples
 
 
@@ -211,36 +148,55 @@ def paired_difference(
 
 
 @dataclass(frozen=True)
-class _Figures:
-    """``single`` (samples + 1, names, metrics), ``support`` (samples + 1, names), ``micro`` (samples + 1, metrics)."""
+class _Labels:
+    """(N, L) each: of every image and label whether it is known, present and predicted, and the score."""
 
-    single: NDArray[np.float64]
-    support: NDArray[np.float64]
-    micro: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    present: NDArray[np.bool_]
+    predicted: NDArray[np.bool_]
+    score: NDArray[np.float64]
+
+    def cells(self, weights: NDArray[np.int32], images: NDArray[np.int64], columns: NDArray[np.int64]) -> Cells:
+        chosen = (images, columns)
+        return Cells(weights[images], self.present[chosen], self.predicted[chosen], self.score[chosen])
 
 
 def _resamples(
-    figures: _Figures,
+    labels: _Labels,
+    patients: Sequence[str],
     group: str,
     names: Sequence[str],
-    metrics: Sequence[str],
-    draw: tuple[int, int, tuple[str, ...]],
+    metrics: Mapping[str, Metric],
+    samples: int,
+    seed: int,
 ) -> Resamples:
-    defined = np.isfinite(figures.single)
-    single = np.where(defined, figures.single, 0)
-    macro = ratio(single.sum(axis=1), defined.sum(axis=1).astype(np.float64))
-    of_support = figures.support[:, :, None]
-    weighted = ratio((single * of_support).sum(axis=1), (defined * of_support).sum(axis=1))
-    values: dict[Figure, NDArray[np.float64]] = {}
-    for mean, columns in zip(MEANS, (macro, weighted, figures.micro), strict=True):
-        values |= {(mean, metric): columns[:, m] for m, metric in enumerate(metrics)}
-    for n, name in enumerate(names):
-        for m, metric in enumerate(metrics):
-            values[(group, name, metric)] = figures.single[:, n, m]
-    return Resamples(values, draw)
+    found: dict[Figure, list[NDArray[np.float64]]] = {}
+    supports: list[NDArray[np.float64]] = []
+    rows = [np.flatnonzero(labels.known[:, column]) for column in range(len(names))]
+    everywhere = np.nonzero(labels.known)
+    step = max(1, MAX_CELLS // max(1, len(everywhere[0])))
+    for weights in image_weights(patients, len(labels.known), samples, seed):
+        supports.append(weights.astype(np.float64).T @ (labels.known & labels.present))
+        for column, name in enumerate(names):
+            cells = labels.cells(weights, rows[column], np.full(len(rows[column]), column))
+            for metric, block in figures_of(cells, metrics).items():
+                found.setdefault((group, name, metric), []).append(block)
+        for start in range(0, weights.shape[1], step):  # of so many cells all resamples at once would be large
+            cells = labels.cells(weights[:, start : start + step], *everywhere)
+            for metric, block in figures_of(cells, metrics).items():
+                found.setdefault(("micro", metric), []).append(block)
+    values = {figure: np.concatenate(blocks) for figure, blocks in found.items()}
+    of_support = np.concatenate(supports)  # (samples + 1, L)
+    for metric in metrics:
+        single = np.stack([values[(group, name, metric)] for name in names], axis=1)
+        defined = np.isfinite(single)
+        for mean, shares in (("macro", np.ones_like(single)), ("weighted", of_support)):
+            weight = np.where(defined, shares, 0.0)
+            values[(mean, metric)] = ratio((np.where(defined, single, 0.0) * weight).sum(axis=1), weight.sum(axis=1))
+    return Resamples(values, (seed, samples, tuple(patients)))
 
 
-def _intervals(resamples: Resamples, group: str, names: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
+def _intervals(resamples: Resamples, group: str, names: Sequence[str], metrics: Iterable[str]) -> dict[str, Any]:
     def block(*path: str) -> dict[str, Any]:
         found = {
             metric: percentile_interval(resamples.values[(*path, metric)], resamples.num_patients) for metric in metrics

@@ -46,7 +46,7 @@ def image_weights(patients: Sequence[str], num_images: int, samples: int, seed: 
 def weighted_ranking(
     weights: NDArray[np.int32], known: NDArray[np.bool_], present: NDArray[np.bool_], score: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(b, 3): the figures of ``RANKINGS`` in each resample; NaN with one class only.
+    """(b, 3): ROC-AUC, average precision, and sensitivity at SPECIFICITY in each resample; NaN with one class only.
 
     All three need, for every present image, only the weight of the absent images that score below it and as it does.
     """
@@ -73,40 +73,11 @@ def weighted_ranking(
     return np.where(((total == 0) | (absent == 0))[:, None], np.nan, np.stack(figures, axis=1))
 
 
-def weighted_ranking_of_cells(
-    weights: NDArray[np.int32], known: NDArray[np.bool_], present: NDArray[np.bool_], score: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(b, 3): ``weighted_ranking`` of all known (image, label) cells together; the masks and scores are (N, K)."""
-    images, columns = np.nonzero(known)
-    everyone, of_cells = np.ones(len(images), bool), (present[images, columns], score[images, columns])
-    step = max(1, MAX_CELLS // max(1, len(images)))
-    blocks = [
-        weighted_ranking(weights[images, start : start + step], everyone, *of_cells)
-        for start in range(0, weights.shape[1], step)
-    ]
-    return np.concatenate(blocks) if blocks else np.empty((0, 3))
-
-
 def _running(weights: NDArray[np.int32]) -> NDArray[np.int32]:
     """(k + 1, b): the weight of the first 0, 1, … k images."""
     sums = np.zeros((len(weights) + 1, weights.shape[1]), np.int32)
     np.cumsum(weights, axis=0, out=sums[1:])
     return sums
-
-
-def weighted_sums(weights: NDArray[np.int32], *masks: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Weight of the images of each mask (N, K): (b, K) each. float32 counts exactly up to 16 million images."""
-    together = np.concatenate(masks, axis=1).astype(np.float32)
-    found = (weights.astype(np.float32).T @ together).astype(np.float64)
-    return np.split(found, np.cumsum([mask.shape[1] for mask in masks])[:-1], axis=1)
-
-
-def at_threshold(
-    hits: NDArray[np.float64], named: NDArray[np.float64], belonging: NDArray[np.float64], others: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], ...]:
-    """Precision, recall, specificity and F1 from true positives, predicted positives, positives and negatives."""
-    f1 = np.where(belonging > 0, ratio(2 * hits, named + belonging), np.nan)
-    return ratio(hits, named), ratio(hits, belonging), ratio(others - (named - hits), others), f1
 
 
 def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.metrics.cancer import METRICS, cancer_scores
-from fedthorax.common.metrics.ranking import RANKINGS
+from fedthorax.common.metrics.cancer import cancer_scores
+from fedthorax.common.metrics.figures import CLASS_METRICS as METRICS
 
 CLASSES = ("adenocarcinoma", "normal", "squamous")
+
+RANKINGS = ("roc_auc", "pr_auc", "sensitivity_at_specificity")
 
 
 def one_hot(*predicted):

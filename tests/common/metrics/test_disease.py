@@ -3,10 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from fedthorax.common.metrics.disease import METRICS, disease_scores
-from fedthorax.common.metrics.ranking import RANKINGS
+from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.figures import FINDING_METRICS as METRICS
 
 NAN = math.nan
+
+RANKINGS = ("roc_auc", "pr_auc", "sensitivity_at_specificity")
 
 
 def scores_of(truth, probability, threshold=0.5):

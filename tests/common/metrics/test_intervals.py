@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from fedthorax.common.metrics import resampling
-from fedthorax.common.metrics.cancer import METRICS, cancer_scores
+from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.figures import CLASS_METRICS as METRICS
 from fedthorax.common.metrics.intervals import (
     bootstrap_cancer,
     bootstrap_disease,

@@ -1,0 +1,280 @@
+"""What was measured of a model on one side's images, as models: the form in which scores travel and are written down.
+
+``disease_scores``, ``cancer_scores`` and their neighbours give these shapes; reasons say why a figure is null. A rule
+of what may leave a hospital stands beside every field.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from fedthorax.common.config.personalisation import FineTuned
+from fedthorax.common.ground import leaving
+from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, Figures, FindingFigures, Score, Share
+
+MOST_LABELS = 1000
+MOST_GROUPS = 100  # of an attribute: scanners have names, and a list without end would swell every report
+
+Number = Annotated[int, Field(ge=0, le=1 << 40)]
+Label = Annotated[str, Field(min_length=1, max_length=200), leaving.Name()]
+Reason = Annotated[str, Field(max_length=500), leaving.Words()]
+Reasons = Annotated[dict[Label, Reason], Field(max_length=100)]
+Loss = Annotated[float | None, Field(ge=0), leaving.Loss()]
+Interval = Annotated[tuple[float, float], Field(strict=False), leaving.Figure()]
+Figured = Annotated[Score, leaving.Figure()]
+Runs = Annotated[dict[Label, Annotated[Number, leaving.Machine("labels that a mean runs over")]], Field(max_length=100)]
+Descriptive = Annotated[bool, leaving.Code()]
+
+
+class FindingRow(FindingFigures):
+    """``support`` counts images that show the finding, ``known`` known labels; ``descriptive``: fewer than ten
+    positives or negatives."""
+
+    support: Annotated[Number | None, leaving.Count(part_of="known")]
+    known: Annotated[Number | None, leaving.Count()]
+    descriptive: Descriptive
+    reasons: Reasons
+
+
+class ClassRow(Figures):
+    """``support`` counts slices of the class."""
+
+    support: Annotated[Number | None, leaving.Count(part_of="known")]
+    descriptive: Descriptive
+    reasons: Reasons
+
+
+class FindingMean(FindingFigures):
+    """``num_findings``: figure by figure, over how many findings it runs."""
+
+    num_findings: Runs
+    reasons: Reasons
+
+
+class ClassMean(Figures):
+    num_classes: Runs
+    reasons: Reasons
+
+
+class DiseaseScores(Frozen):
+    per_finding: Annotated[dict[Label, FindingRow], Field(max_length=MOST_LABELS)]
+    macro: Annotated[FindingMean, leaving.MeanOf("per_finding")]
+    weighted: Annotated[FindingMean, leaving.MeanOf("per_finding", weighted=True)]
+    micro: Annotated[FindingMean, leaving.Together("per_finding")]
+
+
+class CancerScores(Frozen):
+    """``confusion_matrix[i][j]`` counts slices of class i that were taken for class j."""
+
+    accuracy: Annotated[Score, leaving.Together("per_class")]
+    macro: Annotated[ClassMean, leaving.MeanOf("per_class")]
+    weighted: Annotated[ClassMean, leaving.MeanOf("per_class", weighted=True)]
+    micro: Annotated[ClassMean, leaving.Together("per_class")]
+    per_class: Annotated[dict[Label, ClassRow], Field(max_length=MOST_LABELS)]
+    confusion_matrix: Annotated[
+        Annotated[tuple[Annotated[tuple[Number, ...], Field(strict=False)], ...], Field(strict=False)] | None,
+        leaving.Together("per_class"),
+    ]
+    known: Annotated[Number | None, leaving.Count()]
+    reasons: Reasons
+
+
+class _Heads(Frozen):
+    disease: Annotated[DiseaseScores, leaving.OfTask("disease")]
+    cancer: Annotated[CancerScores, leaving.OfTask("cancer")]
+
+
+class Scores(_Heads):
+    """Losses are null where no label was known."""
+
+    loss: Loss
+    disease_loss: Loss
+    cancer_loss: Loss
+
+
+class FigureIntervals(Frozen):
+    """By figure ``[low, high]`` or null; ``defined`` counts the resamples in which it exists."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Interval | None] = Field(init=False)
+
+    defined: Runs
+
+    @model_validator(mode="after")
+    def _only_figures(self) -> "FigureIntervals":
+        odd = {*(self.__pydantic_extra__ or ()), *self.defined} - {*FINDING_METRICS, *CLASS_METRICS}
+        if odd:
+            raise ValueError(f"intervals of {', '.join(sorted(odd))[:200]}, which are no figures")
+        return self
+
+
+Machine = Annotated[Number, leaving.Machine("how often patients were drawn again")]
+
+
+class _Intervals(Frozen):
+    """``samples`` resamples of so many ``patients``; ``level`` is the share that an interval holds."""
+
+    samples: Machine
+    level: Annotated[Share, leaving.Machine("share of resamples that an interval holds")]
+    patients: Annotated[Number | None, leaving.Count(of="patients")]
+    macro: FigureIntervals | None
+    weighted: FigureIntervals | None
+    micro: FigureIntervals | None
+
+
+class DiseaseIntervals(_Intervals):
+    per_finding: Annotated[dict[Label, FigureIntervals | None], Field(max_length=MOST_LABELS)]
+
+
+class CancerIntervals(_Intervals):
+    accuracy: Interval | None
+    defined: Runs
+    per_class: Annotated[dict[Label, FigureIntervals | None], Field(max_length=MOST_LABELS)]
+
+
+class ScoreIntervals(Frozen):
+    disease: Annotated[DiseaseIntervals, leaving.OfTask("disease")]
+    cancer: Annotated[CancerIntervals, leaving.OfTask("cancer")]
+
+
+class TestedScores(Scores):
+    """At thresholds, of calibrated probabilities, with 95 % intervals by patient or null."""
+
+    __test__ = False
+
+    intervals: Annotated[ScoreIntervals | None, leaving.Beside(("disease", "cancer"))] = None
+
+
+class BothHeads(_Heads):
+    """Scores without losses: of a test with the images that were left out of it."""
+
+
+class GroupFigure(Frozen):
+    """A figure of a group beside that of the ``others``; ``gap`` is the difference."""
+
+    value: Score
+    interval: Interval | None
+    others: Score
+    gap: Annotated[float | None, Field(ge=-1, le=1)]
+    gap_interval: Interval | None
+
+
+class GroupLabel(Frozen):
+    support: Annotated[Number | None, leaving.Shown()]
+    known: Annotated[Number | None, leaving.Shown()]
+    descriptive: Descriptive
+    reason: Reason | None
+    roc_auc: Annotated[GroupFigure | None, leaving.Figure()] = None
+    recall: Annotated[GroupFigure | None, leaving.Figure()] = None
+    specificity: Annotated[GroupFigure | None, leaving.Figure()] = None
+
+
+class GroupMean(Frozen):
+    labels: Annotated[tuple[Label, ...], Field(strict=False)]
+    reason: Reason | None
+    roc_auc: Annotated[GroupFigure | None, leaving.Figure()] = None
+    recall: Annotated[GroupFigure | None, leaving.Figure()] = None
+    specificity: Annotated[GroupFigure | None, leaving.Figure()] = None
+
+
+class Group(Frozen):
+    """A hidden group has its ``reason`` and nothing else."""
+
+    images: Annotated[Number | None, leaving.Shown()]
+    reason: Reason | None
+    mean: GroupMean | None = None
+    labels: Annotated[dict[Label, GroupLabel], Field(max_length=MOST_LABELS)] | None = None
+
+
+GroupName = Annotated[str, Field(max_length=200), leaving.SharedName()]
+
+
+class Attribute(Frozen):
+    unknown: Annotated[Number | None, leaving.Shown()]
+    groups: Annotated[dict[GroupName, Group], Field(max_length=MOST_GROUPS)]
+
+
+AttributeName = Literal["sex", "age_years", "view", "scanner"]
+OfAttributes = dict[Annotated[AttributeName, leaving.Code()], Attribute]
+
+
+class Subgroups(Frozen):
+    """By attribute; null where the hospital keeps the task to itself."""
+
+    disease: Annotated[OfAttributes | None, leaving.OfTask("disease")]
+    cancer: Annotated[OfAttributes | None, leaving.OfTask("cancer")]
+
+
+class Histogram(Frozen):
+    """As ``score_histogram`` gives it: images with the label and without it between two of the ``edges``."""
+
+    bins: Annotated[Number, leaving.Machine("bins that the lead asks for")]
+    edges: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_001), leaving.Bins()]
+    present: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_000), leaving.Bins()]
+    absent: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_000), leaving.Bins()]
+
+
+OfLabels = Annotated[dict[Label, Histogram | None], Field(max_length=MOST_LABELS)]
+
+
+class Histograms(Frozen):
+    disease: Annotated[OfLabels, leaving.OfTask("disease")]
+    cancer: Annotated[OfLabels, leaving.OfTask("cancer")]
+
+
+class Difference(Frozen):
+    value: Annotated[float | None, leaving.Figure()]
+    interval: Interval | None
+    defined: Machine
+
+
+class PairedMean(Frozen):
+    """``paired_difference`` of a mean, over ``names``."""
+
+    names: Annotated[tuple[Label, ...], Field(strict=False)] = ()
+    samples: Machine
+    patients: Annotated[Number | None, leaving.Count(of="patients")]
+    first: Figured
+    second: Figured
+    difference: Difference
+    ratio: Difference
+
+
+class ComparedRow(Frozen):
+    name: Label
+    support: Annotated[Number | None, leaving.Count(part_of="known")]
+    known: Annotated[Number | None, leaving.Count()]
+    descriptive: Descriptive
+    first: Figured
+    second: Figured
+    difference: Annotated[float | None, Field(ge=-1, le=1), leaving.Figure()]
+    interval: Interval | None
+    p_value: Figured
+    p_holm: Figured
+    reason: Reason | None
+
+
+class Compared(Frozen):
+    """Two models on the same images; ``mean`` is null where no label has ten positives and negatives."""
+
+    rows: Annotated[tuple[ComparedRow, ...], Field(strict=False, max_length=MOST_LABELS)]
+    mean: Annotated[PairedMean | None, leaving.Together("rows", names="names")]
+    accuracy: Annotated[PairedMean | None, leaving.Together("rows")] = None
+
+
+class ComparedHeads(Frozen):
+    disease: Annotated[Compared | None, leaving.OfTask("disease")]
+    cancer: Annotated[Compared | None, leaving.OfTask("cancer")]
+
+
+class Personal(Frozen):
+    """What a hospital's own model is worth there; ``kept`` is null where the common model stays."""
+
+    kept: Annotated[FineTuned | None, leaving.Code()]
+    reason: Reason | None
+    valid_loss: Annotated[dict[Label, Loss], Field(max_length=10)]
+    epochs: Annotated[dict[Label, Annotated[Number, leaving.Machine("passes of training")]], Field(max_length=10)]
+    common: Scores | None
+    own: Scores | None
+    comparison: ComparedHeads | None

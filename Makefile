@@ -12,7 +12,7 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real test test-all test-browser check bench format clean
+.PHONY: help demo real test test-processes test-all test-browser check bench format clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -46,8 +46,11 @@ real: $(STAMP) ## Deal real X-rays and CT out to three hospitals in data/real, f
 		--ct-valid $(REAL)/ct-kaggle/valid --ct-test $(REAL)/ct-kaggle/test --link symlink --seed 1
 	@cp $(REAL)/weights/efficientnetb0_notop.h5 data/real/
 
-test: $(STAMP) ## Run the quick tests.
+test: $(STAMP) ## Run the tests of units.
 	@$(BIN)/python -m pytest -q
+
+test-processes: $(STAMP) ## Run the tests of whole runs and consortia that .ci/run needs.
+	@$(BIN)/python -m pytest -q -m 'ci and not slow'
 
 test-all: $(STAMP) ## Run all tests: real processes, real networks, real data where it is.
 	@$(BIN)/python -m pytest -q -m ''

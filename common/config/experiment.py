@@ -79,7 +79,7 @@ class Experiment(Frozen):
             )
         if self.model.weights == "none" and self.training.phases[0].trainable == "heads":
             raise ValueError(
-                "training.phases begins with heads, but model.weights is none: heads learn nothing from random "
+                "training.phases begins with heads, but model.weights is none: heads learn little from random "
                 "features; begin with a phase that trains all, or give weights"
             )
         min_sites = self.federation.min_sites

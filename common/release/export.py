@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fedthorax.common.config.data import CT_WINDOWS, CacheConfig, CtWindow
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import image_to_logits, presence_inputs
 from fedthorax.common.model.segments import MODALITIES
 from fedthorax.common.pixels.cache import decode_all
@@ -173,6 +174,10 @@ def _to_onnx(network: keras.Model, folder: Path) -> Runner:
     except ImportError as error:
         raise ImportError("export to onnx needs tf2onnx and onnxruntime: pip install 'fed-thorax[export]'") from error
     file = folder / "model.onnx"
+    for layer in all_layers(network):
+        if isinstance(layer, keras.layers.Normalization):
+            # As tensors of their own they would become inputs of the graph, which nobody feeds.
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Keras asks NumPy for a name that it no longer has
         network.export(str(file), format="onnx", verbose=False)

@@ -31,13 +31,13 @@ def predict_files(
     all_maps: bool = False,
     site: str | None = None,
 ) -> dict[str, Any]:
-    """``notice``, ``site``, ``labels`` and ``predictions``, one a pair, as docs/predict.md describes them.
+    """``notice``, ``site``, ``labels``, ``predictions`` (one a pair) and ``skipped``, as docs/predict.md describes.
 
     A model with tokens (``model.absent``) also takes X-rays or CT slices alone; then the path of the other is None, as
     are the probabilities that it would have told. As many CT slices as X-rays are paired in the order given; a single
-    file on one side goes with each of the other side. Into the folder ``maps`` go Grad-CAM overlays of what was
-    answered with yes, or with ``all_maps`` of every label. ``site`` is a hospital with thresholds of its own. Raises
-    ValueError for other numbers and for files that are no images.
+    file on one side goes with each of the other side. A pair with a file that is no image is ``skipped``. Into the
+    folder ``maps`` go Grad-CAM overlays of what was answered with yes, or with ``all_maps`` of every label. ``site`` is
+    a hospital with thresholds of its own. Raises ValueError for other numbers and where no pair can be answered.
     """
     num_xray, num_ct = len(xrays), len(slices)
     if not num_xray and not num_ct:
@@ -59,33 +59,62 @@ def predict_files(
     count = max(num_xray, num_ct)
     windows = [CtWindow(**window) for window in saved.facts.get("ct_windows", ())] or CT_WINDOWS
 
-    def decoded(images: Sequence[Path | ImageRef], modality: Modality) -> DecodedImages:
-        found = decode_all(images, size, aspect, CacheConfig(), None, modality, windows)
-        if found.bad:
-            bad = found.bad[0]
-            raise ValueError(f"{ImageRef(bad.path, bad.frame)}: {bad.reason}")
-        return found
-
     refs: dict[Modality, Sequence[Path | ImageRef]] = {"xray": xrays, "ct": slices}
-    decoded_images = {name: decoded(files, name) for name, files in refs.items() if files}
-    images = {name: of.images for name, of in decoded_images.items()}
-    flags = {name: [flags_of(image, name, windows) for image in files] for name, files in refs.items()}
+    found = {
+        name: decode_all(files, size, aspect, CacheConfig(), None, name, windows)
+        for name, files in refs.items()
+        if files
+    }
+    bad = {name: _faults(of, len(refs[name])) for name, of in found.items()}
+    row_of = {name: {index: row for row, index in enumerate(of.kept)} for name, of in found.items()}
+    answered: dict[int, dict[Modality, int]] = {}
+    skipped: list[dict[str, Any]] = []
+    for number in range(count):
+        pair = {name: number % len(refs[name]) for name in found}
+        reasons = [bad[name][index] for name, index in pair.items() if index in bad[name]]
+        if reasons:
+            skipped.append({**_files(refs, pair), "reasons": reasons})
+        else:
+            answered[number] = pair
+    if not answered:
+        more = f", and none of the other {count - 1} can be answered" if count > 1 else ""
+        raise ValueError(f"{skipped[0]['reasons'][0]}{more}")
+    flags = {
+        name: {
+            index: flags_of(refs[name][index], name, windows) for index in {pair[name] for pair in answered.values()}
+        }
+        for name in found
+    }
     grad_cam = GradCam(saved.model) if maps is not None else None
     results = []
-    for rows in batches(count, _BATCH):
-        pairs = [{name: row % len(refs[name]) for name in images} for row in rows]
-        disease, cancer = _probabilities(saved, decoded_images, pairs)
-        for row, pair, of_xray, of_ct in zip(rows, pairs, disease, cancer, strict=True):
+    for part in batches(len(answered), _BATCH):
+        numbers = [list(answered)[place] for place in part]
+        rows = [{name: row_of[name][index] for name, index in answered[number].items()} for number in numbers]
+        disease, cancer = _probabilities(saved, found, rows)
+        for number, row, of_xray, of_ct in zip(numbers, rows, disease, cancer, strict=True):
             answer: dict[str, Any] = {
-                **{str(name): str(files[pair[name]]) if files else None for name, files in refs.items()},
+                **_files(refs, answered[number]),
                 **_answer(saved, of_xray if num_xray else None, of_ct if num_ct else None),
-                "flags": {str(name): flags[name][pair[name]] for name in pair},
+                "flags": {str(name): flags[name][index] for name, index in answered[number].items()},
             }
             if grad_cam is not None and maps is not None:
-                pictures = {str(name): images[name][pair[name]] for name in pair}
-                answer["maps"] = _save_maps(grad_cam, pictures, answer, saved, maps / f"{row + 1:04d}", all_maps)
+                pictures = {str(name): found[name].images[index] for name, index in row.items()}
+                answer["maps"] = _save_maps(grad_cam, pictures, answer, saved, maps / f"{number + 1:04d}", all_maps)
             results.append(answer)
-    return {"notice": NOT_A_DEVICE, "site": site, "labels": label_facts(saved), "predictions": results}
+    labels = label_facts(saved)
+    return {"notice": NOT_A_DEVICE, "site": site, "labels": labels, "predictions": results, "skipped": skipped}
+
+
+def _files(refs: Mapping[Modality, Sequence[Path | ImageRef]], pair: Mapping[Modality, int]) -> dict[str, str | None]:
+    return {str(name): str(files[pair[name]]) if name in pair else None for name, files in refs.items()}
+
+
+def _faults(found: DecodedImages, count: int) -> dict[int, str]:
+    """What is wrong, by number, with those of ``count`` pictures that were not decoded."""
+    missing = [index for index in range(count) if index not in set(found.kept)]
+    return {
+        index: f"{ImageRef(bad.path, bad.frame)}: {bad.reason}" for index, bad in zip(missing, found.bad, strict=True)
+    }
 
 
 def _probabilities(

@@ -15,7 +15,7 @@ from fedthorax.cli.tables import count_lines, label_lines
 def phantom(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, with one folder a hospital.")],
     hospitals: Annotated[int, typer.Option(min=1, help="Number of hospitals.")] = 3,
-    patients: Annotated[int, typer.Option(min=4, help="Patients of a hospital, on average.")] = 60,
+    patients: Annotated[int, typer.Option(min=4, help="Patients of a hospital, on average.")] = 90,
     size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the images, in pixels.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same images.")] = 0,
     shift: Annotated[
@@ -45,7 +45,7 @@ def phantom(
 
     \b
     Example:
-      fedthorax phantom data/demo --hospitals 3 --patients 60
+      fedthorax phantom data/demo --hospitals 3 --patients 90
       fedthorax phantom data/shifted --shift 2 --shift-in contrast,noise
       fedthorax phantom data/unequal --alpha 0.3 --without north=ct
     """

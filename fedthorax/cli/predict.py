@@ -36,7 +36,8 @@ def predict(
     slices, with the model's thresholds and what its own test says of each.
     As many of each are paired in the order of their names; a single one goes
     with each of the others. A model trained with model.absent: token also
-    takes X-rays alone or CT slices alone.
+    takes X-rays alone or CT slices alone. Files that cannot be read are named,
+    the others answered, and the exit status is then 2.
 
     For research. This is not a medical device and must not guide treatment.
 
@@ -53,10 +54,11 @@ def predict(
         raise typer.BadParameter("give --xray, --ct, or both")
     path = model_file(model)
     xrays, slices = image_files(xray or (), "xray"), image_files(ct or (), "ct")
-    import_tensorflow()
-    from fedthorax.common.release.predict import predict_files
+    with console(to_stderr=True).status("loading TensorFlow and the model, then answering"):
+        import_tensorflow()
+        from fedthorax.common.release.predict import predict_files
 
-    document = predict_files(path, xrays, slices, maps, all_maps, site)
+        document = predict_files(path, xrays, slices, maps, all_maps, site)
     if as_json:
         print_json({"model": str(path), **document})
     elif as_csv:
@@ -65,6 +67,12 @@ def predict(
         output = console()
         for line in prediction_lines(document):
             output.print(line, markup=False, soft_wrap=True)
+    if document["skipped"]:
+        for row in document["skipped"]:
+            typer.echo(f"skipped: {'; '.join(row['reasons'])}", err=True)
+        total = len(document["skipped"]) + len(document["predictions"])
+        typer.echo(f"{len(document['skipped'])} of {total} not answered", err=True)
+        raise typer.Exit(2)
 
 
 def write_csv(document: Mapping[str, Any]) -> None:
@@ -86,11 +94,11 @@ def write_csv(document: Mapping[str, Any]) -> None:
 
 
 def prediction_lines(document: Mapping[str, Any]) -> list[str]:
-    """Probabilities by falling size below the two paths; ``*`` marks what the model predicts."""
+    """Probabilities by falling size below the two paths; ``*`` marks what reaches its threshold."""
     lines = [document["notice"]]
     for row in document["predictions"]:
-        findings, cancer_class = row["predicted"]["findings"], row["predicted"]["cancer_class"]
-        for modality, task, predicted in (("xray", "disease", findings), ("ct", "cancer", [cancer_class])):
+        findings, classes = row["predicted"]["findings"], row["predicted"]["cancer_above_threshold"]
+        for modality, task, predicted in (("xray", "disease", findings), ("ct", "cancer", classes)):
             if row[modality] is None:
                 continue
             lines += ["", row[modality]]
@@ -102,6 +110,8 @@ def prediction_lines(document: Mapping[str, Any]) -> list[str]:
                 mark = " *" if name in predicted else ""
                 table.append((name, f"{probability:.3f}{mark:2}", number(facts["threshold"]), *_record(facts)))
             lines += [f"  {line}" for line in aligned(table)]
+            if modality == "ct" and row["predicted"]["cancer_class"] not in classes:
+                lines.append("  the most probable class does not reach its threshold")
             lines += [f"  map: {path}" for path in (row.get("maps") or {}).get(modality, {}).values()]
     return lines
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fedthorax.cli import main as cli
+from fedthorax.cli.predict import prediction_lines
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.records.records import ImageRef
 
@@ -182,6 +183,7 @@ DOCUMENT = {
         "cancer": {name: {"threshold": 0.5, "evaluation": None} for name in ("normal", "tumour")},
     },
     "predictions": [PREDICTION],
+    "skipped": [],
 }
 
 
@@ -243,6 +245,34 @@ def test_predict_writes_for_scripts(form: str, predictor: list[Any], capsys: pyt
         )
     else:
         assert json.loads(text) == {"model": "run/model/best.keras", **DOCUMENT}
+
+
+def test_predict_names_what_it_skipped_answers_the_rest_and_exits_with_2(
+    predictor: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    skipped = {"xray": "x/a/c.JPG", "ct": "s.jpg", "reasons": ["x/a/c.JPG: is empty (0 bytes)"]}
+    document = {**DOCUMENT, "skipped": [skipped]}
+    _stand_in(monkeypatch, "fedthorax.common.release.predict", predict_files=lambda *_: document)
+    assert cli.run(["predict", "run", "--xray", "x", "--ct", "s.jpg"]) == 2
+    output = capsys.readouterr()
+    assert output.err == "skipped: x/a/c.JPG: is empty (0 bytes)\n1 of 2 not answered\n"
+    assert "x/b.png" in output.out
+
+
+def test_no_star_beside_a_threshold_that_is_not_reached() -> None:
+    below = {"findings": [], "cancer_class": "normal", "cancer_above_threshold": []}
+    document = {**DOCUMENT, "predictions": [{**PREDICTION, "predicted": below}]}
+    lines = prediction_lines(document)
+    assert not any("*" in line for line in lines)
+    assert lines[-1] == "  the most probable class does not reach its threshold"
+
+
+@pytest.mark.parametrize("given", ["~/x/b.png", "~/x"])
+def test_a_quoted_tilde_is_the_home_folder(given: str, predictor: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    assert cli.run(["predict", "~/run", "--xray", given, "--ct", "s.jpg"]) == 0
+    assert predictor[0][0] == Path.cwd() / "run/model/best.keras"
+    assert ImageRef(Path.cwd() / "x/b.png") in predictor[0][1]
 
 
 def test_report_writes_again_and_names_the_file(

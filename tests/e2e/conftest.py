@@ -80,3 +80,11 @@ def workplace(tmp_path_factory) -> Workplace:
 def simulated(workplace) -> subprocess.CompletedProcess[str]:
     """The consortium's run, made once for all tests that look at it."""
     return workplace.run("simulate", "tiny.yaml")
+
+
+def pytest_collection_modifyitems(items):
+    """`make test` is quick because nothing here is in it; who adds a test says where it runs."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.parent == here and not any(map(item.get_closest_marker, ("ci", "slow", "real_data"))):
+            raise pytest.UsageError(f"{item.nodeid} starts real processes: mark it ci (in .ci/run too) or slow")

@@ -11,6 +11,8 @@ from fedthorax.server.tracking.figures import figures
 
 from .consortium import Consortium, consortium, models_in
 
+pytestmark = pytest.mark.ci
+
 HOSPITALS = ("north", "south")
 
 

@@ -26,6 +26,8 @@ from fedthorax.common.ground.audit import verify
 from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
 
+pytestmark = pytest.mark.ci
+
 
 def free_port() -> int:
     with socket.socket() as probe:

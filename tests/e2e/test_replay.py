@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture
 def other_north(workplace):

@@ -15,6 +15,8 @@ import pytest
 from fedthorax.common.ground.audit import verify
 from fedthorax.common.model.segments import SegmentLayout, weights_digest
 
+pytestmark = pytest.mark.ci
+
 
 def digest(model_file: Path) -> str:
     return weights_digest(SegmentLayout(keras.models.load_model(model_file, compile=False)).read())

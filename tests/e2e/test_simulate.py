@@ -17,6 +17,8 @@ from fedthorax.common.config.load import load_experiment
 from fedthorax.common.ground.audit import verify
 from fedthorax.common.record.run_folder import RunFolder, config_sha256
 
+pytestmark = pytest.mark.ci
+
 
 def processes_below(folder: Path) -> list[str]:
     """Command lines of running processes that work in ``folder`` or have inherited its path."""

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.mark.slow
 def test_all_hospitals_are_asked_and_a_shared_image_is_found(workplace, tmp_path):

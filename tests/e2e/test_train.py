@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.ci
+
 
 def test_centralised_training_pools_the_hospitals(workplace, simulated):
     trackers = ("--set", "output.tensorboard=true", "--set", "output.mlflow=mlruns")

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -51,6 +52,17 @@ def test_an_exported_model_answers_alike_with_calibration_inside(saved, tmp_path
     facts = json.loads((tmp_path / "out" / "model.json").read_text())
     assert facts["exported"]["to"] == target
     assert facts["models"] == {"best.keras": {"round": 1}}
+
+
+def test_a_normalisation_of_the_network_is_inside_the_onnx_file_and_no_further_input(tmp_path: Path) -> None:
+    """As EfficientNet has one: without it the numbers would be wanted from whoever runs the file."""
+    images = keras.Input((2, 2, 3), name="xray")
+    normalised = keras.layers.Normalization(mean=(1.0, 2.0, 3.0), variance=(4.0, 9.0, 16.0))(images)
+    network = keras.Model({"xray": images}, {"disease": keras.layers.GlobalAveragePooling2D()(normalised)})
+    batch = {"xray": np.full((1, 2, 2, 3), 5, np.float32)}
+    network(batch)
+    answer = export._to_onnx(network, tmp_path)(batch)["disease"]
+    assert answer.tolist() == [pytest.approx([2.0, 1.0, 0.5])]
 
 
 def test_a_model_that_answers_otherwise_is_not_kept(saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

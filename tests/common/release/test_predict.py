@@ -96,6 +96,31 @@ def test_a_file_of_another_modality_or_none_at_all_is_named(
     assert not seen
 
 
+def test_bad_files_are_named_and_the_others_answered_in_their_places(
+    tmp_path: Path, seen: list[Mapping[str, np.ndarray]]
+) -> None:
+    xrays = [save_grey(tmp_path / f"x{number}.png", 51 * number) for number in range(4)]
+    slices = [save_grey(tmp_path / f"c{number}.png", 51 * number) for number in range(4)]
+    xrays[0].write_bytes(b"")
+    slices[2].write_text("no picture")
+    document = predict.predict_files(Path("run"), xrays, slices)
+    assert [(row["xray"], row["ct"]) for row in document["predictions"]] == [
+        (str(xrays[number]), str(slices[number])) for number in (1, 3)
+    ]
+    assert [row["disease"]["Mass"] for row in document["predictions"]] == pytest.approx([0.2, 0.6])
+    assert [row["cancer"]["tumour"] for row in document["predictions"]] == pytest.approx([0.2, 0.6])
+    first, second = document["skipped"]
+    assert first == {"xray": str(xrays[0]), "ct": str(slices[0]), "reasons": [f"{xrays[0]}: is empty (0 bytes)"]}
+    assert second["reasons"][0].startswith(f"{slices[2]}: ")
+
+
+def test_where_no_pair_is_left_there_is_no_answer(tmp_path: Path, seen: list[Mapping[str, np.ndarray]]) -> None:
+    empty, good = tmp_path / "e.png", [save_grey(tmp_path / f"c{number}.png", 9) for number in range(3)]
+    empty.touch()
+    with pytest.raises(ValueError, match=r"e\.png: is empty .*, and none of the other 2 can be answered"):
+        predict.predict_files(Path("run"), [empty], good)
+
+
 def test_probabilities_are_calibrated_before_the_threshold_answers(
     tmp_path: Path, seen: list[Mapping[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real test test-processes test-all test-browser check bench format clean
+.PHONY: help demo real test test-ci test-all test-browser check bench format clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -49,7 +49,7 @@ real: $(STAMP) ## Deal real X-rays and CT out to three hospitals in data/real, f
 test: $(STAMP) ## Run the tests of units.
 	@$(BIN)/python -m pytest -q
 
-test-processes: $(STAMP) ## Run the tests of whole runs and consortia that .ci/run needs.
+test-ci: $(STAMP) ## Run the tests of whole runs and consortia, and the longer ones.
 	@$(BIN)/python -m pytest -q -m 'ci and not slow'
 
 test-all: $(STAMP) ## Run all tests: real processes, real networks, real data where it is.

@@ -30,6 +30,12 @@ _KINDS = {
     "model_type": "a mapping of keys",
     "dataclass_type": "a mapping of keys",
 }
+_PATTERNS = {  # how a field's pattern begins
+    "^[A-Za-z0-9][A-Za-z0-9._-]": "letters, digits, dots, hyphens and underscores, the first a letter or digit",
+    r"^(\[[0-9A-Fa-f:.]+\]|": "HOST:PORT",
+    r"^\S+:\d+": "HOST:PORT",
+    "^https?://": "an address that begins with http:// or https://",
+}
 _BOUNDS = {
     "greater_than": ("above", "gt"),
     "greater_than_equal": ("of at least", "ge"),
@@ -95,7 +101,8 @@ def _words(error: Mapping[str, Any], keys: Keys, root: Any) -> str:
         least = facts["min_length"]
         return f"expected at least {least} {'entry' if least == 1 else 'entries'}, got {facts['actual_length']}"
     if kind == "string_pattern_mismatch":
-        return f"expected text that matches {facts['pattern']}, got {shown(came)}"
+        words = next((words for start, words in _PATTERNS.items() if facts["pattern"].startswith(start)), None)
+        return f"expected {words or 'text that matches ' + facts['pattern']}, got {shown(came)}"
     if kind == "invalid_key":
         return f"expected text as a key, got {shown(came)}; put it in quotes"
     if kind in _KINDS:

@@ -11,7 +11,6 @@ from fedthorax.common.records.records import ImageRef
 
 def model_file(path: Path) -> Path:
     """The ``.keras`` or ``.zip`` file that ``path`` is, or the selected model of the run or model folder that it is."""
-    path = path.expanduser()
     if path.is_dir():
         names = ("model/best.keras", "best.keras", "model.keras")
         found = next((path / name for name in names if (path / name).is_file()), None)
@@ -36,7 +35,7 @@ def image_files(paths: Iterable[Path], modality: Literal["xray", "ct"]) -> list[
     from fedthorax.common.records.listing import IMAGE_KINDS, list_images
 
     found: list[ImageRef] = []
-    for path in map(Path.expanduser, paths):
+    for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such image or folder")
         inside = dict(list_images(path).images) if path.is_dir() else {path.name: path}

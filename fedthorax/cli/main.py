@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -110,6 +111,8 @@ def run(arguments: Sequence[str]) -> int:
     """
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]  # accepted after the command as well
+    # A shell leaves a quoted ~ as it is.
+    arguments = [str(Path(text).expanduser()) if text.startswith("~/") else text for text in arguments]
     quiet_libraries()
     try:
         code = app(list(arguments), standalone_mode=False, prog_name="fedthorax")

@@ -253,12 +253,12 @@ def _standing(running: bool, certificate_days: int, authority_days: int) -> str:
 
 def _images(data: dict[str, Any] | None) -> str:
     """The hospital's images as its newest run counted them, all splits together: a dash before that, 40+ where the
-    hospital hides some."""
+    hospital hides some, and no number where all."""
     if data is None:
         return "-"
-    shown = {modality: [split[modality] for split in data["splits"].values()] for modality in ("xray", "ct")}
-    counted = [
-        f"{sum(filter(None, shown[modality]))}{'+' if None in shown[modality] else ''} {words}"
-        for modality, words in (("xray", "X-rays"), ("ct", "CT slices"))
-    ]
+    counted = []
+    for modality, words in (("xray", "X-rays"), ("ct", "CT slices")):
+        told = [split[modality] for split in data["splits"].values()]
+        total, hidden = sum(filter(None, told)), None in told
+        counted.append(f"{words} hidden" if hidden and not total else f"{total}{'+' * hidden} {words}")
     return ", ".join(counted)

@@ -107,7 +107,7 @@ class Control:
         try:
             return bool(self._client.StopRun(StopRunRequest(run_id=run_id)).success)
         except httpx.HTTPStatusError as error:
-            if error.response.status_code in (400, 404, 409):
+            if error.response.status_code in (400, 404, 409, 412):
                 return False
             raise
 

@@ -56,6 +56,7 @@ def images(*_: object) -> SiteImages:
     return SiteImages("north", {"train": train, "valid": train, "test": test}, ())
 
 
+@pytest.mark.ci
 def test_the_own_model_is_scored_stays_and_is_found_among_the_hospitals_results(experiment, tmp_path):
     network = Network(experiment)
     built = network, FeatureStore(network, None)

@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from fedthorax.common.algorithms.fedprox import Pull
@@ -24,6 +25,7 @@ def test_the_pull_is_the_distance_to_the_common_model_times_the_weight():
     assert nothing is None
 
 
+@pytest.mark.ci
 def test_with_fedprox_a_hospital_stays_nearer_to_the_common_model(small_experiment, draw_images):
     def distance(strategy: str, proximal: float) -> float:
         raw = small_experiment.model_dump()

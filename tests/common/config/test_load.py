@@ -93,7 +93,8 @@ REFUSED = [
     (["labels.findings=[1, Mass]"], "--set: labels.findings.0: expected text, got 1"),
     (["output=runs"], "--set: output: expected a mapping of keys, got 'runs'"),
     (["output.folder=[a]"], "--set: output.folder: expected a path, got a list"),
-    (["name=../x"], "--set: name: expected text that matches ^[A-Za-z0-9][A-Za-z0-9._-]*$, got '../x'"),
+    (["name=../x"], "--set: name: expected letters, digits, dots, hyphens and underscores, "
+        "the first a letter or digit, got '../x'"),
     (["data.hospitals.east.xray=x"],
      "tiny.yaml: data.hospitals.east has no CT slices, and model.absent is refused; set "
      "model.absent to token, so that the network learns what stands for them, or give the folder"),

@@ -76,6 +76,7 @@ def test_probabilities_come_out(model, images):
     assert np.allclose(outputs["cancer"].sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.ci
 def test_the_same_seed_gives_the_same_starting_weights_bit_by_bit_whatever_else_draws(monkeypatch):
     # Other threads use Python's global random generator too.
     clock = iter(range(1, 10**6))
@@ -96,6 +97,7 @@ def test_every_kernel_is_drawn_whatever_kind_of_layer_it_belongs_to(backbone):
     assert drawn.std() > 0  # layers that others build draw their weights as ever
 
 
+@pytest.mark.ci
 def test_a_saved_model_opens_with_plain_keras_and_predicts_the_same(model, images, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

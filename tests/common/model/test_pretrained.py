@@ -43,6 +43,7 @@ def agree(features: np.ndarray, expected: np.ndarray) -> bool:
     return bool(np.abs(features - expected).max() < 1e-3 * np.abs(expected).max())
 
 
+@pytest.mark.ci
 def test_a_file_by_path_gives_the_features_of_the_same_checkpoint_by_name(google_file, images, monkeypatch):
     # keras.applications by name: the same file through its own download cache, extra rescaling layer and all.
     monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: str(google_file))
@@ -60,6 +61,7 @@ def test_loading_that_file_the_plain_keras_way_would_be_wrong(google_file, image
     assert not agree(features_by_path(google_file, images), np.asarray(plain(images)))
 
 
+@pytest.mark.ci
 def test_a_file_that_holds_a_variance_is_taken_as_it_is(google_file, images, tmp_path):
     file = tmp_path / "variance.weights.h5"
     checkpoint(file, tuple(deviation**2 for deviation in IMAGENET_DEVIATION))

@@ -41,6 +41,7 @@ def saved(tmp_path: Path, fresh, monkeypatch: pytest.MonkeyPatch) -> SavedModel:
     return model
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("target", "file"), [("onnx", "model.onnx"), ("savedmodel", "savedmodel"), ("tflite", "model.tflite")]
 )

@@ -75,6 +75,7 @@ def edit(folder: Path, change) -> None:
     file.write_text(json.dumps(facts))
 
 
+@pytest.mark.ci
 def test_the_selected_model_brings_its_thresholds_and_its_own_test(folder: Path) -> None:
     for path in (folder, folder.parent, folder / "best.keras"):
         saved = load_saved_model(path)
@@ -84,6 +85,7 @@ def test_the_selected_model_brings_its_thresholds_and_its_own_test(folder: Path)
         assert mass["roc_auc"] == {"value": 0.7, "interval": [0.6, 0.8]}
 
 
+@pytest.mark.ci
 def test_a_hospital_works_with_its_own_thresholds_and_its_own_test(folder: Path, tmp_path: Path) -> None:
     archive = pack(load_saved_model(folder), tmp_path / "small.zip")
     for path in (folder, archive):
@@ -108,6 +110,7 @@ def test_another_model_of_the_run_works_with_the_fixed_threshold_and_says_so(fol
     assert saved.entry["evaluation"] is None
 
 
+@pytest.mark.ci
 def test_a_packed_model_is_the_same_model(folder: Path, tmp_path: Path) -> None:
     saved = load_saved_model(folder)
     archive = pack(saved, tmp_path / "small.zip")

@@ -166,6 +166,7 @@ def test_thirty_hospitals_and_fifty_rounds_stay_small_and_quick(run_metrics):
     assert "Median of the hospitals" in text
 
 
+@pytest.mark.ci
 def test_the_report_is_written_into_the_run_folder(tmp_path, metrics):
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     (tmp_path / "config.yaml").write_text(CONFIG)

@@ -8,6 +8,7 @@ from fedthorax.common.report.plot_files import write_plots
 NAMES = {"rounds", "scores-findings", "scores-classes", "roc-findings", "roc-classes", "reliability", "confusion"}
 
 
+@pytest.mark.ci
 def test_every_plot_is_there_as_svg_and_png(metrics, tmp_path):
     written = write_plots(tmp_path / "plots", metrics)
     assert {path.stem for path in written} == NAMES
@@ -24,6 +25,7 @@ def test_every_plot_is_there_as_svg_and_png(metrics, tmp_path):
             ) in words
 
 
+@pytest.mark.ci
 def test_equal_metrics_give_equal_files(metrics, tmp_path):
     for folder in ("one", "two"):
         write_plots(tmp_path / folder, metrics)
@@ -31,6 +33,7 @@ def test_equal_metrics_give_equal_files(metrics, tmp_path):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("change", [{"test": None}, {"rounds": []}])
 def test_what_was_not_measured_has_no_plot(metrics, tmp_path, change):
     names = {path.stem for path in write_plots(tmp_path, {**metrics, **change})}

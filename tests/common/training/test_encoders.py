@@ -67,6 +67,7 @@ def test_frozen_batch_norm_is_left_as_it_is(fresh, small_experiment):
         np.testing.assert_array_equal(values, before[path])
 
 
+@pytest.mark.ci
 def test_random_states_go_on_for_each_by_itself(small_experiment):
     raw = small_experiment.model_dump(mode="json")
     raw["model"] |= {"backbone": "EfficientNetB0"}  # it drops whole paths at random
@@ -95,6 +96,7 @@ def test_a_step_trains_the_backbones_of_other_families(small_experiment, draw_im
         assert not np.array_equal(values, before[name])
 
 
+@pytest.mark.ci
 def test_their_gradients_are_those_of_the_two_backbones(fresh):
     def gradients(encoders):
         with tf.GradientTape() as tape:

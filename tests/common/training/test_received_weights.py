@@ -24,6 +24,7 @@ def experiment(experiment_file, tmp_path, monkeypatch):
     return load_experiment(experiment_file(), [*sets, "model.encoder_units=8", "model.feature_units=4"])
 
 
+@pytest.mark.ci
 def test_a_network_with_received_weights_is_the_servers_bit_by_bit(experiment):
     server, site = Network(experiment), Network(travelling(experiment))
     assert site.layout.digest == server.layout.digest

@@ -24,8 +24,8 @@ def test_a_loopback_address_is_not_opened_to_the_network(tmp_path):
     ("text", "message"),
     [
         ("name: thorax", "address: missing, but required: HOST:PORT at which hospitals reach the server"),
-        ("name: ../x\naddress: a:1", "name: expected text that matches"),
-        ("name: t\naddress: fl.example.org", "address: expected text that matches"),
+        ("name: ../x\naddress: a:1", "name: expected letters, digits"),
+        ("name: t\naddress: fl.example.org", "address: expected HOST:PORT, got"),
         ("name: t\naddress: fl.example.org:99999", "the port of fl.example.org:99999 must be from 1 to 65535"),
         ("name: t\naddress: a:8000", "superlink_port is 8000, the gateway's own port; choose another"),
         (

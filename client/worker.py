@@ -210,7 +210,7 @@ class SiteWorker:
             results=results,
             weights=weights,
             packed=packed.packed,
-            beside=leaving.beside,
+            beside=leaving.beside if half.sends else {},
         )
 
     def _evaluate(self, task: EvaluateTask, experiment: Experiment) -> Reply:

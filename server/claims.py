@@ -93,14 +93,11 @@ def check_update(reply: TrainReply, layout: SegmentLayout, segments: Iterable[st
 
 def check_beside(reply: TrainReply, layout: SegmentLayout, sends: str | None) -> None:
     """Raise ValueError unless what came beside the update is what the algorithm ``sends``, of the update's segments, in
-    their sizes, finite and in range. An update without any is the algorithm's to judge."""
-    if reply.beside and not sends:
-        raise ValueError("vectors came beside the update, of which federation.strategy knows nothing")
-    if reply.beside:
-        try:
-            check_update(reply.model_copy(update={"weights": reply.beside}), layout, reply.weights)
-        except ValueError as error:
-            raise ValueError(f"beside the update: {error}") from error
+    their sizes, finite and in range."""
+    try:
+        check_update(reply.model_copy(update={"weights": reply.beside}), layout, reply.weights if sends else ())
+    except ValueError as error:
+        raise ValueError(f"beside the update, where federation.strategy has {sends or 'nothing'}: {error}") from error
 
 
 def check_step(step: Step, reply: TrainReply, experiment: Experiment, plan: RoundPlan) -> None:

@@ -107,6 +107,34 @@ class LocalStep:
         return ()
 
 
+class Gathering(LocalStep):
+    """A local step that holds what was ``given``, 0 where nothing was, and sums the gradients that it sees."""
+
+    def __init__(self, settings: StrategySettings, variables: Sequence[Any]) -> None:
+        import tensorflow as tf
+
+        super().__init__(settings, variables)
+        self.given, self._sums = (
+            [tf.Variable(tf.zeros_like(variable.value), trainable=False) for variable in variables] for _ in range(2)
+        )
+
+    def begin(self, given: Sequence[NDArray[np.float32] | None]) -> None:
+        for held, total, values in zip(self.given, self._sums, given, strict=True):
+            nothing = np.zeros(total.shape, np.float32)
+            held.assign(nothing if values is None else values)
+            total.assign(nothing)
+
+    def gather(self, gradients: Sequence[Any]) -> None:
+        """For ``change``: count these gradients in."""
+        for gradient, total in zip(gradients, self._sums, strict=True):
+            if gradient is not None:
+                total.assign_add(gradient)
+
+    def gathered(self, steps: int) -> Sequence[NDArray[np.float32]]:
+        """The mean gradient of the steps."""
+        return [total.numpy() / np.float32(steps) for total in self._sums]
+
+
 class Layout(Protocol):
     """SegmentLayout, as far as an algorithm asks it."""
 
@@ -153,7 +181,7 @@ class AtHospital:
     is kept here, and of the segments that are trained. ``leave`` parts what was trained.
 
     ``keeps`` and ``sends`` say in words what stays here from round to round and what leaves beside the update, for the
-    person who decides about it. Without the words nothing is kept, and nothing may leave. ``keep_rounds``: of how many
+    person who decides about it. Without the words nothing is kept, and nothing leaves. ``keep_rounds``: of how many
     rounds it is kept, None: of all.
     """
 

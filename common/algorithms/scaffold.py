@@ -16,13 +16,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedthorax.common.algorithms.algorithm import (
     Algorithm,
     AtHospital,
+    Gathering,
     Leaving,
-    LocalStep,
     RoundShape,
     Segments,
     State,
@@ -42,8 +41,6 @@ class Controlled(Mean):
         self._controls = Mean(settings, shape)
 
     def add(self, update: Update) -> None:
-        if set(update.beside) != set(update.weights):
-            raise ValueError("federation.strategy scaffold needs a control variate with every segment of the update")
         super().add(update)
         self._controls.add(replace(update, weights=update.beside))
 
@@ -69,29 +66,10 @@ class Controlled(Mean):
         return after, kept
 
 
-class Corrected(LocalStep):
-    def __init__(self, settings: StrategySettings, variables: Sequence[Any]) -> None:
-        import tensorflow as tf
-
-        super().__init__(settings, variables)
-        self._corrections, self._sums = (
-            [tf.Variable(tf.zeros_like(variable.value), trainable=False) for variable in variables] for _ in range(2)
-        )
-
-    def begin(self, given: Sequence[NDArray[np.float32] | None]) -> None:
-        for correction, total, values in zip(self._corrections, self._sums, given, strict=True):
-            nothing = np.zeros(total.shape, np.float32)
-            correction.assign(nothing if values is None else values)
-            total.assign(nothing)
-
+class Corrected(Gathering):
     def change(self, gradients: Sequence[Any]) -> Sequence[Any]:
-        for gradient, total in zip(gradients, self._sums, strict=True):
-            if gradient is not None:
-                total.assign_add(gradient)
-        return corrected(gradients, self._corrections)
-
-    def gathered(self, steps: int) -> Sequence[NDArray[np.float32]]:
-        return [total.numpy() / np.float32(steps) for total in self._sums]
+        self.gather(gradients)
+        return corrected(gradients, self.given)
 
 
 def corrected(gradients: Sequence[Any], corrections: Sequence[Any]) -> list[Any]:

@@ -11,6 +11,8 @@ import pytest
 
 from fedthorax.client.own_part import OwnPart
 from fedthorax.client.process import SiteProcess
+from fedthorax.common.algorithms import TABLE, algorithm_of
+from fedthorax.common.algorithms.algorithm import AtHospital, RoundShape, Update
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
@@ -189,3 +191,40 @@ def test_with_scaffold_a_hospital_keeps_its_control_variate_and_tells_how_it_has
     without = hospital.train("dark", 3, 2, start)
     assert weights_digest(without.weights) != weights_digest(second.weights)
     assert sorted(path.name for path in folder.iterdir()) == ["round-0002.npz", "round-0003.npz"]
+
+
+WITH_A_HALF = [name for name in TABLE if algorithm_of(name).hospital != AtHospital()]
+
+
+@pytest.mark.parametrize("name", WITH_A_HALF)
+def test_an_algorithm_sends_and_keeps_what_it_says_and_a_task_that_comes_twice_gives_the_same_bits(
+    experiment, start, tmp_path, name
+):
+    federation = experiment.federation.model_copy(update={"strategy": name})
+    chosen, algorithm = experiment.model_copy(update={"federation": federation}), algorithm_of(name)
+    made = Network(chosen)
+    made.layout.write(start)
+    hospital = Hospital(chosen, (made, FeatureStore(made, None)), tmp_path)
+    layout, segments, half = made.layout, made.trained_segments("heads"), algorithm.hospital
+    wheres = [{segment: of(segment) for segment in segments} for of in (layout.statistics, layout.batch_norm)]
+    shape = RoundShape({segment: layout.sizes[segment] for segment in segments}, None, *wheres, all_pairs=16)
+    weights, state = start, {}
+    for number, own_round in ((2, 0), (3, 2)):
+        aggregate, told = algorithm.aggregate(federation.strategy_settings, shape), algorithm.tell(state)
+        for site in ("dark", "bright"):
+            reply = hospital.train(site, number, own_round, weights, told)
+            assert reply.error is None
+            assert set(reply.weights) == set(segments)
+            assert set(reply.beside) == (set(segments) if half.sends else set())
+            loss = (reply.told.valid or {}).get("loss")
+            aggregate.add(Update(site, reply.weights, reply.num_pairs, {}, loss, reply.beside))
+        again = hospital.train(site, number, own_round, weights, told)
+        assert weights_digest(again.weights) == weights_digest(reply.weights)
+        assert weights_digest(again.beside) == weights_digest(reply.beside)
+        found, state = aggregate.result(weights, state)
+        assert set(found) == set(segments)
+        assert all(np.isfinite(values).all() for values in found.values())
+        assert weights_digest(found) != weights_digest({segment: weights[segment] for segment in segments})
+        weights = {**weights, **found}
+    kept = {path.name for path in tmp_path.rglob("round-*.npz")}
+    assert kept == ({"round-0002.npz", "round-0003.npz"} if half.keeps else set())

@@ -10,7 +10,7 @@ from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.model.dual import build_model
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout
-from fedthorax.server.claims import check_counts, check_described, check_step, check_update
+from fedthorax.server.claims import check_beside, check_counts, check_described, check_step, check_update
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.steps import Step
 
@@ -71,6 +71,22 @@ def test_a_missing_segment_is_refused(layout):
     reply = TrainReply(site="north", round=1, results=trained(3), weights=layout.read(["fusion"]))
     with pytest.raises(ValueError, match="the update holds fusion, expected cancer"):
         check_update(reply, layout, HEAD_SEGMENTS)
+
+
+def test_beside_the_update_comes_what_the_algorithm_sends_and_nothing_else(layout):
+    plain, vectors = update(layout), layout.read(HEAD_SEGMENTS)
+    check_beside(plain, layout, None)
+    check_beside(beside(plain, vectors), layout, "gradients")
+    with pytest.raises(ValueError, match=r"federation.strategy has gradients: the update holds nothing, expected"):
+        check_beside(plain, layout, "gradients")
+    with pytest.raises(ValueError, match=r"federation.strategy has nothing: the update holds cancer"):
+        check_beside(beside(plain, vectors), layout, None)
+    with pytest.raises(ValueError, match=r"values that are not finite .* in cancer_logits/bias"):
+        check_beside(beside(plain, vectors | changed(layout, "cancer", -1, np.nan)), layout, "gradients")
+
+
+def beside(reply: TrainReply, vectors: dict[str, np.ndarray]) -> TrainReply:
+    return reply.model_copy(update={"beside": vectors})
 
 
 def counted(pairs: int, weights=None) -> TrainReply:

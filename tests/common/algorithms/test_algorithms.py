@@ -1,7 +1,10 @@
 """Strategies on problems whose answer is known: by hand, from the paper's formula, or from Flower's own functions."""
 
+import ast
 import itertools
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,10 +18,12 @@ from flwr.server.strategy.aggregate import (
 )
 
 from fedthorax.common.algorithms import TABLE, algorithm_of
-from fedthorax.common.algorithms.algorithm import RoundShape, Update
+from fedthorax.common.algorithms.algorithm import Algorithm, Refuses, RoundShape, Update
 from fedthorax.common.algorithms.branchwise import Part
 from fedthorax.common.algorithms.settings import StrategySettings
+from fedthorax.common.config.load import load_experiment
 
+ROOT = Path(__file__).resolve().parents[3]
 SHAPE = RoundShape({"fusion": 2}, None, {})
 ZERO = {"fusion": np.zeros(2, np.float32)}
 
@@ -230,6 +235,61 @@ def test_qfedavg_refuses_an_update_whose_loss_is_not_told():
     with pytest.raises(ValueError, match="which this hospital does not tell"):
         aggregate.add(update("a", vector(1, 0), loss=None))
     aggregate.close()
+
+
+def named_elsewhere() -> list[str]:
+    """Comparisons with the name of an algorithm outside of its own package."""
+    rooms = [
+        path
+        for room in ("common", "client", "server", "simulations", "fedthorax")
+        for path in ROOT.glob(f"{room}/**/*.py")
+    ]
+    return [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in rooms
+        if "algorithms" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Compare)
+        and TABLE.keys() & {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
+    ]
+
+
+def test_the_rest_of_the_house_asks_an_algorithm_and_never_its_name():
+    assert named_elsewhere() == []
+
+
+def test_an_algorithm_without_a_word_on_every_combination_is_none():
+    assert all(each.default is MISSING and each.default_factory is MISSING for each in fields(Refuses))
+    with pytest.raises(TypeError, match="refuses"):
+        Algorithm(aggregate=algorithm_of("fedavg").aggregate)
+
+
+def test_the_docs_say_of_every_algorithm_what_it_goes_together_with():
+    told = {}
+    rows = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8").partition("## What goes together")[2]
+    for row in rows.splitlines():
+        if row.startswith("| `"):
+            names, *answers = (cell.strip() for cell in row.strip("|").split("|"))
+            told |= dict.fromkeys(names.replace("`", "").split(", "), answers)
+    refusals = {name: algorithm_of(name).refuses for name in TABLE}
+    assert told == {
+        name: ["no" if reason else "yes" for reason in (refuses.codecs, refuses.tokens, refuses.masks)]
+        for name, refuses in refusals.items()
+    }
+
+
+@pytest.mark.parametrize("name", list(TABLE))
+def test_an_experiment_is_refused_for_the_reason_that_the_algorithm_gives(name, experiment_file):
+    refuses = algorithm_of(name).refuses
+    for setting, reason in (("federation.codec=int8", refuses.codecs), ("model.absent=token", refuses.tokens)):
+        chosen = [f"federation.strategy={name}", "federation.strategy_settings.malicious_sites=0", setting]
+        if refuses.least_sites(StrategySettings(malicious_sites=0)) > 2:
+            continue  # the experiment has two hospitals, and is refused for that
+        if reason is None:
+            assert load_experiment(experiment_file(), chosen).federation.strategy == name
+        else:
+            with pytest.raises(ValueError, match=reason):
+                load_experiment(experiment_file(), chosen)
 
 
 class Counted:

@@ -107,9 +107,3 @@ def test_the_common_control_variate_moves_by_the_share_of_those_who_answer():
         Update("b", {"fusion": vector(1, 1)}, 3, {}, None, {"fusion": vector(0, 4)}),
     ]
     assert one_round(both, 4, state)["fusion"].tolist() == [3, 2]
-
-
-def test_an_update_without_its_control_variate_is_refused():
-    aggregate = algorithm_of("scaffold").aggregate(StrategySettings(), SHAPE)
-    with pytest.raises(ValueError, match="needs a control variate with every segment"):
-        aggregate.add(Update("a", {"fusion": vector(1)}, 1, {}, None))

@@ -16,7 +16,7 @@ from fedthorax.common.ground.silence import silence
 from fedthorax.common.pixels.decode import SNIFF_BYTES, format_of, pixel_digest
 from fedthorax.common.pixels.perceptual_hash import SIDE, perceptual_hash, signature
 
-FACTS_VERSION = 3
+FACTS_VERSION = 4
 """Part of every key of the store: to be raised when a field is computed in another way."""
 
 _COLOUR_STEP = 40  # of 255 between the channels: JPEG's own colour noise on grey images stays below

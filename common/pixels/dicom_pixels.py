@@ -11,15 +11,31 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fedthorax.common.config.data import CtWindow
+from fedthorax.common.pixels.grey_tables import coloured, read_table, white
 from fedthorax.common.pixels.hounsfield import AIR, windowed
 from fedthorax.common.pixels.pillow_image import too_many_pixels
+from fedthorax.common.pixels.stored_values import Stored, stored_of
 from fedthorax.common.pixels.undecodable import UndecodableError
-from fedthorax.common.records.dicom_header import Header, functional_group, header_of, number, numbers
+from fedthorax.common.records.dicom_header import Header, functional_group, header_of, num_frames, number, numbers
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _XRAY_MODALITIES = ("CR", "DX", "RG", "RF", "XA", "SC", "OT")
+
+# PS3.3 C.7.6.3: without them nobody knows what a pixel means.
+_NEEDED = (
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+)
+
+_AS_STORED: Any = {"correct_unused_bits": False}  # words whole: `stored_of` takes the picture out of them
+
+_OTHER_PIXELS = ("FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL")
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 
@@ -77,10 +93,14 @@ def _read(content: bytes) -> "Dataset":
 
 def _check(dataset: "Dataset", header: Header, modality: Literal["xray", "ct"] | None) -> None:
     kind = header.modality or "not given"
-    if header.rows is None or header.columns is None or "BitsAllocated" not in dataset:
+    if header.rows is None and header.modality is not None and kind not in (*_XRAY_MODALITIES, "CT"):
         raise UndecodableError("not_an_image", f"is a DICOM file without a picture (modality {kind})")
-    if "PixelData" not in dataset or not dataset["PixelData"].value:
+    if any(keyword in dataset for keyword in _OTHER_PIXELS):
+        raise UndecodableError("unsupported", "holds its picture as fractions or at another place, expected Pixel Data")
+    if header.rows is None or header.columns is None or "PixelData" not in dataset or not dataset["PixelData"].value:
         raise _truncated()
+    if missing := [keyword for keyword in _NEEDED if dataset.get(keyword) is None]:
+        raise UndecodableError("unsupported", f"does not say how its pixels are stored: its header lacks {missing[0]}")
     if header.rows * header.columns > (Image.MAX_IMAGE_PIXELS or 0):
         raise too_many_pixels()
     if modality == "ct" and kind != "CT":
@@ -89,10 +109,10 @@ def _check(dataset: "Dataset", header: Header, modality: Literal["xray", "ct"] |
         raise UndecodableError("other_modality", f"has the modality {kind}, expected an X-ray")
 
 
-def _pixels(dataset: "Dataset", frame: int) -> NDArray[Any]:
-    """Stored values (H, W), or (H, W, 3) in RGB or as indices of a palette."""
+def _pixels(dataset: "Dataset", frame: int) -> Stored:
+    """Stored values (H, W), or (H, W, 3) in RGB; of a palette its indices."""
     from pydicom.pixels import get_decoder
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
     if syntax is None:
@@ -110,7 +130,7 @@ def _pixels(dataset: "Dataset", frame: int) -> NDArray[Any]:
         ) from None
     _quiet_codecs()
     try:
-        pixels, _ = decoder.as_array(dataset, index=frame)
+        words, _ = decoder.as_array(dataset, index=frame, **_AS_STORED)
     except MemoryError:
         raise
     except Exception as error:
@@ -119,7 +139,22 @@ def _pixels(dataset: "Dataset", frame: int) -> NDArray[Any]:
         raise UndecodableError(
             "truncated", f"is truncated or damaged: its pixels cannot be decoded (transfer syntax {syntax.name})"
         ) from None
-    return pixels
+    if syntax.is_encapsulated and syntax != RLELossless and not _ends(dataset, frame):
+        raise _truncated()
+    return stored_of(words, dataset, syntax.is_encapsulated and syntax != RLELossless)
+
+
+def _ends(dataset: "Dataset", frame: int) -> bool:
+    """Whether the packed picture is closed by the mark of JPEG, JPEG-LS and JPEG 2000: their decoders fill up silently
+    what is missing."""
+    from pydicom.encaps import get_frame
+
+    packed = get_frame(dataset.PixelData, frame, number_of_frames=num_frames(dataset))
+    return b"\xff\xd9" in packed[-16:]
+
+
+def _little(dataset: "Dataset") -> bool:
+    return bool(dataset.original_encoding[1])
 
 
 def _truncated() -> UndecodableError:
@@ -140,14 +175,14 @@ def _quiet_codecs() -> None:
 def _radiograph(dataset: "Dataset", header: Header, frame: int) -> NDArray[np.uint8]:
     stored = _pixels(dataset, frame)
     photometric = str(dataset.get("PhotometricInterpretation", "")).strip().upper()
-    if photometric == "PALETTE COLOR" or stored.ndim == 3:
-        seen = _colour(dataset, stored, photometric)
+    if photometric == "PALETTE COLOR" or stored.values.ndim == 3:
+        seen = _colour(dataset, stored.values, photometric)
     elif photometric in _GREY:
         grey = _shown(dataset, frame, stored, header)
         if photometric == "MONOCHROME1":
             grey = 255 - grey
-        if (padding := _padding(dataset, stored)) is not None:
-            grey[padding] = 0
+        if stored.padding is not None:
+            grey[stored.padding] = 0
         seen = np.repeat(grey[:, :, None], 3, axis=2)
     else:
         raise UndecodableError(
@@ -157,38 +192,34 @@ def _radiograph(dataset: "Dataset", header: Header, frame: int) -> NDArray[np.ui
 
 
 def _colour(dataset: "Dataset", stored: NDArray[Any], photometric: str) -> NDArray[np.uint8]:
+    largest = white(stored)
     if photometric == "PALETTE COLOR":
-        from pydicom.pixels import apply_color_lut
-
         try:
-            stored = apply_color_lut(stored, dataset)[:, :, :3]
+            stored, largest = coloured(stored, dataset, _little(dataset))
         except MemoryError:
             raise  # a fault of this machine, here as below, and none of the file
         except Exception:  # damaged files make parsers fail in any way, here as below
             raise UndecodableError("truncated", "is damaged: its table of colours cannot be read") from None
-        bits = stored.dtype.itemsize * 8
-    else:
-        bits = int(dataset.BitsStored)
-    if bits == 8:
-        return stored.astype(np.uint8)
-    return (stored.astype(np.uint32) * 255 // (2**bits - 1)).astype(np.uint8)
+    return _scaled(stored, 0, largest)
 
 
-def _shown(dataset: "Dataset", frame: int, stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
+def _shown(dataset: "Dataset", frame: int, stored: Stored, header: Header) -> NDArray[np.uint8]:
     """Stored values as grey values, before any inversion (PS3.3 C.11.1, C.11.2)."""
-    from pydicom.pixels import apply_modality_lut, apply_voi
-
+    values = stored.values
     try:
-        if dataset.get("ModalityLUTSequence"):
-            values = apply_modality_lut(stored, dataset)
+        if tables := dataset.get("ModalityLUTSequence"):
+            values = read_table(tables[0], _little(dataset)).of(values)
         else:
             slope, intercept = _rescale(dataset, frame) or (1.0, 0.0)
-            values = stored if (slope, intercept) == (1.0, 0.0) else stored * np.float64(slope) + intercept
+            if slope != 0 and (slope, intercept) != (1.0, 0.0):  # a slope of 0 would leave one grey: a mistake
+                values = values * np.float64(slope) + intercept
         view = functional_group(dataset, frame, "FrameVOILUTSequence") or dataset
         if tables := view.get("VOILUTSequence"):
-            whole = np.rint(values).astype(np.int64) if values.dtype.kind == "f" else values
-            # The table of the first view; its third number says how many bits its entries have.
-            return _scaled(apply_voi(whole, view), 0, 2 ** int(tables[0].LUTDescriptor[2]) - 1)
+            table = read_table(tables[0], _little(dataset))  # that of the first view
+            entries = table.of(values)
+            # A table or window that misses the picture altogether is a mistake of the device; the range is not.
+            if entries.min() != entries.max():
+                return _scaled(entries, 0, white(table.entries))
     except MemoryError:
         raise
     except Exception:
@@ -196,14 +227,13 @@ def _shown(dataset: "Dataset", frame: int, stored: NDArray[Any], header: Header)
     center, width = number(view, "WindowCenter"), number(view, "WindowWidth")
     if center is not None and width is not None and width > 0:
         shown = _in_window(values, center, width, str(view.get("VOILUTFunction") or "LINEAR"))
-        # A window that misses the picture altogether is a mistake of the device; the range of the values is not.
         if shown.min() != shown.max():
             return shown
-    if (header.bits_stored or 16) <= 8 and values is stored:
-        lowest = -(2 ** ((header.bits_stored or 8) - 1)) if dataset.get("PixelRepresentation") else 0
-        return _scaled(values, lowest, lowest + 2 ** (header.bits_stored or 8) - 1)
-    padding = _padding(dataset, stored)
-    counted = values if padding is None or padding.all() else values[~padding]
+    bits = header.bits_stored or 16
+    if bits <= 8 and values is stored.values:
+        lowest = -(2 ** (bits - 1)) if values.dtype.kind == "i" else 0
+        return _scaled(values, lowest, lowest + 2**bits - 1)
+    counted = values if stored.padding is None or stored.padding.all() else values[~stored.padding]
     return _scaled(values, float(counted.min()), float(counted.max()))
 
 
@@ -231,16 +261,6 @@ def _rescale(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
     return None if slope is None or intercept is None else (slope, intercept)
 
 
-def _padding(dataset: "Dataset", stored: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Where nothing was measured (PS3.3 C.7.5.1.1.2); None if the file names no such value."""
-    first = number(dataset, "PixelPaddingValue")
-    if first is None:
-        return None
-    last = number(dataset, "PixelPaddingRangeLimit")
-    low, high = sorted((first, first if last is None else last))
-    return (stored >= low) & (stored <= high)
-
-
 def _ct(dataset: "Dataset", header: Header, frame: int, windows: Sequence[CtWindow]) -> NDArray[np.uint8]:
     hounsfield = _units(dataset, frame)
     seen = windowed(hounsfield, windows)
@@ -252,18 +272,23 @@ def _units(dataset: "Dataset", frame: int) -> NDArray[Any]:
     rescale = _rescale(dataset, frame)
     kind = str(dataset.get("RescaleType") or "")
     photometric = str(dataset.get("PhotometricInterpretation", "")).strip().upper()
-    if photometric not in _GREY or rescale is None or kind.upper() in _NOT_HOUNSFIELD:
-        what = "it is a colour picture" if photometric not in _GREY else f"rescale type {kind}"
-        missing = "it has no rescale slope and intercept" if rescale is None and photometric in _GREY else what
+    reasons = (
+        (photometric not in _GREY, "it is a colour picture"),
+        (rescale is None, "it has no rescale slope and intercept"),
+        (rescale is not None and rescale[0] == 0, "its rescale slope is 0"),
+        (kind.upper() in _NOT_HOUNSFIELD, f"rescale type {kind}"),
+    )
+    if rescale is None or any(holds for holds, _ in reasons):
+        missing = next(words for holds, words in reasons if holds)
         raise UndecodableError("unsupported", f"is stored as CT but holds no Hounsfield units: {missing}")
     stored = _pixels(dataset, frame)
     slope, intercept = rescale
     if float(slope).is_integer() and float(intercept).is_integer():
-        hounsfield: NDArray[Any] = stored.astype(np.int32) * np.int32(slope) + np.int32(intercept)
+        hounsfield: NDArray[Any] = stored.values.astype(np.int32) * np.int32(slope) + np.int32(intercept)
     else:
-        hounsfield = stored * np.float64(slope) + intercept
-    if (padding := _padding(dataset, stored)) is not None:
-        hounsfield[padding] = AIR
+        hounsfield = stored.values * np.float64(slope) + intercept
+    if stored.padding is not None:
+        hounsfield[stored.padding] = AIR
     return hounsfield
 
 

@@ -114,7 +114,7 @@ def radiograph(stored: np.ndarray, elements: dict[str, Any]) -> pydicom.Dataset:
             dataset.pop(keyword, None)
         else:
             setattr(dataset, keyword, value)
-    dataset.HighBit = dataset.BitsStored - 1
+    dataset.HighBit = elements.get("HighBit", dataset.BitsStored - 1)
     dataset.PixelData = stored.tobytes()
     dataset["PixelData"].VR = "OB" if dataset.BitsAllocated == 8 else "OW"
     return dataset

@@ -242,6 +242,9 @@ def _refused(path: Path, **elements: Any) -> Path:
     [
         (lambda p: _refused(p, Rows=None, Modality="SR"), "not_an_image", "is a DICOM file without a picture"),
         (lambda p: _refused(p, PixelData=None), "truncated", "is truncated: it begins like a DICOM file"),
+        (lambda p: _refused(p, PixelRepresentation=None), "unsupported",
+         "does not say how its pixels are stored: its header lacks PixelRepresentation"),
+        (lambda p: _refused(p, Rows=None), "truncated", "is truncated: it begins like a DICOM file"),
         (lambda p: _refused(p, PixelData=bytes(100)), "truncated", "is truncated: .* ends before its last pixel"),
         (lambda p: _refused(p, Rows=60000, Columns=60000), "unsupported", "has more than 89 million pixels"),
         (lambda p: _refused(p, PhotometricInterpretation="CMYK"), "unsupported", "has colours that are not read"),

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.algorithms.settings import MAX_EXAMPLES
+
 FRACTION_BITS = 40
 RESOLUTION = 2.0**-FRACTION_BITS  # a value is off by at most half of this, 4.5e-13
 LIMIT = 2.0 ** (62 - FRACTION_BITS)  # values must be smaller than this, about 4.2 million
-MAX_EXAMPLES = 2**31 - 1  # of all hospitals in one round: what is summed without rounding
 
 _LOW_BITS = 32
 _LOW_MASK = np.int64((1 << _LOW_BITS) - 1)

@@ -4,6 +4,8 @@ from pydantic import Field
 
 from fedthorax.common.ground.frozen import Frozen
 
+MAX_EXAMPLES = 2**31 - 1  # of all hospitals in one round: what is summed without rounding
+
 
 class StrategySettings(Frozen):
     """Each strategy reads what is its own."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from fedthorax.common.algorithms import algorithm_of
-from fedthorax.common.algorithms.aggregation import MAX_EXAMPLES
+from fedthorax.common.algorithms.settings import MAX_EXAMPLES
 from fedthorax.common.config.data import DataConfig, SourceConfig
 from fedthorax.common.config.evaluation import EvaluationConfig
 from fedthorax.common.config.federation import FederationConfig, SimulationConfig

@@ -5,12 +5,12 @@ import pytest
 
 from fedthorax.common.algorithms.aggregation import (
     LIMIT,
-    MAX_EXAMPLES,
     RESOLUTION,
     FederatedAverage,
     WeightedMean,
     all_below,
 )
+from fedthorax.common.algorithms.settings import MAX_EXAMPLES
 
 
 def vector(*values: float) -> np.ndarray:

@@ -196,7 +196,9 @@ class SiteWorker:
         if weights and experiment.federation.codec != "float32":
             packed = pack_update(experiment.federation, task, came, weights, network.layout, self.residuals)
             weights = {}
-        counts = branch_counts(images.splits["train"], fitted) if experiment.weighs_branches else {}
+        by_patient = experiment.data.sample_by == "patient"
+        train = images.splits["train"]
+        counts = branch_counts(train, fitted, by_patient) if experiment.weighs_branches else {}
         results = UpdateTold(
             valid=valid,
             train=FitTold(**asdict(fitted)),

@@ -83,6 +83,13 @@ def training_pairs(
     return _join_patients(xray, ct, xray_patients, ct_patients, join_random)
 
 
+def one_a_patient(patients: Sequence[str], seed: int) -> Indices:
+    """Rows of one image of each patient, drawn at random: a long series counts no more than a single radiograph."""
+    rows = np.random.default_rng(seed).permutation(len(patients))
+    first = {patients[row]: row for row in rows.tolist()}
+    return np.array(sorted(first.values()), np.int64)
+
+
 def evaluation_pairs(num_xray: int, num_ct: int, seed: int) -> EvaluationPairs:
     """max(num_xray, num_ct) pairs in which each image is scored exactly once, or none if one side has no images."""
     length = _epoch_length(num_xray, num_ct, "longest")

@@ -23,10 +23,14 @@ def places(
     place = _central_patients(subjects, central_ct) | dict.fromkeys(tested, CENTRAL["test"])
     shares = (plan.holdout_valid, plan.holdout_test, 1 - plan.holdout_valid - plan.holdout_test)
     if sum(shares[:2]) > 0:
-        with_xray = [s for s in subjects if s.findings is not None and s.patient not in place]
-        for patient, index in deal(_stream(plan, "holdout"), with_xray, shares).items():
-            if index < 2:
-                place[patient] = list(CENTRAL.values())[index]
+        free = [s for s in subjects if s.patient not in place]
+        held = {"holdout": [s for s in free if s.findings is not None]}
+        if not central_ct:
+            held["holdout ct"] = [s for s in free if s.findings is None]
+        for purpose, patients in held.items():
+            for patient, index in deal(_stream(plan, purpose), patients, shares).items():
+                if index < 2:
+                    place[patient] = list(CENTRAL.values())[index]
     rest = [subject for subject in subjects if subject.patient not in place]
 
     if plan.column is not None:

@@ -30,8 +30,8 @@ class PartitionPlan:
     a column of the X-ray CSV, to ``column``; with ``column_most`` a patient with several values goes where most of the
     images are. ``limits``: modalities that a hospital is to lack, whose patients go to the others, and the findings
     that it annotates.
-    ``holdout_valid`` and ``holdout_test`` are shares of the X-ray patients for the central folder; its CT slices come
-    from ``ct_valid`` and ``ct_test``, folders of classes, beside the slices of the patients held out.
+    ``holdout_valid`` and ``holdout_test`` are shares of the patients for the central folder. If ``ct_valid`` or
+    ``ct_test`` is given, its CT slices come from these folders, beside those of X-ray patients held out.
     """
 
     out: Path
@@ -84,8 +84,11 @@ class PartitionPlan:
                 "holdout_valid and holdout_test are shares that must not be negative and sum to less than 1, got "
                 f"{self.holdout_valid:g} and {self.holdout_test:g}"
             )
-        if self.holdout_valid + self.holdout_test > 0 and self.xray is None:
-            raise ValueError("holdout_valid and holdout_test are shares of X-ray patients; name an X-ray folder")
+        if self.holdout_valid + self.holdout_test > 0 and self.xray is None and (self.ct_valid or self.ct_test):
+            raise ValueError(
+                "ct_valid and ct_test are the central CT slices, and holdout_valid and holdout_test shares of X-ray "
+                "patients then; name an X-ray folder"
+            )
         if (self.train_list or self.test_list) and self.xray is None:
             raise ValueError("train_list and test_list name X-rays; name their folder")
         if self.test_list and self.holdout_test:

@@ -165,6 +165,9 @@ class CtSlices(Frozen):
         default=None, description="Heights in millimetres, as the scanner counts them; null: all."
     )
     every: int = Field(default=1, ge=1, description="Every n-th of the slices that remain.")
+    most: int | None = Field(
+        default=None, ge=1, description="At most so many of them, evenly spaced from the feet to the head; null: all."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "CtSlices":
@@ -235,6 +238,11 @@ class DataConfig(Frozen):
     )
     epoch_length: Literal["longest", "shortest", "xray", "ct"] = Field(
         default="longest", description="How many pairs an epoch has: as many as this side has images."
+    )
+    sample_by: Literal["image", "patient"] = Field(
+        default="image",
+        description="image: an epoch takes every image alike; patient: one image of each patient, another in the next "
+        "epoch, so that a long CT series weighs no more than a single slice, here and in the average.",
     )
     cache: CacheConfig = Field(default=CacheConfig(), description="What is kept between epochs.")
     privacy: PrivacyConfig = Field(

@@ -142,7 +142,11 @@ def _apply(slices: list[CtSlice], policy: CtSlices, pool: ThreadPoolExecutor) ->
             s.image for s, share in zip(ordered, shares, strict=True) if share is None or share >= policy.min_lung_share
         }
         kept = [s for s in kept if s.image in enough]
-    return kept[:: policy.every]
+    kept = kept[:: policy.every]
+    if policy.most is None or len(kept) <= policy.most:
+        return kept
+    # The middles of equal parts: ends of the lungs show least.
+    return [kept[(2 * part + 1) * len(kept) // (2 * policy.most)] for part in range(policy.most)]
 
 
 def _lung_shares(slices: Sequence[CtSlice]) -> list[float | None]:

@@ -4,26 +4,35 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedthorax.common.algorithms.branchwise import Part
-from fedthorax.common.hospital.images import SplitImages
+from fedthorax.common.hospital.images import ImageSet, SplitImages
 from fedthorax.common.model.segments import TOKEN, SegmentLayout
 from fedthorax.common.training.fit import FitReport
 
 
-def branch_counts(train: SplitImages, fitted: FitReport) -> dict[str, Any]:
+def branch_counts(train: SplitImages, fitted: FitReport, by_patient: bool = False) -> dict[str, Any]:
     """``xray`` and ``ct``: images; ``fusion``: pairs; ``xray_token`` and ``ct_token``: pairs with the token for
-    an image; ``findings``: known labels of each finding; ``cancer``: slices of known class. Empty without training."""
+    an image; ``findings``: known labels of each finding; ``cancer``: slices of known class. Empty without training.
+
+    ``by_patient``: an epoch takes one image of each patient, so patients are counted in place of images and labels.
+    """
     if not fitted.pairs:
         return {}
+
+    def count(images: ImageSet, known: NDArray[np.bool_]) -> int:
+        return len({images.patients[row] for row in np.flatnonzero(known)}) if by_patient else int(known.sum())
+
+    known_findings = ~np.isnan(train.xray.targets)
     return {
-        "xray": len(train.xray),
-        "ct": len(train.ct),
+        "xray": count(train.xray, np.ones(len(train.xray), bool)),
+        "ct": count(train.ct, np.ones(len(train.ct), bool)),
         "fusion": fitted.pairs,
         "xray_token": fitted.without_xray,
         "ct_token": fitted.without_ct,
-        "findings": [int(known) for known in np.sum(~np.isnan(train.xray.targets), axis=0)],
-        "cancer": int(np.sum(train.ct.targets >= 0)),
+        "findings": [count(train.xray, column) for column in known_findings.T],
+        "cancer": count(train.ct, train.ct.targets >= 0),
     }
 
 

@@ -48,8 +48,8 @@ def partition(
     ] = False,
     without: WithoutOption = None,
     annotates: AnnotatesOption = None,
-    holdout_valid: Annotated[float, typer.Option(help="Share of X-ray patients for central validation.")] = 0.0,
-    holdout_test: Annotated[float, typer.Option(help="Share of X-ray patients for the central test.")] = 0.0,
+    holdout_valid: Annotated[float, typer.Option(help="Share of the patients for central validation.")] = 0.0,
+    holdout_test: Annotated[float, typer.Option(help="Share of the patients for the central test.")] = 0.0,
     ct_valid: Annotated[Path | None, typer.Option(metavar="DIR", help="CT slices for central validation.")] = None,
     ct_test: Annotated[Path | None, typer.Option(metavar="DIR", help="CT slices for the central test.")] = None,
     train_list: Annotated[

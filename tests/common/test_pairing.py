@@ -11,6 +11,7 @@ from fedthorax.common.pairing import (
     Pairs,
     Uses,
     evaluation_pairs,
+    one_a_patient,
     reuse,
     training_pairs,
 )
@@ -144,3 +145,12 @@ def test_the_uses_of_no_images_are_undefined_and_not_zero() -> None:
     empty = Pairs(np.empty(0, np.int64), np.empty(0, np.int64))
     assert reuse(empty, 0, 2).xray_uses == Uses(None, None, None)
     assert reuse(empty, 0, 2).ct_uses == Uses(0, 0.0, 0)
+
+
+def test_by_patient_a_series_counts_once_an_epoch_and_shows_another_slice_in_another() -> None:
+    patients = ("long",) * 100 + ("short", "other")
+    chosen = [one_a_patient(patients, seed) for seed in range(20)]
+    assert all([patients[row] for row in rows] == ["long", "short", "other"] for rows in chosen)
+    assert len({int(rows[0]) for rows in chosen}) > 15
+    np.testing.assert_array_equal(one_a_patient(patients, 3), chosen[3])
+    assert len(one_a_patient((), 0)) == 0

@@ -517,3 +517,13 @@ def test_a_picture_shows_what_every_site_got_and_is_the_same_each_time(tmp_path:
         pictures.append((tmp_path / name / FILE_NAME).read_bytes())
     assert pictures[0] == pictures[1]
     assert pictures[0].startswith(b"\x89PNG")
+
+
+def test_ct_patients_are_held_out_too_where_no_central_ct_is_given(tmp_path: Path, xray: Path) -> None:
+    owners = {f"a/{n:06d} ({n}).png": f"c{n // 2:02d}" for n in range(40)}
+    ct = make_ct(tmp_path / "ct", {"a": 40}, owners)
+    summary = partition(PartitionPlan(tmp_path / "out", xray=xray, ct=ct, holdout_valid=0.1, holdout_test=0.2))
+    held = {name: (summary.sites[name].xray_patients, summary.sites[name].ct_patients) for name in summary.sites}
+    assert (held["central/valid"], held["central/test"]) == ((3, 2), (6, 4))
+    alone = partition(PartitionPlan(tmp_path / "alone", ct=ct, holdout_test=0.5))
+    assert alone.sites["central/test"].ct_patients == 10

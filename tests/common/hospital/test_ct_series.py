@@ -119,6 +119,10 @@ def test_a_report_among_the_slices_is_left_out(tmp_path: Path, write_ct: Write) 
         ({"between": (0.5, 1), "every": 2}, [50, 70, 90]),
         ({"min_lung_share": 0.05}, [30, 40, 50]),
         ({"min_lung_share": 0.05, "every": 2}, [30, 50]),
+        ({"most": 11}, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]),
+        ({"most": 3}, [10, 50, 90]),
+        ({"most": 1}, [50]),
+        ({"min_lung_share": 0.05, "most": 2}, [30, 50]),
     ],
 )
 @pytest.mark.parametrize("volume", [False, True])

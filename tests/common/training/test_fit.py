@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,18 @@ def test_heads_train_on_every_version_of_an_image_each_with_the_labels_of_that_i
     monkeypatch.setattr(fresh, "step_on_pooled", remember)
     fit(fresh, store, images, draw_images(0, 0), HEADS, 1e-3, seed=1)
     assert seen == {"xray": {0, 1, 2}, "ct": {0, 1, 2}}
+
+
+def test_by_patient_an_epoch_takes_one_image_of_each_and_the_weight_is_that_of_patients(fresh, draw_images):
+    data = fresh.experiment.data.model_copy(update={"sample_by": "patient"})
+    experiment = fresh.experiment.model_copy(update={"data": data})
+    images = draw_images(4, 9)
+    ct = replace(images.ct, patients=("long",) * 8 + ("short",))
+    images = replace(images, ct=ct)
+    pairs = [fit_module.epoch_pairs(experiment, images, seed) for seed in range(8)]
+    assert {len(one) for one in pairs} == {4}
+    assert all(np.bincount(one.ct, minlength=9)[8] == 2 for one in pairs)
+    assert len({tuple(np.unique(one.ct)) for one in pairs}) > 3
 
 
 @pytest.mark.parametrize(("num_xray", "num_ct"), [(0, 5), (5, 0)])

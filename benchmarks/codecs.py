@@ -31,8 +31,8 @@ quiet_libraries()
 import_tensorflow()
 
 from fedthorax.client.process import SiteProcess  # noqa: E402  after TensorFlow has been told to be quiet
-from fedthorax.client.residuals import Residuals  # noqa: E402
 from fedthorax.client.segment_store import SegmentStore  # noqa: E402
+from fedthorax.client.site_store import SiteStore  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.config.load import load_experiment, to_yaml  # noqa: E402
 from fedthorax.common.ground.events import EventLog  # noqa: E402
@@ -86,7 +86,7 @@ class WireChannel:
         place, worker = self.folder / task.site, self.process.worker
         if (task.kind, task.round, task.site) == ("train", *(self.loses or ())):
             shutil.rmtree(place)
-        worker.segments, worker.residuals = SegmentStore(place / "segments"), Residuals(place / "own")
+        worker.segments, worker.own = SegmentStore(place / "segments"), SiteStore(place / "own")
         while True:
             record = to_flower(closed(task, Cargo.of(sent_arrays(task))))
             down = num_bytes(record)

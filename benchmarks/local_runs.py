@@ -18,8 +18,7 @@ import_tensorflow()
 
 import keras  # noqa: E402  after TensorFlow has been told to be quiet
 
-from fedthorax.client.own_part import OwnPart  # noqa: E402
-from fedthorax.client.residuals import Residuals  # noqa: E402
+from fedthorax.client.site_store import SiteStore  # noqa: E402
 from fedthorax.client.worker import SiteWorker  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.ground.events import EventLog  # noqa: E402
@@ -76,8 +75,7 @@ def run_locally(
             build,
             silent,
             keep_optimizer=keep_optimizer,
-            own=OwnPart(path / "own"),
-            residuals=Residuals(path / "own"),
+            own=SiteStore(path / "own"),
         )
         run_session(experiment, names, LocalChannel(worker, names), OpenRun(folder), "train", build)
     return path

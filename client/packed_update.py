@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.client.residuals import Residuals
+from fedthorax.client.site_store import SiteStore
 from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.messages.message import PackedSegments, Segments
 from fedthorax.common.messages.tasks import TrainTask
@@ -27,7 +27,7 @@ def pack_update(
     start: Segments,
     update: Segments,
     layout: SegmentLayout,
-    kept: Residuals,
+    kept: SiteStore,
 ) -> PackedUpdate:
     """``update`` packed against ``start``, the segments of the task's model; what is left out goes to ``kept``.
 
@@ -36,7 +36,7 @@ def pack_update(
     if not federation.rounds_weights:
         packed = {name: pack_exactly(values, start[name], task.sha256[name]) for name, values in update.items()}
         return PackedUpdate(packed)
-    before = kept.load(task)
+    before = kept.residual(task)
     residual: dict[str, NDArray[np.float32]] = dict(before or {})
     frames = {}
     for name, values in update.items():
@@ -47,7 +47,7 @@ def pack_update(
         except ValueError as error:
             raise ValueError(f"{_worst(layout, name, values)}: {error}") from error
         frames[name], residual[name] = found.frame, found.residual
-    kept.keep(task, residual)
+    kept.keep_residual(task, residual)
     return PackedUpdate(frames, before is None)
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fedthorax.client.own_part import OwnPart
-from fedthorax.client.residuals import Residuals
 from fedthorax.client.segment_store import SegmentStore
+from fedthorax.client.site_store import SiteStore
 from fedthorax.client.worker import Modalities, SiteWorker
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig
@@ -40,8 +39,7 @@ class SiteProcess:
         duplicate_key: Path | None = None,
         file_names: bool = True,
         segments: SegmentStore | None = None,
-        own: OwnPart | None = None,
-        residuals: Residuals | None = None,
+        own: SiteStore | None = None,
         smallest_score: int = 0,
     ) -> None:
         """A real hospital gives its own ``privacy``, ``duplicate_key``, ``file_names`` and ``smallest_score``; see
@@ -60,8 +58,7 @@ class SiteProcess:
             duplicate_key=duplicate_key,
             file_names=file_names,
             segments=segments or SegmentStore(_named(SEGMENTS_VARIABLE)),
-            own=own or OwnPart(_named(OWN_VARIABLE)),
-            residuals=residuals or Residuals(_named(OWN_VARIABLE)),
+            own=own or SiteStore(_named(OWN_VARIABLE)),
             smallest_score=smallest_score,
         )
         self._experiment: Experiment | None = None

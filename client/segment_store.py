@@ -6,7 +6,6 @@ says: it counts as missing, and the server sends it again.
 
 import os
 import re
-import tempfile
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.ground.atomic_write import PRIVATE, replacing
 from fedthorax.common.messages.message import Segments
 from fedthorax.common.messages.tasks import ModelTask
 from fedthorax.common.model.segments import SEGMENTS, segment_sha256
@@ -113,12 +113,9 @@ class SegmentStore:
         if values is None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        # Not fsynced: what a power cut damages has another hash, and comes again.
-        descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".part")  # mode 0600
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(np.ascontiguousarray(values, _FLOAT).data)
-        os.utime(temporary, ns=2 * (time.time_ns(),))  # the kernel's own stamps are too coarse to sort by
-        Path(temporary).replace(path)
+        with replacing(path, PRIVATE, durable=False) as file:
+            file.write(np.ascontiguousarray(values, _FLOAT).data)
+        os.utime(path, ns=2 * (time.time_ns(),))  # the kernel's own stamps are too coarse to sort by
         self._written.add(path)
         versions = sorted(self._folder.glob(f"{name}-*.f32"), key=_age)
         for old in versions[KEPT:]:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax import __version__
-from fedthorax.client.own_part import OwnPart
 from fedthorax.client.packed_update import PackedUpdate, pack_update
 from fedthorax.client.personal import own_model
-from fedthorax.client.residuals import Residuals
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
+from fedthorax.client.site_store import SiteStore
 from fedthorax.client.statistics import site_statistics
 from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.algorithms.algorithm import Leaving, Trained
@@ -85,7 +84,7 @@ class SiteWorker:
     ``load_images`` and ``build_network`` are called when a task first needs them and are expected to remember, so that
     a process which serves several virtual hospitals holds one network. ``duplicate_key`` is the file of the key that
     the hospitals share; ``segments`` holds what the server need not send again, ``own`` what of the model stays here,
-    ``residuals`` what rounding left out of updates.
+    and what rounding left out of updates.
 
     ``privacy`` is a real hospital's own policy for counts; the stricter of it and the consortium's holds for statistics
     and passport. None is a simulation, whose images all have one owner: the experiment's policy holds for statistics,
@@ -104,8 +103,7 @@ class SiteWorker:
         duplicate_key: Path | None = None,
         file_names: bool = True,
         segments: SegmentStore | None = None,
-        own: OwnPart | None = None,
-        residuals: Residuals | None = None,
+        own: SiteStore | None = None,
         smallest_score: int = 0,
     ) -> None:
         self._load_images = load_images
@@ -117,8 +115,7 @@ class SiteWorker:
         self._file_names = file_names
         self._smallest_score = smallest_score
         self.segments = segments or SegmentStore()
-        self.own = own or OwnPart()
-        self.residuals = residuals or Residuals()
+        self.own = own or SiteStore()
         self._tasks: dict[str, Callable[[Any, Experiment], Reply]] = {
             "describe": self._describe,
             "train": self._train,
@@ -171,7 +168,7 @@ class SiteWorker:
             self._emit(task, stage, done, total, **facts)
 
         half = algorithm_of(experiment.federation.strategy).hospital
-        kept = self.own.load(task) if half.keeps else {}
+        kept = self.own.own_part(task) if half.keeps else {}
         trained = network.trained_segments(phase.trainable)
         fitted = fit(
             network,
@@ -191,10 +188,10 @@ class SiteWorker:
             gathered = network.gathered(phase.trainable, fitted.steps)
             leaving = half.leave(Trained(network.layout, came, began, update, kept, gathered))
             if half.keeps:
-                self.own.keep(task, leaving.keep, half.keep_rounds)
+                self.own.keep_own_part(task, leaving.keep, half.keep_rounds)
         weights, packed = leaving.update, PackedUpdate({})
         if weights and experiment.federation.codec != "float32":
-            packed = pack_update(experiment.federation, task, came, weights, network.layout, self.residuals)
+            packed = pack_update(experiment.federation, task, came, weights, network.layout, self.own)
             weights = {}
         by_patient = experiment.data.sample_by == "patient"
         train = images.splits["train"]
@@ -312,7 +309,7 @@ class SiteWorker:
     def at_home(self, task: ModelTask, experiment: Experiment, network: Network, came: Segments) -> Segments:
         """What the algorithm makes here of the model that came."""
         arrive = algorithm_of(experiment.federation.strategy).hospital.arrive
-        return arrive(network.layout, came, self.own.load(task)) if arrive else came
+        return arrive(network.layout, came, self.own.own_part(task)) if arrive else came
 
     def _images(self, task: Task, experiment: Experiment) -> SiteImages:
         def progress(done: int, total: int) -> None:

@@ -1,7 +1,6 @@
 """One file a round with everything that the server has learnt: weights, selection, and the whole record of the run."""
 
 import json
-import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.ground.atomic_write import replacing
 from fedthorax.common.ground.strict_json import plain_value
 from fedthorax.common.model.segments import SEGMENTS, Weights
 from fedthorax.server.selection import Selection
@@ -60,7 +60,6 @@ class Checkpoints:
         Raises OSError that says what is left to go on from; the checkpoints before stay whole.
         """
         file = self._file(checkpoint.round)
-        temporary = file.with_suffix(".part")
         state = {name: value for name, value in vars(checkpoint).items() if name not in _ARRAYS and name != "selection"}
         state |= {"format": _FORMAT, "selection": asdict(checkpoint.selection)}
         arrays = {
@@ -71,13 +70,9 @@ class Checkpoints:
         text = json.dumps(plain_value(state), allow_nan=False)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as stream:
+            with replacing(file) as stream:
                 np.savez(stream, state=np.frombuffer(text.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(file)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             before = self.rounds()
             left = f"the newest whole checkpoint is of round {before[-1]}" if before else "there is no checkpoint yet"
             reason = error.strerror or str(error)

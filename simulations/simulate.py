@@ -23,10 +23,10 @@ def simulate(experiment: Experiment, overwrite: bool = False, resume: bool = Fal
     experiment = absolute(experiment)
     require_local(experiment, experiment.data.hospitals)
     with open_run(experiment, overwrite, resume) as run:
-        from fedthorax.client.own_part import OwnPart
+        from fedthorax.client.site_store import SiteStore
         from fedthorax.server.session import run_session
 
-        sites, own = tuple(experiment.data.hospitals), OwnPart(run.folder.own)
+        sites, own = tuple(experiment.data.hospitals), SiteStore(run.folder.own)
 
         def serve(channel: "Channel") -> "Outcome":
             return run_session(experiment, sites, channel, run, "simulate", own_models=own.model)

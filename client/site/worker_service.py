@@ -151,11 +151,10 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     print(f"site worker of {settings.name} is ready", flush=True)
     warm_up()
     threading.Thread(target=_close_to_restart, args=(desk,), daemon=True).start()
-    from fedthorax.client.own_part import OwnPart
     from fedthorax.client.process import SiteProcess
-    from fedthorax.client.residuals import Residuals
     from fedthorax.client.segment_store import SegmentStore
     from fedthorax.client.site.results import keep_results
+    from fedthorax.client.site_store import SiteStore
 
     process = SiteProcess(
         desk.events,
@@ -163,8 +162,7 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
         settings.duplicate_key,
         settings.limits.file_names,
         SegmentStore(folder.segments),
-        OwnPart(folder.own),
-        Residuals(folder.own),
+        SiteStore(folder.own),
         settings.limits.smallest_count,
     )
     desk.run(process.worker.run, lambda task, experiment: keep_results(folder, process, task, experiment))

@@ -2,8 +2,10 @@
 
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 PRIVATE = 0o600  # for what only the file's owner may read
 
@@ -14,15 +16,24 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, pieces: Iterable[bytes | memoryview], mode: int = 0o666) -> None:
-    """Replace ``path`` by the pieces, one after the other, as ``write_text`` does; ``mode``, less the process's umask,
-    holds from the start."""
+    """Replace ``path`` by the pieces, one after the other, as ``write_text`` does."""
+    with replacing(path, mode) as file:
+        file.writelines(pieces)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o666, durable: bool = True) -> Iterator[BinaryIO]:
+    """An open file that takes the place of ``path`` once it is written without an error; ``mode``, less the process's
+    umask, holds from the start. Without ``durable`` a power cut may leave it damaged: for what is known by its hash, or
+    made again."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
-            file.writelines(pieces)
+            yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

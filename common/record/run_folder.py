@@ -105,7 +105,7 @@ class RunFolder:
         lock = _lock(path)
         try:
             folder = cls(path, lock)
-            for half_written in (*path.glob(".*.tmp"), *path.glob("*/*.part"), *path.glob("*/*.part.keras")):
+            for half_written in (*path.glob(".*.tmp"), *path.glob("*/.*.tmp"), *path.glob("*/*.part.keras")):
                 half_written.unlink()
             folder.checkpoints.mkdir(exist_ok=True)
             folder.model.mkdir(exist_ok=True)

@@ -1,14 +1,13 @@
 """Pooled features of the backbones, computed once for as long as images and backbone stay the same."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.ground.atomic_write import PRIVATE, replacing
 from fedthorax.common.hospital.images import ImageSet
 from fedthorax.common.model.segments import weights_digest
 from fedthorax.common.training.augmentation import view_of
@@ -131,7 +130,5 @@ def _read(file: Path, rows: int, width: int) -> NDArray[np.float32] | None:
 
 def _write(file: Path, features: NDArray[np.float32]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")  # mode 0600
-    with os.fdopen(descriptor, "wb") as stream:
+    with replacing(file, PRIVATE, durable=False) as stream:
         np.save(stream, features)
-    Path(temporary).replace(file)

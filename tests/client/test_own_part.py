@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedthorax.client.own_part import OwnPart
 from fedthorax.client.process import SiteProcess
+from fedthorax.client.site_store import SiteStore
 from fedthorax.common.algorithms import TABLE, algorithm_of
 from fedthorax.common.algorithms.algorithm import AtHospital, RoundShape, Update
 from fedthorax.common.config import Experiment
@@ -65,7 +65,7 @@ def images(experiment: Experiment, name: str) -> SiteImages:
 
 class Hospital:
     def __init__(self, experiment: Experiment, network: tuple[Network, FeatureStore], folder: Path | None) -> None:
-        self.process = SiteProcess(EventLog(None), own=OwnPart(folder))
+        self.process = SiteProcess(EventLog(None), own=SiteStore(folder))
         self.worker, self.experiment, self.network = self.process.worker, experiment, network[0]
         self.worker._load_images = lambda of, name, progress: images(of, name)
         self.worker._build_network = lambda of, modalities: network

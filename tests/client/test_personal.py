@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from fedthorax.client.own_part import OwnPart
 from fedthorax.client.process import SiteProcess
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.results import keep_results
+from fedthorax.client.site_store import SiteStore
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
@@ -62,7 +62,7 @@ def test_the_own_model_is_scored_stays_and_is_found_among_the_hospitals_results(
     built = network, FeatureStore(network, None)
     measure_batch_norm(*built, images().splits["train"])  # else random features are near 0
     common = network.layout.read()
-    process = SiteProcess(EventLog(None), own=OwnPart(tmp_path / "own"))
+    process = SiteProcess(EventLog(None), own=SiteStore(tmp_path / "own"))
     process.worker._load_images = images
     process.worker._build_network = lambda of, modalities: built
     process._build = lambda of, modalities: built  # type: ignore[method-assign]

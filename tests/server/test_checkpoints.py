@@ -86,7 +86,7 @@ def test_a_missing_checkpoint_is_named(tmp_path):
 
 def test_no_half_written_checkpoint_is_ever_seen(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=1)
-    (tmp_path / "round-0003.part").write_bytes(b"half")
+    (tmp_path / ".round-0003.npz.77.ab.tmp").write_bytes(b"half")
     assert checkpoints.rounds() == []
 
 

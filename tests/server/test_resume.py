@@ -58,7 +58,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_taken(experimen
 
 def test_what_a_killed_writer_left_half_written_is_removed(experiment):
     folder = stopped_run(experiment())
-    for name in (".metrics.json.77.ab.tmp", "checkpoints/round-0004.part", "model/best.part.keras"):
+    for name in (".metrics.json.77.ab.tmp", "checkpoints/.round-0004.npz.77.ab.tmp", "model/best.part.keras"):
         (folder.path / name).write_text("half")
     with open_run(experiment(), resume=True):
         pass

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fedthorax.client.packed_update import pack_update
-from fedthorax.client.residuals import Residuals
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
+from fedthorax.client.site_store import SiteStore
 from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.ground.audit import AuditLog, verify
@@ -629,7 +629,7 @@ class PackingChannel(FakeChannel):
             return reply
         goal = np.linspace(0.9, 1.1, 2, dtype=np.float32) * PAIRS[task.site]
         trained = {name: start[name] + np.float32(0.3) * (goal - start[name]) for name in HEADS}
-        kept = Residuals(self.folder / task.site / "own")
+        kept = SiteStore(self.folder / task.site / "own")
         update = pack_update(self.federation, arrived, start, trained, FakeLayout(), kept)
         sent = changed(telling(reply, residual_lost=update.residual_lost), packed=update.packed, weights={})
         return read_reply(closed(sent), task)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fedthorax.common.config.data import CT_WINDOWS, CtSlices, CtWindow
 from fedthorax.common.ground.cpus import num_cpus
 from fedthorax.common.hospital.ct_series import find_slices
-from fedthorax.common.pixels.decode import fit_square, try_decode
+from fedthorax.common.pixels.decode import Modality, fit_square, try_decode
 from fedthorax.common.records.dicom_header import read_header
 from fedthorax.common.records.listing import is_image, list_images
 from fedthorax.common.records.records import BadFile, ImageRef
@@ -56,25 +56,26 @@ def look_at(
     ``limit`` every n-th.
 
     ``ct``: the slices that a CT folder would give, and what it would leave out, with the reason. ``xray``: every file
-    as an X-ray. ``auto``: DICOM files of CT and NIfTI volumes as the one, all others as they are.
+    as an X-ray. ``auto``: DICOM files of CT and NIfTI volumes as the one, all others as the other.
     """
     images = list_images(folder).images if not folder.is_file() else {folder.name: folder}
     if folder.is_file() and not is_image(folder):
         images = {folder.name: folder}
     slices = {name: path for name, path in images.items() if modality == "ct" or (modality == "auto" and _is_ct(path))}
     found = find_slices(slices, policy)
-    names = {path: name for name, path in images.items()}
+    names, of_ct = {path: name for name, path in images.items()}, set(slices.values())
     wanted: list[ImageRef | BadFile] = [slice_.image for slice_ in found.slices]
     wanted += [ImageRef(path) for name, path in images.items() if name not in slices]
     order = {path: number for number, path in enumerate(images.values())}
     wanted += [*found.left_out, *found.bad]
     if modality == "auto":  # Slices stay in the order of their series.
-        wanted.sort(key=lambda item: order[item.path] if item.path not in slices.values() else -1)
+        wanted.sort(key=lambda item: order[item.path] if item.path not in of_ct else -1)
     chosen = [wanted[round(n)] for n in np.linspace(0, len(wanted) - 1, min(limit, len(wanted)))]
 
     def tile(item: ImageRef | BadFile) -> Tile:
         mark = "" if item.frame is None else f" #{item.frame}"
-        expected = None if modality == "auto" else modality
+        # As the check does, so that what a run refuses is not shown as if it were taken.
+        expected: Modality = modality if modality != "auto" else "ct" if item.path in of_ct else "xray"
         seen = try_decode(item, expected, ct_windows) if isinstance(item, ImageRef) else item
         picture = seen.reason if isinstance(seen, BadFile) else fit_square(seen, size, aspect)
         return Tile(names[item.path] + mark, picture)

@@ -15,6 +15,8 @@ _FAULT_CODES: Mapping[str, str] = {
     "disk": "file-truncated",
     "empty": "file-truncated",
     "truncated": "file-truncated",
+    "unsupported": "file-unsupported",
+    "other_modality": "file-other-modality",
 }
 
 

@@ -69,6 +69,17 @@ CODES: Mapping[str, Code] = {
         "Look at what these files are. A wrong ending can be corrected by renaming; what is no image belongs "
         "elsewhere.",
     ),
+    "file-unsupported": Code(
+        "error",
+        "Images of a kind that is not read",
+        "These are images, but renaming does not mend them: export them again as the reason says, one picture a file, "
+        "as DICOM, PNG or JPEG.",
+    ),
+    "file-other-modality": Code(
+        "error",
+        "Images of another examination",
+        "These are neither X-rays nor CT slices, or lie in the folder of the other: move them to where they belong.",
+    ),
     "label-without-image": Code(
         "error",
         "Labels without their image",
@@ -77,7 +88,7 @@ CODES: Mapping[str, Code] = {
     "labels-unreadable": Code(
         "error",
         "Labels that cannot be used",
-        "Correct the line that is named, then check again: without labels the images are not used.",
+        "Correct what is named, then check again: without labels the images are not used.",
     ),
     "unknown-class": Code(
         "error",

@@ -224,6 +224,21 @@ def test_a_size_that_gives_the_label_away(tmp_path: Path, check: Check, body: Dr
     assert "picture size predicts normal with ROC-AUC 1.00" in issue.sentence
 
 
+@pytest.mark.parametrize(
+    ("elements", "frames", "code"),
+    [({"Modality": "MR"}, 1, "file-other-modality"), ({"NumberOfFrames": 3}, 3, "file-unsupported")],
+)
+def test_what_renaming_does_not_mend_has_advice_of_its_own(
+    tmp_path: Path, check: Check, write_dicom: Callable[..., Path], elements: dict[str, object], frames: int, code: str
+) -> None:
+    stored = np.arange(frames * 64, dtype=np.uint16).reshape((frames, 8, 8) if frames > 1 else (8, 8))
+    write_dicom(tmp_path / "a.dcm", stored, **elements)
+    (tmp_path / "labels.csv").write_text("file,Mass\na.dcm,1\n", encoding="utf-8")
+    issue = found(check(tmp_path), code)
+    assert issue.files == ("a.dcm",)
+    assert "renaming does not mend" in issue.advice or "renam" not in issue.advice
+
+
 def test_no_advice_tells_anybody_to_delete(good: Path) -> None:
     for code, meaning in CODES.items():
         for advice in filter(None, (meaning.advice, meaning.ct_advice)):

@@ -11,6 +11,7 @@ import numpy as np
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import CENTRAL
 from fedthorax.common.disclosure.passport import passport
+from fedthorax.common.ground.cells import plain_cells
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import shared_images, without
@@ -174,7 +175,7 @@ class CentralData:
         return (*xray, *(len(test.xray) + row for row in ct))
 
     def _identity(self, modality: str, images: ImageSet, row: int) -> list[str]:
-        return [modality, self._relative(images, row), images.patients[row]]
+        return plain_cells([modality, self._relative(images, row), images.patients[row]])
 
     def _relative(self, images: ImageSet, row: int) -> str:
         path, frame = images.paths[row], images.ref(row).frame

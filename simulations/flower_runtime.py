@@ -87,7 +87,7 @@ def _run(experiment: Experiment, home: Path, events: Path, serve: Callable[["Cha
         "init_args": {
             "num_cpus": parallel,
             "object_store_memory": _OBJECT_STORE_BYTES,
-            "_temp_dir": str(home),
+            "_temp_dir": str(home / "ray"),  # which Ray makes everybody's to write in
             "logging_level": logging.CRITICAL,
             "log_to_driver": False,
             "include_dashboard": False,

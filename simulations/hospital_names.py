@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from fedthorax.common.ground.names import fault_of_name
+
 _FIRST = ("north", "south", "east")
 
 
@@ -19,11 +21,11 @@ def hospital_names(hospitals: int | Sequence[str]) -> tuple[str, ...]:
     if not names:
         raise ValueError("hospitals has no name; give at least one")
     for name in names:
-        if not name.strip() or name != name.strip() or name.startswith(".") or any(c in name for c in '/\\"\n\r\0'):
-            raise ValueError(
-                f'hospital name {name!r} must not be empty, begin or end with a space, begin with a dot, or hold / \\ "'
-                " or a line end"
-            )
+        fault = fault_of_name(name)
+        if name.startswith(".") or any(c in name for c in '/\\"'):
+            fault = 'must not begin with a dot, or hold / \\ "'
+        if fault is not None:
+            raise ValueError(f"hospital name {name!r} {fault}")
     if any(name.lower() == "central" for name in names):
         raise ValueError("no hospital may be called 'central': that is the folder of the server's own data")
     repeated = sorted({name for name in names if [n.lower() for n in names].count(name.lower()) > 1})

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,14 @@ data:
 training:
   phases: [{rounds: 2, trainable: heads}]
 """
+
+
+@pytest.fixture(autouse=True)
+def own_mask() -> Iterator[None]:
+    """What a test makes private stays the test's own."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

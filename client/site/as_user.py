@@ -29,7 +29,7 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             sys.exit(1)
-    os.umask(0o027)
+    os.umask(0o077)
     environment = {name: value for name, value in os.environ.items() if name.startswith(_KEPT) or name in _PROXIES}
     os.execvpe(command[0], command, environment | {"USER": user, "LOGNAME": user})
 

@@ -19,6 +19,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedthorax.common.ground.private import only_for_owner
+
 
 @dataclass(frozen=True)
 class SiteFolder:
@@ -27,6 +29,7 @@ class SiteFolder:
     @classmethod
     def at(cls, path: Path) -> "SiteFolder":
         """The folder at ``path``, absolute; FileNotFoundError where no hospital was set up."""
+        only_for_owner()
         path = path.absolute()
         if not (path / "site.yaml").is_file():
             raise FileNotFoundError(
@@ -36,10 +39,13 @@ class SiteFolder:
 
     def make(self) -> None:
         """The folder and those inside that do not exist yet."""
+        only_for_owner()
         for folder in (self.path, self.keys, self.state, self.results, self.run, self.flower, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        self.keys.chmod(0o700)
-        self.state.chmod(0o700)
+
+    def public(self, name: str) -> tuple[Path, ...]:
+        """What holds no secret: the processes' users and the lead may read it."""
+        return (self.ca_certificate, self.invitation, self.public_key, self.registration(name))
 
     @property
     def settings(self) -> Path:

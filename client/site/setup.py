@@ -110,6 +110,8 @@ def require_private_key(site: SiteFolder) -> str:
 def _take_invitation(site: SiteFolder, invitation: Invitation) -> None:
     write_text(site.ca_certificate, invitation.ca_certificate)
     write_invitation(site.invitation, invitation)
+    for path in (site.ca_certificate, site.invitation):
+        path.chmod(0o644)  # the SuperNode's user reads them
 
 
 def _keep_owner(path: Path, user: int, group: int) -> None:

@@ -33,6 +33,7 @@ from fedthorax.client.site.worker_service import socket_path
 from fedthorax.common.consortium.pieces import CHUNK_BYTES
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.private import tighten
 
 _FLOWER = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -128,6 +129,8 @@ def restart_supernode(folder: SiteFolder) -> bool:
 def _supernode(folder: SiteFolder, settings: SiteSettings, port: int) -> tuple[str, ...]:
     facts = node_facts(folder, settings)
     write_text(folder.run / "node.toml", "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items()))
+    if settings.users.supernode is not None:
+        shutil.chown(folder.run / "node.toml", settings.users.supernode)
     command = [sys.executable, "-m", "fedthorax.client.site.supernode_process"]
     command += ["--superlink", settings.server, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--root-certificates", str(folder.ca_certificate)]
@@ -181,6 +184,7 @@ def _service(
 
 def _share_out(folder: SiteFolder, settings: SiteSettings) -> None:
     """Give every part of the folder to the one user who needs it."""
+    tighten(folder.path, folder.public(settings.name))
     users = settings.users
     named = {key: getattr(users, key) for key in ("supernode", "clientapp", "worker") if getattr(users, key)}
     for key, user in named.items():
@@ -200,19 +204,26 @@ def _share_out(folder: SiteFolder, settings: SiteSettings) -> None:
         for path in (folder.keys, folder.private_key):
             shutil.chown(path, users.supernode)
     if users.worker is not None:
-        folder.egress.touch(mode=0o640)
+        folder.egress.touch(mode=0o600)
+        shutil.chown(folder.settings, group=pwd.getpwnam(users.worker).pw_gid)  # it reads them and may not write them
+        folder.settings.chmod(0o640)
         for path in (folder.egress, folder.state, folder.results, folder.run):
             _chown_all(path, users.worker)
-        for path in (folder.state, folder.results):
-            path.chmod(0o700)
     if users.group is not None:
         shutil.chown(folder.run, group=users.group)
         folder.run.chmod(0o750)
+    if named:  # each has a way to what is its own
+        for path in (folder.path, folder.flower):
+            path.chmod(0o711)
+    if users.worker is not None:
+        shutil.chown(folder.path, group=pwd.getpwnam(users.worker).pw_gid)
+        folder.path.chmod(0o751)  # the worker looks into it as well
     secret = _secret_file(folder)
     secret.unlink(missing_ok=True)
     secret.touch(mode=0o640 if users.clientapp is not None else 0o600)
     secret.write_bytes(secrets.token_bytes(32))
     if users.clientapp is not None:
+        secret.chmod(0o640)
         shutil.chown(secret, users.supernode or os.geteuid(), users.group or os.getegid())
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from fedthorax.common.config.label_mapping import LabelFormat, MappingValue, SliceMappingValue
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.ground.names import fault_of_name
 from fedthorax.common.issues.issue import ERROR_CODES
 
 CENTRAL = "central"
@@ -271,10 +272,11 @@ class DataConfig(Frozen):
         for name in self.hospitals:
             if name == CENTRAL:
                 raise ValueError(f"hospital name {name!r} stands for the server's own folders; choose another name")
-            if not name.strip() or name != name.strip() or any(c in name for c in '/\\"\n') or name.startswith("."):
-                raise ValueError(
-                    f'hospital name {name!r} must not be empty, begin with a dot, or hold / \\ " or a line end'
-                )
+            fault = fault_of_name(name)
+            if any(c in name for c in '/\\"') or name.startswith("."):
+                fault = 'must not begin with a dot, or hold / \\ "'
+            if fault is not None:
+                raise ValueError(f"hospital name {name!r} {fault}")
         return self
 
     def sources_of(self, hospital: str) -> SourceConfig:

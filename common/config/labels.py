@@ -1,8 +1,11 @@
 """What the consortium predicts: the findings on X-ray and the cancer classes on CT."""
 
+import itertools
+
 from pydantic import Field, field_validator
 
 from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.ground.names import fault_of_name, skeleton
 
 
 class LabelsConfig(Frozen):
@@ -18,9 +21,13 @@ class LabelsConfig(Frozen):
     @field_validator("findings", "cancer_classes")
     @classmethod
     def _distinct_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if any(not name.strip() or name != name.strip() for name in names):
-            raise ValueError("names must not be empty and must not begin or end with a space")
+        for name in names:
+            if fault := fault_of_name(name):
+                raise ValueError(f"the name {name!r} {fault}")
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"names must be distinct, but these are repeated: {', '.join(repeated)}")
+        for one, other in itertools.combinations(names, 2):
+            if skeleton(one) == skeleton(other):
+                raise ValueError(f"the names {one!r} and {other!r} look alike")
         return names

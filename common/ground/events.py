@@ -24,6 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fedthorax.common.ground.atomic_write import PRIVATE
+
 
 def _plain(value: Any) -> Any:
     """The value with numpy scalars as Python numbers and undefined numbers as None: JSON knows no NaN."""
@@ -48,7 +50,7 @@ class EventLog:
         self._lock = threading.Lock()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE)
 
     def emit(self, kind: str, **fields: Any) -> None:
         """Append one event with the time in Unix seconds. Undefined numbers (NaN, infinity) are written as null."""

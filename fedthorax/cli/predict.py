@@ -12,6 +12,7 @@ from fedthorax.cli.files import image_files, model_file
 from fedthorax.cli.output import JsonOption, console, print_json
 from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.cli.tables import aligned, number
+from fedthorax.common.ground.cells import plain_cells
 
 
 def predict(
@@ -86,10 +87,17 @@ def write_csv(document: Mapping[str, Any]) -> None:
         predicted = row["predicted"]
         flags = [f"{modality} {flag}" for modality, found in row["flags"].items() for flag in found]
         writer.writerow(
-            [
-                *(row["xray"], row["ct"], *row["disease"].values(), *row["cancer"].values()),
-                *("; ".join(predicted["findings"]), predicted["cancer_class"], "; ".join(flags), document["notice"]),
-            ]
+            plain_cells(
+                [
+                    *(row["xray"], row["ct"], *row["disease"].values(), *row["cancer"].values()),
+                    *(
+                        "; ".join(predicted["findings"]),
+                        predicted["cancer_class"],
+                        "; ".join(flags),
+                        document["notice"],
+                    ),
+                ]
+            )
         )
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedthorax.common.consortium.keys import fingerprint
-from fedthorax.common.consortium.names import same_name
 from fedthorax.common.consortium.registration import Registration, read_registration
+from fedthorax.common.ground.names import same_look
 from fedthorax.server.consortium.control import ServerNotRunningError, control
 from fedthorax.server.consortium.folder import (
     ConsortiumFolder,
@@ -139,7 +139,7 @@ def _refusal(
             return f"its key was given up or revoked (it was {hospital.name}'s); the hospital has to make a new one"
         if registration.public_key == hospital.public_key:
             return f"its key is admitted already, as {hospital.name}"
-        if not same_name(registration.name, hospital.name):
+        if not same_look(registration.name, hospital.name):
             continue
         if registration.name != hospital.name:
             return f"its name {registration.name!r} can be mistaken for {hospital.name!r}, which is on the list"

@@ -34,6 +34,7 @@ from fedthorax.common.config.settings_file import read_settings
 from fedthorax.common.consortium.invitation import Invitation, write_invitation
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.audit import AuditLog
+from fedthorax.common.ground.private import only_for_owner
 from fedthorax.server.consortium.certificates import (
     create_authority,
     issue_loopback_certificate,
@@ -147,6 +148,7 @@ def create_consortium(settings_file: Path, path: Path | None = None) -> Consorti
 
     Its list of hospitals is empty. FileExistsError if the folder holds anything.
     """
+    only_for_owner()
     settings = read_settings(settings_file, ConsortiumSettings)
     folder = ConsortiumFolder((path or Path(settings.name)).absolute())
     if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
@@ -155,7 +157,7 @@ def create_consortium(settings_file: Path, path: Path | None = None) -> Consorti
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         for sub in (folder.ca_key.parent, folder.flower_home, folder.logs, folder.runs):
-            sub.mkdir(mode=0o700 if sub == folder.ca_key.parent else 0o750)
+            sub.mkdir()
         write_text(folder.settings_file, settings_file.read_text(encoding="utf-8"))
         create_authority(settings.name, folder.ca_certificate, folder.ca_key)
         issue_server_certificate(
@@ -178,6 +180,7 @@ def create_consortium(settings_file: Path, path: Path | None = None) -> Consorti
 
 def open_consortium(path: Path | None = None) -> ConsortiumFolder:
     """The consortium in ``path``; without one, in the working directory or in the only folder of it that is one."""
+    only_for_owner()
     if path is not None:
         if not is_consortium(path):
             raise FileNotFoundError(

@@ -59,7 +59,7 @@ def answer_query(experiment: Experiment, sites: Sequence[str], channel: "Channel
     """Ask every hospital of ``sites`` over ``channel`` and write ``statistics/NAME.json``: ``statistics`` is null where
     ``error`` says why, and the other way round. The file never tells which images two hospitals share."""
     place = ConsortiumFolder(folder)
-    place.statistics.mkdir(mode=0o750, exist_ok=True)
+    place.statistics.mkdir(exist_ok=True)
     error, document = None, None
     try:
         document = ask_statistics(travelling(experiment), sites, channel).document()

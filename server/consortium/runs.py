@@ -6,6 +6,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fedthorax.common.ground.atomic_write import PRIVATE
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.consortium.control import FlowerRun
 from fedthorax.server.consortium.folder import ConsortiumFolder
@@ -33,7 +34,7 @@ def submissions_folder(folder: ConsortiumFolder) -> Path:
 
 def note_submission(folder: ConsortiumFolder, submission: Submission) -> None:
     line = json.dumps(asdict(submission), ensure_ascii=False) + "\n"
-    descriptor = os.open(_list(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    descriptor = os.open(_list(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         file.write(line.encode())
 

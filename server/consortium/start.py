@@ -17,6 +17,7 @@ from pathlib import Path
 from fedthorax import __version__
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.private import tighten
 from fedthorax.server.consortium.admission import tell_superlink
 from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate
 from fedthorax.server.consortium.control import ServerNotRunningError
@@ -55,6 +56,7 @@ def start(
         _tell_certificate(folder, tell, insecure)
         if days_left(folder.loopback_certificate) < _LOOPBACK_DAYS:
             issue_loopback_certificate(folder.loopback_certificate, folder.loopback_key)
+        tighten(folder.path)
         offer_invitation(folder, settings)
         write_connection(folder)
         folder.audit.append("started", version=__version__, address=settings.address, insecure=insecure)

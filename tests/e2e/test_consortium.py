@@ -9,6 +9,7 @@ import pytest
 
 from fedthorax.server.tracking.figures import figures
 
+from ..attacks.test_files_on_disk import reached_by_another_user
 from .consortium import Consortium, consortium, models_in
 
 pytestmark = pytest.mark.ci
@@ -67,6 +68,27 @@ def test_a_query_for_numbers_is_in_everybodys_log_and_is_no_run(ended):
         assert "round 0 statistics" in log
     listed = (ended.place.folder / "submissions.jsonl").read_text().splitlines()
     assert [json.loads(line)["name"] for line in listed] == ["tiny"]
+
+
+def test_another_user_of_the_machine_reaches_nothing_of_the_lead_or_a_hospital(ended):
+    above = [path for path in ended.place.place.parents if path.stat().st_mode & 0o077 == 0]
+    for path in above:
+        path.chmod(0o711)  # pytest's own folders are closed, and every look into them would be vain
+    try:
+        for folder in (ended.place.folder, *(ended.place.site(name) for name in HOSPITALS)):
+            assert reached_by_another_user(folder) == []
+    finally:
+        for path in above:
+            path.chmod(0o700)
+
+
+def test_every_hospital_holds_the_heads_of_both_logs_of_the_lead(ended):
+    for name in HOSPITALS:
+        for log in (ended.place.folder / "audit.jsonl", ended.place.run_folder("tiny") / "audit.jsonl"):
+            checked = ended.place.command(
+                "site", "log", "--server-audit", str(log), "--folder", str(ended.place.site(name))
+            )
+            assert "the chain is whole" in checked
 
 
 def test_the_lead_sees_every_hospital_work_and_where_the_report_is(ended):

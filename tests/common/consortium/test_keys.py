@@ -9,7 +9,8 @@ from fedthorax.common.consortium.keys import (
     write_private_key,
     write_secret,
 )
-from fedthorax.common.consortium.names import checked_hospital_name, same_name
+from fedthorax.common.consortium.names import checked_hospital_name
+from fedthorax.common.ground.names import same_look
 
 
 def test_a_private_key_is_readable_by_its_owner_alone_and_is_not_replaced(tmp_path):
@@ -52,6 +53,6 @@ def test_names_that_files_shells_or_readers_could_mistake_are_refused(name):
 
 
 def test_names_that_a_reader_would_take_for_each_other_are_the_same():
-    assert same_name("St. Anna", "ST. ANNA")
-    assert same_name("Klinik 2", "Klinik \uff12")
-    assert not same_name("St. Anna", "St. Anne")
+    assert same_look("St. Anna", "ST. ANNA")
+    assert same_look("Klinik 2", "Klinik \uff12")
+    assert not same_look("St. Anna", "St. Anne")

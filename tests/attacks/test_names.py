@@ -1,0 +1,104 @@
+"""Names that pass for another's, that nobody sees, or that a program takes for something else."""
+
+import csv
+import io
+
+import pytest
+from pydantic import ValidationError
+
+from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.consortium.names import checked_hospital_name
+from fedthorax.common.ground.cells import plain_cells
+from fedthorax.common.ground.names import fault_of_name, same_look, skeleton
+
+UNSEEN = ["\u3164", "\ufe0f", "\u034f", "\u2800", "\u1160", "\u115f", "\u17b4", "\uffa0", "\u200b", "\u202e", "\u00ad"]
+
+
+@pytest.mark.parametrize("unseen", UNSEEN, ids=[f"U+{ord(c):04X}" for c in UNSEEN])
+@pytest.mark.parametrize("name", ["north{}", "{}north", "no{}rth"])
+def test_a_name_with_a_character_that_nobody_sees_is_refused(name: str, unseen: str) -> None:
+    with pytest.raises(ValueError, match=r"characters that nobody sees|begin or end with a space"):
+        checked_hospital_name(name.format(unseen))
+
+
+@pytest.mark.parametrize("name", ["n\u043erth", "Kl\u0438nik", "\u0391thens", "S\u00fcd\u0430"])
+def test_letters_of_two_scripts_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="must not mix the scripts"):
+        checked_hospital_name(name)
+
+
+@pytest.mark.parametrize("name", ["-rf", "+49", "@north", "--help", "=1+1"])
+def test_a_name_that_a_program_takes_for_something_else_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="must"):
+        checked_hospital_name(name)
+    assert "an option or a formula" in str(fault_of_name(name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "St. Anna",
+        "Süd-Klinik 2",
+        "Hôpital Nord",
+        "Клиника 1",
+        "東京ホスピタル",
+        "서울 병원",
+        "مستشفى",
+        "Αθήνα",
+        "O'Neill",
+    ],
+)
+def test_names_as_hospitals_have_them_are_taken(name: str) -> None:
+    assert fault_of_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("north", "NORTH"),
+        ("Ward 1", "Ward l"),
+        ("Ward O", "Ward 0"),
+        ("Ivy", "lvy"),
+        ("modern", "rnodern"),
+        ("\u0441\u043e\u0441\u043e", "coco"),  # Cyrillic alone, and Latin alone
+        ("ﬁeld", "field"),
+        ("\uff4eorth", "north"),
+    ],
+)
+def test_names_that_a_reader_takes_for_each_other_are_the_same(one: str, other: str) -> None:
+    assert same_look(one, other)
+    assert same_look(other, one)
+
+
+@pytest.mark.parametrize(("one", "other"), [("north", "south"), ("Ward 1", "Ward 2"), ("St. Anna", "St. Anne")])
+def test_other_names_are_others(one: str, other: str) -> None:
+    assert not same_look(one, other)
+
+
+def test_the_skeleton_of_a_skeleton_is_itself() -> None:
+    for text in ("north", "Ward l1I|", "modern", "\u0441\u043e\u0441\u043e", "0O", "wvv"):
+        assert skeleton(skeleton(text)) == skeleton(text)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["Mass", "=HYPERLINK(1)"], "an option or a formula"),
+        (["Mass", "Mass\u3164"], "characters that nobody sees"),
+        (["Mass", "M\u0430ss"], "must not mix the scripts"),
+        (["Illness", "lllness"], "look alike"),
+    ],
+)
+@pytest.mark.parametrize("key", ["findings", "cancer_classes"])
+def test_findings_and_classes_have_the_same_rule(key: str, names: list[str], words: str) -> None:
+    good = {"findings": ["Mass"], "cancer_classes": ["normal", "tumour"]}
+    with pytest.raises(ValidationError, match=words):
+        LabelsConfig.model_validate(good | {key: names})
+
+
+def test_no_cell_that_a_spreadsheet_opens_is_a_formula() -> None:
+    cells = plain_cells(["=cmd|' /C calc'!A0", "+1.png", "-x", "@sum", "\tx", "x=1", "", -0.5, 3])
+    assert cells == ["'=cmd|' /C calc'!A0", "'+1.png", "'-x", "'@sum", "'\tx", "x=1", "", -0.5, 3]
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    assert next(csv.reader(io.StringIO(text.getvalue())))[0][0] == "'"

@@ -4,7 +4,6 @@ Three identities (docs/hospital.md): the SuperNode holds the key, the worker the
 runs as a third user who holds nothing. Without users in site.yaml all three are the one who starts the site.
 """
 
-import fcntl
 import grp
 import json
 import os
@@ -15,8 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +31,7 @@ from fedthorax.client.site.worker_service import socket_path
 from fedthorax.common.consortium.pieces import CHUNK_BYTES
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.private import tighten
 
 _FLOWER = {
@@ -54,7 +53,8 @@ def run_site(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], N
     site.yaml names users and this is not root."""
     require_private_key(folder)
     folder.make()
-    with _only_one(folder):
+    # Two supervisors would fight over the socket and the key.
+    with locked(folder.path / ".lock", f"{folder.path}: the site is running already; stop the other one first"):
         _share_out(folder, settings)
         connection = Connection(settings.server, tell, stop)
         services = site_services(folder, settings, connection, tell)
@@ -242,20 +242,6 @@ def _secret_file(folder: SiteFolder) -> Path:
 def _require_root(key: str) -> None:
     if os.geteuid() != 0:
         raise PermissionError(f"{key} names another user, which needs root: start the site as root, or as a service")
-
-
-@contextmanager
-def _only_one(folder: SiteFolder) -> Iterator[None]:
-    """Two supervisors would fight over the socket and the key."""
-    descriptor = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(f"{folder.path}: the site is running already; stop the other one first") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _free_port() -> int:

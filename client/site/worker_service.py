@@ -1,6 +1,5 @@
 """The site worker as others reach it: gRPC on a Unix socket that its owner and one group may open, or mTLS over TCP."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.worker import TaskDesk, warm_up
 from fedthorax.common.ground.events import read_events
+from fedthorax.common.ground.lock import take
 from fedthorax.common.messages.message import Task
 from fedthorax.common.messages.reading import read_task
 
@@ -142,7 +142,8 @@ def _listen_remote(server: grpc.Server, settings: SiteSettings) -> None:
 
 def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     """Do tasks until SIGTERM or SIGINT; returns the exit status."""
-    lock = _lock(folder)
+    # Held while the worker lives: a second one would take the socket away from the first.
+    lock = take(folder.run / "worker.lock", f"{folder.path}: a site worker runs here already")
     folder.events.unlink(missing_ok=True)
     desk = TaskDesk(folder, settings)
     server = start_server(desk)
@@ -169,17 +170,6 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     server.stop(grace=2.0).wait()
     os.close(lock)
     return EXIT_RESTART if desk.restart_needed.is_set() else 0
-
-
-def _lock(folder: SiteFolder) -> int:
-    """Held while the worker lives: a second one would take the socket away from the first."""
-    descriptor = os.open(folder.run / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise BlockingIOError(f"{folder.path}: a site worker runs here already") from None
-    return descriptor
 
 
 def _close_to_restart(desk: TaskDesk) -> None:

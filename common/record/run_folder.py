@@ -23,7 +23,6 @@ The lock is POSIX's ``flock``, so runs are written on Linux and macOS only; read
 """
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -41,6 +40,7 @@ import yaml
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.ground.lock import take
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
 from fedthorax.common.record.history import history_csv
 
@@ -274,17 +274,12 @@ def _is_run_folder(path: Path) -> bool:
 
 
 def _lock(path: Path) -> int:
-    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return take(path / ".lock", "busy", 0o666)
     except BlockingIOError:
-        holder = os.pread(descriptor, 200, len(_LOCK_TEXT)).decode(errors="replace").strip() or "another process"
-        os.close(descriptor)
+        text = (path / ".lock").read_text(encoding="utf-8", errors="replace").removeprefix(_LOCK_TEXT)[:200]
+        holder = text.strip() or "another process"
         raise BlockingIOError(f"{path} is being written by {holder}; wait for it, or choose a new name") from None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def _yaml(value: Any) -> str:

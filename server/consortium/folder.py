@@ -19,12 +19,10 @@
       reply.bell        and when a hospital has last sent something of a reply
 """
 
-import fcntl
 import json
-import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,7 @@ from fedthorax.common.config.settings_file import read_settings
 from fedthorax.common.consortium.invitation import Invitation, write_invitation
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.audit import AuditLog
+from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.private import only_for_owner
 from fedthorax.server.consortium.certificates import (
     create_authority,
@@ -239,15 +238,9 @@ def read_nonces(folder: ConsortiumFolder) -> frozenset[str]:
     return frozenset(_read(folder).nonces)
 
 
-@contextmanager
-def changing_hospitals(folder: ConsortiumFolder) -> Iterator[None]:
+def changing_hospitals(folder: ConsortiumFolder) -> AbstractContextManager[None]:
     """Held while the list is read, changed and written: several commands may run at once."""
-    descriptor = os.open(folder.path / ".hospitals.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return locked(folder.path / ".hospitals.lock")
 
 
 def write_hospitals(folder: ConsortiumFolder, hospitals: Sequence[Hospital], nonce: str | None = None) -> None:

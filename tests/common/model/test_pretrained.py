@@ -86,7 +86,9 @@ def test_the_file_of_another_network_is_refused(tmp_path):
 def test_imagenet_without_its_file_says_where_to_put_it(tmp_path, monkeypatch):
     monkeypatch.setenv("FEDTHORAX_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    with pytest.raises(FileNotFoundError, match=r"efficientnetb0_notop.h5, which is not in .*downloads nothing"):
+    with pytest.raises(
+        FileNotFoundError, match=r"efficientnetb0_notop.h5, which is not in .*fedthorax weights get EfficientNetB0"
+    ):
         find_weights("imagenet", "EfficientNetB0")
     (tmp_path / "efficientnetb0_notop.h5").touch()
     assert find_weights("imagenet", "EfficientNetB0") == tmp_path / "efficientnetb0_notop.h5"

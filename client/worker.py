@@ -11,7 +11,6 @@ from typing import Any
 
 from fedthorax import __version__
 from fedthorax.client.packed_update import PackedUpdate, pack_update
-from fedthorax.client.personal import own_model
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.client.site_store import SiteStore
 from fedthorax.client.statistics import site_statistics
@@ -65,6 +64,7 @@ from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import epoch_pairs, fit
 from fedthorax.common.training.hospital_scores import hospital_tests
 from fedthorax.common.training.network import Network
+from fedthorax.common.training.personalise import own_model
 from fedthorax.common.training.scoring import Scores, score
 
 LoadImages = Callable[[Experiment, str, Callable[[int, int], None]], SiteImages]

@@ -13,7 +13,6 @@ from fedthorax.server.central import CentralData
 from fedthorax.server.claims import check_described
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.statistics import gather_statistics
-from fedthorax.server.version import check_version
 
 
 @dataclass
@@ -91,3 +90,15 @@ class Joining:
         central |= {"data": self.central.describe(), "left_out": self.central.left_out}
         gathered = gather_statistics(self.hospitals.experiment, self.hospitals.names, self.told)
         self.hospitals.record.document["statistics"] = gathered.document()
+
+
+def check_version(site: str, server: str) -> None:
+    """Raise ValueError unless a hospital's version and the server's agree in their first two numbers.
+
+    Other versions may load, pair or train in another way, and nobody would see it in the weights.
+    """
+    if site.split(".")[:2] != server.split(".")[:2]:
+        raise ValueError(
+            f"runs FedThorax {site}, but the server runs {server}; install version "
+            f"{'.'.join(server.split('.')[:2])} there"
+        )

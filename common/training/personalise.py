@@ -6,15 +6,18 @@ fewer images: Arivazhagan et al., "Federated Learning with Personalization Layer
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from fedthorax.common.config.personalisation import FineTuned
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.common.hospital.images import SplitImages
+from fedthorax.common.hospital.images import SiteImages, SplitImages
+from fedthorax.common.hospital.overlap import unseen
+from fedthorax.common.training.compared import Truth, compared
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import FitProgress, fit
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import predict
+from fedthorax.common.training.scoring import in_use, predict, scores_of
 
 COMMON = "common"
 
@@ -63,6 +66,35 @@ def personalise(
             best, kept, lowest = network.layout.read(), part, loss
     network.layout.write(best)
     return Personal(kept, None, losses, epochs)
+
+
+def own_model(
+    network: Network, store: FeatureStore, images: SiteImages, seed: int, test_seed: int, progress: FitProgress
+) -> dict[str, Any]:
+    """``personal`` of a hospital in metrics.json; leaves in the network what is better, the common model or its own.
+
+    Scores are of single pairs, as a user sees them, and of probabilities as the models give them: to calibrate them
+    would need validation images that have not chosen the model.
+    """
+    experiment, test = network.experiment, unseen(images.splits)
+    common, losses = predict(network, store, test, test_seed, repeats=in_use(experiment))
+    done = personalise(network, store, images.splits["train"], images.splits["valid"], seed, progress)
+    told: dict[str, Any] = {
+        "kept": done.kept,
+        "reason": done.reason,
+        "valid_loss": done.valid_loss,
+        "epochs": done.epochs,
+        "common": scores_of(network, test, common, losses),
+        "own": None,
+        "comparison": None,
+    }
+    if done.kept is not None:
+        own, losses = predict(network, store, test, test_seed, repeats=in_use(experiment))
+        told |= {
+            "own": scores_of(network, test, own, losses),
+            "comparison": compared(experiment, Truth.of(test), own, common),
+        }
+    return told
 
 
 def _loss(network: Network, store: FeatureStore, valid: SplitImages, seed: int) -> float | None:

@@ -50,7 +50,7 @@ class Tracking:
         """What ``experiment.output`` asks for, for a run that begins, or that goes on with the record ``document``."""
         self = cls(note)
         if experiment.output.tensorboard:
-            self.add("TensorBoard", lambda: _tensorboard(folder / "tensorboard"), document)
+            self.add("TensorBoard", lambda: _TensorBoard(folder / "tensorboard"), document)
         if (store := experiment.output.mlflow) is not None:
             self.add("MLflow", lambda: _mlflow(store, experiment, document["run"]), document)
         return self
@@ -93,10 +93,24 @@ class Tracking:
         self._note(f"{name} is told nothing more: {' '.join(str(error).split()) or type(error).__name__}")
 
 
-def _tensorboard(folder: Path) -> Tracker:
-    from fedthorax.server.tracking.tensorboard import TensorBoardTracker
+class _TensorBoard:
+    """Writes event files into ``folder``; each run, and each time it goes on, has a file of its own."""
 
-    return TensorBoardTracker(folder)
+    def __init__(self, folder: Path) -> None:
+        import tensorflow as tf
+
+        self.went_on = folder.is_dir()
+        self._summary = tf.summary
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        with self._writer.as_default():
+            for name, value in values.items():
+                self._summary.scalar(name, value, step=step)
+        self._writer.flush()
+
+    def close(self, status: str) -> None:
+        self._writer.close()
 
 
 def _mlflow(store: Path, experiment: Experiment, run: str) -> Tracker:

@@ -48,9 +48,7 @@ def save_personal_models(
         network.layout.write({**best, **weights})
         target = folder.personal(site)
         target.mkdir(parents=True, exist_ok=True)
-        temporary = target / "model.part.keras"
-        network.model.save(temporary)
-        temporary.replace(target / "model.keras")
+        network.save(target / "model.keras")
         unselected = {**document, "operating_points": None}  # they are the common model's
         digest = weights_digest(network.layout.read())
         entry = model_entry(facts, unselected, document["best_round"], digest)
@@ -75,8 +73,6 @@ def save_models(
     for kind, path in (("last", folder.last_model), ("best", folder.best_model)):
         weights = checkpoints.load(rounds[kind]).weights
         network.layout.write(weights)
-        temporary = path.with_name(f"{path.stem}.part.keras")
-        network.model.save(temporary)
-        temporary.replace(path)
+        network.save(path)
         entries[path.name] = model_entry(facts, document, rounds[kind], weights_digest(weights))
     write_model_facts(folder.model, facts, entries, document)

@@ -43,16 +43,12 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: FinishTask, exp
         models = _known_models(run.model / "model.json")
         for name in names:
             target = run.model / f"{name}.keras"
-            temporary = target.with_name(f"{name}.part.keras")
-            network.model.save(temporary)
-            temporary.replace(target)
+            network.save(target)
             models[target.name] = model_entry(facts, metrics, task.round, digest)
         if "best" in names and (own := process.worker.own.model(task.run, task.site)) is not None:
             network.layout.write(own)  # over the common model: of a hospital without CT it has no CT encoder
             target = run.model / "personal.keras"
-            temporary = target.with_name("personal.part.keras")
-            network.model.save(temporary)
-            temporary.replace(target)
+            network.save(target)
             unselected = {**metrics, "operating_points": None}  # they are the common model's
             models[target.name] = model_entry(facts, unselected, task.round, weights_digest(network.layout.read()))
         write_model_facts(run.model, facts, models, metrics)

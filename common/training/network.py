@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -81,6 +82,12 @@ class Network:
             return {}
         by_path = {variable.path: each for variable, each in zip(local.variables, values, strict=True)}
         return self.layout.vectors(by_path, self.trained_segments(trainable))
+
+    def save(self, path: Path) -> None:
+        """The model as Keras opens it; a file that is there is replaced as a whole."""
+        temporary = path.with_name(f"{path.stem}.part.keras")  # Keras wants this ending
+        self.model.save(temporary)
+        temporary.replace(path)
 
     def trained_segments(self, trainable: Trainable) -> tuple[str, ...]:
         """The segments that change in a phase, and so the ones that a hospital sends back."""

@@ -37,10 +37,14 @@ def bad_file_issues(bad: Sequence[BadFile], modality: Modality, folder: Path) ->
         listed_names = tuple(slice_name(file.path, folder, file.frame) for file in files)
         reasons = Counter(file.reason for file in files)
         if code == "remark":
-            told = "; ".join(f"{reason} ({number:,})" for reason, number in reasons.most_common())
-            words = f"{counted(len(files), 'file')} left out, good but no axial chest CT slices: {told}"
+            left = "; ".join(f"{reason} ({number:,})" for reason, number in reasons.most_common())
+            words = f"{counted(len(files), 'file')} left out, good but no axial chest CT slices: {left}"
         else:
             what = "row" if code == "label-without-image" else "file"
-            words = f"{counted(len(files), what)} of the {KINDS[modality]}: {'; '.join(list(reasons)[:3])}"
+            told = [
+                reason + (f" ({number:,})" if len(reasons) > 1 < number else "") for reason, number in reasons.items()
+            ]
+            more = f"; and {len(told) - 3:,} more reasons" if len(told) > 3 else ""
+            words = f"{counted(len(files), what)} of the {KINDS[modality]}: {'; '.join(told[:3])}{more}"
         issues.append(Issue(code, len(files), words, listed_names, modality))
     return issues

@@ -20,6 +20,7 @@ from fedthorax.common.issues.unusable import UnusableDataError
 from fedthorax.common.pixels.cache import DecodedImages, decode_all
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import SPLITS, BadFile, CtRecord, ImageRef, Split, XrayRecord
+from fedthorax.common.records.table import listed
 
 Record = TypeVar("Record", XrayRecord, CtRecord)
 
@@ -29,8 +30,9 @@ def load_hospital(experiment: Experiment, name: str, progress: Callable[[int, in
     without images is empty.
 
     Pictures that are not what is wanted here, such as scout views, stand in ``skipped`` and are no error.
-    ``data.on_bad_file`` decides whether files that cannot be read end in a ValueError that names the first five, or in
-    ``skipped``. ``progress`` is called with files done and all files. Errors begin with the name of the site.
+    ``data.on_bad_file`` decides whether files that cannot be read end in a ValueError that names the first of each
+    reason, or in ``skipped``. ``progress`` is called with files done and all files. Errors begin with the name of the
+    site.
 
     What `fedthorax check` would find in patients, splits, labels and equal pixels is found here too, without reading
     anything again: errors that ``data.accept`` does not name are a ValueError, all others stand in ``issues``.
@@ -130,8 +132,12 @@ def _classes(records: Sequence[CtRecord]) -> NDArray[np.int32]:
 def _stop_if_bad(bad: Mapping[Modality, Sequence[BadFile]], data: DataConfig) -> None:
     files = [file for files in bad.values() for file in files if bad_file_code(file) not in data.accept]
     if files and data.on_bad_file == "error":
-        first = "; ".join(f"{ImageRef(file.path, file.frame)} {file.reason}" for file in files[:5])
-        more = f"; and {len(files) - 5} more" if len(files) > 5 else ""
+        by_reason: dict[str, list[str]] = {}
+        for file in files:
+            by_reason.setdefault(file.reason, []).append(str(ImageRef(file.path, file.frame)))
+        told = [f"{listed(same, 3)}: {reason}" for reason, same in by_reason.items()]
+        first = "; ".join(told[:5])
+        more = f"; and {len(told) - 5} more reasons" if len(told) > 5 else ""
         codes = ", ".join(sorted({bad_file_code(file) for file in files}))
         way_out = "Repair or remove them, or set data.on_bad_file to skip"
         raise UnusableDataError(

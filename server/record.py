@@ -7,7 +7,7 @@ from typing import Any
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.memory import peak_memory_mb
 from fedthorax.common.record.largest_site import largest_site
-from fedthorax.common.record.run_folder import SCHEMA_VERSION
+from fedthorax.common.record.run import SCHEMA_VERSION
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.selection import Selection
 

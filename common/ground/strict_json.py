@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 
-def plain_value(value: Any, where: str = "value") -> Any:
+def plain_value(value: Any, where: str = "value", undefined: dict[str, str] | None = None) -> Any:
     """``value`` made of dict, list, str, int, float, bool and None only.
 
     NumPy scalars and arrays and paths are converted. A NaN, an infinity, a key that is not text, or any other type is a
     ValueError that names the place, such as ``metrics.rounds[3].central.loss``: an undefined figure has to be None.
+    With ``undefined`` a number that is not finite becomes None, and its place goes there with what it was.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -22,6 +23,9 @@ def plain_value(value: Any, where: str = "value") -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
+        if not math.isfinite(value) and undefined is not None:
+            undefined[where] = str(value)
+            return None
         if not math.isfinite(value):
             raise ValueError(f"{where} is {value}; an undefined figure must be None, with its reason beside it")
         return value
@@ -31,9 +35,9 @@ def plain_value(value: Any, where: str = "value") -> Any:
         for key in value:
             if not isinstance(key, str):
                 raise ValueError(f"{where} has the key {key!r} of type {type(key).__name__}; keys must be text")
-        return {key: plain_value(item, f"{where}.{key}") for key, item in value.items()}
+        return {key: plain_value(item, f"{where}.{key}", undefined) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain_value(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [plain_value(item, f"{where}[{index}]", undefined) for index, item in enumerate(value)]
     raise ValueError(f"{where} is a {type(value).__name__}, which JSON cannot hold")
 
 

@@ -53,14 +53,21 @@ class Cells:
 
 @dataclass(frozen=True)
 class Metric:
-    """``needs`` are the kinds of cells without which the figure is undefined. ``places``: where it is shown besides
-    metrics.json; in history.csv and as a curve its mean over labels. ``compute`` gives (b,), NaN where undefined."""
+    """``meaning`` is a sentence for who does not train models, ``also`` what clinicians say. ``needs`` are the kinds of
+    cells without which the figure is undefined; ``compute`` gives (b,), NaN where it is. ``places``: where it is shown
+    besides metrics.json; in history.csv and as a curve its mean over labels."""
 
     words: str
     meaning: str
     needs: tuple[Need, ...]
     compute: Callable[[Cells], Values]
     places: tuple[Place, ...] = ()
+    also: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The head of a column."""
+        return self.words[:1].upper() + self.words[1:]
 
 
 def _f1(cells: Cells) -> Values:
@@ -86,7 +93,8 @@ class Figures(Frozen):
         leaving.Figure(),
         Metric(
             "ROC-AUC",
-            "share of pairs of a positive and a negative in which the positive scores higher; 0.5 by chance",
+            "The chance that a randomly chosen image with the finding gets a higher score than one without; 0.5 is a "
+            "coin toss, 1 is perfect, and no decision threshold is involved.",
             _BOTH,
             lambda cells: cells.ranking[:, 0],
             ("history", "headline", "table", "card"),
@@ -97,21 +105,21 @@ class Figures(Frozen):
         leaving.Figure(),
         Metric(
             "PR-AUC",
-            "average precision; by chance it is the share of positives",
+            "Precision at each positive, averaged; by chance it is the share of positives, so compare it with that.",
             _BOTH,
             lambda cells: cells.ranking[:, 1],
-            ("headline", "table"),
+            ("headline", "card"),
         ),
     ] = None
     sensitivity_at_specificity: Annotated[
         Score,
         leaving.Figure(),
         Metric(
-            "sensitivity at 90 % specificity",
-            "largest share of positives that a threshold finds which leaves 90 % of the negatives alone",
+            "sensitivity at specificity 0.9",
+            "The largest share of positives that a threshold finds which leaves 90 % of the negatives alone.",
             _BOTH,
             lambda cells: cells.ranking[:, 2],
-            ("table",),
+            (),
         ),
     ] = None
     precision: Annotated[
@@ -119,7 +127,7 @@ class Figures(Frozen):
         leaving.Figure(),
         Metric(
             "precision",
-            "share of positives among what was predicted positive",
+            "Of the images that the model called positive, the share that are (positive predictive value).",
             ("predicted",),
             lambda cells: ratio(cells.sums["hits"], cells.sums["predicted"]),
             ("history", "table"),
@@ -130,10 +138,11 @@ class Figures(Frozen):
         leaving.Figure(),
         Metric(
             "recall",
-            "share of the positives that was predicted positive: sensitivity",
+            "Of the images that are positive, the share that the model called positive (sensitivity).",
             ("positives",),
             lambda cells: ratio(cells.sums["hits"], cells.sums["positives"]),
             ("history", "table", "card"),
+            also="sensitivity",
         ),
     ] = None
     specificity: Annotated[
@@ -141,10 +150,10 @@ class Figures(Frozen):
         leaving.Figure(),
         Metric(
             "specificity",
-            "share of the negatives that was predicted negative",
+            "Of the images that are negative, the share that the model left alone.",
             ("negatives",),
             _specificity,
-            ("table", "card"),
+            ("card",),
         ),
     ] = None
     f1: Annotated[
@@ -152,7 +161,7 @@ class Figures(Frozen):
         leaving.Figure(),
         Metric(
             "F1",
-            "harmonic mean of precision and recall; 0 where nothing was predicted and there are positives",
+            "The harmonic mean of precision and recall; it is high only if both are.",
             ("positives",),
             _f1,
             ("history", "headline", "table"),
@@ -161,14 +170,14 @@ class Figures(Frozen):
 
 
 class FindingFigures(Figures):
-    """Of a class it would be right for all that was rightly left to others, and say little."""
+    """Accuracy of a class would be high for all that was rightly left to others, and say little."""
 
     accuracy: Annotated[
         Score,
         leaving.Figure(),
         Metric(
             "accuracy",
-            "share of the known labels that were predicted right",
+            "The share of images that were judged correctly; with rare findings it is high even if none is found.",
             (),
             lambda cells: ratio(cells.sums["right"], cells.sums["known"]),
             ("history", "table"),
@@ -186,6 +195,11 @@ def metrics_of(model: type[Frozen]) -> dict[str, Metric]:
 
 
 FINDING_METRICS, CLASS_METRICS = metrics_of(FindingFigures), metrics_of(Figures)
+
+
+def words_of(name: str) -> str:
+    """How a figure is called in a sentence."""
+    return FINDING_METRICS[name].words if name in FINDING_METRICS else name
 
 
 def shown_in(place: Place, metrics: Mapping[str, Metric]) -> tuple[str, ...]:

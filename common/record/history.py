@@ -5,29 +5,29 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_SCORE_COLUMNS: dict[str, tuple[str, ...]] = {
-    "loss": ("loss",),
-    "disease_loss": ("disease_loss",),
-    "cancer_loss": ("cancer_loss",),
-    "disease_roc_auc": ("disease", "macro", "roc_auc"),
-    "disease_f1": ("disease", "macro", "f1"),
-    "disease_precision": ("disease", "macro", "precision"),
-    "disease_recall": ("disease", "macro", "recall"),
-    "disease_accuracy": ("disease", "macro", "accuracy"),
+from fedthorax.common.ground.wording import at
+from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, shown_in
+
+_LOSSES = ("loss", "disease_loss", "cancer_loss")
+_HEADS = (("disease", FINDING_METRICS), ("cancer", CLASS_METRICS))
+# A figure's column is the macro mean of a head; the accuracy of CT classes is that of the slices.
+SCORE_COLUMNS: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in _LOSSES},
+    **{f"{head}_{name}": (head, "macro", name) for head, metrics in _HEADS for name in shown_in("history", metrics)},
     "cancer_accuracy": ("cancer", "accuracy"),
-    "cancer_roc_auc": ("cancer", "macro", "roc_auc"),
-    "cancer_f1": ("cancer", "macro", "f1"),
-    "cancer_precision": ("cancer", "macro", "precision"),
-    "cancer_recall": ("cancer", "macro", "recall"),
 }
-_TRAIN_COLUMNS = ("loss", "disease_loss", "cancer_loss", "pairs", "steps", "epochs", "seconds")
+HEADLINE: dict[str, tuple[str, ...]] = {
+    **{f"{head}_{name}": (head, "macro", name) for head, metrics in _HEADS for name in shown_in("headline", metrics)},
+    "cancer_accuracy": ("cancer", "accuracy"),
+}
+_TRAIN_COLUMNS = (*_LOSSES, "pairs", "steps", "epochs", "seconds")
 HISTORY_COLUMNS = (
     "round",
     "phase",
     "trainable",
     "scope",
     "site",
-    *_SCORE_COLUMNS,
+    *SCORE_COLUMNS,
     *(f"train_{name}" for name in _TRAIN_COLUMNS),
     "round_seconds",
     "bytes_sent",
@@ -69,10 +69,4 @@ def history_rows(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _score_cells(scores: Mapping[str, Any] | None) -> dict[str, Any]:
-    cells = {}
-    for column, path in _SCORE_COLUMNS.items():
-        value: Any = scores
-        for key in path:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        cells[column] = value
-    return cells
+    return {column: at(scores, *path) for column, path in SCORE_COLUMNS.items()}

@@ -36,6 +36,7 @@ from types import TracebackType
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.atomic_write import write_text
@@ -43,9 +44,8 @@ from fedthorax.common.ground.cpus import num_cpus
 from fedthorax.common.ground.lock import take
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
 from fedthorax.common.record.history import history_csv
+from fedthorax.common.record.run import READABLE, Run
 
-SCHEMA_VERSION = 2
-_READABLE = (1, 2)  # 2 adds figures, operating points and calibration
 _LOCK_TEXT = "FedThorax run folder\n"
 _CONFIG_TITLE = "# FedThorax: the resolved experiment of a run"
 _PACKAGES = ("fed-thorax", "flwr", "tensorflow", "keras", "numpy", "scikit-learn", "pydantic", "pillow", "matplotlib")
@@ -211,11 +211,19 @@ class RunFolder:
         return Experiment.model_validate(yaml.safe_load(text)), facts
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """``metrics.json`` and ``history.csv``, each replaced at once; ValueError where a figure is NaN or infinite."""
+        """``metrics.json`` and ``history.csv``, each replaced at once. A number that is not finite becomes null, and
+        ``undefined`` says where and what it was. ValueError names the first field that is not one of a Run."""
         self._require_lock()
-        value = plain_value(metrics, "metrics")
-        if value.get("schema_version") != SCHEMA_VERSION:
-            raise ValueError(f"metrics.schema_version must be {SCHEMA_VERSION}, got {value.get('schema_version')!r}")
+        undefined: dict[str, str] = {}
+        value = plain_value(metrics, "metrics", undefined)
+        if undefined:
+            value["undefined"] = {**value.get("undefined", {}), **undefined}
+        try:
+            run = Run.model_validate_json(json.dumps(value, ensure_ascii=False))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"metrics.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        value = run.model_dump(mode="json", exclude_unset=True)
         write_text(self.metrics, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         write_text(self.history, history_csv(value))
 
@@ -226,10 +234,10 @@ class RunFolder:
         except json.JSONDecodeError as error:
             raise ValueError(f"{self.metrics} is not JSON: {error}") from error
         version = value.get("schema_version") if isinstance(value, dict) else None
-        if version not in _READABLE:
+        if version not in READABLE:
             raise ValueError(
                 f"{self.metrics} has schema_version {version!r}, but this version of FedThorax reads "
-                f"{' and '.join(map(str, _READABLE))}"
+                f"{' and '.join(map(str, READABLE))}"
             )
         return value
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedthorax.common.ground.wording import at, count, counted, figure, interval, joined, moment
+from fedthorax.common.metrics.figures import CLASS_METRICS, shown_in
 from fedthorax.common.page.modalities import WORDS, lacking, without
 from fedthorax.common.release.card_facts import data_facts, hospital_facts, intended_use, limits, not_intended
 from fedthorax.common.report.subgroups import TASKS, TITLES, of_hospitals, of_task, signed
@@ -86,20 +87,22 @@ def _scores(entry: Mapping[str, Any], metrics: Mapping[str, Any], tasks: Sequenc
     evaluation = entry["evaluation"]
     if evaluation is None:
         return "## Scores\n\nThis model was not tested: it is not the selected one, or the run did not end."
+    names = shown_in("card", CLASS_METRICS)
+    shown = [CLASS_METRICS[name] for name in names]
     lines = [
         "## Scores on the central test images",
         "95 % intervals resample patients. \\* fewer than ten images with it or without it: descriptive only.",
         "",
-        "| | positives | ROC-AUC | PR-AUC | sensitivity | specificity |",
-        "|---|---|---|---|---|---|",
+        f"| | positives | {' | '.join(metric.also or metric.words for metric in shown)} |",
+        "|---|---|" + "---|" * len(shown),
     ]
     for _, task, group, word in tasks:
         for name, row in evaluation[task][group].items():
             star = "\\*" if row.get("descriptive") else ""
-            cells = [_cell(row, key) for key in ("roc_auc", "pr_auc", "recall", "specificity")]
+            cells = [_cell(row, key) for key in names]
             known = row.get("known", at(metrics, "test", "cancer", "known"))
             lines.append(f"| {name}{star} | {count(row.get('support'))} of {count(known)} | {' | '.join(cells)} |")
-        cells = [_cell(evaluation[task]["macro"], key) for key in ("roc_auc", "pr_auc", "recall", "specificity")]
+        cells = [_cell(evaluation[task]["macro"], key) for key in names]
         lines.append(f"| mean over {word} | | {' | '.join(cells)} |")
     if any(modality == "ct" for modality, *_ in tasks):
         accuracy = evaluation["cancer"]["accuracy"]

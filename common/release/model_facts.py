@@ -14,13 +14,13 @@ from typing import Any
 
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
+from fedthorax.common.ground.wording import at
+from fedthorax.common.metrics.figures import CLASS_METRICS
 from fedthorax.common.release.card_facts import card_facts
 from fedthorax.common.release.model_card import model_card
 
 FORMAT = 2
 NOT_A_DEVICE = "For research. Not a medical device; it must not guide diagnosis or treatment."
-
-_PER_LABEL = ("roc_auc", "pr_auc", "precision", "recall", "specificity", "f1")
 
 
 def model_entry(
@@ -87,26 +87,20 @@ def _digest(facts: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
 def _evaluation(test: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of the central test that belong beside an answer, each with its interval."""
 
-    def row(task: str, path: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Any]:
-        scores, intervals = _at(test, task, *path) or {}, _at(test, "intervals", task, *path) or {}
+    def row(task: str, path: tuple[str, ...]) -> dict[str, Any]:
+        scores, intervals = at(test, task, *path) or {}, at(test, "intervals", task, *path) or {}
         kept = {key: scores[key] for key in ("support", "known", "descriptive") if key in scores}
-        return kept | {name: {"value": scores.get(name), "interval": intervals.get(name)} for name in names}
+        return kept | {name: {"value": scores.get(name), "interval": intervals.get(name)} for name in CLASS_METRICS}
 
     result: dict[str, Any] = {"patients": test.get("patients")}
     for task, group in (("disease", "per_finding"), ("cancer", "per_class")):
-        labels = _at(test, task, group) or {}
+        labels = at(test, task, group) or {}
         result[task] = {
-            "macro": row(task, ("macro",), _PER_LABEL),
-            group: {name: row(task, (group, name), _PER_LABEL) for name in labels},
+            "macro": row(task, ("macro",)),
+            group: {name: row(task, (group, name)) for name in labels},
         }
     result["cancer"]["accuracy"] = {
-        "value": _at(test, "cancer", "accuracy"),
-        "interval": _at(test, "intervals", "cancer", "accuracy"),
+        "value": at(test, "cancer", "accuracy"),
+        "interval": at(test, "intervals", "cancer", "accuracy"),
     }
     return result
-
-
-def _at(value: Any, *keys: str) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value

@@ -1,11 +1,9 @@
 """What the words of the report mean, one sentence each, for readers who do not train models."""
 
+from fedthorax.common.metrics.figures import FINDING_METRICS
+
 GLOSSARY: tuple[tuple[str, str], ...] = (
-    (
-        "ROC-AUC",
-        "The chance that a randomly chosen image with the finding gets a higher score than one without; 0.5 is a coin "
-        "toss, 1 is perfect, and no decision threshold is involved.",
-    ),
+    *((metric.title, metric.meaning) for metric in FINDING_METRICS.values()),
     (
         "ROC curve",
         "For every possible threshold, the share of images with the finding that are caught (upwards) against the "
@@ -15,18 +13,6 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "95 % interval",
         "The middle 95 % of the figure when patients of the test set are drawn again at random, many times; wide means "
         "that the test set is too small to say much.",
-    ),
-    (
-        "Accuracy",
-        "The share of images that were judged correctly; with rare findings it is high even if none is found.",
-    ),
-    ("Precision", "Of the images that the model called positive, the share that are (positive predictive value)."),
-    ("Recall", "Of the images that are positive, the share that the model called positive (sensitivity)."),
-    ("F1", "The harmonic mean of precision and recall; it is high only if both are."),
-    ("Specificity", "Of the images that are negative, the share that the model left alone."),
-    (
-        "PR-AUC",
-        "Precision at each positive, averaged; by chance it is the share of positives, so compare it with that.",
     ),
     (
         "Calibration",

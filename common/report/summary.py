@@ -15,6 +15,7 @@ from fedthorax.common.ground.wording import (
     round_ranges,
     seconds,
 )
+from fedthorax.common.metrics.figures import words_of
 from fedthorax.common.record.largest_site import largest_site
 
 SELECTION_WORDS = {
@@ -135,12 +136,11 @@ def phases(metrics: Mapping[str, Any]) -> list[str]:
 def undefined(scores: Mapping[str, Any] | None) -> list[str]:
     """Every undefined per-finding and per-class figure with its reason, equal reasons told together."""
     grouped: dict[tuple[str, str], list[str]] = {}
-    names = {"roc_auc": "ROC-AUC", "f1": "F1", "precision": "precision", "recall": "recall", "accuracy": "accuracy"}
     for task, group in (("disease", "per_finding"), ("cancer", "per_class")):
         for name, row in (at(scores, task, group) or {}).items():
             by_reason: dict[str, list[str]] = {}
             for metric, reason in (row.get("reasons") or {}).items():
-                by_reason.setdefault(reason, []).append(names.get(metric, metric))
+                by_reason.setdefault(reason, []).append(words_of(metric))
             for reason, metrics in by_reason.items():
                 grouped.setdefault((joined(metrics), reason), []).append(name)
     return [f"{joined(who, limit=99)}: {what}. {reason}" for (what, reason), who in grouped.items()]

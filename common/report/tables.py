@@ -7,11 +7,10 @@ from markupsafe import Markup
 
 from fedthorax.common.ground.wording import UNDEFINED, at, count, data_size, figure, interval, seconds
 from fedthorax.common.issues.issue import CODES
+from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, shown_in
 from fedthorax.common.report.cautions import is_few, num_skipped
 from fedthorax.common.report.plots import interval_bar, roc_square
 
-DISEASE_COLUMNS = ("f1", "precision", "recall", "accuracy")
-CANCER_COLUMNS = ("f1", "precision", "recall")
 SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 IMAGES = {"xray": "X-rays", "ct": "CT slices"}
 MAX_SIDE_BY_SIDE = 6
@@ -28,7 +27,8 @@ _ATTRIBUTES = (
 
 def score_rows(scores: Mapping[str, Any], task: str) -> dict[str, Any]:
     """One row a finding (``task`` disease) or class (cancer), then the means, with intervals where there are any."""
-    group, columns = ("per_finding", DISEASE_COLUMNS) if task == "disease" else ("per_class", CANCER_COLUMNS)
+    group, metrics = ("per_finding", FINDING_METRICS) if task == "disease" else ("per_class", CLASS_METRICS)
+    columns = [name for name in shown_in("table", metrics) if name != "roc_auc"]  # which has columns of its own
     intervals = at(scores, "intervals", task)
     rows = []
     for name, row in (at(scores, task, group) or {}).items():
@@ -63,7 +63,8 @@ def score_rows(scores: Mapping[str, Any], task: str) -> dict[str, Any]:
                 "over": [count(over.get(column)) for column in ("roc_auc", *columns)],
             }
         )
-    return {"rows": rows, "means": means, "intervals": intervals is not None}
+    titles = [metrics[column].title for column in columns]
+    return {"rows": rows, "means": means, "titles": titles, "intervals": intervals is not None}
 
 
 def roc_squares(scores: Mapping[str, Any], task: str) -> list[dict[str, Any]]:

@@ -84,15 +84,14 @@ script-src 'sha256-{{ script_sha256 }}'; base-uri 'none'; form-action 'none'">
 {%- if scores %}
 {%- if absent != "xray" %}
 <h3>X-ray findings</h3>
-{{ score_table("findings-table", disease_caption, "Finding", disease,
-               ["F1", "Precision", "Recall", "Accuracy"], "Positives") }}
+{{ score_table("findings-table", disease_caption, "Finding", disease, disease.titles, "Positives") }}
 {%- if disease.rows|selectattr("few")|list %}
 <p class="small">* fewer than {{ few }} images with it, or without it: descriptive only.</p>
 {%- endif %}
 {%- endif %}
 {%- if absent != "ct" %}
 <h3>CT classes</h3>
-{{ score_table("classes-table", cancer_caption, "Class", cancer, ["F1", "Precision", "Recall"], "Slices") }}
+{{ score_table("classes-table", cancer_caption, "Class", cancer, cancer.titles, "Slices") }}
 {%- if cancer.rows|selectattr("few")|list %}
 <p class="small">* fewer than {{ few }} slices of it, or of the others: descriptive only.</p>
 {%- endif %}

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fedthorax.common.ground.wording import at
+
 if TYPE_CHECKING:
     from fedthorax.simulations.site_counts import SiteCounts
 
 Row = tuple[str, ...]
 
 UNDEFINED = "-"
-_SHARED = ("roc_auc", "precision", "recall", "f1")
-_TITLES = {"roc_auc": "ROC-AUC", "accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
 _NAME_WIDTH = 26
 _MOST_SITES, _SITE_WIDTH = 6, 7  # beside a name, in 80 columns
 
@@ -38,27 +38,29 @@ def _cut(text: str) -> str:
 
 def score_lines(scores: Mapping[str, Any]) -> list[str]:
     """The two tables of one model on one split, with the reasons for what is undefined."""
+    from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, shown_in  # NumPy, not before --help
+
+    of_findings, of_classes = shown_in("table", FINDING_METRICS), shown_in("table", CLASS_METRICS)
     disease, cancer = scores["disease"], scores["cancer"]
-    figures = ("roc_auc", "accuracy", "precision", "recall", "f1")
     lines = ["Findings on X-ray" + _loss(scores.get("disease_loss"))]
-    rows: list[Row] = [("", *(_TITLES[name] for name in figures), "positive", "known")]
+    rows: list[Row] = [("", *(FINDING_METRICS[name].words for name in of_findings), "positive", "known")]
     for finding, figure in disease["per_finding"].items():
         rows.append(
             (
                 finding,
-                *(number(figure[name]) for name in figures),
+                *(number(figure[name]) for name in of_findings),
                 str(figure["support"]),
                 str(figure["known"]),
             )
         )
     for mean in ("macro", "weighted", "micro"):
-        rows.append((f"{mean} mean", *(number(disease[mean][name]) for name in figures), "", ""))
+        rows.append((f"{mean} mean", *(number(disease[mean][name]) for name in of_findings), "", ""))
     lines += aligned(rows) + _reasons(disease["per_finding"])
     lines += ["", "Classes on CT" + _loss(scores.get("cancer_loss"))]
-    rows = [("", *(_TITLES[name] for name in _SHARED), "slices")]
+    rows = [("", *(CLASS_METRICS[name].words for name in of_classes), "slices")]
     for name, figure in cancer["per_class"].items():
-        rows.append((name, *(number(figure[key]) for key in _SHARED), str(figure["support"])))
-    rows.append(("macro mean", *(number(cancer["macro"][key]) for key in _SHARED), str(cancer["known"])))
+        rows.append((name, *(number(figure[key]) for key in of_classes), str(figure["support"])))
+    rows.append(("macro mean", *(number(cancer["macro"][key]) for key in of_classes), str(cancer["known"])))
     lines += [*aligned(rows), f"accuracy {number(cancer['accuracy'])}", *_reasons(cancer["per_class"])]
     return [*lines, "", *confusion_lines(cancer)]
 
@@ -137,19 +139,13 @@ def headline_lines(test: Mapping[str, Any]) -> list[str]:
         ("CT classes, macro ROC-AUC", ("cancer", "macro", "roc_auc")),
         ("CT classes, macro F1", ("cancer", "macro", "f1")),
     ):
-        rows.append(f"  {title:<31}{number(_at(test, path)):>6}{_interval(_at(intervals, path))}")
+        rows.append(f"  {title:<31}{number(at(test, *path)):>6}{_interval(at(intervals, *path))}")
     patients = test.get("patients") or {}
     if patients.get("ct") == 0:
         return [*rows[:2], "  CT classes: there is no CT slice to test on"]
     if patients.get("xray") == 0:
         return ["  X-ray findings: there is no X-ray to test on", *rows[2:]]
     return rows
-
-
-def _at(value: Any, path: tuple[str, ...]) -> Any:
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def _interval(value: Any) -> str:
@@ -166,9 +162,11 @@ def _loss(value: float | None) -> str:
 
 def _reasons(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Each reason once, with the names it holds for."""
+    from fedthorax.common.metrics.figures import words_of
+
     by_reason: dict[str, list[str]] = {}
     for name, figure in figures.items():
         for metric, reason in (figure.get("reasons") or {}).items():
-            text = f"{_TITLES.get(metric, metric)} undefined: {reason}"
+            text = f"{words_of(metric)} undefined: {reason}"
             by_reason.setdefault(text, []).append(name)
     return [f"  {', '.join(names)}: {text}" for text, names in by_reason.items()]

@@ -3,19 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fedthorax.common.record.history import history_rows
+from fedthorax.common.ground.wording import at
+from fedthorax.common.record.history import HEADLINE, history_rows
 
 _TRAIN = "train_"
 _IDENTITY = frozenset({"round", "phase", "trainable", "scope", "site"})
 _OF_THE_ROUND = frozenset({"round_seconds", "bytes_sent", "bytes_received"})
-_HEADLINE = (
-    ("disease", "macro", "roc_auc"),
-    ("disease", "macro", "pr_auc"),
-    ("disease", "macro", "f1"),
-    ("cancer", "accuracy"),
-    ("cancer", "macro", "roc_auc"),
-    ("cancer", "macro", "f1"),
-)
 
 
 def figures(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str, float]]:
@@ -31,12 +24,8 @@ def figures(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str, float]]:
                 if column not in _IDENTITY and value is not None:
                     yield int(row["round"]), _name(where, column), float(value)
     if test := metrics.get("test"):
-        for path in _HEADLINE:
-            found: Any = test
-            for key in path:
-                found = found.get(key) if isinstance(found, Mapping) else None
-            if found is not None:
-                name = "_".join(key for key in path if key != "macro")
+        for name, path in HEADLINE.items():
+            if (found := at(test, *path)) is not None:
                 yield int(test["round"]), f"central/test/{name}", float(found)
 
 

@@ -26,11 +26,11 @@ def test_scores_stand_in_two_tables_with_the_reason_for_every_dash() -> None:
     assert max(map(len, lines)) <= 100
     assert lines[:4] == [
         "Findings on X-ray, loss 0.4000",
-        "               ROC-AUC  accuracy  precision  recall     F1  positive  known",
-        "Effusion         1.000     0.750      1.000   0.500  0.667         2      4",
-        "Mass                 -     1.000          -       -      -         0      3",
+        "               ROC-AUC  precision  recall     F1  accuracy  positive  known",
+        "Effusion         1.000      1.000   0.500  0.667     0.750         2      4",
+        "Mass                 -          -       -      -     1.000         0      3",
     ]
-    assert "macro mean       1.000     0.875      1.000   0.500  0.667" in lines
+    assert "macro mean       1.000      1.000   0.500  0.667     0.875" in lines
     assert "  Mass: ROC-AUC undefined: None of the 3 known labels is present." in lines
     classes = lines.index("Classes on CT")
     assert lines[classes + 2] == "normal                        1.000      0.500   1.000  0.667       1"

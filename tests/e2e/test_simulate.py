@@ -69,7 +69,7 @@ def test_the_run_folder_is_complete(workplace, simulated):
 
 def test_the_metrics_hold_every_round_of_every_side(workplace, simulated):
     metrics = workplace.metrics("tiny")
-    assert (metrics["schema_version"], metrics["status"], metrics["error"]) == (2, "finished", None)
+    assert (metrics["schema_version"], metrics["status"], metrics["error"]) == (3, "finished", None)
     assert [entry["round"] for entry in metrics["rounds"]] == [0, 1, 2, 3]
     assert [entry["phase"] and entry["phase"]["trainable"] for entry in metrics["rounds"]] == [
         None,

@@ -7,7 +7,8 @@ import pytest
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.record.run_folder import SCHEMA_VERSION, RunFolder
+from fedthorax.common.record.run import SCHEMA_VERSION
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report.joining import joining_page
 from fedthorax.common.training.compared import Truth, joined, mean_areas
 from fedthorax.common.training.scoring import Predictions

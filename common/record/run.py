@@ -1,0 +1,294 @@
+"""A run as it is written down: the content of metrics.json (docs/metrics.md, docs/metrics.schema.json)."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue
+
+from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.messages.passport import Passport
+from fedthorax.common.messages.results import FitTold
+from fedthorax.common.metrics.figures import Score, Share
+from fedthorax.common.metrics.operating import OperatingPoints
+from fedthorax.common.metrics.scores import (
+    BothHeads,
+    Group,
+    Number,
+    Personal,
+    Scores,
+    Subgroups,
+    TestedScores,
+)
+
+SCHEMA_VERSION = 3  # 2 added figures, operating points and calibration; 3 a round whose model was not taken
+READABLE = (1, 2, 3)
+
+Status = Literal["running", "finished", "interrupted", "failed"]
+Positive = Annotated[float, Field(ge=0)]
+Pair = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class Phase(Frozen):
+    index: Number
+    trainable: Literal["heads", "all"]
+    learning_rate: Positive
+    local_epochs: Number
+
+
+class SiteRound(Frozen):
+    """``train`` is this round's local training, ``valid`` scores of this round's model there; ``update_norm`` is null
+    without an update that counted."""
+
+    train: FitTold | None
+    valid: Scores | None
+    update_norm: Positive | None
+
+
+class Failure(Frozen):
+    """``stage``: describe, train, update, model (it took part in a round whose model was not taken), evaluate, finish,
+    personalise, statistics."""
+
+    site: str
+    stage: str
+    reason: str
+
+
+class Late(Frozen):
+    site: str
+    stage: str
+    round: Number
+    duplicate: bool
+    seconds: float
+
+
+class Warned(Frozen):
+    site: str
+    reason: str
+
+
+class Round(Frozen):
+    """``phase`` is null for round 0, the model before any training. ``central`` are scores on the server's validation
+    images; null where the round's model was not taken, and before the round is closed."""
+
+    round: Number
+    phase: Phase | None
+    central: Scores | None
+    sites: dict[str, SiteRound]
+    failures: Annotated[tuple[Failure, ...], Field(strict=False)]
+    late: Annotated[tuple[Late, ...], Field(strict=False)]
+    warnings: Annotated[tuple[Warned, ...], Field(strict=False)]
+    seconds: Positive | None
+    bytes_sent: Number
+    bytes_received: Number
+
+
+class Curve(Frozen):
+    """ROC curve, at most 200 points."""
+
+    fpr: Annotated[tuple[Share, ...], Field(strict=False)]
+    tpr: Annotated[tuple[Share, ...], Field(strict=False)]
+
+
+class CalibrationBin(Frozen):
+    low: Share
+    high: Share
+    count: Number
+    mean_probability: Share
+    share_positive: Share
+
+
+class Calibration(Frozen):
+    """Expected calibration error and Brier score; empty bins are left out."""
+
+    ece: Score
+    ece_interval: Pair | None
+    brier: Positive | None
+    brier_interval: Pair | None
+    known: Number
+    bins: Annotated[tuple[CalibrationBin, ...], Field(strict=False)]
+    reason: str | None
+
+
+class CalibrationOfHeads(Frozen):
+    disease: dict[str, Calibration]
+    cancer: Calibration
+
+
+class CalibrationBoth(Frozen):
+    before: CalibrationOfHeads
+    after: CalibrationOfHeads
+
+
+class Curves(Frozen):
+    disease: dict[str, Curve | None]
+    cancer: dict[str, Curve | None]
+
+
+class Patients(Frozen):
+    xray: Number
+    ct: Number
+
+
+class ByGiven(Frozen):
+    """With model.absent: token, with one of the images alone and with both."""
+
+    xray: Scores
+    ct: Scores
+    both: Scores
+
+
+class CentralTest(TestedScores):
+    """The selected model on the central test images."""
+
+    round: Number
+    calibration: CalibrationBoth | None
+    subgroups: Subgroups | None
+    curves: Curves
+    patients: Patients
+    by_given: ByGiven | None = None
+
+
+class ChosenPoints(OperatingPoints):
+    """Calibration and thresholds of the model of a round."""
+
+    round: Number
+
+
+class SiteRecord(Frozen):
+    """A hospital: what it described, and the selected model on its own test images."""
+
+    data: Passport | None
+    fingerprint: str | None
+    egress_head: str | None
+    test: TestedScores | None
+    test_with_duplicates: BothHeads | None
+    test_at_own_thresholds: TestedScores | None
+    operating_points: OperatingPoints | None
+    subgroups: Subgroups | None
+    personal: Personal | None
+
+
+class LeftOut(Frozen):
+    file: str
+    split: str
+    modality: Literal["xray", "ct"]
+    same_as_site: str
+
+
+class Central(Frozen):
+    """The server's own images; ``left_out`` are test images that are trained on or select the model."""
+
+    data: Passport | None
+    fingerprint: str | None
+    left_out: Annotated[tuple[LeftOut, ...], Field(strict=False)]
+
+
+class Bounded(Frozen):
+    """The figure of the images themselves lies between ``lowest`` and ``highest``."""
+
+    value: float
+    lowest: float
+    highest: float
+
+
+class PooledFigures(Frozen):
+    present: Number | None
+    absent: Number | None
+    roc_auc: Bounded | None
+    pr_auc: Bounded | None
+    calibration_error: Bounded | None
+    reason: str | None
+    hospitals: Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class BySite(Frozen):
+    groups: dict[str, Group]
+
+
+class PooledBySite(Frozen):
+    disease: BySite
+    cancer: BySite
+
+
+class Pooled(Frozen):
+    """The selected model on all hospitals' own test images together, from histograms of its scores."""
+
+    bins: Number
+    disease: dict[str, PooledFigures]
+    cancer: dict[str, PooledFigures]
+    by_site: PooledBySite
+
+
+class Selected(Frozen):
+    metric: str
+    value: float | None
+
+
+class PeakMemory(Frozen):
+    """In MB."""
+
+    server: Positive | None
+    sites: Positive | None
+
+
+class Totals(Frozen):
+    """Bytes as the server sees them."""
+
+    seconds: Positive | None
+    bytes_sent: Number
+    bytes_received: Number
+    peak_memory_mb: PeakMemory
+
+
+class Labels(Frozen):
+    """In the order of the model's outputs."""
+
+    findings: Annotated[tuple[str, ...], Field(strict=False)]
+    cancer_classes: Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class Resumed(Frozen):
+    after_round: Number
+    time: str
+
+
+class Run(Frozen):
+    """Everything that a run has measured. ``undefined``: by place what was not finite and is null instead."""
+
+    schema_version: Literal[3]
+    name: str
+    run: str
+    mode: Literal["consortium", "simulate", "train"]
+    status: Status
+    error: str | None
+    seed: int
+    strategy: str
+    config_sha256: str
+    started: str
+    finished: str | None
+    resumed: Annotated[tuple[Resumed, ...], Field(strict=False)]
+    versions: dict[str, str]
+    labels: Labels
+    sites: dict[str, SiteRecord]
+    central: Central
+    statistics: dict[str, JsonValue] | None
+    rounds: Annotated[tuple[Round, ...], Field(strict=False)]
+    best_round: Number | None
+    selection: Selected
+    stopped_early: bool
+    operating_points: ChosenPoints | None
+    test: CentralTest | None
+    test_with_duplicates: BothHeads | None
+    pooled: Pooled | None
+    totals: Totals
+    undefined: dict[str, str] = Field(default_factory=dict)
+
+
+def run_schema() -> dict[str, Any]:
+    """JSON Schema of metrics.json (draft 2020-12), as docs/metrics.schema.json holds it."""
+    schema = Run.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+if __name__ == "__main__":
+    print(json.dumps(run_schema(), indent=1, ensure_ascii=False))

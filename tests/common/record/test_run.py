@@ -1,0 +1,88 @@
+"""The record of a run: its types, its published schema, and one place for each figure."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pytest
+
+from fedthorax.common.ground.leaving import Figure, require_rules
+from fedthorax.common.metrics import figures
+from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.figures import FindingFigures, Metric, metrics_of, shown_in
+from fedthorax.common.record.run import Run, run_schema
+from fedthorax.common.record.run_folder import RunFolder
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+
+
+def test_the_published_schema_is_that_of_the_types():
+    """`python -m fedthorax.common.record.run > docs/metrics.schema.json` writes it anew."""
+    assert json.loads((DOCS / "metrics.schema.json").read_text(encoding="utf-8")) == run_schema()
+
+
+def test_the_documentation_names_every_field_of_a_run_and_every_figure():
+    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    assert [name for name in Run.model_fields if f"`{name}`" not in text] == []
+    (line,) = [line for line in text.splitlines() if line.strip().startswith("FIGURES:")]
+    assert line.split(":")[1].replace(" ", "").split(",") == list(figures.CLASS_METRICS)
+
+
+def test_a_figure_that_is_declared_in_one_place_is_everywhere(monkeypatch):
+    metric = Metric(
+        "balanced accuracy",
+        "Mean of recall and specificity.",
+        ("positives", "negatives"),
+        lambda cells: (cells.sums["hits"] / cells.sums["positives"] + figures._specificity(cells)) / 2,
+        ("history", "headline", "table"),
+    )
+
+    class Trial(FindingFigures):
+        balanced_accuracy: Annotated[float | None, Figure(), metric] = None
+
+    require_rules(Trial)
+    found = metrics_of(Trial)
+    monkeypatch.setattr("fedthorax.common.metrics.disease.FINDING_METRICS", found)
+    scores = disease_scores(np.array([[1.0], [0.0], [0.0]]), np.array([[0.9], [0.8], [0.1]]), ("Mass",), 0.5)
+    assert scores["per_finding"]["Mass"]["balanced_accuracy"] == 0.75  # recall 1, specificity 1 of 2
+    assert scores["macro"]["balanced_accuracy"] == 0.75
+    assert all("balanced_accuracy" in shown_in(place, found) for place in ("history", "headline", "table"))
+    assert found["balanced_accuracy"].title == "Balanced accuracy"
+
+
+@pytest.fixture
+def document(run_document):
+    return run_document()
+
+
+def test_what_is_not_finite_is_null_with_its_place(tmp_path, document):
+    document["totals"]["seconds"] = float("nan")
+    with RunFolder.create(tmp_path / "run") as folder:
+        folder.write_metrics(document)
+        read = folder.read_metrics()
+    assert read["totals"]["seconds"] is None
+    assert read["undefined"] == {"metrics.totals.seconds": "nan"}
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "words"),
+    [
+        (("status",), "gone", "metrics.status: Input should be 'running'"),
+        (("rows",), [], "metrics.rows: Extra inputs are not permitted"),
+        (("totals", "bytes_sent"), "many", "metrics.totals.bytes_sent: Input should be a valid integer"),
+    ],
+)
+def test_what_is_no_field_of_a_run_is_not_written(tmp_path, document, place, wrong, words):
+    inner = document
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = wrong
+    with RunFolder.create(tmp_path / "run") as folder, pytest.raises(ValueError, match=words):
+        folder.write_metrics(document)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_run_of_an_earlier_version_is_opened(tmp_path, version):
+    (tmp_path / "metrics.json").write_text(json.dumps({"schema_version": version, "status": "finished", "odd": 1}))
+    assert RunFolder.load(tmp_path).read_metrics()["odd"] == 1

@@ -15,7 +15,7 @@ def test_a_finding_with_few_positives_shows_no_interval(metrics):
 def test_the_means_say_over_how_many_findings_they_run(metrics):
     means = tables.score_rows(metrics["test"], "disease")["means"]
     assert [mean["name"] for mean in means] == ["Mean (macro)", "By positives (weighted)", "All together (micro)"]
-    assert means[0]["over"] == ["14", "14", "13", "14", "14"]  # Fibrosis has no precision
+    assert means[0]["over"] == ["14", "13", "14", "14", "14"]  # Fibrosis has no precision
 
 
 def test_the_confusion_matrix_gives_shares_of_its_rows():

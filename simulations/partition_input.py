@@ -141,7 +141,8 @@ def read_ct_folder(folder: Path, split: str | None = None, labels: Path | None =
         file = name if split is None else f"{split}/{name}"
         shows = "" if record.cancer_class == UNKNOWN_CLASS else found.labels[record.cancer_class]
         images[record.path] = Slice(record.path, file, patient, shows, record.identified, bool(found.label_file))
-    notes = [note.replace("different splits", "different hospitals") for note in found.notes]
+    where = "" if split is None else f"{folder.name}: "
+    notes = [where + note.replace("different splits", "different hospitals") for note in found.notes]
     if found.bad and labels != above:  # the table above speaks of other folders too
         notes.append(f"{len(found.bad)} CT slices cannot be used: {found.bad[0].path.name} {found.bad[0].reason}")
     return CtFolder(tuple(images.values()), found.labels, tuple(notes))

@@ -28,7 +28,11 @@ def named_findings(table: Table, layout: Layout) -> tuple[tuple[str, ...], tuple
         candidates = [name for name in table.columns if name not in others and name.lower() not in _OTHER_COLUMNS]
         reasons = {name: _why_none(table, layout, name) for name in candidates}
         named = [name for name, reason in reasons.items() if reason is None]
-        left = [f"{name} ({reason})" for name, reason in reasons.items() if reason is not None]
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in reasons.items():
+            if reason is not None:
+                by_reason.setdefault(reason, []).append(name)
+        left = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
         notes = (f"{table.path.name}: not taken for findings: {listed(left, 8)}",) if left else ()
         if not named:
             told = listed(left, 8) or f"no others than {', '.join(table.columns)}"

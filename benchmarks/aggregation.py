@@ -10,6 +10,7 @@ flwr.serverapp.strategy.strategy_utils.aggregate_arrayrecords takes for three; i
 """
 
 import argparse
+import json
 import statistics
 import time
 import tracemalloc
@@ -27,6 +28,9 @@ from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.messages.results import FitTold, UpdateTold
 from fedthorax.common.messages.sending import closed, from_flower, to_flower
 from fedthorax.common.messages.tasks import TrainTask
+from fedthorax.common.metrics.cancer import cancer_scores
+from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.scores import Scores
 from fedthorax.common.model.segments import SEGMENTS, Slot, segment_sha256
 from fedthorax.common.wire.segment import pack_rounded, unpack
 from fedthorax.server.claims import check_update
@@ -66,6 +70,16 @@ def peak(work: Callable[[], Any]) -> float:
     return (most - left) / MB
 
 
+def some_scores() -> Scores:
+    """What goes along with an update: scores of four X-rays and four slices."""
+    truth, guess = np.array([[1.0], [1], [0], [0]]), np.array([[0.9], [0.4], [0.6], [0.1]])
+    found = {
+        "disease": disease_scores(truth, guess, ("Mass",), 0.5),
+        "cancer": cancer_scores(np.array([0, 0, 0, 1]), np.hstack([guess, 1 - guess]), ("normal", "tumour")),
+    }
+    return Scores.model_validate_json(json.dumps(dict.fromkeys(("loss", "disease_loss", "cancer_loss"), 1.0) | found))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=9)
@@ -76,7 +90,7 @@ def main() -> None:
     sha256 = {name: segment_sha256(values) for name, values in model.items()}
     frames = {n: pack_rounded("int4", update[n], model[n], sha256[n], [], None).frame for n in SEGMENTS}
     fit = FitTold(loss=1.0, disease_loss=1.0, cancer_loss=1.0, pairs=3, steps=1, epochs=1, seconds=1.0)
-    told, asked = UpdateTold(valid=None, train=fit), TrainTask(site="north", round=1)
+    told, asked = UpdateTold(valid=some_scores(), train=fit), TrainTask(site="north", round=1)
     plain, packed = (
         to_flower(closed(TrainReply(site="north", round=1, results=told, **carried)))
         for carried in ({"weights": update}, {"packed": frames})

@@ -119,7 +119,7 @@ def hospitals(number: int) -> dict[str, float]:
     """One after the other, as the ServerApp takes them in."""
     import numpy as np
 
-    from benchmarks.aggregation import SIZES, Layout
+    from benchmarks.aggregation import SIZES, Layout, some_scores
     from fedthorax.common.algorithms.aggregation import FederatedAverage
     from fedthorax.common.messages.reading import read_reply
     from fedthorax.common.messages.replies import TrainReply
@@ -134,7 +134,7 @@ def hospitals(number: int) -> dict[str, float]:
     model = {name: random.normal(0, 0.05, size).astype(np.float32) for name, size in SIZES.items()}
     fit = FitTold(loss=1.0, disease_loss=1.0, cancer_loss=1.0, pairs=3, steps=1, epochs=1, seconds=1.0)
     update = {n: v + np.float32(1e-4) for n, v in model.items()}
-    trained = TrainReply(site="north", round=1, results=UpdateTold(valid=None, train=fit), weights=update)
+    trained = TrainReply(site="north", round=1, results=UpdateTold(valid=some_scores(), train=fit), weights=update)
     message = to_flower(closed(trained))
     average, layout, begun = FederatedAverage(SIZES), Layout(), time.process_time()
     for _ in range(number):

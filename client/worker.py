@@ -41,7 +41,6 @@ from fedthorax.common.messages.results import (
     Described,
     Evaluated,
     FitTold,
-    Personalised,
     Told,
     UpdateTold,
 )
@@ -55,6 +54,8 @@ from fedthorax.common.messages.tasks import (
     TrainTask,
 )
 from fedthorax.common.metrics.operating import fixed_operating_points
+from fedthorax.common.metrics.scores import Personal
+from fedthorax.common.metrics.scores import Scores as Scored
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import segments_of
 from fedthorax.common.pairing import PairingReport, reuse
@@ -197,7 +198,7 @@ class SiteWorker:
         train = images.splits["train"]
         counts = branch_counts(train, fitted, by_patient) if experiment.weighs_branches else {}
         results = UpdateTold(
-            valid=valid,
+            valid=Scored.model_validate_json(json.dumps(valid)),
             train=FitTold(**asdict(fitted)),
             counts=BranchCounts.model_validate_json(json.dumps(counts)) if counts else None,
             peak_memory_mb=peak_memory_mb(),
@@ -237,7 +238,9 @@ class SiteWorker:
         told = own_model(network, store, images, seed, self._pairs_seed(task, experiment, "test"), report)
         held = segments_of(_modalities(experiment, images))
         self.own.keep_model(task, network.layout.read(held) if told["kept"] else None)
-        return PersonaliseReply(site=task.site, round=task.round, results=Personalised(**told))
+        return PersonaliseReply(
+            site=task.site, round=task.round, results=Personal.model_validate_json(json.dumps(told))
+        )
 
     def _tests(
         self, task: EvaluateTask, experiment: Experiment, network: Network, store: FeatureStore, images: SiteImages

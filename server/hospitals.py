@@ -16,6 +16,7 @@ from fedthorax.common.model.segments import MODALITIES
 from fedthorax.server.broadcast import Broadcast
 from fedthorax.server.channel import Channel, HospitalState
 from fedthorax.server.holdings import Holdings
+from fedthorax.server.labels_told import check_labels
 from fedthorax.server.ledger import Ledger
 from fedthorax.server.record import RunRecord
 
@@ -160,6 +161,11 @@ class Hospitals:
             error = f"the hospital lacks {', '.join(reply.lacking)} of the model"
         if error is None and not isinstance(reply, REPLIES[task.kind]):
             error = f"refused: expected a reply to {task.kind}, got one to {reply.kind}"
+        if error is None:
+            try:
+                check_labels(reply, task, self.experiment)
+            except ValueError as other:
+                error = f"refused: {other}"
         return error
 
     def _note_late(self) -> None:

@@ -1,11 +1,12 @@
 """The selected model on all hospitals' own test images together, from histograms of their scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.metrics.hospital_gap import hospital_gaps
 from fedthorax.common.metrics.score_histogram import ScoreHistogram, parse_histogram, pooled, pooled_figures
+from fedthorax.common.metrics.scores import Histograms
 
 _NO_HOSPITAL = "no hospital tells how its images are scored"
 
@@ -18,20 +19,14 @@ class Pooling:
         self._bins = bins
         self._heard: dict[str, dict[tuple[str, str], ScoreHistogram]] = {}
 
-    def add(self, site: str, told: Any) -> None:
-        """Take what a hospital's ``histograms`` say; what it keeps is null. ValueError where they are none."""
-        if not isinstance(told, Mapping) or set(told) != set(self._names):
-            raise ValueError(f"expected histograms of disease and cancer, got {str(told)[:80]}")
-        found = {}
-        for task, names in self._names.items():
-            if not isinstance(told[task], Mapping) or set(told[task]) != set(names):
-                raise ValueError(
-                    f"expected histograms of {', '.join(names)}, got {', '.join(map(str, told[task]))[:200]}"
-                )
-            for name, value in told[task].items():
-                if value is not None:
-                    found[task, name] = parse_histogram(value, self._bins)
-        self._heard[site] = found
+    def add(self, site: str, told: Histograms) -> None:
+        """Take what a hospital's ``histograms`` say; what it keeps is null."""
+        self._heard[site] = {
+            (task, name): parse_histogram(value.model_dump(mode="json"), self._bins)
+            for task in self._names
+            for name, value in getattr(told, task).items()
+            if value is not None
+        }
 
     def document(self) -> dict[str, Any]:
         """``pooled`` of metrics.json: for each label its figures and the ``hospitals`` whose images are in them;

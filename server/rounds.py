@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.algorithms.aggregation import LIMIT, all_below
@@ -44,8 +45,6 @@ from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
 from fedthorax.server.kept_updates import KeptUpdates
-from fedthorax.server.own_subgroups import check_own_subgroups
-from fedthorax.server.own_thresholds import check_own_thresholds
 from fedthorax.server.packed_update import unpacked
 from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
@@ -275,7 +274,7 @@ class Rounds:
                     values = {segment: values.get(segment, weights[segment]) for segment in segments}
                     if beside:
                         beside = {name: beside.get(name, np.zeros_like(value)) for name, value in values.items()}
-                loss = (reply.told.valid or {}).get("loss")
+                loss = reply.told.valid.loss
                 counts = reply.told.counts.model_dump() if reply.told.counts else {}
                 update = Update(site, values, reply.num_pairs, counts, loss, beside)
                 aggregate.add(update)
@@ -284,9 +283,8 @@ class Rounds:
         except ValueError as error:
             self.hospitals.fail(site, "update", f"refused: {error}")
             return False
-        if reply.told.valid is not None:
-            self.record.site_scores(number - 1, site, "valid", reply.told.valid)
-        self.record.site_scores(number, site, "train", reply.told.train.model_dump())
+        self.record.site_scores(number - 1, site, "valid", written(reply.told.valid))
+        self.record.site_scores(number, site, "train", written(reply.told.train))
         self.record.rounds[number]["sites"][site]["update_norm"] = norm
         if reply.told.residual_lost:
             self.hospitals.warn(site, "it has lost what rounding left out of its earlier updates; nothing else is lost")
@@ -363,8 +361,8 @@ class Rounds:
         self.record.document["operating_points"] = {"round": best_round, **points.model_dump(mode="json")}
         valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
         for reply in self._evaluate(last_round, last, valid_splits, points):
-            if reply.told.valid is not None:
-                self.record.site_scores(last_round, reply.site, "valid", reply.told.valid)
+            if (valid := reply.told.valid) is not None:
+                self.record.site_scores(last_round, reply.site, "valid", written(valid))
             self._site_tests(reply)
         if best_round != last_round:
             for reply in self._evaluate(best_round, best, ("test",), points):
@@ -385,26 +383,12 @@ class Rounds:
         ask, models = self.hospitals, self._models(named_model(weights))
         tasks = [ask.task(PersonaliseTask, site, number, **models(site)) for site in ask.joined()]
         for reply in ask.replies(tasks, lambda: True):
-            self.record.personal(reply.site, reply.told.model_dump())
+            self.record.personal(reply.site, written(reply.told))
 
     def _site_tests(self, reply: EvaluateReply) -> None:
-        results = reply.told.model_dump(mode="json")
-        try:
-            check_own_thresholds(results, reply.site, self.experiment.labels)
-        except ValueError as error:
-            self.hospitals.warn(reply.site, f"its own thresholds are not taken: {error}")
-            results = {**results, "operating_points": None, "test_at_own_thresholds": None}
-        try:
-            check_own_subgroups(results.get("subgroups"), self.experiment.labels)
-        except ValueError as error:
-            self.hospitals.warn(reply.site, f"its scores by subgroup are not taken: {error}")
-            results = {**results, "subgroups": None}
-        self.record.site_tests(reply.site, results)
-        if results["histograms"] is not None:
-            try:
-                self._pooling.add(reply.site, results["histograms"])
-            except ValueError as error:
-                self.hospitals.warn(reply.site, f"its test images are not among the pooled ones: {error}")
+        self.record.site_tests(reply.site, written(reply.told))
+        if reply.told.histograms is not None:
+            self._pooling.add(reply.site, reply.told.histograms)
             self.record.document["pooled"] = self._pooling.document()
 
     def _evaluate(
@@ -427,3 +411,8 @@ def _unusable(weights: Weights, scores: Scores) -> str | None:
     losses = {name: scores.get(name) for name in ("disease_loss", "cancer_loss", "loss")}
     bad = next((name for name, value in losses.items() if value is not None and not math.isfinite(value)), None)
     return bad and f"its {bad} on the central validation images is {losses[bad]}"
+
+
+def written(told: BaseModel) -> dict[str, Any]:
+    """As metrics.json holds it: what was not told stays out of it."""
+    return told.model_dump(mode="json", exclude_unset=True)

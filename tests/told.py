@@ -1,14 +1,18 @@
 """What a hospital of two findings and two classes tells, in numbers that tests can count by hand."""
 
+import json
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from fedthorax import __version__
 from fedthorax.common.messages.passport import Passport
-from fedthorax.common.messages.results import Described, FitTold, UpdateTold
+from fedthorax.common.messages.results import Described, Evaluated, FitTold, UpdateTold
 from fedthorax.common.messages.statistics import SiteStatistics
+from fedthorax.common.metrics.scores import Scores, TestedScores
 
+FINDINGS, CLASSES = ("Effusion", "Mass"), ("normal", "tumour")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -66,6 +70,35 @@ def statistics(present: int | None = 20, absent: int | None = 80) -> SiteStatist
     )
 
 
+def scores(value: float = 0.5, findings: Sequence[str] = FINDINGS, classes: Sequence[str] = CLASSES) -> Scores:
+    """Every ROC-AUC is ``value``, and the loss what is left of 1."""
+    row = {"support": 10, "descriptive": False, "reasons": {}, "roc_auc": value}
+    of_findings = {"roc_auc": value, "num_findings": {"roc_auc": len(findings)}, "reasons": {}}
+    of_classes = {"roc_auc": value, "num_classes": {"roc_auc": len(classes)}, "reasons": {}}
+    means = ("macro", "weighted", "micro")
+    return read(
+        Scores,
+        loss=1 - value,
+        disease_loss=None,
+        cancer_loss=None,
+        disease={"per_finding": {name: row | {"known": 20} for name in findings}, **dict.fromkeys(means, of_findings)},
+        cancer={
+            "per_class": dict.fromkeys(classes, row),
+            **dict.fromkeys(means, of_classes),
+            "accuracy": None,
+            "confusion_matrix": None,
+            "known": 20,
+            "reasons": {},
+        },
+    )
+
+
+def evaluated(value: float = 0.5, splits: Sequence[str] = ("valid", "test"), **told: Any) -> Evaluated:
+    found = scores(value)
+    tested = TestedScores(**dict(found))
+    return changed(Evaluated(**{split: tested if split == "test" else found for split in splits}), **told)
+
+
 def described(pairs: int | None = 10, overlap: tuple[int, ...] = (), **changes: Any) -> Described:
     told = Described(
         data=passport(pairs),
@@ -80,11 +113,9 @@ def described(pairs: int | None = 10, overlap: tuple[int, ...] = (), **changes: 
 def trained(pairs: int = 10, steps: int | None = None, **changes: Any) -> UpdateTold:
     done = -(-pairs // 16) if steps is None else steps
     train = FitTold(loss=1.0, disease_loss=0.5, cancer_loss=0.5, pairs=pairs, steps=done, epochs=1, seconds=1.0)
-    return changed(UpdateTold(valid=None, train=train), **changes)
+    return changed(UpdateTold(valid=scores(), train=train), **changes)
 
 
 def read(kind: type[Model], **fields: Any) -> Model:
     """As it comes over the wire, where a list is as good as a tuple."""
-    import json
-
     return kind.model_validate_json(json.dumps(fields))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, SkipValidation
+from pydantic import ConfigDict, Field, SkipValidation, WithJsonSchema
 
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.messages.fields import Line, Mark, Name, Positive, Round
@@ -18,6 +18,7 @@ PackedSegments = Mapping[str, NDArray[np.uint8]]
 
 ARRAYS = ("weights", "packed", "beside")
 BESIDE = "beside/"  # on the way, before the segment: no segment's name has a slash
+_ARRAYS = (SkipValidation(), WithJsonSchema({}))  # no part of the text
 MOST_TEXT = 8 << 20  # bytes of a message's text
 
 
@@ -32,9 +33,18 @@ class Message(Frozen):
     kind: TaskKind
     site: Name
     round: Round
-    weights: Annotated[Segments, SkipValidation] = Field(default_factory=dict, exclude=True, repr=False)
-    packed: Annotated[PackedSegments, SkipValidation] = Field(default_factory=dict, exclude=True, repr=False)
-    beside: Annotated[Segments, SkipValidation] = Field(default_factory=dict, exclude=True, repr=False)
+    weights: Annotated[Segments, SkipValidation, WithJsonSchema({})] = Field(
+        default_factory=dict, exclude=True, repr=False
+    )
+    packed: Annotated[PackedSegments, SkipValidation, WithJsonSchema({})] = Field(
+        default_factory=dict, exclude=True, repr=False
+    )
+    beside: Annotated[Segments, SkipValidation, WithJsonSchema({})] = Field(
+        default_factory=dict, exclude=True, repr=False
+    )
+
+    def model_post_init(self, context: Any, /) -> None:
+        self.model_fields_set.add("kind")  # said even where it is the class's own: what is not set is not sent
 
 
 def all_arrays(message: Message) -> dict[str, NDArray[Any]]:

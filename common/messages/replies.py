@@ -6,7 +6,8 @@ from typing import ClassVar, Generic, Literal, TypeVar
 from pydantic import model_validator
 
 from fedthorax.common.messages.message import Reply
-from fedthorax.common.messages.results import Described, Evaluated, Personalised, Told, UpdateTold
+from fedthorax.common.messages.results import Described, Evaluated, Told, UpdateTold
+from fedthorax.common.metrics.scores import Personal
 
 Results = TypeVar("Results")
 
@@ -53,7 +54,7 @@ class EvaluateReply(Answer[Evaluated]):
     kind: Literal["evaluate"] = "evaluate"
 
 
-class PersonaliseReply(Answer[Personalised]):
+class PersonaliseReply(Answer[Personal]):
     kind: Literal["personalise"] = "personalise"
 
 

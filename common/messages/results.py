@@ -1,17 +1,15 @@
 """What a hospital has to tell once it has done a task: one model for each kind."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.ground.strict_json import plain_value
-from fedthorax.common.messages.fields import Count, Mark, Name, Positive
+from fedthorax.common.messages.fields import Count, Mark, Positive
 from fedthorax.common.messages.passport import Passport
 from fedthorax.common.messages.statistics import SiteStatistics
 from fedthorax.common.metrics.operating import OperatingPoints
-
-Figures = Annotated[dict[str, Any], BeforeValidator(plain_value)]
+from fedthorax.common.metrics.scores import BothHeads, Histograms, Scores, Subgroups, TestedScores
 
 
 class Described(Frozen):
@@ -41,9 +39,9 @@ class BranchCounts(Frozen):
 class FitTold(Frozen):
     """What training did. Losses are means over the last epoch that was run, null where no label was known."""
 
-    loss: float | None
-    disease_loss: float | None
-    cancer_loss: float | None
+    loss: Annotated[float, Field(ge=0)] | None
+    disease_loss: Annotated[float, Field(ge=0)] | None
+    cancer_loss: Annotated[float, Field(ge=0)] | None
     pairs: Count
     steps: Count
     epochs: Count
@@ -55,7 +53,7 @@ class FitTold(Frozen):
 class UpdateTold(Frozen):
     """``valid`` are scores of the incoming weights; ``train.pairs`` weighs the update, ``counts`` its parts."""
 
-    valid: Figures | None
+    valid: Scores
     train: FitTold
     counts: BranchCounts | None = None
     peak_memory_mb: Positive | None = None
@@ -65,26 +63,14 @@ class UpdateTold(Frozen):
 class Evaluated(Frozen):
     """Scores of the incoming weights by split, and of the test split all of ``hospital_tests``."""
 
-    train: Figures | None = None
-    valid: Figures | None = None
-    test: Figures | None = None
-    test_with_duplicates: Figures | None = None
-    test_at_own_thresholds: Figures | None = None
+    train: Scores | None = None
+    valid: Scores | None = None
+    test: TestedScores | None = None
+    test_with_duplicates: BothHeads | None = None
+    test_at_own_thresholds: TestedScores | None = None
     operating_points: OperatingPoints | None = None
-    subgroups: Figures | None = None
-    histograms: Figures | None = None
-
-
-class Personalised(Frozen):
-    """The weights stay at the hospital."""
-
-    kept: Name | None
-    reason: Name | None
-    valid_loss: Annotated[dict[Name, float | None], Field(max_length=10)]
-    epochs: Annotated[dict[Name, Count], Field(max_length=10)]
-    common: Figures | None
-    own: Figures | None
-    comparison: Figures | None
+    subgroups: Subgroups | None = None
+    histograms: Histograms | None = None
 
 
 class Told(Frozen):

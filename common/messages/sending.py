@@ -21,7 +21,8 @@ _RAW = "raw"  # how Flower is told that the array is what it says, bytes
 def closed(message: Task | Reply, cargo: Cargo | None = None) -> Parcel:
     """The message as a parcel; ``cargo`` is its segments where these are hashed already. What a reply says of the log
     that names it is left out: it is not known before."""
-    text = message.model_dump_json(exclude={"egress_head"} if isinstance(message, Reply) else None)
+    beside = {"egress_head"} if isinstance(message, Reply) else None
+    text = message.model_dump_json(exclude=beside, exclude_unset=True)
     return pack_parcel(text.encode(), cargo or Cargo.of(all_arrays(message)))
 
 

@@ -6,10 +6,11 @@ probabilities as they are, and says so: a threshold chosen from a handful of ima
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from fedthorax.common.config.evaluation import EvaluationConfig
 from fedthorax.common.ground.frozen import Frozen
@@ -20,7 +21,9 @@ from fedthorax.common.metrics.calibration import (
     fit_temperature,
     scaled,
 )
+from fedthorax.common.metrics.figures import Score
 from fedthorax.common.metrics.ranking import MIN_IMAGES, is_descriptive
+from fedthorax.common.metrics.scores import MOST_LABELS, Label, Number, Reason
 
 Method = Literal["youden", "f1", "sensitivity", "fixed"]
 _FEW = f"Fewer than {MIN_IMAGES} images with it, or without it"
@@ -39,22 +42,22 @@ class LabelOperation(Frozen):
     method: Method
     slope: float = 1.0
     intercept: float = 0.0
-    positives: int | None
-    negatives: int | None
-    sensitivity: float | None = None
-    specificity: float | None = None
-    reasons: tuple[str, ...] = ()
+    positives: Number | None
+    negatives: Number | None
+    sensitivity: Score = None
+    specificity: Score = None
+    reasons: Annotated[tuple[Reason, ...], Field(max_length=10)] = ()
 
 
 class OperatingPoints(Frozen):
     """Of one model on the ``split`` of one ``site``; the keys are the labels in the order of the model's outputs."""
 
-    site: str
-    split: str
-    disease: dict[str, LabelOperation]
-    cancer: dict[str, LabelOperation]
-    cancer_temperature: float = 1.0
-    reasons: tuple[str, ...] = ()
+    site: Label
+    split: Label
+    disease: Annotated[dict[Label, LabelOperation], Field(max_length=MOST_LABELS)]
+    cancer: Annotated[dict[Label, LabelOperation], Field(max_length=MOST_LABELS)]
+    cancer_temperature: Annotated[float, Field(gt=0)] = 1.0
+    reasons: Annotated[tuple[Reason, ...], Field(max_length=10)] = ()
 
     @property
     def disease_thresholds(self) -> list[float]:

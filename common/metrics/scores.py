@@ -6,19 +6,20 @@ of what may leave a hospital stands beside every field.
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from fedthorax.common.config.personalisation import FineTuned
 from fedthorax.common.ground import leaving
 from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.ground.one_line import one_line
 from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, Figures, FindingFigures, Score, Share
 
 MOST_LABELS = 1000
 MOST_GROUPS = 100  # of an attribute: scanners have names, and a list without end would swell every report
 
 Number = Annotated[int, Field(ge=0, le=1 << 40)]
-Label = Annotated[str, Field(min_length=1, max_length=200), leaving.Name()]
-Reason = Annotated[str, Field(max_length=500), leaving.Words()]
+Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line), leaving.Name()]
+Reason = Annotated[str, Field(max_length=500), AfterValidator(one_line), leaving.Words()]
 Reasons = Annotated[dict[Label, Reason], Field(max_length=100)]
 Loss = Annotated[float | None, Field(ge=0), leaving.Loss()]
 Interval = Annotated[tuple[float, float], Field(strict=False), leaving.Figure()]
@@ -187,7 +188,7 @@ class Group(Frozen):
     labels: Annotated[dict[Label, GroupLabel], Field(max_length=MOST_LABELS)] | None = None
 
 
-GroupName = Annotated[str, Field(max_length=200), leaving.SharedName()]
+GroupName = Annotated[str, Field(max_length=200), AfterValidator(one_line), leaving.SharedName()]
 
 
 class Attribute(Frozen):

@@ -216,7 +216,7 @@ def test_an_algorithm_sends_and_keeps_what_it_says_and_a_task_that_comes_twice_g
             assert reply.error is None
             assert set(reply.weights) == set(segments)
             assert set(reply.beside) == (set(segments) if half.sends else set())
-            loss = (reply.told.valid or {}).get("loss")
+            loss = reply.told.valid.loss
             aggregate.add(Update(site, reply.weights, reply.num_pairs, {}, loss, reply.beside))
         again = hospital.train(site, number, own_round, weights, told)
         assert weights_digest(again.weights) == weights_digest(reply.weights)

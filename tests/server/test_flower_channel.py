@@ -186,7 +186,7 @@ def test_bytes_are_counted_both_ways():
         (good("north"), "refused: the reply claims to be train of north in round 2"),
         (good("south", round=1), "refused: the reply claims to be train of south in round 1"),
         (good("south", task_id="ab"), "refused: the reply answers another task"),
-        (encode(TASKS["south"]), "refused: not a reply of this version of FedThorax: experiment: Extra inputs are not"),
+        (encode(TASKS["south"]), "refused: not a reply of this version of FedThorax: run: Extra inputs are not"),
         (good("south", error="no such folder: /data"), "no such folder: /data"),
     ],
 )

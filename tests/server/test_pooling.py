@@ -1,15 +1,16 @@
-import pytest
-
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.metrics.score_histogram import ScoreHistogram
+from fedthorax.common.metrics.scores import Histograms
 from fedthorax.server.pooling import Pooling
+
+from ..told import read
 
 LABELS = LabelsConfig(findings=("Mass",), cancer_classes=("normal", "tumour"))
 HISTOGRAM = ScoreHistogram(2, (0, 1, 2), (0, 4), (4, 0)).as_dict()
 
 
 def told(mass=HISTOGRAM, normal=None):
-    return {"disease": {"Mass": mass}, "cancer": {"normal": normal, "tumour": None}}
+    return read(Histograms, disease={"Mass": mass}, cancer={"normal": normal, "tumour": None})
 
 
 def test_images_of_all_hospitals_that_tell_are_scored_together():
@@ -24,16 +25,3 @@ def test_images_of_all_hospitals_that_tell_are_scored_together():
     assert document["cancer"]["normal"]["hospitals"] == ["east"]
     assert document["cancer"]["tumour"]["roc_auc"] is None
     assert document["cancer"]["tumour"]["reason"] == "no hospital tells how its images are scored"
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        ([], "expected histograms of disease and cancer"),
-        ({"disease": {"Hernia": None}, "cancer": {"normal": None, "tumour": None}}, "expected histograms of Mass"),
-        (told(mass={"bins": 3}), "expected a histogram of 2 bins"),
-    ],
-)
-def test_what_is_no_histogram_is_refused(value, words):
-    with pytest.raises(ValueError, match=words):
-        Pooling(LABELS, 2).add("north", value)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -18,12 +19,12 @@ from fedthorax.common.ground.events import EventLog, read_events
 from fedthorax.common.messages.message import failed
 from fedthorax.common.messages.reading import read_reply, read_task
 from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, FinishReply, TrainReply
-from fedthorax.common.messages.results import Evaluated
 from fedthorax.common.messages.sending import closed, num_bytes, to_flower
 from fedthorax.common.messages.tasks import sent_arrays
 from fedthorax.common.metrics.operating import fixed_operating_points
+from fedthorax.common.metrics.scores import Subgroups
 from fedthorax.common.model.segments import SEGMENTS, Slot, segment_sha256
-from fedthorax.common.wire.parcel import Cargo
+from fedthorax.common.wire.parcel import Cargo, pack_parcel
 from fedthorax.server.broadcast import Broadcast
 from fedthorax.server.channel import LateReply
 from fedthorax.server.checkpoints import Checkpoints
@@ -33,7 +34,8 @@ from fedthorax.server.ledger import Ledger
 from fedthorax.server.record import RunRecord
 from fedthorax.server.rounds import Rounds
 
-from ..told import changed, described, passport, trained
+from .. import told
+from ..told import changed, described, evaluated, passport, trained
 
 SITES = ("north", "south", "east")
 HEADS = ("fusion", "cancer")
@@ -143,9 +145,9 @@ class FakeChannel:
             overlap = (1,) if task.site == "north" else ()
             return DescribeReply(**facts, results=described(pairs, overlap, fingerprint=f"data of {task.site}"))
         if task.kind == "evaluate":
-            return EvaluateReply(**facts, results=Evaluated(**{split: scores(0.5) for split in task.splits}))
+            return EvaluateReply(**facts, results=evaluated(0.5, task.splits))
         weights = {segment: task.weights[segment] + 1 for segment in HEADS}
-        return TrainReply(**facts, results=trained(pairs, valid=scores(0.5)), weights=weights)
+        return TrainReply(**facts, results=trained(pairs), weights=weights)
 
 
 def telling(reply, **results):
@@ -235,22 +237,71 @@ def test_below_the_quorum_the_round_ends_with_the_reasons_and_waits_for_nobody_e
     assert [task.site for task in channel.tasks if task.kind == "train"] == ["north"]
 
 
-def test_scores_by_subgroup_are_written_down_and_malformed_ones_are_left_out_and_said(make):
-    told = {"disease": {}, "cancer": None}
-
-    def spoil(task, reply):
+def test_scores_by_subgroup_are_written_down_and_a_reply_that_tells_of_other_labels_is_refused(make):
+    def tell(task, reply):
         if task.kind != "evaluate":
             return reply
-        return telling(reply, subgroups=told if task.site == "north" else {"sex": 3})
+        other = told.scores(0.5, ("Hernia",)) if task.site == "south" else reply.told.valid
+        return telling(reply, subgroups=Subgroups(disease={}, cancer=None), valid=other)
 
-    rounds = make(FakeChannel(spoil))
+    rounds = make(FakeChannel(tell))
     rounds.run()
     sites = rounds.record.document["sites"]
-    assert (sites["north"]["subgroups"], sites["south"]["subgroups"]) == (told, None)
-    assert sites["south"]["test"] == scores(0.5)
-    warned = {one["site"]: one["reason"] for one in rounds.record.rounds[3]["warnings"]}
-    assert warned["south"].startswith("its scores by subgroup are not taken: expected those of disease and cancer")
-    assert set(warned) == {"south", "east"}
+    assert sites["north"]["subgroups"] == {"disease": {}, "cancer": None}
+    assert sites["south"]["subgroups"] is None
+    (failure,) = rounds.record.rounds[3]["failures"]
+    assert failure["site"] == "south"
+    assert failure["reason"] == "refused: the scores of valid are of Hernia, expected Effusion, Mass"
+
+
+SPOILT = {  # what is put in place of the field
+    "a number for a text": (("task_id",), 7),
+    "a text for a number": (("results", "train", "pairs"), "30"),
+    "a list for a mapping": (("results",), []),
+    "null": (("results", "train"), None),
+    "NaN": (("results", "train", "seconds"), "@NaN@"),
+    "Infinity": (("results", "valid", "loss"), "@Infinity@"),
+    "1e400": (("results", "valid", "loss"), "@1e400@"),
+    "a hundred thousand levels": (("results", "valid"), f"@{'[' * 100_000}@"),
+    "five megabytes of text": (("results", "train", "pairs"), "y" * 5_000_000),
+    "a name of five megabytes": (("results", "valid", "disease", "per_finding", "y" * 5_000_000), 1),
+    "an unknown key": (("results", "train", "one_more"), 1),
+    "a claim beyond arithmetic": (("results", "train", "pairs"), 10**400),
+    "an error that is a number": (("error",), 5),
+    "an error beside results": (("error",), "no"),
+}
+
+
+def spoilt(reply, place, value):
+    """The reply as JSON, with another value at a place."""
+    document = json.loads(closed(reply).text)
+    inner = document
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return re.sub(rb'"@(.*?)@"', rb"\1", json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_whatever_a_hospital_sends_instead_is_one_refused_reply_of_it_and_the_round_goes_on(make, tmp_path, what):
+    def send(task, reply):
+        if (task.kind, task.round, task.site) != ("train", 2, "south"):
+            return reply
+        try:  # as server/flower_channel.py does
+            return read_reply(pack_parcel(spoilt(reply, *SPOILT[what]), Cargo.of(dict(reply.weights))), task)
+        except ValueError as error:
+            return failed(task, f"refused: {error}")
+
+    rounds = make(FakeChannel(send), "federation.min_sites=2")
+    assert rounds.run() == "predictions"
+    assert [entry["failures"] for entry in rounds.record.rounds[:2]] == [[], []]
+    (failure,) = rounds.record.rounds[2]["failures"]
+    assert failure["site"] == "south"
+    assert failure["reason"].startswith("refused: not a reply")
+    assert len(failure["reason"]) < 500
+    assert failure["reason"].isprintable()
+    assert rounds.record.rounds[3]["failures"] == []
+    assert [entry["site"] for entry in audited(rounds, "reply refused")] == ["south"]
 
 
 def test_a_hospital_that_comes_later_joins_and_trains_from_the_next_round_on(make):

@@ -32,7 +32,7 @@ def test_a_line_says_run_round_what_bytes_and_hash(tmp_path: Path) -> None:
         "round": 2,
         "task": "train",
         "task_id": TASK.id,
-        "what": {"results": ["residual_lost", "train"], "weights": {"disease": 2}},
+        "what": {"results": ["train", "valid"], "weights": {"disease": 2}},
         "bytes": len(REPLY.manifest) + len(REPLY.text) + 8,
         "sha256": hashlib.sha256(REPLY.manifest).hexdigest(),
         "server_audit_head": "",

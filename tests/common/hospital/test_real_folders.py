@@ -10,7 +10,7 @@ import pytest
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import CtSource, SourceConfig, XraySource
-from fedthorax.common.config.label_mapping import LabelMapping
+from fedthorax.common.config.label_mapping import LabelMapping, SliceMapping
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.hospital.ct_folder import ct_records
 from fedthorax.common.hospital.images import SiteImages
@@ -24,6 +24,7 @@ from fedthorax.common.training.fit import FitReport
 
 pytestmark = pytest.mark.real_data
 
+COPIES = ("duplicate-across-splits", "duplicate-different-labels")
 CLASSES = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
 
 
@@ -56,12 +57,13 @@ def load(one_hospital: Callable[..., Experiment]) -> Load:
 
 
 def test_every_ct_slice_is_read_and_the_copies_across_splits_are_found(real_data: Path, load: Load) -> None:
-    site = load(real_data, "hannover-224", real_data / "ct-kaggle", ("COVID-19", "Pneumonia"))
+    site = load(real_data, "hannover-224", real_data / "ct-kaggle", ("COVID-19", "Pneumonia"), accept=COPIES)
     train, valid, test = (site.splits[split].ct for split in ("train", "valid", "test"))
     assert (len(train), len(valid), len(test)) == (613, 72, 259)
     assert len(shared_images(test, train.digests)) == 46
     assert len(shared_images(valid, train.digests)) == 10
-    assert "46 of 259 CT slices in test have the same pixels as one in train" in site.notes
+    (torn,) = [issue for issue in site.issues if issue.code == "duplicate-across-splits"]
+    assert "46 CT slices in test: same pixels as one in train" in torn.sentence
 
 
 def test_a_hospital_that_did_not_look_for_a_finding_does_not_call_it_absent(
@@ -133,3 +135,14 @@ def test_the_headers_of_real_dicom_files_tell_patients_and_scanners(real_data: P
     assert {patients[name] for name in files if name.startswith("RG1_")} == {"9RG1"}
     scanners = {record.path.name: record.attributes.scanner for record in found.records}
     assert all((scanners[name] or "").startswith("Philips") for name in files if name.startswith("RG1_"))
+
+
+def test_the_classes_of_a_real_table_are_read_with_patients_and_scanners(real_data: Path) -> None:
+    folder = real_data / "lidc-ct-128"
+    mapping = SliceMapping(scanner=("slice_thickness_mm",))
+    source = CtSource(folder=folder, labels=folder / "labels.csv", mapping=mapping, classes={"indeterminate": None})
+    found = ct_records(source, ("benign", "malignant"))
+    assert Counter(record.cancer_class for record in found.records) == {0: 698, 1: 576, -1: 1580}
+    assert len({record.patient for record in found.records}) == 504
+    assert all(record.attributes.scanner for record in found.records)
+    assert (found.bad, found.without_row) == ((), ())

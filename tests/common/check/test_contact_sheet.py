@@ -86,3 +86,11 @@ def test_names_and_reasons_are_written_and_never_too_long_to_draw() -> None:
     assert (plain != long).any()
     bare = pixels(draw_sheet([Tile("", "")], 64, columns=8))
     assert (bare != plain).any()
+
+
+def test_what_a_run_refuses_is_shown_as_refused_whatever_the_folder_is_said_to_hold(
+    tmp_path: Path, write_dicom: Write
+) -> None:
+    write_dicom(tmp_path / "a.dcm", np.arange(64, dtype=np.uint16).reshape(8, 8), Modality="MR")
+    (tile,) = look_at(tmp_path, "auto", 32, "pad", 8).tiles
+    assert tile.picture == "has the modality MR, expected an X-ray"

@@ -199,6 +199,20 @@ def test_a_patient_on_two_sides_is_refused_before_anything_is_decoded_and_stays_
     ]
 
 
+def test_ids_that_may_be_one_persons_are_refused_on_two_sides_before_anything_is_decoded(
+    source: SourceConfig, tmp_path: Path, load: Load
+) -> None:
+    labels = tmp_path / "xray/labels.csv"
+    rows = labels.read_text(encoding="utf-8").replace("0.png,a,", "0.png,007,").replace("4.png,d,", "4.png,7.0,")
+    labels.write_text(rows, encoding="utf-8")
+    with pytest.raises(UnusableDataError, match=r"patient-unclear-across-splits \(1 person has ids") as caught:
+        load(source)
+    assert "007" not in caught.value.outside
+    assert load(source, accept=("patient-unclear-across-splits",)).issues[0].groups == (
+        ("007 (1 X-ray)", "7.0 (1 X-ray)"),
+    )
+
+
 def test_a_kind_of_bad_file_can_be_accepted_by_its_code(source: SourceConfig, tmp_path: Path, load: Load) -> None:
     (tmp_path / "xray/1.png").write_bytes(b"")
     (tmp_path / "xray/3.png").write_bytes(b"text")

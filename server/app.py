@@ -4,6 +4,7 @@ It serves a consortium and Flower's own simulation. In a consortium the SuperLin
 start``, which names the consortium's folder in the environment; what came with the run-config has no say in it.
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -30,8 +31,9 @@ def main(grid: Grid, context: Context) -> None:
 
     ``experiment`` is the whole experiment as JSON (``fedthorax config --flower`` writes it), or the path of a YAML file
     from the directory in which the SuperLink was started; ``overwrite`` replaces an earlier run of that name,
-    ``resume`` goes on with it; ``deliver`` serves the hospitals that were away when it ended; with ``statistics`` the
-    hospitals are asked for numbers only, and no run is made.
+    ``resume`` goes on with it, without the hospitals ``leave-out`` (a JSON list) in its first round; ``deliver`` serves
+    the hospitals that were away when it ended; with ``statistics`` the hospitals are asked for numbers only, and no run
+    is made.
     """
     folder = os.environ.get(CONSORTIUM_VARIABLE)
     experiment = read_experiment(str(context.run_config["experiment"]), Path(folder) if folder else Path.cwd())
@@ -59,7 +61,8 @@ def main(grid: Grid, context: Context) -> None:
             deliver_late(experiment, channel, finished)
         return
     flags = {name: bool(context.run_config.get(name, False)) for name in ("overwrite", "resume")}
-    with open_run(experiment, **flags) as run:
+    leave_out = json.loads(str(context.run_config.get("leave-out", "[]")))
+    with open_run(experiment, **flags, leave_out=leave_out) as run:
         from fedthorax.server.session import run_session  # TensorFlow, only once the experiment is known to be good
 
         outcome = run_session(experiment, sites, channel, run, "consortium" if folder else "simulate")

@@ -39,6 +39,7 @@ class Hospitals:
     holdings: Holdings = field(default_factory=Holdings)
     broadcast: Broadcast = field(default_factory=Broadcast)
     best: dict[str, str] = field(default_factory=dict)  # segment_sha256 of the best model so far
+    left_out: tuple[str, ...] = ()  # of the present round, by the lead
 
     def __post_init__(self) -> None:
         self.channel.watch(self._notify)
@@ -46,7 +47,7 @@ class Hospitals:
     @property
     def required(self) -> int:
         """Hospitals without which a round is neither begun nor closed."""
-        return min(self.experiment.required_sites, len(self.names))
+        return min(self.experiment.required_sites, len(self.names) - len(self.left_out))
 
     def gather(self) -> None:
         """Wait until enough of them are connected. Raises TimeoutError that names who is not."""

@@ -1,9 +1,9 @@
 """Going on with a run that was stopped: only with the same experiment, from the newest checkpoint that is whole."""
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,20 @@ _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUO
 class OpenRun:
     """A run folder, locked, and where the run in it goes on; ``checkpoint`` is None where it begins.
 
-    ``notes`` are lines that a person should read, such as the name of a damaged checkpoint.
+    ``notes`` are lines that a person should read, such as the name of a damaged checkpoint. ``leave_out`` are hospitals
+    that the first round has no part for: not even the update that one has kept.
     """
 
     folder: RunFolder
     checkpoint: Checkpoint | None = None
     notes: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
 
 
 @contextmanager
-def open_run(experiment: Experiment, overwrite: bool = False, resume: bool = False) -> Iterator[OpenRun]:
+def open_run(
+    experiment: Experiment, overwrite: bool = False, resume: bool = False, leave_out: Sequence[str] = ()
+) -> Iterator[OpenRun]:
     """The run folder of ``experiment`` for one run of it.
 
     With ``resume`` the run that is there goes on. FileNotFoundError if none is there, ValueError if it was made from
@@ -50,11 +54,25 @@ def open_run(experiment: Experiment, overwrite: bool = False, resume: bool = Fal
     path = experiment.run_folder
     if overwrite and resume:
         raise ValueError("--overwrite removes the run that --resume would go on with; give one of them")
+    check_leave_out(experiment, leave_out, resume)
     require_trackers(experiment.output)
     with writable(path):
         folder = RunFolder.resume(path) if resume else RunFolder.create(path, overwrite)
     with folder:
-        yield _resumed(experiment, folder) if resume else OpenRun(folder)
+        yield replace(_resumed(experiment, folder), leave_out=tuple(leave_out)) if resume else OpenRun(folder)
+
+
+def check_leave_out(experiment: Experiment, leave_out: Sequence[str], resume: bool) -> None:
+    """Raise ValueError where ``--leave-out`` names nobody, everybody, or a run that does not go on."""
+    strangers = [name for name in leave_out if name not in experiment.data.hospitals]
+    if strangers:
+        raise ValueError(
+            f"--leave-out {', '.join(strangers)}: the hospitals are {', '.join(experiment.data.hospitals)}"
+        )
+    if leave_out and not resume:
+        raise ValueError("--leave-out is for a run that goes on: give it with --resume")
+    if leave_out and not set(experiment.data.hospitals) - set(leave_out):
+        raise ValueError("--leave-out names every hospital, so nobody is left to train")
 
 
 @contextmanager

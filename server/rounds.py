@@ -71,6 +71,7 @@ class Rounds:
     write_record: Callable[[], None]  # called after every round
     seconds: Callable[[], float]  # since the start of the run
     start: Checkpoint | None = None  # where a resumed run goes on
+    leave_out: tuple[str, ...] = ()  # hospitals that the first round has no part for
     selection: Selection = field(init=False)
 
     def __post_init__(self) -> None:
@@ -162,12 +163,16 @@ class Rounds:
     ) -> set[str]:
         """The hospitals whose updates are in ``aggregate`` in the end."""
         work = {"phase": plan.phase_index, "learning_rate": plan.learning_rate}
-        ask, required = self.hospitals, self.hospitals.required
+        ask = self.hospitals
+        ask.left_out, self.leave_out = self.leave_out, ()
+        for site in ask.left_out:
+            ask.fail(site, "train", "left out of this round by the lead (--leave-out)")
+        required = ask.required
         model = named_model(weights)
         models = self._models(model)
         told = self._algorithm.tell(self._strategy_state)
         training = []
-        for site in ask.joined():
+        for site in (name for name in ask.joined() if name not in ask.left_out):
             own = models(site)
             beside = {name: values for name, values in told.items() if name in own["weights"]}
             training.append(ask.task(TrainTask, site, number, **own, beside=beside, **work))

@@ -1,5 +1,6 @@
 """One run from its folder to its report, whatever carries the messages."""
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from fedthorax.common.config.travelling import travelling
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.events import EventLog
-from fedthorax.common.record.run_folder import config_sha256, machine_facts, package_versions
+from fedthorax.common.record.run_folder import RunFolder, config_sha256, machine_facts, package_versions
 from fedthorax.common.report import write_report
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
@@ -119,6 +120,7 @@ def run_session(
                 write_record,
                 lambda: time.monotonic() - begun,
                 start,
+                run.leave_out,
             )
             with writable(folder.path, "make room, and go on with --resume"):
                 predictions = rounds.run()
@@ -135,6 +137,8 @@ def run_session(
             problem = " ".join(str(error).split()) or type(error).__name__
             raise
         finally:
+            with contextlib.suppress(OSError):
+                folder.last_words(status, problem)
             record.finish(status, problem or None, time.monotonic() - begun, channel.bytes_sent, channel.bytes_received)
             fingerprints = {name: entry["fingerprint"] for name, entry in record.document["sites"].items()}
 
@@ -157,6 +161,7 @@ def run_session(
                     lambda: events.emit("end", status=status, error=problem or None),
                 ],
                 failed,
+                folder,
             )
     return Outcome(status, folder.path, record.document)
 
@@ -183,7 +188,7 @@ def _announce(
         events.emit("note", text=line)
 
 
-def _leave(writes: list[Callable[[], Any]], failed: bool) -> None:
+def _leave(writes: list[Callable[[], Any]], failed: bool, folder: RunFolder) -> None:
     """Do every one of ``writes``, even after one that a full disk or a damaged file has stopped.
 
     Its error is raised at the end, unless the run has failed: then it would hide why.
@@ -195,4 +200,6 @@ def _leave(writes: list[Callable[[], Any]], failed: bool) -> None:
         except (OSError, ValueError) as error:
             first = first or error
     if first is not None and not failed:
+        with contextlib.suppress(OSError):
+            folder.last_words("failed", f"what it measured could not be written: {first}")
         raise first

@@ -1,5 +1,6 @@
 """A whole consortium on one machine, on Flower's simulation runtime."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fedthorax.common.config import Experiment
@@ -13,16 +14,19 @@ if TYPE_CHECKING:
     from fedthorax.server.session import Outcome
 
 
-def simulate(experiment: Experiment, overwrite: bool = False, resume: bool = False) -> "Outcome":
+def simulate(
+    experiment: Experiment, overwrite: bool = False, resume: bool = False, leave_out: Sequence[str] = ()
+) -> "Outcome":
     """Run ``experiment`` with one virtual hospital for each of ``data.hospitals``; blocks until the report is written.
 
-    With ``resume`` the run that stands in the run folder goes on from its newest checkpoint. SIGINT ends the run in
+    With ``resume`` the run that stands in the run folder goes on from its newest checkpoint, without the hospitals
+    ``leave_out`` in its first round. SIGINT ends the run in
     order: the outcome's status is then ``interrupted``. Leaves no process, socket or temporary file behind. Raises what
     the run raises, and ValueError or OSError for what is wrong before it starts.
     """
     experiment = absolute(experiment)
     require_local(experiment, experiment.data.hospitals)
-    with open_run(experiment, overwrite, resume) as run:
+    with open_run(experiment, overwrite, resume, leave_out) as run:
         from fedthorax.client.site_store import SiteStore
         from fedthorax.server.session import run_session
 

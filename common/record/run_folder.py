@@ -23,6 +23,7 @@ The lock is POSIX's ``flock``, so runs are written on Linux and macOS only; read
 """
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -42,11 +43,15 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.cpus import num_cpus
 from fedthorax.common.ground.lock import take
+from fedthorax.common.ground.one_line import one_line
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
 from fedthorax.common.record.history import history_csv
 from fedthorax.common.record.run import READABLE, Run
 
 _LOCK_TEXT = "FedThorax run folder\n"
+ENDED_FROM_OUTSIDE = "its process ended without a word: it was killed, ran out of memory, or the machine stopped"
+_ENDED = "ended "
+_LONGEST_WORDS = 2000  # with what stands before them less than a block of any disk
 _CONFIG_TITLE = "# FedThorax: the resolved experiment of a run"
 _PACKAGES = ("fed-thorax", "flwr", "tensorflow", "keras", "numpy", "scikit-learn", "pydantic", "pillow", "matplotlib")
 
@@ -227,8 +232,31 @@ class RunFolder:
         write_text(self.metrics, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         write_text(self.history, history_csv(value))
 
+    def last_words(self, status: str, error: str | None) -> None:
+        """How the run ends, in the lock file: its block is taken already, so that a full disk cannot keep it back."""
+        self._require_lock()
+        words = f"{_ENDED}{status}: {one_line(error or '', _LONGEST_WORDS)}\n".encode()
+        lines = os.pread(self._lock or 0, 4096, 0).split(_ENDED.encode())[0]
+        os.pwrite(self._lock or 0, words, len(lines))
+
+    def how_it_ended(self) -> tuple[str, str | None] | None:
+        """Status and error of a run that nobody writes any more, from its last words; None while somebody does, and
+        where that cannot be known. A run without last words was ended from outside."""
+        try:
+            with (self.path / ".lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return None
+        words = text.partition(f"\n{_ENDED}")[2]
+        if words:
+            status, _, error = words.partition(": ")
+            return status, error.strip() or None
+        return "failed", ENDED_FROM_OUTSIDE
+
     def read_metrics(self) -> dict[str, Any]:
-        """What ``write_metrics`` wrote; ValueError if it is of another schema."""
+        """What ``write_metrics`` wrote; ValueError if it is of another schema. A run that ended without being able to
+        say so there has the status and the error of ``how_it_ended``."""
         try:
             value = json.loads(self.metrics.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
@@ -239,6 +267,8 @@ class RunFolder:
                 f"{self.metrics} has schema_version {version!r}, but this version of FedThorax reads "
                 f"{' and '.join(map(str, READABLE))}"
             )
+        if self._lock is None and value.get("status") == "running" and (end := self.how_it_ended()) is not None:
+            value["status"], value["error"] = end
         return value
 
     def _require_lock(self) -> None:

@@ -1,17 +1,14 @@
 """What the run folder says at the moment, read piece by piece as it grows."""
 
 import json
-import platform
-import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from fedthorax.common.ground.events import read_events
 from fedthorax.common.ground.progress import RunProgress
+from fedthorax.common.record.run_folder import RunFolder
 
 _NOTES_KEPT = 20
 
@@ -48,7 +45,7 @@ class RunState:
             if event["kind"] == "note":
                 self.notes = [*self.notes, str(event.get("text", ""))][-_NOTES_KEPT:]
         self._read_metrics()
-        self.writer_gone = self.status == "running" and self._writer_ended()
+        self.writer_gone = self.status == "running" and RunFolder(self.path).how_it_ended() is not None
 
     @property
     def status(self) -> str:
@@ -66,15 +63,6 @@ class RunState:
             return  # replaced at this moment, or damaged: the page keeps what it has
         if isinstance(found, dict):
             self.metrics, self._metrics_file = found, mark  # type: ignore[assignment]
-
-    def _writer_ended(self) -> bool:
-        """Whether the process named in the lock file is gone; False where that cannot be known from here."""
-        try:
-            text = (self.path / ".lock").read_text(encoding="utf-8")
-        except OSError:
-            return False
-        found = re.search(r"process (\d+) on (.*)", text)
-        return found is not None and found[2] == platform.node() and not psutil.pid_exists(int(found[1]))
 
 
 def require_run(path: Path) -> None:

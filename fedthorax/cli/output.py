@@ -15,6 +15,12 @@ SetOption = Annotated[
 ]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run, instead of the file's.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+LeaveOutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--leave-out", metavar="HOSPITAL", help="With --resume: without its part in the first round; several times."
+    ),
+]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run of this name that was stopped.")]
 
 PLAIN_WIDTH = 80

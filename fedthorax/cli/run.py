@@ -9,7 +9,16 @@ import typer
 
 from fedthorax.cli.live import watched
 from fedthorax.cli.outcome import headline, print_outcome
-from fedthorax.cli.output import JsonOption, NameOption, OverwriteOption, SetOption, console, overrides, print_json
+from fedthorax.cli.output import (
+    JsonOption,
+    LeaveOutOption,
+    NameOption,
+    OverwriteOption,
+    SetOption,
+    console,
+    overrides,
+    print_json,
+)
 from fedthorax.cli.server import FolderOption
 from fedthorax.common.config.load import load_experiment
 
@@ -29,6 +38,7 @@ def run(
     ] = None,
     stop: Annotated[str | None, typer.Option("--stop", metavar="ID", help="Stop a run, by id or name.")] = None,
     resume: Annotated[str | None, typer.Option("--resume", metavar="NAME", help="Go on with a run that ended.")] = None,
+    leave_out: LeaveOutOption = None,
     deliver: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +76,7 @@ def run(
         _deliver(consortium, deliver, as_json)
     else:
         changes = overrides(sets, name)
-        submission = _submit(consortium, file, changes, resume, overwrite)
+        submission = _submit(consortium, file, changes, resume, overwrite, leave_out or [])
         out = console(to_stderr=as_json)
         out.print(f"submitted {submission.name} as {submission.run_id}", markup=False, soft_wrap=True)
         if detach:
@@ -77,11 +87,17 @@ def run(
 
 
 def _submit(
-    consortium: "ConsortiumFolder", file: Path | None, changes: list[str], resume: str | None, overwrite: bool
+    consortium: "ConsortiumFolder",
+    file: Path | None,
+    changes: list[str],
+    resume: str | None,
+    overwrite: bool,
+    leave_out: list[str],
 ) -> "Submission":
     from fedthorax.server.consortium.control import control
     from fedthorax.server.consortium.runs import find_submission
     from fedthorax.server.consortium.submit import check_submission, for_consortium, submit
+    from fedthorax.server.resume import check_leave_out
 
     if resume is not None and file is None:
         earlier = find_submission(consortium, resume)
@@ -92,8 +108,9 @@ def _submit(
         raise ValueError(f"{file}: its name is {experiment.name}, not {resume}; a run is resumed under its own name")
     with control(consortium) as link:
         link.nodes()  # ServerNotRunningError before anything is written
+    check_leave_out(experiment, leave_out, resume is not None)
     check_submission(experiment, consortium, overwrite, resume is not None)
-    return submit(experiment, consortium, overwrite, resume is not None)
+    return submit(experiment, consortium, overwrite, resume is not None, leave_out=leave_out)
 
 
 def _deliver(consortium: "ConsortiumFolder", name: str, as_json: bool) -> None:

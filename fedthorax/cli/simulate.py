@@ -9,6 +9,7 @@ from fedthorax.cli.live import watched
 from fedthorax.cli.outcome import tell_outcome
 from fedthorax.cli.output import (
     JsonOption,
+    LeaveOutOption,
     NameOption,
     OverwriteOption,
     ResumeOption,
@@ -26,6 +27,7 @@ def simulate(
     name: NameOption = None,
     overwrite: OverwriteOption = False,
     resume: ResumeOption = False,
+    leave_out: LeaveOutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train all hospitals of CONFIG together, on this machine, through Flower.
@@ -41,5 +43,5 @@ def simulate(
     from fedthorax.simulations.simulate import simulate as run_simulation
 
     with watched(experiment.run_folder / "events.jsonl", console(to_stderr=as_json)):
-        outcome = run_simulation(experiment, overwrite=overwrite, resume=resume)
+        outcome = run_simulation(experiment, overwrite=overwrite, resume=resume, leave_out=leave_out or ())
     tell_outcome(outcome.status, outcome.folder, outcome.metrics, as_json)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fedthorax.common.ground.atomic_write import PRIVATE
-from fedthorax.common.record.run_folder import RunFolder
+from fedthorax.common.record.run_folder import ENDED_FROM_OUTSIDE, RunFolder
 from fedthorax.server.consortium.control import FlowerRun
 from fedthorax.server.consortium.folder import ConsortiumFolder
 
@@ -84,11 +84,10 @@ def verdict(submission: Submission, flower: FlowerRun | None) -> Verdict:
         return Verdict("finished", None)
     if flower is not None and flower.sub_status == "stopped":
         return Verdict("stopped", "stopped with `fedthorax run --stop`")
-    if status == "running":
-        how = f"Flower says {flower.sub_status}" if flower else "the SuperLink does not know it any more"
-        full = f"{details}, and " if _disk_is_full(folder.path) else ""
-        resume = f"{full}go on with `fedthorax run --resume {submission.name}`"
-        return Verdict("failed", f"its process ended in the middle ({how}); {resume}")
+    if status == "running" or error == ENDED_FROM_OUTSIDE:
+        how = details or (f"Flower says {flower.sub_status}" if flower else "the SuperLink does not know it any more")
+        resume = f"go on with `fedthorax run --resume {submission.name}`"
+        return Verdict("failed", f"{ENDED_FROM_OUTSIDE} ({how}); {resume}")
     return Verdict("failed" if status == "finished" else status, error or details or "it ended without a word")
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fedthorax import __version__
@@ -42,6 +42,7 @@ clientapp = "fedthorax.client_app:app"
 experiment = ""
 overwrite = false
 resume = false
+leave-out = "[]"
 deliver = false
 statistics = false
 """
@@ -98,15 +99,19 @@ def submit(
     overwrite: bool = False,
     resume: bool = False,
     deliver: bool = False,
+    leave_out: Sequence[str] = (),
 ) -> Submission:
     """Start a run of the checked ``experiment`` on the running SuperLink and return its ids.
 
-    ``deliver``: of a finished one only what some hospitals still lack.
+    ``deliver``: of a finished one only what some hospitals still lack. ``leave_out`` have no part in the first round of
+    a resumed one.
 
     RuntimeError with Flower's words if it is refused.
     """
     submitted = time.time()
-    run_id, file = hand_in(experiment, folder, {"overwrite": overwrite, "resume": resume, "deliver": deliver})
+    flags: dict[str, bool | str] = {"overwrite": overwrite, "resume": resume, "deliver": deliver}
+    flags["leave-out"] = json.dumps(list(leave_out))
+    run_id, file = hand_in(experiment, folder, flags)
     submission = Submission(
         run_id, experiment.name, str(experiment.run_folder), file.name, submitted, resume or deliver
     )
@@ -115,7 +120,7 @@ def submit(
     return submission
 
 
-def hand_in(experiment: Experiment, folder: ConsortiumFolder, flags: Mapping[str, bool]) -> tuple[int, Path]:
+def hand_in(experiment: Experiment, folder: ConsortiumFolder, flags: Mapping[str, bool | str]) -> tuple[int, Path]:
     """Have the SuperLink start a ServerApp for ``experiment``; returns Flower's id of it and the experiment's file.
 
     ``flags`` go into the run-config. RuntimeError with Flower's words if it is refused.

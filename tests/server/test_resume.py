@@ -29,7 +29,7 @@ def stopped_run(experiment, rounds: int = 3, status: str = "running", stopped_ea
     """The folder of a run that has ``rounds`` rounds behind it, unlocked."""
     with RunFolder.create(experiment.run_folder) as folder:
         folder.write_config(experiment, {})
-        folder.write_metrics({"schema_version": 2, "status": status, "rounds": []})
+        folder.metrics.write_text(json.dumps({"schema_version": 2, "status": status, "rounds": []}))
         checkpoints = Checkpoints(folder.checkpoints, keep=2)
         for number in range(rounds + 1):
             weights = {segment: np.full(2, number, np.float32) for segment in SEGMENTS}

@@ -456,6 +456,22 @@ def test_three_such_rounds_in_a_row_end_the_run_with_everybody_named(make, monke
     assert [entry["round"] for entry in rounds.record.rounds] == [0, 1, 2, 3]
 
 
+def test_a_resumed_run_goes_on_without_the_part_of_a_hospital_that_is_left_out(make):
+    first = make(FakeChannel())
+    first.run()
+    again = make(FakeChannel(), start=first.checkpoints.load(1))
+    again.leave_out = ("south",)
+    again.run()
+    trained = [(task.round, task.site) for task in again.hospitals.channel.tasks if task.kind == "train"]
+    assert trained == [(2, "north"), (2, "east"), (3, "north"), (3, "south"), (3, "east")]
+    (failure,) = again.record.rounds[2]["failures"]
+    assert failure == {
+        "site": "south",
+        "stage": "train",
+        "reason": "left out of this round by the lead (--leave-out)",
+    }
+
+
 def test_a_late_reply_is_recorded_in_the_round_in_which_it_came(make):
     channel = FakeChannel()
     rounds = make(channel)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.record.run_folder import RunFolder, config_sha256, package_versions
+from fedthorax.common.record.run_folder import ENDED_FROM_OUTSIDE, RunFolder, config_sha256, package_versions
 
 
 def experiment(**changes):
@@ -184,3 +184,26 @@ def test_versions_name_what_can_change_a_figure():
     versions = package_versions()
     assert versions["numpy"] == importlib.metadata.version("numpy")
     assert "python" in versions
+
+
+def test_a_run_whose_writer_is_gone_says_how_it_ended(tmp_path, metrics):
+    with RunFolder.create(tmp_path / "demo") as folder:
+        folder.write_metrics(metrics())
+        assert RunFolder.load(tmp_path / "demo").read_metrics()["status"] == "running"
+        assert RunFolder.load(tmp_path / "demo").how_it_ended() is None
+    ended = RunFolder.load(tmp_path / "demo").read_metrics()
+    assert (ended["status"], ended["error"]) == ("failed", ENDED_FROM_OUTSIDE)
+
+
+def test_the_last_words_are_told_where_nothing_else_could_be_written(tmp_path, metrics):
+    with RunFolder.create(tmp_path / "demo") as folder:
+        folder.write_metrics(metrics())
+        size = (folder.path / ".lock").stat().st_blocks
+        folder.last_words("finished", None)
+        folder.last_words("failed", "the disk is full\n" + "x" * 5000)
+        assert (folder.path / ".lock").stat().st_blocks == size
+    ended = RunFolder.load(tmp_path / "demo").read_metrics()
+    assert ended["status"] == "failed"
+    assert ended["error"].startswith("the disk is full")
+    with RunFolder.resume(tmp_path / "demo") as folder:
+        assert folder.how_it_ended() is None

@@ -1,6 +1,7 @@
 """Two runs on the same test images, from the files that they left."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,9 @@ def write_run(folder: Path, skill: float, images: int = 120, rate: float = 1e-4,
     with RunFolder.create(folder) as run:
         run.write_config(experiment, {})
         labels = {"findings": list(findings), "cancer_classes": list(CLASSES)}
-        run.write_metrics({"schema_version": 2, "labels": labels, "rounds": [], "status": "finished", "best_round": 2})
+        run.metrics.write_text(
+            json.dumps({"schema_version": 2, "labels": labels, "rounds": [], "status": "finished", "best_round": 2})
+        )
         with run.test_predictions.open("w", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(header)

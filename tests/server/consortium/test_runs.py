@@ -56,7 +56,10 @@ def test_a_server_process_that_was_killed_leaves_a_run_to_resume(submission):
     measured(submission, "running")
     end = verdict(submission, flower("failed"))
     assert end.status == "failed"
-    assert "its process ended in the middle (Flower says failed)" in str(end.problem)
+    assert (
+        "its process ended without a word: it was killed, ran out of memory, or the machine stopped (Flower says"
+        in str(end.problem)
+    )
     assert "fedthorax run --resume chest" in str(end.problem)
 
 

@@ -110,6 +110,7 @@ def test_what_flower_distributes_holds_no_code_no_paths_and_no_names(folder, exp
         "overwrite": True,
         "resume": False,
         "deliver": False,
+        "leave-out": "[]",
     }
     assert load_experiment(folder.path / config["experiment"]) == experiment
     assert read_submissions(folder) == (submission,)

@@ -70,7 +70,7 @@ def test_simulate_passes_the_experiment_on_and_ends_with_the_path_of_the_report(
     _stand_in(monkeypatch, "fedthorax.simulations.simulate", simulate=_run_that("finished", calls))
     assert cli.run(["simulate", str(experiment_file()), "--name", "x.1", "--set", "seed=4", "--overwrite"]) == 0
     ((experiment, options),) = calls
-    assert (experiment.name, experiment.seed, options) == ("x.1", 4, {"overwrite": True, "resume": False})
+    assert (experiment.name, experiment.seed, options) == ("x.1", 4, {"overwrite": True, "resume": False, "leave_out": ()})
     assert capsys.readouterr().out.splitlines() == [
         "run x.1: 1 rounds, hospitals north",
         "best round 1 of 1",
@@ -88,7 +88,7 @@ def test_a_stopped_simulation_is_resumed_on_demand(experiment_file: WriteFile, m
     calls: list[Any] = []
     _stand_in(monkeypatch, "fedthorax.simulations.simulate", simulate=_run_that("finished", calls))
     assert cli.run(["simulate", str(experiment_file()), "--resume"]) == 0
-    assert calls[0][1] == {"overwrite": False, "resume": True}
+    assert calls[0][1] == {"overwrite": False, "resume": True, "leave_out": ()}
 
 
 def test_simulate_json_is_one_object_on_stdout_and_progress_on_stderr(

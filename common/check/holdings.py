@@ -7,18 +7,17 @@ from pathlib import Path
 
 from fedthorax.common.check.target import Target
 from fedthorax.common.hospital.bad_files import bad_file_issues
+from fedthorax.common.hospital.ct_folder import class_questions
 from fedthorax.common.hospital.ct_series import CtSlice, find_slices
 from fedthorax.common.hospital.labelled import LabelledImage, counted, kind, labelled_images, slice_name
 from fedthorax.common.hospital.scan import scan
 from fedthorax.common.issues.issue import Issue
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.dicom_header import Header
-from fedthorax.common.records.finding_names import did_you_mean
 from fedthorax.common.records.folder_records import FolderRecords
 from fedthorax.common.records.listing import list_images
 from fedthorax.common.records.patients import headers
 from fedthorax.common.records.records import Attributes, CtRecord, ImageRef, XrayRecord
-from fedthorax.common.records.table import listed
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,9 @@ def hold(target: Target) -> Holdings:
     for modality, folder in folders.items():
         issues += folder_issues(found.xray if modality == "xray" else found.ct, modality, folder)
     if found.strange:
-        told = listed([name + did_you_mean(name, found.ct.labels) for name in found.strange])
+        told, mend = class_questions(tuple(found.strange), found.ct.labels)
         number = counted(len(found.strange), "class", "classes")
-        words = f"{number} not among {', '.join(found.ct.labels)}: {told}"
+        words = f"{number} not among {', '.join(found.ct.labels)}: {told}. {mend}".rstrip()
         files = [
             slice_name(record.path, folders["ct"], record.frame)
             for records in found.strange.values()

@@ -124,14 +124,19 @@ def _check_classes(place: Path, own: Sequence[str], class_of: Mapping[str, int],
     """All folders where classes may stand, or all that the table names, are classes: nothing is passed over."""
     unknown = [name for name in own if name not in class_of]
     if unknown:
-        guesses = {name: guess for name in unknown if (guess := same_finding(name, classes)) is not None}
-        asked = ", ".join(f"{name}: {guess}" for name, guess in guesses.items())
-        mend = f"If it is the same, write `classes: {{{asked}}}` under ct. " if guesses else ""
-        named = [f"{name} (did you mean {guesses[name]!r}?)" if name in guesses else name for name in unknown]
+        named, mend = class_questions(unknown, classes)
         raise ValueError(
-            f"{place}: expected the CT classes {', '.join(classes)}; found {listed(named)}. {mend}What is called "
+            f"{place}: expected the CT classes {', '.join(classes)}; found {named}. {mend}What is called "
             "otherwise here goes into ct.classes, or null where the class is unknown"
         )
+
+
+def class_questions(unknown: Sequence[str], classes: Sequence[str]) -> tuple[str, str]:
+    """Unknown classes with what each may mean, and the line that says so; "" where nobody can guess."""
+    guesses = {name: guess for name in unknown if (guess := same_finding(name, classes)) is not None}
+    asked = ", ".join(f"{name}: {guess}" for name, guess in guesses.items())
+    named = [f"{name} (did you mean {guesses[name]!r}?)" if name in guesses else name for name in unknown]
+    return listed(named), f"If it is the same, write `classes: {{{asked}}}` under ct. " if guesses else ""
 
 
 def class_names(folder: Path) -> tuple[str, ...]:

@@ -212,6 +212,7 @@ def test_one_hospital_has_nobody_to_join(experiment, tmp_path):
         plan_arms(with_hospitals(experiment, 1), tmp_path)
 
 
+@pytest.mark.ci
 def test_a_run_that_fails_is_named(experiment, tmp_path):
     """Its folders do not exist."""
     arm = plan_arms(experiment, tmp_path / "x").alone["north"]

@@ -54,6 +54,7 @@ def test_a_file_by_path_gives_the_features_of_the_same_checkpoint_by_name(google
     assert agree(features_by_path(google_file, images), expected)
 
 
+@pytest.mark.ci
 def test_loading_that_file_the_plain_keras_way_would_be_wrong(google_file, images):
     plain = keras.applications.EfficientNetB0(
         include_top=False, weights=str(google_file), input_shape=(32, 32, 3), pooling="avg"

@@ -103,6 +103,7 @@ def test_a_hospital_works_with_its_own_thresholds_and_its_own_test(folder: Path,
         load_saved_model(folder / "last.keras", "north")
 
 
+@pytest.mark.ci
 def test_another_model_of_the_run_works_with_the_fixed_threshold_and_says_so(folder: Path) -> None:
     saved = load_saved_model(folder / "last.keras")
     assert saved.points.disease_thresholds == [0.5] * 3
@@ -139,6 +140,7 @@ def test_other_labels_are_noticed(folder: Path) -> None:
         load_saved_model(folder)
 
 
+@pytest.mark.ci
 def test_the_weights_of_another_model_are_noticed(folder: Path, fresh) -> None:
     weights = fresh.layout.read()
     fresh.layout.write({"fusion": weights["fusion"] + 1})

@@ -129,6 +129,7 @@ def test_a_network_with_both_encoders_also_trains_on_one_modality(both, draw_ima
     assert (fitted.pairs, fitted.without_ct, fitted.cancer_loss) == (6, 6, None)
 
 
+@pytest.mark.ci
 def test_images_run_through_the_one_encoder_that_is_there(ct_only, draw_images):
     before = ct_only.layout.read()
     fitted = fit(

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from fedthorax.common.model.segments import BACKBONE_SEGMENTS, HEAD_SEGMENTS
 
@@ -25,6 +26,7 @@ def test_the_heads_phase_leaves_the_backbones_as_they_were(fresh):
     assert fresh.trained_segments("heads") == HEAD_SEGMENTS
 
 
+@pytest.mark.ci
 def test_the_whole_network_learns_in_a_phase_of_all(fresh, draw_images):
     images = draw_images(4, 4)
     before = fresh.layout.read()

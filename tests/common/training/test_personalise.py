@@ -46,6 +46,7 @@ PARTS = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("part", PARTS)
 def test_only_what_is_named_is_fine_tuned(tuned, draw_images, part):
     """The hospital's validation split is its training split, so that training makes it better."""

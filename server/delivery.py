@@ -97,7 +97,7 @@ def own_results(document: Mapping[str, Any], site: str) -> dict[str, Any]:
         "status": "finished",
         "sites": {site: document["sites"][site]},
         "statistics": None,
-        "pooled": pooled and {**pooled, "by_site": {}},
+        "pooled": pooled and {**pooled, "by_site": None},
         "central": {**document["central"], "left_out": left_out},
         "rounds": rounds,
     }

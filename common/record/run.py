@@ -211,12 +211,13 @@ class PooledBySite(Frozen):
 
 
 class Pooled(Frozen):
-    """The selected model on all hospitals' own test images together, from histograms of its scores."""
+    """The selected model on all hospitals' own test images together, from histograms of its scores. ``by_site`` is null
+    in what one hospital is given."""
 
     bins: Number
     disease: dict[str, PooledFigures]
     cancer: dict[str, PooledFigures]
-    by_site: PooledBySite
+    by_site: PooledBySite | None
 
 
 class Selected(Frozen):

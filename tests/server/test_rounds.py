@@ -577,7 +577,7 @@ def test_every_hospital_gets_both_models_and_only_its_own_results(make):
     metrics = finish[0].outcome.metrics
     assert (metrics["status"], list(metrics["sites"])) == ("finished", ["south"])
     assert {name for entry in metrics["rounds"] for name in entry["sites"]} == {"south"}
-    assert (metrics["statistics"], metrics["pooled"]) == (None, {"bins": 9, "by_site": {}})
+    assert (metrics["statistics"], metrics["pooled"]) == (None, {"bins": 9, "by_site": None})
     assert metrics["central"]["left_out"] == []  # the one left out is north's
     assert "findings" in finish[0].outcome.facts
     assert [facts["models"] for facts in audited(rounds, "models delivered") if facts["site"] == "south"] == [

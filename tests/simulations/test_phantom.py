@@ -184,7 +184,7 @@ def test_progress_counts_every_image_to_the_total(tmp_path: Path) -> None:
         ({"hospitals": ["a", "A"]}, "repeated: A, a"),
         ({"hospitals": ["Central"]}, "no hospital may be called 'central'"),
         ({"hospitals": ["../x"]}, "begin with a dot"),
-        ({"hospitals": ["a/b"]}, "must not be empty"),
+        ({"hospitals": ["a/b"]}, "must not begin with a dot, or hold"),
         ({"patients": 3}, "patients must be at least 4 a hospital, so that both modalities occur, got 3"),
         ({"image_size": 16}, "image_size must be between 32 and 1024 pixels, got 16"),
         ({"seed": -1}, r"seed must be in \[0, 2\*\*31\), got -1"),

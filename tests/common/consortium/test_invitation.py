@@ -28,7 +28,7 @@ def test_an_invitation_comes_back_as_it_was_written(tmp_path, content):
     ("values", "message"),
     [
         ({"ca_certificate": "x"}, "ca_certificate: expected a certificate in PEM"),
-        ({"address": "https://fl.example.org"}, "address: expected text that matches"),
+        ({"address": "https://fl.example.org"}, "address: expected HOST:PORT"),
         ({"format": 7}, "format: expected 1, got 7"),
     ],
 )

@@ -18,7 +18,7 @@ from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.algorithms.algorithm import Leaving, Trained
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import parse_experiment
-from fedthorax.common.config.privacy import PrivacyConfig, stricter
+from fedthorax.common.config.privacy import PrivacyConfig, at_least, stricter
 from fedthorax.common.disclosure.passport import EXACT, fingerprint, passport
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.ground.memory import peak_memory_mb
@@ -284,15 +284,10 @@ class SiteWorker:
         return Passport.model_validate_json(json.dumps(told))
 
     def _scores_policy(self, experiment: Experiment) -> PrivacyConfig | None:
-        if self._privacy is None:
-            return None
-        policy = self._policy(experiment, self._privacy)
-        smallest = max(policy.smallest_count, self._smallest_score)
-        return PrivacyConfig(smallest_count=3 if smallest == 2 else smallest, round_to=policy.round_to)
+        return None if self._privacy is None else self._policy(experiment, self._privacy)
 
-    @staticmethod
-    def _policy(experiment: Experiment, own: PrivacyConfig) -> PrivacyConfig:
-        return stricter(experiment.data.privacy, own)
+    def _policy(self, experiment: Experiment, own: PrivacyConfig) -> PrivacyConfig:
+        return at_least(stricter(experiment.data.privacy, own), self._smallest_score)
 
     def _ready(
         self, task: ModelTask, experiment: Experiment

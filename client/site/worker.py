@@ -20,7 +20,7 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.limits import cores, refusals
 from fedthorax.client.site.participation import Participation, run_summary
 from fedthorax.client.site.settings import SiteSettings
-from fedthorax.client.site.withheld import what_may_leave
+from fedthorax.client.site.withheld import allowed_here, what_may_leave
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.experiment import require_modalities
 from fedthorax.common.config.load import parse_experiment
@@ -168,7 +168,7 @@ class TaskDesk:
                 self.events.emit("failure", site=task.site, round=task.round, reason=reply.error)
             source = self.settings.source
             folders = (*source.by_modality.values(), self.folder.path)
-            reply = what_may_leave(reply.model_copy(update={"task_id": task.id}), self.settings.limits, folders)
+            reply = self._gated(task, reply.model_copy(update={"task_id": task.id}), folders)
             parcel = closed(reply)
         try:
             parcel = self.egress.record(task, parcel, again=kept)
@@ -182,6 +182,15 @@ class TaskDesk:
                 _failed(task, RuntimeError(f"the hospital cannot write down what leaves, so nothing does{why}"))
             )
         return parcel
+
+    def _gated(self, task: Task, reply: Reply, folders: tuple[Path, ...]) -> Reply:
+        try:
+            failed_already = reply.error is not None
+            allowed = None if failed_already else allowed_here(self.settings, parse_experiment(task.experiment))
+            return what_may_leave(reply, allowed, folders)
+        except ValueError as error:  # what the gate does not know does not leave, and nothing that came with it
+            self.events.emit("failure", site=task.site, round=task.round, reason=str(error))
+            return _failed(task, error)
 
     def _made(self, job: Job, do: Callable[[Task], Reply], finish: Callable[[FinishTask, Experiment], Reply]) -> Reply:
         task = job.task

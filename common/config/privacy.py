@@ -34,3 +34,9 @@ def stricter(one: PrivacyConfig, other: PrivacyConfig) -> PrivacyConfig:
     return PrivacyConfig(
         smallest_count=max(one.smallest_count, other.smallest_count), round_to=max(one.round_to, other.round_to)
     )
+
+
+def at_least(policy: PrivacyConfig, smallest: int) -> PrivacyConfig:
+    """The policy that tells no count below ``smallest`` either; 2 is none, because a hidden count could only be 1."""
+    smallest = max(policy.smallest_count, smallest)
+    return PrivacyConfig(smallest_count=3 if smallest == 2 else smallest, round_to=policy.round_to)

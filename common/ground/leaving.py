@@ -32,9 +32,12 @@ class Count(Rule):
 
 @dataclass(frozen=True)
 class Shown(Rule):
-    """A count that the policy has hidden or rounded already; one smaller than the policy shows is null. 0 stays."""
+    """A count that the policy has hidden or rounded already; one smaller than the policy shows is null. 0 stays.
+    Figures beside it rest on it unless it is ``alone``; ``part_of`` as in ``Count``."""
 
     of: str = "images"
+    part_of: str | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,11 @@ class Loss(Rule):
 
 @dataclass(frozen=True)
 class OfTask(Rule):
-    """Beside a field of models: their figures are of this task, which a hospital may keep."""
+    """Beside a field of models: their figures are of this task, which a hospital may keep. ``whole``: then the field is
+    null, or empty where it cannot be null."""
 
     task: Literal["disease", "cancer"]
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,10 @@ class Code(Rule):
 
 @dataclass(frozen=True)
 class Words(Rule):
-    """A sentence of the product (why a figure is null). Another one is replaced."""
+    """A sentence of the product (why a figure is null). Another one is replaced, unless it may quote ``files`` and the
+    hospital lets their names leave."""
+
+    files: bool = False
 
 
 @dataclass(frozen=True)

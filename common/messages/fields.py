@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from fedthorax.common.ground import leaving
 from fedthorax.common.ground.one_line import one_line
 
 LARGEST_COUNT = 1 << 40  # of images, pairs, bytes: above what there is, and far from where arithmetic breaks
@@ -20,3 +21,12 @@ Digest = Annotated[str, Field(max_length=64)]  # compared, and not shown
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Positive = Annotated[float, Field(ge=0, le=1e12)]
 Round = Annotated[int, Field(ge=0, le=1_000_000)]
+
+# The same with the rule of what may leave a hospital.
+Known = Annotated[Name, leaving.Name()]
+Reason = Annotated[Line, leaving.Words()]
+Shown = Annotated[Count, leaving.Shown(alone=True)]
+Done = Annotated[Count, leaving.Machine("work done")]
+Weight = Annotated[Count, leaving.Weight()]
+Loss = Annotated[float | None, leaving.Loss()]
+Checked = Annotated[Mark, leaving.Identifier()]

@@ -4,10 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fedthorax.common.ground import leaving
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.messages.fields import Count, Line, Name
+from fedthorax.common.messages.fields import Count, Done, Known, Line, Shown
+from fedthorax.common.messages.statistics import Cell
 
-Cells = Annotated[dict[Name, Count | None], Field(max_length=1000)]
+Cells = Annotated[dict[Cell, Shown | None], Field(max_length=1000)]
+Quoting = Annotated[Line, leaving.Words(files=True)]
 Split = Literal["train", "valid", "test"]
 Modality = Literal["xray", "ct"]
 
@@ -29,11 +32,11 @@ class ByModality(Frozen):
 class SplitCounts(Frozen):
     """Images and patients of a split; ``findings`` and ``cancer_classes`` are those of the experiment."""
 
-    xray: Count | None
-    ct: Count | None
-    xray_patients: Count | None
-    ct_patients: Count | None
-    findings: Annotated[dict[Name, Cells], Field(max_length=1000)]
+    xray: Shown | None
+    ct: Shown | None
+    xray_patients: Shown | None
+    ct_patients: Shown | None
+    findings: Annotated[dict[Known, Cells], Field(max_length=1000)]
     cancer_classes: Cells
     attributes: ByModality
 
@@ -41,42 +44,42 @@ class SplitCounts(Frozen):
 class Skipped(Frozen):
     """A file that was left out, or so many of one fault."""
 
-    file: Line
-    reason: Line
-    count: Count
+    file: Quoting
+    reason: Quoting
+    count: Annotated[Count, leaving.Machine("files that cannot be used, by fault")]
 
 
 class Found(Frozen):
     """An issue of the check that the hospital has accepted."""
 
-    code: Name
-    level: Literal["error", "warning", "note"]
-    modality: Modality | None
-    count: Count | None
+    code: Known
+    level: Annotated[Literal["error", "warning", "note"], leaving.Code()]
+    modality: Annotated[Modality | None, leaving.Code()]
+    count: Shown | None
 
 
 class UsesTold(Frozen):
     """How often an image stands in the pairs of an epoch; null without images."""
 
-    min: Count | None
-    mean: Annotated[float, Field(ge=0, le=1e12)] | None
-    max: Count | None
+    min: Done | None
+    mean: Annotated[float, Field(ge=0, le=1e12), leaving.Machine("uses of an image")] | None
+    max: Done | None
 
 
 class PairingTold(Frozen):
     """``pairs`` is what one pass over the images has: no update weighs more."""
 
-    pairs: Count
+    pairs: Annotated[Count, leaving.Machine("pairs of an epoch, which weigh the update")]
     xray_uses: UsesTold
     ct_uses: UsesTold
-    same_patient_pairs: Count | None
+    same_patient_pairs: Shown | None
 
 
 class Passport(Frozen):
-    splits: Annotated[dict[Split, SplitCounts], Field(max_length=3)]
-    modalities: Annotated[tuple[Modality, ...], Field(max_length=2)]
+    splits: Annotated[dict[Annotated[Split, leaving.Code()], SplitCounts], Field(max_length=3)]
+    modalities: Annotated[tuple[Modality, ...], Field(max_length=2), leaving.Code()]
     skipped: Annotated[tuple[Skipped, ...], Field(max_length=100_000)]
-    notes: Annotated[tuple[Line, ...], Field(max_length=1000)]
+    notes: Annotated[tuple[Quoting, ...], Field(max_length=1000)]
     check: Annotated[tuple[Found, ...], Field(max_length=1000)]
     pairing: PairingTold | None
 

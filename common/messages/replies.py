@@ -5,11 +5,15 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 from pydantic import model_validator
 
+from fedthorax.common.ground.leaving import require_rules
 from fedthorax.common.messages.message import Reply
 from fedthorax.common.messages.results import Described, Evaluated, Told, UpdateTold
 from fedthorax.common.metrics.scores import Personal
 
 Results = TypeVar("Results")
+
+for _results in (Described, UpdateTold, Evaluated, Personal, Told):
+    require_rules(_results)  # a field without a rule of what may leave a hospital is no part of a reply
 
 
 class Answer(Reply, Generic[Results]):

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fedthorax.common.ground import leaving
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.messages.fields import Count, Mark, Positive
+from fedthorax.common.messages.fields import Checked, Count, Done, Loss, Positive, Weight
 from fedthorax.common.messages.passport import Passport
 from fedthorax.common.messages.statistics import SiteStatistics
 from fedthorax.common.metrics.operating import OperatingPoints
@@ -16,10 +17,12 @@ class Described(Frozen):
     """``overlap`` are positions in ``test_digests`` of images that are held here too."""
 
     data: Passport
-    overlap: Annotated[tuple[Count, ...], Field(max_length=500_000)]
-    fingerprint: Mark
+    overlap: Annotated[
+        tuple[Count, ...], Field(max_length=500_000), leaving.Machine("which of the lead's test images are here too")
+    ]
+    fingerprint: Checked
     statistics: SiteStatistics
-    software_version: Mark
+    software_version: Checked
 
 
 class BranchCounts(Frozen):
@@ -27,27 +30,27 @@ class BranchCounts(Frozen):
     ``ct_token`` pairs with the token for an image, ``findings`` known labels of each, ``cancer`` slices of known
     class."""
 
-    xray: Count
-    ct: Count
-    fusion: Count
-    xray_token: Count
-    ct_token: Count
-    findings: Annotated[tuple[Count, ...], Field(max_length=1000)]
-    cancer: Count
+    xray: Weight
+    ct: Weight
+    fusion: Weight
+    xray_token: Weight
+    ct_token: Weight
+    findings: Annotated[tuple[Weight, ...], Field(max_length=1000)]
+    cancer: Weight
 
 
 class FitTold(Frozen):
     """What training did. Losses are means over the last epoch that was run, null where no label was known."""
 
-    loss: Annotated[float, Field(ge=0)] | None
-    disease_loss: Annotated[float, Field(ge=0)] | None
-    cancer_loss: Annotated[float, Field(ge=0)] | None
-    pairs: Count
-    steps: Count
-    epochs: Count
-    seconds: Positive
-    without_xray: Count = 0  # pairs of the last epoch in which a token stood for the X-ray
-    without_ct: Count = 0
+    loss: Loss
+    disease_loss: Loss
+    cancer_loss: Loss
+    pairs: Done
+    steps: Done
+    epochs: Done
+    seconds: Annotated[Positive, leaving.Machine("work done")]
+    without_xray: Done = 0  # pairs of the last epoch in which a token stood for the X-ray
+    without_ct: Done = 0
 
 
 class UpdateTold(Frozen):
@@ -56,8 +59,10 @@ class UpdateTold(Frozen):
     valid: Scores
     train: FitTold
     counts: BranchCounts | None = None
-    peak_memory_mb: Positive | None = None
-    residual_lost: bool = False  # what rounding left out of earlier updates is no longer here
+    peak_memory_mb: Annotated[Positive | None, leaving.Machine("memory")] = None
+    residual_lost: Annotated[bool, leaving.Code()] = (
+        False  # what rounding left out of earlier updates is no longer here
+    )
 
 
 class Evaluated(Frozen):

@@ -3,17 +3,22 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.ground import leaving
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.messages.fields import Count, Line, Name
+from fedthorax.common.ground.one_line import one_line
+from fedthorax.common.messages.fields import Known, Reason, Shown
 from fedthorax.common.metrics.suppression import rounded
+from fedthorax.common.records.attributes import AGE_BANDS
 
 SEXES = ("F", "M")
 SIZE_BANDS = ("below 256", "256 to 511", "512 to 1023", "1024 to 2047", "2048 and more")
 UNKNOWN = "unknown"
 OTHER = "other"  # views or scanners of few patients, together
+KNOWN_CELLS = (*SEXES, *AGE_BANDS, *SIZE_BANDS, "PA", "AP", "LL", "present", "absent", UNKNOWN, OTHER)
+"""Names that say nothing of a hospital."""
 NUM_BINS = 32
 BIN_WIDTH = 256 // NUM_BINS
 
@@ -21,16 +26,17 @@ MOST_TOKENS = 1_000_000  # of a kind
 
 _OFF_BY_ROUNDING = 0.01  # 32 shares of four decimals each
 
-Images = Count
-Share = Annotated[float, Field(ge=0, le=1)]
-Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Images = Shown
+Share = Annotated[float, Field(ge=0, le=1), leaving.Machine("grey levels of enough patients together")]
+Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$"), leaving.Identifier()]
+Cell = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line), leaving.SharedName()]
 
 
 class Table(Frozen):
     """Images by cell; None is a hidden count, and ``reason`` then says why there are some."""
 
-    cells: Annotated[dict[Name, Images | None], Field(max_length=1000)]
-    reason: Line | None = None
+    cells: Annotated[dict[Cell, Images | None], Field(max_length=1000)]
+    reason: Reason | None = None
 
     def consistent(self) -> bool:
         return any(value is None for value in self.cells.values()) == (self.reason is not None)
@@ -39,9 +45,9 @@ class Table(Frozen):
 class Pair(Frozen):
     """X-rays that show both findings; None with its ``reason`` where that is hidden or unknown."""
 
-    findings: tuple[Name, Name]
+    findings: tuple[Known, Known]
     images: Images | None
-    reason: Line | None = None
+    reason: Reason | None = None
 
 
 class Modality(Frozen):
@@ -60,7 +66,7 @@ class Modality(Frozen):
     scanner: Table
     intensity: Annotated[tuple[Share, ...], Field(min_length=NUM_BINS, max_length=NUM_BINS)] | None
     halves_distance: Share | None
-    reasons: Annotated[dict[Name, Line], Field(max_length=10)]
+    reasons: Annotated[dict[Known, Reason], Field(max_length=10)]
 
 
 class Tokens(Frozen):
@@ -79,14 +85,14 @@ class Tokens(Frozen):
 class SiteStatistics(Frozen):
     """Everything that leaves a hospital when it is asked for statistics."""
 
-    policy: PrivacyConfig
+    policy: Annotated[PrivacyConfig, leaving.Machine("smallest count and rounding")]
     xray: Modality
     ct: Modality
-    findings: Annotated[dict[Name, Table], Field(max_length=1000)]
+    findings: Annotated[dict[Known, Table], Field(max_length=1000)]
     cancer_classes: Table
     co_occurrence: Annotated[tuple[Pair, ...], Field(max_length=500_000)]
     duplicates: Tokens | None
-    duplicates_reason: Line | None = None
+    duplicates_reason: Reason | None = None
 
     def tables(self) -> Iterator[tuple[str, Table]]:
         """Every table with its place in words."""

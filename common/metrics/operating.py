@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedthorax.common.config.evaluation import EvaluationConfig
+from fedthorax.common.ground import leaving
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.metrics.calibration import (
     class_scaled,
@@ -38,14 +39,14 @@ class LabelOperation(Frozen):
     was not chosen. ``reasons`` say why something was not fitted.
     """
 
-    threshold: float
-    method: Method
-    slope: float = 1.0
-    intercept: float = 0.0
-    positives: Number | None
-    negatives: Number | None
-    sensitivity: Score = None
-    specificity: Score = None
+    threshold: Annotated[float, leaving.Figure()]
+    method: Annotated[Method, leaving.Code()]
+    slope: Annotated[float, leaving.Figure()] = 1.0
+    intercept: Annotated[float, leaving.Figure()] = 0.0
+    positives: Annotated[Number | None, leaving.Stays()]
+    negatives: Annotated[Number | None, leaving.Stays()]
+    sensitivity: Annotated[Score, leaving.Stays()] = None
+    specificity: Annotated[Score, leaving.Stays()] = None
     reasons: Annotated[tuple[Reason, ...], Field(max_length=10)] = ()
 
 
@@ -54,9 +55,11 @@ class OperatingPoints(Frozen):
 
     site: Label
     split: Label
-    disease: Annotated[dict[Label, LabelOperation], Field(max_length=MOST_LABELS)]
-    cancer: Annotated[dict[Label, LabelOperation], Field(max_length=MOST_LABELS)]
-    cancer_temperature: Annotated[float, Field(gt=0)] = 1.0
+    disease: Annotated[
+        dict[Label, LabelOperation], Field(max_length=MOST_LABELS), leaving.OfTask("disease", whole=True)
+    ]
+    cancer: Annotated[dict[Label, LabelOperation], Field(max_length=MOST_LABELS), leaving.OfTask("cancer", whole=True)]
+    cancer_temperature: Annotated[float, Field(gt=0), leaving.Machine("calibration of all classes")] = 1.0
     reasons: Annotated[tuple[Reason, ...], Field(max_length=10)] = ()
 
     @property

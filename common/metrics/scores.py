@@ -24,7 +24,7 @@ Reasons = Annotated[dict[Label, Reason], Field(max_length=100)]
 Loss = Annotated[float | None, Field(ge=0), leaving.Loss()]
 Interval = Annotated[tuple[float, float], Field(strict=False), leaving.Figure()]
 Figured = Annotated[Score, leaving.Figure()]
-Runs = Annotated[dict[Label, Annotated[Number, leaving.Machine("labels that a mean runs over")]], Field(max_length=100)]
+Runs = Annotated[dict[Label, Number], Field(max_length=100), leaving.Machine("labels that a mean runs over")]
 Descriptive = Annotated[bool, leaving.Code()]
 
 
@@ -162,7 +162,7 @@ class GroupFigure(Frozen):
 
 
 class GroupLabel(Frozen):
-    support: Annotated[Number | None, leaving.Shown()]
+    support: Annotated[Number | None, leaving.Shown(part_of="known")]
     known: Annotated[Number | None, leaving.Shown()]
     descriptive: Descriptive
     reason: Reason | None
@@ -192,7 +192,7 @@ GroupName = Annotated[str, Field(max_length=200), AfterValidator(one_line), leav
 
 
 class Attribute(Frozen):
-    unknown: Annotated[Number | None, leaving.Shown()]
+    unknown: Annotated[Number | None, leaving.Shown(alone=True)]
     groups: Annotated[dict[GroupName, Group], Field(max_length=MOST_GROUPS)]
 
 
@@ -210,13 +210,13 @@ class Subgroups(Frozen):
 class Histogram(Frozen):
     """As ``score_histogram`` gives it: images with the label and without it between two of the ``edges``."""
 
-    bins: Annotated[Number, leaving.Machine("bins that the lead asks for")]
-    edges: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_001), leaving.Bins()]
-    present: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_000), leaving.Bins()]
-    absent: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_000), leaving.Bins()]
+    bins: Number
+    edges: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_001)]
+    present: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_000)]
+    absent: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_000)]
 
 
-OfLabels = Annotated[dict[Label, Histogram | None], Field(max_length=MOST_LABELS)]
+OfLabels = Annotated[dict[Label, Annotated[Histogram | None, leaving.Bins()]], Field(max_length=MOST_LABELS)]
 
 
 class Histograms(Frozen):

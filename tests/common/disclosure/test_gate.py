@@ -1,0 +1,189 @@
+"""Nothing leaves without a rule: replies are built from their types, with a secret wherever a text can stand."""
+
+from collections.abc import Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.disclosure.gate import _RULES, UNSAID, Allowed, NoRuleError, what_leaves
+from fedthorax.common.disclosure.sentences import SENTENCES, is_sentence
+from fedthorax.common.ground import leaving
+from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.ground.leaving import Count, Figure, Name, Rule, Words, require_rules, rule_of
+from fedthorax.common.messages.results import Described, Evaluated, Told, UpdateTold
+from fedthorax.common.metrics.scores import Personal
+
+RESULTS: Mapping[str, type[Frozen]] = {
+    "describe": Described,
+    "statistics": Told,
+    "train": UpdateTold,
+    "evaluate": Evaluated,
+    "personalise": Personal,
+}
+SECRET, SMALLEST = "Smith_John/7", 10
+ALLOWED = Allowed(SMALLEST, PrivacyConfig(smallest_count=SMALLEST, round_to=1), names=frozenset({"Mass"}))
+COUNTS = (leaving.Count, leaving.Shown, leaving.Weight)
+BRIEFLY = settings(
+    max_examples=20,
+    deadline=None,
+    phases=(Phase.generate,),  # a reply has some hundred fields: to shrink one takes minutes and shows no more
+    suppress_health_check=list(HealthCheck),
+)
+TOLD = [kind for kind in RESULTS.values() if kind.model_fields]
+
+
+@pytest.mark.parametrize("kind", RESULTS.values(), ids=RESULTS)
+def test_every_field_of_every_reply_has_a_rule(kind: type[Frozen]) -> None:
+    require_rules(kind)
+
+
+def test_every_rule_is_known_to_the_gate_and_said_in_words() -> None:
+    structural = (*leaving.STRUCTURAL, leaving.Together)
+    assert set(_RULES) == set(Rule.__subclasses__()) - set(structural)
+    assert all(how.words for how in _RULES.values())
+
+
+@pytest.mark.parametrize("kind", TOLD, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+@BRIEFLY
+def test_no_secret_and_no_small_count_leaves(kind: type[Frozen], data: st.DataObject) -> None:
+    reply = _made(kind, None, data.draw)
+    left = what_leaves(reply, ALLOWED)
+    assert SECRET not in left.model_dump_json()
+    assert all(value is None or value == 0 or value >= SMALLEST for value in _counts(left))
+
+
+@given(data=st.data())
+@BRIEFLY
+def test_no_figure_of_few_images_leaves(data: st.DataObject) -> None:
+    evaluated = _made(RESULTS["evaluate"], None, data.draw)
+    for scores in (evaluated.test, evaluated.valid):
+        if scores is not None:
+            left = what_leaves(scores, ALLOWED)
+            for name, row in scores.disease.per_finding.items():
+                support, known = row.support, row.known
+                if support is None or known is None or min(support, known - support) < SMALLEST:
+                    told = left.disease.per_finding[name]
+                    assert told.support is told.roc_auc is told.f1 is left.disease.micro.f1 is None
+                    assert told.reasons["roc_auc"] == ALLOWED.few
+
+
+class Row(Frozen):
+    name: Annotated[str, Name()]
+    auc: Annotated[float | None, Figure()]
+    support: Annotated[int | None, Count()]
+    reason: Annotated[str | None, Words()] = None
+
+
+def test_a_name_that_the_lead_does_not_know_stops_the_reply() -> None:
+    with pytest.raises(NoRuleError, match=r"Row\.name holds a name") as error:
+        what_leaves(Row(name=SECRET, auc=0.5, support=12), ALLOWED)
+    assert SECRET not in str(error.value)
+
+
+def test_a_sentence_that_is_not_on_the_list_is_replaced() -> None:
+    row = Row(name="Mass", auc=None, support=12, reason=f"{SECRET} is cut off")
+    assert what_leaves(row, ALLOWED).reason == UNSAID
+    assert what_leaves(row.model_copy(update={"reason": "No label is known."}), ALLOWED).reason == "No label is known."
+    assert not is_sentence("None of the 9 known labels is present.", SMALLEST)
+    assert is_sentence("None of the 10 known labels is present.", SMALLEST)
+    assert all(is_sentence(text.format(count=12, setting=5), SMALLEST) for text in SENTENCES)
+
+
+def test_what_was_put_into_a_reply_behind_its_type_is_refused() -> None:
+    row = Row(name="Mass", auc=0.5, support=12).model_copy(update={"patients": [SECRET]})
+    with pytest.raises(NoRuleError, match="Row holds patients, which has no rule"):
+        what_leaves(row, ALLOWED)
+    row = Row(name="Mass", auc=0.5, support=12).model_copy(update={"auc": {"patient": SECRET}})
+    with pytest.raises(NoRuleError) as error:
+        what_leaves(row, ALLOWED)
+    assert SECRET not in str(error.value)
+
+
+def test_a_planted_figure_without_a_rule_is_refused_when_it_is_looked_at_and_when_it_leaves() -> None:
+    class Planted(Row):
+        auc_of_men: float
+
+    with pytest.raises(TypeError, match=r"Planted\.auc_of_men \(float\) has no rule"):
+        require_rules(Planted)
+    with pytest.raises(TypeError, match=r"Planted\.auc_of_men \(float\) has no rule"):
+        what_leaves(Planted(name="Mass", auc=0.5, support=12, auc_of_men=0.1), ALLOWED)
+
+
+def test_a_scanner_is_named_where_its_count_is() -> None:
+    class Table(Frozen):
+        cells: dict[Annotated[str, leaving.SharedName()], Annotated[int | None, leaving.Shown(alone=True)]]
+
+    left = what_leaves(Table(cells={"Acme 1": 12, "Rare 2": None, "Odd 3": 4, "Mass": None}), ALLOWED)
+    assert left.cells == {"Acme 1": 12, "other": None, "Mass": None}
+
+
+def _made(kind: Any, rule: Rule | None, draw: Any) -> Any:
+    """A value of the type: known names where names must be known, else the secret; counts of 0 to twice the limit."""
+    length = 1
+    if get_origin(kind) is Annotated:
+        kind, *more = get_args(kind)
+        rule = rule_of(tuple(more)) or rule
+        bounds = [bound for one in more for bound in getattr(one, "metadata", ())]
+        length = next((bound.min_length for bound in bounds if hasattr(bound, "min_length")), 1)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if kind is PrivacyConfig:
+            return PrivacyConfig(smallest_count=SMALLEST, round_to=1)
+        fields = kind.model_fields.items()
+        values = {name: _made(info.annotation, rule_of(tuple(info.metadata)) or rule, draw) for name, info in fields}
+        if {"edges", "present"} <= set(values):
+            counts = draw(st.tuples(*[st.integers(0, 2 * SMALLEST)] * 4))
+            values = {"bins": 2, "edges": (0, 1, 2), "present": counts[:2], "absent": counts[2:]}
+        return kind.model_construct(_fields_set=set(values), **values)
+    if get_origin(kind) in (Union, UnionType):
+        parts = [part for part in get_args(kind) if part is not NoneType]
+        optional = len(parts) < len(get_args(kind)) and draw(st.integers(0, 4)) == 0
+        return None if optional else _made(parts[0], rule, draw)
+    origin = get_origin(kind)
+    if origin is Literal:
+        return draw(st.sampled_from(get_args(kind)))
+    if origin is tuple:
+        parts = get_args(kind)
+        return tuple(_made(part, rule, draw) for part in (parts[:1] * length if parts[-1] is Ellipsis else parts))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        key, value = get_args(kind)
+        key_rule = rule if not isinstance(rule, Words) else Name()
+        return {_made(key, key_rule, draw): _made(value, rule, draw)}
+    if kind is str:
+        return "Mass" if isinstance(rule, Name) else "0a" * 16 if isinstance(rule, leaving.Identifier) else SECRET
+    if kind is bool:
+        return draw(st.booleans())
+    if kind is int:
+        return draw(st.integers(0, 2 * SMALLEST))
+    assert kind is float, kind
+    return 0.5
+
+
+def _counts(value: Any) -> Iterator[int | None]:
+    """Every count in what left; bins are counts too."""
+    if isinstance(value, BaseModel):
+        for name, info in type(value).model_fields.items():
+            yield from _counts_of(getattr(value, name), info.annotation, rule_of(tuple(info.metadata)))
+
+
+def _counts_of(value: Any, kind: Any, rule: Rule | None) -> Iterator[int | None]:
+    if get_origin(kind) is Annotated:
+        kind, *more = get_args(kind)
+        rule = rule_of(tuple(more)) or rule
+    if isinstance(value, BaseModel):
+        yield from _counts(value)
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _counts_of(one, get_args(kind)[-1] if get_args(kind) else None, rule)
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from _counts_of(one, get_args(kind)[0] if get_args(kind) else None, rule)
+    elif get_origin(kind) in (Union, UnionType) and value is not None:
+        yield from _counts_of(value, next(part for part in get_args(kind) if part is not NoneType), rule)
+    elif isinstance(rule, COUNTS) and type(value) is int:
+        yield value

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedthorax.client.site.settings import SiteSettings
+from fedthorax.client.site.withheld import allowed_here
 from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import stricter
+from fedthorax.common.disclosure.in_words import said
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.leaving import Count, Figure
 from fedthorax.common.messages.message import Task
 
 Standing = Literal["takes part", "paused", "withdrawn"]
@@ -178,8 +181,9 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
                 "once, at the end, the scores of its test images by sex, age, view and scanner"
                 + (f", without groups of fewer than {smallest} patients" if smallest > 1 else "")
             )
-    if limits.smallest_count:
-        leaves.append(f"nothing that rests on fewer than {limits.smallest_count} images")
+    allowed = allowed_here(settings, experiment)
+    leaves += [f"counts of images: {said(Count(), allowed)}", f"scores: {said(Figure(), allowed)}"]
+    leaves.append("nothing else: every field has a rule, and `fedthorax site leaves` prints them all")
     return {
         "name": experiment.name,
         "hospitals": list(experiment.data.hospitals),

@@ -1,11 +1,12 @@
 """What of a reply may leave this hospital: the gate of ``common/disclosure`` with this hospital's own limits."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.common.config import Experiment
-from fedthorax.common.config.privacy import at_least, stricter
+from fedthorax.common.config.privacy import PrivacyConfig, at_least, stricter
 from fedthorax.common.disclosure.gate import Allowed, NoRuleError, what_leaves
 from fedthorax.common.issues.issue import CODES
 from fedthorax.common.messages.message import Reply
@@ -32,13 +33,18 @@ def allowed_here(settings: SiteSettings, experiment: Experiment) -> Allowed:
     """This hospital's limits for an experiment; the stricter policy of the two holds, and no count below
     ``limits.smallest_count`` is told whatever it says."""
     labels = experiment.labels
-    names = {*labels.findings, *labels.cancer_classes, *experiment.data.hospitals, settings.name}
-    limits, policy = settings.limits, stricter(experiment.data.privacy, settings.privacy)
+    names = {*labels.findings, *labels.cancer_classes, *experiment.data.hospitals}
+    return limits_here(settings, stricter(experiment.data.privacy, settings.privacy), names)
+
+
+def limits_here(settings: SiteSettings, policy: PrivacyConfig | None = None, names: Collection[str] = ()) -> Allowed:
+    """This hospital's own limits, with the ``policy`` that holds and the ``names`` that the lead knows."""
+    limits = settings.limits
     return Allowed(
         smallest=limits.smallest_count,
-        policy=at_least(policy, limits.smallest_count),
+        policy=at_least(policy or settings.privacy, limits.smallest_count),
         tasks=frozenset(limits.metrics),
-        names=frozenset({*names, *_NAMES, *_MODELS}),
+        names=frozenset({*names, settings.name, *_NAMES, *_MODELS}),
         files=limits.file_names,
     )
 

@@ -144,7 +144,7 @@ def _walk(value: Any, kind: Any, rule: Rule | None, here: _Here) -> Any:
     if value is None or (isinstance(rule, leaving.Figure) and here.why is not None):
         return None
     if isinstance(rule, _WHOLE):
-        return _RULES[type(rule)].apply(value, rule, here)
+        return RULES[type(rule)].apply(value, rule, here)
     if isinstance(value, BaseModel):
         return value if isinstance(rule, leaving.Machine | leaving.Figure) else _model(value, here)
     if get_origin(kind) in (Union, UnionType):
@@ -156,9 +156,9 @@ def _walk(value: Any, kind: Any, rule: Rule | None, here: _Here) -> Any:
         parts = get_args(kind)
         kinds = [parts[0]] * len(value) if len(parts) == 1 or parts[1] is Ellipsis else parts
         return type(value)(_walk(one, part, rule, here) for one, part in zip(value, kinds, strict=True))
-    if rule is None or type(rule) not in _RULES:
+    if rule is None or type(rule) not in RULES:
         raise NoRuleError(f"{here.where} has no rule of what may leave")
-    return _RULES[type(rule)].apply(value, rule, here)
+    return RULES[type(rule)].apply(value, rule, here)
 
 
 def _member(kind: Any, value: Any, here: _Here) -> Any:
@@ -370,7 +370,7 @@ def _as_it_is(value: Any, _: Rule, here: _Here) -> Any:
     return value
 
 
-_RULES: Mapping[type[Rule], _How] = {
+RULES: Mapping[type[Rule], _How] = {
     leaving.Count: _How("from {smallest} on; below that, or where what is left of the whole is less: null", _count),
     leaving.Shown: _How("from {shown} patients on, rounded to {rounded}; else null", _shown),
     leaving.Figure: _How("where {smallest} images or more have the label, and as many lack it; else null", _as_it_is),

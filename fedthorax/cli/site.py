@@ -186,6 +186,31 @@ def approve(
     _say("approved")
 
 
+@site.command("leaves")
+def leaves(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
+    """Show every rule of what may leave this hospital: which fields, from which count on, rounded to what.
+
+    A field without a rule stops the whole reply.
+    """
+    from fedthorax.client.site.withheld import limits_here
+    from fedthorax.common.disclosure.in_words import rules_in_words
+
+    _, settings = _opened(folder)
+    told = rules_in_words(limits_here(settings))
+    if as_json:
+        print_json(told)
+        return
+    kept = [name for name in ("loss", "disease", "cancer") if name not in settings.limits.metrics]
+    if kept:
+        _say(f"kept here: scores and losses of {', '.join(kept)} (limits.metrics)")
+    for kind, rules in told.items():
+        _say(f"{kind}:")
+        for words, places in rules.items():
+            names = dict.fromkeys(place.rpartition(".")[2] for place in places)
+            _say(f"  {words}: {', '.join(names)}")
+    _say("every field with its place: fedthorax site leaves --json")
+
+
 @site.command("refuse")
 def refuse(run: RunArgument, folder: FolderOption = Path()) -> None:
     """Take no part in a run, or no more. What has left cannot be called back."""

@@ -91,7 +91,9 @@ def test_a_person_is_shown_what_would_be_trained_and_what_would_leave(experiment
     assert summary["leaves"][2].startswith("after each of 2 rounds: the trained weights")
     assert summary["leaves"][3:] == [
         "of this hospital's own images: losses",
-        "nothing that rests on fewer than 10 images",
+        "counts of images: from 10 on; below that, or where what is left of the whole is less: null (images)",
+        "scores: where 10 images or more have the label, and as many lack it; else null",
+        "nothing else: every field has a rule, and `fedthorax site leaves` prints them all",
     ]
     groups = "once, at the end, the scores of its test images by sex, age, view and scanner"
     assert f"{groups}, without groups of fewer than 5 patients" in run_summary(experiment, settings())["leaves"]

@@ -10,21 +10,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.disclosure.gate import _RULES, UNSAID, Allowed, NoRuleError, what_leaves
+from fedthorax.common.disclosure.gate import RULES, UNSAID, Allowed, NoRuleError, what_leaves
+from fedthorax.common.disclosure.in_words import TOLD as RESULTS
+from fedthorax.common.disclosure.in_words import rules_in_words
 from fedthorax.common.disclosure.sentences import SENTENCES, is_sentence
 from fedthorax.common.ground import leaving
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.leaving import Count, Figure, Name, Rule, Words, require_rules, rule_of
-from fedthorax.common.messages.results import Described, Evaluated, Told, UpdateTold
-from fedthorax.common.metrics.scores import Personal
 
-RESULTS: Mapping[str, type[Frozen]] = {
-    "describe": Described,
-    "statistics": Told,
-    "train": UpdateTold,
-    "evaluate": Evaluated,
-    "personalise": Personal,
-}
 SECRET, SMALLEST = "Smith_John/7", 10
 ALLOWED = Allowed(SMALLEST, PrivacyConfig(smallest_count=SMALLEST, round_to=1), names=frozenset({"Mass"}))
 COUNTS = (leaving.Count, leaving.Shown, leaving.Weight)
@@ -44,8 +37,19 @@ def test_every_field_of_every_reply_has_a_rule(kind: type[Frozen]) -> None:
 
 def test_every_rule_is_known_to_the_gate_and_said_in_words() -> None:
     structural = (*leaving.STRUCTURAL, leaving.Together)
-    assert set(_RULES) == set(Rule.__subclasses__()) - set(structural)
-    assert all(how.words for how in _RULES.values())
+    assert set(RULES) == set(Rule.__subclasses__()) - set(structural)
+    assert all(how.words for how in RULES.values())
+
+
+def test_every_field_is_told_in_words_with_this_hospitals_own_numbers() -> None:
+    told = rules_in_words(ALLOWED)
+    assert set(told) == set(RESULTS)
+    for kind, results in RESULTS.items():
+        places = {place for places in told[kind].values() for place in places}
+        structural = (*leaving.STRUCTURAL, leaving.Together)
+        assert places == {place for place, rule in leaving.rules_of(results) if not isinstance(rule, structural)}
+    (few,) = [words for words, places in told["evaluate"].items() if "valid.disease.per_finding.support" in places]
+    assert few == "from 10 on; below that, or where what is left of the whole is less: null (images)"
 
 
 @pytest.mark.parametrize("kind", TOLD, ids=lambda kind: kind.__name__)

@@ -1,0 +1,40 @@
+"""Every rule of what may leave a hospital, in words: for ``fedthorax site leaves``, and for who approves a run."""
+
+from collections.abc import Mapping
+
+from fedthorax.common.disclosure.gate import RULES, Allowed
+from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.ground.leaving import STRUCTURAL, Rule, Together, rules_of
+from fedthorax.common.messages.results import Described, Evaluated, Told, UpdateTold
+from fedthorax.common.metrics.scores import Personal
+
+TOLD: Mapping[str, type[Frozen]] = {
+    "describe": Described,
+    "train": UpdateTold,
+    "evaluate": Evaluated,
+    "personalise": Personal,
+    "statistics": Told,
+}
+"""What a hospital tells in answer to each kind of task."""
+
+
+def said(rule: Rule, allowed: Allowed) -> str:
+    """A rule in words, with this hospital's own numbers."""
+    of = getattr(rule, "of", "")
+    words = RULES[type(rule)].words.format(
+        smallest=max(1, allowed.smallest), shown=allowed.policy.smallest_count, rounded=allowed.policy.round_to
+    )
+    return f"{words} ({of})" if of and isinstance(of, str) else words
+
+
+def rules_in_words(allowed: Allowed) -> dict[str, dict[str, list[str]]]:
+    """By kind of task and rule the places of the fields that it holds for, in the order of the reply."""
+    told: dict[str, dict[str, list[str]]] = {}
+    for kind, results in TOLD.items():
+        of_kind = told.setdefault(kind, {})
+        for place, rule in rules_of(results):
+            if not isinstance(rule, (*STRUCTURAL, Together)):
+                places = of_kind.setdefault(said(rule, allowed), [])
+                if place not in places:
+                    places.append(place)
+    return told

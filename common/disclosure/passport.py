@@ -24,6 +24,7 @@ _OTHER = "other"  # scanners of so few patients that their names would be a stat
 
 _FAULTS: dict[Fault, str] = {
     "missing": "do not exist",
+    "broken_link": "are links to files that do not exist",
     "permission": "may not be read",
     "disk": "cannot be read from the disk",
     "empty": "are empty",

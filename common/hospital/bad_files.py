@@ -11,6 +11,7 @@ from fedthorax.common.records.records import BadFile
 
 _FAULT_CODES: Mapping[str, str] = {
     "missing": "label-without-image",
+    "broken_link": "file-broken-link",
     "permission": "file-no-permission",
     "disk": "file-truncated",
     "empty": "file-truncated",

@@ -65,20 +65,25 @@ CODES: Mapping[str, Code] = {
     ),
     "file-not-an-image": Code(
         "error",
-        "Files that are no image, or of a kind that is not read",
+        "Files that are no image",
         "Look at what these files are. A wrong ending can be corrected by renaming; what is no image belongs "
         "elsewhere.",
     ),
     "file-unsupported": Code(
         "error",
-        "Images of a kind that is not read",
-        "These are images, but renaming does not mend them: export them again as the reason says, one picture a file, "
-        "as DICOM, PNG or JPEG.",
+        "Images of a kind that is not read here",
+        "The files are whole, and another name would change nothing. Export them again in the way that is named, one "
+        "picture a file, as DICOM, PNG or JPEG.",
     ),
     "file-other-modality": Code(
         "error",
         "Images of another examination",
         "These are neither X-rays nor CT slices, or lie in the folder of the other: move them to where they belong.",
+    ),
+    "file-broken-link": Code(
+        "error",
+        "Links to files that do not exist",
+        "Connect the disk that the links lead to, or make them again.",
     ),
     "label-without-image": Code(
         "error",

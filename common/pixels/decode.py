@@ -3,6 +3,7 @@
 A file is known by how it begins, not by its name. One decoder a format stands behind one function.
 """
 
+import errno
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,13 @@ from fedthorax.common.records.records import BadFile, Fault, ImageRef
 Modality = Literal["xray", "ct"]
 
 Format = Literal["PNG", "JPEG", "DICOM", "NIfTI"]
+
+# Pictures that other programs show; whoever has one knows that it is a picture.
+_OTHER_FORMATS = (
+    (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"), (b"GIF8", "GIF"), (b"%PDF", "PDF"),
+    (b"\0\0\0\x0cjP", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"), (b"RIFF", "WebP or other RIFF"),
+    (b"NRRD", "NRRD"), (b"ObjectType", "MetaImage"), (b"BM", "BMP"),
+)  # fmt: skip
 
 SNIFF_BYTES = 4096
 """How much of a file ``format_of`` wants: a packed NIfTI header needs more than its 540 bytes at times."""
@@ -64,12 +72,16 @@ def read_content(path: Path) -> bytes | BadFile:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
+        if path.is_symlink():
+            return BadFile(path, "is a link to a file that does not exist", fault="broken_link")
         return BadFile(path, "does not exist", fault="missing")
     except PermissionError:
         return BadFile(path, "may not be read by this user (permission denied)", fault="permission")
     except IsADirectoryError:
         return BadFile(path, "is a folder, expected a file", fault="disk")
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            return BadFile(path, "is a link that leads back to itself", fault="broken_link")
         return BadFile(path, f"could not be read from the disk ({error.strerror})", fault="disk")
     return content if content else BadFile(path, "is empty (0 bytes)", fault="empty")
 
@@ -127,6 +139,10 @@ def _open(
             from fedthorax.common.pixels.nifti import open_nifti
 
             return open_nifti(content, modality, ct_windows)
+    if other := next((name for magic, name in _OTHER_FORMATS if content.startswith(magic)), None):
+        raise UndecodableError(
+            "unsupported", f"is a {other} file, which is not read; expected PNG, JPEG, DICOM or NIfTI"
+        )
     raise UndecodableError(
         "not_an_image",
         "is not an image that can be read: it begins neither like a PNG, JPEG or DICOM nor like a NIfTI file",

@@ -20,6 +20,8 @@ _HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 
 _LARGEST = 4 << 30  # bytes of voxels: 512 x 512 x 2000 slices in 64 bits
 
+_MOST_AFTER = 64  # MiB behind the voxels
+
 # Air has -1000: a chest in Hounsfield units always holds some.
 _NO_AIR = -200
 
@@ -81,7 +83,7 @@ def open_nifti_units(content: bytes) -> tuple[Volume, Callable[[int], NDArray[An
         raise UndecodableError(
             "unsupported", f"holds more than {_LARGEST >> 30} GiB of voxels, far beyond any chest CT"
         )
-    unpacked = _unpacked(io.BytesIO(content), length)
+    unpacked = _unpacked(io.BytesIO(content), length, whole=True)
     if len(unpacked) < length:
         raise UndecodableError("truncated", "is truncated: it begins like a NIfTI file but ends before its last voxel")
     voxels = np.ndarray(volume.shape, dtype, unpacked, offset, order="F")
@@ -148,16 +150,23 @@ def _volume(head: bytes) -> Volume:
     )
 
 
-def _unpacked(stream: Any, length: int) -> bytes:
-    """At most the first ``length`` bytes, unpacked where packed: no more, as a few bytes can unpack to a full disk."""
+def _unpacked(stream: Any, length: int, whole: bool = False) -> bytes:
+    """At most the first ``length`` bytes, unpacked where packed: no more, as a few bytes can unpack to a full disk.
+
+    ``whole``: what follows is unpacked too and forgotten, as the checksum stands at the end.
+    """
     head = stream.read(2)
     stream.seek(0)
     if head != b"\x1f\x8b":
         return bytes(stream.read(length))
     try:
         with gzip.GzipFile(fileobj=stream) as unpacked:
-            return unpacked.read(length)
-    except (EOFError, zlib.error, gzip.BadGzipFile):
+            found = unpacked.read(length)
+            for _ in range(_MOST_AFTER if whole else 0):
+                if not unpacked.read(1 << 20):
+                    break
+            return found
+    except (EOFError, zlib.error, gzip.BadGzipFile):  # the last for a wrong checksum too
         raise UndecodableError(
             "truncated", "is truncated or damaged: it is packed with gzip but cannot be unpacked to its end"
         ) from None

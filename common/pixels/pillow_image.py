@@ -7,12 +7,18 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from fedthorax.common.ground.silence import silence
+from fedthorax.common.pixels.png import checked_png, eight_bit, from_wide_png, is_wide
 from fedthorax.common.pixels.undecodable import UndecodableError
 
 MAGIC = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
 
-# Detectors deliver 10 to 16 bits; PNG has no depth between 8 and 16.
-_GREY_DEPTHS = (8, 10, 12, 14, 16)
+# Empty where the process is read if its samples have 8 bits.
+_FRAME_HEADERS = {
+    **dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC9, 0xCA), ""),
+    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless JPEG file"),
+    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical JPEG file"),
+    0xF7: "JPEG-LS file",
+}
 
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,16 +38,22 @@ def decode_picture(content: bytes) -> NDArray[np.uint8]:
     none. Raises UndecodableError.
     """
     kind = next(name for magic, name in MAGIC.items() if content.startswith(magic))
+    if kind == "PNG":
+        content = checked_png(content)
     try:
         with silence(), Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
             image.load()
-            return _as_seen(image, _orientation(image))
+            seen = from_wide_png(content, image) if kind == "PNG" and is_wide(content) else _as_seen(image)
+            orientation = _orientation(image)
+            return np.array(seen.transpose(_TRANSPOSITIONS[orientation]) if orientation in _TRANSPOSITIONS else seen)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise too_many_pixels() from None
     except MemoryError:
         raise
     # A damaged file can make a parser fail in any way; it has to be named, and must not end the run by itself.
     except Exception as error:
+        if kind == "JPEG" and (reason := _rare_jpeg(content)):
+            raise UndecodableError("unsupported", reason) from None
         state = "truncated" if "truncated" in str(error).lower() else "truncated or damaged"
         reason = f"is {state}: it begins like a {kind} file but cannot be decoded to its end"
         raise UndecodableError("truncated", reason) from None
@@ -59,20 +71,25 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _as_seen(image: Image.Image, orientation: int) -> NDArray[np.uint8]:
+def _rare_jpeg(content: bytes) -> str | None:
+    """What is said of a JPEG file of a process that browsers do not show (ITU-T T.81, table B.1)."""
+    place = 2
+    while place + 5 <= len(content) and content[place] == 0xFF:
+        marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4])
+        if marker in _FRAME_HEADERS:
+            bits = content[place + 4]
+            kind = _FRAME_HEADERS[marker] or (f"JPEG file of {bits} bits" if bits != 8 else None)
+            return kind and f"is a {kind}, which is not read; export it as PNG or DICOM"
+        place += 1 if marker == 0xFF else 2 + length
+    return None
+
+
+def _as_seen(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        image = _eight_bit(image)
+        stored = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray(eight_bit(stored, stored))
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema() != (255, 255):
             image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    image = image.convert("RGB")
-    if orientation in _TRANSPOSITIONS:
-        image = image.transpose(_TRANSPOSITIONS[orientation])
-    return np.array(image)
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    stored = np.asarray(image).astype(np.uint32)
-    largest = next(2**depth - 1 for depth in _GREY_DEPTHS if stored.max() < 2**depth)
-    return Image.fromarray(((stored * 255 + largest // 2) // largest).astype(np.uint8))
+    return image.convert("RGB")

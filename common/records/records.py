@@ -11,6 +11,7 @@ UNKNOWN_CLASS = -1
 
 Fault = Literal[
     "missing",
+    "broken_link",
     "permission",
     "disk",  # an error of the disk, or a folder in place of a file
     "empty",

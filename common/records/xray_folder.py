@@ -1,5 +1,6 @@
 """A folder of X-rays and its label file, as records."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,8 +59,8 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
                 for row in table.rows
             ),
         )
-    found = [(path, row) for row in table.rows if (path := find[row.file]).exists()]
-    missing = {row.file: row.line for row in table.rows if not find[row.file].exists()}
+    found = [(path, row) for row in table.rows if os.path.lexists(path := find[row.file])]
+    missing = {row.file: row.line for row in table.rows if not os.path.lexists(find[row.file])}
     bad = unmatched(listing, table.path, missing, table.match, "xray.mapping")
 
     pattern = source.patient_pattern or table.patient_pattern

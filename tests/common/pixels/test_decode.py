@@ -135,7 +135,7 @@ def _gif(tmp_path: Path) -> bytes:
     [
         ("a.png", lambda _: b"", r"is empty \(0 bytes\)"),
         ("a.png", lambda _: b"<html>", "is not an image that can be read: it begins neither like a PNG, JPEG"),
-        ("a.png", _gif, "is not an image that can be read"),
+        ("a.png", _gif, "is a GIF file, which is not read"),
         ("a.png", lambda t: _png(t)[:1000], "is truncated: it begins like a PNG file but cannot be decoded to its end"),
         ("a.jpg", lambda t: _jpeg(t)[:1000], "is truncated: it begins like a JPEG file but cannot be decoded"),
         ("a.png", lambda t: _png(t)[:12], "is truncated or damaged: it begins like a PNG"),
@@ -255,3 +255,27 @@ def test_the_digest_tells_pictures_of_one_byte_sequence_and_two_shapes_apart() -
     changed[0, 0, 0] = 1
     assert pixel_digest(changed) != pixel_digest(AS_RGB)
     assert len(pixel_digest(AS_RGB)) == 32
+
+
+@pytest.mark.parametrize(
+    ("begin", "name"), [(b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"BM", "BMP"), (b"\xff\x4f\xff\x51", "JPEG 2000")]
+)
+def test_a_picture_of_another_format_is_named(tmp_path: Path, begin: bytes, name: str) -> None:
+    (tmp_path / "a.png").write_bytes(begin + bytes(100))
+    bad = try_decode(tmp_path / "a.png")
+    assert bad == BadFile(
+        tmp_path / "a.png", f"is a {name} file, which is not read; expected PNG, JPEG, DICOM or NIfTI"
+    )
+    assert bad.fault == "unsupported"
+
+
+def test_a_link_to_nothing_and_one_to_itself_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "b.png")
+    for name, reason in (
+        ("a", "is a link to a file that does not exist"),
+        ("b", "is a link that leads back to itself"),
+    ):
+        bad = try_decode(tmp_path / f"{name}.png")
+        assert isinstance(bad, BadFile)
+        assert (bad.fault, bad.reason) == ("broken_link", reason)

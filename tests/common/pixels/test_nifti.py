@@ -119,3 +119,14 @@ def test_a_few_bytes_cannot_unpack_to_a_full_memory(tmp_path: Path) -> None:
     bad = next(decode_frames(path, path.read_bytes(), [0]))
     assert isinstance(bad, BadFile)
     assert bad.reason == "holds more than 4 GiB of voxels, far beyond any chest CT"
+
+
+def test_changed_bytes_anywhere_in_a_packed_volume_are_found(tmp_path: Path, write_nifti: Write) -> None:
+    """RFC 1952: the checksum of the whole stands behind the last voxel."""
+    units = np.random.default_rng(0).integers(-1000, 1000, (8, 8, 4)).astype(np.int16)
+    content = write_nifti(tmp_path / "a.nii.gz", units).read_bytes()
+    for place in range(len(content) - 200, len(content), 9):
+        (tmp_path / "a.nii.gz").write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        bad = try_decode(ImageRef(tmp_path / "a.nii.gz", 0))
+        assert isinstance(bad, BadFile), place
+        assert bad.fault == "truncated"

@@ -83,7 +83,7 @@ def test_undefined_figures_stay_at_the_end_and_durations_sort_by_time(opened, me
     heading = page.locator(f"{FINDINGS} th", has_text="Precision").get_by_role("button")
     for _ in range(2):
         heading.click()
-        assert column(page, FINDINGS, 5)[-1] == "\N{EN DASH}"
+        assert column(page, FINDINGS, 4)[-1] == "\N{EN DASH}"
     metrics["sites"]["St. Anna"]["data"] = None
     for entry in metrics["rounds"]:
         if entry["sites"]["St. Anna"]["train"]:

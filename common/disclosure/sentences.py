@@ -50,6 +50,7 @@ SENTENCES = (
     "this hospital's duplicate key cannot be used: it is missing, malformed or open to other users there",
     "{setting} file",
     "{setting} files",
+    "are links to files that do not exist",
     *("do not exist", "may not be read", "cannot be read from the disk", "are empty", "are truncated or damaged"),
     *("are no images", "are images of a kind that is not read", "are of another modality", "cannot be used"),
     "are no axial chest CT slices",

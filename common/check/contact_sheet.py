@@ -15,8 +15,10 @@ from fedthorax.common.config.data import CT_WINDOWS, CtSlices, CtWindow
 from fedthorax.common.ground.cpus import num_cpus
 from fedthorax.common.hospital.ct_series import find_slices
 from fedthorax.common.pixels.decode import Modality, fit_square, try_decode
+from fedthorax.common.records.body_region import no_chest_radiograph
 from fedthorax.common.records.dicom_header import read_header
 from fedthorax.common.records.listing import is_image, list_images
+from fedthorax.common.records.patients import headers
 from fedthorax.common.records.records import BadFile, ImageRef
 
 _GAP = 6
@@ -65,7 +67,14 @@ def look_at(
     found = find_slices(slices, policy)
     names, of_ct = {path: name for name, path in images.items()}, set(slices.values())
     wanted: list[ImageRef | BadFile] = [slice_.image for slice_ in found.slices]
-    wanted += [ImageRef(path) for name, path in images.items() if name not in slices]
+    header_of = headers([path for name, path in images.items() if name not in slices])
+    wanted += [
+        BadFile(path, reason)
+        if (header := header_of.get(path)) and (reason := no_chest_radiograph(header))
+        else ImageRef(path)
+        for name, path in images.items()
+        if name not in slices
+    ]
     order = {path: number for number, path in enumerate(images.values())}
     wanted += [*found.left_out, *found.bad]
     if modality == "auto":  # Slices stay in the order of their series.

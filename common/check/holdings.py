@@ -13,11 +13,12 @@ from fedthorax.common.hospital.labelled import LabelledImage, counted, kind, lab
 from fedthorax.common.hospital.scan import scan
 from fedthorax.common.issues.issue import Issue
 from fedthorax.common.pixels.decode import Modality
+from fedthorax.common.records.body_region import no_chest_radiograph
 from fedthorax.common.records.dicom_header import Header
 from fedthorax.common.records.folder_records import FolderRecords
 from fedthorax.common.records.listing import list_images
 from fedthorax.common.records.patients import headers
-from fedthorax.common.records.records import Attributes, CtRecord, ImageRef, XrayRecord
+from fedthorax.common.records.records import Attributes, BadFile, CtRecord, ImageRef, XrayRecord
 
 
 @dataclass(frozen=True)
@@ -102,16 +103,22 @@ def _loose(
         return "ct" if is_ct and without_label else modality
 
     ct = {name: path for name, path in images.items() if shown(name, path) == "ct"}
+    elsewhere: list[BadFile] = []
     for name, path in images.items():
         if name not in ct:
             header = header_of.get(path)
+            if header and (reason := no_chest_radiograph(header)):
+                elsewhere.append(BadFile(path, reason, fault="not_used"))
+                continue
             patient = (header.patient_id if header else None) or f"image {name}"
             attributes = header.attributes if header else Attributes()
             known = bool(header and header.patient_id)
             loose.append(LabelledImage("xray", ImageRef(path), name, patient, (), None, attributes, known))
     slices = find_slices(ct, target.ct_slices)
     loose += [_loose_slice(slice_, folder) for slice_ in slices.slices]
-    issues += bad_file_issues((*slices.bad, *slices.left_out), "ct", folder)
+    issues += bad_file_issues(elsewhere, "xray", folder) + bad_file_issues(
+        (*slices.bad, *slices.left_out), "ct", folder
+    )
     if slices.dropped:
         words = f"data.ct_slices passes over {slices.dropped} of {slices.dropped + len(slices.slices)} CT slices"
         issues.append(Issue("remark", slices.dropped, words, modality="ct"))

@@ -32,7 +32,7 @@ _FAULTS: dict[Fault, str] = {
     "not_an_image": "are no images",
     "unsupported": "are images of a kind that is not read",
     "other_modality": "are of another modality",
-    "not_used": "are no axial chest CT slices",
+    "not_used": "are no chest radiographs and no axial chest CT slices",
     "other": "cannot be used",
 }
 

@@ -39,7 +39,8 @@ def bad_file_issues(bad: Sequence[BadFile], modality: Modality, folder: Path) ->
         reasons = Counter(file.reason for file in files)
         if code == "remark":
             left = "; ".join(f"{reason} ({number:,})" for reason, number in reasons.most_common())
-            words = f"{counted(len(files), 'file')} left out, good but no axial chest CT slices: {left}"
+            kind = "axial chest CT slices" if modality == "ct" else "chest radiographs"
+            words = f"{counted(len(files), 'file')} left out, good but no {kind}: {left}"
         else:
             what = "row" if code == "label-without-image" else "file"
             told = [

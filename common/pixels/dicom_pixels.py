@@ -16,12 +16,11 @@ from fedthorax.common.pixels.hounsfield import AIR, windowed
 from fedthorax.common.pixels.pillow_image import too_many_pixels
 from fedthorax.common.pixels.stored_values import Stored, stored_of
 from fedthorax.common.pixels.undecodable import UndecodableError
+from fedthorax.common.records.body_region import XRAY_MODALITIES
 from fedthorax.common.records.dicom_header import Header, functional_group, header_of, num_frames, number, numbers
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-_XRAY_MODALITIES = ("CR", "DX", "RG", "RF", "XA", "SC", "OT")
 
 # PS3.3 C.7.6.3: without them nobody knows what a pixel means.
 _NEEDED = (
@@ -93,7 +92,7 @@ def _read(content: bytes) -> "Dataset":
 
 def _check(dataset: "Dataset", header: Header, modality: Literal["xray", "ct"] | None) -> None:
     kind = header.modality or "not given"
-    if header.rows is None and header.modality is not None and kind not in (*_XRAY_MODALITIES, "CT"):
+    if header.rows is None and header.modality is not None and kind not in (*XRAY_MODALITIES, "CT"):
         raise UndecodableError("not_an_image", f"is a DICOM file without a picture (modality {kind})")
     if any(keyword in dataset for keyword in _OTHER_PIXELS):
         raise UndecodableError("unsupported", "holds its picture as fractions or at another place, expected Pixel Data")
@@ -105,7 +104,7 @@ def _check(dataset: "Dataset", header: Header, modality: Literal["xray", "ct"] |
         raise too_many_pixels()
     if modality == "ct" and kind != "CT":
         raise UndecodableError("other_modality", f"has the modality {kind}, expected a CT slice")
-    if modality == "xray" and header.modality is not None and kind not in _XRAY_MODALITIES:
+    if modality == "xray" and header.modality is not None and kind not in XRAY_MODALITIES:
         raise UndecodableError("other_modality", f"has the modality {kind}, expected an X-ray")
 
 

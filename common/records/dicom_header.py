@@ -29,6 +29,8 @@ _TAGS = (
     "Manufacturer",
     "ManufacturerModelName",
     "BodyPartExamined",
+    "AnatomicRegionSequence",
+    "PresentationIntentType",
     "SeriesDescription",
     "ProtocolName",
     "StudyDescription",
@@ -66,8 +68,8 @@ class FramePlace:
 class Header:
     """Of a DICOM file; None, "" or () where the file does not say.
 
-    Texts are stripped; ``modality``, ``image_type`` and ``body_part`` are in capitals. ``rows`` is None if the file
-    holds no picture. ``places`` has one entry a frame.
+    Texts are stripped; ``modality``, ``image_type``, ``body_part`` and ``intent`` (of presentation) are in capitals.
+    ``rows`` is None if the file holds no picture. ``places`` has one entry a frame.
     """
 
     modality: str | None
@@ -75,6 +77,7 @@ class Header:
     attributes: Attributes
     sop_class: str
     image_type: tuple[str, ...]
+    intent: str
     body_part: str
     series_description: str
     protocol: str
@@ -134,7 +137,8 @@ def header_of(dataset: "Dataset") -> Header:
         ),
         sop_class=_text(dataset, "SOPClassUID"),
         image_type=tuple(str(value).strip().upper() for value in _values(dataset, "ImageType")),
-        body_part=_text(dataset, "BodyPartExamined").upper(),
+        intent=_text(dataset, "PresentationIntentType").upper(),
+        body_part=_body_part(dataset).upper(),
         series_description=_text(dataset, "SeriesDescription"),
         protocol=_text(dataset, "ProtocolName"),
         study_description=_text(dataset, "StudyDescription"),
@@ -216,6 +220,14 @@ def _date(text: str) -> date | None:
         return date(int(text[:4]), int(text[4:6]), int(text[6:8]))
     except ValueError:
         return None
+
+
+def _body_part(dataset: "Dataset") -> str:
+    """In words; where there are none, the code that takes their place in DX and in enhanced files (PS3.3 10.5)."""
+    if text := _text(dataset, "BodyPartExamined"):
+        return text
+    codes = (functional_group(dataset, 0, "FrameAnatomySequence") or dataset).get("AnatomicRegionSequence")
+    return _text(codes[0], "CodeMeaning") if codes else ""
 
 
 def _view(dataset: "Dataset") -> str | None:

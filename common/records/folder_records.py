@@ -45,5 +45,8 @@ class FolderRecords(Generic[Record]):
             )
         if self.left_out:
             named = [f"{left.path.name} {left.reason}" for left in self.left_out]
-            said.append(f"{len(named)} CT pictures are no axial chest slices and are not used: {listed(named)}")
+            said.append(
+                f"{len(named)} pictures are no chest radiographs or axial chest slices and are not used: "
+                f"{listed(named)}"
+            )
         return (*said, *self.remarks)

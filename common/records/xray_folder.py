@@ -6,12 +6,13 @@ from pathlib import Path
 
 from fedthorax.common.config.data import XraySource
 from fedthorax.common.records.attributes import completed
+from fedthorax.common.records.body_region import no_chest_radiograph
 from fedthorax.common.records.folder_records import FolderRecords
 from fedthorax.common.records.labels import read_labels
 from fedthorax.common.records.listing import IMAGE_KINDS, Listing, list_images
 from fedthorax.common.records.matching import files_of, unmatched
 from fedthorax.common.records.patients import headers, patient_in_path
-from fedthorax.common.records.records import XrayRecord
+from fedthorax.common.records.records import BadFile, XrayRecord
 from fedthorax.common.records.repeats import refuse_repeats
 from fedthorax.common.records.table import listed
 
@@ -24,7 +25,8 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
 
     Where the label file holds paths, they are relative to the X-ray folder or, failing that, to the label file's
     folder. Bare file names are looked for in any depth. A row without its image is a bad file; images without a row,
-    and files that are no images, are counted in the notes.
+    and files that are no images, are counted in the notes. What the header calls another part of the body, or raw data
+    of the detector, is left out.
 
     The patient comes from the label file, else from the DICOM header, else from ``source.patient_pattern`` (or that of
     the format) in the path; an X-ray of which nobody knows the patient is its own patient. Sex, age, view and scanner
@@ -65,9 +67,12 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
 
     pattern = source.patient_pattern or table.patient_pattern
     header_of = headers([path for path, _ in found])
-    records, own_patient = [], []
+    records, own_patient, left_out = [], [], []
     for path, row in found:
         header = header_of.get(path)
+        if header and (reason := no_chest_radiograph(header)):
+            left_out.append(BadFile(path, reason, fault="not_used"))
+            continue
         patient = row.patient or (header.patient_id if header else None)
         if not patient and pattern:
             patient = patient_in_path(_below(source.folder, path), pattern)
@@ -89,7 +94,14 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
         notes.append(f"{table.path.name} labels no X-ray")
     records.sort(key=lambda record: record.path.as_posix())
     return FolderRecords(
-        tuple(records), bad, tuple(notes), (), tuple(own_patient), without_row, table.path.name, table.findings
+        tuple(records),
+        bad,
+        tuple(notes),
+        tuple(left_out),
+        tuple(own_patient),
+        without_row,
+        table.path.name,
+        table.findings,
     )
 
 

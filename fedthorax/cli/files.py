@@ -6,7 +6,7 @@ from typing import Literal
 
 import typer
 
-from fedthorax.common.records.records import ImageRef
+from fedthorax.common.records.records import BadFile, ImageRef
 
 
 def model_file(path: Path) -> Path:
@@ -27,12 +27,14 @@ def model_file(path: Path) -> Path:
 def image_files(paths: Iterable[Path], modality: Literal["xray", "ct"]) -> list[ImageRef]:
     """The named images, and those in any depth of the named folders, in the order of their names.
 
-    CT series and volumes give their axial slices from the feet to the head; what else such a folder holds is said on
-    stderr; a file that cannot be read is among the images, for decoding to name.
+    CT series and volumes give their axial slices from the feet to the head. What else a folder holds, such as X-rays
+    of a hand, is said on stderr; a file that cannot be read is among the images, for decoding to name.
     """
     from fedthorax.common.config.data import CtSlices
     from fedthorax.common.hospital.ct_series import find_slices
+    from fedthorax.common.records.body_region import no_chest_radiograph
     from fedthorax.common.records.listing import IMAGE_KINDS, list_images
+    from fedthorax.common.records.patients import headers
 
     found: list[ImageRef] = []
     for path in paths:
@@ -42,14 +44,17 @@ def image_files(paths: Iterable[Path], modality: Literal["xray", "ct"]) -> list[
         if not inside:
             raise FileNotFoundError(f"{path}: no image in this folder; expected {IMAGE_KINDS} files")
         if modality == "xray":
-            found += [ImageRef(image) for image in inside.values()]
-            continue
-        slices = find_slices(inside, CtSlices())
-        if slices.left_out and not slices.slices and not slices.bad:
-            first = slices.left_out[0]
-            raise ValueError(f"{ImageRef(first.path, first.frame)} {first.reason}")
-        for left in slices.left_out:
+            told = {path: no_chest_radiograph(header) for path, header in headers(list(inside.values())).items()}
+            left_out = [BadFile(path, reason) for path, reason in told.items() if reason]
+            images = [ImageRef(image) for image in inside.values() if not told.get(image)]
+        else:
+            slices = find_slices(inside, CtSlices())
+            left_out = list(slices.left_out)
+            images = [slice_.image for slice_ in slices.slices]
+            images += [ImageRef(bad.path, bad.frame) for bad in slices.bad]  # decoding names what is wrong with it
+        if left_out and not images:
+            raise ValueError(f"{ImageRef(left_out[0].path, left_out[0].frame)} {left_out[0].reason}")
+        for left in left_out:
             typer.echo(f"not used: {ImageRef(left.path, left.frame)} {left.reason}", err=True)
-        found += [slice_.image for slice_ in slices.slices]
-        found += [ImageRef(bad.path, bad.frame) for bad in slices.bad]  # decoding names what is wrong with it
+        found += images
     return found

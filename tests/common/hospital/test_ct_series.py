@@ -187,4 +187,7 @@ def test_a_class_folder_of_series_and_volumes_becomes_records(
         ("1", None, "CT 1.2.3", 1, "train"),
     ]
     assert [left.path.name for left in read.left_out] == ["scout"]
-    assert any("1 CT pictures are no axial chest slices and are not used: scout is a scout" in n for n in read.notes)
+    assert any(
+        "1 pictures are no chest radiographs or axial chest slices and are not used: scout is a scout" in n
+        for n in read.notes
+    )

@@ -346,7 +346,7 @@ def test_no_name_of_a_file_and_no_cell_leaves_where_the_hospital_does_not_want_i
     found = passport(many([], [], skipped=skipped, notes=notes), LABELS, file_names=False)
     assert "Smith" not in json.dumps(found)
     assert found["skipped"] == [
-        {"file": "1 file", "reason": "are no axial chest CT slices", "count": 1},
+        {"file": "1 file", "reason": "are no chest radiographs and no axial chest CT slices", "count": 1},
         {"file": "1 file", "reason": "cannot be used", "count": 1},
         {"file": "2 files", "reason": "are truncated or damaged", "count": 2},
     ]

@@ -32,6 +32,7 @@ _FAULTS: dict[Fault, str] = {
     "not_an_image": "are no images",
     "unsupported": "are images of a kind that is not read",
     "other_modality": "are of another modality",
+    "other_scale": "are images of a kind that is not read",
     "not_used": "are no chest radiographs and no axial chest CT slices",
     "other": "cannot be used",
 }

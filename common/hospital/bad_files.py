@@ -17,6 +17,7 @@ _FAULT_CODES: Mapping[str, str] = {
     "empty": "file-truncated",
     "truncated": "file-truncated",
     "unsupported": "file-unsupported",
+    "other_scale": "file-unsupported",
     "other_modality": "file-other-modality",
 }
 

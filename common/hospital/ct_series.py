@@ -1,9 +1,12 @@
 """From the files of a CT folder to its axial slices, in the order in which they lie in the body."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+from numpy.typing import NDArray
 
 from fedthorax.common.config.data import CtSlices
 from fedthorax.common.ground.cpus import num_cpus
@@ -11,6 +14,7 @@ from fedthorax.common.ground.silence import silence
 from fedthorax.common.pixels.ct_region import height_of, not_axial, not_wanted
 from fedthorax.common.pixels.decode import SNIFF_BYTES, format_of, read_content
 from fedthorax.common.pixels.dicom_pixels import open_dicom_units
+from fedthorax.common.pixels.hounsfield import looked_at, not_hounsfield
 from fedthorax.common.pixels.lung_area import lung_share
 from fedthorax.common.pixels.nifti import open_nifti_units, read_volume
 from fedthorax.common.pixels.undecodable import UndecodableError
@@ -47,6 +51,8 @@ class FoundSlices:
 def find_slices(images: Mapping[str, Path], policy: CtSlices) -> FoundSlices:
     """The slices in ``images`` (path by name, as listed).
 
+    A DICOM series whose values are no Hounsfield units is bad as a whole; of a volume decoding finds it out.
+
     PNG and JPEG files are slices as they are. DICOM files of one series in one folder, and the slices of a NIfTI
     volume, are ordered from the feet to the head, and ``policy`` holds for each series. Scout views, reformats that are
     not axial, projections, other parts of the body and other modalities are left out. A DICOM file whose header cannot
@@ -69,8 +75,12 @@ def find_slices(images: Mapping[str, Path], policy: CtSlices) -> FoundSlices:
                 series.setdefault(_series_of(name, slice_), []).append(slice_)
         chosen: list[CtSlice] = []
         dropped = 0
-        for slices in series.values():
-            ordered = _in_order(slices)
+        in_order = [_in_order(slices) for slices in series.values()]
+        for ordered, reason in zip(in_order, pool.map(_not_hounsfield, in_order), strict=True):
+            if reason:
+                words = f"is stored as CT but holds no Hounsfield units: by the values of its series {reason}"
+                bad += [BadFile(s.image.path, words, s.image.frame, "other_scale") for s in ordered]
+                continue
             kept = _apply(ordered, policy, pool)
             dropped += len(ordered) - len(kept)
             chosen += kept
@@ -105,9 +115,17 @@ def _height(header: Header, frame: int) -> float | None:
     return header.slice_location if height is None else height
 
 
+def _not_hounsfield(slices: Sequence[CtSlice]) -> str | None:
+    """Why a DICOM series in order holds no Hounsfield units. What cannot be decoded is passed over, to be named."""
+    if slices[0].header is None:
+        return None
+    asked = (units for n in looked_at(len(slices)) for units in _units_of([slices[n]]) if units is not None)
+    return not_hounsfield(asked)
+
+
 def _series_of(name: str, slice_: CtSlice) -> tuple[str, str]:
-    """PNG, JPEG and unreadable files are series of one slice: nothing says how they lie to each other."""
-    if slice_.header is not None:
+    """Of PNG, JPEG and unreadable files, and of DICOM files without a series, each is one of its own."""
+    if slice_.header is not None and slice_.header.series:
         return str(PurePosixPath(name).parent), slice_.header.series
     return name, ""
 
@@ -150,16 +168,27 @@ def _apply(slices: list[CtSlice], policy: CtSlices, pool: ThreadPoolExecutor) ->
 
 
 def _lung_shares(slices: Sequence[CtSlice]) -> list[float | None]:
-    """Of slices of one file; None where it cannot be decoded."""
+    return [None if units is None else lung_share(units) for units in _units_of(slices)]
+
+
+def _units_of(slices: Sequence[CtSlice]) -> Iterator[NDArray[Any] | None]:
+    """Slices (H, W) of one file in Hounsfield units; None where it cannot be decoded."""
     content = read_content(slices[0].image.path)
     if isinstance(content, BadFile):
-        return [None] * len(slices)
+        yield from [None] * len(slices)
+        return
     try:
         with silence():
-            if format_of(content[:SNIFF_BYTES]) == "NIfTI":
-                units = open_nifti_units(content)[1]
-            else:
-                units = open_dicom_units(content)
-            return [lung_share(units(slice_.image.frame or 0)) for slice_ in slices]
+            is_volume = format_of(content[:SNIFF_BYTES]) == "NIfTI"
+            units = open_nifti_units(content)[1] if is_volume else open_dicom_units(content)
     except UndecodableError:
-        return [None] * len(slices)
+        yield from [None] * len(slices)
+        return
+    for slice_ in slices:
+        try:
+            with silence():
+                found = units(slice_.image.frame or 0)
+        except UndecodableError:
+            yield None
+        else:
+            yield found

@@ -74,6 +74,8 @@ CODES: Mapping[str, Code] = {
         "Images of a kind that is not read here",
         "The files are whole, and another name would change nothing. Export them again in the way that is named, one "
         "picture a file, as DICOM, PNG or JPEG.",
+        "The files are whole, and another name would change nothing. Export them again in the way that is named; CT "
+        "slices without Hounsfield units from the scanner or the archive, with the rescale slope and intercept.",
     ),
     "file-other-modality": Code(
         "error",

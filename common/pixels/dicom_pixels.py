@@ -2,8 +2,9 @@
 
 import io
 import logging
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -59,29 +60,43 @@ def open_dicom(
 
     Raises UndecodableError, also for a file of another ``modality`` than expected. Call it within ``silence``.
     """
-    dataset = _read(content)
-    header = header_of(dataset)
-    _check(dataset, header, modality)
-    count = len(header.places)
-    if header.modality == "CT":
-        return count, lambda frame: _ct(dataset, header, frame, ct_windows)
-    return count, lambda frame: _radiograph(dataset, header, frame)
+    dataset, header = _read(content, modality)
+    decode = partial(_ct, windows=ct_windows) if header.modality == "CT" else _radiograph
+
+    def picture(frame: int) -> NDArray[np.uint8]:
+        with _damage_named():
+            return decode(dataset, header, frame)
+
+    return len(header.places), picture
 
 
 def open_dicom_units(content: bytes) -> Callable[[int], NDArray[Any]]:
     """The function that gives a slice (H, W) of the bytes of a CT file in Hounsfield units; call both in silence."""
-    dataset = _read(content)
-    header = header_of(dataset)
-    _check(dataset, header, "ct")
-    return lambda frame: _units(dataset, frame)
+    dataset, _ = _read(content, "ct")
+
+    def units(frame: int) -> NDArray[Any]:
+        with _damage_named():
+            return _units(dataset, frame)
+
+    return units
 
 
-def _read(content: bytes) -> "Dataset":
+def _read(content: bytes, modality: Literal["xray", "ct"] | None) -> "tuple[Dataset, Header]":
     from pydicom import dcmread
 
+    with _damage_named():
+        dataset = dcmread(io.BytesIO(content), force=True)
+        header = header_of(dataset)
+        _check(dataset, header, modality)
+    return dataset, header
+
+
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    """Elements are parsed when they are asked for, and a damaged one can fail in any way."""
     try:
-        return dcmread(io.BytesIO(content), force=True)
-    except MemoryError:
+        yield
+    except (UndecodableError, MemoryError):  # the second is a fault of this machine
         raise
     except EOFError:
         raise _truncated() from None
@@ -269,7 +284,8 @@ def _ct(dataset: "Dataset", header: Header, frame: int, windows: Sequence[CtWind
 def _units(dataset: "Dataset", frame: int) -> NDArray[Any]:
     """(H, W) in Hounsfield units as stored, not turned; padding is air."""
     rescale = _rescale(dataset, frame)
-    kind = str(dataset.get("RescaleType") or "")
+    scale = functional_group(dataset, frame, "PixelValueTransformationSequence") or dataset
+    kind = str(scale.get("RescaleType") or "")
     photometric = str(dataset.get("PhotometricInterpretation", "")).strip().upper()
     reasons = (
         (photometric not in _GREY, "it is a colour picture"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedthorax.common.config.data import CtWindow
 from fedthorax.common.pixels.dicom_pixels import square_pixels
-from fedthorax.common.pixels.hounsfield import windowed
+from fedthorax.common.pixels.hounsfield import AIR, looked_at, not_hounsfield, windowed
 from fedthorax.common.pixels.undecodable import UndecodableError
 
 _HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
@@ -21,9 +21,6 @@ _HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 _LARGEST = 4 << 30  # bytes of voxels: 512 x 512 x 2000 slices in 64 bits
 
 _MOST_AFTER = 64  # MiB behind the voxels
-
-# Air has -1000: a chest in Hounsfield units always holds some.
-_NO_AIR = -200
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def open_nifti(
     """The number of axial slices in the bytes of a NIfTI file, and the function that decodes one as uint8 (H, W, 3).
 
     Slice 0 is the lowest. The patient's left is on the right and the back below, as in an axial DICOM slice. Values
-    are taken for Hounsfield units. Raises UndecodableError.
+    have to be Hounsfield units. Raises UndecodableError.
     """
     if modality == "xray":
         raise UndecodableError("other_modality", "is a NIfTI volume, expected an X-ray")
@@ -91,20 +88,16 @@ def open_nifti_units(content: bytes) -> tuple[Volume, Callable[[int], NDArray[An
     if not np.isfinite(slope) or slope == 0:  # NIfTI-1: not scaled
         slope, intercept = 1.0, 0.0
     intercept = intercept if np.isfinite(intercept) else 0.0
-    lowest = min(float(end) * slope + intercept for end in (np.nanmin(voxels), np.nanmax(voxels)))
-    if not lowest < _NO_AIR:
-        raise UndecodableError(
-            "unsupported",
-            f"holds no Hounsfield units: its lowest value is {lowest:g}, but a chest CT holds air at -1000",
-        )
 
     def units(frame: int) -> NDArray[Any]:
         turned = voxels.transpose(volume.axes)
         turned = turned[:: -1 if volume.flips[0] else 1, :: -1 if volume.flips[1] else 1]
         plane = turned[:, :, -1 - frame if volume.flips[2] else frame].T
         scaled = plane if (slope, intercept) == (1.0, 0.0) else plane * np.float64(slope) + intercept
-        return np.nan_to_num(scaled, nan=-1000.0) if scaled.dtype.kind == "f" else scaled
+        return np.nan_to_num(scaled, nan=AIR) if scaled.dtype.kind == "f" else scaled
 
+    if reason := not_hounsfield(units(frame) for frame in looked_at(len(volume.heights))):
+        raise UndecodableError("unsupported", f"holds no Hounsfield units: by its values {reason}")
     return volume, units
 
 

@@ -19,6 +19,7 @@ Fault = Literal[
     "not_an_image",
     "unsupported",  # an image, but of a kind that is not read
     "other_modality",
+    "other_scale",  # a CT slice that can be decoded, but whose series holds no Hounsfield units
     "not_used",  # a good picture that is none of the axial chest slices or X-rays wanted here
     "other",
 ]

@@ -49,9 +49,11 @@ def image_files(paths: Iterable[Path], modality: Literal["xray", "ct"]) -> list[
             images = [ImageRef(image) for image in inside.values() if not told.get(image)]
         else:
             slices = find_slices(inside, CtSlices())
-            left_out = list(slices.left_out)
+            raw = [bad for bad in slices.bad if bad.fault == "other_scale"]
+            left_out = [*slices.left_out, *raw]
             images = [slice_.image for slice_ in slices.slices]
-            images += [ImageRef(bad.path, bad.frame) for bad in slices.bad]  # decoding names what is wrong with it
+            # Decoding names what is wrong with the others.
+            images += [ImageRef(bad.path, bad.frame) for bad in slices.bad if bad not in raw]
         if left_out and not images:
             raise ValueError(f"{ImageRef(left_out[0].path, left_out[0].frame)} {left_out[0].reason}")
         for left in left_out:

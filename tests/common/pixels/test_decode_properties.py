@@ -172,3 +172,12 @@ def test_any_picture_fits_any_square_within_its_range(pixels: np.ndarray, size: 
         assert (square.dtype, square.shape) == (np.uint8, (size, size, 3))
         assert square.max() <= pixels.max()
     assert pixel_digest(pixels) == pixel_digest(pixels.copy(order="F"))
+
+
+def test_an_element_of_no_known_kind_is_damage_and_no_error(tmp_path: Path, write_dicom: Write) -> None:
+    """Found by the test of damaged bytes: elements are parsed when they are asked for."""
+    content = write_dicom(tmp_path / "a.dcm", np.zeros((4, 4), np.uint8)).read_bytes()
+    place = content.index(b"\x28\x00\x04\x00CS")
+    bad = decode(content[: place + 4] + b"\x43\xc5" + content[place + 6 :])
+    assert isinstance(bad, BadFile)
+    assert bad.fault == "truncated"

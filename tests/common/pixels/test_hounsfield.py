@@ -1,6 +1,6 @@
 """CT slices are seen in windows of Hounsfield units, whoever stored them in whatever way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,13 @@ import pydicom
 import pytest
 from pydicom import uid
 
-from fedthorax.common.config.data import CT_WINDOWS, CtWindow
+from fedthorax.common.config.data import CT_WINDOWS, CtSlices, CtWindow
+from fedthorax.common.hospital.ct_series import find_slices
 from fedthorax.common.pixels.decode import decode_image, try_decode
-from fedthorax.common.pixels.hounsfield import windowed
+from fedthorax.common.pixels.dicom_pixels import open_dicom_units
+from fedthorax.common.pixels.hounsfield import looked_at, not_hounsfield, windowed
 from fedthorax.common.pixels.lung_area import lung_share
+from fedthorax.common.records.listing import list_images
 from fedthorax.common.records.records import BadFile, ImageRef
 
 Write = Callable[..., Path]
@@ -157,3 +160,132 @@ def test_the_share_of_lung_is_that_of_the_areas(radius: int, share: float) -> No
 
 def test_air_alone_holds_no_lung() -> None:
     assert lung_share(np.full((64, 64), -1000)) == 0.0
+
+
+def slice_of_a_body(shift: int = 0, corners: int | None = None, lungs: bool = True) -> np.ndarray:
+    """Air of -1000, lung, fat, muscle and a little bone, all with noise, ``shift``ed; unmeasured ``corners``."""
+    rows, columns = np.ogrid[-64:64, -64:64]
+    distance, rng = np.hypot(rows, columns), np.random.default_rng(0)
+    units = np.select([distance < 20, distance < 24, distance < 40, distance < 50], [-850, 800, 50, -100], -1000)
+    units = units if lungs else np.where(distance < 20, 50, units)
+    units = units + np.rint(rng.normal(0, 12, units.shape)).astype(int) + shift
+    return units if corners is None else np.where(distance > 64, corners, units)
+
+
+INSIDE = slice_of_a_body(lungs=False)[24:104, 24:104]
+WINDOWED = windowed(slice_of_a_body(), CT_WINDOWS)[:, :, 1]
+FORGOTTEN, TWICE, NEITHER = "1024 too high", "1024 too low", "neither air"
+
+
+@pytest.mark.parametrize(
+    ("slices", "reason"),
+    [
+        ([slice_of_a_body()], None),
+        ([slice_of_a_body(corners=-2048)], None),
+        ([slice_of_a_body(corners=-3024)], None),
+        ([np.full((64, 64), -1000), slice_of_a_body()], None),
+        ([np.full((64, 64), 40), slice_of_a_body()], None),
+        ([np.full((64, 64), -1000)], None),  # nothing to tell by
+        ([INSIDE], None),
+        ([INSIDE[:40, :40]], None),
+        ([np.clip(slice_of_a_body(), -1000, 400)], None),
+        ([slice_of_a_body(1024)], FORGOTTEN),  # air at 24
+        ([slice_of_a_body(1000)], FORGOTTEN),  # air at 0
+        ([np.maximum(slice_of_a_body(1000), 0)], FORGOTTEN),
+        ([slice_of_a_body(1024, corners=-2000)], FORGOTTEN),
+        ([slice_of_a_body(1024, corners=-1000)], FORGOTTEN),
+        ([slice_of_a_body(1024, corners=0)] * 3, FORGOTTEN),
+        ([INSIDE + 1024], FORGOTTEN),
+        ([np.pad(slice_of_a_body(1024, corners=-1000), 32, constant_values=24)], FORGOTTEN),  # a small body
+        ([np.pad(slice_of_a_body(1024, corners=-2000), 32, constant_values=24)], FORGOTTEN),
+        ([np.where(np.arange(128) < 40, -2048, slice_of_a_body())[:12]], None),  # air and an unmeasured corner alone
+        ([np.where(np.arange(128) < 40, -2000, WINDOWED)], NEITHER),
+        ([slice_of_a_body(-1024)], TWICE),
+        ([slice_of_a_body(-1024, corners=-2048)], TWICE),
+        ([slice_of_a_body(32768)], NEITHER),
+        ([WINDOWED], NEITHER),
+        ([WINDOWED / 255], NEITHER),
+        ([np.clip(slice_of_a_body(), -160, 240)], NEITHER),
+        ([np.arange(4096).reshape(64, 64)], NEITHER),
+    ],
+)
+def test_values_are_hounsfield_units_where_air_and_tissue_lie_in_place(
+    slices: list[np.ndarray], reason: str | None
+) -> None:
+    found = not_hounsfield(slices)
+    assert found is None if reason is None else reason in str(found)
+
+
+def test_the_first_slice_that_holds_both_answers_for_the_series() -> None:
+    asked = []
+
+    def series() -> Iterator[np.ndarray]:
+        for number in looked_at(300):
+            asked.append(number)
+            yield slice_of_a_body()
+
+    assert not_hounsfield(series()) is None
+    assert asked == [150]
+    assert looked_at(1) == [0]
+    assert sorted(looked_at(2)) == [0, 1]
+    assert len(looked_at(300)) == 9
+
+
+def test_a_map_of_a_dual_energy_scanner_says_so_in_its_frames(tmp_path: Path, write_dicom: Write) -> None:
+    """PS3.3 C.7.6.16.2.9: of an enhanced file the type stands beside slope and intercept."""
+    item, group = pydicom.Dataset(), pydicom.Dataset()
+    item.RescaleSlope, item.RescaleIntercept, item.RescaleType = 1, 0, "MGML"
+    group.PixelValueTransformationSequence = pydicom.Sequence([item])
+    path = write_dicom(
+        tmp_path / "a.dcm",
+        np.full((4, 4), 100, np.int16),
+        Modality="CT",
+        SharedFunctionalGroupsSequence=pydicom.Sequence([group]),
+    )
+    bad = try_decode(path, "ct")
+    assert isinstance(bad, BadFile)
+    assert "rescale type MGML" in bad.reason
+
+
+def test_raw_values_are_refused_for_the_whole_series_and_for_a_volume(
+    tmp_path: Path, write_ct: Write, write_nifti: Write
+) -> None:
+    for number in range(3):
+        for name, shift in (("good", 0), ("raw", 1024)):
+            units = slice_of_a_body(shift, lungs=number > 0)
+            elements = {"SeriesInstanceUID": f"1.{len(name)}", "PhotometricInterpretation": "MONOCHROME1"}
+            write_ct(tmp_path / f"{name}/{number}.dcm", units, float(number), **elements)
+    for name, shift in (("good", 0), ("raw", 1024)):
+        volume = np.stack([slice_of_a_body(shift, -2000)] * 2, axis=-1).astype(np.float64)
+        write_nifti(tmp_path / f"{name}.nii.gz", volume)
+    found = find_slices(list_images(tmp_path).images, CtSlices())
+    assert {slice_.name for slice_ in found.slices if slice_.name.endswith(".dcm")} == {
+        f"good/{n}.dcm" for n in range(3)
+    }
+    assert sorted(bad.path.name for bad in found.bad) == ["0.dcm", "1.dcm", "2.dcm"]
+    assert {bad.fault for bad in found.bad} == {"other_scale"}
+    assert all(FORGOTTEN in bad.reason for bad in found.bad)
+    assert isinstance(try_decode(ImageRef(tmp_path / "good.nii.gz", 0), "ct"), np.ndarray)
+    bad = try_decode(ImageRef(tmp_path / "raw.nii.gz", 0), "ct")
+    assert isinstance(bad, BadFile)
+    assert FORGOTTEN in bad.reason
+
+
+def test_slices_without_a_series_are_judged_one_by_one(tmp_path: Path, write_ct: Write) -> None:
+    write_ct(tmp_path / "good.dcm", slice_of_a_body(), SeriesInstanceUID=None)
+    write_ct(tmp_path / "raw.dcm", slice_of_a_body(1024), SeriesInstanceUID=None)
+    found = find_slices(list_images(tmp_path).images, CtSlices())
+    assert [slice_.name for slice_ in found.slices] == ["good.dcm"]
+    assert [bad.path.name for bad in found.bad] == ["raw.dcm"]
+
+
+@pytest.mark.real_data
+def test_no_real_slice_is_called_raw_and_each_is_when_it_is_shifted(real_data: Path) -> None:
+    """The figures stand in docs/formats.md."""
+    found, frames = {0: 0, 1024: 0, 1000: 0, -1024: 0}, 0
+    for path in sorted((real_data / "dicom").glob("ct_*/*.dcm")):
+        units = open_dicom_units(path.read_bytes())(0).astype(int)
+        frames += 1
+        for shift in found:
+            found[shift] += not_hounsfield([units + shift]) is not None
+    assert (frames, found) == (29, {0: 0, 1024: 29, 1000: 29, -1024: 28})

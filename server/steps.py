@@ -26,6 +26,7 @@ import numpy as np
 from fedthorax.common.model.segments import SegmentLayout, Weights
 from fedthorax.common.training.adam import BETA_1, BETA_2
 
+_EPSILON = 1e-3  # Keras normalises by variance + this; the variance of a unit that was silent is nearly 0
 FEWEST = 3  # steps below which there is no telling what is usual
 _LIMIT = (1 - BETA_1) / math.sqrt((1 - BETA_2) * (1 - BETA_1**2 / BETA_2))  # of one step, 7.27 learning rates
 _AT_LIMIT = 20_000  # steps after which a step's bound differs from it by less than 1e-8
@@ -43,8 +44,8 @@ def adam_reach(steps: int) -> float:
 class Step:
     """``norm`` is the Euclidean norm of the whole change. ``farthest`` is the largest change of a trained value,
     ``variable`` the one that it stands in, ``largest`` the largest incoming value there is, in size. ``left`` is the
-    smallest share that is left of a moving variance, ``grown`` the largest factor by which one grew, with their
-    variables."""
+    smallest share that is left of a moving variance, ``grown`` the largest factor by which one grew, as
+    normalisation sees it, with their variables."""
 
     norm: float
     farthest: float
@@ -68,7 +69,8 @@ def measured(update: Weights, before: Weights, layout: SegmentLayout) -> Step:
             if slot.name.endswith("moving_variance"):
                 ratio = new.astype(np.float64) / np.maximum(old, np.finfo(np.float32).tiny)
                 left = min(left, (float(ratio.min()), slot.name))
-                grown = max(grown, (float(ratio.max()), slot.name))
+                growth = (new.astype(np.float64) + _EPSILON) / (old + _EPSILON)
+                grown = max(grown, (float(growth.max()), slot.name))
             elif not slot.name.endswith("moving_mean"):
                 largest = max(largest, float(old.max()), -float(old.min()))
                 moved = max(float(change.max()), -float(change.min()))

@@ -34,7 +34,14 @@ def test_a_step_is_measured_by_what_was_trained_and_by_moving_statistics():
     found = measured(update, before, SimpleNamespace(slots={"fusion": slots}))
     assert found.norm == pytest.approx(math.sqrt(1 + 0.25 + 81 + 1 + 72**2))
     assert (found.farthest, found.variable, found.largest) == (1.0, "kernel", 4.0)
-    assert (found.left, found.grown) == ((0.5, "bn/moving_variance"), (10.0, "bn/moving_variance"))
+    assert found.left == (0.5, "bn/moving_variance")
+    assert found.grown == (pytest.approx(80.001 / 8.001), "bn/moving_variance")
+
+
+def test_a_unit_that_was_silent_may_wake_up():
+    slots = {"fusion": (Slot("bn/moving_variance", (1,), 0, 1),)}
+    before, update = ({"fusion": np.array([value], np.float32)} for value in (4e-8, 0.104))  # 2.6 million times
+    assert measured(update, before, SimpleNamespace(slots=slots)).grown[0] == pytest.approx(105, rel=1e-3)
 
 
 @pytest.mark.parametrize(

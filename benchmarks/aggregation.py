@@ -25,13 +25,14 @@ from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 from fedthorax.common.algorithms.aggregation import FederatedAverage
 from fedthorax.common.messages.reading import read_reply
 from fedthorax.common.messages.replies import TrainReply
-from fedthorax.common.messages.results import FitTold, UpdateTold
+from fedthorax.common.messages.results import UpdateTold
 from fedthorax.common.messages.sending import closed, from_flower, to_flower
 from fedthorax.common.messages.tasks import TrainTask
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.scores import Scores
 from fedthorax.common.model.segments import SEGMENTS, Slot, segment_sha256
+from fedthorax.common.record.run import FitTold
 from fedthorax.common.wire.segment import pack_rounded, unpack
 from fedthorax.server.claims import check_update
 from fedthorax.server.steps import measured

@@ -123,10 +123,11 @@ def hospitals(number: int) -> dict[str, float]:
     from fedthorax.common.algorithms.aggregation import FederatedAverage
     from fedthorax.common.messages.reading import read_reply
     from fedthorax.common.messages.replies import TrainReply
-    from fedthorax.common.messages.results import FitTold, UpdateTold
+    from fedthorax.common.messages.results import UpdateTold
     from fedthorax.common.messages.sending import closed, from_flower, num_bytes, to_flower
     from fedthorax.common.messages.tasks import TrainTask
     from fedthorax.common.model.segments import SEGMENTS
+    from fedthorax.common.record.run import FitTold
     from fedthorax.server.claims import check_update
     from fedthorax.server.steps import measured
 

@@ -70,7 +70,8 @@ from fedthorax.client.site.worker import TaskDesk
 from fedthorax.client.site.worker_service import start_server
 from benchmarks.aggregation import some_scores
 from fedthorax.common.messages.replies import TrainReply
-from fedthorax.common.messages.results import FitTold, UpdateTold
+from fedthorax.common.messages.results import UpdateTold
+from fedthorax.common.record.run import FitTold
 fit = FitTold(loss=1.0, disease_loss=1.0, cancer_loss=1.0, pairs=1, steps=1, epochs=1, seconds=1.0)
 folder = SiteFolder(Path(sys.argv[1]))
 folder.make()

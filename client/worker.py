@@ -27,7 +27,6 @@ from fedthorax.common.hospital.images import SiteImages
 from fedthorax.common.hospital.overlap import keyed_digests
 from fedthorax.common.issues.unusable import outside_words
 from fedthorax.common.messages.message import Reply, Segments, Task, failed
-from fedthorax.common.messages.passport import Passport
 from fedthorax.common.messages.replies import (
     REPLIES,
     DescribeReply,
@@ -40,7 +39,6 @@ from fedthorax.common.messages.results import (
     BranchCounts,
     Described,
     Evaluated,
-    FitTold,
     Told,
     UpdateTold,
 )
@@ -59,6 +57,8 @@ from fedthorax.common.metrics.scores import Scores as Scored
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import segments_of
 from fedthorax.common.pairing import PairingReport, reuse
+from fedthorax.common.record.passport import Passport
+from fedthorax.common.record.run import FitTold
 from fedthorax.common.records.records import Split
 from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.features import FeatureStore

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from fedthorax.common.messages.tasks import FinishTask, Outcome
 from fedthorax.common.model.segments import Weights
+from fedthorax.common.record.run import Run, read_run
 from fedthorax.server.checkpoints import Checkpoints
 from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
@@ -41,7 +42,7 @@ def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]
                 site,
                 delivery.round,
                 **model,
-                outcome=outcome(delivery, site, record.document, facts),
+                outcome=Outcome(models=delivery.names, facts=facts, metrics=own_results(record.document, site)),
             )
             for site in names
         ]
@@ -68,12 +69,7 @@ def deliveries(best: Delivery, last: Delivery) -> tuple[Delivery, ...]:
     return (best, last)
 
 
-def outcome(delivery: Delivery, site: str, document: Mapping[str, Any], facts: Mapping[str, Any]) -> Outcome:
-    """What the hospital keeps beside the weights."""
-    return Outcome(models=delivery.names, facts=dict(facts), metrics=own_results(document, site))
-
-
-def own_results(document: Mapping[str, Any], site: str) -> dict[str, Any]:
+def own_results(document: Mapping[str, Any], site: str) -> Run:
     """The record of a finished run as one hospital may see it: the common figures and its own, no other hospital's.
 
     Not even as a comparison with its own: of two hospitals, the mean of the others is the other.
@@ -92,7 +88,7 @@ def own_results(document: Mapping[str, Any], site: str) -> dict[str, Any]:
     ]
     pooled = document.get("pooled")
     left_out = [entry for entry in document["central"]["left_out"] if entry["same_as_site"] == site]
-    return {
+    mine = {
         **document,
         "status": "finished",
         "sites": {site: document["sites"][site]},
@@ -101,3 +97,4 @@ def own_results(document: Mapping[str, Any], site: str) -> dict[str, Any]:
         "central": {**document["central"], "left_out": left_out},
         "rounds": rounds,
     }
+    return read_run(mine)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.messages.tasks import ModelFacts
 from fedthorax.common.model.segments import Weights, weights_digest
 from fedthorax.common.record.run_folder import RunFolder, package_versions
 from fedthorax.common.release.model_facts import FORMAT, model_entry, write_model_facts
@@ -13,22 +14,22 @@ from fedthorax.server.checkpoints import Checkpoints
 OwnModels = Callable[[str, str], Weights | None]  # (run, hospital) → segments of the hospital's own model
 
 
-def model_facts(experiment: Experiment) -> dict[str, Any]:
-    """What a model's outputs mean: the content of model.json without its ``models``."""
-    return {
-        "format": FORMAT,
-        "name": experiment.name,
-        "findings": list(experiment.labels.findings),
-        "cancer_classes": list(experiment.labels.cancer_classes),
-        "image_size": experiment.model.image_size,
-        "aspect": experiment.data.aspect,
-        "ct_windows": [window.model_dump() for window in experiment.data.ct_windows],
-        "threshold": experiment.evaluation.threshold,
-        "absent": experiment.model.absent,
-        "views": experiment.evaluation.views,
-        "augmentation": experiment.training.augmentation.model_dump(exclude={"enabled", "feature_versions"}),
-        "versions": package_versions(),
-    }
+def model_facts(experiment: Experiment) -> ModelFacts:
+    """What a model's outputs mean."""
+    return ModelFacts(
+        format=FORMAT,
+        name=experiment.name,
+        findings=experiment.labels.findings,
+        cancer_classes=experiment.labels.cancer_classes,
+        image_size=experiment.model.image_size,
+        aspect=experiment.data.aspect,
+        ct_windows=experiment.data.ct_windows,
+        threshold=experiment.evaluation.threshold,
+        absent=experiment.model.absent,
+        views=experiment.evaluation.views,
+        augmentation=experiment.training.augmentation.model_dump(exclude={"enabled", "feature_versions"}),
+        versions=package_versions(),
+    )
 
 
 def save_personal_models(
@@ -40,7 +41,7 @@ def save_personal_models(
     own: OwnModels,
 ) -> None:
     """In a simulation: each hospital's own model as a model folder; in a consortium it is at the hospital."""
-    facts = model_facts(experiment)
+    facts = model_facts(experiment).model_dump()
     for site in document["sites"]:
         weights = own(document["run"], site)
         if weights is None:
@@ -69,7 +70,7 @@ def save_models(
     best_round = document["best_round"]
     last_round = checkpoints.rounds()[-1]
     rounds = {"best": last_round if best_round is None else best_round, "last": last_round}
-    facts, entries = model_facts(experiment), {}
+    facts, entries = model_facts(experiment).model_dump(), {}
     for kind, path in (("last", folder.last_model), ("best", folder.best_model)):
         weights = checkpoints.load(rounds[kind]).weights
         network.layout.write(weights)

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
 from fedthorax import __version__
-from fedthorax.common.messages.passport import Passport
-from fedthorax.common.messages.results import Described, Evaluated, FitTold, UpdateTold
+from fedthorax.common.config import Experiment
+from fedthorax.common.messages.results import Described, Evaluated, UpdateTold
 from fedthorax.common.messages.statistics import SiteStatistics
+from fedthorax.common.messages.tasks import ModelFacts, Outcome
 from fedthorax.common.metrics.scores import Scores, TestedScores
+from fedthorax.common.record.passport import Passport
+from fedthorax.common.record.run import FitTold, read_run
+from fedthorax.server.record import RunRecord
 
 FINDINGS, CLASSES = ("Effusion", "Mass"), ("normal", "tumour")
 Model = TypeVar("Model", bound=BaseModel)
@@ -114,6 +118,18 @@ def trained(pairs: int = 10, steps: int | None = None, **changes: Any) -> Update
     done = -(-pairs // 16) if steps is None else steps
     train = FitTold(loss=1.0, disease_loss=0.5, cancer_loss=0.5, pairs=pairs, steps=done, epochs=1, seconds=1.0)
     return changed(UpdateTold(valid=scores(), train=train), **changes)
+
+
+def outcome(experiment: Experiment, *models: Literal["best", "last"]) -> Outcome:
+    """What a hospital gets of a run that has just begun."""
+    record = RunRecord.begun(experiment, "consortium", ("north",), "r1", "0" * 64, {})
+    facts = read(
+        ModelFacts,
+        **{"format": 2, "name": experiment.name, "findings": FINDINGS, "cancer_classes": CLASSES, "image_size": 32},
+        **{"aspect": "pad", "ct_windows": (), "threshold": 0.5, "absent": "refused", "views": 1},
+        **{"augmentation": {}, "versions": {}},
+    )
+    return Outcome(models=models or ("best",), facts=facts, metrics=read_run(record.document))
 
 
 def read(kind: type[Model], **fields: Any) -> Model:

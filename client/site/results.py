@@ -24,7 +24,8 @@ from fedthorax.common.report import write_report
 
 def keep_results(folder: SiteFolder, process: SiteProcess, task: FinishTask, experiment: Experiment) -> Reply:
     """Keep what a ``finish`` task brings; the reply only says that it is kept. ValueError where it is not whole."""
-    names, facts, metrics = task.outcome.models, task.outcome.facts, task.outcome.metrics
+    names, facts = task.outcome.models, task.outcome.facts.model_dump()
+    metrics = task.outcome.metrics.model_dump(mode="json", exclude_unset=True)
     network = process.network(experiment)
     try:
         weights = process.worker.segments.complete(task, network.layout.sizes)

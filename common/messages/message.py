@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, SkipValidation, WithJsonSchema
 
+from fedthorax.common.ground.fields import Line, Mark, Name, Positive, Round
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.messages.fields import Line, Mark, Name, Positive, Round
 
 TaskKind = Literal["describe", "train", "evaluate", "personalise", "statistics", "finish", "present"]
 Segments = Mapping[str, NDArray[np.float32]]

@@ -5,12 +5,13 @@ from typing import Annotated
 from pydantic import Field
 
 from fedthorax.common.ground import leaving
+from fedthorax.common.ground.fields import Checked, Count, Positive, Weight
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.messages.fields import Checked, Count, Done, Loss, Positive, Weight
-from fedthorax.common.messages.passport import Passport
 from fedthorax.common.messages.statistics import SiteStatistics
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.metrics.scores import BothHeads, Histograms, Scores, Subgroups, TestedScores
+from fedthorax.common.record.passport import Passport
+from fedthorax.common.record.run import FitTold
 
 
 class Described(Frozen):
@@ -37,20 +38,6 @@ class BranchCounts(Frozen):
     ct_token: Weight
     findings: Annotated[tuple[Weight, ...], Field(max_length=1000)]
     cancer: Weight
-
-
-class FitTold(Frozen):
-    """What training did. Losses are means over the last epoch that was run, null where no label was known."""
-
-    loss: Loss
-    disease_loss: Loss
-    cancer_loss: Loss
-    pairs: Done
-    steps: Done
-    epochs: Done
-    seconds: Annotated[Positive, leaving.Machine("work done")]
-    without_xray: Done = 0  # pairs of the last epoch in which a token stood for the X-ray
-    without_ct: Done = 0
 
 
 class UpdateTold(Frozen):

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import Field
 
+from fedthorax.common.config.data import CtWindow
+from fedthorax.common.ground.fields import Digest, Mark, Name, Positive, Round
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.ground.strict_json import plain_value
-from fedthorax.common.messages.fields import Digest, Mark, Name, Positive, Round
 from fedthorax.common.messages.message import Task, all_arrays
 from fedthorax.common.metrics.operating import OperatingPoints
-
-_Facts = Annotated[dict[str, JsonValue], BeforeValidator(plain_value)]
+from fedthorax.common.record.run import Run
 
 
 class DescribeTask(Task):
@@ -78,13 +77,30 @@ class PersonaliseTask(ModelTask):
     kind: Literal["personalise"] = "personalise"
 
 
+class ModelFacts(Frozen):
+    """What the outputs of a run's models mean: model.json less its models."""
+
+    format: int
+    name: str
+    findings: tuple[str, ...]
+    cancer_classes: tuple[str, ...]
+    image_size: int
+    aspect: Literal["pad", "squash"]
+    ct_windows: tuple[CtWindow, ...]
+    threshold: float
+    absent: Literal["refused", "token"]
+    views: int
+    augmentation: dict[str, float | bool]
+    versions: dict[str, str]
+
+
 class Outcome(Frozen):
-    """``models`` are the names under which the incoming weights are kept; ``facts`` is model.json less its models,
-    ``metrics`` as metrics.json."""
+    """``models`` are the names under which the incoming weights are kept; ``metrics`` is the run as one hospital may
+    see it."""
 
     models: Annotated[tuple[Literal["best", "last"], ...], Field(min_length=1, max_length=2)]
-    facts: _Facts
-    metrics: _Facts
+    facts: ModelFacts
+    metrics: Run
 
 
 class FinishTask(ModelTask):

@@ -1,13 +1,15 @@
 """A run as it is written down: the content of metrics.json (docs/metrics.md, docs/metrics.schema.json)."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationError
 
+from fedthorax.common.ground import leaving
+from fedthorax.common.ground.fields import Done, Loss, Positive
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.messages.passport import Passport
-from fedthorax.common.messages.results import FitTold
+from fedthorax.common.ground.strict_json import plain_value
 from fedthorax.common.metrics.figures import Score, Share
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.metrics.scores import (
@@ -19,12 +21,12 @@ from fedthorax.common.metrics.scores import (
     Subgroups,
     TestedScores,
 )
+from fedthorax.common.record.passport import Passport
 
 SCHEMA_VERSION = 3  # 2 added figures, operating points and calibration; 3 a round whose model was not taken
 READABLE = (1, 2, 3)
 
 Status = Literal["running", "finished", "interrupted", "failed"]
-Positive = Annotated[float, Field(ge=0)]
 Pair = Annotated[tuple[float, float], Field(strict=False)]
 
 
@@ -33,6 +35,20 @@ class Phase(Frozen):
     trainable: Literal["heads", "all"]
     learning_rate: Positive
     local_epochs: Number
+
+
+class FitTold(Frozen):
+    """What training did. Losses are means over the last epoch that was run, null where no label was known."""
+
+    loss: Loss
+    disease_loss: Loss
+    cancer_loss: Loss
+    pairs: Done
+    steps: Done
+    epochs: Done
+    seconds: Annotated[Positive, leaving.Machine("work done")]
+    without_xray: Done = 0  # pairs of the last epoch in which a token stood for the X-ray
+    without_ct: Done = 0
 
 
 class SiteRound(Frozen):
@@ -283,6 +299,20 @@ class Run(Frozen):
     pooled: Pooled | None
     totals: Totals
     undefined: dict[str, str] = Field(default_factory=dict)
+
+
+def read_run(metrics: Mapping[str, Any]) -> Run:
+    """The content of metrics.json as a Run. A number that is not finite becomes null, and ``undefined`` says where and
+    what it was. ValueError names the first field that is not one of a Run."""
+    undefined: dict[str, str] = {}
+    value = plain_value(metrics, "metrics", undefined)
+    if undefined:
+        value["undefined"] = {**value.get("undefined", {}), **undefined}
+    try:
+        return Run.model_validate_json(json.dumps(value, ensure_ascii=False))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"metrics.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def run_schema() -> dict[str, Any]:

@@ -37,7 +37,6 @@ from types import TracebackType
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.atomic_write import write_text
@@ -46,7 +45,7 @@ from fedthorax.common.ground.lock import take
 from fedthorax.common.ground.one_line import one_line
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
 from fedthorax.common.record.history import history_csv
-from fedthorax.common.record.run import READABLE, Run
+from fedthorax.common.record.run import READABLE, read_run
 
 _LOCK_TEXT = "FedThorax run folder\n"
 ENDED_FROM_OUTSIDE = "its process ended without a word: it was killed, ran out of memory, or the machine stopped"
@@ -219,16 +218,7 @@ class RunFolder:
         """``metrics.json`` and ``history.csv``, each replaced at once. A number that is not finite becomes null, and
         ``undefined`` says where and what it was. ValueError names the first field that is not one of a Run."""
         self._require_lock()
-        undefined: dict[str, str] = {}
-        value = plain_value(metrics, "metrics", undefined)
-        if undefined:
-            value["undefined"] = {**value.get("undefined", {}), **undefined}
-        try:
-            run = Run.model_validate_json(json.dumps(value, ensure_ascii=False))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"metrics.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-        value = run.model_dump(mode="json", exclude_unset=True)
+        value = read_run(metrics).model_dump(mode="json", exclude_unset=True)
         write_text(self.metrics, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         write_text(self.history, history_csv(value))
 

@@ -15,6 +15,7 @@ from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.messages.tasks import FinishTask, Outcome, PersonaliseTask
 from fedthorax.common.model.segments import SegmentLayout, segment_sha256, weights_digest
+from fedthorax.common.record.run import read_run
 from fedthorax.common.release.saved_model import load_saved_model
 from fedthorax.common.training.batch_norm import measure_batch_norm
 from fedthorax.common.training.features import FeatureStore
@@ -87,7 +88,7 @@ def test_the_own_model_is_scored_stays_and_is_found_among_the_hospitals_results(
     assert {name for name in common if not np.array_equal(own[name], common[name])} == {"disease", "cancer"}
 
     site = SiteFolder(tmp_path / "site")
-    outcome = Outcome(models=("best", "last"), facts=model_facts(experiment), metrics=record.document)
+    outcome = Outcome(models=("best", "last"), facts=model_facts(experiment), metrics=read_run(record.document))
     kept = keep_results(
         site, process, FinishTask(site="north", round=1, experiment=text, **facts, outcome=outcome), experiment
     )

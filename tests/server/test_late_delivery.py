@@ -75,7 +75,7 @@ def test_those_who_were_away_get_both_models_and_the_record_says_so(folder, expe
     assert [(task.site, task.kind, task.round) for task in channel.tasks] == [
         (site, "finish", number) for number in (1, 2) for site in ("south", "east")
     ]
-    assert list(channel.tasks[0].outcome.metrics["sites"]) == ["south"]
+    assert list(channel.tasks[0].outcome.metrics.sites) == ["south"]
     assert without_results(folder.path) == []
     metrics = folder.read_metrics()
     assert metrics["status"] == "finished"

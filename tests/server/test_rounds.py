@@ -89,10 +89,15 @@ class FakeCentral:
         self.all_digests, self.left_out, self.network = ("d0", "d1", "d2"), [], network
 
     def leave_out(self, overlaps):
-        self.left_out = [{"same_as_site": site, "file": str(p)} for site, ps in sorted(overlaps.items()) for p in ps]
+        facts = {"split": "test", "modality": "ct"}
+        self.left_out = [
+            {"same_as_site": site, "file": str(position), **facts}
+            for site, positions in sorted(overlaps.items())
+            for position in positions
+        ]
 
     def describe(self):
-        return {}
+        return passport().model_dump(mode="json")
 
     def validate(self, network, store, keep, progress=None):
         return scores(float(network.layout.weights["fusion"][0]) / 100)
@@ -101,14 +106,16 @@ class FakeCentral:
         return fixed_operating_points(("Mass",), ("normal", "tumour"), 0.5, "not chosen here")
 
     def final_test(self, network, store, points, keep, progress=None):
-        return scores(0.5), "predictions"
+        more = dict.fromkeys(("calibration", "subgroups", "intervals"))
+        curves, patients = {"disease": {}, "cancer": {}}, {"xray": 9, "ct": 9}
+        return {**scores(0.5), **more, "curves": curves, "patients": patients}, "predictions"
 
     def test_with_duplicates(self, clean, network, store, points, keep, progress=None):
-        return scores(0.75) if self.left_out else None
+        return {task: scores(0.75)[task] for task in ("disease", "cancer")} if self.left_out else None
 
 
 def scores(value: float) -> dict:
-    return {"loss": 1 - value, "disease": {"macro": {"roc_auc": value}}, "cancer": {"macro": {"roc_auc": value}}}
+    return told.scores(value).model_dump(mode="json", exclude_unset=True)
 
 
 class FakeChannel:
@@ -569,17 +576,18 @@ def test_every_hospital_gets_both_models_and_only_its_own_results(make):
     rounds.central.validate = lambda network, *_: scores(1 / (1 + abs(float(network.layout.weights["fusion"][0]) - 2)))
     rounds.run()
     rounds.record.document["statistics"] = {"sites": {"north": {}, "south": {}}}
-    rounds.record.document["pooled"] = {"bins": 9, "by_site": {"disease": {"groups": {"north": {}, "south": {}}}}}
+    by_site = {"disease": {"groups": {}}, "cancer": {"groups": {}}}
+    rounds.record.document["pooled"] = {"bins": 9, "disease": {}, "cancer": {}, "by_site": by_site}
     rounds.deliver()
     finish = [task for task in channel.tasks if task.kind == "finish" and task.site == "south"]
     assert [(task.outcome.models, task.round) for task in finish] == [(("best",), 2), (("last",), 3)]
     assert [task.weights["fusion"].tolist() for task in finish] == [[2.0, 2.0], [3.0, 3.0]]
     metrics = finish[0].outcome.metrics
-    assert (metrics["status"], list(metrics["sites"])) == ("finished", ["south"])
-    assert {name for entry in metrics["rounds"] for name in entry["sites"]} == {"south"}
-    assert (metrics["statistics"], metrics["pooled"]) == (None, {"bins": 9, "by_site": None})
-    assert metrics["central"]["left_out"] == []  # the one left out is north's
-    assert "findings" in finish[0].outcome.facts
+    assert (metrics.status, list(metrics.sites)) == ("finished", ["south"])
+    assert {name for entry in metrics.rounds for name in entry.sites} == {"south"}
+    assert (metrics.statistics, metrics.pooled.bins, metrics.pooled.by_site) == (None, 9, None)
+    assert metrics.central.left_out == ()  # the one left out is north's
+    assert finish[0].outcome.facts.findings
     assert [facts["models"] for facts in audited(rounds, "models delivered") if facts["site"] == "south"] == [
         ["best"],
         ["last"],

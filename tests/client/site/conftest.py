@@ -11,7 +11,9 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.travelling import travelling
 from fedthorax.common.messages.message import Task
-from fedthorax.common.messages.tasks import TASKS, Outcome
+from fedthorax.common.messages.tasks import TASKS
+
+from ...told import outcome
 
 
 def settings(**changes: Any) -> SiteSettings:
@@ -24,7 +26,7 @@ def task(experiment: Experiment, kind: Any = "train", **changes: Any) -> Task:
     if kind == "train":
         facts = {"learning_rate": 1e-3} | facts
     if kind == "finish":
-        facts["outcome"] = Outcome(models=("best",), facts={}, metrics={})
+        facts["outcome"] = outcome(experiment)
     return TASKS[kind](experiment=experiment.model_dump_json(), **facts)
 
 

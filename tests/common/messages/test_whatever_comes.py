@@ -10,28 +10,32 @@ from functools import cache
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedthorax.common.config import Experiment
 from fedthorax.common.messages.message import Reply, Task
 from fedthorax.common.messages.reading import read_reply, read_task
 from fedthorax.common.messages.replies import REPLIES
 from fedthorax.common.messages.sending import closed
-from fedthorax.common.messages.tasks import TASKS, Outcome
+from fedthorax.common.messages.tasks import TASKS
 from fedthorax.common.wire.parcel import Cargo, pack_parcel
 
-from ...told import changed, described, statistics, trained
+from ...conftest import EXPERIMENT
+from ...told import changed, described, outcome, statistics, trained
 from .schema import allowed
 
 Json = Any
 Place = tuple[str | int, ...]
 EXAMPLES = settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
 KINDS = sorted(TASKS)
+TINY = Experiment.model_validate(yaml.safe_load(EXPERIMENT))
 FACTS = {"site": "north", "round": 2}
 
 
 def asked(kind: str) -> Task:
-    more = {"outcome": Outcome(models=("best",), facts={}, metrics={})} if kind == "finish" else {}
+    more = {"outcome": outcome(TINY)} if kind == "finish" else {}
     return TASKS[kind](**FACTS, **more)
 
 

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fedthorax.common.ground import leaving
+from fedthorax.common.ground.fields import Count, Done, Known, Line, Shown
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.messages.fields import Count, Done, Known, Line, Shown
-from fedthorax.common.messages.statistics import Cell
+from fedthorax.common.ground.one_line import one_line
 
+Cell = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line), leaving.SharedName()]
 Cells = Annotated[dict[Cell, Shown | None], Field(max_length=1000)]
 Quoting = Annotated[Line, leaving.Words(files=True)]
 Split = Literal["train", "valid", "test"]

@@ -44,7 +44,7 @@ def adam_reach(steps: int) -> float:
 class Step:
     """``norm`` is the Euclidean norm of the whole change. ``farthest`` is the largest change of a trained value,
     ``variable`` the one that it stands in, ``largest`` the largest incoming value there is, in size. ``left`` is the
-    smallest share that is left of a moving variance, ``grown`` the largest factor by which one grew, as
+    smallest share that is left of a moving variance, ``grown`` the largest factor by which one grew, both as
     normalisation sees it, with their variables."""
 
     norm: float
@@ -67,10 +67,9 @@ def measured(update: Weights, before: Weights, layout: SegmentLayout) -> Step:
             change = new - old
             total += float(np.einsum("i,i", change, change, dtype=np.float64))
             if slot.name.endswith("moving_variance"):
-                ratio = new.astype(np.float64) / np.maximum(old, np.finfo(np.float32).tiny)
+                ratio = (new.astype(np.float64) + _EPSILON) / (old + _EPSILON)
                 left = min(left, (float(ratio.min()), slot.name))
-                growth = (new.astype(np.float64) + _EPSILON) / (old + _EPSILON)
-                grown = max(grown, (float(growth.max()), slot.name))
+                grown = max(grown, (float(ratio.max()), slot.name))
             elif not slot.name.endswith("moving_mean"):
                 largest = max(largest, float(old.max()), -float(old.min()))
                 moved = max(float(change.max()), -float(change.min()))

@@ -34,14 +34,16 @@ def test_a_step_is_measured_by_what_was_trained_and_by_moving_statistics():
     found = measured(update, before, SimpleNamespace(slots={"fusion": slots}))
     assert found.norm == pytest.approx(math.sqrt(1 + 0.25 + 81 + 1 + 72**2))
     assert (found.farthest, found.variable, found.largest) == (1.0, "kernel", 4.0)
-    assert found.left == (0.5, "bn/moving_variance")
+    assert found.left == (pytest.approx(0.501 / 1.001), "bn/moving_variance")
     assert found.grown == (pytest.approx(80.001 / 8.001), "bn/moving_variance")
 
 
-def test_a_unit_that_was_silent_may_wake_up():
-    slots = {"fusion": (Slot("bn/moving_variance", (1,), 0, 1),)}
-    before, update = ({"fusion": np.array([value], np.float32)} for value in (4e-8, 0.104))  # 2.6 million times
-    assert measured(update, before, SimpleNamespace(slots=slots)).grown[0] == pytest.approx(105, rel=1e-3)
+def test_a_unit_may_fall_silent_and_wake_up_again():
+    slots = {"fusion": (Slot("bn/moving_variance", (2,), 0, 2),)}
+    before, update = ({"fusion": np.array(pair, np.float32)} for pair in ([4e-8, 1e-40], [0.104, 0]))
+    found = measured(update, before, SimpleNamespace(slots=slots))
+    assert found.grown[0] == pytest.approx(105, rel=1e-3)  # 2.6 million times without what normalisation adds
+    assert found.left[0] == 1.0
 
 
 @pytest.mark.parametrize(

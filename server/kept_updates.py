@@ -7,17 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from fedthorax.common.algorithms.algorithm import Update, Weights
+from fedthorax.server.steps import FEWEST
 
 
 class KeptUpdates:
-    """By hospital its update and its pace, the norm of its step over the square root of its number of steps."""
+    """By hospital its update and its pace, the norm of its step over the square root of its number of steps; nothing
+    where fewer than FEWEST ``hospitals`` train, which are not compared."""
 
-    def __init__(self) -> None:
+    def __init__(self, hospitals: int) -> None:
+        self._compared = hospitals >= FEWEST
         self.paces: dict[str, float] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="fedthorax-kept-")
         self._light: dict[str, Update] = {}
 
     def keep(self, update: Update, pace: float) -> None:
+        if not self._compared:
+            return
         for kind in ("weights", "beside"):
             for segment, values in getattr(update, kind).items():
                 np.save(self._file(update.site, kind, segment), values)

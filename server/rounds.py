@@ -178,7 +178,7 @@ class Rounds:
             training.append(ask.task(TrainTask, site, number, **own, beside=beside, **work))
         tasks = [*training, *self._joining.newcomers()]  # who joins now trains from the next round on
         accepted: set[str] = set()
-        with contextlib.closing(KeptUpdates()) as kept:
+        with contextlib.closing(KeptUpdates(len(training))) as kept:
             for reply in ask.replies(
                 tasks, lambda: len(accepted) >= required, lambda left: len(accepted) + left >= required
             ):

@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-from fedthorax.client.site import protocol
 from fedthorax.common.wire.parcel import Parcel, parcel_of, read_manifest
 
 PART_BYTES = 1 << 20  # gRPC refuses messages above 4 MiB
 
 
-def parts_of(parcel: Parcel) -> Iterator[Any]:
-    """The parcel as the parts of ``site_worker.proto``."""
-    yield protocol.Part(header=protocol.Header(manifest=parcel.manifest, stamp=parcel.stamp))
+def parts_of(parcel: Parcel) -> Iterator[dict[str, Any]]:
+    """The parcel as the parts of ``site_worker.proto``, each as the fields of a Part: put into an Update as a message,
+    it would be copied once more."""
+    yield {"header": {"manifest": parcel.manifest, "stamp": parcel.stamp}}
     for piece in parcel.pieces(PART_BYTES):
-        yield protocol.Part(data=bytes(piece))
+        yield {"data": bytes(piece)}
 
 
 class Assembly:

@@ -52,7 +52,7 @@ def ask_worker(parcel: Parcel, task: Asked, node_config: Mapping[str, Any]) -> P
         heard = False
         try:
             with open_channel(node_config) as channel:
-                for answer in _call(channel, parts_of(parcel), task.deadline):
+                for answer in _call(channel, (protocol.Part(**part) for part in parts_of(parcel)), task.deadline):
                     if answer is not None:
                         return answer
                     heard = True

@@ -49,8 +49,6 @@ class WeightedMean:
             raise ValueError(f"num_examples must be above 0, got {num_examples}")
         if self.num_examples + num_examples > MAX_EXAMPLES:
             raise ValueError(f"more than {MAX_EXAMPLES} examples in one round")
-        if not all_below(values, LIMIT):
-            raise ValueError(f"values must be finite and below {LIMIT:.0f} in size")
         self._sum(values, num_examples)
         self._weights.append(num_examples)
 
@@ -65,6 +63,10 @@ class WeightedMean:
         for start in range(0, values.size, _BLOCK):
             block = slice(start, start + _BLOCK)
             count = min(_BLOCK, values.size - start)
+            if not all_below(values[block], LIMIT):  # here, where they come into the cache anyhow
+                if start:
+                    self._sum(values[:start], -num_examples)
+                raise ValueError(f"values must be finite and below {LIMIT:.0f} in size")
             given, whole, half = scaled[:count], fixed[:count], part[:count]
             # Scaling by a power of two is exact, and a float32 that has a fraction is below 2^24: no float64 needed.
             np.multiply(values[block], _SCALE, out=given)

@@ -92,7 +92,7 @@ class SegmentLayout:
             flat = np.empty(self.sizes[segment], np.float32)
             for slot, variable in zip(self.slots[segment], self._variables[segment], strict=True):
                 value = tf.raw_ops.ReadVariableOp(resource=variable.value.handle, dtype=tf.float32)
-                flat[slot.start : slot.stop] = value.numpy().reshape(-1)
+                flat[slot.start : slot.stop] = np.asarray(memoryview(value)).reshape(-1)  # numpy() would copy it first
             weights[segment] = flat
         return weights
 

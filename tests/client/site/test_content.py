@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fedthorax.client.site import protocol
 from fedthorax.client.site.content import PART_BYTES, Assembly, parts_of
 from fedthorax.common.messages.reading import read_task
 from fedthorax.common.messages.sending import closed
@@ -21,10 +22,10 @@ TASK = EvaluateTask(
 
 def carried(parcel: Parcel, largest: int = 1 << 30) -> Parcel:
     header, *data = parts_of(parcel)
-    assembly = Assembly(header.header, largest)
+    assembly = Assembly(protocol.Part(**header).header, largest)
     for part in data:
-        assert len(part.data) <= PART_BYTES
-        assembly.add(part.data)
+        assert len(part["data"]) <= PART_BYTES
+        assembly.add(part["data"])
     return assembly.parcel()
 
 
@@ -64,7 +65,7 @@ def test_what_does_not_fit_its_header_is_refused(data: bytes, words: str) -> Non
 
 def assembled(data: bytes) -> Parcel:
     header, *_ = parts_of(PARCEL)
-    assembly = Assembly(header.header, 100)
+    assembly = Assembly(protocol.Part(**header).header, 100)
     assembly.add(data)
     return assembly.parcel()
 

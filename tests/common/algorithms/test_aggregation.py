@@ -89,6 +89,17 @@ def test_a_refused_update_leaves_the_mean_as_it_was(values, examples, message):
     assert mean.mean().tolist() == [2.0, 4.0]
 
 
+@pytest.mark.parametrize("place", [0, 20_000, 49_999])
+def test_a_long_update_that_turns_out_bad_somewhere_leaves_no_bit_behind(place):
+    good, bad = np.full(50_000, 2, np.float32), np.full(50_000, 7, np.float32)
+    bad[place] = np.nan
+    mean = WeightedMean(50_000)
+    mean.add(good, 3)
+    with pytest.raises(ValueError, match="must be finite"):
+        mean.add(bad, 5)
+    assert mean.mean().tobytes() == good.tobytes()
+
+
 def test_there_is_no_mean_of_nothing():
     with pytest.raises(ValueError, match="nothing to average"):
         FederatedAverage({"fusion": 2}).result({})

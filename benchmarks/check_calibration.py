@@ -18,16 +18,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fedthorax.common.check.facts import ImageFacts, coloured, facts_of
+from fedthorax.common.check.facts import ImageFacts, coloured, facts_of, grey_quantiles
 from fedthorax.common.check.flags import flags_of
+from fedthorax.common.check.neighbours import odd_among
 from fedthorax.common.check.suspects import suspect_codes
+from fedthorax.common.config.data import CT_WINDOWS
 from fedthorax.common.pixels.decode import Modality, decode_image
+from fedthorax.common.pixels.dicom_pixels import open_dicom_units
+from fedthorax.common.pixels.hounsfield import windowed
 from fedthorax.common.pixels.perceptual_hash import HASH_BYTES, MAX_BITS, SIDE, as_rows, near_pairs
 from fedthorax.common.records.listing import list_images
 
 XRAYS = ("nih-224", "nih-1024", "hannover-224")
 CT = "ct-kaggle"
 DICOM: dict[str, Modality] = {"cr_chest": "xray", "ct_chest_nysbu": "ct", "ct_misc": "ct"}
+MORE = ("nih-224-more", "rsna-224", "kermany-224", "nih-128", "lidc-ct-128", "dicom/ct_chest_nysbu")
+ALL_SETS = (*XRAYS, CT, *MORE)
 TEXT = "DOE JOHN 1950-01-01 ID 12345"
 
 Picture = np.ndarray
@@ -128,6 +134,50 @@ def orientation_table(sets: dict[str, dict[str, Picture]]) -> None:
                 print(f"| {name} | `{code}` | {alarms} of {len(pictures)} | |")
 
 
+def neighbour_table(data: Path) -> None:
+    """Every picture of every set is made wrong once, a tenth of the set at a time, among the others untouched."""
+    faults = {
+        "16 times too dark": lambda grey: grey // 16,
+        "an eighth of the contrast": lambda grey: np.rint(128 + (grey - 128.0) / 8),
+        "one grey": lambda grey: grey * 0 + 90,
+        "inverted": lambda grey: 255 - grey,
+    }
+    print(f"\n| set | false alarms, untouched | {' | '.join(faults)} | raw CT values |\n|---|---|{'---|' * 5}")
+    for name in ALL_SETS:
+        images = list_images(data / name).images
+        pictures = [decode_image(path) for path in images.values()]
+        folders: dict[str, list[int]] = {"": list(range(len(pictures)))}
+        for row, file in enumerate(images):
+            folders.setdefault(f"./{Path(file).parent}", []).append(row)
+        groups = [rows for rows in folders.values() if len(rows) >= 20]
+        plain = np.stack([greys_of(picture) for picture in pictures])
+        rates = []
+        for make in faults.values():
+            rates.append(found_of(plain, np.stack([greys_of(make(picture)) for picture in pictures]), groups))
+        raw = ""
+        if name.startswith("dicom"):
+            units = [open_dicom_units(path.read_bytes())(0) for path in images.values()]
+            wrong = np.stack([greys_of(windowed(each + np.int32(1024), CT_WINDOWS)) for each in units])
+            raw = found_of(plain, wrong, groups)
+        false = int(odd_among(plain, groups).sum())
+        print(f"| {name} | {false} of {len(plain):,} | {' | '.join(rates)} | {raw} |", flush=True)
+
+
+def greys_of(picture: Picture) -> np.ndarray:
+    grey = Image.fromarray(np.asarray(picture).astype(np.uint8)).convert("L")
+    return grey_quantiles(np.cumsum(grey.histogram())).astype(np.float64)
+
+
+def found_of(plain: np.ndarray, wrong: np.ndarray, groups: list[list[int]]) -> str:
+    hits = 0
+    for start in range(10):
+        rows = slice(start, None, 10)
+        mixed = plain.copy()
+        mixed[rows] = wrong[rows]
+        hits += int(odd_among(mixed, groups)[rows].sum())
+    return f"{hits / len(plain):.1%}"
+
+
 def tint_table(sets: dict[str, dict[str, Picture]]) -> None:
     """How far published pictures are from the share at which one counts as tinted."""
     print("\n| set, untouched | largest share of tinted pixels |\n|---|---|")
@@ -225,8 +275,12 @@ def pattern(pictures: dict[str, Picture]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with nih-224, nih-1024, hannover-224 and ct-kaggle")
+    parser.add_argument("--neighbours", action="store_true", help="only the table of neighbours, of all sets")
     parser.add_argument("--sets", nargs="*", default=[*XRAYS, CT], help="only these, without the table of copies")
     options = parser.parse_args()
+    neighbour_table(options.data)
+    if options.neighbours:
+        return
     sets = {name: load(options.data / name) for name in options.sets}
     orientation_table(sets)
     photograph_table()

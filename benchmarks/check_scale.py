@@ -28,6 +28,7 @@ from PIL import Image
 from fedthorax.common.check.counts import counts
 from fedthorax.common.check.facts import ImageFacts
 from fedthorax.common.check.near_duplicates import near_duplicate_issues, near_pictures
+from fedthorax.common.check.neighbours import neighbour_issues
 from fedthorax.common.check.shortcuts import shortcuts
 from fedthorax.common.check.suspects import suspect_issues
 from fedthorax.common.hospital.copies import duplicate_issues, patient_issues, same_pictures
@@ -46,7 +47,25 @@ from fedthorax.common.records.records import SPLITS, ImageRef
 
 COMPONENTS = 200
 FACTS = ImageFacts(
-    "", 1024, 1024, "PNG", "L", 8, 100.0, 250, 0.0, 9.0, 0.0, 0.0, 1.0, 1, (0.8, 0.1, -0.2, 0.1), 0.9, b"", b""
+    "",
+    1024,
+    1024,
+    "PNG",
+    "L",
+    8,
+    100.0,
+    250,
+    0.0,
+    9.0,
+    0.0,
+    0.0,
+    1.0,
+    1,
+    (0.8, 0.1, -0.2, 0.1),
+    0.9,
+    b"",
+    b"",
+    bytes(16),
 )
 
 
@@ -161,13 +180,18 @@ def after_reading(file: Path) -> None:
         labels = tuple(float((row * 7 + place) % 9 == 0) for place in range(14))
         held.append(LabelledImage("xray", ref, f"images/{row:06}.png", f"p{row // 2}", labels, SPLITS[row // 2 % 3]))
         facts[ref] = replace(
-            FACTS, digest=str(row), mean_grey=float(thumbnail[0]), hash=mark.tobytes(), signature=thumbnail.tobytes()
+            FACTS,
+            digest=str(row),
+            mean_grey=float(thumbnail[0]),
+            hash=mark.tobytes(),
+            signature=thumbnail.tobytes(),
+            greys=bytes(range(0, 160, 10)),
         )
     del hashes, signatures
     started, processor = time.monotonic(), time.process_time()
     groups = same_pictures(held, {ref: fact.digest for ref, fact in facts.items()})
     issues = duplicate_issues(groups) + near_duplicate_issues(near_pictures(held, facts)) + patient_issues(held)
-    issues += suspect_issues(held, facts)
+    issues += suspect_issues(held, facts) + neighbour_issues(held, facts)
     names = {"xray": [f"finding {place}" for place in range(14)]}
     found, numbers = shortcuts(held, facts, names), counts(held, facts, names)
     print(

@@ -10,6 +10,7 @@ from fedthorax.common.check.facts_store import FactsStore
 from fedthorax.common.check.fix_splits import fixed_splits
 from fedthorax.common.check.holdings import Holdings, hold
 from fedthorax.common.check.near_duplicates import near_duplicate_issues, near_pictures
+from fedthorax.common.check.neighbours import neighbour_issues
 from fedthorax.common.check.shortcuts import Shortcut, shortcut_issues, shortcuts
 from fedthorax.common.check.survey import Progress, Surveyor
 from fedthorax.common.check.suspects import suspect_issues
@@ -85,7 +86,7 @@ def check_site(target: Target, store: FactsStore, progress: Progress | None = No
     issues += near_duplicate_issues(near)
     unclear = unclear_patients(images)
     issues += patient_issues(images) + unclear_issues(unclear)
-    issues += suspect_issues(images, facts)
+    issues += suspect_issues(images, facts) + neighbour_issues(images, facts)
     issues += shortcut_issues(predictive)
     return SiteCheck(
         target,

@@ -16,8 +16,11 @@ from fedthorax.common.ground.silence import silence
 from fedthorax.common.pixels.decode import SNIFF_BYTES, format_of, pixel_digest
 from fedthorax.common.pixels.perceptual_hash import SIDE, perceptual_hash, signature
 
-FACTS_VERSION = 4
-"""Part of every key of the store: to be raised when a field is computed in another way."""
+FACTS_VERSION = 5
+"""Part of every key of the store: to be raised when a field is computed, or a picture decoded, in another way."""
+
+GREYS = 16
+"""How many quantiles of the greys are kept: the middles of as many equal parts of the pixels."""
 
 _COLOUR_STEP = 40  # of 255 between the channels: JPEG's own colour noise on grey images stays below
 _TINT_STEP = 0.12  # of the brightest channel: a screen seen in coloured light, too dark to differ by _COLOUR_STEP
@@ -36,7 +39,7 @@ class ImageFacts:
     turned by 0, 90, 180 and 270 degrees; ``symmetry`` is the correlation with the mirror image; ``content_share`` is
     the part of the picture inside an empty border; ``colour_share`` is the part that is clearly coloured,
     ``tint_share`` the part of the brighter pixels that are not quite grey; ``letters`` is the longest row of
-    letter-like marks.
+    letter-like marks; ``greys`` are GREYS quantiles of the greys, a byte each.
     """
 
     digest: str
@@ -57,22 +60,22 @@ class ImageFacts:
     symmetry: float
     hash: bytes
     signature: bytes
+    greys: bytes
 
     def to_row(self) -> tuple[str, bytes]:
-        """As the store keeps it: JSON, and the bytes of hash and signature."""
+        """As the store keeps it: JSON, and the bytes of hash, signature and greys."""
         fields = asdict(self)
-        return json.dumps({name: fields[name] for name in fields if name not in ("hash", "signature")}), (
-            self.hash + self.signature
-        )
+        blob = b"".join(fields.pop(name) for name in ("hash", "signature", "greys"))
+        return json.dumps(fields), blob
 
     @classmethod
     def from_row(cls, text: str, blob: bytes) -> "ImageFacts":
         """Raises ValueError, KeyError or TypeError if the row was damaged."""
         fields = json.loads(text)
         fields["chest"] = tuple(fields["chest"])
-        if len(blob) != 32 + SIDE * SIDE:
+        if len(blob) != 32 + SIDE * SIDE + GREYS:
             raise ValueError("damaged row")
-        return cls(**fields, hash=blob[:32], signature=blob[32:])
+        return cls(**fields, hash=blob[:32], signature=blob[32:-GREYS], greys=blob[-GREYS:])
 
 
 def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
@@ -83,6 +86,7 @@ def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
     corners = np.concatenate([small[rows, columns].ravel() for rows in _ENDS for columns in _ENDS])
     format_name, mode, bits = stored_as(content)
     upright, quarter, half, three_quarters = chest_likeness(small)
+    below = np.cumsum(grey.histogram())
     # The windows of a CT slice are shown as colours, which are no colours of the picture.
     colour_share, tint_share = coloured(image) if format_name in ("PNG", "JPEG") else (0.0, 0.0)
     return ImageFacts(
@@ -93,7 +97,7 @@ def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
         mode=mode,
         bits=bits,
         mean_grey=round(float(small.mean()), 2),
-        grey_range=_grey_range(grey),
+        grey_range=_grey_range(below),
         corner_grey=round(float(corners.mean()), 2),
         centre_grey=round(float(small[SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4].mean()), 2),
         colour_share=colour_share,
@@ -104,6 +108,7 @@ def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
         symmetry=mirror_symmetry(small),
         hash=perceptual_hash(thumbnail),
         signature=thumbnail.tobytes(),
+        greys=grey_quantiles(below).tobytes(),
     )
 
 
@@ -127,10 +132,14 @@ def stored_as(content: bytes) -> tuple[str, str, int | None]:
     return kind or "?", "?", None
 
 
-def _grey_range(grey: Image.Image) -> int:
+def grey_quantiles(below: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """``greys`` of ImageFacts, of the number of pixels up to each of 256 greys."""
+    return np.searchsorted(below, (np.arange(GREYS) + 0.5) / GREYS * below[-1]).astype(np.uint8)
+
+
+def _grey_range(below: NDArray[np.int64]) -> int:
     """Between the darkest and the brightest pixel, less the outermost 0.05 % at either end: a large picture of one grey
     has a few pixels far off by noise alone."""
-    below = np.cumsum(grey.histogram())
     ends = np.array([_OUTERMOST, 1 - _OUTERMOST]) * below[-1]
     return int(np.searchsorted(below, ends[1]) - np.searchsorted(below, ends[0], side="right"))
 

@@ -171,6 +171,12 @@ CODES: Mapping[str, Code] = {
         "Images of a single colour",
         "Look at the source of these images: an export often fails this way while the original is intact.",
     ),
+    "unlike-neighbours": Code(
+        "warning",
+        "Pictures far flatter, darker or brighter than their neighbours",
+        "Look at them beside others: such a picture was often exported without its window, with the wrong number of "
+        "bits, or as one grey. If so, export it again; if it is right as it is, leave it.",
+    ),
     "colour-photo": Code(
         "warning",
         "Colour pictures among grey ones",

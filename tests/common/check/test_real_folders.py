@@ -43,3 +43,10 @@ def test_a_deliberately_mislabelled_dicom_file_is_found(real_data: Path, check: 
     checked = check(real_data / "dicom/cr_chest")
     (inverted,) = [issue for issue in checked.issues if issue.code == "inverted"]
     assert inverted.files == ("rsna_Fake_MONOHR1.dcm",)
+
+
+@pytest.mark.parametrize(
+    ("folder", "alarms"), [("nih-224-more", 0), ("rsna-224", 0), ("kermany-224", 0), ("ct-kaggle", 11)]
+)
+def test_few_real_pictures_are_unlike_their_neighbours(real_data: Path, check: Check, folder: str, alarms: int) -> None:
+    assert counts_of(check(real_data / folder)).get("unlike-neighbours", 0) == alarms

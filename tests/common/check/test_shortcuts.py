@@ -12,7 +12,7 @@ from fedthorax.common.hospital.labelled import LabelledImage
 from fedthorax.common.records.records import ImageRef
 
 FACTS = ImageFacts(
-    "", 10, 10, "PNG", "L", 8, 100.0, 200, 0.0, 0.0, 0.0, 0.0, 1.0, 0, (1.0, 0.0, 0.0, 0.0), 1.0, b"", b""
+    "", 10, 10, "PNG", "L", 8, 100.0, 200, 0.0, 0.0, 0.0, 0.0, 1.0, 0, (1.0, 0.0, 0.0, 0.0), 1.0, b"", b"", b""
 )
 
 

@@ -7,6 +7,7 @@ pairs teach a network with two inputs, they are not observations of one person.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Literal
 
 import numpy as np
@@ -83,11 +84,19 @@ def training_pairs(
     return _join_patients(xray, ct, xray_patients, ct_patients, join_random)
 
 
-def one_a_patient(patients: Sequence[str], seed: int) -> Indices:
-    """Rows of one image of each patient, drawn at random: a long series counts no more than a single radiograph."""
-    rows = np.random.default_rng(seed).permutation(len(patients))
-    first = {patients[row]: row for row in rows.tolist()}
-    return np.array(sorted(first.values()), np.int64)
+def images_by_patient(patients: Sequence[str], seed: int) -> list[list[int]]:
+    """The rows of each patient's images in random order: a long series counts no more than a single radiograph."""
+    held: dict[str, list[int]] = {}
+    for row in np.random.default_rng(seed).permutation(len(patients))[::-1].tolist():
+        held.setdefault(patients[row], []).append(row)
+    return sorted(held.values())
+
+
+def in_turn(images: Sequence[Sequence[int]], chosen: Indices) -> Indices:
+    """For each patient in ``chosen``, ABSENT or a place in ``images``, a row of ``images[place]``: another one each
+    time, none again before all others of the patient were."""
+    turns = [cycle(rows) for rows in images]
+    return np.array([ABSENT if place == ABSENT else next(turns[place]) for place in chosen.tolist()], np.int64)
 
 
 def evaluation_pairs(num_xray: int, num_ct: int, seed: int) -> EvaluationPairs:

@@ -45,9 +45,9 @@ def partition(plan: PartitionPlan, progress: Callable[[int, int], None] | None =
     _require_apart(plan)
     xray = XrayFolder() if plan.xray is None else read_xray_folder(plan.xray, plan.xray_labels, plan.label_file)
     xray, tested = by_lists(xray, plan.train_list, plan.test_list)
-    ct = CtFolder() if plan.ct is None else read_ct_folder(plan.ct, labels=plan.ct_labels)
+    ct = CtFolder() if plan.ct is None else read_ct_folder(plan.ct, labels=plan.ct_labels, mapping=plan.ct_mapping)
     central_ct = {
-        split: read_ct_folder(folder, split)
+        split: read_ct_folder(folder, split, mapping=plan.ct_mapping)
         for split, folder in (("valid", plan.ct_valid), ("test", plan.ct_test))
         if folder is not None
     }

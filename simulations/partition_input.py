@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import Field
 
 from fedthorax.common.check.target import with_labels
 from fedthorax.common.config.data import CtSource, SourceConfig, XraySource
-from fedthorax.common.config.label_mapping import LabelFormat, LabelMapping
-from fedthorax.common.config.yaml_text import read_yaml
+from fedthorax.common.config.label_mapping import LabelFormat, LabelMapping, SliceMapping
+from fedthorax.common.config.settings_file import read_settings
 from fedthorax.common.hospital.scan import scan
 from fedthorax.common.records.layouts import layout_of
-from fedthorax.common.records.records import SPLITS, UNKNOWN_CLASS, XrayRecord
+from fedthorax.common.records.records import SPLITS, UNKNOWN_CLASS, CtRecord, XrayRecord
 from fedthorax.common.records.split_file import relative_name
 from fedthorax.common.records.table import read_table
 
@@ -29,6 +31,12 @@ class LabelFile:
         return self == LabelFile()
 
 
+class SliceNames(SliceMapping):
+    """What a CT table calls things: its columns, and its classes."""
+
+    classes: dict[str, str | None] = Field(default={}, description="As ct.classes: own name: name here, or null.")
+
+
 @dataclass(frozen=True)
 class Xray:
     """``row`` is the row of the plain CSV, all columns as text; ``file`` is where the image goes, below ``xray/``."""
@@ -42,7 +50,8 @@ class Xray:
 @dataclass(frozen=True)
 class Slice:
     """``file`` is the path below ``ct/``, of a file that may hold several slices; ``identified`` is False where nobody
-    said whose it is. ``labelled``: a table, not the path, says the class, which is "" where it is unknown.
+    said whose it is. ``labelled``: a table, not the path, says the class, which is "" where it is unknown. ``known`` is
+    what else a table says, by column.
     """
 
     path: Path
@@ -51,6 +60,7 @@ class Slice:
     cancer_class: str
     identified: bool
     labelled: bool = False
+    known: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ def read_xray_folder(folder: Path, labels: Path | None, how: LabelFile) -> XrayF
     Uncertain is unknown, unless the mapping says otherwise. Further columns of a plain label file travel with it.
     """
     require_folder(folder, "X-ray folder")
-    mapping = None if how.mapping is None else LabelMapping.model_validate(read_yaml(how.mapping.read_bytes()))
+    mapping = None if how.mapping is None else read_settings(how.mapping, LabelMapping)
     given = XraySource(folder=folder, labels=labels, format=how.format, mapping=mapping, further_tables=how.further)
     source = with_labels(given)
     try:
@@ -115,17 +125,26 @@ def read_xray_folder(folder: Path, labels: Path | None, how: LabelFile) -> XrayF
     return XrayFolder(rows, columns, found.labels, tuple(notes))
 
 
-def read_ct_folder(folder: Path, split: str | None = None, labels: Path | None = None) -> CtFolder:
+def read_ct_folder(
+    folder: Path, split: str | None = None, labels: Path | None = None, mapping: Path | None = None
+) -> CtFolder:
     """Every file with a slice that a run would use, by its patient.
 
     With ``split`` the folder is one split, whose images go below ``ct/<split>/``. ``labels``, or a slices.csv in the
-    folder or the one above, says whose the slices are and, without class folders, what they show.
+    folder or the one above, says whose the slices are and, without class folders, what they show. ``mapping`` is a
+    YAML file with the keys of ``ct.mapping``, and ``classes`` as ``ct.classes``.
     """
     require_folder(folder, "CT folder")
     above = folder.parent / "slices.csv"
     if labels is None and above.is_file() and not (folder / "slices.csv").exists():
         labels = above
-    found = scan(SourceConfig(ct=CtSource(folder=folder, labels=labels))).ct
+    own = SliceNames() if mapping is None else read_settings(mapping, SliceNames)
+    source = CtSource(folder=folder, labels=labels, mapping=own, classes=own.classes)
+    try:
+        found = scan(SourceConfig(ct=source)).ct
+    except (ValueError, FileNotFoundError) as error:
+        options = "here ct.mapping and ct.classes are --ct-mapping FILE, ct.labels --ct-labels FILE"
+        raise type(error)(f"{error} ({options})") from error
     inner = [name for name in SPLITS if (folder / name).is_dir()]
     if split is not None and inner:
         raise ValueError(f"{folder} holds {', '.join(inner)}; expected one folder a class, for the split {split}")
@@ -133,6 +152,7 @@ def read_ct_folder(folder: Path, split: str | None = None, labels: Path | None =
         raise FileNotFoundError(
             f"{folder} has no image in a class folder; expected CLASS/* or train/CLASS/*: PNG, JPEG, DICOM or NIfTI"
         )
+    has_table = labels is not None or (folder / "slices.csv").is_file()
     images: dict[Path, Slice] = {}
     for record in found.records:
         name = relative_name(record.path, folder)
@@ -140,7 +160,9 @@ def read_ct_folder(folder: Path, split: str | None = None, labels: Path | None =
         patient = record.patient if record.identified else f"slice {folder}/{record.patient}"
         file = name if split is None else f"{split}/{name}"
         shows = "" if record.cancer_class == UNKNOWN_CLASS else found.labels[record.cancer_class]
-        images[record.path] = Slice(record.path, file, patient, shows, record.identified, bool(found.label_file))
+        known = {name: cell for name, cell in _known(record).items() if has_table and cell and name != "view"}
+        labelled = bool(found.label_file or own.classes)
+        images[record.path] = Slice(record.path, file, patient, shows, record.identified, labelled, known)
     where = "" if split is None else f"{folder.name}: "
     notes = [where + note.replace("different splits", "different hospitals") for note in found.notes]
     if found.bad and labels != above:  # the table above speaks of other folders too
@@ -153,7 +175,7 @@ def require_folder(folder: Path, what: str) -> None:
         raise FileNotFoundError(f"{what} {folder} is not there, or is not a folder")
 
 
-def _known(record: XrayRecord) -> dict[str, str]:
+def _known(record: XrayRecord | CtRecord) -> dict[str, str]:
     known, age = record.attributes, record.attributes.age_years
     return {
         "age": "" if age is None else f"{age:g}",

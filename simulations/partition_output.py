@@ -66,9 +66,10 @@ def write_slices(out: Path, slices_at: Mapping[str, Sequence[Slice]]) -> None:
         rows_at.setdefault(site, []).extend(
             {"file": _ct_file(slice_, split), "patient_id": slice_.patient if slice_.identified else ""}
             | ({"class": slice_.cancer_class} if slice_.labelled else {})
+            | dict(slice_.known)
             | ({"split": split} if split else {})
             for slice_ in slices
-            if slice_.identified or slice_.labelled
+            if slice_.identified or slice_.labelled or slice_.known
         )
     for site, rows in rows_at.items():
         if rows:

@@ -22,7 +22,8 @@ class PartitionPlan:
     """What is split, and how. At least one of ``xray`` and ``ct`` is needed.
 
     ``label_file`` says how the X-rays' labels are to be read, where that is not seen in their header.
-    ``ct_labels`` is the table of the CT slices, where it is not ``slices.csv`` in or above their folder.
+    ``ct_labels`` is the table of the CT slices, where it is not ``slices.csv`` in or above their folder; the YAML file
+    ``ct_mapping`` says which of its columns is what, and what its classes, or the folders, are called here.
     ``test_list`` and ``train_list`` are a collection's own split, a file name a line: X-rays of the one are the central
     test, those of the other go to the hospitals (and to ``holdout_valid``), those in neither go nowhere.
     ``hospitals``: names, or how many; None means 3, or as many as ``column`` has values. ``sizes`` are ratios of
@@ -40,6 +41,7 @@ class PartitionPlan:
     label_file: LabelFile = _BY_HEADER
     ct: Path | None = None
     ct_labels: Path | None = None
+    ct_mapping: Path | None = None
     hospitals: int | Sequence[str] | None = None
     by: Rule = "equal"
     sizes: Sequence[float] | None = None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedthorax.common.check.target import Target
+from fedthorax.common.check.target import Target, tables_in, why_no_labels
 from fedthorax.common.hospital.bad_files import bad_file_issues
 from fedthorax.common.hospital.ct_folder import class_questions
 from fedthorax.common.hospital.ct_series import CtSlice, find_slices
@@ -129,6 +129,9 @@ def _loose(
             f"{_series_words(in_series, 'file')}, of which the axial chest slices are {_series_words(used, 'slice')}"
         )
         issues.append(Issue("remark", len(in_series), words, modality="ct"))
+    for table in tables_in(folder) if without_label else ():
+        words = f"{table.name}: not taken for the label file: {why_no_labels(table)}"
+        issues.append(Issue("remark", 1, words, modality=modality))
     if without_label:
         words = f"{counted(len(images), 'image')} without any labels; only pictures, patients and series are checked"
         issues.append(Issue("remark", len(images), words))

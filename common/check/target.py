@@ -28,8 +28,8 @@ from fedthorax.common.records.labels import split_of
 from fedthorax.common.records.layouts import layout_of
 from fedthorax.common.records.listing import is_image, normal_name
 from fedthorax.common.records.named_findings import named_findings
-from fedthorax.common.records.table import read_table
-from fedthorax.common.records.xray_folder import LABEL_FILES
+from fedthorax.common.records.table import TABLES, listed, read_table
+from fedthorax.common.records.xray_folder import named_label_file
 
 _FRACTIONS, _ALL_SLICES = SplitFractions(), CtSlices()
 
@@ -173,11 +173,15 @@ def _of_folder(folder: Path, modality: Modality) -> Target:
         xray = _xray_source(below["xray"]) if "xray" in below else None
         ct = CtSource(folder=below["ct"]) if "ct" in below else None
         return Target(name, SourceConfig(xray=xray, ct=ct))
-    tables = sorted(place for place in folder.glob("*.csv") if place.is_file())
+    tables = [table for table in tables_in(folder) if table.suffix == ".csv"]
     if (folder / SLICES_FILE).is_file() or (modality == "ct" and len(tables) == 1):
         labels = None if (folder / SLICES_FILE).is_file() else tables[0]
         return Target(name, SourceConfig(ct=CtSource(folder=folder, labels=labels)))
-    if label_file(folder) is not None:
+    try:
+        labelled = label_file(folder) is not None
+    except ValueError:  # several that may be it: the folder's reader says so
+        labelled = True
+    if labelled:
         return Target(name, SourceConfig(xray=_xray_source(folder)))
     if class_folders(folder):
         return Target(name, SourceConfig(ct=CtSource(folder=folder)))
@@ -185,10 +189,13 @@ def _of_folder(folder: Path, modality: Modality) -> Target:
 
 
 def with_labels(source: XraySource) -> XraySource:
-    """``source`` with the label file that lies in its folder, where it names none and there is one."""
+    """``source`` with the label file that lies in its folder, where it names none and there is one and no other."""
     if source.labels is not None or not source.folder.is_dir():
         return source
-    return source.model_copy(update={"labels": label_file(source.folder)})
+    try:
+        return source.model_copy(update={"labels": label_file(source.folder)})
+    except ValueError:
+        return source  # whoever reads the folder says which there are
 
 
 def _xray_source(folder: Path) -> XraySource:
@@ -196,20 +203,35 @@ def _xray_source(folder: Path) -> XraySource:
 
 
 def label_file(folder: Path) -> Path | None:
-    """The first pattern that fits names it. A table of another name is one only if it names findings, and if no other
-    does so too: then nobody knows which is meant."""
-    for pattern in LABEL_FILES:
-        if found := sorted(place for place in folder.glob(pattern) if place.is_file()):
-            return found[0]
-    others = [place for place in sorted(folder.glob("*.csv")) if place.name != SLICES_FILE and _names_findings(place)]
-    return others[0] if len(others) == 1 else None
+    """What a run would take, or else the one table of another name that names findings or cannot be read at all.
+
+    Raises ValueError where there are several: then nobody knows which is meant.
+    """
+    if (named := named_label_file(folder)) is not None:
+        return named
+    others = [table for table in tables_in(folder) if table.name != SLICES_FILE and why_no_labels(table) is None]
+    if len(others) > 1:
+        raise ValueError(f"{folder}: several tables may be the label file ({listed([p.name for p in others])})")
+    return others[0] if others else None
 
 
-def _names_findings(table: Path) -> bool:
+def tables_in(folder: Path) -> list[Path]:
+    """What lies directly in ``folder`` and is called like a table, sorted."""
+    return sorted(p for p in folder.iterdir() if p.is_file() and p.name.lower().endswith(TABLES))
+
+
+def why_no_labels(table: Path) -> str | None:
+    """Why ``table`` is not taken for a label file; None where it names findings, or cannot be read: it may hold them
+    then, and its reader says what is wrong."""
     try:
-        return bool(findings_in(table))
+        found = read_table(table)
     except (ValueError, OSError):
-        return False
+        return None
+    try:
+        named_findings(found, layout_of(found, "auto", LabelMapping()))
+    except ValueError as error:
+        return str(error).removeprefix(f"{table}: ")
+    return None
 
 
 def findings_in(labels: Path) -> tuple[str, ...]:

@@ -41,7 +41,10 @@ def ct_records(
     table = read_slices(source, listing)
     labelled = table is not None and table.labelled
     own_classes = table.classes if table is not None and labelled else class_names(source.folder)
-    classes = own_classes if classes is None else tuple(normal_name(name) for name in classes)
+    if classes is None:
+        renamed = {normal_name(own): theirs for own, theirs in source.classes.items()}
+        classes = sorted({theirs for own in own_classes if (theirs := renamed.get(own, own)) is not None})
+    classes = tuple(normal_name(name) for name in classes)
     class_of = {"": UNKNOWN_CLASS} | _own_classes(source, classes)
     if take_strange:
         classes = (*classes, *(name for name in own_classes if name not in class_of))

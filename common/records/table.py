@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+TABLES = (".csv", ".tsv", ".csv.gz")
+"""How a table's name may end."""
 _SEPARATORS = ",;\t|"
 _MARKS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _LONGEST_HEADER = 1 << 16

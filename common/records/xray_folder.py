@@ -14,7 +14,7 @@ from fedthorax.common.records.matching import files_of, unmatched
 from fedthorax.common.records.patients import headers, patient_in_path
 from fedthorax.common.records.records import BadFile, XrayRecord
 from fedthorax.common.records.repeats import refuse_repeats
-from fedthorax.common.records.table import listed
+from fedthorax.common.records.table import TABLES, listed
 
 # labels.csv, and the label files of public collections under the names that they are published with.
 LABEL_FILES = ("labels.csv", "Data_Entry*.csv", "PADCHEST_*.csv*", "mimic-cxr-*-chexpert.csv*")
@@ -35,7 +35,7 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
     Raises FileNotFoundError without folder or label file, ValueError where the label file contradicts itself.
     """
     listing = list_images(source.folder)
-    labels_path = source.labels or _find_labels(source.folder)
+    labels_path = source.labels or named_label_file(source.folder)
     if labels_path is None:
         if not listing.images:
             remark = "the X-ray folder holds no X-rays and no label file"
@@ -105,7 +105,8 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
     )
 
 
-def _find_labels(folder: Path) -> Path | None:
+def named_label_file(folder: Path) -> Path | None:
+    """The one file in ``folder`` that is called like a label file; ValueError where there are several."""
     found = sorted(p for p in folder.iterdir() if any(p.match(pattern) for pattern in LABEL_FILES))
     if len(found) > 1:
         raise ValueError(
@@ -115,7 +116,7 @@ def _find_labels(folder: Path) -> Path | None:
 
 
 def _other_tables(listing: Listing) -> str:
-    tables = [name for name in listing.others if name.lower().endswith((".csv", ".tsv", ".csv.gz"))]
+    tables = [name for name in listing.others if name.lower().endswith(TABLES)]
     return f" (the folder holds {listed(tables)})" if tables else ""
 
 

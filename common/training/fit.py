@@ -1,7 +1,7 @@
 """Local training: some epochs over randomly paired images, the same for a hospital and a centralised run."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,15 @@ from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.model.segments import Weights
-from fedthorax.common.pairing import ABSENT, Indices, Pairs, drop_sides, one_a_patient, one_sided_pairs, training_pairs
+from fedthorax.common.pairing import (
+    ABSENT,
+    Pairs,
+    drop_sides,
+    images_by_patient,
+    in_turn,
+    one_sided_pairs,
+    training_pairs,
+)
 from fedthorax.common.training.batches import batches, network_inputs, rows_of, targets_of
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.image_batches import image_batches
@@ -109,22 +117,21 @@ def fit(
 def epoch_pairs(experiment: Experiment, train: SplitImages, seed: int) -> Pairs:
     """The pairs of one epoch; with tokens also of a hospital that has one modality only."""
     data, patients = experiment.data, {"xray": train.xray.patients, "ct": train.ct.patients}
-    rows = {side: np.arange(len(of)) for side, of in patients.items()}
-    if data.sample_by == "patient":
-        rows = {side: one_a_patient(of, derive_seed(seed, "one a patient", side)) for side, of in patients.items()}
-    xray, ct = ([patients[side][row] for row in rows[side]] for side in ("xray", "ct"))
+    if data.sample_by == "image":
+        return _drawn(experiment, patients, seed)
+    images = {side: images_by_patient(of, derive_seed(seed, "one a patient", side)) for side, of in patients.items()}
+    pairs = _drawn(experiment, {side: [patients[side][rows[0]] for rows in images[side]] for side in images}, seed)
+    return Pairs(in_turn(images["xray"], pairs.xray), in_turn(images["ct"], pairs.ct))
+
+
+def _drawn(experiment: Experiment, patients: Mapping[str, Sequence[str]], seed: int) -> Pairs:
+    """Pairs of places in ``patients``, which has the patient of each X-ray and of each CT slice."""
+    data, xray, ct = experiment.data, patients["xray"], patients["ct"]
     if experiment.model.absent == "token" and not (xray and ct):
-        drawn: Pairs = one_sided_pairs(len(xray), len(ct), seed)
-        return Pairs(_rows_at(rows["xray"], drawn.xray), _rows_at(rows["ct"], drawn.ct))
-    drawn = training_pairs(xray, ct, data.pairing, data.epoch_length, seed)
-    pairs = Pairs(rows["xray"][drawn.xray], rows["ct"][drawn.ct])
+        return one_sided_pairs(len(xray), len(ct), seed)
+    pairs = training_pairs(xray, ct, data.pairing, data.epoch_length, seed)
     rate = experiment.training.modality_dropout
     return drop_sides(pairs, rate, derive_seed(seed, "modality dropout")) if rate else pairs
-
-
-def _rows_at(rows: Indices, places: Indices) -> Indices:
-    """The rows at ``places``; ABSENT stays so."""
-    return np.array([ABSENT if place == ABSENT else rows[place] for place in places.tolist()], np.int64)
 
 
 def _epoch_steps(

@@ -27,10 +27,15 @@ def partition(
     mapping: Annotated[
         Path | None, typer.Option(metavar="YAML", help="Which column of the labels is what (docs/labels.md).")
     ] = None,
-    ct: Annotated[Path | None, typer.Option(metavar="DIR", help="CT slices, one folder a class.")] = None,
+    ct: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="CT slices, one folder a class or with a table.")
+    ] = None,
     ct_labels: Annotated[
         Path | None,
         typer.Option(metavar="CSV", help="Table of the CT slices: patients, classes.  [default: slices.csv]"),
+    ] = None,
+    ct_mapping: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Its columns, and `classes`: own name: name here or null.")
     ] = None,
     hospitals: Annotated[
         str | None, typer.Option(metavar="N|A,B,...", help="How many hospitals, or their names.  [default: 3]")
@@ -94,6 +99,7 @@ def partition(
         label_file=LabelFile(labels_format, mapping, tuple(further or ())),
         ct=ct,
         ct_labels=ct_labels,
+        ct_mapping=ct_mapping,
         hospitals=_hospitals(hospitals),
         by=rule,
         sizes=None if sizes is None else _numbers(sizes),

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from fedthorax.common.pairing import (
+    ABSENT,
     EpochLength,
     Pairing,
     Pairs,
     Uses,
     evaluation_pairs,
-    one_a_patient,
+    images_by_patient,
+    in_turn,
     reuse,
     training_pairs,
 )
@@ -149,8 +151,15 @@ def test_the_uses_of_no_images_are_undefined_and_not_zero() -> None:
 
 def test_by_patient_a_series_counts_once_an_epoch_and_shows_another_slice_in_another() -> None:
     patients = ("long",) * 100 + ("short", "other")
-    chosen = [one_a_patient(patients, seed) for seed in range(20)]
-    assert all([patients[row] for row in rows] == ["long", "short", "other"] for rows in chosen)
-    assert len({int(rows[0]) for rows in chosen}) > 15
-    np.testing.assert_array_equal(one_a_patient(patients, 3), chosen[3])
-    assert len(one_a_patient((), 0)) == 0
+    chosen = [images_by_patient(patients, seed) for seed in range(20)]
+    assert all(sorted(map(len, images)) == [1, 1, 100] for images in chosen)
+    assert all(len({patients[row] for row in rows}) == 1 for images in chosen for rows in images)
+    firsts = [next(rows[0] for rows in images if len(rows) == 100) for images in chosen]
+    assert len(set(firsts)) > 15
+    assert images_by_patient(patients, 3) == chosen[3]
+    assert images_by_patient((), 0) == []
+
+
+def test_a_patient_who_comes_again_shows_another_image_until_all_were_shown() -> None:
+    rows = in_turn([[4, 2, 7], [1]], np.array([0, 1, 0, ABSENT, 0, 1, 0]))
+    assert rows.tolist() == [4, 1, 2, ABSENT, 7, 1, 4]

@@ -141,3 +141,54 @@ def test_ct_is_read_as_a_run_reads_it(tmp_path: Path) -> None:
     assert {key: len(sites) for key, sites in held.items()} == {("p", 0): 2, ("q", 1): 2, ("r", 0): 3}
     assert all(len(set(sites)) == 1 for sites in held.values())
     assert any("scout" in note for note in summary.notes)
+
+
+OWN_TABLE = "Bild;Diagnose;Fall;Gerät;Seite\na.png;gesund;7;X;valid\nb.png;Adeno-Ca;8;Y;\nc.png;unklar;9;X;\n"
+
+
+def test_a_ct_table_in_another_vocabulary_is_dealt_out_in_the_names_that_are_meant(tmp_path: Path) -> None:
+    place(tmp_path / "ct", "a.png", "b.png", "c.png")
+    (tmp_path / "ct.csv").write_text(OWN_TABLE, encoding="windows-1252")
+    (tmp_path / "own.yaml").write_text(
+        "file: Bild\nlabel: Diagnose\npatient: Fall\nscanner: [Gerät]\nsplit: Seite\nencoding: windows-1252\n"
+        "classes: {gesund: normal, Adeno-Ca: adenocarcinoma, unklar: null}\n",
+        encoding="utf-8",
+    )
+    plan = PartitionPlan(
+        tmp_path / "out",
+        ct=tmp_path / "ct",
+        ct_labels=tmp_path / "ct.csv",
+        ct_mapping=tmp_path / "own.yaml",
+        hospitals=3,
+    )
+    partition(plan)
+    found = {}
+    for site in ("north", "south", "east"):
+        for record in ct_records(CtSource(folder=tmp_path / "out" / site / "ct"), ("adenocarcinoma", "normal")).records:
+            found[record.path.name] = (record.patient, record.cancer_class, record.split, record.attributes.scanner)
+    assert found == {"a.png": ("7", 1, "valid", "X"), "b.png": ("8", 0, None, "Y"), "c.png": ("9", -1, None, "X")}
+
+
+def test_class_folders_are_renamed_in_the_table_that_every_hospital_gets(tmp_path: Path) -> None:
+    place(tmp_path / "ct", "gesund/a__1.png", "krank/b__1.png")
+    (tmp_path / "own.yaml").write_text("classes: {gesund: normal, krank: tumour}\n")
+    plan = PartitionPlan(tmp_path / "out", ct=tmp_path / "ct", ct_mapping=tmp_path / "own.yaml", hospitals=2)
+    assert partition(plan).sites["north"].cancer_classes.keys() == {"normal", "tumour"}
+    for site in ("north", "south"):
+        (record,) = ct_records(CtSource(folder=tmp_path / "out" / site / "ct"), ("normal", "tumour")).records
+        assert (record.path.parent.name, record.cancer_class) in {("gesund", 0), ("krank", 1)}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("colum: a", "own.yaml: colum: unknown key"),
+        ("label: Art", r"ct\.mapping\.label names the column 'Art'.*here ct\.mapping and ct\.classes are --ct-mapping"),
+    ],
+)
+def test_a_mapping_of_a_ct_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    place(tmp_path / "ct", "a.png")
+    (tmp_path / "ct/slices.csv").write_text("file,class\na.png,normal\n")
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        partition(PartitionPlan(tmp_path / "out", ct=tmp_path / "ct", ct_mapping=tmp_path / "own.yaml"))

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedthorax.common.check.check import SiteCheck
 from fedthorax.common.check.target import class_folders, findings_in, targets_of
 from fedthorax.common.records.layouts import NIH_FINDINGS
+from fedthorax.common.records.xray_folder import xray_records
 
 Draw = Callable[..., np.ndarray]
 Save = Callable[[np.ndarray, Path], Path]
@@ -95,3 +97,48 @@ def test_a_missing_path_and_a_needless_site_are_refused(tmp_path: Path) -> None:
 def test_findings_of_listed_labels(tmp_path: Path) -> None:
     nih = write(tmp_path / "a.csv", "Image Index,Finding Labels,Patient ID\na.png,Mass|Edema,1\nb.png,No Finding,2\n")
     assert set(findings_in(nih)) == NIH_FINDINGS, "what was searched for and is not listed is absent"
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        (("labels.csv", "Data_Entry.csv"), "holds several label files (Data_Entry.csv, labels.csv); name one under"),
+        (("train.csv", "test.tsv"), "holds 1 images but none of labels.csv"),
+    ],
+)
+def test_of_several_label_files_none_is_taken_as_in_a_run(
+    tmp_path: Path, body: Draw, save: Save, check: Callable[..., SiteCheck], tables: tuple[str, ...], words: str
+) -> None:
+    save(body(0), tmp_path / "a.png")
+    for name in tables:
+        write(tmp_path / name, "file,patient_id,Mass\na.png,p,1\n".replace(",", "\t" if name.endswith("tsv") else ","))
+    (target,) = targets_of(tmp_path)
+    assert target.source is not None
+    (issue,) = (issue for issue in check(tmp_path).issues if issue.level == "error")
+    assert (issue.code, words in issue.sentence) == ("labels-unreadable", True)
+    assert all(name in issue.sentence for name in tables)
+    assert target.source.xray is not None
+    with pytest.raises((ValueError, FileNotFoundError)) as refused:
+        xray_records(target.source.xray, ("Mass",))
+    assert str(refused.value) == issue.sentence
+
+
+def test_a_table_that_cannot_be_read_is_no_reason_to_call_the_images_unlabelled(
+    tmp_path: Path, body: Draw, save: Save, check: Callable[..., SiteCheck]
+) -> None:
+    save(body(0), tmp_path / "a.png")
+    (tmp_path / "Befunde.CSV").write_bytes("file;Erguß\na.png;1\n".encode("windows-1252"))
+    (issue,) = (issue for issue in check(tmp_path).issues if issue.level == "error")
+    assert "in Windows-1252 it would hold 'Erguß'" in issue.sentence
+
+
+def test_why_a_table_beside_images_is_not_taken_is_said(
+    tmp_path: Path, body: Draw, save: Save, check: Callable[..., SiteCheck]
+) -> None:
+    save(body(0), tmp_path / "a.png")
+    write(tmp_path / "visits.csv", "file,visit\na.png,17\n")
+    write(tmp_path / "befunde.csv", "Bild;Befund\na.png;Erguss\n")
+    said = [issue.sentence for issue in check(tmp_path).issues]
+    assert any("visits.csv: not taken for the label file: no column is one of findings" in words for words in said)
+    assert any("befunde.csv: not taken for the label file: expected a column 'file'" in words for words in said)
+    assert not any(str(tmp_path) in words for words in said)

@@ -108,6 +108,7 @@ def test_a_hospitals_own_names_of_its_class_folders_are_mapped_and_null_is_unkno
     source = CtSource(folder=tmp_path, classes={"gesund": "normal", "Ca": "tumour", "unclear": None})
     found = ct_records(source, CLASSES)
     assert {r.patient: r.cancer_class for r in found.records} == {"p1": 0, "p2": 1, "p3": -1, "p4": 1}
+    assert ct_records(source).labels == ("normal", "tumour"), "without a consortium its names are those mapped to"
 
 
 def test_a_folder_mapped_to_a_class_that_the_consortium_does_not_have_is_an_error(tmp_path: Path, draw: Draw) -> None:

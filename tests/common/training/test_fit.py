@@ -68,6 +68,7 @@ def test_by_patient_an_epoch_takes_one_image_of_each_and_the_weight_is_that_of_p
     assert {len(one) for one in pairs} == {4}
     assert all(np.bincount(one.ct, minlength=9)[8] == 2 for one in pairs)
     assert len({tuple(np.unique(one.ct)) for one in pairs}) > 3
+    assert all(len(np.unique(one.ct)) == 3 for one in pairs), "the second time another of the eight"
 
 
 @pytest.mark.parametrize(("num_xray", "num_ct"), [(0, 5), (5, 0)])

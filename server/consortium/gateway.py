@@ -195,16 +195,18 @@ class Gateway:
                 await self._listener.wait(heard, min(LOOK_SECONDS, until - time.monotonic()), gone)
                 if gone.done():  # what the SuperLink gives now would be lost
                     raise _GoneError
-                self._identify(headers, PULL_PATH)  # it may have been revoked
+                self._identify(headers, PULL_PATH, taken=True)  # it may have been revoked
         finally:
             gone.cancel()
 
-    def _identify(self, headers: Headers, path: str) -> tuple[str, str]:
+    def _identify(self, headers: Headers, path: str, taken: bool = False) -> tuple[str, str]:
         """The hospital's name, and the SHA-256 that the body has to have; "" where it did not sign one."""
         try:
-            return self._members.identify(headers, "POST", path)
+            return self._members.identify(headers, "POST", path, taken)
         except PermissionError as error:
             raise _RefusedError(401, str(error)) from None
+        except BlockingIOError as error:  # a status with which a SuperNode tries again
+            raise _RefusedError(503, str(error)) from None
 
     async def _body(self, receive: Receive, expected: str) -> AsyncIterator[bytes]:
         """The body's pieces, each only once the next has come: the last one once all of them fit their signature."""

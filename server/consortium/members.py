@@ -19,6 +19,7 @@ from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
 from fedthorax.server.consortium.refusals import Refusals, key_mark
+from fedthorax.server.consortium.seen_calls import SeenCalls
 
 # Flower's own headers: the key in PEM and its signature of the timestamp, both in base64.
 KEY_HEADER, TIME_HEADER, SIGNATURE_HEADER = b"flwr-public-key", b"flwr-timestamp", b"flwr-signature"
@@ -37,12 +38,14 @@ class Members:
         self._seen = read_last_seen(folder)
         self._seen_written = 0.0
         self._refusals = Refusals(folder.audit)
+        self._calls = SeenCalls()
         self._read()
 
-    def identify(self, headers: Mapping[bytes, bytes], method: str, path: str) -> tuple[str, str]:
+    def identify(self, headers: Mapping[bytes, bytes], method: str, path: str, taken: bool = False) -> tuple[str, str]:
         """The name of the hospital whose key signed this call just now, and the SHA-256 that its body must have.
 
-        PermissionError with the reason if there is none. The SHA-256 is "" where an unbound call is taken.
+        PermissionError with the reason if there is none; BlockingIOError where the call has to be signed anew. The
+        SHA-256 is "" where an unbound call is taken. ``taken``: the call is in already, and only looked at again.
         """
         self._read()
         self._refusals.tell_suppressed()
@@ -66,6 +69,9 @@ class Members:
             raise PermissionError("no valid SuperNode authentication")
         _require_time(behind)
         digest = self._signed_body(headers, public, stamp, method, path)
+        if not taken:
+            bound = (method, path, digest) if digest else ()  # else the same time would do for every path
+            self._calls.take(name, signed_at.timestamp(), stamp, *bound)
         self._note_seen(name)
         return name, digest
 

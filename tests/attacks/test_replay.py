@@ -1,17 +1,27 @@
-"""One call that somebody has seen, sent again as another one, while its time is still good."""
+"""One call that somebody has seen, sent again, to the letter or as another one, while its time is still good."""
 
+import base64
 import contextlib
+import datetime
+import threading
+import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from fedthorax.common.consortium.keys import new_private_key
 from fedthorax.common.consortium.signed_call import BODY_HEADER, CALL_HEADER
+from fedthorax.server.consortium import seen_calls
+from fedthorax.server.consortium.seen_calls import KEPT_SECONDS, SeenCalls
 
-from .served import PULL, Consortium, caller, served_consortium, signed
+from .served import PULL, Consortium, caller, gateway_process, served_consortium, signed
 
 PUSH = "/v1/fleet/push-object"
+ORDER_OF_P384 = int(
+    "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973", 16
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +50,92 @@ def test_a_call_with_another_body_never_reaches_the_superlink_whole(served: Cons
     assert served.superlink.whole == []
 
 
+def another_signature(value: str) -> str:
+    """Of the same text by the same key, without the key: (r, -s) is as good as (r, s)."""
+    r, s = decode_dss_signature(base64.b64decode(value))
+    return base64.b64encode(encode_dss_signature(r, ORDER_OF_P384 - s)).decode()
+
+
+@pytest.mark.parametrize("how", ["to the letter", "other signatures", "more headers"])
+@pytest.mark.parametrize("body", [b"what the hospital sent", b""], ids=["with a body", "without"])
+def test_the_same_call_again_is_refused(served: Consortium, how: str, body: bytes) -> None:
+    seen = signed(served.anna, PUSH, body)
+    again = {
+        "to the letter": seen,
+        "other signatures": seen | {name: another_signature(seen[name]) for name in ("flwr-signature", CALL_HEADER)},
+        "more headers": seen | {"accept": "x", "content-type": "text/plain"},
+    }[how]
+    with caller(served.folder) as client, caller(served.folder) as other:
+        assert client.post(PUSH, headers=seen, content=body).status_code == 200
+        before = list(served.superlink.paths)
+        answer = other.post(PUSH, headers=again, content=body)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        401,
+        "this call was made before; each has to be signed anew",
+    )
+    assert served.superlink.paths == before
+
+
+def test_of_two_that_come_at_once_one_is_taken(served: Consortium) -> None:
+    seen, statuses = signed(served.anna, PUSH, b"x"), list[int]()
+
+    def send() -> None:
+        with caller(served.folder) as client:
+            statuses.append(client.post(PUSH, headers=seen, content=b"x").status_code)
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [200] + [401] * 7
+
+
+@pytest.mark.slow
+def test_a_gateway_that_was_started_again_does_not_take_what_the_one_before_took(tmp_path: object) -> None:
+    with served_consortium(tmp_path) as one, caller(one.folder) as client:  # type: ignore[arg-type]
+        seen = signed(one.anna, PUSH, b"x")
+        assert client.post(PUSH, headers=seen, content=b"x").status_code == 200
+        settings = one.folder.path / "consortium.yaml"
+        port = int(one.folder.settings().gateway_address.rpartition(":")[2])
+        settings.write_text(settings.read_text() + f"listen: 127.0.0.1:{port + 1}\n")
+        with gateway_process(one.folder), httpx.Client(verify=False, trust_env=False) as second:
+            again = second.post(f"https://127.0.0.1:{port + 1}{PUSH}", headers=seen, content=b"x")
+            assert (again.status_code, "signed before the gateway began" in again.text) == (503, True)
+            new = signed(one.anna, PUSH, b"x")
+            assert second.post(f"https://127.0.0.1:{port + 1}{PUSH}", headers=new, content=b"x").status_code == 200
+
+
+def test_what_is_remembered_is_bounded_and_no_hospital_pushes_anothers_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, later = [1000.0], time.time() + 1
+    monkeypatch.setattr(seen_calls.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(seen_calls, "MOST_OF_ONE", 100)
+    calls = SeenCalls()
+    calls.take("north", later, "first")
+    for number in range(100):
+        calls.take("south", later, str(number))
+    with pytest.raises(BlockingIOError, match="more than 100 calls"):
+        calls.take("south", later, "one more")
+    with pytest.raises(PermissionError, match="made before"):
+        calls.take("north", later, "first")
+    calls.take("north", later, "0")  # another hospital's call of the same words is another one
+    now[0] += KEPT_SECONDS - 1
+    with pytest.raises(PermissionError, match="made before"):
+        calls.take("south", later, "99")
+    now[0] += 2  # Flower itself does not take their time any more
+    calls.take("south", later, "one more")
+    assert [len(seen) for seen in calls._seen.values()] == [2, 1]
+
+
+def test_a_call_is_remembered_for_as_long_as_its_time_is_taken() -> None:
+    """Signed 5 s ahead, it is good until it is 305 s old."""
+    from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
+
+    assert datetime.timedelta(seconds=KEPT_SECONDS) >= datetime.timedelta(
+        seconds=TIMESTAMP_TOLERANCE + 2 * SYSTEM_TIME_TOLERANCE
+    )
+
+
 @pytest.mark.parametrize("without", [{BODY_HEADER}, {CALL_HEADER}, {BODY_HEADER, CALL_HEADER}])
 def test_leaving_the_signature_of_the_call_out_does_not_help(served: Consortium, without: set[str]) -> None:
     seen = {name: value for name, value in signed(served.anna, PUSH).items() if name not in without}
@@ -60,6 +156,7 @@ def test_a_lead_may_take_unbound_calls_and_bound_ones_are_checked_all_the_same(t
     with served_consortium(tmp_path, "unbound_calls: true\n") as one, caller(one.folder) as client:  # type: ignore[arg-type]
         plain = {n: v for n, v in signed(one.anna, PUSH).items() if not n.startswith("fedthorax-")}
         assert client.post(PUSH, headers=plain, content=b"x").status_code == 200
+        assert client.post("/v1/fleet/get-run", headers=plain).status_code == 401  # one time serves one call
         assert client.post(PUSH, headers=signed(one.anna, PULL), content=b"x").status_code == 401
 
 

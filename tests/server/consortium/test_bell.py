@@ -22,11 +22,12 @@ def answer_of(body):
 
 
 class Everybody:
-    """Members, with all hospitals admitted until ``revoked``."""
+    """Members, with all hospitals admitted until ``revoked``; ``calls`` counts those that they took."""
 
-    revoked = False
+    revoked, calls = False, 0
 
-    def identify(self, headers, method, path):
+    def identify(self, headers, method, path, taken=False):
+        self.calls += not taken
         if self.revoked:
             raise PermissionError("the key was revoked")
         return "anna", ""
@@ -127,6 +128,7 @@ def test_a_bell_that_is_never_rung_costs_seconds_and_no_message(served, monkeypa
         return await waiting
 
     assert within(30, one()) == (200, MAIL)
+    assert served.members.calls == 1  # each look after the first is of a call that is in, and not a replay
 
 
 def test_a_hospital_without_a_message_is_answered_before_its_patience_ends(served, monkeypatch):

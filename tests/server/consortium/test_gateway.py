@@ -78,6 +78,7 @@ def test_a_body_beyond_the_limit_is_refused(superlink, served):
         contextlib.suppress(httpx.TransportError),
     ):  # the answer may come, and the connection end, before all is sent
         pieces = iter([b"x" * 2**20] * 66)
+        headers = signed(served.anna, "/v1/fleet/push-object")
         assert client.post("/v1/fleet/push-object", headers=headers, content=pieces).status_code == 413
     assert superlink.whole == []
 

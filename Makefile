@@ -55,8 +55,9 @@ test-ci: $(STAMP) ## Run the tests of whole runs and consortia, and the longer o
 test-all: $(STAMP) ## Run all tests: real processes, real networks, real data where it is.
 	@$(BIN)/python -m pytest -q -m ''
 
-test-browser: $(STAMP) ## Open the report in Debian's chromium; fail where there is none.
-	@FEDTHORAX_BROWSER=required $(BIN)/python -m pytest -q -m '' tests/common/report/test_browser.py
+test-browser: $(STAMP) ## Open the pages in Debian's chromium; fail where there is none.
+	@FEDTHORAX_BROWSER=required $(BIN)/python -m pytest -q -m '' tests/common/report/test_browser.py \
+		tests/common/release/test_trial.py
 
 check: $(STAMP) ## Check format, lint, types and who imports whom.
 	@$(BIN)/ruff format --check --quiet . || { echo "error: run make format" >&2; exit 1; }

@@ -9,6 +9,16 @@ from fedthorax.common.config.data import CT_WINDOWS, CtWindow
 from fedthorax.common.pixels.decode import Modality, decode_image, read_content
 from fedthorax.common.records.records import BadFile, ImageRef
 
+FLAG_WORDS = {
+    "inverted": "black and white look exchanged",
+    "sideways": "it looks turned by a quarter or half",
+    "single-colour": "it is almost all one grey",
+    "colour-photo": "it is a colour picture, such as a photograph of a screen",
+    "annotated": "something is written or drawn on it",
+    "framing": "it is cropped, off centre or has wide borders, or is no frontal chest",
+}
+"""What each code says of one picture, for people."""
+
 
 def flags_of(image: Path | ImageRef, modality: Modality, windows: Sequence[CtWindow] = CT_WINDOWS) -> list[str]:
     """Codes of the check (docs/check.md) that hold: inverted, sideways, colour-photo, single-colour, …

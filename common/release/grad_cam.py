@@ -31,19 +31,29 @@ class GradCam:
         self._heads = pooled_to_logits(model)
 
     def maps(self, images: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
-        """One pair, each (S, S, 3), → ``xray`` (findings, h, w) and ``ct`` (classes, h, w).
+        """One pair, each (S, S, 3), → ``xray`` (findings, h, w) and ``ct`` (classes, h, w); of a model with tokens also
+        one image alone.
 
         Each map is divided by its largest value; it is all 0 where nothing in the picture speaks for the label.
         """
-        features = {name: self._maps[name](images[name][None].astype(np.float32)) for name in MODALITIES}
-        pooled = [tf.reduce_mean(features[name], axis=(1, 2)) for name in MODALITIES]
-        pooled += [tf.ones((1, 1))] * (len(self._heads.inputs) - len(pooled))  # with tokens: both images are there
+        features = {name: self._maps[name](picture[None].astype(np.float32)) for name, picture in images.items()}
+        pooled = [
+            tf.reduce_mean(features[name], axis=(1, 2)) if name in features else tf.zeros((1, place.shape[1]))
+            for name, place in zip(MODALITIES, self._heads.inputs, strict=False)
+        ]
+        if len(self._heads.inputs) > len(pooled):  # with tokens: which images are there
+            pooled += [tf.constant([[float(name in images)]]) for name in MODALITIES]
         found = {}
         for position, name in enumerate(MODALITIES):
+            if name not in images:
+                continue
+            labels = self._heads.output[_HEADS[name]].shape[1]
+            rows = [tf.repeat(given, labels, axis=0) for given in pooled]  # one a label, so that one pass gives all
             with tf.GradientTape() as tape:
-                tape.watch(pooled[position])
-                logits = self._heads(pooled, training=False)[_HEADS[name]]
-            slopes = tape.jacobian(logits, pooled[position])[0, :, 0]  # (labels, D)
+                tape.watch(rows[position])
+                logits = self._heads(rows, training=False)[_HEADS[name]]
+                own = tf.linalg.trace(logits)
+            slopes = tape.gradient(own, rows[position])  # (labels, D)
             heat = np.maximum(np.einsum("hwd,ld->lhw", features[name][0].numpy(), slopes.numpy()), 0)
             largest = heat.max(axis=(1, 2), keepdims=True)
             found[name] = np.divide(heat, largest, out=np.zeros_like(heat), where=largest > 0).astype(np.float32)

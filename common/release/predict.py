@@ -24,7 +24,7 @@ _MODALITIES: tuple[Modality, ...] = ("xray", "ct")
 
 
 def predict_files(
-    model_path: Path,
+    model: Path | SavedModel,
     xrays: Sequence[Path | ImageRef],
     slices: Sequence[Path | ImageRef],
     maps: Path | None = None,
@@ -46,9 +46,7 @@ def predict_files(
         raise ValueError(
             f"{num_xray} X-rays and {num_ct} CT slices cannot be paired; give as many of each, or one of one kind"
         )
-    if maps is not None and not (num_xray and num_ct):
-        raise ValueError(f"maps need both images, got {num_xray} X-rays and {num_ct} CT slices")
-    saved = load_saved_model(model_path, site)
+    saved = load_saved_model(model, site) if isinstance(model, Path) else model
     tokens = saved.facts.get("absent") == "token"
     if not tokens and not (num_xray and num_ct):
         raise ValueError(

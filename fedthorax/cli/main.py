@@ -36,6 +36,7 @@ from fedthorax.cli.simulate import simulate
 from fedthorax.cli.site import site
 from fedthorax.cli.stats import stats
 from fedthorax.cli.train import train
+from fedthorax.cli.try_model import try_model
 from fedthorax.cli.watch import watch
 from fedthorax.cli.weights import weights
 
@@ -64,6 +65,7 @@ for _command, _short_help in (
     (joining, "Compare joining with staying alone, by hospital."),
     (evaluate, "Score a model on one site's images."),
     (predict, "Show what a model says about images."),
+    (try_model, "Ask a model about images, on a page."),
     (export, "Write a model for other software, or as one zip."),
     (check, "Find what is wrong with images, labels and splits."),
     (look, "Draw what the model will see of a folder."),
@@ -76,7 +78,8 @@ for _command, _short_help in (
     (config, "Show all settings, or check a file."),
     (run_experiment, "Train a real consortium's hospitals."),
 ):
-    app.command(cls=_Command, short_help=_short_help, no_args_is_help=_command is not config)(_command)
+    _name = "try" if _command is try_model else None  # a word that no function may have as its name
+    app.command(_name, cls=_Command, short_help=_short_help, no_args_is_help=_command is not config)(_command)
 app.add_typer(weights, name="weights", short_help="Get, check and show pretrained weights.")
 app.add_typer(server, short_help="Lead a consortium: set up, admit, serve.")
 app.add_typer(site, short_help="Be a hospital: set up, check, take part, decide.")

@@ -103,6 +103,8 @@ def write_csv(document: Mapping[str, Any]) -> None:
 
 def prediction_lines(document: Mapping[str, Any]) -> list[str]:
     """Probabilities by falling size below the two paths; ``*`` marks what reaches its threshold."""
+    from fedthorax.common.check.flags import FLAG_WORDS
+
     lines = [document["notice"]]
     for row in document["predictions"]:
         findings, classes = row["predicted"]["findings"], row["predicted"]["cancer_above_threshold"]
@@ -110,7 +112,7 @@ def prediction_lines(document: Mapping[str, Any]) -> list[str]:
             if row[modality] is None:
                 continue
             lines += ["", row[modality]]
-            lines += [f"  flagged as {flag} (docs/check.md)" for flag in row["flags"][modality]]
+            lines += [f"  look at it: {FLAG_WORDS[flag]} ({flag}, docs/check.md)" for flag in row["flags"][modality]]
             tested = f"ROC-AUC in the test at {document['site']}" if document["site"] else "ROC-AUC in the model's test"
             table = [("", "", "threshold", tested, "positives")]
             for name, probability in sorted(row[task].items(), key=lambda item: -item[1]):

@@ -223,7 +223,7 @@ def test_predict_finds_the_best_model_and_all_images_and_ranks_what_it_says(
         "Not a medical device.",
         "",
         "x/b.png",
-        "  flagged as inverted (docs/check.md)",
+        "  look at it: black and white look exchanged (inverted, docs/check.md)",
         "                     threshold  ROC-AUC in the model's test  positives",
         "  Mass      0.750 *      0.500              0.800 (too few)          3",
         "  Effusion  0.250        0.300       0.800 (0.700 to 0.900)         30",

@@ -1,5 +1,7 @@
 """Folders, tables and pictures of a few tiny images, a small network, and TensorFlow as in a run."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -263,3 +265,20 @@ def chest() -> Callable[..., Picture]:
 @pytest.fixture(scope="session")
 def body() -> Callable[..., Picture]:
     return draw_body
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's chromium, or the browser that FEDTHORAX_CHROMIUM names; none is downloaded."""
+    from playwright import sync_api as playwright
+
+    found = os.environ.get("FEDTHORAX_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        words = "there is no chromium here (apt-get install chromium, or name one in FEDTHORAX_CHROMIUM)"
+        if os.environ.get("FEDTHORAX_BROWSER") == "required":
+            pytest.fail(f"{words}: no page can be opened")
+        pytest.skip(f"{words}: no page is opened")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()

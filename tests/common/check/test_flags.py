@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedthorax.common.check.flags import flags_of
+from fedthorax.common.check.flags import FLAG_WORDS, flags_of
+from fedthorax.common.check.suspects import _JUDGES
 
 NOT_OF_A_CHEST = {"inverted", "sideways", "colour-photo", "single-colour"}
 
@@ -74,3 +75,7 @@ def test_noise_in_the_dark_is_no_tint(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 40, (64, 64, 3)).astype(np.uint8)
     picture[0, :5] = (90, 70, 70)
     assert "colour-photo" not in flags_of(save(tmp_path / "n.png", picture), "xray")
+
+
+def test_every_flag_has_plain_words():
+    assert {code for judges in _JUDGES.values() for code in judges} == set(FLAG_WORDS)

@@ -4,31 +4,13 @@ Needs Debian's chromium, or the browser that FEDTHORAX_CHROMIUM names; none is d
 skipped, unless FEDTHORAX_BROWSER=required: then they fail, as in .ci/run.
 """
 
-import os
-import shutil
-
 import pytest
-from playwright import sync_api as playwright
 
 from fedthorax.common.report.document import render
 
 CONFIG = "name: demo\nevaluation:\n  threshold: 0.4\ndata:\n  privacy: {smallest_count: 5, round_to: 5}\n"
-CHROMIUM = os.environ.get("FEDTHORAX_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        words = "there is no chromium here (apt-get install chromium, or name one in FEDTHORAX_CHROMIUM)"
-        if os.environ.get("FEDTHORAX_BROWSER") == "required":
-            pytest.fail(f"{words}: the report cannot be opened")
-        pytest.skip(f"{words}: the report is not opened")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

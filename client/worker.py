@@ -51,7 +51,7 @@ from fedthorax.common.messages.tasks import (
     StatisticsTask,
     TrainTask,
 )
-from fedthorax.common.metrics.operating import fixed_operating_points
+from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.metrics.scores import Personal
 from fedthorax.common.metrics.scores import Scores as Scored
 from fedthorax.common.model.dual import MODALITIES
@@ -63,7 +63,7 @@ from fedthorax.common.records.records import Split
 from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import epoch_pairs, fit
-from fedthorax.common.training.hospital_scores import hospital_tests
+from fedthorax.common.training.hospital_scores import hospital_tests, validation_histograms
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.personalise import own_model
 from fedthorax.common.training.scoring import Scores, score
@@ -220,6 +220,9 @@ class SiteWorker:
             for split in _SCORED
             if split in task.splits
         }
+        if "valid" in task.splits and (points := self._points(task, experiment)):
+            seed, policy = self._pairs_seed(task, experiment, "valid"), self._scores_policy(experiment)
+            results["valid_histograms"] = validation_histograms(network, store, images, points, seed, policy)
         if "test" in task.splits:
             results |= self._tests(task, experiment, network, store, images)
         return EvaluateReply(
@@ -246,21 +249,23 @@ class SiteWorker:
         self, task: EvaluateTask, experiment: Experiment, network: Network, store: FeatureStore, images: SiteImages
     ) -> dict[str, Any]:
         labels, threshold = experiment.labels, experiment.evaluation.threshold
-        points = task.operating_points
-        if points is not None:
-            if (*points.disease,) != labels.findings or (*points.cancer,) != labels.cancer_classes:
-                raise ValueError("the task's thresholds are of other labels than the experiment's")
-        else:
-            points = fixed_operating_points(labels.findings, labels.cancer_classes, threshold, "None were chosen.")
+        fixed = fixed_operating_points(labels.findings, labels.cancer_classes, threshold, "None were chosen.")
         return hospital_tests(
             network,
             store,
             images,
-            points,
+            self._points(task, experiment) or fixed,
             lambda split: self._pairs_seed(task, experiment, split),
             self._scores_policy(experiment),
             lambda done, total: self._emit(task, "validate", done, total),
         )
+
+    @staticmethod
+    def _points(task: EvaluateTask, experiment: Experiment) -> OperatingPoints | None:
+        points, labels = task.operating_points, experiment.labels
+        if points and ((*points.disease,) != labels.findings or (*points.cancer,) != labels.cancer_classes):
+            raise ValueError("the task's thresholds are of other labels than the experiment's")
+        return points
 
     @staticmethod
     def _pairs_seed(task: Task, experiment: Experiment, split: Split) -> int:

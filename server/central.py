@@ -16,7 +16,7 @@ from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import shared_images, without
 from fedthorax.common.hospital.site import load_hospital
-from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
+from fedthorax.common.metrics.operating import OperatingPoints, Told, choose_operating_points
 from fedthorax.common.records.records import SPLITS, Split
 from fedthorax.common.training.batch_norm import measure_batch_norm
 from fedthorax.common.training.features import FeatureStore, Progress
@@ -81,13 +81,15 @@ class CentralData:
         """Give the network statistics of batch normalisation of its own: those of the validation images."""
         measure_batch_norm(network, store, self.valid)
 
-    def operating_points(
+    def valid_in_use(
         self, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None
-    ) -> OperatingPoints:
-        """Calibration and thresholds of the present weights, chosen on the validation split."""
-        predictions, _ = predict(
-            network, store, self.valid, self._seed("valid"), keep, progress, repeats=in_use(self._experiment)
-        )
+    ) -> Predictions:
+        """What the present weights say of the validation split, as who uses the model sees it."""
+        repeats = in_use(self._experiment)
+        return predict(network, store, self.valid, self._seed("valid"), keep, progress, repeats=repeats)[0]
+
+    def operating_points(self, predictions: Predictions, told: Told | None = None) -> OperatingPoints:
+        """Calibration and thresholds, chosen on the validation split and what hospitals have ``told`` of theirs."""
         labels = self._experiment.labels
         return choose_operating_points(
             (self.valid.xray.targets, predictions.disease),
@@ -97,6 +99,7 @@ class CentralData:
             self._experiment.evaluation,
             CENTRAL,
             "valid",
+            told,
         )
 
     def final_test(

@@ -12,6 +12,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.metrics.scores import Histograms
 from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.steps import Step, adam_reach
@@ -69,6 +70,18 @@ def check_branch_counts(reply: TrainReply, data: Mapping[str, Any], labels: Labe
     for name, count, described in claimed:
         if described is not None and count > max(described + _ROUNDED_BY, reply.num_pairs):
             raise ValueError(f"the update counts {count} for {name}, but the hospital described only {described}")
+
+
+def check_histograms(told: Histograms | None, data: Mapping[str, Any], split: str) -> None:
+    """Raise ValueError where a histogram counts more images than the hospital's passport ``data`` has in the split, or
+    the passport does not say: it could outweigh all others in the thresholds of all."""
+    described = (data.get("splits") or {}).get(split) or {}
+    for task, modality in (("disease", "xray"), ("cancer", "ct")):
+        has = described.get(modality)
+        for name, found in getattr(told, task, {}).items():
+            count = sum((*found.present, *found.absent)) if found else 0
+            if count and (has is None or count > has + _ROUNDED_BY):
+                raise ValueError(f"it counts {count} images for {name}, but described {has or 'no number'}")
 
 
 def check_update(reply: TrainReply, layout: SegmentLayout, segments: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, Pers
 from fedthorax.common.messages.results import Evaluated
 from fedthorax.common.messages.tasks import EvaluateTask
 from fedthorax.common.metrics.score_histogram import parse_histogram
-from fedthorax.common.metrics.scores import BothHeads, Histograms, Personal, Scores, Subgroups, TestedScores
+from fedthorax.common.metrics.scores import BothHeads, Personal, Scores, Subgroups, TestedScores
 
 Labels = tuple[str, Iterable[str], Sequence[str]]  # of what, those that came, those that were asked for
 AnyScores = Scores | TestedScores | BothHeads
@@ -47,8 +47,9 @@ def _of_tests(told: Evaluated, labels: LabelsConfig) -> Iterator[Labels]:
             yield "its own thresholds", mine, wanted  # a hospital may keep those of a task
         if told.subgroups is not None:
             yield from _of_groups(task, told.subgroups, wanted)
-        if told.histograms is not None:
-            yield f"the histograms of {task}", getattr(told.histograms, task), wanted
+        for histograms in (told.histograms, told.valid_histograms):
+            if histograms is not None:
+                yield f"the histograms of {task}", getattr(histograms, task), wanted
 
 
 def _of_scores(name: str, scores: AnyScores | None, labels: LabelsConfig) -> Iterator[Labels]:
@@ -91,7 +92,7 @@ def _check_tests(reply: EvaluateReply, task: EvaluateTask, experiment: Experimen
         raise ValueError(f"the reply lacks the scores of {', '.join(missing)}")
     if told.operating_points is not None and told.operating_points.site != reply.site:
         raise ValueError(f"its own thresholds are of {told.operating_points.site!r}")
-    histograms = told.histograms or Histograms(disease={}, cancer={})
-    for found in (*histograms.disease.values(), *histograms.cancer.values()):
-        if found is not None:
+    both = (told.histograms, told.valid_histograms)
+    for histograms in (one for one in both if one is not None):
+        for found in filter(None, (*histograms.disease.values(), *histograms.cancer.values())):
             parse_histogram(found.model_dump(mode="json"), experiment.evaluation.histogram_bins)

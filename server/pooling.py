@@ -1,10 +1,11 @@
-"""The selected model on all hospitals' own test images together, from histograms of their scores."""
+"""The selected model on all hospitals' own images together, from histograms of their scores."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.metrics.hospital_gap import hospital_gaps
+from fedthorax.common.metrics.operating import Told
 from fedthorax.common.metrics.score_histogram import ScoreHistogram, parse_histogram, pooled, pooled_figures
 from fedthorax.common.metrics.scores import Histograms
 
@@ -26,6 +27,14 @@ class Pooling:
             for task in self._names
             for name, value in getattr(told, task).items()
             if value is not None
+        }
+
+    def told(self) -> Told:
+        """By task and label, by hospital."""
+        labels = {label for heard in self._heard.values() for label in heard}
+        return {
+            label: {site: heard[label] for site, heard in sorted(self._heard.items()) if label in heard}
+            for label in labels
         }
 
     def document(self) -> dict[str, Any]:

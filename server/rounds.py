@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel
@@ -19,6 +19,7 @@ from fedthorax.common.ground.events import EventLog
 from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, TrainReply
 from fedthorax.common.messages.tasks import EvaluateTask, PersonaliseTask, TrainTask
 from fedthorax.common.metrics.operating import OperatingPoints
+from fedthorax.common.metrics.scores import Histograms
 from fedthorax.common.model.segments import (
     MODALITIES,
     Weights,
@@ -27,7 +28,7 @@ from fedthorax.common.model.segments import (
     weights_digest,
 )
 from fedthorax.common.training.branch_counts import parts_of
-from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions, Scores
 from fedthorax.server.central import CentralData
@@ -36,6 +37,7 @@ from fedthorax.server.claims import (
     check_beside,
     check_branch_counts,
     check_counts,
+    check_histograms,
     check_step,
     check_update,
     steps_of,
@@ -360,18 +362,14 @@ class Rounds:
         """The last model on every hospital's validation split, the best one on all test splits."""
         last_round, best_round = self.record.newest_round, self._best_round()
         best = last if best_round == last_round else self.checkpoints.load(best_round).weights
-        self.network.layout.write(best)
-        progress = self._progress(best_round)
-        points = self.central.operating_points(self.network, self.store, False, progress)
-        self.record.document["operating_points"] = {"round": best_round, **points.model_dump(mode="json")}
-        valid_splits = ("valid", "test") if best_round == last_round else ("valid",)
-        for reply in self._evaluate(last_round, last, valid_splits, points):
-            if (valid := reply.told.valid) is not None:
-                self.record.site_scores(last_round, reply.site, "valid", written(valid))
-            self._site_tests(reply)
         if best_round != last_round:
-            for reply in self._evaluate(best_round, best, ("test",), points):
-                self._site_tests(reply)
+            for reply in self._evaluate(last_round, last, "valid"):
+                self._site_valid(last_round, reply)
+        progress = self._progress(best_round)
+        points = self._operating_points(best_round, best, progress)
+        self.record.document["operating_points"] = {"round": best_round, **points.model_dump(mode="json")}
+        for reply in self._evaluate(best_round, best, "test", points):
+            self._site_tests(reply)
         self.network.layout.write(best)  # in a run in one place the hospitals have used the same network
         scores, predictions = self.central.final_test(self.network, self.store, points, False, progress)
         self.record.document["test"] = scores | {"round": best_round}
@@ -382,6 +380,18 @@ class Rounds:
         self.hospitals.ledger.settle()
         return predictions
 
+    def _operating_points(self, number: int, weights: Weights, progress: Progress) -> OperatingPoints:
+        """Chosen on the centre's validation images and the hospitals', who count theirs in bins."""
+        self.network.layout.write(weights)
+        mine = self.central.valid_in_use(self.network, self.store, False, progress)
+        told = Pooling(self.experiment.labels, self.experiment.evaluation.histogram_bins)
+        for reply in self._evaluate(number, weights, "valid", self.central.operating_points(mine)):
+            if number == self.record.newest_round:
+                self._site_valid(number, reply)
+            if (histograms := self._counted(reply, "valid")) is not None:
+                told.add(reply.site, histograms)
+        return self.central.operating_points(mine, told.told())
+
     def _personalise(self, number: int, weights: Weights) -> None:
         if not self.experiment.personalisation.fine_tune:
             return
@@ -390,17 +400,31 @@ class Rounds:
         for reply in ask.replies(tasks, lambda: True):
             self.record.personal(reply.site, written(reply.told))
 
+    def _counted(self, reply: EvaluateReply, split: Literal["valid", "test"]) -> Histograms | None:
+        """The hospital's histograms; None where it has none, or counts more images than it can have."""
+        histograms = reply.told.valid_histograms if split == "valid" else reply.told.histograms
+        try:
+            check_histograms(histograms, self.record.described(reply.site) or {}, split)
+        except ValueError as error:
+            self.hospitals.warn(reply.site, f"how its {split} images are scored is not taken: {error}")
+            return None
+        return histograms
+
+    def _site_valid(self, number: int, reply: EvaluateReply) -> None:
+        if reply.told.valid is not None:
+            self.record.site_scores(number, reply.site, "valid", written(reply.told.valid))
+
     def _site_tests(self, reply: EvaluateReply) -> None:
         self.record.site_tests(reply.site, written(reply.told))
-        if reply.told.histograms is not None:
-            self._pooling.add(reply.site, reply.told.histograms)
+        if (histograms := self._counted(reply, "test")) is not None:
+            self._pooling.add(reply.site, histograms)
             self.record.document["pooled"] = self._pooling.document()
 
     def _evaluate(
-        self, number: int, weights: Weights, splits: tuple[str, ...], points: OperatingPoints
+        self, number: int, weights: Weights, split: str, points: OperatingPoints | None = None
     ) -> Iterator[EvaluateReply]:
         ask, models = self.hospitals, self._models(named_model(weights))
-        work = {"splits": splits, "operating_points": points}
+        work = {"splits": (split,), "operating_points": points}
         tasks = [ask.task(EvaluateTask, site, number, **models(site), **work) for site in ask.joined()]
         yield from ask.replies(tasks, lambda: True)
 

@@ -37,11 +37,12 @@ class EvaluationConfig(Frozen):
         gt=0,
         lt=1,
         description="Probability from which a finding counts as predicted present during the rounds, and afterwards "
-        "where operating_point chooses none.",
+        "with operating_point fixed or where no label is known.",
     )
     operating_point: Literal["youden", "f1", "sensitivity", "fixed"] = Field(
         default="youden",
-        description="How the selected model's thresholds are chosen on the central validation images, label by label; "
+        description="How the selected model's thresholds are chosen, label by label, on the validation images of the "
+        "centre and the hospitals; "
         "youden: largest sensitivity + specificity; f1: largest F1; sensitivity: the highest threshold that reaches "
         "evaluation.sensitivity; fixed: threshold for all.",
     )
@@ -50,9 +51,9 @@ class EvaluationConfig(Frozen):
     )
     calibration: Literal["platt", "temperature", "none"] = Field(
         default="platt",
-        description="How the selected model's probabilities are calibrated on the central validation images; platt: "
+        description="How the selected model's probabilities are calibrated on these images; platt: "
         "slope and intercept of each finding's logit; temperature: slope only. CT classes share one temperature in "
-        "both.",
+        "both, of the centre's slices.",
     )
     calibration_bins: int = Field(
         default=10, ge=2, le=100, description="Equally wide bins of probability for the calibration error."

@@ -53,7 +53,8 @@ class UpdateTold(Frozen):
 
 
 class Evaluated(Frozen):
-    """Scores of the incoming weights by split, and of the test split all of ``hospital_tests``."""
+    """Scores of the incoming weights by split, of the test split all of ``hospital_tests``, and how the validation
+    images are scored, where thresholds are to be chosen from them."""
 
     train: Scores | None = None
     valid: Scores | None = None
@@ -63,6 +64,7 @@ class Evaluated(Frozen):
     operating_points: OperatingPoints | None = None
     subgroups: Subgroups | None = None
     histograms: Histograms | None = None
+    valid_histograms: Histograms | None = None
 
 
 class Told(Frozen):

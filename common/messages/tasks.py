@@ -64,7 +64,8 @@ class TrainTask(ModelTask):
 
 
 class EvaluateTask(ModelTask):
-    """Score the incoming weights on ``splits``, the test split at ``operating_points``."""
+    """Score the incoming weights on ``splits``, the test split at ``operating_points``; with these, of the validation
+    split histograms too, in which the classes are calibrated as they say."""
 
     kind: Literal["evaluate"] = "evaluate"
     splits: Annotated[tuple[Literal["train", "valid", "test"], ...], Field(max_length=3)] = ()

@@ -12,31 +12,39 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_expit, log_softmax, logit, softmax
 
+Values = NDArray[np.float64]
 _EDGE = 1e-12  # probabilities are kept this far from 0 and 1
 _TEMPERATURES = (0.05, 20.0)
 
 
-def fit_platt(present: NDArray[np.bool_], probability: NDArray[np.floating]) -> tuple[float, float]:
-    """(slope, intercept) for arrays (N,) with both kinds of label. A slope of 0 or less means worse than chance."""
-    logits = _logits(probability)
-    positives, negatives = int(present.sum()), int((~present).sum())
-    target = np.where(present, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+def fit_platt(probability: Values, present: Values, absent: Values) -> tuple[float, float]:
+    """(slope, intercept) of ``probability`` (K,), which so many images (K,) with and without the finding have.
 
-    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    There are both. A slope of 0 or less means worse than chance."""
+    logits = _logits(probability)
+    positives, negatives = present.sum(), absent.sum()
+    hits, alarms = (positives + 1) / (positives + 2), 1 / (negatives + 2)
+    images, target = present + absent, present * hits + absent * alarms
+
+    def loss(parameters: Values) -> tuple[float, Values]:
         scaled = parameters[0] * logits + parameters[1]
-        value = -(target * log_expit(scaled) + (1 - target) * log_expit(-scaled)).mean()
-        slope = expit(scaled) - target
-        return float(value), np.array([(slope * logits).mean(), slope.mean()])
+        value = -(target * log_expit(scaled) + (images - target) * log_expit(-scaled)).sum() / images.sum()
+        slope = (images * expit(scaled) - target) / images.sum()
+        return float(value), np.array([(slope * logits).sum(), slope.sum()])
 
     found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS")
     return float(found.x[0]), float(found.x[1])
 
 
-def fit_temperature(present: NDArray[np.bool_], probability: NDArray[np.floating]) -> float:
-    """The temperature of yes-or-no probabilities (N,), between 0.05 and 20."""
+def fit_temperature(probability: Values, present: Values, absent: Values) -> float:
+    """The temperature of yes-or-no probabilities (K,) with so many images each, between 0.05 and 20."""
     logits = _logits(probability)
-    signs = np.where(present, 1.0, -1.0)
-    return _best_temperature(lambda temperature: float(-log_expit(signs * logits / temperature).mean()))
+
+    def loss(temperature: float) -> float:
+        softened = logits / temperature
+        return float(-(present * log_expit(softened) + absent * log_expit(-softened)).sum() / (present + absent).sum())
+
+    return _best_temperature(loss)
 
 
 def fit_class_temperature(truth: NDArray[np.integer], probability: NDArray[np.floating]) -> float:

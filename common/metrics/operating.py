@@ -1,8 +1,11 @@
 """Where a model's probabilities become answers: calibration and thresholds, chosen on validation images.
 
 They are chosen once, for the selected model, and travel with it. The test images, which chose nothing, then say what
-the choice is worth. A finding with fewer than ten positives or negatives keeps the fixed threshold and its
-probabilities as they are, and says so: a threshold chosen from a handful of images is a throw of the dice.
+the choice is worth. The centre chooses on its own images and the hospitals' together, which come as histograms. A label
+with fewer than five positives or negatives among all of them keeps its probabilities as they are, and its threshold is
+the one that calls as many images positive as are; docs/results.md compares five with three, seven, ten and more. A
+hospital that chooses for itself does so from ten on, so that no threshold tells of a few of its patients, and keeps the
+common one below that.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,25 +25,35 @@ from fedthorax.common.metrics.calibration import (
     fit_temperature,
     scaled,
 )
+from fedthorax.common.metrics.counted import CountedScores
 from fedthorax.common.metrics.figures import Score
 from fedthorax.common.metrics.ranking import MIN_IMAGES, is_descriptive
+from fedthorax.common.metrics.score_histogram import ScoreHistogram
 from fedthorax.common.metrics.scores import MOST_LABELS, Label, Number, Reason
 
-Method = Literal["youden", "f1", "sensitivity", "fixed"]
-_FEW = f"Fewer than {MIN_IMAGES} images with it, or without it"
+Method = Literal["youden", "f1", "sensitivity", "prevalence", "fixed"]
+Source = Literal["images", "common", "none"]
+Told = Mapping[tuple[str, str], Mapping[str, ScoreHistogram]]
+"""By task and label, by hospital: its validation images, of the findings' own probabilities and the classes' calibrated
+ones."""
+FEWEST = 5  # positives, and negatives, that the common threshold of a label is chosen from
+_COUNTS = ("positives", "negatives", "sensitivity", "specificity")
 
 
 class LabelOperation(Frozen):
     """One finding, or one class against all others. ``threshold`` holds for calibrated probabilities.
 
     ``slope`` and ``intercept`` scale a finding's logit; a class keeps 1 and 0, because all classes share a temperature.
-    ``positives`` and ``negatives`` are the images that it was chosen from; None where a hospital keeps them.
+    ``source``: chosen on ``images``, those of the site and of ``hospitals``; the ``common`` one, where a hospital has
+    too few for its own; or none. ``positives`` and ``negatives`` are these images; None where a hospital keeps them.
     ``sensitivity`` and ``specificity`` are those on the images that chose the threshold, so they flatter; None where it
     was not chosen. ``reasons`` say why something was not fitted.
     """
 
     threshold: Annotated[float, leaving.Figure()]
     method: Annotated[Method, leaving.Code()]
+    source: Annotated[Source, leaving.Code()] = "none"
+    hospitals: Annotated[tuple[Label, ...], Field(max_length=1000)] = ()
     slope: Annotated[float, leaving.Figure()] = 1.0
     intercept: Annotated[float, leaving.Figure()] = 0.0
     positives: Annotated[Number | None, leaving.Stays()]
@@ -68,7 +81,7 @@ class OperatingPoints(Frozen):
 
     def without_counts(self) -> "OperatingPoints":
         """What may leave a hospital: nothing that counts its images."""
-        nothing = dict.fromkeys(("positives", "negatives", "sensitivity", "specificity"))
+        nothing = dict.fromkeys(_COUNTS)
         labels = {
             task: {name: label.model_copy(update=nothing) for name, label in getattr(self, task).items()}
             for task in ("disease", "cancer")
@@ -106,107 +119,132 @@ def choose_operating_points(
     evaluation: EvaluationConfig,
     site: str,
     split: str,
+    told: Told | None = None,
+    common: OperatingPoints | None = None,
 ) -> OperatingPoints:
     """``disease`` and ``cancer`` are truth and the model's probability as in ``disease_scores`` and ``cancer_scores``.
 
-    Images with NaN probability were not scored and are left out.
+    Images with NaN probability were not scored and are left out. ``told`` are other hospitals' images, ``common`` the
+    points that stay where there are too few for others.
     """
-    labels = {}
-    for column, name in enumerate(findings):
-        truth, probability = disease[0][:, column], disease[1][:, column]
-        known = ~np.isnan(truth) & ~np.isnan(probability)
-        labels[name] = _finding(truth[known] == 1, probability[known], evaluation)
     known = (cancer[0] >= 0) & ~np.isnan(cancer[1]).any(axis=1)
     truth, probability = cancer[0][known], cancer[1][known]
     temperature, reasons = 1.0, []
     if evaluation.calibration == "none":
         reasons.append("Calibration is switched off.")
-    elif len(truth) < MIN_IMAGES:
-        reasons.append(f"Fewer than {MIN_IMAGES} slices of known class: not calibrated.")
-    else:
+    elif len(truth) >= MIN_IMAGES:
         temperature = fit_class_temperature(truth, probability)
+    elif common is not None:
+        temperature = common.cancer_temperature
+        reasons.append(f"Fewer than {MIN_IMAGES} slices of known class: the common calibration.")
+    else:
+        reasons.append(f"Fewer than {MIN_IMAGES} slices of known class: not calibrated.")
     calibrated = class_scaled(probability, temperature)
+
+    def label(task: Literal["disease", "cancer"], name: str, mine: CountedScores) -> LabelOperation:
+        heard = (told or {}).get((task, name), {})
+        scores, kept = mine.with_bins(list(heard.values())), common and getattr(common, task)[name]
+        if kept and is_descriptive(scores.positives, scores.positives + scores.negatives):
+            reason = f"{_few(MIN_IMAGES)}: the common threshold and calibration."
+            update = {"source": "common", "hospitals": (), "reasons": (reason,)}
+            return kept.model_copy(update=update | dict.fromkeys(_COUNTS))
+        found = (_finding if task == "disease" else _threshold)(scores, evaluation)
+        return found.model_copy(update={"hospitals": tuple(sorted(heard))})
+
     return OperatingPoints(
         site=site,
         split=split,
-        disease=labels,
+        disease={
+            name: label("disease", name, CountedScores.of_images(disease[0][:, column], disease[1][:, column]))
+            for column, name in enumerate(findings)
+        },
         cancer={
-            name: _threshold(truth == column, calibrated[:, column], evaluation) for column, name in enumerate(classes)
+            name: label("cancer", name, CountedScores.of_images(truth == column, calibrated[:, column]))
+            for column, name in enumerate(classes)
         },
         cancer_temperature=temperature,
         reasons=tuple(reasons),
     )
 
 
-def _finding(
-    present: NDArray[np.bool_], probability: NDArray[np.floating], evaluation: EvaluationConfig
-) -> LabelOperation:
+def _finding(scores: CountedScores, evaluation: EvaluationConfig) -> LabelOperation:
     slope, intercept, reasons = 1.0, 0.0, []
     if evaluation.calibration == "none":
         reasons.append("Calibration is switched off.")
-    elif is_descriptive(int(present.sum()), len(present)):
-        reasons.append(f"{_FEW}: not calibrated.")
+    elif min(scores.positives, scores.negatives) < FEWEST:
+        reasons.append(f"{_few(FEWEST)}: not calibrated.")
     elif evaluation.calibration == "temperature":
-        slope = 1 / fit_temperature(present, probability)
+        slope = 1 / fit_temperature(scores.probability, scores.present, scores.absent)
     else:
-        slope, intercept = fit_platt(present, probability)
+        slope, intercept = fit_platt(scores.probability, scores.present, scores.absent)
         if slope <= 0:
             slope, intercept = 1.0, 0.0
             reasons.append("Ranks these images no better than chance: not calibrated.")
-    chosen = _threshold(present, scaled(probability, slope, intercept), evaluation)
+    chosen = _threshold(scores.scaled(slope, intercept), evaluation)
     update = {"slope": slope, "intercept": intercept, "reasons": (*reasons, *chosen.reasons)}
     return chosen.model_copy(update=update)
 
 
-def _threshold(
-    present: NDArray[np.bool_], probability: NDArray[np.float64], evaluation: EvaluationConfig
-) -> LabelOperation:
-    positives, negatives = int(present.sum()), int((~present).sum())
-    if evaluation.operating_point == "fixed":
-        return LabelOperation(threshold=evaluation.threshold, method="fixed", positives=positives, negatives=negatives)
-    if is_descriptive(positives, len(present)):
-        reason = f"{_FEW}: threshold not chosen."
+def _threshold(scores: CountedScores, evaluation: EvaluationConfig) -> LabelOperation:
+    method: Method = evaluation.operating_point
+    reasons: tuple[str, ...] = ()
+    if method == "fixed" or not len(scores.probability):
+        reasons = () if method == "fixed" else ("No label is known: threshold not chosen.",)
         return LabelOperation(
             threshold=evaluation.threshold,
             method="fixed",
-            positives=positives,
-            negatives=negatives,
-            reasons=(reason,),
+            positives=scores.positives,
+            negatives=scores.negatives,
+            reasons=reasons,
         )
-    value, sensitivity, specificity = choose_threshold(
-        present, probability, evaluation.operating_point, evaluation.sensitivity
-    )
+    if min(scores.positives, scores.negatives) < FEWEST:
+        method, reasons = "prevalence", (f"{_few(FEWEST)}: as many are called positive as are.",)
+    value, sensitivity, specificity = choose_threshold(scores, method, evaluation.sensitivity)
     return LabelOperation(
         threshold=value,
-        method=evaluation.operating_point,
+        method=method,
+        source="images",
         sensitivity=sensitivity,
         specificity=specificity,
-        positives=positives,
-        negatives=negatives,
+        positives=scores.positives,
+        negatives=scores.negatives,
+        reasons=reasons,
     )
+
+
+def _few(number: int) -> str:
+    return f"Fewer than {number} images with it, or without it"
 
 
 def choose_threshold(
-    present: NDArray[np.bool_], probability: NDArray[np.floating], method: Method, wanted_sensitivity: float
-) -> tuple[float, float, float]:
-    """(threshold, sensitivity, specificity) on these images (N,), which hold positives and negatives.
+    scores: CountedScores, method: Method, wanted_sensitivity: float
+) -> tuple[float, float | None, float | None]:
+    """(threshold, sensitivity, specificity) on these images; the last two are None without positives or negatives.
 
     ``youden``: largest sensitivity + specificity; ``f1``: largest F1; ``sensitivity``: the highest threshold that finds
-    at least ``wanted_sensitivity`` of the positives. Of equals the highest threshold. It lies halfway between two
-    neighbouring probabilities, so that another machine's rounding changes no answer.
+    at least ``wanted_sensitivity`` of the positives; ``prevalence``: about as many called positive as are, the only one
+    that needs no positives and negatives. Of equals the highest threshold. It lies halfway between two neighbouring
+    probabilities, so that another machine's rounding changes no answer.
     """
-    order = np.argsort(-probability, kind="stable")
-    falling = np.asarray(probability, np.float64)[order]
+    order = np.argsort(-scores.probability, kind="stable")
+    falling = scores.probability[order]
     last = np.append(falling[1:] != falling[:-1], True)  # cut only between different probabilities
-    hits, alarms = np.cumsum(present[order])[last], np.cumsum(~present[order])[last]
-    lowest = falling[last]
-    sensitivity = hits / present.sum()
-    specificity = 1 - alarms / (~present).sum()
+    # The first cut calls nothing positive; only by prevalence it can be the best.
+    hits, alarms = (np.append(0.0, np.cumsum(of[order])[last]) for of in (scores.present, scores.absent))
+    lowest = np.concatenate([[1.0], falling[last], [0.0]])
+    positives, negatives = hits[-1], alarms[-1]
     worth: Mapping[str, Callable[[], NDArray[np.float64]]] = {
-        "youden": lambda: sensitivity + specificity,
-        "f1": lambda: 2 * hits / (hits + alarms + present.sum()),
-        "sensitivity": lambda: (sensitivity >= wanted_sensitivity - 1e-12).astype(float),
+        "youden": lambda: hits / positives - alarms / negatives,
+        "f1": lambda: 2 * hits / (hits + alarms + positives),
+        "sensitivity": lambda: (hits / positives >= wanted_sensitivity - 1e-12).astype(float),
+        "prevalence": lambda: -np.abs(hits + alarms - positives),
     }
-    best = int(np.argmax(np.round(worth[method](), 12)))  # argmax takes the first, that is the highest threshold
-    below = lowest[best + 1] if best + 1 < len(lowest) else 0.0
-    return float((lowest[best] + below) / 2), float(sensitivity[best]), float(specificity[best])
+    start = 0 if method == "prevalence" else 1
+    best = start + int(
+        np.argmax(np.round(worth[method]()[start:], 12))
+    )  # argmax takes the first, the highest threshold
+    return (
+        float((lowest[best] + lowest[best + 1]) / 2),
+        float(hits[best] / positives) if positives else None,
+        float(1 - alarms[best] / negatives) if negatives else None,
+    )

@@ -5,10 +5,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fedthorax.common.ground.wording import at, count, figure, interval
+from fedthorax.common.ground.wording import at, count, counted, figure, interval
 from fedthorax.common.page.svg import svg
 
-METHODS = {"youden": "Youden", "f1": "F1", "sensitivity": "sensitivity", "fixed": "fixed"}
+METHODS = {
+    "youden": "Youden",
+    "f1": "F1",
+    "sensitivity": "sensitivity",
+    "prevalence": "as many as are",
+    "fixed": "fixed",
+}
 _TASKS = (("disease", "per_finding"), ("cancer", "per_class"))
 
 
@@ -45,10 +51,16 @@ def _row(name: str, label: Mapping[str, Any], test: Mapping[str, Any], task: str
         "name": name,
         "threshold": figure(label["threshold"]),
         "method": METHODS.get(label["method"], label["method"]),
-        "chosen_from": f"{count(label['positives'])}, {count(label['negatives'])}",
+        "chosen_from": f"{count(label['positives'])}, {count(label['negatives'])}{_whose(label)}",
         "cells": cells,
         "few": few,
     }
+
+
+def _whose(label: Mapping[str, Any]) -> str:
+    """How many hospitals' images stand beside the centre's."""
+    number = len(label.get("hospitals") or ())
+    return f" (centre and {counted(number, 'hospital')})" if number else ""
 
 
 def own_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

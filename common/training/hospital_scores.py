@@ -12,7 +12,22 @@ from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.final_scores import by_subgroup, calibrated, tested
 from fedthorax.common.training.histograms import histograms_of
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import in_use, predict, scores_of, with_duplicates
+from fedthorax.common.training.scoring import Predictions, in_use, predict, scores_of, with_duplicates
+
+
+def validation_histograms(
+    network: Network,
+    store: FeatureStore,
+    images: SiteImages,
+    points: OperatingPoints,
+    seed: int,
+    policy: PrivacyConfig | None,
+) -> dict[str, Any]:
+    """How the present weights score the validation images: findings as they are, classes as ``points`` calibrate."""
+    valid = images.splits["valid"]
+    raw, _ = predict(network, store, valid, seed, repeats=in_use(network.experiment))
+    scores = Predictions(raw.disease, points.calibrated_cancer(raw.cancer))
+    return histograms_of(network.experiment, valid, scores, policy.smallest_count if policy else 0)
 
 
 def hospital_tests(
@@ -26,8 +41,9 @@ def hospital_tests(
 ) -> dict[str, Any]:
     """Scores of the present weights, JSON-ready.
 
-    ``test`` is at the common ``points``. ``operating_points`` are chosen on the hospital's own validation images, and
-    ``test_at_own_thresholds`` is at these; both are None where there are too few images for any label. Test images that
+    ``test`` is at the common ``points``. ``operating_points`` are chosen on the hospital's own validation images, label
+    by label, and are the common ones where there are too few; ``test_at_own_thresholds`` is at these; both are None
+    where there are too few for any label. Test images that
     also stand in train or valid are left out; where there are any, ``test_with_duplicates`` counts them too.
     ``subgroups`` are at the common points too, ``histograms`` of the network's own probabilities. ``policy`` is a
     real hospital's; None is a simulation, where counts are exact and the experiment says which groups are small.
@@ -43,6 +59,7 @@ def hospital_tests(
         evaluation,
         images.name,
         "valid",
+        common=points,
     )
     raw, losses = predict(network, store, test, seed_of("test"), False, progress, repeats=in_use(network.experiment))
     predictions = calibrated(raw, points)
@@ -54,7 +71,7 @@ def hospital_tests(
         "test_at_own_thresholds": None,
         "histograms": histograms_of(network.experiment, test, raw, policy.smallest_count if policy else 0),
     }
-    if any(label.method != "fixed" for task in (own.disease, own.cancer) for label in task.values()):
+    if any(label.source == "images" for task in (own.disease, own.cancer) for label in task.values()):
         results["operating_points"] = own.without_counts().model_dump(mode="json")
         results["test_at_own_thresholds"] = tested(network, test, calibrated(raw, own), losses, own)
     if len(test.xray) < len(whole.xray) or len(test.ct) < len(whole.ct):

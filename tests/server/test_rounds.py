@@ -22,7 +22,7 @@ from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, Fini
 from fedthorax.common.messages.sending import closed, num_bytes, to_flower
 from fedthorax.common.messages.tasks import sent_arrays
 from fedthorax.common.metrics.operating import fixed_operating_points
-from fedthorax.common.metrics.scores import Subgroups
+from fedthorax.common.metrics.scores import Histogram, Histograms, Subgroups
 from fedthorax.common.model.segments import SEGMENTS, Slot, segment_sha256
 from fedthorax.common.wire.parcel import Cargo, pack_parcel
 from fedthorax.server.broadcast import Broadcast
@@ -35,7 +35,7 @@ from fedthorax.server.record import RunRecord
 from fedthorax.server.rounds import Rounds
 
 from .. import told
-from ..told import changed, described, evaluated, passport, trained
+from ..told import CLASSES, FINDINGS, changed, described, evaluated, passport, trained
 
 SITES = ("north", "south", "east")
 HEADS = ("fusion", "cancer")
@@ -102,7 +102,11 @@ class FakeCentral:
     def validate(self, network, store, keep, progress=None):
         return scores(float(network.layout.weights["fusion"][0]) / 100)
 
-    def operating_points(self, network, store, keep, progress=None):
+    def valid_in_use(self, network, store, keep, progress=None):
+        return "predictions"
+
+    def operating_points(self, predictions, told=None):
+        self.told = told
         return fixed_operating_points(("Mass",), ("normal", "tumour"), 0.5, "not chosen here")
 
     def final_test(self, network, store, points, keep, progress=None):
@@ -248,7 +252,7 @@ def test_scores_by_subgroup_are_written_down_and_a_reply_that_tells_of_other_lab
     def tell(task, reply):
         if task.kind != "evaluate":
             return reply
-        other = told.scores(0.5, ("Hernia",)) if task.site == "south" else reply.told.valid
+        other = told.scores(0.5, ("Hernia",)) if task.site == "south" else told.scores(0.5)
         return telling(reply, subgroups=Subgroups(disease={}, cancer=None), valid=other)
 
     rounds = make(FakeChannel(tell))
@@ -256,9 +260,9 @@ def test_scores_by_subgroup_are_written_down_and_a_reply_that_tells_of_other_lab
     sites = rounds.record.document["sites"]
     assert sites["north"]["subgroups"] == {"disease": {}, "cancer": None}
     assert sites["south"]["subgroups"] is None
-    (failure,) = rounds.record.rounds[3]["failures"]
-    assert failure["site"] == "south"
-    assert failure["reason"] == "refused: the scores of valid are of Hernia, expected Effusion, Mass"
+    for failure in rounds.record.rounds[3]["failures"]:  # of both splits
+        assert failure["site"] == "south"
+        assert failure["reason"] == "refused: the scores of valid are of Hernia, expected Effusion, Mass"
 
 
 SPOILT = {  # what is put in place of the field
@@ -316,7 +320,7 @@ def test_a_hospital_that_comes_later_joins_and_trains_from_the_next_round_on(mak
     rounds = make(FakeChannel(absent), "federation.min_sites=2")
     rounds.run()
     asked = [(task.kind, task.round) for task in rounds.hospitals.channel.tasks if task.site == "east"]
-    assert asked == [("describe", 0), ("describe", 1), ("train", 2), ("train", 3), ("evaluate", 3)]
+    assert asked == [("describe", 0), ("describe", 1), ("train", 2), ("train", 3), *[("evaluate", 3)] * 2]
     assert [f["reason"] for f in rounds.record.rounds[1]["failures"]] == [
         "joined in round 1; trains from the next round on"
     ]
@@ -510,7 +514,7 @@ def test_heads_of_both_logs_are_exchanged_and_one_that_goes_back_is_refused(make
     first, second, *_ = (task for task in channel.tasks if task.site == "north")
     assert (first.egress_head, second.egress_head) == ("", "north 1")
     assert len(second.audit_head) == 64
-    assert rounds.record.document["sites"]["north"]["egress_head"] == "north 5"
+    assert rounds.record.document["sites"]["north"]["egress_head"] == "north 6"
     assert audited(rounds, "egress head")[0] == {"site": "north", "head": "north 1"}
 
 
@@ -518,7 +522,8 @@ def test_a_task_says_what_has_arrived(make):
     rounds = make(FakeChannel())
     rounds.run()
     tasks = [task for task in rounds.hospitals.channel.tasks if task.site == "north"]
-    for before, task in itertools.pairwise(tasks):
+    assert [task.splits for task in tasks[-2:]] == [("valid",), ("test",)]  # of one round, which closes once
+    for before, task in itertools.pairwise(tasks[:-1]):
         assert task.acknowledged == (before.id,)
     assert all(task.deadline > 0 and task.run == "run-1" for task in tasks)
 
@@ -535,10 +540,12 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_not_been_stopped(make):
         ("train", 2),
         ("train", 3),
         ("evaluate", 3),
+        ("evaluate", 3),
     ]
-    whole_tasks = {(task.kind, task.round, task.site): task.id for task in whole.hospitals.channel.tasks}
-    again = {(task.kind, task.round, task.site): task.id for task in channel.tasks if task.round > 1}
-    assert again.items() <= whole_tasks.items()  # the same tasks, so that a hospital can answer from its store
+    whole_tasks = [task.id for task in whole.hospitals.channel.tasks]
+    assert {task.id for task in channel.tasks if task.round > 1} <= {
+        *whole_tasks
+    }  # the same tasks, so that a hospital can answer from its store
     trained = next(
         task for task in whole.hospitals.channel.tasks if (task.kind, task.round, task.site) == ("train", 1, "east")
     )
@@ -611,6 +618,46 @@ def test_a_hospital_that_does_not_take_its_models_is_a_failure_of_the_last_round
     ]
 
 
+def of_split(images):
+    nothing = {"present": None, "absent": None, "unknown": None}
+    attributes = {name: {} for name in ("sex", "age_years", "view", "scanner")}
+    return {
+        **dict.fromkeys(("xray", "ct", "xray_patients", "ct_patients"), images),
+        "findings": dict.fromkeys(FINDINGS, nothing),
+        "cancer_classes": dict.fromkeys(CLASSES),
+        "attributes": {"xray": attributes, "ct": attributes},
+    }
+
+
+def histogram(present, absent):
+    return Histogram(bins=100, edges=(0, 40, 100), present=(0, present), absent=(absent, 0))
+
+
+def test_thresholds_are_chosen_on_what_hospitals_tell_of_their_validation_images(make):
+    """South counts more images than it has described: neither its validation nor its test images are in."""
+    splits = {name: of_split(9) for name in ("train", "valid", "test")}
+
+    def tell(task, reply):
+        if task.kind != "evaluate":
+            return telling(reply, data=passport(PAIRS[task.site], **splits)) if task.kind == "describe" else reply
+        many = histogram(4, 10**6 if task.site == "south" else 5)
+        told = Histograms(disease={"Effusion": many, "Mass": None}, cancer={"normal": None, "tumour": None})
+        name = "valid_histograms" if task.splits == ("valid",) else "histograms"
+        return telling(reply, **{name: told})
+
+    rounds = make(FakeChannel(tell))
+    rounds.run()
+    assert [(label, list(by_site)) for label, by_site in rounds.central.told.items()] == [
+        (("disease", "Effusion"), ["east", "north"])
+    ]
+    assert rounds.record.document["pooled"]["disease"]["Effusion"]["hospitals"] == ["east", "north"]
+    assert {(one["site"], one["reason"][:33]) for one in rounds.record.rounds[3]["warnings"]} == {
+        ("south", "how its valid images are scored i"),
+        ("south", "how its test images are scored is"),
+    }
+    assert all(task.operating_points for task in rounds.hospitals.channel.tasks if task.kind == "evaluate")
+
+
 def test_a_hospital_is_not_sent_again_what_it_holds(make):
     """``ct.projection`` stands for a frozen segment: it is the same in every round."""
     channel = FakeChannel()
@@ -618,9 +665,10 @@ def test_a_hospital_is_not_sent_again_what_it_holds(make):
     rounds.run()
     work = [task for task in channel.tasks if task.site == "north" and task.weights]
     assert work[0].held == ()
-    for task in work[1:]:
+    for task in work[1:-1]:
         assert {"ct.projection", "xray.backbone"} <= set(task.held)
         assert set(task.held).isdisjoint(HEADS)
+    assert set(HEADS) <= set(work[-1].held)  # the test is of the model whose validation images were asked for
 
 
 def test_a_resumed_run_knows_what_the_hospitals_hold(make):

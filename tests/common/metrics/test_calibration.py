@@ -21,7 +21,7 @@ def overconfident(count=4000, seed=1):
 
 def test_platt_scaling_finds_the_slope_and_intercept_that_undo_the_distortion():
     present, probability = overconfident()
-    slope, intercept = fit_platt(present, probability)
+    slope, intercept = fit_platt(probability, present * 1.0, ~present * 1.0)
     assert slope == pytest.approx(0.5, abs=0.04)
     assert intercept == pytest.approx(-0.5, abs=0.08)
 
@@ -29,13 +29,13 @@ def test_platt_scaling_finds_the_slope_and_intercept_that_undo_the_distortion():
 def test_platt_scaling_is_a_logistic_regression_on_the_logit():
     present, probability = overconfident()
     regression = LogisticRegression(C=np.inf).fit(logit(probability)[:, None], present)
-    assert fit_platt(present, probability) == pytest.approx(
+    assert fit_platt(probability, present * 1.0, ~present * 1.0) == pytest.approx(
         (regression.coef_[0, 0], regression.intercept_[0]), abs=2e-3
     )
 
 
 def test_platt_scaling_stays_finite_where_a_threshold_separates_all_images():
-    slope, intercept = fit_platt(np.array([True] * 12 + [False] * 12), np.repeat([0.9, 0.2], 12))
+    slope, intercept = fit_platt(np.array([0.9, 0.2]), np.array([12.0, 0.0]), np.array([0.0, 12.0]))
     assert 0 < slope < 5
     assert abs(intercept) < 5
 
@@ -43,7 +43,8 @@ def test_platt_scaling_stays_finite_where_a_threshold_separates_all_images():
 def test_a_temperature_softens_overconfident_findings_and_classes():
     rng = np.random.default_rng(2)
     logits = rng.normal(0, 1.5, 4000)
-    assert fit_temperature(rng.random(4000) < expit(logits), expit(3 * logits)) == pytest.approx(3, rel=0.08)
+    present = (rng.random(4000) < expit(logits)) * 1.0
+    assert fit_temperature(expit(3 * logits), present, 1 - present) == pytest.approx(3, rel=0.08)
     class_logits = rng.normal(0, 1.5, (4000, 3))
     truth = np.array([rng.choice(3, p=row) for row in softmax(class_logits, axis=1)])
     assert fit_class_temperature(truth, softmax(3 * class_logits, axis=1)) == pytest.approx(3, rel=0.08)

@@ -15,7 +15,7 @@ def tested():
     """The parts of metrics.json that the section reads; Hernia is too rare for a threshold of its own."""
     rng = np.random.default_rng(0)
     truth = (rng.random((120, 2)) < [0.4, 0.03]).astype(float)
-    truth[0, 1] = 1
+    truth[:, 1] = np.arange(120) < 2
     probability = np.clip(0.3 * truth + 0.5 * rng.random((120, 2)), 0, 1)
     classes, softmax = rng.integers(0, 2, 120), rng.dirichlet([1, 1], 120)
     patients = [str(row) for row in range(120)]
@@ -43,11 +43,18 @@ def tested():
 
 
 def test_each_label_has_its_threshold_and_what_the_test_says_of_it(tested):
+    points = tested["operating_points"]
+    points["disease"]["Mass"]["hospitals"] = ["east", "north"]
     section = operating_section(tested)
     mass, hernia, *_ = section["rows"]
+    assert mass["chosen_from"].endswith(" (centre and 2 hospitals)")
+    assert "centre" not in hernia["chosen_from"]
     assert mass["method"] == "Youden"
     assert mass["cells"][:2] == ["0.750 (0.600 to 0.900)", "0.500"]
-    assert (hernia["threshold"], hernia["method"]) == ("0.500", "fixed")
+    assert (hernia["threshold"], hernia["method"]) == (
+        f"{points['disease']['Hernia']['threshold']:.3f}",
+        "as many as are",
+    )
     assert hernia["cells"][0] == "0.500"  # descriptive: no interval
     assert [row["name"] for row in section["rows"]] == [*FINDINGS, *CLASSES]
     assert any(reason.startswith("Hernia: ") for reason in section["reasons"])

@@ -10,7 +10,7 @@ from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.records.records import Attributes
 from fedthorax.common.training.final_scores import calibrated
-from fedthorax.common.training.hospital_scores import hospital_tests
+from fedthorax.common.training.hospital_scores import hospital_tests, validation_histograms
 from fedthorax.common.training.scoring import Repeats, predict, scores_of
 
 
@@ -45,6 +45,20 @@ def test_the_same_images_are_scored_at_the_common_thresholds_and_at_the_hospital
         results["test"]["disease"]["macro"]["roc_auc"]
         == results["test_at_own_thresholds"]["disease"]["macro"]["roc_auc"]
     )
+
+
+def test_validation_images_are_counted_by_score_and_bins_of_few_stay(fresh, store, site, common):
+    softened = common.model_copy(update={"cancer_temperature": 20.0})
+    told = validation_histograms(fresh, store, site, softened, 5, None)
+    valid, findings = site.splits["valid"], fresh.experiment.labels.findings
+    for column, name in enumerate(findings):
+        counts = [int(np.nansum(valid.xray.targets[:, column] == label)) for label in (1, 0)]
+        assert [sum(told["disease"][name][kind]) for kind in ("present", "absent")] == counts
+    for name, histogram in told["cancer"].items():  # classes at the common temperature: 20 leaves all near one half
+        edges, counts = np.array(histogram["edges"]), np.add(histogram["present"], histogram["absent"])
+        assert 40 < edges[:-1][counts > 0].min() < edges[1:][counts > 0].max() < 60, name
+    few = PrivacyConfig(smallest_count=49, round_to=5)
+    assert set(validation_histograms(fresh, store, site, common, 5, few)["disease"].values()) == {None}
 
 
 def test_thresholds_leave_without_counts_of_images(fresh, store, site, common):

@@ -36,6 +36,7 @@ from local_runs import (
     selected,
 )
 
+from benchmarks.linear_probe import LinearProbe
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.hospital.pool import pool_sites
@@ -46,7 +47,6 @@ from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
 from fedthorax.server.central import CentralData
-from fedthorax.simulations.baselines import LinearProbe
 from fedthorax.simulations.centralised import POOLED
 
 PROBE = "logistic regression"

@@ -9,11 +9,12 @@ import numpy as np
 
 from fedthorax.common.algorithms.aggregation import LIMIT, all_below
 from fedthorax.common.config import Experiment
-from fedthorax.common.config.federation import FederationConfig
+from fedthorax.common.config.federation import CodecName, FederationConfig
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.metrics.scores import Histograms
-from fedthorax.common.model.segments import SegmentLayout
+from fedthorax.common.model.segments import SegmentLayout, Weights
+from fedthorax.common.wire.segment import codec_of, unpack
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.steps import Step, adam_reach
 
@@ -150,3 +151,33 @@ def steps_of(reply: TrainReply, experiment: Experiment, plan: RoundPlan) -> int:
             f"in {epochs} local epochs"
         )
     return told
+
+
+def unpacked(reply: TrainReply, codec: CodecName, weights: Weights, sha256: Mapping[str, str]) -> TrainReply:
+    """``reply`` with the weights that its packed update stands for. ``weights`` and their hashes are those of the model
+    that the hospital trained. Raises ValueError that names segment and reason where something does not fit."""
+    if not reply.packed:
+        if codec != "float32" and reply.weights:
+            raise ValueError(f"the update is not packed, expected {codec} (federation.codec)")
+        return reply
+    twice = sorted(set(reply.packed) & set(reply.weights))
+    if twice:
+        raise ValueError(f"the update holds {', '.join(twice)} twice, packed and not packed")
+    found = {}
+    for name, data in reply.packed.items():
+        if name not in weights:
+            raise ValueError(f"the update holds an unknown segment {name!r}")
+        base, digest = weights[name], sha256[name]
+        try:
+            came = codec_of(data)
+            if came != codec:
+                raise ValueError(f"expected it packed as {codec} (federation.codec), got {came}")
+            known = {digest: base}
+            found[name] = unpack(data, known.get, base.size)
+        except LookupError:
+            raise ValueError(
+                f"segment {name}: it is the difference to another model than the one that was sent"
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"segment {name}: {error}") from error
+    return reply.model_copy(update={"weights": {**reply.weights, **found}, "packed": {}})

@@ -41,18 +41,17 @@ from fedthorax.server.claims import (
     check_step,
     check_update,
     steps_of,
+    unpacked,
 )
 from fedthorax.server.delivery import deliver
 from fedthorax.server.holdings import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.joining import Joining
-from fedthorax.server.kept_updates import KeptUpdates
-from fedthorax.server.packed_update import unpacked
 from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
-from fedthorax.server.steps import far_from_others, measured
+from fedthorax.server.steps import KeptUpdates, far_from_others, measured
 
 MOST_LOST_ROUNDS = 3  # in a row whose model is not taken
 

@@ -8,6 +8,7 @@ import signal
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fedthorax.common.config import Experiment
 from fedthorax.common.disclosure.duplicates import new_key
 from fedthorax.common.ground.events import read_events
-from fedthorax.simulations.marked_processes import marked_processes
 
 if TYPE_CHECKING:
     from fedthorax.server.channel import Channel
@@ -164,3 +164,45 @@ def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+MARK = "FEDTHORAX_RUN_MARK"
+_PATIENCE_S = 10.0  # Ray's helpers look after each other every second or two
+
+
+@contextlib.contextmanager
+def marked_processes() -> Iterator[None]:
+    """Every process that is started inside the block, however deep below, is gone when it ends.
+
+    Ray's helpers can outlive Ray when a run is stopped half-way: they are nobody's children by then, so they are found
+    by a mark that they inherited, and killed. Relies on /proc; elsewhere it does nothing.
+    """
+    mark = uuid.uuid4().hex
+    os.environ[MARK] = mark
+    try:
+        yield
+    finally:
+        del os.environ[MARK]
+        deadline = time.monotonic() + _PATIENCE_S
+        while (found := _with_mark(mark)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for process in found:
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(process, signal.SIGKILL)
+
+
+def _with_mark(mark: str) -> list[int]:
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # The environment with which it was started, so this process itself does not carry the mark.
+            if wanted in (folder / "environ").read_bytes() and not _is_zombie(folder):
+                found.append(int(folder.name))
+        except OSError:
+            continue  # ended meanwhile, or somebody else's
+    return found
+
+
+def _is_zombie(folder: Path) -> bool:
+    return (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"

@@ -12,6 +12,7 @@ from fedthorax.simulations.flower_runtime import on_flower
 if TYPE_CHECKING:
     from fedthorax.server.channel import Channel
     from fedthorax.server.session import Outcome
+    from fedthorax.server.statistics import ConsortiumStatistics
 
 
 def simulate(
@@ -36,3 +37,22 @@ def simulate(
             return run_session(experiment, sites, channel, run, "simulate", own_models=own.model)
 
         return on_flower(experiment, run.folder.events, serve, run.folder.own)
+
+
+def simulate_statistics(experiment: Experiment) -> "ConsortiumStatistics":
+    """Ask one virtual hospital for each of ``data.hospitals``.
+
+    RuntimeError with their reasons if none answers, KeyboardInterrupt after SIGINT.
+    """
+    from fedthorax.server.channel import Interrupted
+    from fedthorax.server.statistics import ask_statistics
+
+    experiment = absolute(experiment)
+
+    def serve(channel: "Channel") -> "ConsortiumStatistics":
+        return ask_statistics(experiment, tuple(experiment.data.hospitals), channel)
+
+    try:
+        return on_flower(experiment, None, serve)
+    except Interrupted:
+        raise KeyboardInterrupt from None

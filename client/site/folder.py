@@ -19,12 +19,33 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedthorax.common.ground.inside import Inside
 from fedthorax.common.ground.private import only_for_owner
 
 
 @dataclass(frozen=True)
 class SiteFolder:
     path: Path
+
+    settings = Inside("site.yaml")
+    invitation = Inside("invitation.json")
+    ca_certificate = Inside("ca.crt")
+    keys = Inside("keys")
+    private_key = Inside("keys", "site.key")
+    next_private_key = Inside("keys", "next.key")
+    public_key = Inside("keys", "site.pub")
+    egress = Inside("egress.jsonl")
+    state = Inside("state")
+    replies = Inside("state", "replies")
+    segments = Inside("state", "segments")
+    own = Inside("state", "own")
+    results = Inside("results")
+    run = Inside("run")
+    socket = Inside("run", "worker.sock")
+    events = Inside("run", "events.jsonl")
+    processes = Inside("run", "processes.json")
+    flower = Inside("flwr")
+    logs = Inside("logs")
 
     @classmethod
     def at(cls, path: Path) -> "SiteFolder":
@@ -47,81 +68,5 @@ class SiteFolder:
         """What holds no secret: the processes' users and the lead may read it."""
         return (self.ca_certificate, self.invitation, self.public_key, self.registration(name))
 
-    @property
-    def settings(self) -> Path:
-        return self.path / "site.yaml"
-
-    @property
-    def invitation(self) -> Path:
-        return self.path / "invitation.json"
-
-    @property
-    def ca_certificate(self) -> Path:
-        return self.path / "ca.crt"
-
     def registration(self, name: str) -> Path:
         return self.path / f"{name}.site.json"
-
-    @property
-    def keys(self) -> Path:
-        return self.path / "keys"
-
-    @property
-    def private_key(self) -> Path:
-        return self.keys / "site.key"
-
-    @property
-    def next_private_key(self) -> Path:
-        return self.keys / "next.key"
-
-    @property
-    def public_key(self) -> Path:
-        return self.keys / "site.pub"
-
-    @property
-    def egress(self) -> Path:
-        return self.path / "egress.jsonl"
-
-    @property
-    def state(self) -> Path:
-        return self.path / "state"
-
-    @property
-    def replies(self) -> Path:
-        return self.state / "replies"
-
-    @property
-    def segments(self) -> Path:
-        return self.state / "segments"
-
-    @property
-    def own(self) -> Path:
-        return self.state / "own"
-
-    @property
-    def results(self) -> Path:
-        return self.path / "results"
-
-    @property
-    def run(self) -> Path:
-        return self.path / "run"
-
-    @property
-    def socket(self) -> Path:
-        return self.run / "worker.sock"
-
-    @property
-    def events(self) -> Path:
-        return self.run / "events.jsonl"
-
-    @property
-    def processes(self) -> Path:
-        return self.run / "processes.json"
-
-    @property
-    def flower(self) -> Path:
-        return self.path / "flwr"
-
-    @property
-    def logs(self) -> Path:
-        return self.path / "logs"

@@ -41,6 +41,7 @@ import yaml
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.ground.inside import Inside
 from fedthorax.common.ground.lock import take
 from fedthorax.common.ground.one_line import one_line
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
@@ -57,6 +58,20 @@ _PACKAGES = ("fed-thorax", "flwr", "tensorflow", "keras", "numpy", "scikit-learn
 
 class RunFolder:
     """``create`` or ``resume`` for the one writer of a run, ``load`` for any number of readers."""
+
+    config = Inside("config.yaml")
+    metrics = Inside("metrics.json")
+    history = Inside("history.csv")
+    events = Inside("events.jsonl")
+    audit = Inside("audit.jsonl")
+    report = Inside("report.html")
+    plots = Inside("plots")
+    test_predictions = Inside("test_predictions.csv")
+    checkpoints = Inside("checkpoints")
+    model = Inside("model")
+    own = Inside("own")
+    best_model = Inside("model", "best.keras")
+    last_model = Inside("model", "last.keras")
 
     def __init__(self, path: Path, lock: int | None = None) -> None:
         self.path = path
@@ -143,61 +158,9 @@ class RunFolder:
     ) -> None:
         self.close()
 
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.json"
-
-    @property
-    def history(self) -> Path:
-        return self.path / "history.csv"
-
-    @property
-    def events(self) -> Path:
-        return self.path / "events.jsonl"
-
-    @property
-    def audit(self) -> Path:
-        return self.path / "audit.jsonl"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def plots(self) -> Path:
-        return self.path / "plots"
-
-    @property
-    def test_predictions(self) -> Path:
-        return self.path / "test_predictions.csv"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def model(self) -> Path:
-        return self.path / "model"
-
-    @property
-    def own(self) -> Path:
-        return self.path / "own"
-
     def personal(self, site: str) -> Path:
         """The model folder of a hospital's own model."""
         return self.path / "personal" / re.sub(r"[/\\]", "-", site).lstrip(".")
-
-    @property
-    def best_model(self) -> Path:
-        return self.model / "best.keras"
-
-    @property
-    def last_model(self) -> Path:
-        return self.model / "last.keras"
 
     def write_config(self, experiment: Experiment, extra: Mapping[str, Any]) -> None:
         """``config.yaml``; ``extra`` are facts beside the experiment, such as versions, seeds, data fingerprints."""

@@ -23,9 +23,8 @@ from fedthorax.common.pairing import (
     one_sided_pairs,
     training_pairs,
 )
-from fedthorax.common.training.batches import batches, network_inputs, rows_of, targets_of
+from fedthorax.common.training.batches import batches, image_batches, network_inputs, rows_of, targets_of
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.image_batches import image_batches
 from fedthorax.common.training.network import Network, Trainable
 from fedthorax.common.training.scoring import mean_losses, predict
 

@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.hospital.images import SiteImages
+from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import unseen
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
-from fedthorax.common.records.records import Split
+from fedthorax.common.metrics.score_histogram import score_histogram, too_few
+from fedthorax.common.records.records import UNKNOWN_CLASS, Split
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.final_scores import by_subgroup, calibrated, tested
-from fedthorax.common.training.histograms import histograms_of
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions, in_use, predict, scores_of, with_duplicates
 
@@ -81,3 +84,29 @@ def hospital_tests(
         scores = scores_of(network, whole, calibrated(of_whole, points), losses, points.disease_thresholds)
         results["test_with_duplicates"] = with_duplicates(results["test"], scores, test, whole)
     return results
+
+
+def histograms_of(
+    experiment: Experiment, split: SplitImages, predictions: Predictions, smallest_count: int
+) -> dict[str, dict[str, Any]]:
+    """``disease`` and ``cancer``: label → histogram, or None where fewer than ``smallest_count`` images have it or lack
+    it. A class stands against all others."""
+    classes = split.ct.targets
+    known = np.where(classes == UNKNOWN_CLASS, np.nan, 1.0)
+    columns = {
+        "disease": [
+            (name, split.xray.targets[:, i], predictions.disease[:, i])
+            for i, name in enumerate(experiment.labels.findings)
+        ],
+        "cancer": [
+            (name, np.where(classes == i, 1.0, 0.0) * known, predictions.cancer[:, i])
+            for i, name in enumerate(experiment.labels.cancer_classes)
+        ],
+    }
+    told: dict[str, dict[str, Any]] = {}
+    for task, labels in columns.items():
+        told[task] = {}
+        for name, truth, probability in labels:
+            histogram = score_histogram(truth, probability, experiment.evaluation.histogram_bins, smallest_count)
+            told[task][name] = None if too_few(histogram, max(smallest_count, 1)) else histogram.as_dict()
+    return told

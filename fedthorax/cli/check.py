@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fedthorax.cli.output import JsonOption, console, near, print_json
-from fedthorax.cli.steps import counted
+from fedthorax.cli.output import JsonOption, console, counted, near, print_json
 
 
 def check(

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fedthorax.cli.output import JsonOption, OverwriteOption, console, near, print_json
-from fedthorax.cli.steps import counted
+from fedthorax.cli.output import JsonOption, OverwriteOption, console, counted, near, print_json
 
 
 def look(

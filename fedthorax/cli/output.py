@@ -1,12 +1,18 @@
 """Where a command writes: its result on stdout, everything else on stderr."""
 
 import json
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr.")]
 SetOption = Annotated[
@@ -33,6 +39,11 @@ def console(to_stderr: bool = False) -> Console:
     return Console(file=stream, highlight=False, soft_wrap=not terminal, width=None if terminal else PLAIN_WIDTH)
 
 
+def say(text: str, to_stderr: bool = False, style: str | None = None) -> None:
+    """One line for a person, as it stands: names in it are no markup, and a terminal alone breaks it."""
+    console(to_stderr).print(text, style=style, markup=False, soft_wrap=True)
+
+
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object on stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=str) + "\n")
@@ -47,3 +58,34 @@ def near(path: Path) -> str:
 def overrides(sets: list[str] | None, name: str | None) -> list[str]:
     """``--set`` and ``--name`` together."""
     return [*(sets or []), *([f"name={json.dumps(name)}"] if name is not None else [])]
+
+
+@contextmanager
+def until_interrupted() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a polite kill sets; a second Ctrl-C is handled as everywhere else."""
+    stop = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number, present in before.items():
+        if present is not signal.SIG_IGN:
+            signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, present in before.items():
+            signal.signal(number, present)
+
+
+@contextmanager
+def counted(output: Console, words: str) -> Iterator[Callable[[int, int], None]]:
+    """A function ``(done, total)`` that moves the bar."""
+    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=output, transient=True, disable=not output.is_terminal) as bar:
+        task = bar.add_task(words, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

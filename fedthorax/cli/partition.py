@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from fedthorax.cli.output import JsonOption, console, near, print_json
+from fedthorax.cli.output import JsonOption, console, counted, near, print_json
 from fedthorax.cli.per_hospital import AnnotatesOption, WithoutOption, site_limits
-from fedthorax.cli.steps import counted
 from fedthorax.cli.tables import count_lines, label_lines
 
 

@@ -7,10 +7,9 @@ import typer
 from rich.console import Console
 
 from fedthorax.cli.live import watched
-from fedthorax.cli.output import JsonOption, console, near, print_json
+from fedthorax.cli.output import JsonOption, console, counted, near, print_json, say
 from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.cli.replay_text import condition_lines, difference_lines
-from fedthorax.cli.steps import counted
 
 if TYPE_CHECKING:
     from fedthorax.common.replay.conditions import Changes, StoredRun
@@ -79,9 +78,7 @@ def replay(
         how = (
             "the same, bit by bit" if found.same_weights and not found.differences else "the same within the tolerance"
         )
-        out.print(
-            f"{near(run)} and {near(against)}: {how if found.same else 'different'}", markup=False, soft_wrap=True
-        )
+        say(f"{near(run)} and {near(against)}: {how if found.same else 'different'}")
     if not found.same:
         raise typer.Exit(EXIT_DIFFERENT)
 

@@ -18,6 +18,7 @@ from fedthorax.cli.output import (
     console,
     overrides,
     print_json,
+    say,
 )
 from fedthorax.cli.server import FolderOption
 from fedthorax.common.config.load import load_experiment
@@ -77,8 +78,7 @@ def run(
     else:
         changes = overrides(sets, name)
         submission = _submit(consortium, file, changes, resume, overwrite, leave_out or [])
-        out = console(to_stderr=as_json)
-        out.print(f"submitted {submission.name} as {submission.run_id}", markup=False, soft_wrap=True)
+        say(f"submitted {submission.name} as {submission.run_id}", as_json)
         if detach:
             if as_json:
                 print_json({"name": submission.name, "run_id": str(submission.run_id)})
@@ -119,12 +119,12 @@ def _deliver(consortium: "ConsortiumFolder", name: str, as_json: bool) -> None:
     from fedthorax.server.consortium.submit import for_consortium, submit
 
     run_folder = Path(find_submission(consortium, name).run_folder)
-    lacking, out = without_results(run_folder), console(to_stderr=as_json)
+    lacking = without_results(run_folder)
     if lacking:
         experiment = for_consortium(load_experiment(run_folder / "config.yaml"), consortium)
         with control(consortium) as link:
             link.nodes()  # ServerNotRunningError before anything is written
-        out.print(f"{experiment.name}: for {', '.join(lacking)}", markup=False, soft_wrap=True)
+        say(f"{experiment.name}: for {', '.join(lacking)}", as_json)
         problem = _watch(consortium, submit(experiment, consortium, deliver=True), as_json)
         if left := without_results(run_folder):
             again = f"once they are connected: fedthorax run --deliver {experiment.name}"
@@ -134,7 +134,7 @@ def _deliver(consortium: "ConsortiumFolder", name: str, as_json: bool) -> None:
     if as_json:
         print_json({"name": name, "delivered": lacking})
     else:
-        out.print("every hospital has its models and its report")
+        say("every hospital has its models and its report")
 
 
 def _follow(consortium: "ConsortiumFolder", submission: "Submission", as_json: bool) -> None:
@@ -172,9 +172,7 @@ def _leaving(submission: "Submission") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console(to_stderr=True).print(
-            f"the run goes on; come back with: fedthorax run --follow {submission.name}", markup=False, soft_wrap=True
-        )
+        say(f"the run goes on; come back with: fedthorax run --follow {submission.name}", to_stderr=True)
         raise
 
 
@@ -189,6 +187,4 @@ def _stop(consortium: "ConsortiumFolder", wanted: str) -> None:
             state = "unknown to the SuperLink" if present is None else present.sub_status or present.status
             raise ValueError(f"{submission.name} ({submission.run_id}) cannot be stopped: it is {state}")
     consortium.audit.append("run_stopped", run_id=str(submission.run_id), name=submission.name)
-    console().print(
-        f"stopped {submission.name}; go on with: fedthorax run --resume {submission.name}", markup=False, soft_wrap=True
-    )
+    say(f"stopped {submission.name}; go on with: fedthorax run --resume {submission.name}")

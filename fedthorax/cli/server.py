@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.cells import cell_len, set_cell_size
 
-from fedthorax.cli.output import JsonOption, console, near, print_json
-from fedthorax.cli.stopping import until_interrupted
+from fedthorax.cli.output import JsonOption, near, print_json, say, until_interrupted
 
 FolderOption = Annotated[
     Path | None, typer.Option("--folder", metavar="DIR", help="The consortium's folder; else the one here.")
@@ -44,11 +43,10 @@ def init(
     from fedthorax.server.consortium.folder import create_consortium
 
     made = create_consortium(file, folder)
-    out = console()
-    out.print(f"made {near(made.path)}", markup=False, soft_wrap=True)
-    out.print(f"give every hospital {near(made.invitation)}; it holds no secret", markup=False, soft_wrap=True)
-    out.print(f"keep {near(made.ca_key.parent)} to yourself, and a copy in a safe place", markup=False, soft_wrap=True)
-    out.print("next: fedthorax server start", markup=False)
+    say(f"made {near(made.path)}")
+    say(f"give every hospital {near(made.invitation)}; it holds no secret")
+    say(f"keep {near(made.ca_key.parent)} to yourself, and a copy in a safe place")
+    say("next: fedthorax server start")
 
 
 @server.command("start")
@@ -69,16 +67,15 @@ def start(
     from fedthorax.server.consortium.folder import open_consortium
     from fedthorax.server.consortium.start import start as serve
 
-    out = console()
     with until_interrupted() as stop:
         serve(
             open_consortium(folder),
-            lambda text: out.print(text, markup=False, soft_wrap=True),
+            say,
             stop,
             insecure=insecure,
             gateway=not no_gateway,
         )
-    out.print("stopped", markup=False)
+    say("stopped")
 
 
 @server.command("admit")
@@ -114,13 +111,12 @@ def admit(
             }
         )
         return
-    out = console()
     what = "changed its key" if done.replaced_key else "is admitted"
-    out.print(f"{done.hospital.name} {what}: {done.fingerprint}", markup=False, soft_wrap=True)
+    say(f"{done.hospital.name} {what}: {done.fingerprint}")
     if expected is None:
-        out.print("compare this with what the hospital reads to you; if it differs, revoke it", markup=False)
+        say("compare this with what the hospital reads to you; if it differs, revoke it")
     if not done.connectable:
-        out.print("the server does not run; the hospital can connect once it does", markup=False)
+        say("the server does not run; the hospital can connect once it does")
 
 
 @server.command("revoke")
@@ -138,7 +134,7 @@ def revoke(
     from fedthorax.server.consortium.folder import open_consortium
 
     shut_out(open_consortium(folder), name)
-    console().print(f"{name} is revoked; it can register again with a new key only", markup=False, soft_wrap=True)
+    say(f"{name} is revoked; it can register again with a new key only")
 
 
 @server.command("status")
@@ -156,23 +152,16 @@ def status(folder: FolderOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(asdict(found))
         return
-    out = console()
-    out.print(
-        f"{found.name} at {found.address}: {_standing(found.running, found.certificate_days, found.authority_days)}",
-        markup=False,
-        soft_wrap=True,
-    )
+    say(f"{found.name} at {found.address}: {_standing(found.running, found.certificate_days, found.authority_days)}")
     if not found.hospitals:
-        out.print("no hospital is admitted yet", markup=False)
+        say("no hospital is admitted yet")
         return
     width = max(len("hospital"), *(cell_len(hospital.name) for hospital in found.hospitals))
-    out.print(set_cell_size("hospital", width) + "  state            last seen    version   images", style="bold")
+    say(set_cell_size("hospital", width) + "  state            last seen    version   images", style="bold")
     for hospital in found.hospitals:
-        out.print(
+        say(
             f"{set_cell_size(hospital.name, width)}  {hospital.state:<15}  {ago(hospital.last_seen):<11}  "
-            f"{hospital.software_version or '-':<8}  {_images(hospital.data)}",
-            markup=False,
-            soft_wrap=True,
+            f"{hospital.software_version or '-':<8}  {_images(hospital.data)}"
         )
 
 
@@ -193,11 +182,11 @@ def log(
     from fedthorax.common.ground.audit import verify as verify_chain
     from fedthorax.server.consortium.folder import open_consortium
 
-    audit, out = open_consortium(folder).audit, console()
+    audit = open_consortium(folder).audit
     if verify:
         count = verify_chain(audit.path)
-        out.print(f"{near(audit.path)}: {count} lines, the chain is whole", markup=False, soft_wrap=True)
-        out.print(f"its head, which hospitals get with each task: {audit.head()}", markup=False, soft_wrap=True)
+        say(f"{near(audit.path)}: {count} lines, the chain is whole")
+        say(f"its head, which hospitals get with each task: {audit.head()}")
         return
     lines = list(read_lines(audit.path))
     if as_json:
@@ -205,7 +194,7 @@ def log(
         return
     for line in lines:
         facts = ", ".join(f"{name} {value}" for name, value in line["facts"].items() if value is not None)
-        out.print(f"{line['time'][:19]}  {line['event']}: {facts}", markup=False, soft_wrap=True)
+        say(f"{line['time'][:19]}  {line['event']}: {facts}")
 
 
 @server.command("renew")
@@ -227,15 +216,12 @@ def renew(
 
     consortium = open_consortium(folder)
     done = renew_certificate(consortium, authority)
-    out = console()
-    out.print(f"the server's certificate is good for {done.certificate_days} days", markup=False)
+    say(f"the server's certificate is good for {done.certificate_days} days")
     if authority:
-        out.print(f"the authority is good for {done.authority_days} days", markup=False)
-        out.print(
+        say(f"the authority is good for {done.authority_days} days")
+        say(
             f"give every hospital the new {near(consortium.invitation)}; until the old authority ends, those that do "
-            "not have it connect as before",
-            markup=False,
-            soft_wrap=True,
+            "not have it connect as before"
         )
 
 

@@ -8,9 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fedthorax.cli.output import JsonOption, console, near, print_json
-from fedthorax.cli.steps import counted
-from fedthorax.cli.stopping import until_interrupted
+from fedthorax.cli.output import JsonOption, console, counted, near, print_json, say, until_interrupted
 
 FolderOption = Annotated[
     Path, typer.Option("--folder", metavar="DIR", help="The hospital's folder; else the one that you are in.")
@@ -50,11 +48,11 @@ def init(
     from fedthorax.client.site.setup import init_site
 
     made = init_site(name, xray, ct, invitation, folder or Path(name))
-    _say(f"made {near(made.folder.path)}")
-    _say(f"send {near(made.registration)} to the lead; it holds no secret")
-    _say(f"read this to the lead on the telephone: {made.fingerprint}")
-    _say(f"next: look through {near(made.folder.settings)}")
-    _say(f"then: fedthorax site check --folder {near(made.folder.path)!r}")
+    say(f"made {near(made.folder.path)}")
+    say(f"send {near(made.registration)} to the lead; it holds no secret")
+    say(f"read this to the lead on the telephone: {made.fingerprint}")
+    say(f"next: look through {near(made.folder.settings)}")
+    say(f"then: fedthorax site check --folder {near(made.folder.path)!r}")
 
 
 @site.command("check")
@@ -83,7 +81,7 @@ def check(
     loaded = None if experiment is None else load_experiment(experiment)
     marks = {"good": "ok", "warning": "warning", "problem": "PROBLEM"}
     styles = {"good": "green", "warning": "yellow", "problem": "red"}
-    out, findings = console(), []
+    findings = []
 
     def bar() -> AbstractContextManager[Callable[[int, int], None]]:
         return counted(console(to_stderr=True), f"reading the images of {settings.name}")
@@ -91,17 +89,15 @@ def check(
     for finding in check_site(place, settings, loaded, bar):
         findings.append(finding)
         if not as_json:
-            out.print(f"{marks[finding.level]:<8}", style=styles[finding.level], end="", markup=False)
-            out.print(f"{finding.subject}: {finding.words}", markup=False, soft_wrap=True)
+            console().print(f"{marks[finding.level]:<8}", style=styles[finding.level], end="", markup=False)
+            say(f"{finding.subject}: {finding.words}")
     problems = sum(finding.level == "problem" for finding in findings)
     if as_json:
         print_json({"name": settings.name, "problems": problems, "findings": [vars(f) for f in findings]})
     elif problems:
-        out.print(
-            f"{problems} {'problem keeps' if problems == 1 else 'problems keep'} {settings.name} out", markup=False
-        )
+        say(f"{problems} {'problem keeps' if problems == 1 else 'problems keep'} {settings.name} out")
     else:
-        out.print(f"{settings.name} is ready: fedthorax site start --folder {near(place.path)!r}", markup=False)
+        say(f"{settings.name} is ready: fedthorax site start --folder {near(place.path)!r}")
     if problems:
         raise typer.Exit(2)
     if strict and any(finding.level == "warning" for finding in findings):
@@ -126,10 +122,10 @@ def start(folder: FolderOption = Path()) -> None:
     if standing == "withdrawn":
         raise ValueError(f"{settings.name} has withdrawn from {settings.consortium}; to return: fedthorax site resume")
     out = console()
-    out.print(f"{settings.name} in {settings.consortium}, server {settings.server}", markup=False, soft_wrap=True)
+    say(f"{settings.name} in {settings.consortium}, server {settings.server}")
     with until_interrupted() as stop, watched(place.events, out):
         run_site(place, settings, lambda text: out.print(text, markup=False, soft_wrap=True), stop)
-    out.print("stopped", markup=False)
+    say("stopped")
 
 
 @site.command("watch")
@@ -173,17 +169,17 @@ def approve(
     if run is None:
         waiting = participation.waiting()
         for found, entry in waiting.items():
-            _say(f"{entry['summary']['name']}  {found}")
+            say(f"{entry['summary']['name']}  {found}")
         if not waiting:
-            _say("no run waits")
+            say("no run waits")
         return
     found = participation.find(run)
     for line in _summary_lines(participation.summary(found)):
-        _say(line)
+        say(line)
     if not yes and not _confirmed("let this hospital take part?"):
         raise ValueError("nothing was decided; refuse the run with fedthorax site refuse")
     participation.decide(found, "approved")
-    _say("approved")
+    say("approved")
 
 
 @site.command("leaves")
@@ -202,13 +198,13 @@ def leaves(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
         return
     kept = [name for name in ("loss", "disease", "cancer") if name not in settings.limits.metrics]
     if kept:
-        _say(f"kept here: scores and losses of {', '.join(kept)} (limits.metrics)")
+        say(f"kept here: scores and losses of {', '.join(kept)} (limits.metrics)")
     for kind, rules in told.items():
-        _say(f"{kind}:")
+        say(f"{kind}:")
         for words, places in rules.items():
             names = dict.fromkeys(place.rpartition(".")[2] for place in places)
-            _say(f"  {words}: {', '.join(names)}")
-    _say("every field with its place: fedthorax site leaves --json")
+            say(f"  {words}: {', '.join(names)}")
+    say("every field with its place: fedthorax site leaves --json")
 
 
 @site.command("refuse")
@@ -219,7 +215,7 @@ def refuse(run: RunArgument, folder: FolderOption = Path()) -> None:
     place, _ = _opened(folder)
     participation = Participation(place.state)
     participation.decide(participation.find(run), "refused")
-    _say(f"{run}: this hospital takes no part; updates that have left stay in the model")
+    say(f"{run}: this hospital takes no part; updates that have left stay in the model")
 
 
 @site.command("pause")
@@ -263,11 +259,11 @@ def results(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
         print_json({"results": found})
         return
     for entry in found:
-        _say(f"{entry['name']}: {near(Path(entry['report']))}")
+        say(f"{entry['name']}: {near(Path(entry['report']))}")
         for model in entry["models"]:
-            _say(f"  {near(Path(model))}")
+            say(f"  {near(Path(model))}")
     if not found:
-        _say("no run has finished yet")
+        say("no run has finished yet")
 
 
 @site.command("log")
@@ -297,16 +293,16 @@ def log(
     place, _ = _opened(folder)
     if verify or server_audit is not None:
         lines = verify_egress(place.egress, server_audit)
-        _say(f"{near(place.egress)}: {lines} lines, the chain is whole")
+        say(f"{near(place.egress)}: {lines} lines, the chain is whole")
         return
     entries = list(read_lines(place.egress))
     if as_json:
         print_json({"lines": entries})
         return
     for entry in entries:
-        _say(_log_line(entry))
+        say(_log_line(entry))
     if not entries:
-        _say("nothing has left")
+        say("nothing has left")
 
 
 @site.command("renew")
@@ -331,16 +327,16 @@ def renew(
     place, settings = _opened(folder)
     if invitation is not None:
         setup.renew_invitation(place, invitation)
-        _say("the new certificate is in use")
+        say("the new certificate is in use")
     elif switch:
-        _say(f"the new key is in use: {setup.switch_key(place)}")
+        say(f"the new key is in use: {setup.switch_key(place)}")
     else:
         made = setup.new_key(place, settings)
-        _say(f"send {near(made.registration)} to the lead, and read to them: {made.fingerprint}")
-        _say("once it is admitted: fedthorax site renew --switch")
+        say(f"send {near(made.registration)} to the lead, and read to them: {made.fingerprint}")
+        say("once it is admitted: fedthorax site renew --switch")
         return
     if restart_supernode(place):
-        _say("the SuperNode connects anew")
+        say("the SuperNode connects anew")
 
 
 @site.command("worker-certificates")
@@ -353,7 +349,7 @@ def worker_certificates(
 
     place, _ = _opened(folder)
     there, here = make_worker_certificates(place.path / "worker-tls", host)
-    _say(f"copy {near(there)} to {host} over a safe way, then remove it here; {near(here)} stays")
+    say(f"copy {near(there)} to {host} over a safe way, then remove it here; {near(here)} stays")
 
 
 def _opened(folder: Path) -> tuple[Any, Any]:
@@ -370,11 +366,7 @@ def _stand(folder: Path, standing: Any, words: str) -> None:
 
     place, settings = _opened(folder)
     Participation(place.state).stand(standing)
-    _say(words if words.startswith(settings.name) else f"{settings.name} {words}")
-
-
-def _say(text: str) -> None:
-    console().print(text, markup=False, soft_wrap=True)
+    say(words if words.startswith(settings.name) else f"{settings.name} {words}")
 
 
 def _confirmed(question: str) -> bool:

@@ -58,7 +58,7 @@ def stats(
 
 def _simulated(experiment: "Experiment") -> dict[str, Any]:
     import_tensorflow()  # Flower's simulation imports it in any case, and would be loud
-    from fedthorax.simulations.statistics import simulate_statistics
+    from fedthorax.simulations.simulate import simulate_statistics
 
     with console(to_stderr=True).status(f"asking {len(experiment.data.hospitals)} hospitals"):
         return simulate_statistics(experiment).document()

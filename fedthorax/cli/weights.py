@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fedthorax.cli.output import JsonOption, console, print_json
+from fedthorax.cli.output import JsonOption, print_json, say
 from fedthorax.cli.quiet import import_tensorflow
 
 weights = typer.Typer(no_args_is_help=True, help="Get, check and show pretrained weights.")
@@ -32,7 +32,7 @@ def get(
     import_tensorflow()
     from fedthorax.common.model.published import get_weights
 
-    console().print(f"weights: {get_weights(backbone, given)}", markup=False, soft_wrap=True)
+    say(f"weights: {get_weights(backbone, given)}")
 
 
 @weights.command("check")
@@ -51,7 +51,7 @@ def check(
 
     repaired = check_weights(backbone, file)
     note = "; it keeps a deviation where a variance belongs, which is put right on loading" if repaired else ""
-    console().print(f"{file} fits {backbone}{note}", markup=False, soft_wrap=True)
+    say(f"{file} fits {backbone}{note}")
 
 
 @weights.command("show")
@@ -74,7 +74,6 @@ def show(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"folder": str(place), "weights": found})
         return
-    out = console()
     for name, file in found.items():
-        out.print(f"{name}: {file}", markup=False, soft_wrap=True)
-    out.print(f"others go into {place}: fedthorax weights get BACKBONE", markup=False, soft_wrap=True)
+        say(f"{name}: {file}")
+    say(f"others go into {place}: fedthorax weights get BACKBONE")

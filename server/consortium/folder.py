@@ -32,6 +32,7 @@ from fedthorax.common.config.settings_file import read_settings
 from fedthorax.common.consortium.invitation import Invitation, write_invitation
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.audit import AuditLog
+from fedthorax.common.ground.inside import Inside
 from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.private import only_for_owner
 from fedthorax.server.consortium.certificates import (
@@ -61,78 +62,24 @@ class ConsortiumFolder:
     """Where things lie below ``path``, which is absolute."""
 
     path: Path
-
-    @property
-    def settings_file(self) -> Path:
-        return self.path / "consortium.yaml"
-
-    @property
-    def ca_certificate(self) -> Path:
-        return self.path / "pki" / "ca.crt"
-
-    @property
-    def ca_key(self) -> Path:
-        return self.path / "pki" / "ca.key"
-
-    @property
-    def server_certificate(self) -> Path:
-        return self.path / "pki" / "server.crt"
-
-    @property
-    def server_key(self) -> Path:
-        return self.path / "pki" / "server.key"
-
-    @property
-    def loopback_certificate(self) -> Path:
-        return self.path / "pki" / "loopback.crt"
-
-    @property
-    def loopback_key(self) -> Path:
-        return self.path / "pki" / "loopback.key"
-
-    @property
-    def hospitals(self) -> Path:
-        return self.path / "hospitals.json"
-
-    @property
-    def invitation(self) -> Path:
-        return self.path / "invitation.json"
-
-    @property
-    def database(self) -> Path:
-        return self.path / "superlink.db"
-
-    @property
-    def flower_home(self) -> Path:
-        return self.path / "flwr"
-
-    @property
-    def runs(self) -> Path:
-        return self.path / "runs"
-
-    @property
-    def statistics(self) -> Path:
-        return self.path / "statistics"
-
-    @property
-    def logs(self) -> Path:
-        return self.path / "logs"
-
-    @property
-    def state(self) -> Path:
-        return self.path / "server.json"
-
-    @property
-    def last_seen(self) -> Path:
-        return self.path / "last_seen.json"
-
-    @property
-    def mail_bell(self) -> Path:
-        return self.path / "mail.bell"
-
-    @property
-    def reply_bell(self) -> Path:
-        return self.path / "reply.bell"
+    settings_file = Inside("consortium.yaml")
+    ca_certificate = Inside("pki", "ca.crt")
+    ca_key = Inside("pki", "ca.key")
+    server_certificate = Inside("pki", "server.crt")
+    server_key = Inside("pki", "server.key")
+    loopback_certificate = Inside("pki", "loopback.crt")
+    loopback_key = Inside("pki", "loopback.key")
+    hospitals = Inside("hospitals.json")
+    invitation = Inside("invitation.json")
+    database = Inside("superlink.db")
+    flower_home = Inside("flwr")
+    runs = Inside("runs")
+    statistics = Inside("statistics")
+    logs = Inside("logs")
+    state = Inside("server.json")
+    last_seen = Inside("last_seen.json")
+    mail_bell = Inside("mail.bell")
+    reply_bell = Inside("reply.bell")
 
     @property
     def audit(self) -> AuditLog:

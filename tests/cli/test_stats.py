@@ -16,7 +16,7 @@ from fedthorax.common.report.statistics_tables import TextTable
 def asked(monkeypatch, statistics_document):
     """What the simulation was asked; it answers with the two small hospitals."""
     calls = []
-    module = ModuleType("fedthorax.simulations.statistics")
+    module = ModuleType("fedthorax.simulations.simulate")
     module.simulate_statistics = lambda experiment: (
         calls.append(experiment) or SimpleNamespace(document=lambda: statistics_document)
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedthorax.server.tracking.figures import figures
+from fedthorax.server.tracking.tracking import figures
 
 from ..attacks.test_files_on_disk import reached_by_another_user
 from .consortium import Consortium, consortium, models_in

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedthorax.common.config.load import load_experiment
-from fedthorax.common.config.overrides import parse_override
+from fedthorax.common.config.load import load_experiment, parse_override
 
 
 @pytest.mark.parametrize(

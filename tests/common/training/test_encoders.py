@@ -5,8 +5,7 @@ import tensorflow as tf
 from fedthorax.common.config import Experiment
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.segments import BACKBONE_SEGMENTS
-from fedthorax.common.training.encoders import training_encoders
-from fedthorax.common.training.fused_batch_norm import fused_batch_norm
+from fedthorax.common.training.encoders import fused_batch_norm, training_encoders
 from fedthorax.common.training.network import Network
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from fedthorax.common.pairing import training_pairs
-from fedthorax.common.training import image_batches as module
-from fedthorax.common.training.image_batches import image_batches
+from fedthorax.common.training import batches as module
+from fedthorax.common.training.batches import image_batches
 
 
 def numbered(images, count):

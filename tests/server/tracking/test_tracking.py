@@ -12,7 +12,7 @@ from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.output import OutputConfig
 from fedthorax.server.tracking import Tracking, require_trackers
 from fedthorax.server.tracking import tracking as module
-from fedthorax.server.tracking.figures import figures
+from fedthorax.server.tracking.tracking import figures
 
 
 def document(rounds: int = 2, **changes: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@ import pytest
 
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.wire.segment import pack_exactly, pack_rounded, pack_whole
-from fedthorax.server.packed_update import unpacked
+from fedthorax.server.claims import unpacked
 
 from ..told import trained
 

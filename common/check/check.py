@@ -13,7 +13,7 @@ from fedthorax.common.check.near_duplicates import near_duplicate_issues, near_p
 from fedthorax.common.check.neighbours import neighbour_issues
 from fedthorax.common.check.shortcuts import Shortcut, shortcut_issues, shortcuts
 from fedthorax.common.check.survey import Progress, Surveyor
-from fedthorax.common.check.suspects import suspect_issues
+from fedthorax.common.check.suspects import outlier_remarks, suspect_issues
 from fedthorax.common.check.target import Target
 from fedthorax.common.hospital.bad_files import bad_file_issues
 from fedthorax.common.hospital.copies import Group, duplicate_issues, patient_issues, same_pictures
@@ -86,7 +86,7 @@ def check_site(target: Target, store: FactsStore, progress: Progress | None = No
     issues += near_duplicate_issues(near)
     unclear = unclear_patients(images)
     issues += patient_issues(images) + unclear_issues(unclear)
-    issues += suspect_issues(images, facts) + neighbour_issues(images, facts)
+    issues += suspect_issues(images, facts) + neighbour_issues(images, facts) + outlier_remarks(images, facts)
     issues += shortcut_issues(predictive)
     return SiteCheck(
         target,

@@ -13,10 +13,10 @@ from PIL import Image
 from fedthorax.common.check.chest import chest_likeness, mirror_symmetry
 from fedthorax.common.check.letters import letters_in_a_row
 from fedthorax.common.ground.silence import silence
-from fedthorax.common.pixels.decode import SNIFF_BYTES, format_of, pixel_digest
+from fedthorax.common.pixels.decode import SNIFF_BYTES, format_of, num_outliers, pixel_digest
 from fedthorax.common.pixels.perceptual_hash import SIDE, perceptual_hash, signature
 
-FACTS_VERSION = 5
+FACTS_VERSION = 6
 """Part of every key of the store: to be raised when a field is computed, or a picture decoded, in another way."""
 
 GREYS = 16
@@ -39,7 +39,8 @@ class ImageFacts:
     turned by 0, 90, 180 and 270 degrees; ``symmetry`` is the correlation with the mirror image; ``content_share`` is
     the part of the picture inside an empty border; ``colour_share`` is the part that is clearly coloured,
     ``tint_share`` the part of the brighter pixels that are not quite grey; ``letters`` is the longest row of
-    letter-like marks; ``greys`` are GREYS quantiles of the greys, a byte each.
+    letter-like marks; ``greys`` are GREYS quantiles of the greys, a byte each;
+    ``outliers`` see ``num_outliers``.
     """
 
     digest: str
@@ -61,6 +62,7 @@ class ImageFacts:
     hash: bytes
     signature: bytes
     greys: bytes
+    outliers: int = 0
 
     def to_row(self) -> tuple[str, bytes]:
         """As the store keeps it: JSON, and the bytes of hash, signature and greys."""
@@ -109,6 +111,8 @@ def facts_of(image: NDArray[np.uint8], content: bytes) -> ImageFacts:
         hash=perceptual_hash(thumbnail),
         signature=thumbnail.tobytes(),
         greys=grey_quantiles(below).tobytes(),
+        # White pixels but few: only then is it worth the second reading.
+        outliers=num_outliers(content) if bits and bits > 8 and below[254] < below[-1] <= 1.01 * below[254] else 0,
     )
 
 

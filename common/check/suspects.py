@@ -43,6 +43,16 @@ def suspect_issues(images: Sequence[LabelledImage], facts: Mapping[ImageRef, Ima
     return issues
 
 
+def outlier_remarks(images: Sequence[LabelledImage], facts: Mapping[ImageRef, ImageFacts]) -> list[Issue]:
+    """What is said of pictures that were scaled without a few values far beyond the others."""
+    found = [image for image in images if image.ref in facts and facts[image.ref].outliers]
+    words = (
+        f"{len(found):,} of the pictures hold a few values far beyond all others, such as burnt-in letters; these are "
+        "shown white, and the others are scaled without them"
+    )
+    return [Issue("remark", len(found), words, names(found), found[0].modality)] if found else []
+
+
 def suspect_codes(facts: ImageFacts, modality: Modality) -> frozenset[str]:
     """The codes of all that is suspect in one image, frontal if it is an X-ray."""
     return frozenset(code for code, (judge, _) in _JUDGES[modality].items() if judge(facts) is not None)

@@ -24,7 +24,7 @@ from fedthorax.common.pixels.disk_cache import DiskCache, Entry, FileState, Plac
 from fedthorax.common.records.records import BadFile, ImageRef
 
 # Part of every key: to be raised when decoding or resizing changes, so that no run mixes old pictures with new ones.
-_DECODING_VERSION = 5
+_DECODING_VERSION = 6
 
 # Whose new versions may decode a few pixels otherwise.
 _LIBRARIES = ("numpy", "pillow", "pydicom", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls", "nibabel")

@@ -5,9 +5,11 @@ A file is known by how it begins, not by its name. One decoder a format stands b
 
 import errno
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from fedthorax.common.config.data import CT_WINDOWS, CtWindow
 from fedthorax.common.ground.silence import silence
 from fedthorax.common.pixels import pillow_image
 from fedthorax.common.pixels.nifti import begins_like_nifti
+from fedthorax.common.pixels.png import depth_of
 from fedthorax.common.pixels.undecodable import UndecodableError
 from fedthorax.common.records.dicom_header import HEAD_BYTES, begins_like_dicom
 from fedthorax.common.records.records import BadFile, Fault, ImageRef
@@ -30,6 +33,7 @@ _OTHER_FORMATS = (
     (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"), (b"GIF8", "GIF"), (b"%PDF", "PDF"),
     (b"\0\0\0\x0cjP", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"), (b"RIFF", "WebP or other RIFF"),
     (b"NRRD", "NRRD"), (b"ObjectType", "MetaImage"), (b"BM", "BMP"),
+    (b"PK\3\4", "ZIP"), (b"\x93NUMPY", "NumPy"), (b"P5\n", "PGM"), (b"P6\n", "PPM"),
 )  # fmt: skip
 
 SNIFF_BYTES = 4096
@@ -41,9 +45,9 @@ def decode_image(
 ) -> NDArray[np.uint8]:
     """The picture ``image`` as uint8 (H, W, 3) RGB.
 
-    PNG and JPEG: transparent parts are shown on black, the EXIF orientation is applied. 16-bit grey is scaled to 0..255
-    from the smallest usual depth (8, 10, 12, 14, 16 bits) that holds the largest stored value: 12-bit detector data in
-    a 16-bit file would otherwise be seen almost black. Of several frames the first is taken.
+    PNG and JPEG: transparent parts are shown on black, the EXIF orientation is applied. 16 bits are scaled to 0..255
+    from the smallest usual depth (8, 10, 12, 14, 16 bits) that holds all but 0.5 % of the values: 12-bit detector data
+    in a 16-bit file would otherwise be seen almost black. Of several frames the first is taken.
 
     DICOM and NIfTI: see ``open_dicom`` and ``open_nifti``; ``ct_windows`` are shown as the colours of a CT slice. A
     file of another ``modality`` than expected is refused where it says what it is.
@@ -113,6 +117,24 @@ def decode_frames(
             yield picture
 
 
+def num_outliers(content: bytes) -> int:
+    """How many values of a grey picture of 16 bits (PNG, or DICOM without a window) lie beyond the depth that all
+    others need, such as burnt-in letters of 65535: they are white, and the others are scaled without them."""
+    values: NDArray[Any] | None = None
+    with silence(), suppress(UndecodableError):
+        match format_of(content[:SNIFF_BYTES]):
+            case "PNG" if content[24:26] == b"\x10\0":
+                with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+                    values = np.asarray(image)
+            case "DICOM":
+                from fedthorax.common.pixels.dicom_pixels import range_of_values
+
+                values = range_of_values(content)
+    if values is None or values.max() >= 2**16:
+        return 0
+    return int(np.count_nonzero(values > depth_of(values)))
+
+
 def format_of(head: bytes) -> Format | None:
     """The format of a file that begins with ``head`` (``SNIFF_BYTES`` or all of it); None if it is no known image."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -139,7 +161,10 @@ def _open(
             from fedthorax.common.pixels.nifti import open_nifti
 
             return open_nifti(content, modality, ct_windows)
-    if other := next((name for magic, name in _OTHER_FORMATS if content.startswith(magic)), None):
+    other = next((name for magic, name in _OTHER_FORMATS if content.startswith(magic)), None)
+    if other is None and content[4:8] == b"ftyp":  # ISO 14496-12: a box with the brand
+        other = "HEIC, AVIF or film"
+    if other is not None:
         raise UndecodableError(
             "unsupported", f"is a {other} file, which is not read; expected PNG, JPEG, DICOM or NIfTI"
         )

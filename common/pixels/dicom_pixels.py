@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
@@ -14,7 +15,8 @@ from PIL import Image
 from fedthorax.common.config.data import CtWindow
 from fedthorax.common.pixels.grey_tables import coloured, read_table, white
 from fedthorax.common.pixels.hounsfield import AIR, windowed
-from fedthorax.common.pixels.pillow_image import too_many_pixels
+from fedthorax.common.pixels.pillow_image import frame_header, too_many_pixels
+from fedthorax.common.pixels.png import depth_of
 from fedthorax.common.pixels.stored_values import Stored, stored_of
 from fedthorax.common.pixels.undecodable import UndecodableError
 from fedthorax.common.records.body_region import XRAY_MODALITIES
@@ -38,6 +40,7 @@ _AS_STORED: Any = {"correct_unused_bits": False}  # words whole: `stored_of` tak
 _OTHER_PIXELS = ("FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL")
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+_COLOURS = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 
 # Maps of a dual-energy scanner are stored as CT as well (PS3.3 C.11.1.1.2, Rescale Type).
 _NOT_HOUNSFIELD = ("MGML", "Z_EFF", "ED", "EDW", "PCT", "OD")
@@ -81,6 +84,18 @@ def open_dicom_units(content: bytes) -> Callable[[int], NDArray[Any]]:
     return units
 
 
+def range_of_values(content: bytes) -> NDArray[Any] | None:
+    """The values that give the range of a radiograph of more than 8 bits; None where a window or table does so."""
+    dataset, header = _read(content, None)
+    told = ("WindowCenter", "VOILUTSequence", "ModalityLUTSequence")
+    if header.modality == "CT" or dataset.PhotometricInterpretation not in _GREY or any(map(dataset.get, told)):
+        return None
+    if header.bits_stored is not None and header.bits_stored <= 8:
+        return None
+    stored = _pixels(dataset, 0)
+    return _measured(stored.values, stored)
+
+
 def _read(content: bytes, modality: Literal["xray", "ct"] | None) -> "tuple[Dataset, Header]":
     from pydicom import dcmread
 
@@ -115,6 +130,13 @@ def _check(dataset: "Dataset", header: Header, modality: Literal["xray", "ct"] |
         raise _truncated()
     if missing := [keyword for keyword in _NEEDED if dataset.get(keyword) is None]:
         raise UndecodableError("unsupported", f"does not say how its pixels are stored: its header lacks {missing[0]}")
+    photometric = str(dataset.PhotometricInterpretation).strip().upper()
+    if photometric not in (*_GREY, *_COLOURS):
+        reason = f"has colours that are not read (photometric interpretation {photometric})"
+        raise UndecodableError("unsupported", reason)
+    if dataset.SamplesPerPixel == 1 and photometric in _COLOURS[1:]:
+        raise UndecodableError("unsupported", f"has a header that contradicts itself: {photometric} of one sample")
+    dataset.PhotometricInterpretation = photometric
     if header.rows * header.columns > (Image.MAX_IMAGE_PIXELS or 0):
         raise too_many_pixels()
     if modality == "ct" and kind != "CT":
@@ -125,14 +147,15 @@ def _check(dataset: "Dataset", header: Header, modality: Literal["xray", "ct"] |
 
 def _pixels(dataset: "Dataset", frame: int) -> Stored:
     """Stored values (H, W), or (H, W, 3) in RGB; of a palette its indices."""
+    from pydicom import uid
+    from pydicom.encaps import get_frame
     from pydicom.pixels import get_decoder
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
     if syntax is None:
         implicit, little = dataset.original_encoding
-        native = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        syntax = ImplicitVRLittleEndian if implicit else native
+        native = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        syntax = uid.ImplicitVRLittleEndian if implicit else native
         dataset.file_meta.TransferSyntaxUID = syntax
     try:
         decoder = get_decoder(syntax)
@@ -143,28 +166,33 @@ def _pixels(dataset: "Dataset", frame: int) -> Stored:
             "JPEG-LS, JPEG 2000 or RLE",
         ) from None
     _quiet_codecs()
+    packed = b""
     try:
+        if syntax.is_encapsulated and syntax != uid.RLELossless:
+            packed = get_frame(dataset.PixelData, frame, number_of_frames=num_frames(dataset))
+        if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit) and (found := frame_header(packed)):
+            if found[1] == 8:  # whatever the header says
+                dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+            else:  # GDCM reads them by the marks of the picture, but pydicom does not let it
+                dataset.file_meta.TransferSyntaxUID = uid.JPEGLossless
+                decoder = get_decoder(uid.JPEGLossless)
         words, _ = decoder.as_array(dataset, index=frame, **_AS_STORED)
     except MemoryError:
         raise
     except Exception as error:
         if "less than expected" in str(error) or "insufficient" in str(error):
             raise _truncated() from None
+        if (stated := re.search(r"\(0028,\d{4}\) '([^']*)' value of '?([^' ]*)", str(error))) is not None:
+            words_of_it = f"has a header that contradicts itself or its picture: {stated[1]} is {stated[2]}"
+            raise UndecodableError("unsupported", words_of_it) from None
         raise UndecodableError(
             "truncated", f"is truncated or damaged: its pixels cannot be decoded (transfer syntax {syntax.name})"
         ) from None
-    if syntax.is_encapsulated and syntax != RLELossless and not _ends(dataset, frame):
+    # JPEG, JPEG-LS and JPEG 2000 close with this mark, after which some devices fill up: without it, their decoders
+    # fill up in silence what is missing.
+    if packed and b"\xff\xd9" not in packed.rstrip(b"\0")[-16:]:
         raise _truncated()
-    return stored_of(words, dataset, syntax.is_encapsulated and syntax != RLELossless)
-
-
-def _ends(dataset: "Dataset", frame: int) -> bool:
-    """Whether the packed picture is closed by the mark of JPEG, JPEG-LS and JPEG 2000: their decoders fill up silently
-    what is missing."""
-    from pydicom.encaps import get_frame
-
-    packed = get_frame(dataset.PixelData, frame, number_of_frames=num_frames(dataset))
-    return b"\xff\xd9" in packed[-16:]
+    return stored_of(words, dataset, bool(packed))
 
 
 def _little(dataset: "Dataset") -> bool:
@@ -187,21 +215,17 @@ def _quiet_codecs() -> None:
 
 
 def _radiograph(dataset: "Dataset", header: Header, frame: int) -> NDArray[np.uint8]:
+    photometric = str(dataset.PhotometricInterpretation)
     stored = _pixels(dataset, frame)
-    photometric = str(dataset.get("PhotometricInterpretation", "")).strip().upper()
-    if photometric == "PALETTE COLOR" or stored.values.ndim == 3:
+    if photometric not in _GREY or stored.values.ndim == 3:
         seen = _colour(dataset, stored.values, photometric)
-    elif photometric in _GREY:
+    else:
         grey = _shown(dataset, frame, stored, header)
         if photometric == "MONOCHROME1":
             grey = 255 - grey
         if stored.padding is not None:
             grey[stored.padding] = 0
         seen = np.repeat(grey[:, :, None], 3, axis=2)
-    else:
-        raise UndecodableError(
-            "unsupported", f"has colours that are not read (photometric interpretation {photometric})"
-        )
     return _square_pixels(seen, dataset, frame)
 
 
@@ -247,8 +271,14 @@ def _shown(dataset: "Dataset", frame: int, stored: Stored, header: Header) -> ND
     if bits <= 8 and values is stored.values:
         lowest = -(2 ** (bits - 1)) if values.dtype.kind == "i" else 0
         return _scaled(values, lowest, lowest + 2**bits - 1)
-    counted = values if stored.padding is None or stored.padding.all() else values[~stored.padding]
+    counted = _measured(values, stored)
+    if counted.max() < 2**16:  # without outliers such as burnt-in letters
+        counted = counted[counted <= depth_of(counted)]
     return _scaled(values, float(counted.min()), float(counted.max()))
+
+
+def _measured(values: NDArray[Any], stored: Stored) -> NDArray[Any]:
+    return values if stored.padding is None or stored.padding.all() else values[~stored.padding]
 
 
 def _in_window(values: NDArray[Any], center: float, width: float, function: str) -> NDArray[np.uint8]:
@@ -286,7 +316,7 @@ def _units(dataset: "Dataset", frame: int) -> NDArray[Any]:
     rescale = _rescale(dataset, frame)
     scale = functional_group(dataset, frame, "PixelValueTransformationSequence") or dataset
     kind = str(scale.get("RescaleType") or "")
-    photometric = str(dataset.get("PhotometricInterpretation", "")).strip().upper()
+    photometric = str(dataset.PhotometricInterpretation)
     reasons = (
         (photometric not in _GREY, "it is a colour picture"),
         (rescale is None, "it has no rescale slope and intercept"),

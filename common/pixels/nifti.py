@@ -75,6 +75,8 @@ def open_nifti_units(content: bytes) -> tuple[Volume, Callable[[int], NDArray[An
     dtype, offset = header.get_data_dtype(), int(header["vox_offset"])
     if dtype.kind not in "iuf":
         raise UndecodableError("unsupported", f"is a NIfTI file of {dtype} values, expected one number a voxel")
+    if offset < (544 if header["magic"].item()[:3] == b"n+2" else 352):
+        raise UndecodableError("truncated", "is damaged: its voxels begin inside its header")
     length = offset + int(np.prod(volume.shape)) * dtype.itemsize
     if length - offset > _LARGEST:
         raise UndecodableError(
@@ -116,7 +118,7 @@ def _volume(head: bytes) -> Volume:
             "unsupported", "is one half of a pair of NIfTI files (.hdr and .img); expected one .nii file"
         )
     try:
-        header = kind.from_fileobj(io.BytesIO(head), check=False)
+        header = kind(head[:length], check=False)  # extensions, which follow, may be longer than what was read
         shape = tuple(int(side) for side in header.get_data_shape())
         affine = np.asarray(header.get_best_affine(), np.float64)
         header.get_data_dtype()

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from fedthorax.common.ground.silence import silence
-from fedthorax.common.pixels.png import checked_png, eight_bit, from_wide_png, is_wide
+from fedthorax.common.pixels.png import checked_png, eight_bit, from_wide_png, is_wide, key_in_terms_of_picture
 from fedthorax.common.pixels.undecodable import UndecodableError
 
 MAGIC = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
@@ -43,6 +43,8 @@ def decode_picture(content: bytes) -> NDArray[np.uint8]:
     try:
         with silence(), Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
             image.load()
+            if kind == "PNG":
+                key_in_terms_of_picture(content, image)
             seen = from_wide_png(content, image) if kind == "PNG" and is_wide(content) else _as_seen(image)
             orientation = _orientation(image)
             return np.array(seen.transpose(_TRANSPOSITIONS[orientation]) if orientation in _TRANSPOSITIONS else seen)
@@ -71,23 +73,29 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _rare_jpeg(content: bytes) -> str | None:
-    """What is said of a JPEG file of a process that browsers do not show (ITU-T T.81, table B.1)."""
+def frame_header(content: bytes) -> tuple[int, int] | None:
+    """The marker of the process, and the bits of a sample, of a JPEG picture (ITU-T T.81, table B.1)."""
     place = 2
     while place + 5 <= len(content) and content[place] == 0xFF:
         marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4])
         if marker in _FRAME_HEADERS:
-            bits = content[place + 4]
-            kind = _FRAME_HEADERS[marker] or (f"JPEG file of {bits} bits" if bits != 8 else None)
-            return kind and f"is a {kind}, which is not read; export it as PNG or DICOM"
+            return marker, content[place + 4]
         place += 1 if marker == 0xFF else 2 + length
     return None
 
 
+def _rare_jpeg(content: bytes) -> str | None:
+    """What is said of a JPEG file of a process that browsers do not show."""
+    marker, bits = frame_header(content) or (0xC0, 8)
+    kind = _FRAME_HEADERS[marker] or (f"JPEG file of {bits} bits" if bits != 8 else None)
+    return kind and f"is a {kind}, which is not read; export it as PNG or DICOM"
+
+
 def _as_seen(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        stored = np.asarray(image).astype(np.uint32)
-        image = Image.fromarray(eight_bit(stored, stored))
+        stored, key = np.asarray(image).astype(np.uint32), image.info.get("transparency")
+        grey = eight_bit(stored, stored if key is None else stored[stored != key])
+        image = Image.fromarray(grey if key is None else np.where(stored == key, np.uint8(0), grey))
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema() != (255, 255):

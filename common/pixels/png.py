@@ -49,6 +49,13 @@ def is_wide(content: bytes) -> bool:
     return content[24] == 16 and content[25] in (2, _GREY_ALPHA, 6)
 
 
+def key_in_terms_of_picture(content: bytes, image: Image.Image) -> None:
+    """A transparent grey is given as it is stored (11.3.2.1), but of 2 and 4 bits Pillow has stretched the picture."""
+    bits, colour_type = content[24], content[25]
+    if colour_type == 0 and bits in (2, 4) and isinstance(key := image.info.get("transparency"), int):
+        image.info["transparency"] = key * 255 // (2**bits - 1)
+
+
 def from_wide_png(content: bytes, image: Image.Image) -> Image.Image:
     """A picture of 16 bits a channel in RGB, on black where it is transparent; ``image`` is the same in Pillow's eyes,
     which see the high bytes only."""
@@ -74,6 +81,11 @@ def from_wide_png(content: bytes, image: Image.Image) -> Image.Image:
 
 def eight_bit(stored: NDArray[Any], counted: NDArray[Any]) -> NDArray[np.uint8]:
     """``stored`` from the smallest usual depth that holds ``counted``, but for its outliers, which become white."""
-    most = int(_OUTLIERS * counted.size)
-    largest = next(2**depth - 1 for depth in _DEPTHS if np.count_nonzero(counted >= 2**depth) <= most)
+    largest = depth_of(counted)
     return ((np.minimum(stored, largest) * 255 + largest // 2) // largest).astype(np.uint8)
+
+
+def depth_of(values: NDArray[Any]) -> int:
+    """The largest number of the smallest usual depth that holds ``values`` of up to 16 bits but for their outliers."""
+    most = int(_OUTLIERS * values.size)
+    return next(2**depth - 1 for depth in _DEPTHS if np.count_nonzero(values >= 2**depth) <= most)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from fedthorax.common.check.check import SiteCheck
 from fedthorax.common.check.facts import GREYS
@@ -94,3 +95,12 @@ def test_a_folder_of_pictures_that_differ_widely_has_no_odd_one() -> None:
     middle = np.linspace(40, 200, 50)
     greys = middle[:, None] + np.linspace(-40, 40, GREYS)
     assert not odd_among(greys, [list(range(50))]).any()
+
+
+def test_burnt_in_values_that_were_passed_over_are_told(tmp_path: Path, check: Check, chest: Draw) -> None:
+    for number in (0, 1):
+        stored = chest(number).astype(np.uint16) * 16
+        stored[0, : 9 * number] = 65535
+        Image.fromarray(stored).save(tmp_path / f"{number}.png")
+    (told,) = [issue for issue in check(tmp_path).issues if "far beyond all others" in issue.sentence]
+    assert (told.level, told.files) == ("note", ("1.png",))

@@ -258,7 +258,17 @@ def test_the_digest_tells_pictures_of_one_byte_sequence_and_two_shapes_apart() -
 
 
 @pytest.mark.parametrize(
-    ("begin", "name"), [(b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"BM", "BMP"), (b"\xff\x4f\xff\x51", "JPEG 2000")]
+    ("begin", "name"),
+    [
+        (b"II*\0", "TIFF"),
+        (b"MM\0*", "TIFF"),
+        (b"BM", "BMP"),
+        (b"\xff\x4f\xff\x51", "JPEG 2000"),
+        (b"II+\0", "TIFF"),
+        (b"GIF89a", "GIF"),
+        (b"\0\0\0\x18ftypheic", "HEIC, AVIF or film"),
+        (b"PK\3\4", "ZIP"),
+    ],
 )
 def test_a_picture_of_another_format_is_named(tmp_path: Path, begin: bytes, name: str) -> None:
     (tmp_path / "a.png").write_bytes(begin + bytes(100))

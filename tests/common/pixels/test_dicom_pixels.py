@@ -249,7 +249,9 @@ def _refused(path: Path, **elements: Any) -> Path:
         (lambda p: _refused(p, Rows=60000, Columns=60000), "unsupported", "has more than 89 million pixels"),
         (lambda p: _refused(p, PhotometricInterpretation="CMYK"), "unsupported", "has colours that are not read"),
         (lambda p: _refused(p, NumberOfFrames=2, PixelData=SMOOTH.tobytes() * 2), "unsupported", "holds 2 pictures"),
-        (lambda p: _refused(p, BitsAllocated=17), "truncated", "is truncated or damaged: its pixels cannot be decoded"),
+        (lambda p: _refused(p, BitsAllocated=17), "unsupported", ".* contradicts .*: Bits Allocated is 17"),
+        (lambda p: _refused(p, BitsStored=20), "unsupported", ".* contradicts .*: Bits Stored is 20"),
+        (lambda p: _refused(p, PhotometricInterpretation="YBR_FULL"), "unsupported", ".* contradicts itself: YBR_FULL"),
     ],
 )  # fmt: skip
 def test_a_dicom_file_that_cannot_be_seen_is_refused_with_its_reason(

@@ -130,3 +130,21 @@ def test_changed_bytes_anywhere_in_a_packed_volume_are_found(tmp_path: Path, wri
         bad = try_decode(ImageRef(tmp_path / "a.nii.gz", 0))
         assert isinstance(bad, BadFile), place
         assert bad.fault == "truncated"
+
+
+def test_an_extension_behind_the_header_is_passed_over(tmp_path: Path) -> None:
+    """NIfTI-1, "extended header": programs such as AFNI write their history there."""
+    image = nibabel.Nifti1Image(UNITS, np.eye(4))
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"x" * 2000))
+    image.to_filename(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(decode_image(ImageRef(tmp_path / "a.nii.gz", 1)), expected(1))
+    assert read_volume(tmp_path / "a.nii.gz").heights == (0, 1)
+
+
+def test_voxels_that_begin_inside_the_header_are_damage(tmp_path: Path, write_nifti: Write) -> None:
+    content = bytearray(write_nifti(tmp_path / "a.nii", UNITS).read_bytes())
+    content[108:112] = bytes(4)  # vox_offset
+    (tmp_path / "a.nii").write_bytes(content)
+    bad = try_decode(ImageRef(tmp_path / "a.nii", 0))
+    assert isinstance(bad, BadFile)
+    assert bad.fault == "truncated"

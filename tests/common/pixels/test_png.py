@@ -114,3 +114,35 @@ def test_a_jpeg_of_a_rare_process_is_named(marker: int, bits: int, said: str) ->
             + bytes([bits])
             + content[frame + 5 :]
         )
+
+
+PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+
+
+def packed_png(grey: np.ndarray, bits: int, interlaced: bool, *chunks: tuple[bytes, bytes]) -> bytes:
+    """Grey of 1, 2, 4, 8 or 16 bits (https://www.w3.org/TR/png-3/, 7.2), in the seven passes of Adam7 (8.2) or one."""
+    body = b""
+    for top, left, down, right in PASSES if interlaced else ((0, 0, 1, 1),):
+        for line in grey[top::down, left::right]:
+            places = np.arange(bits - 1, -1, -1)
+            body += b"\0" + np.packbits((line[:, None] >> places & 1).astype(np.uint8)).tobytes()
+    header = struct.pack(">IIBBBBB", *grey.shape[::-1], bits, 0, 0, 0, int(interlaced))
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(body)), (b"IEND", b"")]
+    packed = [struct.pack(">I", len(data)) + kind + data for kind, data in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(part + struct.pack(">I", zlib.crc32(part[4:])) for part in packed)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_packed_and_interlaced_greys_have_their_value_and_one_may_be_transparent(bits: int, interlaced: bool) -> None:
+    """11.3.2.1: the transparent grey is given as it is stored."""
+    white = 2**bits - 1
+    grey = np.random.default_rng(bits).integers(0, white + 1, (13, 11))
+    grey[0, 0], grey[12, 10] = white, 1
+    right = np.rint(grey * 255 / white)
+    np.testing.assert_array_equal(decode_picture(packed_png(grey, bits, interlaced))[:, :, 0], right)
+    transparent = decode_picture(packed_png(grey, bits, interlaced, (b"tRNS", struct.pack(">H", 1))))
+    np.testing.assert_array_equal(transparent[:, :, 0], np.where(grey == 1, 0, right))
+    if bits > 1:
+        white_away = decode_picture(packed_png(grey, bits, interlaced, (b"tRNS", struct.pack(">H", white))))
+        np.testing.assert_array_equal(white_away[:, :, 0], np.where(grey == white, 0, right))

@@ -1,5 +1,6 @@
 """A folder of CT slices with one folder a class, as records."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -7,9 +8,10 @@ from fedthorax.common.config.data import CtSlices, CtSource
 from fedthorax.common.hospital.ct_series import find_slices
 from fedthorax.common.hospital.ct_table import SliceRow, read_slices
 from fedthorax.common.records.attributes import completed
-from fedthorax.common.records.finding_names import did_you_mean, same_finding
+from fedthorax.common.records.finding_names import did_you_mean, plain_name, same_finding
 from fedthorax.common.records.folder_records import FolderRecords
 from fedthorax.common.records.labels import split_of
+from fedthorax.common.records.layouts import MISSING, plain_cell
 from fedthorax.common.records.listing import IMAGE_KINDS, list_images, normal_name
 from fedthorax.common.records.patients import headers, patient_in_path
 from fedthorax.common.records.records import UNKNOWN_CLASS, CtRecord, Split
@@ -42,6 +44,7 @@ def ct_records(
     labelled = table is not None and table.labelled
     own_classes = table.classes if table is not None and labelled else class_names(source.folder)
     if classes is None:
+        _refuse_unclear(source, own_classes)
         renamed = {normal_name(own): theirs for own, theirs in source.classes.items()}
         classes = sorted({theirs for own in own_classes if (theirs := renamed.get(own, own)) is not None})
     classes = tuple(normal_name(name) for name in classes)
@@ -136,10 +139,38 @@ def _check_classes(place: Path, own: Sequence[str], class_of: Mapping[str, int],
 
 def class_questions(unknown: Sequence[str], classes: Sequence[str]) -> tuple[str, str]:
     """Unknown classes with what each may mean, and the line that says so; "" where nobody can guess."""
-    guesses = {name: guess for name in unknown if (guess := same_finding(name, classes)) is not None}
-    asked = ", ".join(f"{name}: {guess}" for name, guess in guesses.items())
+    guesses = {name: guess for name in unknown if (guess := same_finding(name, classes) or _begun(name, classes))}
+    asked = ", ".join(f"{_key(name)}: {guess}" for name, guess in guesses.items())
     named = [f"{name} (did you mean {guesses[name]!r}?)" if name in guesses else name for name in unknown]
     return listed(named), f"If it is the same, write `classes: {{{asked}}}` under ct. " if guesses else ""
+
+
+def _begun(name: str, classes: Sequence[str]) -> str | None:
+    """The class that ``name`` begins with, as in ``adenocarcinoma_left.lower.lobe``."""
+    return next((known for known in classes if re.match(re.escape(known) + r"[\W_]", name, re.IGNORECASE)), None)
+
+
+def _key(name: str) -> str:
+    """As YAML takes it for text."""
+    return name if re.fullmatch(r"[^\W\d](.*\w)?", name) and ": " not in name else f'"{name}"'
+
+
+def _refuse_unclear(source: CtSource, own: Sequence[str]) -> None:
+    """Of the classes that the hospital itself names, two may be one, and one a word for unknown."""
+    named = {normal_name(name) for name in source.classes}
+    first: dict[str, str] = {}
+    for name in (name for name in own if name not in named):
+        if plain_cell(name) in MISSING:
+            raise ValueError(
+                f"{source.folder}: is {name!r} a class? If it means unknown, write `classes: {{{_key(name)}: null}}` "
+                f"under ct, else `classes: {{{_key(name)}: {_key(name)}}}`"
+            )
+        other = first.setdefault(plain_name(name).replace(".", "").removesuffix("s"), name)
+        if other != name:
+            raise ValueError(
+                f"{source.folder}: are {other!r} and {name!r} one class? If so, write `classes: {{{_key(name)}: "
+                f"{other}}}` under ct, else name both there"
+            )
 
 
 def class_names(folder: Path) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from fedthorax.common.config.label_mapping import Match, SliceMapping
 from fedthorax.common.hospital.ct_series import CtSlice
 from fedthorax.common.records.attributes import AttributeColumns, read_attributes
 from fedthorax.common.records.labels import split_cell
-from fedthorax.common.records.layouts import column_of, plain_cell
+from fedthorax.common.records.layouts import column_of, plain_cell, refuse_nearly
 from fedthorax.common.records.listing import Listing, normal_name
 from fedthorax.common.records.matching import files_of, relative_file, unmatched
 from fedthorax.common.records.records import Attributes, BadFile, Split
@@ -82,6 +82,8 @@ def read_slices(source: CtSource, listing: Listing) -> SliceTable | None:
     table = read_table(path, mapping.encoding)
 
     def column(key: str, *usual: str) -> str | None:
+        if key in ("patient", "label", "split"):
+            refuse_nearly(table, key, getattr(mapping, key), usual, "ct.mapping")
         return column_of(table, key, getattr(mapping, key), usual, "ct.mapping")
 
     file, series = column("file", "file"), column("series", "series_uid", "SeriesInstanceUID", "series")
@@ -109,7 +111,7 @@ def read_slices(source: CtSource, listing: Listing) -> SliceTable | None:
         line = table.rows[keys.index("")].line
         raise ValueError(f"{path}, line {line}, column {key}: expected a series, found nothing")
     if by != "series":
-        keys = [normal_name(relative_file(table, row, key, "CT folder")) for row in table.rows]
+        keys = [normal_name(relative_file(table, row, key, "CT folder", match)) for row in table.rows]
     if by == "folder":
         keys = [str(PurePosixPath(name)) for name in keys]
     if by == "file":

@@ -11,6 +11,11 @@ from fedthorax.common.issues.issue import Issue
 # As a spreadsheet shows a number of more than eleven digits; a sign or a fraction, so that no hash is meant.
 _ROUNDED = re.compile(r"\d[.,](?P<digits>\d+)e\+?\d+|\d(?P<none>)e\+\d+", re.IGNORECASE)
 
+_MONTH = "(jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)"
+# What a spreadsheet makes of 1-3, 3/1 and MAR1: a day, or a month of a year.
+_AS_DATE = re.compile(rf"\d{{1,2}}[-. ]+{_MONTH}\.?|{_MONTH}\.?[- ]\d{{2}}", re.IGNORECASE)
+_DIGITS = 15  # that a spreadsheet keeps of a number; what follows becomes zeros
+
 
 def unclear_patients(images: Iterable[LabelledImage]) -> list[tuple[LabelledImage, ...]]:
     """The images of each person who may bear several ids, and those of each id that may hide several people."""
@@ -33,7 +38,18 @@ def unclear_ids(ids: Collection[str]) -> list[list[str]]:
         places = len(match["digits"] or "")
         short = patient.strip().replace(",", ".").upper()
         groups.append([patient, *(full for full in numbers if f"{int(full):.{places}E}" == short)])
-    return groups
+    return [*groups, *([patient] for patient in ids if _AS_DATE.fullmatch(patient.strip())), *_cut_numbers(ids)]
+
+
+def _cut_numbers(ids: Collection[str]) -> list[list[str]]:
+    """Long numbers that end in zeros beside one that does not; or alone, where all do, and so by no chance."""
+    long = [patient for patient in ids if patient.isdecimal() and len(patient) > _DIGITS]
+    cut = [patient for patient in long if not patient[_DIGITS:].strip("0")]
+    beside = {
+        patient: [full for full in long if full != patient and full[:_DIGITS] == patient[:_DIGITS]] for patient in cut
+    }
+    all_cut = len(cut) == len(long) > 2
+    return [[patient, *beside[patient]] for patient in cut if beside[patient] or all_cut]
 
 
 def unclear_issues(groups: Sequence[tuple[LabelledImage, ...]]) -> list[Issue]:
@@ -65,13 +81,18 @@ def _told(number: Mapping[str, int]) -> str:
 
 
 def _spelled(patient: str) -> str:
-    """One spelling: without capitals, leading zeros, an apostrophe in front, ``.0`` behind, marks for thousands, and
-    with one kind of mark between parts, none between letters and their number."""
-    text = unicodedata.normalize("NFKC", patient).casefold().strip().lstrip("'")
+    """One spelling: without capitals, leading zeros, an apostrophe in front, ``.0`` behind, marks for thousands, a time
+    behind a date; with one order of a date, and one kind of mark between parts, none between letters and their number.
+    """
+    text = unicodedata.normalize("NFKC", patient).casefold()
+    text = "".join(mark for mark in text if unicodedata.category(mark) != "Cf").strip().lstrip("'+#").rstrip(".")
+    text = re.sub(r"(?<=\d)[ t]00:00(:00)?(\.0+)?$", "", text)
+    text = re.sub(r"^(\d{1,2})\.(\d{1,2})\.(\d{4})$", r"\3-\2-\1", text)  # a date as German spreadsheets write it
+    text = re.sub(r"^(\d{1,2})/(\d{1,2})/(\d{4})$", r"\3-\1-\2", text)  # and as American ones do
     if re.fullmatch(r"\d+[.,]0+", text):
         text = re.split(r"[.,]", text)[0]
     if re.fullmatch(r"\d{1,3}([,.' ]\d{3})+", text):
         text = re.sub(r"\D", "", text)
-    text = re.sub(r"[\s_-]+", "-", text)
-    text = re.sub(r"(?<=[^\W\d])-(?=\d)", "", text)
+    text = re.sub(r"[\s_/-]+", "-", text)
+    text = re.sub(r"(?<=[^\W\d])[-.](?=\d)", "", text)
     return re.sub(r"(?<![\d.])0+(?=\d)", "", text)

@@ -4,6 +4,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 # Words that public collections use for one finding; compared without case, blanks and underscores. Names of NIH
 # ChestX-ray14, CheXpert, MIMIC-CXR and PadChest, and of the Fleischner Society's glossary (D. M. Hansell et al.,
@@ -59,6 +60,15 @@ def same_finding(name: str, known: Iterable[str]) -> str | None:
                 return other
     close = difflib.get_close_matches(spelled, by_spelling, n=1, cutoff=_TYPO)
     return by_spelling[close[0]] if close else None
+
+
+def refuse_alike(path: Path, names: Sequence[str]) -> None:
+    """ValueError where two of ``names`` that a table itself brings are one name in two spellings."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(re.sub(r"\.\d+$", "", plain_name(name)), name)
+        if other != name:
+            raise ValueError(f"{path}: {unclear_names([(name, other)])}")
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

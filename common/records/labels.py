@@ -26,6 +26,8 @@ _SPLITS: dict[str, Split] = {
     "validate": "valid",
     "validation": "valid",
     "test": "test",
+    "training": "train",
+    "testing": "test",
 }
 
 
@@ -93,7 +95,7 @@ def read_labels(
     rows = [
         LabelRow(
             row.line,
-            relative_file(table, row, layout.file, "X-ray folder"),
+            relative_file(table, row, layout.file, "X-ray folder", layout.match),
             (row.cells[layout.patient] or None) if layout.patient else None,
             row_values,
             split_cell(table, row, layout.split) if layout.split else None,
@@ -107,7 +109,7 @@ def read_labels(
 
 
 def split_of(word: str) -> Split | None:
-    """The split that a folder or a cell names, or None; ``val``, ``validate`` and ``validation`` mean valid."""
+    """The split that a folder or a cell names, or None; also as a verb or with another ending."""
     return _SPLITS.get(word.lower())
 
 

@@ -1,6 +1,7 @@
 """Layouts of label files: which column is what, in public collections and in a hospital's own file."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -8,7 +9,7 @@ from typing import Literal
 
 from fedthorax.common.config.label_mapping import LabelFormat, LabelMapping, Match, Uncertain
 from fedthorax.common.records.attributes import AttributeColumns
-from fedthorax.common.records.finding_names import did_you_mean
+from fedthorax.common.records.finding_names import did_you_mean, plain_name
 from fedthorax.common.records.table import Table
 
 NIH_FINDINGS = frozenset(
@@ -174,6 +175,7 @@ _MIMIC = _Format(
     marks=frozenset({"subject_id", "study_id"}),
 )
 
+_MOST_ABOVE = 20  # lines above the column names that are worth a look
 _FORMATS = {form.name: form for form in (_NIH, _CHEXPERT, _PADCHEST, _MIMIC, _PLAIN)}
 _EXPECTED = (
     "a column 'file' (plain form), 'Image Index' and 'Finding Labels' (NIH), 'Path' and 'Frontal/Lateral' (CheXpert), "
@@ -199,6 +201,8 @@ def layout_of(table: Table, format: LabelFormat, mapping: LabelMapping) -> Layou
         if form.name == "mimic":
             hint = "; name the file with one row an image under xray.further_tables"
         raise ValueError(f"{table.path}: expected a column {wanted}, found {', '.join(table.columns)}{hint}")
+    for key, usual in (("patient", form.patient), ("split", form.split)):
+        refuse_nearly(table, key, getattr(mapping, key), usual)
     labels = column_of(table, "labels", mapping.labels, form.labels)
     if labels is None and form.labels and mapping.labels is None:
         raise ValueError(f"{table.path}: expected a column {form.labels[0]!r}, found {', '.join(table.columns)}")
@@ -235,6 +239,12 @@ def layout_of(table: Table, format: LabelFormat, mapping: LabelMapping) -> Layou
     )
 
 
+MISSING = frozenset(
+    ["?", "na", "n/a", "n.a.", "nan", "#n/a", "null", "none", "-", "\u2013", "unknown", "unk", "u", "missing"]
+)
+"""Words by which tables say that nobody knows, as ``plain_cell`` writes them."""
+
+
 @lru_cache(maxsize=1024)
 def plain_cell(cell: str) -> str:
     """One spelling of a cell: lower case, and numbers without a decimal comma or superfluous zeros."""
@@ -254,10 +264,14 @@ def _format_of(table: Table, format: LabelFormat, mapping: LabelMapping) -> _For
             return form
     if mapping.file:
         return _PLAIN
-    raise ValueError(
-        f"{table.path}: expected {_EXPECTED}, found {', '.join(table.columns)}; "
-        "say which column is what under xray.mapping"
-    )
+    hint = "say which column is what under xray.mapping"
+    if len(table.columns) == 1:
+        hint = "the cells have to be parted by comma, semicolon, tab or bar, and a whole line not to stand in quotes"
+    for row in table.rows[:_MOST_ABOVE]:
+        words = {word.strip(' "') for cell in row.cells.values() for word in re.split(r"[,;\t|]", cell)}
+        if any(form.marks <= words for form in _FORMATS.values()):
+            hint = f"the column names stand in line {row.line}: take out what stands above them"
+    raise ValueError(f"{table.path}: expected {_EXPECTED}, found {', '.join(filter(None, table.columns))}; {hint}")
 
 
 def column_of(
@@ -272,6 +286,20 @@ def column_of(
             f"{did_you_mean(wanted, table.columns)}; its columns are {', '.join(table.columns)}"
         )
     return wanted or None
+
+
+def refuse_nearly(
+    table: Table, key: str, wanted: str | None, usual: Sequence[str], section: str = "xray.mapping"
+) -> None:
+    """Without its column each image would be its own patient, or be drawn anew: that is not guessed."""
+    if wanted is None and usual and not set(usual) & set(table.columns):
+        alike = {plain_name(name) for name in (*usual, key)}
+        for name in table.columns:
+            if plain_name(name) in alike:
+                raise ValueError(
+                    f"{table.path}: `{name}`: is it the column {usual[0]!r}? If so, write under {section} "
+                    f"`{key}: {name}`, or correct the header; if not, `{key}: ''`"
+                )
 
 
 def _columns(table: Table, key: str, wanted: Sequence[str] | None, usual: Sequence[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from fedthorax.common.records.column_findings import Values
 from fedthorax.common.records.finding_names import same_finding, unclear_names
-from fedthorax.common.records.layouts import Layout, plain_cell
+from fedthorax.common.records.layouts import MISSING, Layout, plain_cell
 from fedthorax.common.records.table import Row, Table, listed
 
 _SEPARATORS = "|;,/"
@@ -23,7 +23,7 @@ def listed_findings(
     """
     lists = names_in(table, layout, column)
     occurring = Counter(name for names in lists if names is not None for name in sorted(names))
-    _check_names(table, layout, column, findings, occurring)
+    check_names(table, layout, column, findings, occurring)
     searched = {*occurring, *(layout.searched or ())}
     sources = {name: {other for other in searched if layout.names.get(other, other) == name} for name in findings}
     unknown = [name for name in findings if not sources[name]]
@@ -59,6 +59,7 @@ def names_in(table: Table, layout: Layout, column: str) -> list[frozenset[str] |
 
 def _names(table: Table, layout: Layout, column: str, row: Row) -> frozenset[str] | None:
     """The names in a cell, as the file writes them; None if nothing is known."""
+    known = {*layout.names, *(layout.searched or ()), *layout.incomplete, layout.no_finding}
     cell = row.cells[column]
     place = f"{table.path}, line {row.line}, column {column}"
     none = f" or only {layout.no_finding}" if layout.no_finding else ""
@@ -79,6 +80,12 @@ def _names(table: Table, layout: Layout, column: str, row: Row) -> frozenset[str
             return None if layout.empty == "unknown" else frozenset()
         return frozenset(names)
     names = [_name(part) for part in cell.split(layout.separator)]
+    for name in names:
+        if plain_cell(name) in MISSING - layout.cells.keys() and name not in known:
+            raise ValueError(
+                f"{place}: {expected}; if {name!r} means unknown, list it under xray.mapping.unknown, if it is a name, "
+                "give it under xray.mapping.names"
+            )
     if not all(names):
         raise ValueError(f"{place}: {expected}")
     return frozenset(names)
@@ -88,9 +95,7 @@ def _name(text: str) -> str:
     return " ".join(text.split())
 
 
-def _check_names(
-    table: Table, layout: Layout, column: str, findings: Sequence[str], occurring: Collection[str]
-) -> None:
+def check_names(table: Table, layout: Layout, column: str, findings: Sequence[str], occurring: Collection[str]) -> None:
     """Refuse names that would pass for another finding, and so turn a finding that is there into an absent one."""
     known = {*findings, *layout.names, *(layout.searched or ()), *layout.incomplete, layout.no_finding}
     candidates = [name for name in (*findings, layout.no_finding) if name]

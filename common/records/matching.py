@@ -1,9 +1,11 @@
 """From what a table calls an image to the file that is meant; and why there may be none."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from fedthorax.common.config.label_mapping import Match
 from fedthorax.common.records.listing import Listing, normal_name
@@ -11,18 +13,22 @@ from fedthorax.common.records.records import BadFile
 from fedthorax.common.records.table import Row, Table, listed
 
 # What a table may write where the file was converted since; a UID's last part is no ending.
+_MOST_LINES = 5
 _ENDING = re.compile(r"\.(png|jpe?g|dcm|dicom|nii(\.gz)?|tiff?|bmp)$", re.IGNORECASE)
 
 
-def relative_file(table: Table, row: Row, column: str, folder: str) -> str:
-    """The cell as a path with forward slashes; ValueError where it is none inside the folder."""
+def relative_file(table: Table, row: Row, column: str, folder: str, match: Match) -> str:
+    """The cell as a path with forward slashes; ValueError where it is none inside the folder, of which the name is
+    enough unless ``match`` is by path."""
     file = row.cells[column].replace("\\", "/").removeprefix("./")
     if not file:
         raise ValueError(f"{table.path}, line {row.line}, column {column}: expected a file name, found nothing")
     if file.startswith("/") or file[1:2] == ":" or ".." in file.split("/"):
+        if match != "path":
+            return PurePosixPath(file).name
         raise ValueError(
             f"{table.path}, line {row.line}, column {column}: expected a path inside the {folder}, "
-            f"found {row.cells[column]!r}"
+            f"found {row.cells[column]!r}; where the file's name is enough, set mapping.match to name"
         )
     return file
 
@@ -67,20 +73,37 @@ def unmatched(
     names = Counter(_bare(name, "name") for name in listing.images)
     stems = Counter(_bare(name, "stem") for name in listing.images)
     lower = Counter(_bare(name, "name").lower() for name in listing.images)
-    found = []
-    for name, line in lines.items():
-        if match == "path" and names[_bare(name, "name")] == 1:
+    nearly = Counter(_nearly(name) for name in (*listing.images, *listing.others))
+    found, gone = [], []
+    for name in lines:
+        last = _bare(name, "name")
+        if match == "path" and names[last] == 1:
             why = f"in another folder than {table.name} says: set {section}.match to name"
+        elif names[last] > 1:
+            why = f"as one of several of that name, none where {table.name} says: write each with its folder"
         elif match != "stem" and stems[_bare(name, "stem")] == 1:
             why = f"with another ending than {table.name} says: set {section}.match to stem"
-        elif not names[_bare(name, "name")] and lower[_bare(name, "name").lower()] == 1:
+        elif lower[last.lower()] == 1:
             why = f"but {table.name} writes it with other capitals: write it there as the file is called"
+        elif nearly[_nearly(name)] == 1:
+            why = (
+                f"but {table.name} writes it with other blanks, marks, zeros or endings: write it as the file is called"
+            )
         else:
-            reason = f"stands in {table.name}, line {line}, but does not exist"
-            found.append(BadFile(listing.folder / name, reason, fault="missing"))
+            gone.append(name)
             continue
         found.append(BadFile(listing.folder / name, f"the file is there, {why}", fault="missing"))
-    return tuple(found)
+    where = listed([str(lines[name]) for name in gone], _MOST_LINES)
+    reason = f"stands in {table.name}, line{'s' * (len(gone) > 1)} {where}, but does not exist"
+    return (*found, *(BadFile(listing.folder / name, reason, fault="missing") for name in gone))
+
+
+def _nearly(name: str) -> str:
+    """A name by its letters and numbers only: without endings, ``%20``, quotes, blanks, dashes, leading zeros."""
+    last = unicodedata.normalize("NFKC", _bare(unquote(name), "name")).casefold().strip(" '\".")
+    while (stem := _ENDING.sub("", last)) != last:
+        last = stem.strip(" '\".")
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[^\w.]|_", "", re.sub(r"\.0$", "", last)))
 
 
 def _bare(name: str, match: Match) -> str:

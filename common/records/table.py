@@ -8,14 +8,17 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 TABLES = (".csv", ".tsv", ".csv.gz")
 """How a table's name may end."""
 _SEPARATORS = ",;\t|"
 _MARKS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_MOST_ABOVE = 200
 _LONGEST_HEADER = 1 << 16
 _INVISIBLE = "\ufeff\u200b\u200e\u200f"
+_AROUND = "".join(mark for mark in map(chr, range(0x3001)) if mark.isspace()) + _INVISIBLE
 
 
 @dataclass(frozen=True)
@@ -37,44 +40,81 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
     """The table in ``path``, which may be gzip-compressed: separated by comma, semicolon, tab or bar, or as a first
     line ``sep=;`` says.
 
-    UTF-8 or UTF-16, with or without a byte-order mark, unless another ``encoding`` is given. Empty lines are left out;
-    a line break in a column name is a blank. Cells beyond the header may be there if they are empty.
+    UTF-8 or UTF-16, with or without a byte-order mark, unless another ``encoding`` is given. Empty lines, and remarks
+    (``# ...``) above the header, are left out; a line break in a column name is a blank. Cells beyond the header may be
+    there if they are empty. ``="00123"``, by which spreadsheets keep zeros, is 00123.
 
     Raises FileNotFoundError, PermissionError, or ValueError with the file and the line.
     """
     text = _text(path, encoding)
-    stream, separator, skipped, begin = io.StringIO(text, newline=""), "", 0, 0
-    while line := stream.readline():
-        if said := re.fullmatch(r'\s*"?sep=(.)"?\s*', line, re.IGNORECASE):
-            separator = said[1]
-        elif line.strip(_SEPARATORS + " \r\n"):
-            break
-        skipped, begin = skipped + 1, stream.tell()
-    text = text[begin:]
-    header = re.sub(r'"(?:[^"]|"")*"', "", text[:_LONGEST_HEADER]).lstrip("\r\n")  # quotes part nothing
-    separator = separator or max(_SEPARATORS, key=re.split(r"[\r\n]", header, maxsplit=1)[0].count)
+    text, separator, skipped = _from_header(text)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    begin = skipped + 1
     try:
         columns = tuple(" ".join(name.strip(_INVISIBLE).split()) for name in next(lines, []))
         _check_columns(path, columns)
-        rows = []
+        rows: list[Row] = []
         for cells in lines:
+            number = begin = lines.line_num + skipped
             if not any(cell.strip() for cell in cells):
                 continue
-            number = lines.line_num + skipped
             while len(cells) > len(columns) and not cells[-1].strip():
                 del cells[-1]
+            if len(cells) < len(columns) and not any(columns[len(cells) :]):
+                cells += [""] * (len(columns) - len(cells))
             if len(cells) != len(columns):
-                hint = f"; a cell that holds a {_MARKS.get(separator, separator)} has to stand in quotes"
                 raise ValueError(
                     f"{path}, line {number}: expected {len(columns)} cells as in the header, found {len(cells)}"
-                    f"{hint if len(cells) > len(columns) else ''}"
+                    f"{_why_other_number(len(columns), len(cells), separator)}"
                 )
-            stripped = (cell.strip() for cell in cells)
-            rows.append(Row(number, dict(zip(columns, stripped, strict=True))))
+            if not rows and "" in columns[1:] and not cells[0].strip() and cells[columns.index("", 1)].strip():
+                raise ValueError(
+                    f"{path}, line {number}: the column names stand in two lines, as merged cells are saved; write "
+                    "each name in one cell of the first line"
+                )
+            rows.append(Row(number, {name: _cell(cell) for name, cell in zip(columns, cells, strict=True)}))
     except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise ValueError(f"{path}, line {begin + 1}: a quotation mark opens a cell that nothing closes") from None
         raise ValueError(f"{path}, line {lines.line_num + skipped}: is not a CSV line ({error})") from None
     return Table(path, columns, tuple(rows))
+
+
+def _from_header(text: str) -> tuple[str, str, int]:
+    """The text from the header on, what separates its cells, and how many lines stand above."""
+    stream = io.StringIO(text, newline="")
+    lines, said, skipped = list(islice(stream, _MOST_ABOVE)), "", 0
+    for skipped, line in enumerate(lines):
+        if sep := re.fullmatch(r'\s*"?sep *= *(.)"?\s*', line, re.IGNORECASE):
+            said = sep[1]
+        elif line.strip(_SEPARATORS + ' "\r\n') and not _is_remark(line, lines[skipped + 1 : skipped + 2]):
+            break
+    text = "".join(lines[skipped:]) + stream.read()
+    header = re.sub(r'"(?:[^"]|"")*"', "", text[:_LONGEST_HEADER]).lstrip("\r\n")  # quotes part nothing
+    header = re.split(r"[\r\n]", header, maxsplit=1)[0]
+    return text, said if said and said in header else max(_SEPARATORS, key=header.count), skipped
+
+
+def _is_remark(line: str, following: Sequence[str]) -> bool:
+    """A header may begin with # as well, but then it has as many cells as what follows."""
+    if not line.startswith("#"):
+        return False
+    return any(
+        other.startswith("#") or any(line.count(m) != other.count(m) for m in _SEPARATORS) for other in following
+    )
+
+
+def _why_other_number(expected: int, found: int, separator: str) -> str:
+    if expected == 1:
+        return "; the column names have to stand in the first line: take out what stands above them"
+    if found > expected:
+        return f"; a cell that holds a {_MARKS.get(separator, separator)} has to stand in quotes"
+    return "; a line that is no row, such as a remark or a total, has to be taken out" if found == 1 else ""
+
+
+def _cell(cell: str) -> str:
+    word = cell.strip(_AROUND)
+    return word[2:-1].strip(_AROUND) if word.startswith('="') and word.endswith('"') else word
 
 
 def join_tables(table: Table, further: Table, columns: Sequence[str]) -> tuple[Table, tuple[str, ...]]:
@@ -147,14 +187,17 @@ def _text(path: Path, encoding: str | None) -> str:
         raise ValueError(f"{path}: is a damaged or truncated gzip file") from None
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise ValueError(f"{path}: is a spreadsheet, expected CSV text; save it from the spreadsheet as CSV UTF-8")
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        encoding = "utf-32"
+    elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     elif any(_letters(content)):
         encoding = "utf-16-le" if _letters(content)[0] else "utf-16-be"
-    if encoding is None or not encoding.startswith("utf-16"):
+    if encoding is None or not encoding.startswith(("utf-16", "utf-32")):
         _refuse_zeros(path, content)
     try:
-        return content.decode("utf-8-sig" if encoding in (None, "utf-8") else encoding)
+        text = content.decode("utf-8-sig" if encoding in (None, "utf-8") else encoding)
+        return text.lstrip("\ufeff").removesuffix("\x1a")  # the end of a file as DOS marks it
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: {_not_decodable(content, error)}") from None
 

@@ -73,6 +73,8 @@ def test_a_slice_that_stands_only_in_slices_csv_is_bad(tmp_path: Path, table: Wr
     ("files", "slices", "message"),
     [
         (["tumor/a.png"], [], r"classes normal, tumour; found tumor .* write `classes: \{tumor: tumour\}`"),
+        (["tumour_left.lobe_T2/a.png"], [], r"write `classes: \{tumour_left\.lobe_T2: tumour\}`"),
+        (["1 tumours/a.png"], [], r"write `classes: \{\"1 tumours\": tumour\}`"),
         (["Normal/a.png"], [], r"found Normal \(did you mean 'normal'\?\)"),
         (["train/Normal/a.png"], [], r"found Normal .*write `classes: \{Normal: normal\}`"),
         (["xyz/readme.txt"], [], "expected the CT classes normal, tumour; found xyz. What"),
@@ -115,3 +117,29 @@ def test_a_folder_mapped_to_a_class_that_the_consortium_does_not_have_is_an_erro
     draw(tmp_path / "Ca/p__1.png")
     with pytest.raises(ValueError, match=r"ct\.classes\.Ca names the class 'tumor'.*tumour.*, or null"):
         ct_records(CtSource(folder=tmp_path, classes={"Ca": "tumor"}), CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Normal", "normal"), ("nodule", "nodules"), ("large_cell", "large.cell"), ("train/normal", "test/Normal")],
+)
+def test_two_classes_that_may_be_one_are_asked_about_where_nobody_has_named_the_classes(
+    tmp_path: Path, draw: Draw, one: str, other: str
+) -> None:
+    draw(tmp_path / one / "a.png")
+    draw(tmp_path / other / "b.png")
+    names = sorted(name.rpartition("/")[2] for name in (one, other))
+    with pytest.raises(
+        ValueError, match=f"are '{names[0]}' and '{names[1]}' one class.*write `classes: .*{names[1]}: "
+    ):
+        ct_records(CtSource(folder=tmp_path))
+    assert ct_records(CtSource(folder=tmp_path, classes={names[1]: names[0]})).labels == (names[0],)
+    assert ct_records(CtSource(folder=tmp_path, classes={name: name for name in names})).labels == tuple(names)
+
+
+def test_training_and_testing_are_sides_and_no_classes(tmp_path: Path, draw: Draw) -> None:
+    for name in ("training/normal/a.png", "Testing/tumour/b.png"):
+        draw(tmp_path / name)
+    found = ct_records(CtSource(folder=tmp_path))
+    assert {record.split for record in found.records} == {"train", "test"}
+    assert found.labels == ("normal", "tumour")

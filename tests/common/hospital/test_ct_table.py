@@ -127,3 +127,28 @@ def test_a_class_that_is_no_finding_of_the_consortium_can_be_left_unknown_and_na
     source = CtSource(folder=tmp_path, labels=labels, classes={"indeterminate": None})
     (bad,) = ct_records(source, CLASSES).bad
     assert bad.reason == "the file is there, with another ending than labels.csv says: set ct.mapping.match to stem"
+
+
+@pytest.mark.parametrize("cell", ["NA", "?", "-", "unknown"])
+def test_a_word_for_unknown_becomes_no_class(tmp_path: Path, table: Write, draw: Draw, cell: str) -> None:
+    draw(tmp_path / "a.png")
+    draw(tmp_path / "b.png")
+    table("file,class", "a.png,benign", f"b.png,{cell}", name="slices.csv")
+    with pytest.raises(
+        ValueError, match=r"is .* a class\? If it means unknown, write `classes: \{.*: null\}` under ct"
+    ):
+        ct_records(CtSource(folder=tmp_path))
+    found = ct_records(CtSource(folder=tmp_path, classes={cell: None}))
+    assert found.labels == ("benign",)
+    assert [record.cancer_class for record in found.records] == [0, -1]
+
+
+@pytest.mark.parametrize(("column", "key"), [("Patient_ID", "patient"), ("Split", "split"), ("Class", "label")])
+def test_a_column_that_is_nearly_one_that_is_read_is_asked_about(
+    tmp_path: Path, table: Write, draw: Draw, column: str, key: str
+) -> None:
+    draw(tmp_path / "a.png")
+    other = "patient_id" if column == "Class" else "class"
+    table(f"file,{other},{column}", "a.png,x,train", name="slices.csv")
+    with pytest.raises(ValueError, match=f"`{column}`: is it the column .* ct.mapping `{key}: {column}`"):
+        ct_records(CtSource(folder=tmp_path))

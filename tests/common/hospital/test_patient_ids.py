@@ -32,6 +32,16 @@ def image(patient: str, split: Split | None = None, modality: Modality = "xray",
         ("\uff11\uff12", "12"),
         ("1.23457E+11", "123456789012"),
         ("1,23457E+11", "123456789012"),
+        ("2024-01-05", "05.01.2024"),
+        ("2024-01-05", "1/5/2024"),
+        ("2024-01-05", "2024-01-05 00:00:00"),
+        ("7/1", "7-1"),
+        ("P.7", "P7"),
+        ("123.", "123"),
+        ("+123", "123"),
+        ("#123", "123"),
+        ("12\u200b3", "123"),
+        ("123456789012345000", "123456789012345678"),
     ],
 )
 def test_two_spellings_of_an_id_are_one_question(one: str, other: str) -> None:
@@ -53,6 +63,10 @@ def test_two_spellings_of_an_id_are_one_question(one: str, other: str) -> None:
         ("10", "100"),
         ("A", "B"),
         ("3e12", "3e13"),
+        ("2024-01-05", "2024-05-01"),
+        ("-123", "123"),
+        ("1234567890123450", "9876543210987654"),
+        ("martin-12", "mar-123"),
     ],
 )
 def test_different_ids_are_no_question(one: str, other: str) -> None:
@@ -65,6 +79,18 @@ def test_it_is_an_error_where_they_stand_on_two_sides() -> None:
     assert (torn.code, torn.level, torn.count) == ("patient-unclear-across-splits", "error", 1)
     assert torn.groups == (("00123 (1 X-ray)", "123 (1 X-ray)"),)
     assert (quiet.code, quiet.level) == ("patient-unclear", "warning")
+
+
+@pytest.mark.parametrize("id_", ["5-Jan", "1. Mrz", "Mar-01", "12-Dez"])
+def test_a_date_may_be_what_a_spreadsheet_made_of_other_ids(id_: str) -> None:
+    (group,) = unclear_patients([image(id_), image("another")])
+    assert [held.patient for held in group] == [id_]
+
+
+def test_numbers_that_are_all_cut_to_fifteen_digits_may_each_be_several_people() -> None:
+    ids = ["123456789012345000", "223456789012345000", "323456789012345000"]
+    assert [[held.patient for held in group] for group in unclear_patients(map(image, ids))] == [[one] for one in ids]
+    assert unclear_patients(map(image, [*ids, "423456789012345678"])) == []
 
 
 def test_a_rounded_id_may_hide_several_people_by_itself() -> None:

@@ -40,15 +40,46 @@ def test_comma_semicolon_and_tab_are_read_with_and_without_a_byte_order_mark(
         ("file,Mass\na.png,1,,\n", 2),
         ("file\u200b,\ufeffMass\na.png,1\n", 2),
         ("file,Mass\ra.png,1\r", 2),
+        ("file,Mass\r\r\na.png,1\r\r\n", 3),
+        ("SEP = ;\nfile;Mass\na.png;1\n", 3),
+        ("sep=,\nfile;Mass\na.png;1\n", 3),
+        ('"";""\nfile;Mass\na.png;1\n', 3),
+        ("# exported\n# by a; b\nfile,Mass\na.png,1\n", 4),
+        ("file,Mass,,\na.png,1\n", 2),
+        ("file,Mass\na.png,1\n\x1a", 2),
+        ("file,Mass\n a.png\u200b,\u00a01\n", 2),
+        ('file,Mass\n"=""a.png""","=""1"""\n', 2),
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32"])
 def test_tables_are_read_as_people_save_them(tmp_path: Path, text: str, line: int, encoding: str) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(text.encode(encoding))
     table = read_table(path)
     assert [name for name in table.columns if name] == ["file", "Mass"]
     assert [(row.line, row.cells["file"], row.cells["Mass"]) for row in table.rows] == [(line, "a.png", "1")]
+
+
+def test_a_header_may_begin_with_a_hash(table: Write) -> None:
+    assert read_table(table("#,file", "1,a.png")).columns == ("#", "file")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["Findings of May", "file,Mass", "a.png,1"], "line 2: expected 1 cells .*take out what stands above them"),
+        (["file,Mass", "a.png,1", "# b is bad", "b.png,0"], "line 3: expected 2 cells .*such as a remark or a total"),
+        (["file,Mass", "a.png,1", "Total: 1"], "line 3: expected 2 cells .*such as a remark or a total"),
+        (
+            ["file,findings,", ",Mass,Edema", "a.png,1,0"],
+            "line 2: the column names stand in two lines, as merged cells",
+        ),
+        (["file,Mass", "a.png,1", '"b.png,0', "c.png,1"], "line 3: a quotation mark opens a cell that nothing closes"),
+    ],
+)
+def test_the_cause_of_an_odd_line_is_said(table: Write, lines: list[str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_table(table(*lines))
 
 
 def test_separators_inside_quotes_of_the_header_part_nothing(table: Write) -> None:

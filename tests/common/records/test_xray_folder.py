@@ -147,6 +147,24 @@ def test_all_repeated_rows_are_told_with_their_lines_and_whether_they_agree(
         ("deep/a.jpg", "a.dcm", "with another ending than labels.csv says: set xray.mapping.match to stem"),
         ("a.nii.gz", "x/a.dcm", "with another ending than labels.csv says: set xray.mapping.match to stem"),
         ("A.png", "a.png", "but labels.csv writes it with other capitals: write it there as the file is called"),
+        *[
+            (
+                file,
+                cell,
+                "but labels.csv writes it with other blanks, marks, zeros or endings: write it as the file is called",
+            )
+            for file, cell in [
+                ("a b.png", "a%20b.png"),
+                ("a_b.png", "a b.png"),
+                ("0007.png", "7.png"),
+                ("7.png", "7.0"),
+                ("a.png", "a."),
+                ("a.png", "'a.png'"),
+                ("a.png", "a.png.png"),
+                ("a .png", "a.png"),
+                ("a\u2013b.png", "a-b.png"),
+            ]
+        ],
     ],
 )
 def test_names_that_nearly_match_are_told_with_what_mends_them(
@@ -164,9 +182,32 @@ def test_names_that_nearly_match_are_told_with_what_mends_them(
         assert [record.path for record in xray_records(mended, ["Mass"]).records] == [tmp_path / file]
 
 
-def test_a_name_that_two_files_bear_is_no_likely_reason(tmp_path: Path, table: Write, draw: Draw) -> None:
+def test_rows_of_files_that_are_nowhere_are_one_reason_with_their_lines(
+    tmp_path: Path, table: Write, draw: Draw
+) -> None:
+    draw(tmp_path / "other.png")
+    table("file,patient_id,Mass", *(f"x{n}x.png,p,1" for n in range(7)))
+    reasons = {bad.reason for bad in xray_records(XraySource(folder=tmp_path), ["Mass"]).bad}
+    assert reasons == {"stands in labels.csv, lines 2, 3, 4, 5, 6 and 2 more, but does not exist"}
+
+
+@pytest.mark.parametrize("cell", ["/data/north/a.png", "C:\\north\\a.png", "..\\north\\a.png", "\\\\pacs\\x\\a.png"])
+def test_of_a_path_from_another_machine_the_name_is_enough_where_that_is_said(
+    tmp_path: Path, table: Write, draw: Draw, cell: str
+) -> None:
+    draw(tmp_path / "images/a.png")
+    table("file,patient_id,Mass", f"{cell},,1")
+    with pytest.raises(ValueError, match=r"expected a path inside .*name is enough, set mapping\.match to name"):
+        xray_records(XraySource(folder=tmp_path), ["Mass"])
+    (record,) = xray_records(XraySource(folder=tmp_path, mapping=LabelMapping(match="name")), ["Mass"]).records
+    assert (record.path, record.patient) == (tmp_path / "images/a.png", "X-ray a.png")
+
+
+def test_a_name_that_two_files_bear_has_to_be_told_apart(tmp_path: Path, table: Write, draw: Draw) -> None:
     draw(tmp_path / "x/a.png")
     draw(tmp_path / "y/a.png")
     table("file,patient_id,Mass", "a.png,p,1")
     (told,) = xray_records(XraySource(folder=tmp_path), ["Mass"]).bad
-    assert told.reason == "stands in labels.csv, line 2, but does not exist"
+    assert told.reason.endswith(
+        "as one of several of that name, none where labels.csv says: write each with its folder"
+    )

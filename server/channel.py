@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from fedthorax.common.messages.message import Reply, Task
 
-HospitalState = Literal["waiting", "working", "lost", "replied", "late", "failed", "missing"]
+HospitalState = Literal["waiting", "working", "approval", "lost", "replied", "late", "failed", "missing"]
 
 
 Notify = Callable[[str, HospitalState], None]

@@ -22,8 +22,9 @@ from flwr.serverapp import Grid
 
 from fedthorax.common.messages.message import ARRAYS, Reply, Task, failed
 from fedthorax.common.messages.reading import read_reply
+from fedthorax.common.messages.replies import DecisionReply
 from fedthorax.common.messages.sending import Payload, closed, from_flower, num_bytes, to_flower
-from fedthorax.common.messages.tasks import ModelTask, PresentTask, sent_arrays
+from fedthorax.common.messages.tasks import HELD_S, DecisionTask, ModelTask, PresentTask, sent_arrays
 from fedthorax.common.wire.segment import pack_whole
 from fedthorax.server.channel import HospitalState, Interrupted, LateReply, Notify
 from fedthorax.server.nodes import Node, Recognise
@@ -35,6 +36,7 @@ _KINDS = {
     "personalise": "train",
     "statistics": "query",
     "finish": "query",
+    "decision": "query",
 }
 # Errors that say that the task or its reply was lost, and not that the hospital's side failed at it.
 _LOST = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE)
@@ -56,6 +58,7 @@ class _Dispatch:
     question: str | None = None  # message that asks whether the task was lost
     questions: int = 0  # asked since the task was sent
     next_question: float = 0.0
+    undecided: bool = False  # the task is at the hospital and waits for a person
 
 
 @dataclass
@@ -147,7 +150,9 @@ class FlowerChannel:
 
     def _advance(self, dispatch: _Dispatch, node: Node | None, now: float, may_send: bool) -> Reply | None:
         """Look for answers, send the task where it is not on its way; the reply that closes it, if there is one."""
-        idle = self._is_idle(dispatch)  # before the look at the replies: what was sent before this answer is there now
+        idle = not dispatch.undecided and self._is_idle(
+            dispatch
+        )  # before the look at the replies: what was sent before this answer is there now
         for message_id in list(dispatch.sent):
             message = self._pull(message_id)
             if message is None:
@@ -164,6 +169,11 @@ class FlowerChannel:
                     packed = {name: data for name, data in task.packed.items() if name not in reply.lacking}
                     dispatch.task = task.model_copy(update={"held": held, "packed": packed})
                     continue
+                if reply.error is None and reply.undecided:
+                    dispatch.reason = "a person there has not agreed yet (fedthorax site approve)"
+                    dispatch.undecided, dispatch.question, dispatch.next_question = True, None, now
+                    self._tell(dispatch.task.site, "approval")
+                    continue
                 self._tell(dispatch.task.site, "failed" if reply.error else "replied")
                 return reply
             dispatch.reason = f"Flower reports: {message.error.reason or f'error {message.error.code}'}"
@@ -176,6 +186,8 @@ class FlowerChannel:
         if node is None:
             if not dispatch.sent:
                 dispatch.reason = "not connected"
+            return None
+        if dispatch.undecided and self._waits_for_a_person(dispatch, node, now):
             return None
         if idle and node in dispatch.sent.values():
             self._take_back(dispatch)
@@ -213,12 +225,29 @@ class FlowerChannel:
         """Ask whether the task was lost. A hospital at work answers when it has done it, so each next question (this
         one may be lost too) waits twice as long as the last."""
         asked = dispatch.task
-        record = to_flower(closed(PresentTask(site=asked.site, round=asked.round, run=asked.run)))
+        self._question(dispatch, node, now, PresentTask(site=asked.site, round=asked.round, run=asked.run))
+        dispatch.questions += 1
+        dispatch.next_question = now + (self.ask_after_s or 0.0) * 2**dispatch.questions
+
+    def _waits_for_a_person(self, dispatch: _Dispatch, node: Node, now: float) -> bool:
+        """Ask about the decision, one question after the other; an answer that never comes is not waited for long."""
+        asked = dispatch.task
+        question = DecisionTask(site=asked.site, round=asked.round, run=asked.run, about=asked.id)
+        if dispatch.question is not None and (answer := self._pull(dispatch.question)) is not None:
+            dispatch.question, dispatch.next_question = None, now + self.retry_s
+            reply = None if answer.has_error() else self._checked(answer, question, node)
+            if isinstance(reply, DecisionReply) and reply.error is None and reply.told.decided:
+                dispatch.undecided = False
+        elif now >= dispatch.next_question:
+            self._question(dispatch, node, now, question)
+            dispatch.next_question = now + 2 * HELD_S
+        return dispatch.undecided
+
+    def _question(self, dispatch: _Dispatch, node: Node, now: float, question: Task) -> None:
+        asked, record = dispatch.task, to_flower(closed(question))
         ids = self.grid.push_messages([Message(record, node.id, "query", ttl=max(asked.deadline - now, 0.0) + _LATE_S)])
         self.sent()
         dispatch.question = next((message_id for message_id in ids if message_id), None)
-        dispatch.questions += 1
-        dispatch.next_question = now + (self.ask_after_s or 0.0) * 2**dispatch.questions
         self.bytes_sent += num_bytes(record)
 
     def _is_idle(self, dispatch: _Dispatch) -> bool:

@@ -49,7 +49,7 @@ class EgressLog:
             what["beside"] = beside
         if packed := {entry.name: entry.bytes for entry in segments if entry.packed}:
             what["packed"] = packed
-        what |= {name: told[name] for name in ("lacking", "error") if told.get(name)}
+        what |= {name: told[name] for name in ("lacking", "error", "undecided") if told.get(name)}
         head = self._log.append(
             "sent again" if again else "sent",
             run=task.run,

@@ -20,7 +20,7 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.limits import cores, refusals
 from fedthorax.client.site.participation import Participation, run_summary
 from fedthorax.client.site.settings import SiteSettings
-from fedthorax.client.site.withheld import allowed_here, what_may_leave
+from fedthorax.client.site.withheld import allowed_here, limits_here, what_may_leave
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.experiment import require_modalities
 from fedthorax.common.config.load import parse_experiment
@@ -28,8 +28,10 @@ from fedthorax.common.ground.collector import collector_off
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.common.messages.message import Reply, Task, failed
+from fedthorax.common.messages.replies import DecisionReply
+from fedthorax.common.messages.results import Decided
 from fedthorax.common.messages.sending import closed
-from fedthorax.common.messages.tasks import FinishTask
+from fedthorax.common.messages.tasks import DecisionTask, FinishTask
 from fedthorax.common.wire.parcel import Parcel
 
 MOST_ATTEMPTS = 3  # of a task that ends the worker each time
@@ -63,6 +65,7 @@ class Job:
 
     task: Task
     deadline: float
+    undecided: Parcel | None = None  # what the server is told while a person has yet to decide
     stage: tuple[str, int, int] = ("queue", 0, 0)
     stop_reason: str | None = None
     reply: Parcel | None = None
@@ -104,6 +107,19 @@ class TaskDesk:
         self._current: Job | None = None
         self._threads: int | None = None
         self._announced: str | None = None
+        self._expired: set[str] = set()  # tasks that nobody decided on in time, which the server has yet to hear
+
+    def undecided(self, task_id: str) -> bool:
+        """Whether the task is here and waits for a person."""
+        with self._lock:
+            job = self._jobs.get(task_id)
+        return job is not None and job.undecided is not None
+
+    def decision(self, task: DecisionTask) -> Parcel:
+        """The answer to ``task``, written down as what leaves."""
+        decided = Decided(decided=not self.undecided(task.about))
+        reply = DecisionReply(site=task.site, round=task.round, task_id=task.id, results=decided)
+        return self.egress.record(task, closed(what_may_leave(reply, limits_here(self.settings), ())))
 
     def submit(self, task: Task) -> Job:
         """The job of the task: the one under way if it came before, so that it is never done twice at once.
@@ -223,24 +239,30 @@ class TaskDesk:
 
     def _wait_for_approval(self, job: Job, experiment: Experiment) -> None:
         """Return once the hospital takes part; TaskStopped with the reason where it does not, or not in time."""
-        task, told = job.task, False
+        task, name = job.task, experiment.name
         until = time.time() + self.settings.approval_wait_s
-        while True:
-            verdict = self.participation.verdict(self.settings, task, experiment)
-            if verdict.go:
-                return
-            if not verdict.ask:
-                raise TaskStopped(verdict.reason)
-            if not told:
-                told = True
-                self.participation.request(task, run_summary(experiment, self.settings, task.kind))
-                command = f"fedthorax site approve {experiment.name}"
-                self.events.emit("note", text=f"the run {experiment.name} waits for a person: {command}")
-            job.stage = ("approval", 0, 0)
-            if time.time() > until:
-                raise TaskStopped(f"{verdict.reason} within {self.settings.approval_wait_s:g} s")
-            self._require_wanted(job, verdict.reason)
-            time.sleep(APPROVAL_POLL_S)
+        try:
+            while True:
+                verdict = self.participation.verdict(self.settings, task, experiment)
+                if verdict.go:
+                    if job.undecided is not None:
+                        self.events.emit("note", text=f"the run {name} goes on: a person has agreed")
+                    return
+                if not verdict.ask:
+                    raise TaskStopped(verdict.reason)
+                if time.time() > until or task.id in self._expired:
+                    self._expired ^= {task.id}  # heard by nobody at first: the server learns it when it asks again
+                    raise TaskStopped(f"{verdict.reason} within {self.settings.approval_wait_s:g} s")
+                if job.undecided is None:
+                    self.participation.request(task, run_summary(experiment, self.settings, task.kind))
+                    told = Reply(kind=task.kind, site=task.site, round=task.round, task_id=task.id, undecided=True)
+                    job.stage, job.undecided = ("approval", 0, 0), self.egress.record(task, closed(told))
+                    command = f"fedthorax site approve {name}"
+                    self.events.emit("note", text=f"the run {name} waits for a person: {command}")
+                self._require_wanted(job, verdict.reason)
+                time.sleep(APPROVAL_POLL_S)
+        finally:
+            job.undecided = None
 
     def _require_threads(self, experiment: Experiment) -> None:
         """TensorFlow's number of threads is set once a process, and the bits of a sum depend on it."""

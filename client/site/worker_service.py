@@ -22,6 +22,7 @@ from fedthorax.common.ground.events import read_events
 from fedthorax.common.ground.lock import take
 from fedthorax.common.messages.message import Task
 from fedthorax.common.messages.reading import read_task
+from fedthorax.common.messages.tasks import HELD_S, DecisionTask
 
 PROGRESS_S = 2.0  # between two words to a caller who waits
 WATCH_S = 0.25
@@ -58,9 +59,15 @@ class WorkerService:
             task = self._receive(parts)
         except ValueError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        if isinstance(task, DecisionTask):
+            yield from self._decision(task)
+            return
         job = self._desk.submit(task)
         del task
         while not job.done.wait(PROGRESS_S):
+            if (undecided := job.undecided) is not None:  # the job stays; the server asks about it
+                yield from (protocol.Update(part=part) for part in parts_of(undecided))
+                return
             stage, done, total = job.stage
             yield protocol.Update(progress=protocol.Progress(stage=stage, done=done, total=total))
         reply = job.reply
@@ -68,6 +75,13 @@ class WorkerService:
             context.abort(grpc.StatusCode.UNAVAILABLE, "the site worker starts anew for this task")
         else:
             yield from (protocol.Update(part=part) for part in parts_of(reply))
+
+    def _decision(self, task: DecisionTask) -> Iterator[Any]:
+        until = time.monotonic() + HELD_S
+        while self._desk.undecided(task.about) and time.monotonic() < until:
+            yield protocol.Update(progress=protocol.Progress(stage="approval"))
+            time.sleep(WATCH_S)
+        yield from (protocol.Update(part=part) for part in parts_of(self._desk.decision(task)))
 
     def watch(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         path, offset = self._desk.folder.events, 0

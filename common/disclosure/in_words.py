@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fedthorax.common.disclosure.gate import RULES, Allowed
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.leaving import STRUCTURAL, Rule, Together, rules_of
-from fedthorax.common.messages.results import Described, Evaluated, Told, UpdateTold
+from fedthorax.common.messages.results import Decided, Described, Evaluated, Told, UpdateTold
 from fedthorax.common.metrics.scores import Personal
 
 TOLD: Mapping[str, type[Frozen]] = {
@@ -14,6 +14,7 @@ TOLD: Mapping[str, type[Frozen]] = {
     "evaluate": Evaluated,
     "personalise": Personal,
     "statistics": Told,
+    "decision": Decided,
 }
 """What a hospital tells in answer to each kind of task."""
 

@@ -15,7 +15,7 @@ _STAGES = {
 _HOSPITAL_STATES = {
     "waiting": "not connected",
     "working": "working since {clock}",
-    "asked": "asked at {clock}, a person there may have to approve",
+    "approval": "waits since {clock} for a person there to agree",
     "lost": "task lost on the way, sent again",
     "replied": "replied",
     "late": "late",
@@ -45,7 +45,6 @@ class SiteProgress:
     stage_started: float = 0.0
     state: str | None = None  # what the server of a consortium knows: stage and batches are shown at the hospital
     since: float = 0.0
-    answered: bool = False  # in this run: a person has agreed, where the hospital wants that
 
     @property
     def trained_share(self) -> float:
@@ -67,8 +66,7 @@ class SiteProgress:
         if self.failure is not None:
             return f"failed: {self.failure}"
         if self.state is not None:
-            state = "asked" if self.state == "working" and not self.answered else self.state
-            words = _HOSPITAL_STATES.get(state, state)
+            words = _HOSPITAL_STATES.get(self.state, self.state)
             return words.format(clock=time.strftime("%H:%M", time.localtime(self.since)))
         if self.stage is None:
             return "waiting"
@@ -122,7 +120,6 @@ class RunProgress:
             return
         site = self.sites.setdefault(event["site"], SiteProgress())
         site.state, site.since = event.get("state"), event.get("since") or event.get("time") or 0.0
-        site.answered |= site.state == "replied"
         if site.state not in ("failed", "missing"):
             site.failure = None
 
@@ -141,9 +138,7 @@ class RunProgress:
         self.round = min(event["round"] + 1, self.rounds)
         self.round_started = event.get("time")
         for name, site in self.sites.items():
-            self.sites[name] = SiteProgress(
-                failure=site.failure, state=site.state, since=site.since, answered=site.answered
-            )
+            self.sites[name] = SiteProgress(failure=site.failure, state=site.state, since=site.since)
 
     def _on_end(self, event: Mapping[str, Any]) -> None:
         self.status = event.get("status")

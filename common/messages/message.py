@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, SkipValidation, WithJsonSchema
 from fedthorax.common.ground.fields import Line, Mark, Name, Positive, Round
 from fedthorax.common.ground.frozen import Frozen
 
-TaskKind = Literal["describe", "train", "evaluate", "personalise", "statistics", "finish", "present"]
+TaskKind = Literal["describe", "train", "evaluate", "personalise", "statistics", "finish", "present", "decision"]
 Segments = Mapping[str, NDArray[np.float32]]
 PackedSegments = Mapping[str, NDArray[np.uint8]]
 
@@ -97,12 +97,14 @@ class Asked(Task):
 
 class Reply(Message):
     """A hospital's answer, to be read as one of its kind (replies.py). With ``error``, one line in words, and with
-    ``lacking``, segments of the model that did not come and are not held, nothing was done and nothing else counts."""
+    ``lacking``, segments of the model that did not come and are not held, nothing was done and nothing else counts.
+    ``undecided``: a person there has yet to agree; the task waits at the hospital, and DecisionTask asks about it."""
 
     task_id: Mark = ""  # Task.id of what is answered
     egress_head: Mark = ""  # newest hash of the site's log of what left the building; beside the text, see parcels.py
     error: Line | None = None
     lacking: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
+    undecided: bool = False
     address: str = Field(default="", exclude=True)  # of the parcel in which it came
 
 

@@ -7,12 +7,12 @@ from pydantic import model_validator
 
 from fedthorax.common.ground.leaving import require_rules
 from fedthorax.common.messages.message import Reply
-from fedthorax.common.messages.results import Described, Evaluated, Told, UpdateTold
+from fedthorax.common.messages.results import Decided, Described, Evaluated, Told, UpdateTold
 from fedthorax.common.metrics.scores import Personal
 
 Results = TypeVar("Results")
 
-for _results in (Described, UpdateTold, Evaluated, Personal, Told):
+for _results in (Decided, Described, UpdateTold, Evaluated, Personal, Told):
     require_rules(_results)  # a field without a rule of what may leave a hospital is no part of a reply
 
 
@@ -22,8 +22,9 @@ class Answer(Reply, Generic[Results]):
     results: Results | None = None
 
     @model_validator(mode="after")
-    def _one_of_three(self) -> "Answer[Results]":
-        said = {"results": self.results is not None, "error": self.error is not None, "lacking": bool(self.lacking)}
+    def _one_of_four(self) -> "Answer[Results]":
+        said = {"results": self.results is not None, "error": self.error is not None}
+        said |= {"lacking": bool(self.lacking), "undecided": self.undecided}
         if sum(said.values()) != 1:
             told = [name for name, is_there in said.items() if is_there]
             raise ValueError(f"expected one of {', '.join(said)}, got {' and '.join(told) or 'none'}")
@@ -78,6 +79,10 @@ class PresentReply(Reply):
     kind: Literal["present"] = "present"
 
 
+class DecisionReply(Answer[Decided]):
+    kind: Literal["decision"] = "decision"
+
+
 REPLIES: Mapping[str, type[Reply]] = {
     "describe": DescribeReply,
     "train": TrainReply,
@@ -86,4 +91,5 @@ REPLIES: Mapping[str, type[Reply]] = {
     "statistics": StatisticsReply,
     "finish": FinishReply,
     "present": PresentReply,
+    "decision": DecisionReply,
 }

@@ -26,6 +26,12 @@ class Described(Frozen):
     software_version: Checked
 
 
+class Decided(Frozen):
+    """Whether a person has agreed or refused, or nobody is waited for any more: then the task may be sent again."""
+
+    decided: Annotated[bool, leaving.Code()]
+
+
 class BranchCounts(Frozen):
     """What stands behind each part of an update: ``xray`` and ``ct`` images, ``fusion`` pairs, ``xray_token`` and
     ``ct_token`` pairs with the token for an image, ``findings`` known labels of each, ``cancer`` slices of known

@@ -38,6 +38,16 @@ class PresentTask(Task):
     kind: Literal["present"] = "present"
 
 
+class DecisionTask(Task):
+    """Tell whether a person has decided on the task ``about`` (its id); the answer may take as long as HELD_S."""
+
+    kind: Literal["decision"] = "decision"
+    about: Mark = ""
+
+
+HELD_S = 60.0  # so that a decision is told at once, and a hospital's log of what left does not fill with questions
+
+
 class ModelTask(Task):
     """A task that starts from a model. ``held`` segments are not sent, ``packed`` ones travel as differences to what is
     held; with ``packs`` those that travel whole are packed too."""
@@ -114,7 +124,14 @@ class FinishTask(ModelTask):
 
 
 AnyTask = Annotated[
-    DescribeTask | TrainTask | EvaluateTask | PersonaliseTask | StatisticsTask | FinishTask | PresentTask,
+    DescribeTask
+    | TrainTask
+    | EvaluateTask
+    | PersonaliseTask
+    | StatisticsTask
+    | FinishTask
+    | PresentTask
+    | DecisionTask,
     Field(discriminator="kind"),
 ]
 TASKS: Mapping[str, type[Task]] = {
@@ -125,6 +142,7 @@ TASKS: Mapping[str, type[Task]] = {
     "statistics": StatisticsTask,
     "finish": FinishTask,
     "present": PresentTask,
+    "decision": DecisionTask,
 }
 
 

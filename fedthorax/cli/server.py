@@ -163,6 +163,9 @@ def status(folder: FolderOption = None, as_json: JsonOption = False) -> None:
             f"{set_cell_size(hospital.name, width)}  {hospital.state:<15}  {ago(hospital.last_seen):<11}  "
             f"{hospital.software_version or '-':<8}  {_images(hospital.data)}"
         )
+        for run, since in hospital.asked.items():
+            words = f"a person there has yet to agree to the run {run}, asked {ago(since)}"
+            out.print(f"  {words} (fedthorax site approve {run})", markup=False, soft_wrap=True)
 
 
 @server.command("log")

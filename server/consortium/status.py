@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax.common.consortium.keys import fingerprint
+from fedthorax.common.ground.events import read_events
+from fedthorax.common.ground.progress import RunProgress
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.consortium.certificates import days_left
 from fedthorax.server.consortium.control import Node, ServerNotRunningError, control
 from fedthorax.server.consortium.folder import ConsortiumFolder, Hospital, read_hospitals
@@ -20,7 +23,8 @@ _CONNECTED_SECONDS = 60  # a SuperNode sends a heartbeat every 30 s and, when id
 @dataclass(frozen=True)
 class HospitalStatus:
     """One line of the list. ``last_seen`` is Unix seconds, None if it never called; ``data`` is what its newest run
-    said of its images, None before its first run."""
+    said of its images, None before its first run. ``asked`` are runs that wait for a person there, each with since
+    when."""
 
     name: str
     state: str  # connected, not connected, never connected, revoked
@@ -28,6 +32,7 @@ class HospitalStatus:
     data: dict[str, Any] | None
     software_version: str | None
     fingerprint: str
+    asked: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
             nodes: dict[int, Node] | None = {node.node_id: node for node in link.nodes()}
     except ServerNotRunningError:
         nodes = None
-    seen, described = read_last_seen(folder), _described(folder)
+    seen, described, asked = read_last_seen(folder), _described(folder), _asked(folder)
     through_gateway = _has_gateway(folder)
     return ConsortiumStatus(
         name=settings.name,
@@ -65,6 +70,7 @@ def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
                 data=described.get(hospital.name, {}).get("data"),
                 software_version=described.get(hospital.name, {}).get("software_version") or hospital.software_version,
                 fingerprint=fingerprint(hospital.public_key),
+                asked=asked.get(hospital.name, {}),
             )
             for hospital in read_hospitals(folder)
         ),
@@ -103,6 +109,21 @@ def _described(folder: ConsortiumFolder) -> dict[str, dict[str, Any]]:
         for name, entry in sites.items():
             if isinstance(entry, dict) and entry.get("data") is not None:
                 found.setdefault(name, entry)
+    return found
+
+
+def _asked(folder: ConsortiumFolder) -> dict[str, dict[str, float]]:
+    """By hospital the runs that go on and wait for a person there."""
+    found: dict[str, dict[str, float]] = {}
+    for path in dict.fromkeys(Path(submission.run_folder) for submission in read_submissions(folder)):
+        if not (path / "events.jsonl").is_file() or RunFolder(path).how_it_ended() is not None:
+            continue
+        progress = RunProgress()
+        for event in read_events(path / "events.jsonl", 0)[0]:
+            progress.apply(event)
+        for name, site in progress.sites.items():
+            if site.state == "approval" and site.failure is None:
+                found.setdefault(name, {})[progress.name] = site.since
     return found
 
 

@@ -167,19 +167,19 @@ def test_a_file_that_appears_between_two_looks_is_read_once(tmp_path: Path, monk
     assert _text(console).count("run x: 1 rounds, hospitals north") == 1
 
 
-def test_a_hospital_is_working_once_it_has_answered_in_this_run_and_before_that_a_person_may_have_to_approve() -> None:
+def test_a_hospital_whose_run_waits_for_a_person_is_shown_so() -> None:
     progress = RunProgress()
     progress.apply({"time": 0.0, "kind": "run", "name": "x", "mode": "consortium", "rounds": 2, "sites": ["north"]})
     told = []
-    for state in ("working", "replied", "working"):
+    for state in ("working", "approval", "working"):
         progress.apply({"time": 3.0, "kind": "hospital", "site": "north", "state": state, "since": 60.0})
         told.append(progress.sites["north"].words)
-        progress.apply({"time": 4.0, "kind": "round", "round": 1, "rounds": 2})
     clock = time.strftime("%H:%M", time.localtime(60.0))
-    assert told == [f"asked at {clock}, a person there may have to approve", "replied", f"working since {clock}"]
+    working = f"working since {clock}"
+    assert told == [working, f"waits since {clock} for a person there to agree", working]
 
 
-@pytest.mark.parametrize(("mode", "words"), [("simulate", "training 1/2"), ("consortium", "asked at")])
+@pytest.mark.parametrize(("mode", "words"), [("simulate", "training 1/2"), ("consortium", "working since")])
 def test_batches_are_shown_where_they_are_known_and_the_servers_view_elsewhere(mode: str, words: str) -> None:
     progress = RunProgress()
     progress.apply({"time": 0.0, "kind": "run", "name": "demo", "mode": mode, "rounds": 2, "sites": ["north"]})

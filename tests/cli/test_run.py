@@ -126,7 +126,7 @@ def test_the_state_of_every_hospital_is_shown_as_it_changes(
     since = time.strftime("%H:%M", time.localtime(60.0))
     assert lines == [
         "run chest: 2 rounds, hospitals north, south",
-        f"round 1/2: north asked at {since}, a person there may have to approve",
+        f"round 1/2: north working since {since}",
         "round 1/2: south not connected",
         "round 1/2: north replied",
         "round 1/2: south missing",

@@ -9,7 +9,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedthorax.common.messages.message import Task
 from fedthorax.common.messages.reading import read_task
-from fedthorax.common.messages.replies import PresentReply, TrainReply
+from fedthorax.common.messages.replies import DecisionReply, PresentReply, TrainReply
+from fedthorax.common.messages.results import Decided
 from fedthorax.common.messages.sending import closed, from_flower, to_flower
 from fedthorax.common.messages.tasks import TrainTask
 from fedthorax.common.model.segments import segment_sha256
@@ -28,10 +29,11 @@ CRASHED = Error(code=ErrorCode.CLIENT_APP_CRASHED, reason="out of memory")
 class FakeGrid:
     """Nodes that answer as ``answer(site, number of times that its task was sent)`` says: a RecordDict, an Error, or
     None for never. ``connected`` may be changed while tasks are on their way; a node is named by its hospital.
-    ``idle(site)`` says whether it answers a question (kind present), which a hospital at work does not."""
+    ``idle(site)`` says whether it answers a question (kind present), which a hospital at work does not.
+    ``decisions`` are what hospitals answer, one after the other, when they are asked whether a person has decided."""
 
     def __init__(self, answer, connected=SITES, idle=lambda site: False):
-        self.idle, self.asked = idle, []
+        self.idle, self.asked, self.decisions = idle, [], []
         self.answer, self.connected = answer, {site: Node(number) for number, site in enumerate(connected, start=11)}
         self.sent, self.messages, self.waiting, self.pulled_at_once = [], [], {}, 0
         self.looks = 0  # how often was asked who is connected
@@ -47,7 +49,14 @@ class FakeGrid:
         for message in messages:
             node = message.metadata.dst_node_id
             site = next(site for site, one in self.connected.items() if one.id == node)
-            if (question := decode_task(message.content)).kind == "present":
+            if (question := decode_task(message.content)).kind == "decision":
+                ids.append(f"d{len(self.decisions)}")
+                told = {"site": site, "round": question.round, "task_id": question.id}
+                if (answer := self.decisions.pop(0)) is not None:
+                    told |= {"results": Decided(decided=answer)}
+                    self.waiting[ids[-1]] = (node, encode(DecisionReply(**told)))
+                continue
+            if question.kind == "present":
                 self.asked.append(site)
                 ids.append(f"q{len(self.asked)}")
                 if self.idle(site):
@@ -95,7 +104,7 @@ def decode_task(record) -> Task:
 
 
 def good(site: str, _: int = 1, **changes):
-    told = {"error": None} if {"error", "lacking"} & changes.keys() else {"results": trained(7)}
+    told = {"error": None} if {"error", "lacking", "undecided"} & changes.keys() else {"results": trained(7)}
     return encode(TrainReply(**{"site": site, "round": 2, "task_id": TASKS[site].id} | told | changes))
 
 
@@ -250,6 +259,26 @@ def test_an_answer_to_the_question_that_comes_with_the_reply_sends_nothing_again
     grid.pull_messages = both_arrive_after_the_look_at_the_reply
     assert exchange(flower) == dict.fromkeys(SITES)
     assert grid.sent.count("south") == 1
+
+
+def test_a_hospital_that_waits_for_a_person_is_shown_so_and_gets_its_task_again_once_somebody_has_decided():
+    flower = channel(lambda site, times: good(site, undecided=True) if site == "south" and times < 2 else good(site))
+    flower.grid.decisions = [False, False, True]
+    states = []
+    flower.watch(lambda site, state: states.append(state) if site == "south" else None)
+    assert exchange(flower) == dict.fromkeys(SITES)
+    assert states == ["working", "approval", "working", "replied"]
+    assert flower.grid.decisions == []
+    assert flower.grid.sent.count("south") == 2
+
+
+def test_a_hospital_where_nobody_decides_is_left_out_at_the_deadline_with_that_reason():
+    flower = channel(lambda site, _: good(site, undecided=True) if site == "south" else good(site))
+    flower.grid.decisions = [None]
+    errors = exchange(flower, deadline_s=0.3)
+    reason = "no reply by the deadline; a person there has not agreed yet (fedthorax site approve)"
+    assert errors == {"north": None, "east": None, "south": reason}
+    assert flower.grid.sent.count("south") == 1
 
 
 def test_a_simulation_asks_nobody():

@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
-from fedthorax.client.site import worker_client
+from fedthorax.client.site import worker_client, worker_service
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.mirror import mirror_events
 from fedthorax.client.site.worker import TaskDesk
@@ -20,11 +20,13 @@ from fedthorax.client.site.worker_certificates import make_worker_certificates
 from fedthorax.client.site.worker_client import ask_worker, open_channel, worker_answers
 from fedthorax.client.site.worker_service import socket_path, start_server
 from fedthorax.common.config import Experiment
+from fedthorax.common.ground.audit import read_lines
 from fedthorax.common.ground.events import read_events
 from fedthorax.common.messages.message import Asked, Reply, Task
 from fedthorax.common.messages.reading import read_reply
-from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.messages.replies import DecisionReply, TrainReply
 from fedthorax.common.messages.sending import closed
+from fedthorax.common.messages.tasks import DecisionTask
 
 from ...told import trained
 from .conftest import settings, task
@@ -46,7 +48,7 @@ class Worker:
     """A listening worker in this process; ``end`` ends it as a crash does, without a word to who waits."""
 
     def __init__(self, folder: SiteFolder, work: Callable[[Task], Reply], **changes: Any) -> None:
-        self.desk = TaskDesk(folder, settings(participation="always", **changes))
+        self.desk = TaskDesk(folder, settings(**({"participation": "always"} | changes)))
         self.server = start_server(self.desk)
         self.thread = threading.Thread(target=self.desk.run, args=(work, lambda t, e: done(t)), daemon=True)
         self.thread.start()
@@ -80,6 +82,51 @@ def test_a_task_of_many_parts_comes_back_as_it_should(
     assert reply.error is None
     assert np.array_equal(reply.weights["disease"], WEIGHTS["disease"] + 1)
     assert len(reply.egress_head) == 64
+
+
+def decided(asked: Task, node: dict[str, str]) -> bool:
+    question = DecisionTask(site=asked.site, round=asked.round, run=asked.run, about=asked.id)
+    reply = ask(question, node)
+    assert isinstance(reply, DecisionReply)
+    return reply.told.decided
+
+
+@pytest.mark.parametrize(
+    ("decision", "error"), [("approved", None), ("refused", "the hospital takes no part in this run")]
+)
+def test_a_task_that_waits_for_a_person_says_so_and_the_decision_is_told_at_once(
+    folder: SiteFolder, workers: list[Worker], experiment: Experiment, decision: Any, error: str | None
+) -> None:
+    calls: list[Task] = []
+    workers.append(Worker(folder, lambda asked: calls.append(asked) or done(asked), participation="ask"))
+    desk, asked, node = workers[0].desk, task(experiment, weights={}), {"socket": str(folder.socket)}
+    first = ask(asked, node)
+    assert (first.undecided, first.error, calls) == (True, None, [])
+    assert desk.undecided(asked.id)
+    threading.Timer(0.5, desk.participation.decide, ("r1", decision)).start()
+    started = time.monotonic()
+    assert decided(asked, node)
+    assert time.monotonic() - started < 20  # it is held for a minute where nobody decides
+    second = ask(asked, node)
+    assert (second.undecided, second.error) == (False, error)
+    assert len(calls) == (decision == "approved")
+    lines = [line["facts"] for line in read_lines(folder.egress)]
+    assert next(line["what"].get("undecided") for line in lines if line["task"] == "train") is True
+    assert [line["what"]["results"] for line in lines if line["task"] == "decision"] == [["decided"]]
+
+
+def test_a_wait_that_nobody_ends_is_told_as_soon_as_the_server_asks_again(
+    folder: SiteFolder, workers: list[Worker], experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_service, "HELD_S", 0.1)
+    workers.append(Worker(folder, done, participation="ask", approval_wait_s=4))
+    asked, node = task(experiment, weights={}), {"socket": str(folder.socket)}
+    assert ask(asked, node).undecided
+    assert not decided(asked, node)
+    while workers[0].desk.undecided(asked.id):
+        time.sleep(0.05)
+    assert decided(asked, node)
+    assert ask(asked, node).error == "the hospital has not approved the run within 4 s"
 
 
 def test_only_owner_and_group_may_open_the_socket(folder: SiteFolder, workers: list[Worker]) -> None:

@@ -3,6 +3,9 @@ import time
 
 import pytest
 
+from fedthorax.cli import main as cli
+from fedthorax.common.ground.events import EventLog
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.consortium.admission import admit, revoke
 from fedthorax.server.consortium.runs import Submission, note_submission
 from fedthorax.server.consortium.status import ago, consortium_status
@@ -24,6 +27,25 @@ def test_a_server_that_does_not_run_is_told_with_all_that_is_known(folder, appli
     anna, berta = status.hospitals
     assert (anna.name, anna.state, anna.data, anna.software_version) == ("St. Anna", "not connected", data, "0.1.0")
     assert (berta.name, berta.state, berta.last_seen, berta.data) == ("Berta", "revoked", None, None)
+
+
+def test_a_run_that_waits_for_a_person_is_told_with_its_hospital(folder, applicant, tmp_path, capsys):
+    for name in ("St. Anna", "Berta"):
+        admit(folder, applicant(name).file)
+    with RunFolder.create(tmp_path / "lungs") as run:
+        note_submission(folder, Submission(1, "lungs", str(run.path), "l.yaml", 1.0, False))
+        with EventLog(run.events) as events:
+            events.emit("run", name="lungs", rounds=2, sites=["St. Anna", "Berta"])
+            events.emit("hospital", site="St. Anna", state="approval", since=time.time() - 600)
+            events.emit("hospital", site="Berta", state="working", since=time.time())
+        anna, berta = consortium_status(folder).hospitals
+        assert (list(anna.asked), berta.asked) == (["lungs"], {})
+        assert cli.run(["server", "status", "--folder", str(folder.path)]) == 0
+        assert (
+            "  a person there has yet to agree to the run lungs, asked 10 min ago (fedthorax site approve lungs)\n"
+            in capsys.readouterr().out
+        )
+    assert consortium_status(folder).hospitals[0].asked == {}  # the run is over
 
 
 @pytest.mark.parametrize(

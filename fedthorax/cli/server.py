@@ -165,7 +165,7 @@ def status(folder: FolderOption = None, as_json: JsonOption = False) -> None:
         )
         for run, since in hospital.asked.items():
             words = f"a person there has yet to agree to the run {run}, asked {ago(since)}"
-            out.print(f"  {words} (fedthorax site approve {run})", markup=False, soft_wrap=True)
+            say(f"  {words} (fedthorax site approve {run})")
 
 
 @server.command("log")

@@ -137,6 +137,8 @@ def _check(dataset: "Dataset", header: Header, modality: Literal["xray", "ct"] |
     if dataset.SamplesPerPixel == 1 and photometric in _COLOURS[1:]:
         raise UndecodableError("unsupported", f"has a header that contradicts itself: {photometric} of one sample")
     dataset.PhotometricInterpretation = photometric
+    if dataset.get("PlanarConfiguration") is None:
+        dataset.PlanarConfiguration = 0  # by far the most usual, and of packed pictures without a meaning
     if header.rows * header.columns > (Image.MAX_IMAGE_PIXELS or 0):
         raise too_many_pixels()
     if modality == "ct" and kind != "CT":
@@ -165,6 +167,11 @@ def _pixels(dataset: "Dataset", frame: int) -> Stored:
             f"is packed in a way that is not read (transfer syntax {syntax.name}); export it uncompressed, or as JPEG, "
             "JPEG-LS, JPEG 2000 or RLE",
         ) from None
+    if dataset["PixelData"].is_undefined_length != syntax.is_encapsulated:  # PS3.5 A.4
+        state = "not packed" if syntax.is_encapsulated else "packed"
+        raise UndecodableError(
+            "unsupported", f"has a header that contradicts its pixels: they are {state}, but it says {syntax.name}"
+        )
     _quiet_codecs()
     packed = b""
     try:
@@ -264,7 +271,7 @@ def _shown(dataset: "Dataset", frame: int, stored: Stored, header: Header) -> ND
         raise UndecodableError("truncated", "is damaged: its table of grey values cannot be read") from None
     center, width = number(view, "WindowCenter"), number(view, "WindowWidth")
     if center is not None and width is not None and width > 0:
-        shown = _in_window(values, center, width, str(view.get("VOILUTFunction") or "LINEAR"))
+        shown = _in_window(values, center, width, str(view.get("VOILUTFunction") or "LINEAR").strip().upper())
         if shown.min() != shown.max():
             return shown
     bits = header.bits_stored or 16

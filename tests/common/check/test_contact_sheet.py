@@ -94,3 +94,14 @@ def test_what_a_run_refuses_is_shown_as_refused_whatever_the_folder_is_said_to_h
     write_dicom(tmp_path / "a.dcm", np.arange(64, dtype=np.uint16).reshape(8, 8), Modality="MR")
     (tile,) = look_at(tmp_path, "auto", 32, "pad", 8).tiles
     assert tile.picture == "has the modality MR, expected an X-ray"
+
+
+def test_a_series_without_hounsfield_units_is_shown_as_refused(tmp_path: Path, write_ct: Callable[..., Path]) -> None:
+    rows, columns = np.ogrid[-32:32, -32:32]
+    units = np.where(np.hypot(rows, columns) < 20, 40, -1000)
+    for name, shift in (("good", 0), ("raw", 1024)):
+        for height in (0.0, 1.0):
+            write_ct(tmp_path / f"{name}{height:.0f}.dcm", units + shift, height, SeriesInstanceUID=f"1.{len(name)}")
+    shown = {tile.name: tile.picture for tile in look_at(tmp_path, "auto", 8, "pad", 9).tiles}
+    assert {name for name, picture in shown.items() if isinstance(picture, str)} == {"raw0.dcm", "raw1.dcm"}
+    assert "holds no Hounsfield units" in str(shown["raw0.dcm"])

@@ -153,3 +153,31 @@ def test_a_segmented_palette_is_unfolded(tmp_path: Path, write_dicom: Write, bit
         tables[f"Segmented{colour}PaletteColorLookupTableData"] = packed
     path = write_dicom(tmp_path / "a.dcm", stored, PhotometricInterpretation="PALETTE COLOR", **tables)
     np.testing.assert_allclose(decode_image(path)[:, :, 0], stored * 4.0, atol=2)
+
+
+def test_colours_without_a_planar_configuration_lie_pixel_by_pixel(tmp_path: Path, write_dicom: Write) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
+    path = write_dicom(tmp_path / "a.dcm", colours, PlanarConfiguration=None)
+    np.testing.assert_array_equal(decode_image(path), colours)
+
+
+def test_a_function_in_small_letters_is_the_same_function(tmp_path: Path, write_dicom: Write) -> None:
+    path = write_dicom(tmp_path / "a.dcm", SMOOTH, **WINDOW, VOILUTFunction="SIGMOID ")
+    right = decode_image(path)
+    path.write_bytes(path.read_bytes().replace(b"SIGMOID", b"sigmoid"))
+    np.testing.assert_array_equal(decode_image(path), right)
+    assert right[0, 0, 0] == 30  # 255 / (1 + e^2), PS3.3 C.11.2.1.3.1
+
+
+def test_packed_pixels_under_a_syntax_without_packing_are_not_shown_as_they_are(
+    tmp_path: Path, write_dicom: Write
+) -> None:
+    """PS3.5 A.4: only packed pixels have an undefined length."""
+    path = jpeg(tmp_path, write_dicom)
+    content = path.read_bytes()
+    said = b"1.2.840.10008.1.2.4.50"
+    path.write_bytes(content.replace(said, b"1.2.840.10008.1.2.1".ljust(len(said), b"\0")))
+    bad = try_decode(path)
+    assert isinstance(bad, BadFile)
+    assert bad.fault == "unsupported"
+    assert bad.reason.endswith("they are packed, but it says Explicit VR Little Endian")

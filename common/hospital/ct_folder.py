@@ -57,8 +57,9 @@ def ct_records(
     found = find_slices(listing.images, policy)
     bad = found.bad
     if table is not None:
-        # Scouts and reformats are no slices, but their series is there.
-        seen = [slice_.header for slice_ in found.slices] + list(headers([f.path for f in found.left_out]).values())
+        # Scouts, reformats and series without Hounsfield units are no slices, but their series is there.
+        others = [file.path for file in (*found.left_out, *found.bad)]
+        seen = [slice_.header for slice_ in found.slices] + list(headers(others).values())
         bad = (*table.without_image(listing, {header.series for header in seen if header}), *bad)
     records, own_patient, without_row = [], [], []
     for slice_ in found.slices:

@@ -66,6 +66,16 @@ def test_a_row_a_series_holds_for_all_its_slices(tmp_path: Path, table: Write, w
     assert [(bad.path.name, bad.fault) for bad in found.bad] == [("1.2.5", "missing")]
 
 
+def test_a_series_without_hounsfield_units_is_bad_and_its_row_is_not_without_image(
+    tmp_path: Path, table: Write, write_ct: Write
+) -> None:
+    raw = np.where(np.arange(100) < 50, 1064, 24).repeat(10).reshape(-1, 10)
+    write_ct(tmp_path / "scan/1.dcm", raw, SeriesInstanceUID="1.2.3")
+    table("SeriesInstanceUID,class", "1.2.3,benign", name="slices.csv")
+    found = ct_records(CtSource(folder=tmp_path), CLASSES)
+    assert [(bad.path.name, bad.fault) for bad in found.bad] == [("1.dcm", "other_scale")]
+
+
 def test_columns_and_classes_of_a_hospitals_own_are_mapped(tmp_path: Path, draw: Draw) -> None:
     for name in ("x/a.png", "x/b.png", "x/c.png", "x/d.png"):
         draw(tmp_path / name)

@@ -285,8 +285,7 @@ class SiteWorker:
 
     def _passport(self, experiment: Experiment, images: SiteImages, report: PairingReport) -> Passport:
         policy = EXACT if self._privacy is None else self._policy(experiment, self._privacy)
-        told = passport(images, experiment.labels, report, policy, self._file_names)
-        return Passport.model_validate_json(json.dumps(told))
+        return passport(images, report, policy, self._file_names)
 
     def _scores_policy(self, experiment: Experiment) -> PrivacyConfig | None:
         return None if self._privacy is None else self._policy(experiment, self._privacy)

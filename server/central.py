@@ -168,7 +168,7 @@ class CentralData:
             "valid": self.valid,
             "test": self.test,
         }
-        return passport(replace(self.images, splits=splits), self._experiment.labels)
+        return passport(replace(self.images, splits=splits)).model_dump(mode="json")
 
     def _seen_here(self) -> tuple[int, ...]:
         """Positions of test images that also stand in the server's own training or validation split."""

@@ -9,6 +9,7 @@ from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.messages.message import Reply, Task
 from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, PersonaliseReply, TrainReply
 from fedthorax.common.messages.results import Evaluated
+from fedthorax.common.messages.statistics import UNKNOWN
 from fedthorax.common.messages.tasks import EvaluateTask
 from fedthorax.common.metrics.score_histogram import parse_histogram
 from fedthorax.common.metrics.scores import BothHeads, Personal, Scores, Subgroups, TestedScores
@@ -28,9 +29,9 @@ def check_labels(reply: Reply, task: Task, experiment: Experiment) -> None:
 
 def _labels(reply: Reply, labels: LabelsConfig) -> Iterator[Labels]:
     if isinstance(reply, DescribeReply):
-        for split, counts in reply.told.data.splits.items():
-            yield f"the counts of {split}", counts.findings, labels.findings
-            yield f"the counts of {split}", counts.cancer_classes, labels.cancer_classes
+        told = reply.told.statistics
+        yield "the counts", told.findings, labels.findings
+        yield "the counts", told.cancer_classes.cells, (*labels.cancer_classes, UNKNOWN)
     elif isinstance(reply, TrainReply):
         yield from _of_scores("valid", reply.told.valid, labels)
     elif isinstance(reply, PersonaliseReply):

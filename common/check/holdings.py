@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedthorax.common.check.target import Target, tables_in, why_no_labels
-from fedthorax.common.hospital.bad_files import bad_file_issues
+from fedthorax.common.hospital.bad_files import bad_file_issues, record_issues
 from fedthorax.common.hospital.ct_folder import class_questions
 from fedthorax.common.hospital.ct_series import CtSlice, find_slices
-from fedthorax.common.hospital.labelled import LabelledImage, counted, kind, labelled_images, slice_name
+from fedthorax.common.hospital.labelled import LabelledImage, counted, labelled_images, slice_name
 from fedthorax.common.hospital.scan import scan
 from fedthorax.common.issues.issue import Issue
 from fedthorax.common.pixels.decode import Modality
@@ -121,7 +121,7 @@ def _loose(
     )
     if slices.dropped:
         words = f"data.ct_slices passes over {slices.dropped} of {slices.dropped + len(slices.slices)} CT slices"
-        issues.append(Issue("remark", slices.dropped, words, modality="ct"))
+        issues.append(Issue("slices-passed-over", slices.dropped, words, modality="ct"))
     in_series = [header for path, header in header_of.items() if path in set(ct.values()) and header.series]
     if in_series:
         used = [slice_.header for slice_ in slices.slices if slice_.header]
@@ -157,12 +157,5 @@ def folder_issues(
     records: FolderRecords[XrayRecord] | FolderRecords[CtRecord], modality: Modality, folder: Path
 ) -> list[Issue]:
     """What is said of one folder, each under its code."""
-    issues = bad_file_issues((*records.bad, *records.left_out), modality, folder)
-    if records.without_row:
-        words = f"{kind(modality, len(records.without_row))} without a row in the label file"
-        issues.append(Issue("image-without-label", len(records.without_row), words, records.without_row, modality))
-    if records.own_patients:
-        number = f"{len(records.own_patients):,} of {kind(modality, len(records.records))}"
-        words = f"no patient is known for {number}"
-        issues.append(Issue("patient-unknown", len(records.own_patients), words, records.own_patients, modality))
+    issues = bad_file_issues((*records.bad, *records.left_out), modality, folder) + record_issues(records, modality)
     return issues + [Issue("remark", 1, remark, modality=modality) for remark in records.remarks]

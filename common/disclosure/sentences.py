@@ -48,17 +48,6 @@ SENTENCES = (
     "no images",
     "this hospital has no duplicate key",
     "this hospital's duplicate key cannot be used: it is missing, malformed or open to other users there",
-    "{setting} file",
-    "{setting} files",
-    "are links to files that do not exist",
-    *("do not exist", "may not be read", "cannot be read from the disk", "are empty", "are truncated or damaged"),
-    *("are no images", "are images of a kind that is not read", "are of another modality", "cannot be used"),
-    "are no chest radiographs and no axial chest CT slices",
-    "no patient is known for some of the X-rays: each counts as a patient",
-    "no patient is known for some CT slices: each counts as a patient",
-    "data.ct_slices passes over some of the CT slices",
-    "{setting} remark on its folders stays at the hospital, where `fedthorax site check` shows them",
-    "{setting} remarks on its folders stay at the hospital, where `fedthorax site check` shows them",
 )
 
 

@@ -1,13 +1,14 @@
-"""Files that cannot be used, by what is wrong with them."""
+"""Files that cannot be used, by what is wrong with them, and images that lack something."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fedthorax.common.hospital.labelled import KINDS, counted, slice_name
+from fedthorax.common.hospital.labelled import KINDS, counted, kind, slice_name
 from fedthorax.common.issues.issue import Issue
 from fedthorax.common.pixels.decode import Modality
-from fedthorax.common.records.records import BadFile
+from fedthorax.common.records.folder_records import FolderRecords
+from fedthorax.common.records.records import BadFile, CtRecord, XrayRecord
 
 _FAULT_CODES: Mapping[str, str] = {
     "missing": "label-without-image",
@@ -50,4 +51,20 @@ def bad_file_issues(bad: Sequence[BadFile], modality: Modality, folder: Path) ->
             more = f"; and {len(told) - 3:,} more reasons" if len(told) > 3 else ""
             words = f"{counted(len(files), what)} of the {KINDS[modality]}: {'; '.join(told[:3])}{more}"
         issues.append(Issue(code, len(files), words, listed_names, modality))
+    return issues
+
+
+def record_issues(records: FolderRecords[XrayRecord] | FolderRecords[CtRecord], modality: Modality) -> list[Issue]:
+    """Images that nobody has labelled, of nobody known, or passed over by the experiment's choice."""
+    issues = []
+    if records.without_row:
+        words = f"{kind(modality, len(records.without_row))} without a row in the label file"
+        issues.append(Issue("image-without-label", len(records.without_row), words, records.without_row, modality))
+    if records.own_patients:
+        words = f"no patient is known for {len(records.own_patients):,} of {kind(modality, len(records.records))}"
+        issues.append(Issue("patient-unknown", len(records.own_patients), words, records.own_patients, modality))
+    if records.passed_over:
+        whole = records.passed_over + len(records.records)
+        words = f"data.ct_slices passes over {records.passed_over} of {whole} CT slices"
+        issues.append(Issue("slices-passed-over", records.passed_over, words, modality=modality))
     return issues

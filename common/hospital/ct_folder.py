@@ -97,8 +97,6 @@ def ct_records(
     others = [name for name in listing.others if (source.folder / name).absolute() != own_table]
     if others:
         notes.append(f"{len(others)} files in the CT folder are not {IMAGE_KINDS} and are not used: {listed(others)}")
-    if found.dropped:
-        notes.append(f"data.ct_slices passes over {found.dropped} of {found.dropped + len(records)} CT slices")
     return FolderRecords(
         tuple(records),
         bad,
@@ -108,6 +106,7 @@ def ct_records(
         tuple(dict.fromkeys(without_row)),
         table.path.name if table is not None and labelled else "",
         classes,
+        found.dropped,
     )
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fedthorax.common.config.data import DataConfig, SourceConfig, SplitFractions
 from fedthorax.common.config.experiment import Experiment
-from fedthorax.common.hospital.bad_files import bad_file_code, bad_file_issues
+from fedthorax.common.hospital.bad_files import bad_file_code, bad_file_issues, record_issues
 from fedthorax.common.hospital.copies import duplicate_issues, patient_issues, same_pictures
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.hospital.labelled import labelled_images
@@ -93,6 +93,7 @@ def _load(
     admit(issues, data.accept)
     for modality, folder in found.folders.items():
         issues += bad_file_issues(bad[modality], modality, folder)
+    issues += record_issues(found.xray, "xray") + record_issues(found.ct, "ct")
     left_out = (*found.xray.left_out, *found.ct.left_out)
     return SiteImages(
         name,

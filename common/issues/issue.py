@@ -223,6 +223,11 @@ CODES: Mapping[str, Code] = {
         "Each counts as a patient of its own, so images of one person may stand on two sides. Add the patient's "
         "pseudonym if it is known.",
     ),
+    "slices-passed-over": Code(
+        "note",
+        "CT slices that data.ct_slices passes over",
+        "The experiment has chosen so; nothing has to be done.",
+    ),
     "remark": Code("note", "Remarks on the folders", "Read it; nothing has to be done."),
 }
 """By code, the gravest first."""

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground import leaving
 from fedthorax.common.ground.fields import Known, Reason, Shown
 from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.ground.one_line import one_line
 from fedthorax.common.metrics.suppression import rounded
-from fedthorax.common.record.passport import Cell
 from fedthorax.common.records.attributes import AGE_BANDS
 
 SEXES = ("F", "M")
@@ -29,6 +29,7 @@ _OFF_BY_ROUNDING = 0.01  # 32 shares of four decimals each
 Images = Shown
 Share = Annotated[float, Field(ge=0, le=1), leaving.Machine("grey levels of enough patients together")]
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$"), leaving.Identifier()]
+Cell = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line), leaving.SharedName()]
 
 
 class Table(Frozen):

@@ -15,7 +15,8 @@ class FolderRecords(Generic[Record]):
     be said, which names no absolute path; and good files that are not what is wanted here, such as scout views.
 
     ``own_patients`` are the images of which nobody knows the patient, ``without_row`` those that the table
-    ``label_file`` does not name; both by name, relative to the folder. ``labels`` are the findings or classes in order.
+    ``label_file`` does not name; both by name, relative to the folder. ``passed_over`` slices are those that the
+    experiment's choice leaves out. ``labels`` are the findings or classes in order.
     """
 
     records: tuple[Record, ...] = ()
@@ -26,6 +27,7 @@ class FolderRecords(Generic[Record]):
     without_row: tuple[str, ...] = ()
     label_file: str = ""
     labels: tuple[str, ...] = ()
+    passed_over: int = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -49,4 +51,7 @@ class FolderRecords(Generic[Record]):
                 f"{len(named)} pictures are no chest radiographs or axial chest slices and are not used: "
                 f"{listed(named)}"
             )
+        if self.passed_over:
+            whole = self.passed_over + len(self.records)
+            said.append(f"data.ct_slices passes over {self.passed_over} of {whole} CT slices")
         return (*said, *self.remarks)

@@ -107,7 +107,6 @@ def render(metrics: Mapping[str, Any], config: str | None, audit: tuple[int, str
         failures=tables.failure_rows(metrics),
         data=tables.data_rows(metrics, absent),
         pairing=tables.pairing_rows(metrics, absent),
-        labels=tables.label_tables(metrics),
         remarks=tables.remarks(metrics),
         left_out=at(metrics, "central", "left_out") or [],
         personal=personal_section(metrics),

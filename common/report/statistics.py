@@ -23,9 +23,7 @@ _MATRICES = (
 _SECTION = """\
 <h2 id="statistics">What the hospitals hold, in numbers</h2>
 <p>Counted at the hospitals, all splits together, in images; {{ policy }}. A hidden count is one of few
-patients, or one that would give such a count away. "+": and what is hidden.
-{%- if in_run %} Counts elsewhere in this report come from the hospitals' data passports, which are exact.
-{%- endif %}</p>
+patients, or one that would give such a count away. "+": and what is hidden.</p>
 {%- for table in tables %}
 <div class="wide"><table>
 <caption>{{ table.title }}{% for note in table.notes %}<br><span class="small">{{ note }}</span>{% endfor %}</caption>
@@ -78,7 +76,7 @@ _PAGE = """\
 """
 
 
-def statistics_section(document: Mapping[str, Any] | None, in_run: bool = True) -> Markup:
+def statistics_section(document: Mapping[str, Any] | None) -> Markup:
     """The section for ``metrics.statistics``; nothing where a run has none."""
     if not document or not document["sites"]:
         return Markup("")
@@ -92,7 +90,6 @@ def statistics_section(document: Mapping[str, Any] | None, in_run: bool = True) 
         .from_string(_SECTION)
         .render(
             policy=policy_words(document),
-            in_run=in_run,
             tables=statistics_tables(document),
             matrices=_matrices(document) if len(sites) > 1 else [],
             curves=[(title, drawing) for title, drawing in curves if drawing is not None],
@@ -103,7 +100,7 @@ def statistics_section(document: Mapping[str, Any] | None, in_run: bool = True) 
 
 def statistics_page(document: Mapping[str, Any], name: str) -> str:
     """One HTML file that opens offline."""
-    section = statistics_section(document, in_run=False)
+    section = statistics_section(document)
     return (
         _environment().from_string(_PAGE).render(name=name, style=Markup(STYLE), section=section, software=__version__)
     )

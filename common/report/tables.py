@@ -5,24 +5,17 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fedthorax.common.ground.wording import UNDEFINED, at, count, data_size, figure, interval, seconds
+from fedthorax.common.ground.wording import UNDEFINED, at, count, counted, data_size, figure, interval, seconds
 from fedthorax.common.issues.issue import CODES
 from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, shown_in
+from fedthorax.common.record.passport import FAULT_WORDS
 from fedthorax.common.report.cautions import is_few, num_skipped
 from fedthorax.common.report.plots import interval_bar, roc_square
 
 SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 IMAGES = {"xray": "X-rays", "ct": "CT slices"}
-MAX_SIDE_BY_SIDE = 6
 MAX_LISTED_FILES = 50
 CENTRAL = "Central (server)"
-_ATTRIBUTES = (
-    ("xray", "sex", "Sex"),
-    ("xray", "age_years", "Age"),
-    ("xray", "view", "View"),
-    ("xray", "scanner", "X-ray scanner"),
-    ("ct", "scanner", "CT scanner"),
-)
 
 
 def score_rows(scores: Mapping[str, Any], task: str) -> dict[str, Any]:
@@ -170,60 +163,6 @@ def data_rows(metrics: Mapping[str, Any], absent: str | None = None) -> list[dic
     return rows
 
 
-def label_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Labels of the training images (of the centre: test), side by side if there are few sites, else one a site."""
-    found = passports(metrics)
-    labels = metrics.get("labels") or {}
-    columns, attributes = [], []
-    for index, (name, data) in enumerate(found):
-        split = "test" if index == len(found) - 1 else "train"
-        content = at(data, "splits", split) or {}
-        columns.append(
-            {
-                "name": f"{name}, {SPLIT_NAMES[split]}",
-                "findings": [_present(at(content, "findings", finding)) for finding in labels.get("findings") or []],
-                "classes": [count(at(content, "cancer_classes", name)) for name in labels.get("cancer_classes") or []],
-            }
-        )
-        attributes.append(at(content, "attributes"))
-    together = len(found) - 1 <= MAX_SIDE_BY_SIDE
-    groups = [columns] if together else [[column] for column in columns]
-    known = [attributes] if together else [[of_site] for of_site in attributes]
-    return [
-        {
-            "title": "All hospitals" if len(group) > 1 else group[0]["name"],
-            "heads": [column["name"] for column in group],
-            "findings": _rows(labels.get("findings") or [], [column["findings"] for column in group]),
-            "classes": _rows(labels.get("cancer_classes") or [], [column["classes"] for column in group]),
-            "attributes": _attribute_rows(of_group),
-        }
-        for group, of_group in zip(groups, known, strict=True)
-    ]
-
-
-def _attribute_rows(columns: Sequence[Any]) -> list[dict[str, Any]]:
-    """X-rays by sex, age and view, and the scanners of both modalities, without values that no image has and attributes
-    that nobody knows. Where a hospital hides a count, it may have some: the row is shown."""
-    rows = []
-    for modality, attribute, title in _ATTRIBUTES:
-        of_sites = [at(column, modality, attribute) for column in columns]
-        values = list(dict.fromkeys(value for counts in of_sites for value in counts or {}))
-        found = [
-            value for value in values if any(value in (counts or {}) and counts[value] != 0 for counts in of_sites)
-        ]
-        if set(found) - {"unknown"}:
-            rows += [
-                {"name": f"{title} {value}", "cells": [_attribute_cell(counts, value) for counts in of_sites]}
-                for value in found
-            ]
-    return rows
-
-
-def _attribute_cell(counts: Any, value: str) -> str:
-    """A site that has counted, and does not name the value (a scanner), has none of it."""
-    return UNDEFINED if counts is None else count(counts.get(value, 0))
-
-
 def pairing_rows(metrics: Mapping[str, Any], absent: str | None = None) -> list[dict[str, Any]]:
     rows = []
     for name, data in passports(metrics):
@@ -239,7 +178,8 @@ def remarks(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Notes, findings of the check and skipped files of each hospital and of the centre that has any."""
     found = []
     for name, data in passports(metrics):
-        notes, skipped = at(data, "notes") or [], at(data, "skipped") or []
+        skipped = [_skipped(entry) for entry in at(data, "skipped") or []]
+        notes = [*(at(data, "notes") or []), *_kept_notes(at(data, "notes_kept") or 0)]
         issues = at(data, "check") or []
         if notes or skipped or issues:
             found.append(
@@ -249,10 +189,23 @@ def remarks(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "check": [_issue(entry) for entry in issues],
                     "skipped": skipped[:MAX_LISTED_FILES],
                     "num_skipped": num_skipped(data),
-                    "unlisted": sum(entry.get("count") or 1 for entry in skipped[MAX_LISTED_FILES:]),
+                    "unlisted": sum(entry["count"] for entry in skipped[MAX_LISTED_FILES:]),
                 }
             )
     return found
+
+
+def _skipped(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A file that is named, or so many of one fault."""
+    number = entry.get("count") or 1
+    reason = entry.get("reason") or FAULT_WORDS[entry.get("fault") or "other"]
+    return {"file": entry.get("file") or counted(number, "file"), "reason": reason, "count": number}
+
+
+def _kept_notes(number: int) -> list[str]:
+    """What is said of the remarks on its folders that a hospital keeps."""
+    words = f"{counted(number, 'remark')} on its folders, told at the hospital only: `fedthorax site check` shows them"
+    return [words] if number else []
 
 
 def _issue(entry: Mapping[str, Any]) -> str:
@@ -338,13 +291,6 @@ def _main_cells(scores: Mapping[str, Any] | None, absent: str | None = None) -> 
     return [figure(at(scores, *path)) for modality, _, path in _MAIN if modality is None or modality != absent]
 
 
-def _present(labels: Mapping[str, int] | None) -> str:
-    if not labels:
-        return UNDEFINED
-    known = (labels.get("present") or 0) + (labels.get("absent") or 0)
-    return f"{count(labels.get('present'))} of {count(known)}" if known else "unknown"
-
-
 def _of_known(row: Mapping[str, Any]) -> str:
     """Positives, of how many known labels where these differ from row to row."""
     known = row.get("known")
@@ -355,7 +301,3 @@ def _uses(uses: Mapping[str, float] | None) -> str:
     if not uses or uses.get("mean") is None:
         return UNDEFINED
     return f"{count(uses.get('min'))} / {uses['mean']:.2f} / {count(uses.get('max'))}"
-
-
-def _rows(names: Sequence[str], columns: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    return [{"name": name, "cells": [column[index] for column in columns]} for index, name in enumerate(names)]

@@ -338,25 +338,6 @@ is seen in a pass.</caption>
 {%- endfor %}
 </tbody></table></div>
 {%- endif %}
-<h3>Labels</h3>
-{%- for table in labels %}
-<details{% if labels|length == 1 %} open{% endif %}><summary>{{ table.title }}</summary>
-<div class="wide"><table>
-<caption>{% if absent != "xray" %}X-ray findings: images that show the finding, of all whose label is known.{% endif %}
-{%- if absent != "ct" %} CT classes: slices.{% endif %}
-{%- if table.attributes %} Sex, age in years and view: X-rays; LL is lateral.{% endif %}</caption>
-<thead><tr><th scope="col" class="left">Label</th>
-{%- for head in table.heads %}<th scope="col" class="site">{{ head }}</th>
-{%- endfor %}</tr></thead>
-{%- for part in (table.findings, table.classes, table.attributes) if part %}
-<tbody{% if not loop.first %} class="next"{% endif %}>
-{%- for row in part %}
-<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody>
-{%- endfor %}
-</table></div></details>
-{%- endfor %}
 {%- if remarks %}
 <h3>Notes and files left out</h3>
 {%- for remark in remarks %}

@@ -21,7 +21,7 @@ from fedthorax.common.metrics.subgroups import disease_answers, subgroup_scores
 from fedthorax.common.records.records import Attributes
 from fedthorax.server.labels_told import check_labels
 
-from ..told import CLASSES, FINDINGS, changed, described, evaluated, passport, read, scores, trained
+from ..told import CLASSES, FINDINGS, changed, described, evaluated, read, scores, statistics, trained
 
 FACTS: dict[str, Any] = {"site": "north", "round": 1}
 TASK = EvaluateTask(**FACTS, splits=("valid", "test"))
@@ -122,11 +122,9 @@ def test_other_labels_than_the_experiments_are_refused(experiment: Experiment, t
 
 
 def test_so_are_those_of_the_other_tasks(experiment: Experiment) -> None:
-    counts = {"xray": 1, "ct": 1, "xray_patients": 1, "ct_patients": 1, "findings": {}, "cancer_classes": {}}
-    attributes = {name: {} for name in ("sex", "age_years", "view", "scanner")}
-    train = counts | {"attributes": {"xray": attributes, "ct": attributes}}
+    no_findings = changed(statistics(), findings={})
     for reply, words in (
-        (DescribeReply(**FACTS, results=described(data=passport(train=train))), "the counts of train are of nothing"),
+        (DescribeReply(**FACTS, results=described(statistics=no_findings)), "the counts are of nothing"),
         (TrainReply(**FACTS, results=trained(valid=OTHER)), "the scores of valid are of Mass"),
         (PersonaliseReply(**FACTS, results=personal(own=OTHER)), "the scores of the own model are of Mass"),
     ):

@@ -270,18 +270,11 @@ def one_round(number, num_rounds, sites, template, rng):
 
 def passport(rng, train=300, valid=60, test=70):
     def split(images):
-        present = [int(images * share * rng.uniform(0.5, 1.5)) for share in PREVALENCE]
-        findings = {
-            name: {"present": number, "absent": max(0, images - number - 3), "unknown": 3 if images else 0}
-            for name, number in zip(FINDINGS, present, strict=True)
-        }
         return {
             "xray": images,
             "ct": int(images * 0.75),
             "xray_patients": int(images * 0.825),
             "ct_patients": int(images * 0.75),
-            "findings": findings,
-            "cancer_classes": {name: int(images * 0.75) // 4 for name in CLASSES},
         }
 
     uses = {"xray_uses": {"min": 1, "mean": 1.0, "max": 1}, "ct_uses": {"min": 1, "mean": 4 / 3, "max": 2}}

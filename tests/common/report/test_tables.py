@@ -32,38 +32,18 @@ def test_a_hospital_called_like_the_server_is_not_lost(metrics):
     assert names.count(tables.CENTRAL) == 2
 
 
-def test_labels_stand_side_by_side_for_few_hospitals_and_apart_for_many(metrics, run_metrics):
-    assert len(tables.label_tables(metrics)) == 1
-    assert tables.label_tables(metrics)[0]["heads"][-1] == "Central (server), test"
-    many = run_metrics(tuple(f"H{number}" for number in range(8)), 1)
-    assert len(tables.label_tables(many)) == 9
-
-
-def test_attributes_have_a_row_for_each_value_that_occurs(metrics):
-    assert tables.label_tables(metrics)[0]["attributes"] == []
-    for name, women in (("St. Anna", 3), (next(iter(metrics["sites"])), 5)):
-        train = metrics["sites"][name]["data"]["splits"]["train"]
-        train["attributes"] = {"xray": {"sex": {"F": women, "M": 0, "unknown": 1}, "view": {"PA": 0, "unknown": 4}}}
-    rows = tables.label_tables(metrics)[0]["attributes"]
-    assert [row["name"] for row in rows] == ["Sex F", "Sex unknown"]
-    assert "3" in rows[0]["cells"]
-    assert rows[0]["cells"][-1] == tables.UNDEFINED
-
-
-def test_scanners_of_one_hospital_are_none_at_another_and_a_hidden_count_is_a_dash(metrics):
-    for name, scanners in (("St. Anna", {"GE LightSpeed": None, "other": 9}), (next(iter(metrics["sites"])), {})):
-        metrics["sites"][name]["data"]["splits"]["train"]["attributes"] = {"ct": {"scanner": scanners}}
-    rows = {row["name"]: row["cells"] for row in tables.label_tables(metrics)[0]["attributes"]}
-    assert list(rows) == ["CT scanner GE LightSpeed", "CT scanner other"]
-    assert rows["CT scanner GE LightSpeed"][0] == "0"
-    assert set(rows["CT scanner GE LightSpeed"][1:]) == {tables.UNDEFINED}
-    assert "9" in rows["CT scanner other"]
-
-
 def test_files_that_a_hospital_does_not_name_are_counted(metrics):
-    metrics["sites"]["St. Anna"]["data"]["skipped"] = [{"file": "3 files", "reason": "are empty", "count": 3}]
-    remark = next(remark for remark in tables.remarks(metrics) if remark["name"] == "St. Anna")
-    assert (remark["num_skipped"], remark["unlisted"]) == (3, 0)
+    data = metrics["sites"]["St. Anna"]["data"]
+    data |= {"notes": [], "notes_kept": 2}
+    told = {"file": "3 files", "reason": "are empty", "count": 3}
+    of_fault = {"file": None, "reason": None, "fault": "empty", "count": 3}
+    for skipped in (of_fault, told):  # the second is how files of older runs say it
+        data["skipped"] = [skipped]
+        remark = next(remark for remark in tables.remarks(metrics) if remark["name"] == "St. Anna")
+        assert (remark["num_skipped"], remark["unlisted"], remark["skipped"]) == (3, 0, [told])
+        assert remark["notes"] == [
+            "2 remarks on its folders, told at the hospital only: `fedthorax site check` shows them"
+        ]
 
 
 def test_a_long_list_of_skipped_files_is_cut_and_says_so(metrics):

@@ -317,13 +317,13 @@ class SiteWorker:
         def progress(done: int, total: int) -> None:
             self._emit(task, "load", done, total)
 
-        if self._file_names:
-            return self._load_images(experiment, task.site, progress)
         try:
             return self._load_images(experiment, task.site, progress)
         except (ValueError, OSError) as error:
+            if self._privacy is None:
+                raise
             self._events.emit("note", text=f"told only here: {error}")
-            words = f"{task.site}: its images cannot be used: {outside_words(error)}"
+            words = f"its images cannot be used: {outside_words(error)}"
             raise ValueError(f"{words}; `fedthorax site check` there says which") from error
 
     def _score(

@@ -14,11 +14,11 @@ def refusals(task: Task, experiment: Experiment, settings: SiteSettings) -> list
     """Why the task is not done here, in words for the consortium's lead; empty where nothing speaks against it."""
     limits = settings.limits
     if task.site != settings.name:
-        return [f"this is the hospital {settings.name}, and the task is for {task.site}"]
+        return ["the task is for another hospital"]
     if task.kind not in limits.tasks:
         return [f"the hospital does not allow the task {task.kind} (limits.tasks)"]
     if settings.name not in experiment.data.hospitals:
-        return [f"the experiment does not name the hospital {settings.name}"]
+        return ["the experiment does not name this hospital"]
     return [_above(*found) for found in _exceeded(task, experiment, limits)]
 
 

@@ -64,7 +64,7 @@ class Participation:
         if settings.participation == "named":
             if experiment.name in settings.runs:
                 return Verdict(True)
-            return Verdict(False, reason=f"the hospital takes part in named runs only, and not in {experiment.name}")
+            return Verdict(False, reason="the hospital takes part in named runs only, and this is none of them")
         if decided.get("decision") == "approved":
             if decided.get("experiment_sha256") == experiment_sha256(task):
                 return Verdict(True)

@@ -1,19 +1,19 @@
 """What of a reply may leave this hospital: the gate of ``common/disclosure`` with this hospital's own limits."""
 
-import re
 from collections.abc import Collection
-from pathlib import Path
+from typing import Any
 
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig, at_least, stricter
 from fedthorax.common.disclosure.gate import Allowed, NoRuleError, what_leaves
+from fedthorax.common.disclosure.sentences import error_outside
 from fedthorax.common.issues.issue import CODES
-from fedthorax.common.messages.message import Reply
-from fedthorax.common.messages.replies import Answer
+from fedthorax.common.messages.message import ARRAYS, Reply, all_arrays
+from fedthorax.common.messages.replies import Answer, TrainReply
 from fedthorax.common.messages.statistics import KNOWN_CELLS
+from fedthorax.common.model.segments import SEGMENTS
 
-_A_PATH = re.compile(r"(?:^|[\s'\"(:=])(?:/[^\s/]+/|[A-Za-z]:\\|\\\\)")  # absolute; /api alone is none
 _NAMES = {*KNOWN_CELLS, *CODES, "train", "valid", "test", "xray", "ct", "sex", "age_years", "view", "scanner"}
 _MODELS = {
     "none",
@@ -49,18 +49,22 @@ def limits_here(settings: SiteSettings, policy: PrivacyConfig | None = None, nam
     )
 
 
-def what_may_leave(reply: Reply, allowed: Allowed | None, folders: tuple[Path, ...]) -> Reply:
-    """The reply without what ``allowed`` keeps here; ``folders`` are the site's own, whose paths never leave.
+def what_may_leave(reply: Reply, allowed: Allowed | None) -> Reply:
+    """The reply without what ``allowed`` keeps here, and an error in words of the closed list.
 
     NoRuleError where something in it has no rule: then nothing of it may leave.
     """
-    if reply.error is not None:
-        if any(str(folder) in reply.error for folder in folders) or _A_PATH.search(reply.error):
-            why = f"{reply.site}: it cannot do the task; the hospital's own log says why"
-            return reply.model_copy(update={"error": why})
+    if not isinstance(reply, TrainReply) and all_arrays(reply):
+        raise NoRuleError(f"the answer to {reply.kind} holds arrays")
+    if reply.error is not None or reply.lacking:
+        nothing: dict[str, Any] = {name: {} for name in ARRAYS}
+        if reply.error is not None:
+            return reply.model_copy(update={"error": error_outside(reply.error), **nothing})
+        if odd := set(reply.lacking) - set(SEGMENTS):
+            raise NoRuleError(f"{len(odd)} segments that are lacking are none of the model's")
+        return reply.model_copy(update=nothing)
+    if not isinstance(reply, Answer):
         return reply
-    if not isinstance(reply, Answer) or reply.results is None:
-        return reply
-    if allowed is None:
+    if allowed is None or reply.results is None:
         raise NoRuleError("nobody has said what may leave")
     return reply.model_copy(update={"results": what_leaves(reply.results, allowed)})

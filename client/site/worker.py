@@ -3,7 +3,6 @@ down in the egress log, kept until the server has the reply.
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 import queue
@@ -24,6 +23,7 @@ from fedthorax.client.site.withheld import allowed_here, limits_here, what_may_l
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.experiment import require_modalities
 from fedthorax.common.config.load import parse_experiment
+from fedthorax.common.disclosure.sentences import DISK
 from fedthorax.common.ground.collector import collector_off
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.ground.strict_json import canonical_json
@@ -39,7 +39,7 @@ APPROVAL_POLL_S = 0.5
 MOST_EVENTS_BYTES = 64 << 20  # of progress, before a new run begins the file anew
 CANNOT_WRITE = "what leaves cannot be written down, so nothing does:"
 OWN_DISK = "the hospital's own disk takes no file:"
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+NO_RULE = "something in the reply has no rule of what may leave, so nothing of it does"
 _KEPT = (
     "train",
     "evaluate",
@@ -182,9 +182,7 @@ class TaskDesk:
         if parcel is None:
             if reply.error is not None:
                 self.events.emit("failure", site=task.site, round=task.round, reason=reply.error)
-            source = self.settings.source
-            folders = (*source.by_modality.values(), self.folder.path)
-            reply = self._gated(task, reply.model_copy(update={"task_id": task.id}), folders)
+            reply = self._gated(task, reply.model_copy(update={"task_id": task.id}))
             parcel = closed(reply)
         try:
             parcel = self.egress.record(task, parcel, again=kept)
@@ -193,24 +191,29 @@ class TaskDesk:
         except (ValueError, OSError) as error:  # what cannot be written down does not leave
             self.events.emit("failure", site=task.site, round=task.round, reason=str(error))
             print(f"{CANNOT_WRITE} {error}", flush=True)  # where the disk is full the line above has not been written
-            why = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
-            return closed(
-                _failed(task, RuntimeError(f"the hospital cannot write down what leaves, so nothing does{why}"))
-            )
+            why = f": {error.strerror}" if isinstance(error, OSError) and error.errno in DISK else ""
+            nothing = RuntimeError(f"the hospital cannot write down what leaves, so nothing does{why}")
+            return closed(what_may_leave(_failed(task, nothing), None))
         return parcel
 
-    def _gated(self, task: Task, reply: Reply, folders: tuple[Path, ...]) -> Reply:
+    def _gated(self, task: Task, reply: Reply) -> Reply:
         try:
+            if (reply.site, reply.round, reply.kind) != (task.site, task.round, task.kind):
+                raise ValueError("the reply is to another task")
             failed_already = reply.error is not None
             allowed = None if failed_already else allowed_here(self.settings, parse_experiment(task.experiment))
-            return what_may_leave(reply, allowed, folders)
+            return what_may_leave(reply, allowed)
         except ValueError as error:  # what the gate does not know does not leave, and nothing that came with it
             self.events.emit("failure", site=task.site, round=task.round, reason=str(error))
-            return _failed(task, error)
+            return failed(task, NO_RULE)
 
     def _made(self, job: Job, do: Callable[[Task], Reply], finish: Callable[[FinishTask, Experiment], Reply]) -> Reply:
         task = job.task
-        experiment = parse_experiment(task.experiment)
+        try:
+            experiment = parse_experiment(task.experiment)
+        except ValueError as error:
+            self.events.emit("note", text=f"told only here: {error}")
+            raise ValueError("the experiment cannot be read here; compare the FedThorax versions") from error
         found = refusals(task, experiment, self.settings)
         if found:
             raise ValueError("; ".join(found))
@@ -302,10 +305,8 @@ def at_this_site(experiment: Experiment, settings: SiteSettings) -> Experiment:
     ValueError where the network would be read from a file: a path from the server is never opened here.
     """
     if experiment.model.weights not in ("none", "received"):
-        raise ValueError(
-            f"model.weights is {experiment.model.weights}: a hospital takes its weights with the task only"
-        )
-    require_modalities(experiment.model, settings.source, f"the hospital {settings.name}")
+        raise ValueError("model.weights names weights of the lead's: a hospital takes its weights with the task only")
+    require_modalities(experiment.model, settings.source, "the hospital")
     hospitals = dict.fromkeys(experiment.data.hospitals) | {settings.name: settings.source}
     data = experiment.data.model_copy(update={"hospitals": hospitals, "central": None, "cache": settings.cache})
     return experiment.model_copy(update={"data": data})
@@ -320,7 +321,7 @@ def request_sha256(task: Task) -> str:
 
 def _failed(task: Task, error: Exception) -> Reply:
     reason = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+    if isinstance(error, OSError) and error.errno in DISK:
         reason = f"{OWN_DISK} {error.strerror}"
     return failed(task, reason)
 

@@ -1,5 +1,6 @@
 """How the thin ClientApp reaches the site worker. Nothing here imports TensorFlow, and nothing here sees an image."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import grpc
 
 from fedthorax.client.site import protocol
 from fedthorax.client.site.content import Assembly, parts_of
+from fedthorax.common.disclosure.sentences import INSIDE, error_outside
 from fedthorax.common.messages.message import Asked, failed
 from fedthorax.common.messages.sending import closed
 from fedthorax.common.wire.parcel import Parcel
@@ -61,13 +63,15 @@ def ask_worker(parcel: Parcel, task: Asked, node_config: Mapping[str, Any]) -> P
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
                 return _failure(task, "the site worker did not finish by the deadline")
             if code not in _LOST:
-                return _failure(task, f"the site worker refused: {details}")
+                said = error_outside(f"the site worker refused: {details}")
+                return _failure(task, "the site worker refused the task" if said == INSIDE else said)
             if heard:
                 losses, away_since = losses + 1, time.monotonic()
             if losses >= MOST_LOSSES:
                 return _failure(task, f"the site worker ended {losses} times while it did the task")
         except (OSError, ValueError, KeyError) as error:
-            return _failure(task, f"the site worker cannot be asked: {error}")
+            print(f"the site worker cannot be asked: {error}", file=sys.stderr, flush=True)
+            return _failure(task, "the site worker cannot be asked")
         if time.monotonic() - away_since > WORKER_WAIT_S:
             return _failure(
                 task, f"the site worker has not been there for {WORKER_WAIT_S:g} s; is `site start` running?"
@@ -115,4 +119,4 @@ def _call(channel: grpc.Channel, parts: Iterator[Any], deadline: float) -> Itera
 
 
 def _failure(task: Asked, reason: str) -> Parcel:
-    return closed(failed(task, reason))
+    return closed(failed(task, error_outside(reason)))

@@ -1,11 +1,16 @@
-"""The sentences that may leave a hospital: why a figure is null, what is wrong with its folders in general words.
+"""The sentences that may leave a hospital: why a figure is null, why a task was not done.
 
 A closed list: none names a file, a folder or a cell. ``{count}`` is a number of images and must be large enough,
-``{setting}`` one that the lead knows.
+``{setting}`` one that the lead knows or that says nothing of an image, any other hole one of a few words.
 """
 
+import errno
+import os
 import re
+from collections.abc import Mapping
 from functools import cache
+
+from fedthorax.common.issues.issue import CODES
 
 UNSAID = "The hospital does not say why."
 
@@ -50,17 +55,112 @@ SENTENCES = (
     "this hospital's duplicate key cannot be used: it is missing, malformed or open to other users there",
 )
 
+INSIDE = "an error inside the hospital; its own log says which"
+
+_HERE = "`fedthorax site check` there says which"
+ERRORS = (
+    INSIDE,
+    "the task is for another hospital",
+    "the hospital does not allow the task {task} (limits.tasks)",
+    "the experiment does not name this hospital",
+    "the experiment cannot be read here; compare the FedThorax versions",
+    "the hospital allows {side} {setting} {what} ({limit}), but {setting} was asked",
+    "the hospital has withdrawn from the consortium",
+    "the hospital has paused its part for now",
+    "the hospital takes no part in this run",
+    "the hospital takes part in named runs only, and this is none of them",
+    *(
+        f"{reason}{end}"
+        for reason in ("the experiment was changed after it was approved", "the hospital has not approved the run")
+        for end in ("", " within {setting} s", " by the deadline that the server set")
+    ),
+    "stopped at the deadline that the server set",
+    "stopped: the server has gone on to {task} of round {setting}",
+    "stopped: the site worker is being stopped",
+    "the hospital has paused while it worked",
+    "the hospital has withdrawn while it worked",
+    "the task ended the site worker {setting} times, so it is not tried again",
+    "the hospital's own disk takes no file: {disk}",
+    "the hospital cannot write down what leaves, so nothing does",
+    "the hospital cannot write down what leaves, so nothing does: {disk}",
+    "the hospital's log of what left lacks a line that the server has seen; it must be looked at",
+    "something in the reply has no rule of what may leave, so nothing of it does",
+    "model.weights names weights of the lead's: a hospital takes its weights with the task only",
+    "the hospital has no {modality}, and model.absent is refused; set model.absent to token, so that the network "
+    "learns what stands for them, or give the folder",
+    "the task's thresholds are of other labels than the experiment's",
+    "the server's network has other layers than this site's; compare the FedThorax versions",
+    "segment {segment}: the values that came have another hash than the task says",
+    "the hospital no longer holds its own part of the model after round {setting}; bring its folder back from a copy, "
+    "or start the run anew",
+    "there is no folder here in which the hospital's own part of the model could be kept",
+    "the training loss became {loss} in local epoch {setting} at learning rate {setting}; lower training.learning_rate "
+    "or training.clip_norm",
+    *(
+        f"its images cannot be used: {why}; {_HERE}"
+        for why in (
+            "the check finds {code}",
+            "a file or folder may not be read",
+            "a file or folder that its settings name is not there",
+            "its disk cannot be read",
+            "its folders or label files are not as expected",
+        )
+    ),
+    "the site worker did not finish by the deadline",
+    "the site worker refused: a message of {setting} bytes; at most {setting} are taken",
+    "the site worker refused the task",
+    "the site worker ended {setting} times while it did the task",
+    "the site worker cannot be asked",
+    "the site worker has not been there for {setting} s; is `site start` running?",
+    "the site worker was not there by the deadline",
+)
+"""Why a hospital has not done a task. Everything else leaves as ``INSIDE``."""
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Of a disk that takes no file."""
+
+_HOLES: Mapping[str, tuple[str, ...]] = {
+    "side": ("at least", "at most"),
+    "what": (
+        *("rounds", "epochs in a round", "learning rate", "batch_size", "batch_size of the evaluation", "image_size"),
+        *("units of a dense layer", "threads"),
+    ),
+    "limit": tuple(
+        f"limits.{name}"
+        for name in (
+            *("max_rounds", "max_local_epochs", "max_learning_rate", "max_batch_size", "max_image_size", "max_units"),
+            *("max_threads", "min_learning_rate"),
+        )
+    ),
+    "task": ("describe", "train", "evaluate", "personalise", "statistics", "finish", "present"),
+    "modality": ("X-rays", "CT slices"),
+    "segment": ("xray.backbone", "xray.projection", "ct.backbone", "ct.projection", "fusion", "disease", "cancer"),
+    "loss": ("nan", "inf", "-inf"),
+    "disk": tuple(map(os.strerror, DISK)),
+    "code": tuple(CODES),
+}
+
 
 def is_sentence(text: str, smallest: int) -> bool:
     """Whether the text may leave a hospital that tells no count below ``smallest``."""
-    found = _pattern().fullmatch(text)
+    found = _pattern(SENTENCES).fullmatch(text)
     return found is not None and all(number is None or int(number) >= smallest for number in found.groups())
 
 
+def error_outside(text: str) -> str:
+    """What may be said of an error in the words ``text``: these, where all are on the list, else INSIDE."""
+    said = _pattern(ERRORS).fullmatch
+    return text if said(text) or all(map(said, text.split("; "))) else INSIDE
+
+
 @cache
-def _pattern() -> re.Pattern[str]:
-    alternatives = (
-        re.escape(sentence).replace(r"\{count\}", r"(\d{1,9})").replace(r"\{setting\}", r"[\d.]{1,12}(?:e-\d\d)?")
-        for sentence in SENTENCES
-    )
-    return re.compile("|".join(alternatives))
+def _pattern(sentences: tuple[str, ...]) -> re.Pattern[str]:
+    holes = {name: f"(?:{'|'.join(map(re.escape, words))})" for name, words in _HOLES.items()}
+    holes["code"] = f"{holes['code']}(?:, {holes['code']})*"
+    holes |= {"count": r"(\d{1,9})", "setting": r"[\d.]{1,12}(?:e[+-]\d\d)?"}
+
+    def whole(sentence: str) -> str:
+        parts = re.split(r"\{(\w+)\}", sentence)
+        return "".join(holes[part] if place % 2 else re.escape(part) for place, part in enumerate(parts))
+
+    return re.compile("|".join(map(whole, sentences)))

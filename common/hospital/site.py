@@ -43,7 +43,7 @@ def load_hospital(experiment: Experiment, name: str, progress: Callable[[int, in
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise type(error)(f"{name}: {error}") from error
     except UnusableDataError as error:
-        raise UnusableDataError(f"{name}: {error}", error.outside) from error
+        raise UnusableDataError(f"{name}: {error}", error.codes) from error
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -139,9 +139,7 @@ def _stop_if_bad(bad: Mapping[Modality, Sequence[BadFile]], data: DataConfig) ->
         told = [f"{listed(same, 3)}: {reason}" for reason, same in by_reason.items()]
         first = "; ".join(told[:5])
         more = f"; and {len(told) - 5} more reasons" if len(told) > 5 else ""
-        codes = ", ".join(sorted({bad_file_code(file) for file in files}))
-        way_out = "Repair or remove them, or set data.on_bad_file to skip"
         raise UnusableDataError(
-            f"{len(files)} files cannot be used: {first}{more}. {way_out}",
-            f"{len(files)} files cannot be used ({codes}). {way_out}",
+            f"{len(files)} files cannot be used: {first}{more}. Repair or remove them, or set data.on_bad_file to skip",
+            sorted({bad_file_code(file) for file in files}),
         )

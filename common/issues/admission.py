@@ -11,9 +11,9 @@ def admit(issues: Sequence[Issue], accepted: Collection[str]) -> None:
     refused = [issue for issue in issues if issue.level == "error" and issue.code not in accepted]
     if refused:
         told = "; ".join(f"{issue.code} ({issue.sentence})" for issue in refused)
-        codes = ", ".join(dict.fromkeys(issue.code for issue in refused))
+        codes = tuple(dict.fromkeys(issue.code for issue in refused))
         words = (
             f"the check finds errors in these data: {told}. `fedthorax check` shows the files and what to do; to go on "
-            f"nevertheless, set data.accept to [{codes}], and the report will say so"
+            f"nevertheless, set data.accept to [{', '.join(codes)}], and the report will say so"
         )
-        raise UnusableDataError(words, outside=words)
+        raise UnusableDataError(words, codes)

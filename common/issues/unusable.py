@@ -1,12 +1,18 @@
 """A hospital's data that cannot be used: what its own people read, and what may be said outside."""
 
+from collections.abc import Iterable
+
 
 class UnusableDataError(ValueError):
-    """``outside`` says the same without a name of a file, a path, or anything that stands in a file."""
+    """``outside`` says the same by the ``codes`` of the check alone."""
 
-    def __init__(self, message: str, outside: str) -> None:
+    def __init__(self, message: str, codes: Iterable[str]) -> None:
         super().__init__(message)
-        self.outside = outside
+        self.codes = tuple(dict.fromkeys(codes))
+
+    @property
+    def outside(self) -> str:
+        return f"the check finds {', '.join(self.codes)}"
 
 
 def outside_words(error: Exception) -> str:
@@ -18,5 +24,5 @@ def outside_words(error: Exception) -> str:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return "a file or folder that its settings name is not there"
     if isinstance(error, OSError):
-        return f"the disk says: {error.strerror or type(error).__name__}"
+        return "its disk cannot be read"
     return "its folders or label files are not as expected"

@@ -15,6 +15,15 @@ def inside_a_run(monkeypatch):
         monkeypatch.setattr(TaskIdentity, name, 1)
 
 
+def test_the_words_of_an_error_stay_at_the_hospital(capsys):
+    node = {"socket": "/nobody/listens/here"}
+    context = Context(run_id=1, node_id=11, node_config=node, state=RecordDict(), run_config={}, series_id=1)
+    with pytest.raises(RuntimeError, match=r"^an error inside the hospital; its own log says which$") as caught:
+        work(Message(RecordDict({}), 11, "query"), context)
+    assert caught.value.__suppress_context__
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_whether_a_hospital_is_there_is_answered_without_its_worker():
     task = PresentTask(site="north", round=2, run="r")
     node = {"socket": "/nobody/listens/here"}

@@ -11,8 +11,10 @@ from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.disclosure.duplicates import KINDS, new_key
+from fedthorax.common.disclosure.sentences import error_outside
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
+from fedthorax.common.issues.unusable import UnusableDataError
 from fedthorax.common.messages.statistics import SiteStatistics, check_policy
 from fedthorax.common.messages.tasks import DescribeTask, StatisticsTask
 from fedthorax.common.records.records import Attributes
@@ -208,6 +210,8 @@ def test_a_real_hospital_rounds_its_passport_and_a_simulated_one_is_exact(experi
         (ValueError("labels.csv, line 3: Smith is no age"), "its folders or label files are not as expected"),
         (FileNotFoundError("/data/xray: no such folder"), "a file or folder that its settings name is not there"),
         (PermissionError(13, "Permission denied", "/data/smith.png"), "a file or folder may not be read"),
+        (OSError(5, "Input/output error", "/data/smith.png"), "its disk cannot be read"),
+        (UnusableDataError("smith.png is cut off", ["file-truncated"]), "the check finds file-truncated"),
     ],
 )
 def test_why_the_images_cannot_be_used_is_told_outside_in_general_and_inside_in_full(
@@ -222,6 +226,10 @@ def test_why_the_images_cannot_be_used_is_told_outside_in_general_and_inside_in_
     with EventLog(tmp_path / "events.jsonl") as events:
         reply = SiteWorker(broken, lambda *_: None, events, privacy=PrivacyConfig(), file_names=False).run(task)
         open_one = SiteWorker(broken, lambda *_: None, events).run(task)
-    assert reply.error == f"north: its images cannot be used: {words}; `fedthorax site check` there says which"
+    assert (
+        error_outside(reply.error)
+        == reply.error
+        == f"its images cannot be used: {words}; `fedthorax site check` there says which"
+    )
     assert open_one.error == str(error)
     assert str(error) in json.loads((tmp_path / "events.jsonl").read_text().splitlines()[0])["text"]

@@ -3,7 +3,6 @@
 FEDTHORAX_TEST_SPOIL says how, by round, as JSON: {"3": "huge"}.
 """
 
-import dataclasses
 import json
 import os
 import sys
@@ -16,8 +15,8 @@ if "worker" in sys.orig_argv:
     _honest = worker.what_may_leave
     _plan = json.loads(os.environ["FEDTHORAX_TEST_SPOIL"])
 
-    def _spoilt(reply, limits, folders):
-        reply = _honest(reply, limits, folders)
+    def _spoilt(reply, allowed):
+        reply = _honest(reply, allowed)
         how = _plan.get(str(reply.round)) if reply.kind == "train" and reply.error is None else None
         weights = {name: np.array(values) for name, values in reply.weights.items()}
         if how == "nan":
@@ -27,9 +26,10 @@ if "worker" in sys.orig_argv:
         elif how == "foreign":
             weights["another"] = np.zeros(3, np.float32)
         elif how == "pairs":
-            return dataclasses.replace(reply, num_pairs=10_000)
+            train = reply.results.train.model_copy(update={"pairs": 10_000})
+            return reply.model_copy(update={"results": reply.results.model_copy(update={"train": train})})
         elif how == "name":
-            return dataclasses.replace(reply, site="north")
-        return dataclasses.replace(reply, weights=weights)
+            return reply.model_copy(update={"site": "north"})
+        return reply.model_copy(update={"weights": weights})
 
     worker.what_may_leave = _spoilt

@@ -7,6 +7,7 @@ import pytest
 from fedthorax.client.site.limits import refusals
 from fedthorax.client.site.worker import at_this_site
 from fedthorax.common.config import Experiment
+from fedthorax.common.disclosure.sentences import error_outside
 
 from .conftest import settings, task
 
@@ -19,7 +20,7 @@ def test_an_ordinary_task_is_not_refused(experiment: Experiment) -> None:
     ("limits", "asked", "words"),
     [
         ({"tasks": ["describe"]}, {}, "the hospital does not allow the task train (limits.tasks)"),
-        ({}, {"site": "south"}, "this is the hospital north, and the task is for south"),
+        ({}, {"site": "south"}, "the task is for another hospital"),
         ({"max_rounds": 1}, {}, "the hospital allows at most 1 rounds (limits.max_rounds), but 2 was asked"),
         ({"max_batch_size": 8}, {}, "at most 8 batch_size (limits.max_batch_size), but 16 was asked"),
         ({"max_image_size": 128}, {}, "at most 128 image_size (limits.max_image_size), but 224 was asked"),
@@ -33,6 +34,7 @@ def test_what_exceeds_a_limit_is_refused_with_its_name(
 ) -> None:
     found = refusals(task(experiment, **asked), experiment, settings(limits=limits))
     assert words in "; ".join(found)
+    assert all(error_outside(one) == one for one in found)
 
 
 def test_epochs_and_threads_are_limited(experiment: Experiment) -> None:
@@ -42,12 +44,13 @@ def test_epochs_and_threads_are_limited(experiment: Experiment) -> None:
     found = "; ".join(refusals(task(greedy), greedy, settings()))
     assert "limits.max_local_epochs" in found
     assert "limits.max_threads" in found
+    assert error_outside(found) == found
 
 
 def test_an_experiment_without_this_hospital_is_refused(experiment: Experiment) -> None:
     elsewhere = settings(name="elsewhere")
     found = refusals(task(experiment, site="elsewhere"), experiment, elsewhere)
-    assert found == ["the experiment does not name the hospital elsewhere"]
+    assert found == ["the experiment does not name this hospital"]
 
 
 def test_folders_and_cache_are_the_sites_own_whatever_the_server_wrote(experiment: Experiment) -> None:

@@ -50,7 +50,7 @@ def test_only_named_runs(participation: Participation, experiment: Experiment) -
     named = settings(participation="named", runs=("tiny",))
     assert participation.verdict(named, task(experiment), experiment).go
     other = experiment.model_copy(update={"name": "other"})
-    assert "in named runs only, and not in other" in participation.verdict(named, task(other), other).reason
+    assert "in named runs only, and this is none of them" in participation.verdict(named, task(other), other).reason
 
 
 @pytest.mark.parametrize("participates", ["always", "ask", "named"])

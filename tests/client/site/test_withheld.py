@@ -1,7 +1,8 @@
 """What a hospital keeps to itself."""
 
+import errno
 import json
-from pathlib import Path
+import os
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disea
 from fedthorax.common.metrics.score_histogram import score_histogram
 from fedthorax.common.metrics.scores import Personal
 
-FOLDERS = (Path("/img/xray"), Path("/img/ct"))
 FINDINGS, CLASSES = ("Effusion", "Mass"), ("normal", "tumour")
 TRUTH = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], np.float32)
 GUESS = np.array([[0.9, 0.2], [0.4, 0.1], [0.6, 0.7], [0.1, 0.3]], np.float32)
@@ -63,7 +63,7 @@ def _reply(results: dict[str, Any] | None, kind: str = "evaluate", **fields: Any
 
 
 def _left(results: dict[str, Any], allowed: Allowed, kind: str = "evaluate") -> dict[str, Any]:
-    left = what_may_leave(_reply(results, kind), allowed, FOLDERS).results
+    left = what_may_leave(_reply(results, kind), allowed).results
     return json.loads(left.model_dump_json(exclude_unset=True))  # type: ignore[no-any-return]
 
 
@@ -179,18 +179,51 @@ def test_an_unknown_key_takes_the_whole_reply_back() -> None:
     for planted in ({"rows": [{"patient": "Smith"}]}, {"auc_of_3": 0.9}):
         odd = reply.model_copy(update={"results": reply.results.model_copy(update=planted)})
         with pytest.raises(NoRuleError, match="has no rule of what may leave") as error:
-            what_may_leave(odd, _allowed(10), FOLDERS)
+            what_may_leave(odd, _allowed(10))
         assert "Smith" not in str(error.value)
 
 
-def test_an_error_that_names_the_sites_folders_does_not_leave() -> None:
-    reply = _reply(None, "train", error="1 files cannot be used: /img/xray/Smith_John.png is cut off")
-    left = what_may_leave(reply, None, FOLDERS)
-    assert left.error == "north: it cannot do the task; the hospital's own log says why"
-    cache = _reply(None, "train", error="[Errno 28] No space left on device: '/var/cache/Smith John.npy'")
-    assert what_may_leave(cache, None, FOLDERS).error == left.error
-    asked = _reply(None, "train", error="the hospital allows at most 0.1 learning rate (limits.max_learning_rate)")
-    assert what_may_leave(asked, None, FOLDERS) == asked
+@pytest.mark.parametrize(
+    "error",
+    [
+        "1 files cannot be used: /img/xray/Smith_John.png is cut off",
+        "[Errno 28] No space left on device: '/var/cache/Smith John.npy'",
+        "Smith John is no number",
+        "the hospital has not approved the run of Smith John",
+        "the hospital allows at most 3 patients (limits.max_rounds), but 4 was asked",
+        "its images cannot be used: the check finds smith-john; `fedthorax site check` there says which",
+        "the hospital's own disk takes no file: /mnt/Smith",
+        "",
+    ],
+)
+def test_an_error_leaves_as_one_sentence_that_says_nothing(error: str) -> None:
+    left = what_may_leave(_reply(None, "train", error=error, weights={"disease": np.ones(2, np.float32)}), None)
+    assert left.error == "an error inside the hospital; its own log says which"
+    assert left.weights == {}
+
+
+def test_an_error_that_is_a_sentence_of_the_list_leaves_as_it_is() -> None:
+    for error in (
+        "the hospital allows at most 0.1 learning rate (limits.max_learning_rate), but 1e-06 was asked",
+        "its images cannot be used: the check finds file-truncated, unknown-class; `fedthorax site check` there says "
+        "which",
+        "the hospital has not approved the run within 30 s",
+        f"the hospital's own disk takes no file: {os.strerror(errno.ENOSPC)}",
+    ):
+        reply = _reply(None, "train", error=error)
+        assert what_may_leave(reply, None) == reply
+
+
+def test_what_lacks_is_named_by_the_segments_of_the_model() -> None:
+    reply = _reply(None, "train", lacking=("disease",))
+    assert what_may_leave(reply, None) == reply
+    with pytest.raises(NoRuleError, match=r"^1 segments that are lacking are none of the model's$"):
+        what_may_leave(_reply(None, "train", lacking=("Smith John",)), None)
+
+
+def test_only_training_answers_with_weights() -> None:
+    with pytest.raises(NoRuleError, match="the answer to evaluate holds arrays"):
+        what_may_leave(_reply({"valid": _scores()}, weights={"disease": np.ones(2, np.float32)}), _allowed())
 
 
 def _personal() -> dict[str, Any]:

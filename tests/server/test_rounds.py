@@ -35,7 +35,7 @@ from fedthorax.server.record import RunRecord
 from fedthorax.server.rounds import Rounds
 
 from .. import told
-from ..told import CLASSES, FINDINGS, changed, described, evaluated, passport, trained
+from ..told import changed, described, evaluated, passport, trained
 
 SITES = ("north", "south", "east")
 HEADS = ("fusion", "cancer")
@@ -619,14 +619,7 @@ def test_a_hospital_that_does_not_take_its_models_is_a_failure_of_the_last_round
 
 
 def of_split(images):
-    nothing = {"present": None, "absent": None, "unknown": None}
-    attributes = {name: {} for name in ("sex", "age_years", "view", "scanner")}
-    return {
-        **dict.fromkeys(("xray", "ct", "xray_patients", "ct_patients"), images),
-        "findings": dict.fromkeys(FINDINGS, nothing),
-        "cancer_classes": dict.fromkeys(CLASSES),
-        "attributes": {"xray": attributes, "ct": attributes},
-    }
+    return dict.fromkeys(("xray", "ct", "xray_patients", "ct_patients"), images)
 
 
 def histogram(present, absent):

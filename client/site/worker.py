@@ -119,7 +119,7 @@ class TaskDesk:
         """The answer to ``task``, written down as what leaves."""
         decided = Decided(decided=not self.undecided(task.about))
         reply = DecisionReply(site=task.site, round=task.round, task_id=task.id, results=decided)
-        return self.egress.record(task, closed(what_may_leave(reply, limits_here(self.settings), ())))
+        return self.egress.record(task, closed(what_may_leave(reply, limits_here(self.settings))))
 
     def submit(self, task: Task) -> Job:
         """The job of the task: the one under way if it came before, so that it is never done twice at once.

@@ -132,7 +132,7 @@ _HOLES: Mapping[str, tuple[str, ...]] = {
             *("max_threads", "min_learning_rate"),
         )
     ),
-    "task": ("describe", "train", "evaluate", "personalise", "statistics", "finish", "present"),
+    "task": ("describe", "train", "evaluate", "personalise", "statistics", "finish", "present", "decision"),
     "modality": ("X-rays", "CT slices"),
     "segment": ("xray.backbone", "xray.projection", "ct.backbone", "ct.projection", "fusion", "disease", "cancer"),
     "loss": ("nan", "inf", "-inf"),

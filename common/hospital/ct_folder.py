@@ -19,6 +19,11 @@ from fedthorax.common.records.table import listed
 
 _FILE_OF_PATIENT = r"(?:^|/)(?P<patient>[^/]+?)__[^/]*$"
 
+# What people call folders of pictures, not what the pictures show; as ``plain_name`` writes it.
+_NO_CLASSES = frozenset(
+    ["images", "image", "img", "imgs", "slices", "pictures", "png", "jpg", "jpeg", "dicom", "dcm", "ct", "data"]
+)
+
 
 def ct_records(
     source: CtSource,
@@ -41,9 +46,12 @@ def ct_records(
     """
     listing = list_images(source.folder)
     table = read_slices(source, listing)
-    labelled = table is not None and table.labelled
+    labelled = table is not None and table.label is not None
     own_classes = table.classes if table is not None and labelled else class_names(source.folder)
+    told: tuple[str, ...] = ()
     if classes is None:
+        if table is not None and table.label and table.unread:
+            told = (f"{table.path.name}: classes are in the column {table.label}; not read: {listed(table.unread, 8)}",)
         _refuse_unclear(source, own_classes)
         renamed = {normal_name(own): theirs for own, theirs in source.classes.items()}
         classes = sorted({theirs for own in own_classes if (theirs := renamed.get(own, own)) is not None})
@@ -89,7 +97,7 @@ def ct_records(
         path, frame = slice_.image.path, slice_.image.frame
         records.append(CtRecord(path, own, class_of[class_name], split, attributes, frame, bool(patient)))
 
-    notes = list(table.notes) if table is not None else []
+    notes = [*told, *(table.notes if table is not None else ())]
     empty = [name for index, name in enumerate(classes) if all(record.cancer_class != index for record in records)]
     if empty:
         notes.append(f"the CT folder holds no slice of {', '.join(empty)}")
@@ -164,6 +172,12 @@ def _refuse_unclear(source: CtSource, own: Sequence[str]) -> None:
             raise ValueError(
                 f"{source.folder}: is {name!r} a class? If it means unknown, write `classes: {{{_key(name)}: null}}` "
                 f"under ct, else `classes: {{{_key(name)}: {_key(name)}}}`"
+            )
+        if plain_name(name) in _NO_CLASSES:
+            raise ValueError(
+                f"{source.folder}: a folder {name!r} is no class; move the slices into the folder of their class, or "
+                "name a table with a column class under ct.labels. If it is one, write "
+                f"`classes: {{{name}: {name}}}` under ct"
             )
         other = first.setdefault(plain_name(name).replace(".", "").removesuffix("s"), name)
         if other != name:

@@ -36,13 +36,14 @@ class SliceRow:
 @dataclass(frozen=True)
 class SliceTable:
     """``rows`` by what the column ``by`` holds: a file below the CT folder, a SeriesInstanceUID, or a folder below the
-    CT folder. ``labelled``: the table tells classes, so folders tell none.
+    CT folder. ``label`` is the column that tells classes, so that folders tell none; ``unread`` are those of no use.
     """
 
     path: Path
     by: By
     match: Match
-    labelled: bool
+    label: str | None
+    unread: tuple[str, ...]
     rows: Mapping[str, SliceRow]
     notes: tuple[str, ...]
 
@@ -130,4 +131,6 @@ def read_slices(source: CtSource, listing: Listing) -> SliceTable | None:
         )
         rows.append((name, said))
     refuse_repeats(path, [(name, said.line, replace(said, line=0)) for name, said in rows])
-    return SliceTable(path, by, match, label is not None, dict(rows), notes)
+    used = {key, patient, label, split, sex, age, birth, study_date, *scanners, ""}
+    unread = tuple(name for name in table.columns if name not in used)
+    return SliceTable(path, by, match, label, unread, dict(rows), notes)

@@ -90,7 +90,8 @@ CODES: Mapping[str, Code] = {
     "label-without-image": Code(
         "error",
         "Labels without their image",
-        "Look for these images: they may lie in another folder or have been renamed. Do not remove the rows before.",
+        "Do what is named where a file is there; look for the other images: they may lie elsewhere or have been "
+        "renamed. Do not remove the rows before.",
     ),
     "labels-unreadable": Code(
         "error",
@@ -143,9 +144,9 @@ CODES: Mapping[str, Code] = {
     "patient-unclear": Code(
         "warning",
         "Ids that may be one person's, or one id of several people",
-        "A spreadsheet drops zeros in front (00123), adds .0 and rounds long numbers (1.23457E+11); a hand writes p7 "
-        "for P7. If the ids are one person's, write them alike in all tables, so that the images stay together; ids "
-        "that were rounded have to be exported again as text.",
+        "A spreadsheet drops zeros in front (00123), adds .0, rounds long numbers (1.23457E+11) and makes days of 1-3 "
+        "and MAR1; a hand writes p7 for P7. If the ids are one person's, write them alike in all tables, so that the "
+        "images stay together; ids that were rounded, or made days, have to be exported again as text.",
     ),
     "duplicate-undrawn": Code(
         "warning",

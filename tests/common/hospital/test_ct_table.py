@@ -34,8 +34,10 @@ def test_a_row_a_file_tells_class_patient_split_and_scanner(tmp_path: Path, tabl
 def test_without_classes_given_the_table_names_them(tmp_path: Path, table: Write, draw: Draw) -> None:
     for name in ("a.png", "b.png"):
         draw(tmp_path / name)
-    table("file,class", "a.png,malignant", "b.png,benign", name="slices.csv")
-    assert ct_records(CtSource(folder=tmp_path)).labels == ("benign", "malignant")
+    table("file,class,grade,label", "a.png,malignant,3,x", "b.png,benign,1,y", name="slices.csv")
+    found = ct_records(CtSource(folder=tmp_path))
+    assert found.labels == ("benign", "malignant")
+    assert "slices.csv: classes are in the column class; not read: grade, label" in found.notes
 
 
 def test_a_row_a_folder_holds_for_all_below_and_the_deepest_counts(tmp_path: Path, table: Write, draw: Draw) -> None:

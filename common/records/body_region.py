@@ -4,7 +4,8 @@ import re
 
 from fedthorax.common.records.dicom_header import Header
 
-XRAY_MODALITIES = ("CR", "DX", "RG", "RF", "XA", "SC", "OT")
+CAPTURES = ("SC", "OT")  # secondary capture, other: the header does not say of what
+XRAY_MODALITIES = ("CR", "DX", "RG", "RF", "XA", *CAPTURES)
 
 _FLUOROSCOPY = ("RF", "XA")
 

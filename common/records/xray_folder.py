@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fedthorax.common.config.data import XraySource
 from fedthorax.common.records.attributes import completed
-from fedthorax.common.records.body_region import no_chest_radiograph
+from fedthorax.common.records.body_region import CAPTURES, no_chest_radiograph
 from fedthorax.common.records.folder_records import FolderRecords
 from fedthorax.common.records.labels import read_labels
 from fedthorax.common.records.listing import IMAGE_KINDS, Listing, list_images
@@ -83,6 +83,12 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
             own_patient.append(row.file)
 
     notes = list(table.notes)
+    captured = [_below(source.folder, path) for path, header in header_of.items() if header.modality in CAPTURES]
+    if captured:
+        notes.append(
+            f"{len(captured)} X-rays are by their header captures of a film or a screen (modality "
+            f"{' or '.join(CAPTURES)}), which may hold writing and other greys: {listed(captured)}"
+        )
     without_row = tuple(name for name, path in listing.images.items() if path.absolute() not in rows)
     tables = {path.absolute() for path in (labels_path, *source.further_tables)}
     others = [name for name in listing.others if (source.folder / name).absolute() not in tables]

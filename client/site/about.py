@@ -45,6 +45,8 @@ def ask_about(folder: SiteFolder, settings: SiteSettings) -> About:
             )
     except httpx.ProxyError as error:
         words = f"the proxy {without_password(proxy or '')} refuses the way to {settings.server}: {error}"
+        if str(error).startswith("5"):  # it would, and finds nobody there
+            words = f"{settings.server}{way} cannot be reached: {error}; does the server run?"
         raise ConnectionError(words) from error
     except httpx.HTTPStatusError as error:
         raise ConnectionError(

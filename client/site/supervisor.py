@@ -4,6 +4,7 @@ Three identities (docs/hospital.md): the SuperNode holds the key, the worker the
 runs as a third user who holds nothing. Without users in site.yaml all three are the one who starts the site.
 """
 
+import contextlib
 import grp
 import json
 import os
@@ -12,6 +13,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -130,7 +132,8 @@ def _supernode(folder: SiteFolder, settings: SiteSettings, port: int) -> tuple[s
     facts = node_facts(folder, settings)
     write_text(folder.run / "node.toml", "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items()))
     if settings.users.supernode is not None:
-        shutil.chown(folder.run / "node.toml", settings.users.supernode)
+        user = pwd.getpwnam(settings.users.supernode).pw_uid
+        os.chown(folder.run / "node.toml", user, -1, follow_symlinks=False)  # the folder is the worker's
     command = [sys.executable, "-m", "fedthorax.client.site.supernode_process"]
     command += ["--superlink", settings.server, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--root-certificates", str(folder.ca_certificate)]
@@ -228,11 +231,13 @@ def _share_out(folder: SiteFolder, settings: SiteSettings) -> None:
 
 
 def _chown_all(path: Path, user: str) -> None:
-    shutil.chown(path, user)
-    if path.is_dir():
-        for inside in path.rglob("*"):
-            if not inside.is_symlink():
-                shutil.chown(inside, user)
+    """Whoever is ``user`` may have put links here, and this is root: none is followed, nor a second name of a file."""
+    number = pwd.getpwnam(user).pw_uid
+    for one in (path, *path.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            status = one.lstat()
+            if status.st_uid != number and (stat.S_ISDIR(status.st_mode) or status.st_nlink == 1):
+                os.chown(one, number, -1, follow_symlinks=False)
 
 
 def _secret_file(folder: SiteFolder) -> Path:

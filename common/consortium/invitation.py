@@ -11,6 +11,8 @@ from fedthorax.common.config.problems import dotted, problem_lines
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.frozen import Frozen
 
+CONSORTIUM_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+VERSION = r"^[0-9A-Za-z.+!_-]{1,64}$"  # it is printed on the other side
 LARGEST_FILE = 256 * 1024  # bytes; the real ones have 2 to 4 KiB
 
 
@@ -18,12 +20,12 @@ class Invitation(Frozen):
     """Where the consortium's server is, and how to recognise it."""
 
     format: Literal[1] = Field(default=1, description="Version of this file's format.")
-    consortium: str = Field(min_length=1, max_length=64, description="Name of the consortium.")
+    consortium: str = Field(pattern=CONSORTIUM_NAME, description="Name of the consortium.")
     address: str = Field(
         pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$", description="The server's address, HOST:PORT."
     )
     ca_certificate: str = Field(description="Certificate of the consortium's own authority, in PEM.")
-    software_version: str = Field(description="Version of FedThorax at the server.")
+    software_version: str = Field(pattern=VERSION, description="Version of FedThorax at the server.")
 
     @field_validator("ca_certificate")
     @classmethod

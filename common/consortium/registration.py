@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import Field, ValidationError, field_validator
 
 from fedthorax.common.config.problems import dotted, problem_lines
-from fedthorax.common.consortium.invitation import read_small_file
+from fedthorax.common.consortium.invitation import VERSION, read_small_file
 from fedthorax.common.consortium.keys import canonical_public_key, parse_public_key, public_key_text
 from fedthorax.common.consortium.names import checked_hospital_name
 from fedthorax.common.ground.atomic_write import write_text
@@ -39,7 +39,7 @@ class Registration(Frozen):
     format: Literal[1] = Field(default=1, description="Version of this file's format.")
     name: str = Field(description="The hospital's name.")
     public_key: str = Field(description="The hospital's public key in OpenSSH's format.")
-    software_version: str = Field(max_length=64, description="Version of FedThorax at the hospital.")
+    software_version: str = Field(pattern=VERSION, description="Version of FedThorax at the hospital.")
     created: str = Field(description="When the file was made, ISO 8601 with a time zone.")
     nonce: str = Field(pattern=r"^[0-9a-f]{32}$", description="Random; a file is admitted once.")
     signature: str = Field(description="ECDSA-SHA384 of all but the signatures, in base64.")

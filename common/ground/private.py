@@ -6,10 +6,12 @@ So it is not left to each of them: the process's own mask says it, for itself an
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 _OTHERS = 0o077
+_OWNER, _ANYBODY_READS = 0o700, 0o744
 
 
 def only_for_owner() -> None:
@@ -19,12 +21,16 @@ def only_for_owner() -> None:
 
 def tighten(folder: Path, public: Iterable[Path] = ()) -> None:
     """Take from everybody but the owner what is below ``folder`` already, such as from an earlier version, and
-    ``folder`` itself. ``public`` may be read by others who come that far."""
+    ``folder`` itself. ``public`` stays readable by others who come that far. Nothing becomes more open, and no link is
+    followed, whoever could put one here."""
     kept = set(public)
     for path in (folder, *folder.rglob("*")):
-        with contextlib.suppress(OSError):  # removed meanwhile, or another user's
-            if not path.is_symlink() and not path.is_socket():
-                mode = path.stat().st_mode & 0o777
-                wanted = 0o644 if path in kept else mode & ~_OTHERS
+        with contextlib.suppress(OSError):  # a link, a socket, removed meanwhile, or another user's
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+                wanted = mode & (_ANYBODY_READS if path in kept else _OWNER)
                 if mode != wanted:
-                    path.chmod(wanted)
+                    os.fchmod(descriptor, wanted)
+            finally:
+                os.close(descriptor)

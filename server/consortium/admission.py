@@ -39,7 +39,8 @@ def admit(folder: ConsortiumFolder, file: Path, expected_fingerprint: str | None
     try:
         registration = read_registration(file)
     except ValueError as error:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+        with file.open("rb") as sent:  # it may be larger than memory
+            digest = hashlib.file_digest(sent, "sha256").hexdigest()
         folder.audit.append("refused", file=file.name, sha256=digest, reason=str(error).splitlines()[0])
         raise
     mark = fingerprint(registration.public_key)

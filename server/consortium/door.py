@@ -8,6 +8,7 @@ not taken. So strangers can hold no place that a hospital needs, and hospitals t
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import logging
 import resource
 import socket
@@ -86,6 +87,14 @@ class Places:
         stranger.close()
 
 
+def place_of(address: str) -> str:
+    """What counts as one address: of IPv6 the network of 64 bits, of which one machine can use all."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+
+
 class DoorServer(uvicorn.Server):
     """uvicorn's server, which takes connections itself."""
 
@@ -117,7 +126,7 @@ class DoorServer(uvicorn.Server):
                     _log.warning("no connection can be taken: %s", error.strerror)
                     await asyncio.sleep(_FULL_SECONDS)
                 continue  # it had hung up before it was taken
-            connection = self._places.take(taken, str(peer[0]))
+            connection = self._places.take(taken, place_of(str(peer[0])))
             if connection is None:
                 _reset(taken)
                 continue

@@ -52,6 +52,7 @@ ANSWER_PATIENCE_SECONDS = 300
 HOLD_SECONDS = 10.0  # a SuperNode waits 30 s for an answer
 LOOK_SECONDS = 3.0  # between two looks while no bell rings, as often as the SuperNode itself would ask
 
+_PULL_BYTES = 1 << 16  # of a request for messages, which is held in memory; a real one has some hundred
 _NOT_SIGNED = "the body is not the one that the hospital signed"
 _OF_NOTHING = hashlib.sha256().hexdigest()
 _FORWARDED_TO = (b"content-type", b"accept", b"flwr-")
@@ -144,7 +145,7 @@ class Gateway:
         begun = False
         try:
             if path == PULL_PATH:
-                body = b"".join([piece async for piece in self._body(receive, digest)])
+                body = b"".join([piece async for piece in self._body(receive, digest, _PULL_BYTES)])
                 answer = await self._messages(headers, kept, body, receive)
             else:
                 request = self._client.build_request("POST", path, headers=kept, content=self._body(receive, digest))
@@ -208,9 +209,9 @@ class Gateway:
         except BlockingIOError as error:  # a status with which a SuperNode tries again
             raise _RefusedError(503, str(error)) from None
 
-    async def _body(self, receive: Receive, expected: str) -> AsyncIterator[bytes]:
+    async def _body(self, receive: Receive, expected: str, most: int | None = None) -> AsyncIterator[bytes]:
         """The body's pieces, each only once the next has come: the last one once all of them fit their signature."""
-        pace, digest, kept, more = _Pace(), hashlib.sha256(), b"", True
+        pace, digest, kept, more, most = _Pace(), hashlib.sha256(), b"", True, most or self._largest_body
         while more:
             try:
                 message = await pace.wait(receive())
@@ -222,8 +223,8 @@ class Gateway:
                 raise _GoneError
             piece, more = message.get("body", b""), message.get("more_body", False)
             pace.bytes += len(piece)
-            if pace.bytes > self._largest_body:
-                raise _RefusedError(413, f"a request may hold {self._largest_body} bytes")
+            if pace.bytes > most:
+                raise _RefusedError(413, f"a request may hold {most} bytes")
             digest.update(piece)
             if piece:
                 if kept:

@@ -4,6 +4,7 @@ import ipaddress
 
 from pydantic import Field, field_validator, model_validator
 
+from fedthorax.common.consortium.invitation import CONSORTIUM_NAME
 from fedthorax.common.ground.frozen import Frozen
 
 _ADDRESS = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$"
@@ -12,9 +13,7 @@ _ADDRESS = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$"
 class ConsortiumSettings(Frozen):
     """The whole file; two keys are enough."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the consortium and of its folder."
-    )
+    name: str = Field(pattern=CONSORTIUM_NAME, description="Name of the consortium and of its folder.")
     address: str = Field(
         pattern=_ADDRESS, description="HOST:PORT at which hospitals reach the server; in the certificate."
     )

@@ -3,13 +3,15 @@
 import contextlib
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from fedthorax.server.consortium import gateway
-from fedthorax.server.consortium.door import HANDSHAKE_SECONDS, Places
+from fedthorax.server.consortium.door import HANDSHAKE_SECONDS, Places, place_of
 from fedthorax.server.consortium.gateway import BODY_PATIENCE_SECONDS
 from fedthorax.server.consortium.settings import split_address
 
@@ -31,12 +33,25 @@ def idle(served: Consortium, source: str, known: contextlib.ExitStack) -> socket
     return known.enter_context(socket.create_connection(address, timeout=20, source_address=(source, 0)))
 
 
+def held_open(one: socket.socket) -> bool:
+    one.setblocking(False)
+    try:
+        return one.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("addresses", [1, 40], ids=["from one address", "from forty addresses"])
 def test_a_thousand_connections_without_a_handshake_keep_no_hospital_out(served: Consortium, addresses: int) -> None:
+    strangers = list[socket.socket]()
     with contextlib.ExitStack() as held:
         for number in range(SOCKETS):
-            idle(served, f"127.0.9.{1 + number % addresses}", held)
+            strangers.append(idle(served, f"127.0.9.{1 + number % addresses}", held))
+        most = 64 if addresses == 1 else (FILES - 128) // 2
+        wait_until(lambda: sum(map(held_open, strangers)) <= most, HANDSHAKE_SECONDS - 1)  # not by their time
         begun = time.monotonic()
         with caller(served.folder) as client:
             assert client.post("/v1/fleet/get-run", headers=signed(served.anna, "/v1/fleet/get-run")).status_code == 200
@@ -62,6 +77,34 @@ def test_the_oldest_stranger_makes_room_and_a_hospital_never_does() -> None:
     assert take("c", known=True)  # all places are taken: the last stranger goes
     assert len(closed) == 2
     assert take("d") is None  # hospitals everywhere
+
+
+def test_the_gateway_raises_its_own_limit_of_open_files_as_far_as_it_may() -> None:
+    program = (
+        "import resource; from fedthorax.server.consortium.door import room_for\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 1500))\n"
+        "print(room_for(500), resource.getrlimit(resource.RLIMIT_NOFILE)[0], room_for(1024))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["500", "1128", "686"]  # two files a connection, and 128
+
+
+def test_all_addresses_of_one_ipv6_network_count_as_one() -> None:
+    assert place_of("2001:db8:1:2:3:4:5:6") == place_of("2001:db8:1:2:ffff::1") != place_of("2001:db8:1:3::1")
+    assert place_of("fe80::1%eth0") == place_of("fe80::2")
+    assert place_of("::ffff:192.0.2.1") == place_of("192.0.2.1") != place_of("192.0.2.2")
+
+
+@pytest.mark.slow
+def test_strangers_with_a_whole_ipv6_network_put_out_themselves_alone() -> None:
+    """Without a gateway: this machine has one IPv6 address only."""
+    places, out = Places(most=100, most_per_address=8), list[int]()
+    for number in range(1000):
+        with contextlib.closing(socket.socket()) as taken:
+            connection = places.take(taken, place_of(f"2001:db8:1:2::{number:x}"))
+        assert connection is not None
+        connection.close = lambda number=number: out.append(number)
+    assert out == list(range(992))
 
 
 @pytest.mark.slow

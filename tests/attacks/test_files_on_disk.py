@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fedthorax.cli import main as cli
+from fedthorax.client.site import supervisor
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.setup import init_site
 from fedthorax.common.ground.events import EventLog
@@ -93,6 +94,42 @@ def test_a_folder_of_an_earlier_version_is_closed_when_it_is_served_and_what_is_
     tighten(tmp_path, [tmp_path / "ca.crt"])
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path, *tmp_path.rglob("*"))}
     assert modes == {tmp_path.name: 0o700, "run": 0o700, "events.jsonl": 0o600, "site.yaml": 0o600, "ca.crt": 0o644}
+
+
+def test_closing_a_folder_follows_no_link_and_opens_nothing(tmp_path: Path) -> None:
+    """What lies there may have been put there by whoever could write in it before."""
+    (tmp_path / "folder").mkdir(mode=0o777)
+    outside = tmp_path / "outside"
+    outside.write_text("x")
+    outside.chmod(0o666)
+    (tmp_path / "folder" / "link").symlink_to(outside)
+    (tmp_path / "folder" / "ca.crt").write_text("a secret under a public name")
+    (tmp_path / "folder" / "ca.crt").chmod(0o600)
+    os.mkfifo(tmp_path / "folder" / "log", 0o666)
+    (tmp_path / "folder" / "log").chmod(0o666)
+    tighten(tmp_path / "folder", [tmp_path / "folder" / "ca.crt", tmp_path / "folder" / "link"])
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o666
+    assert stat.S_IMODE((tmp_path / "folder" / "ca.crt").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "folder" / "log").lstat().st_mode) == 0o600
+
+
+def test_a_worker_gets_nothing_by_a_link_that_it_laid(tmp_path: Path) -> None:
+    """`site start` runs as root and gives the worker's folders to the worker's user, who wrote them before."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to another user")
+    (tmp_path / "state" / "replies").mkdir(parents=True)
+    for name in ("state/own", "state/replies/own", "secret", "other"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "state" / "soft").symlink_to(tmp_path / "secret")
+    (tmp_path / "state" / "hard").hardlink_to(tmp_path / "other")
+    supervisor._chown_all(tmp_path / "state", "nobody")
+    owners = {str(p.relative_to(tmp_path)): p.stat().st_uid for p in tmp_path.rglob("*") if not p.is_symlink()}
+    assert {name for name, user in owners.items() if user != 0} == {
+        "state",
+        "state/own",
+        "state/replies",
+        "state/replies/own",
+    }
 
 
 def test_whoever_opens_one_of_the_two_folders_makes_private_files_only(lead: ConsortiumFolder, tmp_path: Path) -> None:

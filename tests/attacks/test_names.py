@@ -11,7 +11,8 @@ from fedthorax.common.consortium.names import checked_hospital_name
 from fedthorax.common.ground.cells import plain_cells
 from fedthorax.common.ground.names import fault_of_name, same_look, skeleton
 
-UNSEEN = ["\u3164", "\ufe0f", "\u034f", "\u2800", "\u1160", "\u115f", "\u17b4", "\uffa0", "\u200b", "\u202e", "\u00ad"]
+UNSEEN = ["\u3164", "\ufe0f", "\u034f", "\u2800", "\u1160", "\u115f", "\u17b4", "\uffa0", "\u200b", "\u202e", "\u200f"]
+UNSEEN += ["\u061c", "\u00ad", "\U00016fe4", "\U0001d159", "\U000e0041"]
 
 
 @pytest.mark.parametrize("unseen", UNSEEN, ids=[f"U+{ord(c):04X}" for c in UNSEEN])
@@ -27,7 +28,12 @@ def test_letters_of_two_scripts_are_refused(name: str) -> None:
         checked_hospital_name(name)
 
 
-@pytest.mark.parametrize("name", ["-rf", "+49", "@north", "--help", "=1+1"])
+@pytest.mark.parametrize("name", ["\u0301north", "n\u0300\u0301\u0302\u0303orth", "\u20ddnorth"])
+def test_marks_that_stand_alone_or_in_a_heap_are_refused(name: str) -> None:
+    assert "combining mark" in str(fault_of_name(name))
+
+
+@pytest.mark.parametrize("name", ["-rf", "+49", "@north", "--help", "=1+1", "\uff1d1", "\uff0b1", "\uff20x", "\ufe62x"])
 def test_a_name_that_a_program_takes_for_something_else_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="must"):
         checked_hospital_name(name)
@@ -63,6 +69,10 @@ def test_names_as_hospitals_have_them_are_taken(name: str) -> None:
         ("\u0441\u043e\u0441\u043e", "coco"),  # Cyrillic alone, and Latin alone
         ("ﬁeld", "field"),
         ("\uff4eorth", "north"),
+        ("n\u1ecdrth", "north"),  # a dot below
+        ("n\u014drth", "NORTH"),
+        ("Ward \u0661", "Ward 1"),  # an Arabic digit
+        ("\U0001d427orth", "north"),
     ],
 )
 def test_names_that_a_reader_takes_for_each_other_are_the_same(one: str, other: str) -> None:
@@ -97,8 +107,11 @@ def test_findings_and_classes_have_the_same_rule(key: str, names: list[str], wor
 
 
 def test_no_cell_that_a_spreadsheet_opens_is_a_formula() -> None:
-    cells = plain_cells(["=cmd|' /C calc'!A0", "+1.png", "-x", "@sum", "\tx", "x=1", "", -0.5, 3])
-    assert cells == ["'=cmd|' /C calc'!A0", "'+1.png", "'-x", "'@sum", "'\tx", "x=1", "", -0.5, 3]
+    cells = plain_cells(["=cmd|' /C calc'!A0", "+1.png", "-x", "@sum", "\tx", "\rx", "\nx", "x=1", "", -0.5, 3])
+    assert cells == ["'=cmd|' /C calc'!A0", "'+1.png", "'-x", "'@sum", "'\tx", "'\rx", "'\nx", "x=1", "", -0.5, 3]
+    assert plain_cells([" =1+1", "\uff1d1+1", "\uff0b1"]) == ["' =1+1", "'\uff1d1+1", "'\uff0b1"]
+    elsewhere = ["a;=1+1", "a;b", "a\t=1", "a\n@x", "a;  =1;+2"]  # where a cell ends at a semicolon
+    assert plain_cells(elsewhere) == ["a;'=1+1", "a;b", "a\t'=1", "a\n'@x", "a;'  =1;'+2"]
     text = io.StringIO()
     csv.writer(text).writerow(cells)
     assert next(csv.reader(io.StringIO(text.getvalue())))[0][0] == "'"

@@ -3,7 +3,13 @@ up, and its log has no traceback."""
 
 import base64
 import contextlib
+import json
+import re
+import shutil
+import socket
 import ssl
+import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedthorax.server.consortium.door import HEAD_SECONDS
 from fedthorax.server.consortium.members import Members
+from fedthorax.server.consortium.settings import split_address
 
 from .served import PULL, Consortium, caller, head_of, raw, secure_socket, served_consortium, signed
 
@@ -114,6 +122,123 @@ def test_a_wrong_piece_length_in_a_body_makes_no_traceback(served: Consortium) -
         one.sendall(request.encode())
         assert b" 500 " not in one.recv(4096)[:20]
     assert "Traceback" not in served.log()
+
+
+def post(path: str, headers: dict[str, str], more: str = "", body: str = "") -> str:
+    """``more`` are further lines of the head; a length stands there unless they say how the body comes."""
+    length = "" if "transfer-encoding" in more else f"content-length: {len(body)}\r\n"
+    return f"POST {path} HTTP/1.1\r\nhost: x\r\n{head_of(headers)}{length}{more}\r\n{body}"
+
+
+CLOSE = "connection: close\r\n"
+CHUNKED = f"{CLOSE}transfer-encoding: chunked\r\n"
+PUSH = "/v1/fleet/push-object"
+
+
+def test_what_is_sent_at_one_go_is_judged_one_by_one(served: Consortium) -> None:
+    """Pipelined: fifty calls of a hospital, then one to the control interface behind them."""
+    calls = [post(PUSH, signed(served.anna, PUSH, f"{n:02}".encode()), body=f"{n:02}") for n in range(50)]
+    before = list(served.superlink.paths)
+    answer = raw(served.folder, "".join([*calls, post("/v1/control/list-runs", signed(served.anna))]))
+    assert [answer.count(b"HTTP/1.1 " + status) for status in (b"200", b"404", b"401")] == [50, 1, 0]
+    assert served.superlink.paths == [*before, *[PUSH] * 50]
+
+
+def test_a_stranger_behind_a_hospitals_call_in_one_connection_is_a_stranger(served: Consortium) -> None:
+    stolen = signed(served.anna) | {"flwr-signature": "AAAA"}
+    answer = raw(served.folder, post(PULL, signed(served.anna)) + post(PULL, stolen))
+    assert (answer.count(b"HTTP/1.1 200"), answer.count(b"HTTP/1.1 401")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "body", "status"),
+    [
+        pytest.param(CHUNKED, "5\r\nabcde\r\n0\r\nflwr-public-key: evil\r\nx: y\r\n\r\n", 200, id="trailers"),
+        pytest.param(CHUNKED, "1;x=y\r\na\r\n0004\r\nbcde\r\n0\r\n\r\n", 200, id="extensions of pieces"),
+        pytest.param(CHUNKED, "-5\r\nabcde\r\n0\r\n\r\n", 400, id="a negative piece"),
+        pytest.param(CHUNKED, "0x5\r\nabcde\r\n0\r\n\r\n", 400, id="a piece in another notation"),
+        pytest.param(CLOSE + "Flwr-Timestamp: x\r\n", "abcde", 400, id="a header twice in another case"),
+        pytest.param(CLOSE + "flwr_timestamp: x\r\n", "abcde", 200, id="a header with an underscore"),
+        pytest.param(CLOSE + "x: a\r\n flwr-timestamp: x\r\n", "abcde", 200, id="a header on two lines"),
+        pytest.param(CLOSE + "host: y\r\n", "abcde", 400, id="two hosts"),
+        pytest.param(CLOSE + "x-forwarded-for: 127.0.0.1\r\nforwarded: for=::1\r\n", "abcde", 200, id="another's name"),
+    ],
+)
+def test_of_an_odd_request_the_superlink_has_the_hospitals_headers_and_body_or_nothing(
+    served: Consortium, more: str, body: str, status: int
+) -> None:
+    headers, before = signed(served.anna, PUSH, b"abcde"), len(served.superlink.whole)
+    answer = raw(served.folder, post(PUSH, headers, more, body))
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert len(served.superlink.whole) == before + (status == 200)
+    if status == 200:
+        got = json.loads(re.search(rb"\{.*\}", answer, re.DOTALL)[0])  # type: ignore[index]
+        assert got["length"] == 5
+        assert {name: value for name, value in got["headers"].items() if name.startswith("flwr")} == {
+            name: value for name, value in headers.items() if name.startswith("flwr")
+        }
+        assert not {"x", "x-forwarded-for", "forwarded", "trailer"} & set(got["headers"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://x/v1/control/list-runs",
+        f"https://x{PULL}",
+        f"{PULL}/",
+        f"/{PULL}",
+        "/v1/fleet/../control/list-runs",
+        f"{PULL};x",
+        "/v1/fleet/pull%2dmessages",
+        f"{PULL}#x",
+        PULL.upper(),
+        f"{PULL}?x",
+        f"{PULL}%00",
+        "*",
+    ],
+)
+def test_a_path_that_is_nearly_one_of_the_ten_is_none(served: Consortium, path: str) -> None:
+    before = list(served.superlink.paths)
+    assert raw(served.folder, post(path, signed(served.anna, path), CLOSE)).startswith(b"HTTP/1.1 404 ")
+    assert served.superlink.paths == before
+
+
+def test_a_request_for_messages_fills_no_memory(served: Consortium) -> None:
+    """It is held as a whole, by as many connections as a hospital may have."""
+    body, before = "x" * 100_000, list(served.superlink.paths)
+    pieces = f"{len(body):x}\r\n{body}\r\n0\r\n\r\n"
+    answer = raw(served.folder, post(PULL, signed(served.anna, PULL, body.encode()), CHUNKED, pieces))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert served.superlink.paths == before
+
+
+@pytest.mark.parametrize("version", ["TLSv1", "TLSv1_1"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_old_tls_is_not_spoken(served: Consortium, version: str) -> None:
+    context = ssl.create_default_context(cafile=served.folder.ca_certificate)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    address = split_address(served.folder.settings().gateway_address)
+    with socket.create_connection(address, timeout=20) as plain, pytest.raises((ssl.SSLError, ConnectionError)):
+        context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="Python's own TLS cannot ask for another handshake")
+def test_a_second_handshake_within_a_connection_is_refused(served: Consortium) -> None:
+    host, port = split_address(served.folder.settings().gateway_address)
+    command = ["openssl", "s_client", "-connect", f"{host}:{port}", "-tls1_2", "-CAfile", served.folder.ca_certificate]
+    said = subprocess.run(command, input=b"R\n", capture_output=True, timeout=30)
+    assert b"no renegotiation" in said.stderr
+
+
+@pytest.mark.slow
+def test_a_head_that_comes_byte_by_byte_ends_after_twenty_seconds(served: Consortium) -> None:
+    head, begun = post(PULL, signed(served.anna)).encode(), time.monotonic()
+    with secure_socket(served.folder) as slow, contextlib.suppress(OSError):
+        for byte in head:
+            slow.sendall(bytes([byte]))
+            time.sleep(0.2)
+    assert time.monotonic() - begun == pytest.approx(HEAD_SECONDS, abs=4)
 
 
 lines = st.text(st.characters(min_codepoint=0, max_codepoint=255), max_size=80)

@@ -35,7 +35,7 @@ def ours(size: int, steps: int) -> None:
     from fedthorax.cli.quiet import quiet_libraries
 
     quiet_libraries()
-    from fedthorax.client.site.worker import warm_up
+    from fedthorax.client.site.task_desk import warm_up
 
     warm_up()  # what a hospital's worker imports, and how
     from fedthorax.common.config.load import load_experiment

@@ -66,7 +66,7 @@ import sys
 from pathlib import Path
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
-from fedthorax.client.site.worker import TaskDesk
+from fedthorax.client.site.task_desk import TaskDesk
 from fedthorax.client.site.worker_service import start_server
 from benchmarks.aggregation import some_scores
 from fedthorax.common.messages.replies import TrainReply

@@ -8,7 +8,7 @@ from fedthorax.common.messages.tasks import FinishTask, Outcome
 from fedthorax.common.model.segments import Weights
 from fedthorax.common.record.run import Run, read_run
 from fedthorax.server.checkpoints import Checkpoints
-from fedthorax.server.holdings import named_model
+from fedthorax.server.held_segments import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.models import model_facts
 

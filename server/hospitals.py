@@ -15,7 +15,7 @@ from fedthorax.common.messages.tasks import ModelTask, TrainTask
 from fedthorax.common.model.segments import MODALITIES
 from fedthorax.server.broadcast import Broadcast
 from fedthorax.server.channel import Channel, HospitalState
-from fedthorax.server.holdings import Holdings
+from fedthorax.server.held_segments import Holdings
 from fedthorax.server.labels_told import check_labels
 from fedthorax.server.ledger import Ledger
 from fedthorax.server.record import RunRecord

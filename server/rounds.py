@@ -44,9 +44,9 @@ from fedthorax.server.claims import (
     unpacked,
 )
 from fedthorax.server.delivery import deliver
-from fedthorax.server.holdings import named_model
+from fedthorax.server.held_segments import named_model
 from fedthorax.server.hospitals import Hospitals
-from fedthorax.server.joining import Joining
+from fedthorax.server.newcomers import Newcomers
 from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
 from fedthorax.server.schedule import RoundPlan, plan_round
@@ -82,7 +82,7 @@ class Rounds:
         self._algorithm = algorithm_of(self.experiment.federation.strategy)
         self._strategy_state: State = start.strategy_state if start else {}
         self._lost_rounds, self._notable = 0, set[str]()
-        self._joining = Joining(self.hospitals, self.central, dict(start.overlaps) if start else {})
+        self._newcomers = Newcomers(self.hospitals, self.central, dict(start.overlaps) if start else {})
 
     def run(self) -> Predictions:
         """All rounds that are left and the closing scores; returns the predictions on the central test split.
@@ -92,7 +92,7 @@ class Rounds:
         """
         if self.start is None:
             self.record.open_round(0, None)
-            self._joining.meet()
+            self._newcomers.meet()
             weights: Weights = self.network.layout.read()
             scores, started = self._validate(0, None), time.monotonic()
             if (problem := _unusable(weights, scores)) is not None:
@@ -103,7 +103,7 @@ class Rounds:
             self.network.layout.write(weights)
             best = self._best_round()
             self._remember_best(weights if best == self.start.round else self.checkpoints.load(best).weights)
-            self._joining.meet()
+            self._newcomers.meet()
         training, patience = self.experiment.training, self.experiment.federation.patience
         for number in range(self.record.newest_round + 1, training.num_rounds + 1):
             if patience and self.selection.rounds_since_best >= patience:
@@ -177,15 +177,15 @@ class Rounds:
             own = models(site)
             beside = {name: values for name, values in told.items() if name in own["weights"]}
             training.append(ask.task(TrainTask, site, number, **own, beside=beside, **work))
-        tasks = [*training, *self._joining.newcomers()]  # who joins now trains from the next round on
+        tasks = [*training, *self._newcomers.newcomers()]  # who joins now trains from the next round on
         accepted: set[str] = set()
         with contextlib.closing(KeptUpdates(len(training))) as kept:
             for reply in ask.replies(
                 tasks, lambda: len(accepted) >= required, lambda left: len(accepted) + left >= required
             ):
                 if isinstance(reply, DescribeReply):
-                    if self._joining.accept(reply):
-                        self._joining.leave_out()
+                    if self._newcomers.accept(reply):
+                        self._newcomers.leave_out()
                         ask.fail(reply.site, "train", f"joined in round {number}; trains from the next round on")
                 elif self._take_update(reply, number, model, segments, plan, aggregate, kept):
                     accepted.add(reply.site)
@@ -332,7 +332,7 @@ class Rounds:
             self.record.document,
             ledger.acknowledged,
             ledger.egress_heads,
-            self._joining.overlaps,
+            self._newcomers.overlaps,
             self.hospitals.holdings.by_site,
             self._strategy_state,
             self.hospitals.broadcast.state,

@@ -21,7 +21,7 @@ from fedthorax.server.broadcast import Broadcast
 from fedthorax.server.central import CentralData
 from fedthorax.server.channel import Channel, Interrupted
 from fedthorax.server.checkpoints import Checkpoints
-from fedthorax.server.holdings import Holdings
+from fedthorax.server.held_segments import Holdings
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.ledger import Ledger
 from fedthorax.server.models import OwnModels, save_models, save_personal_models

@@ -27,7 +27,7 @@ from fedthorax.client.site.heartbeat import watch_heartbeat
 from fedthorax.client.site.mirror import mirror_events
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.setup import require_private_key
-from fedthorax.client.site.worker import CANNOT_WRITE, OWN_DISK
+from fedthorax.client.site.task_desk import CANNOT_WRITE, OWN_DISK
 from fedthorax.client.site.worker_client import worker_answers
 from fedthorax.client.site.worker_service import socket_path
 from fedthorax.common.consortium.pieces import CHUNK_BYTES

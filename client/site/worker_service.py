@@ -17,7 +17,7 @@ from fedthorax.client.site import protocol
 from fedthorax.client.site.content import Assembly, parts_of
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
-from fedthorax.client.site.worker import TaskDesk, warm_up
+from fedthorax.client.site.task_desk import TaskDesk, warm_up
 from fedthorax.common.ground.events import read_events
 from fedthorax.common.ground.lock import take
 from fedthorax.common.messages.message import Task
@@ -168,7 +168,7 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     threading.Thread(target=_close_to_restart, args=(desk,), daemon=True).start()
     from fedthorax.client.process import SiteProcess
     from fedthorax.client.segment_store import SegmentStore
-    from fedthorax.client.site.results import keep_results
+    from fedthorax.client.site.kept_results import keep_results
     from fedthorax.client.site_store import SiteStore
 
     process = SiteProcess(

@@ -14,9 +14,8 @@ from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
 from fedthorax.common.hospital.labelled import labelled_images
 from fedthorax.common.hospital.patient_ids import unclear_issues, unclear_patients
 from fedthorax.common.hospital.scan import scan
-from fedthorax.common.issues.admission import admit
 from fedthorax.common.issues.issue import in_order
-from fedthorax.common.issues.unusable import UnusableDataError
+from fedthorax.common.issues.unusable import UnusableDataError, admit
 from fedthorax.common.pixels.cache import DecodedImages, decode_all
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import SPLITS, BadFile, CtRecord, ImageRef, Split, XrayRecord

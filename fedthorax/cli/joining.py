@@ -34,7 +34,7 @@ def joining(
     experiment = load_experiment(file, overrides(sets, name))
     from fedthorax.common.report.joining import TASKS, answer
     from fedthorax.simulations.joining.arms import Arm
-    from fedthorax.simulations.joining.joining import compare_joining
+    from fedthorax.simulations.joining.compare import compare_joining
 
     output = console(to_stderr=as_json)
 

@@ -8,7 +8,7 @@ import pytest
 
 from fedthorax.client.process import SiteProcess
 from fedthorax.client.site.folder import SiteFolder
-from fedthorax.client.site.results import keep_results
+from fedthorax.client.site.kept_results import keep_results
 from fedthorax.client.site_store import SiteStore
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.events import EventLog

@@ -10,9 +10,9 @@ import sys
 if "worker" in sys.orig_argv:
     import numpy as np
 
-    from fedthorax.client.site import worker
+    from fedthorax.client.site import task_desk
 
-    _honest = worker.what_may_leave
+    _honest = task_desk.what_may_leave
     _plan = json.loads(os.environ["FEDTHORAX_TEST_SPOIL"])
 
     def _spoilt(reply, allowed):
@@ -32,4 +32,4 @@ if "worker" in sys.orig_argv:
             return reply.model_copy(update={"site": "north"})
         return reply.model_copy(update={"weights": weights})
 
-    worker.what_may_leave = _spoilt
+    task_desk.what_may_leave = _spoilt

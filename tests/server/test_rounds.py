@@ -28,7 +28,7 @@ from fedthorax.common.wire.parcel import Cargo, pack_parcel
 from fedthorax.server.broadcast import Broadcast
 from fedthorax.server.channel import LateReply
 from fedthorax.server.checkpoints import Checkpoints
-from fedthorax.server.holdings import Holdings
+from fedthorax.server.held_segments import Holdings
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.ledger import Ledger
 from fedthorax.server.record import RunRecord

@@ -14,7 +14,7 @@ from fedthorax.common.training.compared import Truth, joined, mean_areas
 from fedthorax.common.training.scoring import Predictions
 from fedthorax.simulations.centralised import with_one_site
 from fedthorax.simulations.joining.arms import finished, plan_arms, run_arm
-from fedthorax.simulations.joining.figures import Models, joining_figures, verdict
+from fedthorax.simulations.joining.worth import Models, joining_figures, verdict
 
 SITES = ("north", "st.mary")
 

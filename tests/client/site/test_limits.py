@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fedthorax.client.site.limits import refusals
-from fedthorax.client.site.worker import at_this_site
+from fedthorax.client.site.task_desk import at_this_site
 from fedthorax.common.config import Experiment
 from fedthorax.common.disclosure.sentences import error_outside
 

@@ -54,8 +54,8 @@ def _document(
     metrics: dict[str, dict[str, Any]],
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    from fedthorax.simulations.joining.figures import Models, joining_figures  # TensorFlow, after the other processes
     from fedthorax.simulations.joining.predictions import score_models
+    from fedthorax.simulations.joining.worth import Models, joining_figures  # TensorFlow, after the other processes
 
     together = RunFolder.load(plan.together.folder)
     files = {arm.name: RunFolder.load(arm.folder).best_model for arm in plan.arms}

@@ -1,6 +1,6 @@
 import pytest
 
-from fedthorax.server.joining import check_version
+from fedthorax.server.newcomers import check_version
 
 
 @pytest.mark.parametrize("site", ["0.1.0", "0.1.7", "0.1.0.dev3"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fedthorax.client.site.folder import SiteFolder
-from fedthorax.client.site.worker import MOST_ATTEMPTS, RestartNeeded, TaskDesk
+from fedthorax.client.site.task_desk import MOST_ATTEMPTS, RestartNeeded, TaskDesk
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.audit import read_lines
 from fedthorax.common.messages.message import Reply, Task

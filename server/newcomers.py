@@ -16,7 +16,7 @@ from fedthorax.server.statistics import gather_statistics
 
 
 @dataclass
-class Joining:
+class Newcomers:
     """By hospital: ``overlaps``, positions in ``central.all_digests`` of the images that it holds, and ``told``, the
     statistics that its reply carried."""
 

@@ -1,4 +1,4 @@
-from fedthorax.server.holdings import Holdings
+from fedthorax.server.held_segments import Holdings
 
 
 def test_what_a_hospital_was_told_to_keep_is_not_forgotten_for_newer_versions():

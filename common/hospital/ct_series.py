@@ -76,12 +76,16 @@ def find_slices(images: Mapping[str, Path], policy: CtSlices) -> FoundSlices:
         chosen: list[CtSlice] = []
         dropped = 0
         in_order = [_in_order(slices) for slices in series.values()]
-        for ordered, reason in zip(in_order, pool.map(_not_hounsfield, in_order), strict=True):
+        parts = [part for slices in in_order for part in _by_scale(slices)]
+        raw = set[ImageRef]()
+        for part, reason in zip(parts, pool.map(_not_hounsfield, parts), strict=True):
             if reason:
                 words = f"is stored as CT but holds no Hounsfield units: by the values of its series {reason}"
-                bad += [BadFile(s.image.path, words, s.image.frame, "other_scale") for s in ordered]
-                continue
-            kept = _apply(ordered, policy, pool)
+                bad += [BadFile(s.image.path, words, s.image.frame, "other_scale") for s in part]
+                raw |= {slice_.image for slice_ in part}
+        for slices in in_order:
+            ordered = [slice_ for slice_ in slices if slice_.image not in raw]
+            kept = _apply(ordered, policy, pool) if ordered else []
             dropped += len(ordered) - len(kept)
             chosen += kept
     return FoundSlices(tuple(chosen), tuple(left_out), tuple(bad), dropped)
@@ -115,8 +119,16 @@ def _height(header: Header, frame: int) -> float | None:
     return header.slice_location if height is None else height
 
 
+def _by_scale(slices: Sequence[CtSlice]) -> list[list[CtSlice]]:
+    """The parts of a series that share slope and intercept: an export may forget them in some files."""
+    parts: dict[object, list[CtSlice]] = {}
+    for slice_ in slices:
+        parts.setdefault(slice_.header and slice_.header.rescale, []).append(slice_)
+    return list(parts.values())
+
+
 def _not_hounsfield(slices: Sequence[CtSlice]) -> str | None:
-    """Why a DICOM series in order holds no Hounsfield units. What cannot be decoded is passed over, to be named."""
+    """Why DICOM slices of one scale hold no Hounsfield units. What cannot be decoded is passed over, to be named."""
     if slices[0].header is None:
         return None
     asked = (units for n in looked_at(len(slices)) for units in _units_of([slices[n]]) if units is not None)

@@ -43,6 +43,8 @@ _TAGS = (
     "Rows",
     "Columns",
     "BitsStored",
+    "RescaleSlope",
+    "RescaleIntercept",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )
@@ -88,6 +90,7 @@ class Header:
     rows: int | None
     columns: int | None
     bits_stored: int | None
+    rescale: tuple[float | None, float | None]
     places: tuple[FramePlace, ...]
 
 
@@ -148,6 +151,7 @@ def header_of(dataset: "Dataset") -> Header:
         rows=_whole(dataset, "Rows"),
         columns=_whole(dataset, "Columns"),
         bits_stored=_whole(dataset, "BitsStored"),
+        rescale=(number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")),
         places=tuple(_place(dataset, frame) for frame in range(num_frames(dataset))),
     )
 

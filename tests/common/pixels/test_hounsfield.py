@@ -271,6 +271,18 @@ def test_raw_values_are_refused_for_the_whole_series_and_for_a_volume(
     assert FORGOTTEN in bad.reason
 
 
+def test_slices_of_a_series_whose_intercept_was_forgotten_are_refused_and_the_others_kept(
+    tmp_path: Path, write_ct: Write
+) -> None:
+    for number in range(6):
+        forgotten = number in (0, 5)
+        elements = {"RescaleIntercept": 0} if forgotten else {}
+        write_ct(tmp_path / f"{number}.dcm", slice_of_a_body(), float(number), **elements)
+    found = find_slices(list_images(tmp_path).images, CtSlices())
+    assert [slice_.name for slice_ in found.slices] == ["1.dcm", "2.dcm", "3.dcm", "4.dcm"]
+    assert [bad.path.name for bad in found.bad] == ["0.dcm", "5.dcm"]
+
+
 def test_slices_without_a_series_are_judged_one_by_one(tmp_path: Path, write_ct: Write) -> None:
     write_ct(tmp_path / "good.dcm", slice_of_a_body(), SeriesInstanceUID=None)
     write_ct(tmp_path / "raw.dcm", slice_of_a_body(1024), SeriesInstanceUID=None)

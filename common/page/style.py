@@ -46,9 +46,18 @@ a { color: var(--accent); }
 .facts dd { margin: 0; color: var(--ink); }
 .answer { font-size: 1.06rem; margin-top: 1.1rem; }
 .answer p { max-width: none; margin: .3rem 0 .5rem; }
+.questions { display: grid; grid-template-columns: 9.5rem 1fr; gap: .7rem 1.4rem; margin: 1.2rem 0 0; }
+.questions > dt { font-weight: 600; } .questions > dd { margin: 0; }
+.limits { margin: 0; padding: 0; list-style: none; } .limits li { margin: 0 0 .3rem; }
+.limits .grave { background: var(--grave-panel); padding: .25rem .6rem; border-radius: 3px; }
+.limits .grave strong { color: var(--grave); }
+h2.plain { border: 0; margin-top: 1.4rem; padding-top: 0; }
+details.fold { border-top: 1px solid var(--rule); margin: 0; padding: .55rem 0; }
+details.fold h2 { display: inline; border: 0; margin: 0; padding: 0; font-size: 1.15rem; }
+details.fold > summary { padding: .15rem 0; } .fold > summary .small { margin-left: .5rem; }
 .cards {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: .8rem;
-  margin: 1.1rem 0; padding: 0;
+  margin: 0 0 .6rem; padding: 0;
 }
 .card { background: var(--panel); border: 1px solid var(--rule); border-radius: 6px; padding: .75rem .95rem .8rem; }
 .card dt { font-size: .9rem; color: var(--soft); }
@@ -126,17 +135,20 @@ svg .dot.central {
 svg .dot.site0 { fill: var(--site0); } svg .dot.site1 { fill: var(--site1); } svg .dot.site2 { fill: var(--site2); }
 svg .dot.site3 { fill: var(--site3); } svg .dot.site4 { fill: var(--site4); } svg .dot.site5 { fill: var(--site5); }
 svg .dot.faint { fill: var(--soft); }
+svg .dot.hollow { fill: var(--page); stroke: var(--accent); stroke-width: 1.6; }
 svg .heat { fill: rgb(var(--heat)); }
 svg.matrix { width: 100%; max-width: 34rem; height: auto; } svg .value { fill: var(--ink); }
 .squares { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: 1rem; margin: .6rem 0; }
 .squares figcaption { font-weight: 500; font-size: .86rem; line-height: 1.3; overflow-wrap: anywhere; }
 td.heat { background: rgba(var(--heat), calc(var(--share) * .42)); text-align: center; min-width: 4.6rem; }
+table.map td { text-align: center; } table.map thead th { white-space: normal; overflow-wrap: break-word; }
+table.map thead th:not(:first-child) { text-align: center; min-width: 4.4rem; }
 td.heat.diagonal { outline: 1px solid var(--soft); outline-offset: -2px; }
 td.heat small { display: block; color: var(--ink); }
 button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; text-align: inherit; }
 :is(a, button, select, summary, svg[tabindex]):focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 .skip { position: absolute; left: -99rem; } .skip:focus { left: .5rem; top: .5rem; }
-.sort:hover { text-decoration: underline; }
+.sort:hover, .unfold { text-decoration: underline; } .unfold { color: var(--accent); margin: 1.6rem 0 .8rem; }
 th[aria-sort="ascending"] .sort::after { content: " \\25B2"; font-size: .7em; }
 th[aria-sort="descending"] .sort::after { content: " \\25BC"; font-size: .7em; }
 .legend button { display: flex; align-items: center; gap: .45rem; border-radius: 4px; padding: 0 .25rem; }
@@ -160,7 +172,7 @@ pre {
 .glossary dt { font-weight: 600; } .glossary dd { margin: 0; max-width: 46rem; }
 footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-bottom: 2.5rem; }
 @media (max-width: 40rem) {
-  .glossary { display: block; } .glossary dd { margin: 0 0 .6rem; }
+  .glossary, .questions { display: block; } .questions > dt { margin-top: .9rem; } .glossary dd { margin: 0 0 .6rem; }
   h1 { font-size: 1.45rem; }
 }
 @media print {
@@ -175,7 +187,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   body { font-size: 1rem; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   main, header, footer { max-width: none; padding-left: 0; padding-right: 0; }
-  nav, .tip, .skip, svg .cursor, p:has(> select) { display: none; }
+  nav, .tip, .skip, .unfold, svg .cursor, p:has(> select) { display: none; }
   .cards { grid-template-columns: repeat(3, 1fr); }
   .charts { grid-template-columns: 1fr 1fr; }
   .squares { grid-template-columns: repeat(6, 1fr); gap: .6rem; }

@@ -27,6 +27,9 @@ class Caution:
 def cautions(metrics: Mapping[str, Any], absent: str | None = None) -> list[Caution]:
     """Everything that limits the figures, grave ones first. ``absent`` is a modality of which nobody has any."""
     found = [
+        Caution(
+            "Not a medical device.", "The figures hold for these images only; nothing here is a clinical validation."
+        ),
         *_status(metrics),
         *_rounds(metrics),
         *_replies(metrics),
@@ -194,11 +197,14 @@ def _data(metrics: Mapping[str, Any], absent: str | None) -> Iterator[Caution]:
             f"pixel for pixel, and {'was' if len(left_out) == 1 else 'were'} left out of the scores."
             + _flattered(metrics),
         )
+    accepted: dict[str, list[str]] = {}
     for name, data in everyone:
-        errors = [entry for entry in at(data, "check") or [] if entry.get("level") == "error"]
-        if errors:
-            told = joined([f"{CODES[entry['code']].title} ({count(entry.get('count'))})" for entry in errors], limit=12)
-            yield Caution("Accepted errors in the data.", f"{name}: {told}.", grave=True)
+        for entry in at(data, "check") or []:
+            if entry.get("level") == "error":
+                found = f"{name} ({count(entry.get('count'))})"
+                accepted.setdefault(CODES[entry["code"]].title, []).append(found)
+    for title, holders in accepted.items():
+        yield Caution("Accepted errors in the data.", f"{title}: {joined(holders, limit=12)}.", grave=True)
     for name, data in hospitals:
         train = at(data, "splits", "train") or {}
         empty = [word for key, word in WORDS.items() if key != absent and train.get(key) == 0]
@@ -242,9 +248,6 @@ def _always(metrics: Mapping[str, Any], absent: str | None) -> Iterator[Caution]
         )
     else:
         yield _pairs(metrics)
-    yield Caution(
-        "Not a medical device.", "The figures hold for these images only; nothing here is a clinical validation."
-    )
 
 
 def _pairs(metrics: Mapping[str, Any]) -> Caution:

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.wording import UNDEFINED, at, count, figure, interval
 from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
-from fedthorax.common.page.style import STYLE
+from fedthorax.common.page.frame import rendered
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report.comparison_template import TEMPLATE
 
@@ -53,10 +51,9 @@ def write_comparison(runs: Sequence[Path], target: Path) -> Path:
         compared(predictions[0], other, labels, str(folders[0].path), str(folder.path))
         for other, folder in zip(predictions[1:], folders[1:], strict=True)
     ]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     names = _distinct([folder.path for folder in folders])
-    document = environment.from_string(TEMPLATE).render(
-        style=Markup(STYLE),
+    document = rendered(
+        TEMPLATE,
         names=names,
         headlines=headline_rows(metrics),
         pairs=[

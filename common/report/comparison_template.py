@@ -1,21 +1,11 @@
 """The Jinja2 template of the comparison; every value is escaped."""
 
 TEMPLATE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{{ names|join(", ") }}: comparison</title>
-<style>{{ style }}</style>
-</head>
-<body>
-<header>
-<p class="kicker">FedThorax comparison of runs</p>
-<h1>{{ names|join(", ") }}</h1>
-</header>
-<main>
+{%- extends "frame" %}
+{%- block title %}{{ names|join(", ") }}: comparison{% endblock %}
+{%- block kicker %}FedThorax comparison of runs{% endblock %}
+{%- block heading %}{{ names|join(", ") }}{% endblock %}
+{%- block main %}
 <p>Selected models on the same central test images. Not a medical device: the figures hold for these images only.</p>
 <div class="wide"><table>
 <caption>Test scores of each run with its own 95 % interval. Whether two runs differ is told below, not by whether
@@ -68,8 +58,5 @@ same patients; p corrected for all labels of the table (Holm). Means: patients r
 {%- else %}
 <p>None.</p>
 {%- endif %}
-</main>
-<footer><p>This page loads nothing from the network.</p></footer>
-</body>
-</html>
+{%- endblock %}
 """

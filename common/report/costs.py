@@ -3,25 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from fedthorax.common.ground.wording import at, count, data_size, seconds
+from fedthorax.common.page.frame import rendered
 
 _SECTION = """\
-<h2 id="costs">Costs</h2>
+{%- from "tables" import table %}
 <p>{{ summary }}</p>
 {%- if rows %}
-<div class="wide"><table class="sortable">
-<caption>Local training, added up over the rounds. Waiting, scoring and transfers are not in these times.</caption>
-<thead><tr><th scope="col" class="left">Hospital</th><th scope="col">Rounds</th><th scope="col">Pairs</th>
-<th scope="col">Steps</th><th scope="col">Training</th><th scope="col">A round</th></tr></thead>
-<tbody>
-{%- for row in rows %}
-<tr><th scope="row" class="site">{{ row.name }}</th>
-{%- for value, words in row.cells %}<td data-value="{{ value }}">{{ words }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div>
+{{- table("Local training, added up over the rounds. Waiting, scoring and transfers are not in these times.",
+["Hospital", "Rounds", "Pairs", "Steps", "Training", "A round"], rows) }}
 {%- endif %}
 <p class="small">Energy was not measured, and no estimate is made: it would rest on a guess of how busy the machines
 were.</p>
@@ -29,8 +21,7 @@ were.</p>
 
 
 def costs_section(metrics: Mapping[str, Any]) -> Markup:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return Markup(environment.from_string(_SECTION).render(summary=summary(metrics), rows=cost_rows(metrics)))
+    return rendered(_SECTION, summary=summary(metrics), rows=cost_rows(metrics))
 
 
 def summary(metrics: Mapping[str, Any]) -> str:

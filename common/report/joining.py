@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from fedthorax.common.ground.wording import UNDEFINED, at, count, counted, figure, interval, joined
+from fedthorax.common.page.frame import rendered
 from fedthorax.common.page.heat_map import area_map
 from fedthorax.common.page.style import STYLE
 from fedthorax.common.report.joining_template import TEMPLATE
@@ -24,11 +24,11 @@ _MODELS = (
 
 def joining_page(document: Mapping[str, Any]) -> str:
     """One HTML file that opens offline, for the content of ``joining.json``."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     hospitals = document["hospitals"]
-    return environment.from_string(TEMPLATE).render(
+    return rendered(
+        TEMPLATE,
         name=document["name"],
-        style=Markup(STYLE + _PRINT),
+        style=STYLE + _PRINT,
         answer=[answer(document, task, words) for task, words in TASKS],
         summary=[_summary_row(site, entry) for site, entry in hospitals.items()],
         hospitals=[_hospital(document, site, entry) for site, entry in hospitals.items()],

@@ -1,21 +1,11 @@
 """The Jinja2 template of the page that says what joining was worth; every value is escaped."""
 
 TEMPLATE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{{ name }}: did joining pay?</title>
-<style>{{ style }}</style>
-</head>
-<body>
-<header>
-<p class="kicker">FedThorax: {{ name }}</p>
-<h1>Did joining pay?</h1>
-</header>
-<main>
+{%- extends "frame" %}
+{%- block title %}{{ name }}: did joining pay?{% endblock %}
+{%- block kicker %}FedThorax: {{ name }}{% endblock %}
+{%- block heading %}Did joining pay?{% endblock %}
+{%- block main %}
 <div class="answer">
 {%- for sentence in answer %}<p>{{ sentence }}</p>{% endfor %}
 </div>
@@ -96,8 +86,6 @@ images, and the best round of each was chosen on the server's validation images.
 <p>A test image on which any hospital trains or validates is left out everywhere. One training of each kind: another
 random seed would give somewhat other figures, which the intervals do not hold. Not a medical device; the figures hold
 for these images only.</p>
-</main>
-<footer><p>Made by FedThorax {{ software }}. This page loads nothing from the network.</p></footer>
-</body>
-</html>
+{%- endblock %}
+{%- block made %}Made by FedThorax {{ software }}.{% endblock %}
 """

@@ -21,9 +21,11 @@ _TASKS = (("disease", "per_finding"), ("cancer", "per_class"))
 def operating_section(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     """Everything that the template lays out; None where no thresholds were chosen, as in runs before schema 2."""
     points, test = metrics.get("operating_points"), metrics.get("test")
-    if not points or not test:
+    if not points:
         return None
+    heads = ["Sensitivity", "Specificity", *(["Sensitivity at specificity 0.9", "PR-AUC"] if test else [])]
     return {
+        "heads": heads,
         "site": points["site"],
         "split": {"valid": "validation"}.get(points["split"], points["split"]),
         "rows": [
@@ -31,14 +33,15 @@ def operating_section(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         ],
         "temperature": figure(points.get("cancer_temperature")) if points["cancer"] else None,
         "reasons": _reasons(points),
-        "calibration": calibration_rows(test),
-        "diagrams": diagrams(test),
+        "calibration": calibration_rows(test or {}),
+        "diagrams": diagrams(test or {}),
         "own": own_rows(metrics),
         "own_thresholds": own_thresholds(metrics),
     }
 
 
-def _row(name: str, label: Mapping[str, Any], test: Mapping[str, Any], task: str, group: str) -> dict[str, Any]:
+def _row(name: str, label: Mapping[str, Any], test: Mapping[str, Any] | None, task: str, group: str) -> dict[str, Any]:
+    """Without a test, what the threshold gives on the images that chose it."""
     scores = at(test, task, group, name) or {}
     few = bool(scores.get("descriptive"))
     intervals = {} if few else at(test, "intervals", task, group, name) or {}
@@ -47,14 +50,11 @@ def _row(name: str, label: Mapping[str, Any], test: Mapping[str, Any], task: str
         for key in ("recall", "specificity", "sensitivity_at_specificity")
     ]
     cells.append(figure(scores.get("pr_auc")))  # without its interval, which would not fit the page
-    return {
-        "name": name,
-        "threshold": figure(label["threshold"]),
-        "method": METHODS.get(label["method"], label["method"]),
-        "chosen_from": f"{count(label['positives'])}, {count(label['negatives'])}{_whose(label)}",
-        "cells": cells,
-        "few": few,
-    }
+    if test is None:
+        cells = [figure(label.get("sensitivity")), figure(label.get("specificity"))]
+    method = METHODS.get(label["method"], label["method"])
+    chosen_from = f"{count(label['positives'])}, {count(label['negatives'])}{_whose(label)}"
+    return {"name": name, "cells": [figure(label["threshold"]), method, chosen_from, *cells], "few": few}
 
 
 def _whose(label: Mapping[str, Any]) -> str:
@@ -118,8 +118,8 @@ def calibration_rows(test: Mapping[str, Any]) -> list[dict[str, Any]]:
                     f"{figure(after.get('ece'))}{_range(after.get('ece_interval'))}",
                     figure(before.get("brier")),
                     f"{figure(after.get('brier'))}{_range(after.get('brier_interval'))}",
+                    count(after.get("known")),
                 ],
-                "known": count(after.get("known")),
                 "few": few,
             }
         )
@@ -137,7 +137,10 @@ def diagrams(test: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     if after["cancer"]:
         drawn.append(("CT classes", after["cancer"]["bins"], False))
-    return [{"name": name, "drawing": reliability_square(name, bins), "few": few} for name, bins, few in drawn]
+    return [
+        {"name": name, "drawing": reliability_square(name, bins), "few": few, "support": ""}
+        for name, bins, few in drawn
+    ]
 
 
 def reliability_square(name: str, bins: Sequence[Mapping[str, Any]]) -> Markup:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from fedthorax.common.ground.wording import UNDEFINED, at, figure
+from fedthorax.common.page.frame import rendered
 
 _WORDS = {
     "batch_norm": "its own normalisation",
@@ -17,7 +17,6 @@ _WORDS = {
 _TASKS = (("disease", "X-ray findings"), ("cancer", "CT classes"))
 
 _SECTION = """\
-<h2 id="personal">Fine-tuned at the hospitals</h2>
 <p>After the run each hospital trained the common model further on its own images and kept what had the lower loss on
 its own validation images. Mean ROC-AUC on its own test images, without labels of fewer than ten positives or negatives;
 difference with its 95 % interval, patients resampled. The hospitals' own models stay with them.</p>
@@ -40,8 +39,7 @@ def personal_section(metrics: Mapping[str, Any]) -> Markup:
     rows = [row for site, told in _told(metrics).items() for row in _rows(site, told)]
     if not rows:
         return Markup("")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return Markup(environment.from_string(_SECTION).render(rows=rows))
+    return rendered(_SECTION, rows=rows)
 
 
 def kept_words(told: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The drawings of the report: curves over the rounds, ROC curves, intervals beside a number."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,19 @@ from typing import Any
 from markupsafe import Markup
 
 from fedthorax.common.ground.wording import at, figure
-from fedthorax.common.page.svg import Band, LineChart, Series, svg
+from fedthorax.common.page.svg import Band, LineChart, Series, svg, text
 
 MAX_COLOURED_SITES = 6  # as many as can be told apart by colour and dashes
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """``interval`` is None where it was not computed, or rests on too few images."""
+
+    name: str
+    value: float | None
+    interval: Sequence[float] | None
+    mean: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,14 +33,17 @@ class Chart:
     source: str = "valid"
     reference: float | None = None
     limits: tuple[float, float] = (0.0, float("inf"))
+    main: bool = False
 
 
 CHARTS = (
     Chart("Loss while training, each hospital", ("loss",), source="train"),
     Chart("Loss on validation images", ("loss",)),
-    Chart("X-ray findings: mean ROC-AUC (validation)", ("disease", "macro", "roc_auc"), "valid", 0.5, (0, 1)),
+    Chart(
+        "X-ray findings: mean ROC-AUC (validation)", ("disease", "macro", "roc_auc"), "valid", 0.5, (0, 1), main=True
+    ),
     Chart("X-ray findings: mean F1 (validation)", ("disease", "macro", "f1"), "valid", None, (0, 1)),
-    Chart("CT classes: mean ROC-AUC (validation)", ("cancer", "macro", "roc_auc"), "valid", 0.5, (0, 1)),
+    Chart("CT classes: mean ROC-AUC (validation)", ("cancer", "macro", "roc_auc"), "valid", 0.5, (0, 1), main=True),
     Chart("CT classes: accuracy (validation)", ("cancer", "accuracy"), "valid", None, (0, 1)),
 )
 
@@ -47,7 +61,7 @@ def round_charts(metrics: Mapping[str, Any], absent: str | None = None) -> list[
         return []
     bands = _phase_bands(rounds)
     x_max = max(1, *(entry["round"] for entry in rounds))
-    drawn = []
+    drawn: list[dict[str, Any]] = []
     for chart in charts_without(absent):
         series = chart_series(chart, rounds, list(metrics.get("sites") or {}))
         drawn_chart = LineChart(
@@ -71,7 +85,15 @@ def round_charts(metrics: Mapping[str, Any], absent: str | None = None) -> list[
                 for line in series
             ],
         }
-        drawn.append({"title": chart.title, "drawing": drawn_chart.draw(), "values": values})
+        drawn.append(
+            {
+                "title": chart.title,
+                "drawing": drawn_chart.draw(),
+                "values": values,
+                "number": len(drawn),
+                "main": chart.main,
+            }
+        )
     return drawn
 
 
@@ -154,17 +176,42 @@ def roc_square(name: str, curve: Mapping[str, Sequence[float]] | None, roc_auc: 
     return svg(102, 102, f"ROC curve of {name}, area {figure(roc_auc)}.", content, "roc", {"curve": name})
 
 
-def interval_bar(value: float | None, low_high: Sequence[float] | None) -> Markup:
-    """Point and interval on a scale from 0 to 1 with a line at 0.5; the numbers stand beside it in the table."""
-    if value is None:
-        return Markup("")
-    bar = Markup("")
-    if low_high is not None:
-        bar = Markup('<path class="whisker" d="M{:.1f} 7H{:.1f}"/>').format(2 + 96 * low_high[0], 2 + 96 * low_high[1])
-    return Markup(
-        '<svg class="bar" viewBox="0 0 100 14" aria-hidden="true"><path class="grid" d="M2 13H98"/>'
-        '<path class="reference" d="M50 1V13"/>{}<path class="point" d="M{:.1f} 2V12"/></svg>'
-    ).format(bar, 2 + 96 * value)
+def forest(title: str, rows: Sequence[ForestRow]) -> Markup:
+    """Each label's figure with its interval, the best first, on one scale up to 1 with a line at 0.5; means below."""
+    defined = [row for row in rows if row.value is not None]
+    ordered = sorted((row for row in defined if not row.mean), key=lambda row: -(row.value or 0))
+    ordered += [row for row in defined if row.mean]
+    ends = [end for row in defined for end in (row.value, *(row.interval or ()))]
+    start = min(0.4, math.floor(5 * min((end for end in ends if end is not None), default=0.4)) / 5)
+    left, right, step, top = 158, 300, 21, 8
+    bottom = top + step * len(ordered)
+
+    def x(value: float) -> float:
+        return left + (right - left) * (value - start) / (1 - start)
+
+    parts = [Markup('<path class="reference" d="M{:.1f} {}V{}"/>').format(x(0.5), top - 4, bottom)]
+    for number in range(round(10 * start), 11, 2):
+        parts.append(Markup('<path class="grid" d="M{0:.1f} {1}V{2}"/>').format(x(number / 10), bottom, bottom + 4))
+        parts.append(text(x(number / 10), bottom + 17, f"{number / 10:.1f}", "tick", anchor="middle"))
+    for place, row in enumerate(ordered):
+        y, value = top + step * (place + 0.5), row.value or 0.0
+        if row.mean:
+            parts.append(Markup('<path class="grid" d="M0 {0}H460"/>').format(y - step / 2))
+        if row.interval:
+            low_high = x(row.interval[0]), x(row.interval[1])
+            parts.append(
+                Markup('<path class="whisker" d="M{:.1f} {:.1f}H{:.1f}"/>').format(low_high[0], y, low_high[1])
+            )
+        name = row.name if len(row.name) <= 24 else f"{row.name[:23]}\N{HORIZONTAL ELLIPSIS}"
+        style = "value" if row.mean else "tick"
+        parts.append(Markup("<title>{}</title>").format(row.name) if name != row.name else Markup(""))
+        parts.append(text(left - 8, y + 4, name, style, anchor="end"))
+        hollow = " hollow" if row.interval is None else ""
+        parts.append(Markup('<circle class="dot accent{}" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(hollow, x(value), y))
+        words = f"{value:.3f}" + (f" ({row.interval[0]:.3f} to {row.interval[1]:.3f})" if row.interval else "")
+        parts.append(text(right + 12, y + 4, words, style))
+    told = "; ".join(f"{row.name} {figure(row.value)}" for row in ordered) or "no figure is defined"
+    return svg(460, bottom + 22, f"{title}: {told}.", Markup("").join(parts))
 
 
 def gap_bar(value: float | None, low_high: Sequence[float] | None) -> Markup:

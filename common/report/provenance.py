@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from fedthorax.common.algorithms import TABLE, algorithm_of
 from fedthorax.common.ground.wording import UNDEFINED, at
+from fedthorax.common.page.frame import rendered
 
-_SECTION = """\
-<h2 id="privacy">Privacy and audit</h2>
+_PRIVACY = """\
 <ul>
 {%- for words in privacy %}<li>{{ words }}</li>{% endfor %}
 </ul>
@@ -28,40 +27,28 @@ when they do. Log: newest entry of the hospital's own log of what left it, as th
 </tbody></table></div>
 {%- endif %}
 <p class="small">{{ audit }}</p>
+"""
 
-<h2 id="again">Versions and commands</h2>
-<div class="wide"><table>
-<caption>The software that the server ran.</caption>
-<thead><tr><th scope="col" class="left">Package</th><th scope="col" class="left">Version</th></tr></thead>
-<tbody>
-{%- for name, version in versions %}
-<tr><th scope="row">{{ name }}</th><td class="left">{{ version }}</td></tr>
-{%- endfor %}
-</tbody></table></div>
+_COMMANDS = """\
 <p>Run the same again, use the model, and show this page anew:</p>
 <pre>{% for line in commands %}{{ line }}
 {% endfor %}</pre>
+<p class="small">The software that the server ran: {{ versions }}.</p>
 """
 
 _AGAIN = {"simulate": "simulate", "train": "train", "consortium": "run"}
 
 
-def provenance_section(
-    metrics: Mapping[str, Any], config: Mapping[str, Any], audit: tuple[int, str] | None, absent: str | None = None
-) -> Markup:
-    """``config`` is the content of config.yaml; ``audit`` the number of lines of the run's log, and its newest hash;
-    ``absent`` a modality of which nobody has any."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    versions = metrics.get("versions") or {}
-    return Markup(
-        environment.from_string(_SECTION).render(
-            privacy=privacy_words(metrics, config),
-            rows=fingerprint_rows(metrics),
-            audit=_audit_words(audit),
-            versions=list(versions.items()) or [("not recorded", UNDEFINED)],
-            commands=commands(metrics, absent),
-        )
-    )
+def privacy_section(metrics: Mapping[str, Any], config: Mapping[str, Any], audit: tuple[int, str] | None) -> Markup:
+    """``config`` is the content of config.yaml; ``audit`` the number of lines of the run's log, and its newest hash."""
+    rows = fingerprint_rows(metrics)
+    return rendered(_PRIVACY, privacy=privacy_words(metrics, config), rows=rows, audit=_audit_words(audit))
+
+
+def commands_section(metrics: Mapping[str, Any], absent: str | None = None) -> Markup:
+    """``absent`` is a modality of which nobody has any."""
+    versions = ", ".join(f"{name} {version}" for name, version in (metrics.get("versions") or {}).items())
+    return rendered(_COMMANDS, commands=commands(metrics, absent), versions=versions or "not recorded")
 
 
 def privacy_words(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

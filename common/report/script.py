@@ -154,6 +154,24 @@ SCRIPT = r"""
   }
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
 
+  // Folded parts: all at once, and the one that a link leads to.
+  const folds = all("details.fold");
+  if (folds.length) {
+    const button = make("button", { type: "button", className: "unfold", textContent: "Open everything" });
+    folds[0].before(button);
+    button.addEventListener("click", () => {
+      const open = button.textContent === "Open everything";
+      folds.forEach((fold) => { fold.open = open; });
+      button.textContent = open ? "Close everything" : "Open everything";
+    });
+    const reach = () => {
+      const fold = location.hash && document.getElementById(location.hash.slice(1))?.closest("details");
+      if (fold) fold.open = true;
+    };
+    addEventListener("hashchange", reach);
+    reach();
+  }
+
   // On paper nothing is folded but the longest tables, unless a reader has unfolded them.
   let folded = [];
   addEventListener("beforeprint", () => {

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from fedthorax import __version__
+from fedthorax.common.page.frame import rendered
 from fedthorax.common.page.heat_map import heat_map
-from fedthorax.common.page.style import STYLE
 from fedthorax.common.report.grey_levels import grey_level_chart
 from fedthorax.common.report.plots import MAX_COLOURED_SITES, legend
 from fedthorax.common.report.statistics_tables import policy_words, statistics_tables
@@ -21,7 +20,6 @@ _MATRICES = (
 )
 
 _SECTION = """\
-<h2 id="statistics">What the hospitals hold, in numbers</h2>
 <p>Counted at the hospitals, all splits together, in images; {{ policy }}. A hidden count is one of few
 patients, or one that would give such a count away. "+": and what is hidden.</p>
 {%- for table in tables %}
@@ -56,23 +54,15 @@ devices or settings differ; of shares, that patients or labels do. None of them 
 """
 
 _PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{{ name }}: statistics</title>
-<style>{{ style }}</style>
-</head>
-<body>
-<header><p class="kicker">FedThorax statistics</p><h1>{{ name }}</h1></header>
-<main>
+{%- extends "frame" %}
+{%- block title %}{{ name }}: statistics{% endblock %}
+{%- block kicker %}FedThorax statistics{% endblock %}
+{%- block heading %}{{ name }}{% endblock %}
+{%- block main %}
+<h2 id="statistics">What the hospitals hold, in numbers</h2>
 {{ section }}
-</main>
-<footer><p>Made by FedThorax {{ software }}. This page loads nothing from the network.</p></footer>
-</body>
-</html>
+{%- endblock %}
+{%- block made %}Made by FedThorax {{ software }}.{% endblock %}
 """
 
 
@@ -85,25 +75,19 @@ def statistics_section(document: Mapping[str, Any] | None) -> Markup:
         (title, grey_level_chart(title, {name: told[key]["intensity"] for name, told in document["sites"].items()}))
         for key, title in (("xray", "X-rays"), ("ct", "CT slices"))
     ]
-    return Markup(
-        _environment()
-        .from_string(_SECTION)
-        .render(
-            policy=policy_words(document),
-            tables=statistics_tables(document),
-            matrices=_matrices(document) if len(sites) > 1 else [],
-            curves=[(title, drawing) for title, drawing in curves if drawing is not None],
-            legend=legend(sites)[1 : 1 + (len(sites) if len(sites) <= MAX_COLOURED_SITES else 1)],
-        )
+    return rendered(
+        _SECTION,
+        policy=policy_words(document),
+        tables=statistics_tables(document),
+        matrices=_matrices(document) if len(sites) > 1 else [],
+        curves=[(title, drawing) for title, drawing in curves if drawing is not None],
+        legend=legend(sites)[1 : 1 + (len(sites) if len(sites) <= MAX_COLOURED_SITES else 1)],
     )
 
 
 def statistics_page(document: Mapping[str, Any], name: str) -> str:
     """One HTML file that opens offline."""
-    section = statistics_section(document)
-    return (
-        _environment().from_string(_PAGE).render(name=name, style=Markup(STYLE), section=section, software=__version__)
-    )
+    return rendered(_PAGE, name=name, section=statistics_section(document), software=__version__)
 
 
 def _matrices(document: Mapping[str, Any]) -> list[tuple[str, Markup]]:
@@ -114,7 +98,3 @@ def _matrices(document: Mapping[str, Any]) -> list[tuple[str, Markup]]:
         if any(value is not None for value in pairs.values()):
             drawn.append((title, heat_map(title, list(document["sites"]), pairs, measured.get("within_sites", {}))))
     return drawn
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from fedthorax.common.ground.wording import UNDEFINED, at, count, figure, interval, joined
 from fedthorax.common.metrics.ranking import MIN_IMAGES
+from fedthorax.common.page.frame import rendered
 from fedthorax.common.report.plots import gap_bar
 from fedthorax.common.report.subgroups_template import TEMPLATE
 
@@ -34,8 +34,7 @@ def subgroup_section(metrics: Mapping[str, Any]) -> Markup:
             tasks.append(described)
     if not tasks:
         return Markup("")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return Markup(environment.from_string(TEMPLATE).render(tasks=tasks, few=MIN_IMAGES))
+    return rendered(TEMPLATE, tasks=tasks, few=MIN_IMAGES)
 
 
 def of_hospitals(metrics: Mapping[str, Any], task: str) -> dict[str, dict[str, Any] | None]:

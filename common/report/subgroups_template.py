@@ -26,7 +26,6 @@ TEMPLATE = """\
 <p>No group has enough images for a comparison.</p>
 {%- endif %}
 {%- endmacro -%}
-<h2 id="subgroups">Subgroups</h2>
 <p>Is the model as good for some as for others? Each group is compared with all other images of the same test set, over
 the labels with {{ few }} positives and {{ few }} negatives on both sides. A gap is the group minus the others, with a
 95 % interval; the bars run from &minus;0.5 to 0.5. One gap in twenty leaves 0 out by chance alone, and a gap does not

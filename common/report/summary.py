@@ -17,6 +17,9 @@ from fedthorax.common.ground.wording import (
 )
 from fedthorax.common.metrics.figures import words_of
 from fedthorax.common.record.largest_site import largest_site
+from fedthorax.common.report.cautions import is_few
+from fedthorax.common.report.joining import TASKS
+from fedthorax.common.report.joining import answer as answer_to_joining
 
 SELECTION_WORDS = {
     "mean_roc_auc": "the mean of both tasks' ROC-AUC",
@@ -37,38 +40,91 @@ class Headline:
     note: str
 
 
-def answer(metrics: Mapping[str, Any], absent: str | None = None) -> list[str]:
-    """Who trained what, on how much, and which model was scored. ``absent`` is a modality of which nobody has any."""
-    sites = list(metrics.get("sites") or {})
-    rounds = last_round(metrics)
-    labels = {
-        "xray": counted(len(at(metrics, "labels", "findings") or []), "X-ray finding"),
-        "ct": counted(len(at(metrics, "labels", "cancer_classes") or []), "CT class", "CT classes"),
+def answers(
+    metrics: Mapping[str, Any],
+    absent: str | None = None,
+    tested: bool = True,
+    joined_at: tuple[str, Mapping[str, Any]] | None = None,
+) -> dict[str, list[str]]:
+    """Sentences for the questions of the first screen: ``what``, ``who``, ``good``, ``alone``.
+
+    ``absent`` is a modality of which nobody has any; ``tested`` whether there are central test scores; ``joined_at``
+    where each hospital was also trained alone, and joining.json of it.
+    """
+    return {
+        "what": [*_what(metrics, absent), *_selected(metrics, absent)],
+        "who": [*_who(metrics, absent), *_participation(metrics)],
+        "good": _good(metrics, absent, tested),
+        "alone": _alone(metrics, absent, joined_at),
     }
-    what = " and ".join(words for key, words in labels.items() if key != absent)
-    told = [_who(metrics, sites, rounds, what), *_participation(metrics)]
-    images = " and ".join(
-        counted(sum(at(site, "data", "splits", "train", key) or 0 for site in _values(metrics)), word)
-        for key, word in _IMAGES.items()
-        if key != absent
-    )
-    owner = "The hospitals hold" if len(sites) != 1 else f"{sites[0]} holds"
-    told.append(f"{owner} {images} to train on.")
-    best = metrics.get("best_round")
-    if best is not None:
-        metric = at(metrics, "selection", "metric")
-        if metric == "mean_roc_auc" and absent:
-            metric = "disease_roc_auc" if absent == "ct" else "cancer_roc_auc"
-        told.append(
-            f"The model of round {best} was selected: on the central validation images, "
-            f"{SELECTION_WORDS.get(metric, metric or 'the selection metric')} was best there "
-            f"({figure(at(metrics, 'selection', 'value'))})."
+
+
+def _selected(metrics: Mapping[str, Any], absent: str | None) -> list[str]:
+    best, metric = metrics.get("best_round"), at(metrics, "selection", "metric")
+    if best is None:
+        return []
+    if metric == "mean_roc_auc" and absent:
+        metric = "disease_roc_auc" if absent == "ct" else "cancer_roc_auc"
+    return [
+        f"The model of round {best} was selected: on the central validation images, "
+        f"{SELECTION_WORDS.get(metric, metric or 'the selection metric')} was best there "
+        f"({figure(at(metrics, 'selection', 'value'))})."
+    ]
+
+
+def _good(metrics: Mapping[str, Any], absent: str | None, tested: bool) -> list[str]:
+    if not tested:
+        words = "Not known from images that chose nothing: there are no central test images. "
+        words += (
+            "What is shown comes from the central validation images, which also selected the model, so it flatters."
         )
-    if metrics.get("test"):
+        own = any(at(site, "test", "disease") or at(site, "test", "cancer") for site in _values(metrics))
+        return [words, *(["The hospitals' own test images, below, selected nothing."] if own else [])]
+    told = [f"Scored once on central test images that selected nothing: {_test_size(metrics, absent)}."]
+    above, at_chance, few = against_chance(metrics["test"])
+    if number := len(above) + len(at_chance) + len(few):
         told.append(
-            f"It was then scored once on central test images that selected nothing: {_test_size(metrics, absent)}."
+            f"Of {counted(number, 'label')}, {_are(above)} better than chance (the 95 % interval lies above 0.5)"
         )
+        told[-1] += f", {_are(at_chance)} not shown to be" if at_chance else ""
+        told[-1] += f", {_have(few)} too few images to tell." if few else "."
     return told
+
+
+def against_chance(test: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
+    """Findings and classes whose interval of ROC-AUC lies above 0.5, does not, and those with too few images."""
+    above: list[str] = []
+    at_chance: list[str] = []
+    few: list[str] = []
+    for task, group in (("disease", "per_finding"), ("cancer", "per_class")):
+        for name, row in (at(test, task, group) or {}).items():
+            low_high = at(test, "intervals", task, group, name, "roc_auc")
+            if is_few(row, test, task) or row.get("roc_auc") is None:
+                few.append(name)
+            elif low_high is not None:
+                (above if low_high[0] > 0.5 else at_chance).append(name)
+    return above, at_chance, few
+
+
+def _are(names: Sequence[str]) -> str:
+    return f"{len(names)} {'is' if len(names) == 1 else 'are'}"
+
+
+def _have(names: Sequence[str]) -> str:
+    return f"{len(names)} {'has' if len(names) == 1 else 'have'}"
+
+
+def _alone(
+    metrics: Mapping[str, Any], absent: str | None, joined_at: tuple[str, Mapping[str, Any]] | None
+) -> list[str]:
+    if metrics.get("mode") == "train" or len(metrics.get("sites") or {}) < 2:
+        return []
+    if joined_at is None:
+        return ["Not known from this run: it trained no hospital alone. fedthorax joining does, and compares."]
+    place, document = joined_at
+    tasks = [(task, words) for task, words in TASKS if task != {"xray": "disease", "ct": "cancer"}.get(absent or "")]
+    told = [answer_to_joining(document, task, words) for task, words in tasks]
+    return [*told, f"From {place}, where every hospital was also trained alone."]
 
 
 def headlines(scores: Mapping[str, Any] | None, absent: str | None = None) -> list[Headline]:
@@ -146,16 +202,28 @@ def undefined(scores: Mapping[str, Any] | None) -> list[str]:
     return [f"{joined(who, limit=99)}: {what}. {reason}" for (what, reason), who in grouped.items()]
 
 
-def _who(metrics: Mapping[str, Any], sites: Sequence[str], rounds: int, labels: str) -> str:
-    in_rounds = counted(rounds, "round") + (" (stopped early)" if metrics.get("stopped_early") else "")
-    if metrics.get("mode") == "train":
-        return f"One model for {labels} was trained in one place, on the images of {joined(sites)}, in {in_rounds}."
-    who = "One hospital" if len(sites) == 1 else f"{len(sites)} hospitals"
-    where = " (simulated on one machine)" if metrics.get("mode") == "simulate" else ""
-    return (
-        f"{who}, {joined(sites)}, trained one model for {labels} together in {in_rounds}{where}. "
-        "They exchanged model weights and figures, no images."
+def _what(metrics: Mapping[str, Any], absent: str | None) -> list[str]:
+    labels = {
+        "xray": counted(len(at(metrics, "labels", "findings") or []), "X-ray finding"),
+        "ct": counted(len(at(metrics, "labels", "cancer_classes") or []), "CT class", "CT classes"),
+    }
+    what = " and ".join(words for key, words in labels.items() if key != absent)
+    in_rounds = counted(last_round(metrics), "round") + (" (stopped early)" if metrics.get("stopped_early") else "")
+    return [f"One model for {what}, in {in_rounds}."]
+
+
+def _who(metrics: Mapping[str, Any], absent: str | None) -> list[str]:
+    sites = list(metrics.get("sites") or {})
+    images = " and ".join(
+        counted(sum(at(site, "data", "splits", "train", key) or 0 for site in _values(metrics)), word)
+        for key, word in _IMAGES.items()
+        if key != absent
     )
+    if metrics.get("mode") == "train":
+        return [f"In one place, on the images of {joined(sites)}: {images} to train on."]
+    who = f"One hospital, {sites[0]}" if len(sites) == 1 else f"{len(sites)} hospitals, {joined(sites)}"
+    where = ", simulated on one machine" if metrics.get("mode") == "simulate" else ""
+    return [f"{who}, with {images} to train on{where}.", "They exchanged model weights and figures, no images."]
 
 
 def _participation(metrics: Mapping[str, Any]) -> list[str]:

@@ -10,12 +10,13 @@ from fedthorax.common.issues.issue import CODES
 from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, shown_in
 from fedthorax.common.record.passport import FAULT_WORDS
 from fedthorax.common.report.cautions import is_few, num_skipped
-from fedthorax.common.report.plots import interval_bar, roc_square
+from fedthorax.common.report.plots import ForestRow, forest, roc_square
 
 SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 IMAGES = {"xray": "X-rays", "ct": "CT slices"}
 MAX_LISTED_FILES = 50
 CENTRAL = "Central (server)"
+MEANS = {"macro": "Mean (macro)", "weighted": "By positives (weighted)", "micro": "All together (micro)"}
 
 
 def score_rows(scores: Mapping[str, Any], task: str) -> dict[str, Any]:
@@ -25,39 +26,85 @@ def score_rows(scores: Mapping[str, Any], task: str) -> dict[str, Any]:
     intervals = at(scores, "intervals", task)
     rows = []
     for name, row in (at(scores, task, group) or {}).items():
-        low_high = at(intervals, group, name, "roc_auc")
         few = is_few(row, scores, task)
-        rows.append(
-            {
-                "name": name,
-                "roc_auc": figure(row.get("roc_auc")),
-                "interval": "too few" if few else interval(low_high),
-                "bar": interval_bar(row.get("roc_auc"), None if few else low_high),
-                "cells": [figure(row.get(column)) for column in columns],
-                "support": _of_known(row),
-                "few": few,
-            }
-        )
+        between = ["too few" if few else interval(at(intervals, group, name, "roc_auc"))] if intervals else []
+        cells = [figure(row.get("roc_auc")), *between, *(figure(row.get(column)) for column in columns)]
+        rows.append({"name": name, "cells": [*cells, _of_known(row)], "few": few})
     means = []
-    names = {"macro": "Mean (macro)", "weighted": "By positives (weighted)", "micro": "All together (micro)"}
-    for kind, name in names.items():
-        mean = at(scores, task, kind)
-        if mean is None:
+    for kind, name in MEANS.items():
+        if (mean := at(scores, task, kind)) is None:
             continue
         low_high = at(intervals, kind, "roc_auc")
         over = at(mean, "num_findings" if task == "disease" else "num_classes") or {}
-        means.append(
-            {
-                "name": name,
-                "roc_auc": figure(mean.get("roc_auc")),
-                "interval": interval(low_high) if low_high or kind == "macro" else "",  # schema 1 had the macro mean's
-                "bar": interval_bar(mean.get("roc_auc"), low_high),
-                "cells": [figure(mean.get(column)) for column in columns],
-                "over": [count(over.get(column)) for column in ("roc_auc", *columns)],
-            }
-        )
+        cells = [_over(mean, over, column) for column in ("roc_auc", *columns)]
+        # schema 1 had the macro mean's interval only
+        between = [interval(low_high) if low_high or kind == "macro" else ""] if intervals else []
+        means.append({"name": name, "cells": [cells[0], *between, *cells[1:], ""]})
     titles = [metrics[column].title for column in columns]
     return {"rows": rows, "means": means, "titles": titles, "intervals": intervals is not None}
+
+
+def _over(mean: Mapping[str, Any], over: Mapping[str, Any], column: str) -> Markup:
+    """A mean, and over how many labels it runs."""
+    return Markup('{} <span class="over">/{}</span>').format(figure(mean.get(column)), count(over.get(column)))
+
+
+def forests(scores: Mapping[str, Any] | None) -> list[tuple[str, Markup]]:
+    """One drawing a task; none for a task without a figure."""
+    drawings = []
+    for task, group, title in (("disease", "per_finding", "X-ray findings"), ("cancer", "per_class", "CT classes")):
+        intervals = at(scores, "intervals", task)
+        rows = [
+            ForestRow(
+                name,
+                row.get("roc_auc"),
+                None if is_few(row, scores or {}, task) else at(intervals, group, name, "roc_auc"),
+            )
+            for name, row in (at(scores, task, group) or {}).items()
+        ]
+        if any(row.value is not None for row in rows):
+            mean = at(scores, task, "macro", "roc_auc"), at(intervals, "macro", "roc_auc")
+            drawings.append((title, forest(title, [*rows, ForestRow("Mean", *mean, mean=True)])))
+    return drawings
+
+
+def agreement(metrics: Mapping[str, Any], scored: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The one model at every hospital, label by label: on its own test images, or where no hospital tells those, on its
+    validation images of the ``scored`` round. None with fewer than two hospitals that tell a figure.
+
+    ``tables`` has one a task. A figure of few images has a star, no shade, and no part in how far apart they are.
+    """
+    sites = metrics.get("sites") or {}
+    for images, told in (
+        ("test images", {name: at(site, "test") for name, site in sites.items()}),
+        ("validation images", {name: at(scored, "sites", name, "valid") for name in sites}),
+    ):
+        found = []
+        telling: set[str] = set()
+        for task, group, title in (("disease", "per_finding", "X-ray findings"), ("cancer", "per_class", "CT classes")):
+            labels = dict.fromkeys(label for scores in told.values() for label in at(scores, task, group) or {})
+            rows = []
+            for label in (*labels, None):
+                path = (task, "macro") if label is None else (task, group, label)
+                of_sites = {name: at(scores, *path) or {} for name, scores in told.items()}
+                values = {name: of.get("roc_auc") for name, of in of_sites.items() if not of.get("descriptive")}
+                known = [value for value in values.values() if value is not None]
+                telling |= {name for name, of in of_sites.items() if of.get("roc_auc") is not None}
+                cells = [
+                    (
+                        figure(of.get("roc_auc")) + "*" * bool(of.get("descriptive") and of.get("roc_auc") is not None),
+                        None if (value := values.get(name)) is None else max(0.0, 2 * value - 1),
+                    )
+                    for name, of in of_sites.items()
+                ]
+                spread = figure(max(known) - min(known)) if len(known) > 1 else UNDEFINED
+                if any(words != UNDEFINED for words, _ in cells):
+                    rows.append({"name": label or "Mean", "cells": cells, "spread": spread, "mean": label is None})
+            if rows:
+                found.append({"title": title, "rows": rows})
+        if len(telling) > 1:
+            return {"images": images, "tables": found, "heads": ["Label", *told, "Apart by"]}
+    return None
 
 
 def roc_squares(scores: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
@@ -102,33 +149,23 @@ def site_rows(
 ) -> list[dict[str, Any]]:
     """Every hospital beside the central set: validation scores of the ``scored`` round, and its own test. Without the
     figures of the modality that is ``absent`` everywhere, here and below."""
+    heads = len(main_heads(absent))
     rows = []
+
+    def add(name: str, images: list[str], valid: list[str], test: Any, copies: Any, same: str, style: str = "") -> None:
+        rows.append({"name": name, "cells": [*images, *valid, *_main_cells(test, absent)], "style": style})
+        if copies:
+            empty = [""] * (len(images) + heads)
+            rows.append({"name": same, "cells": [*empty, *_main_cells(copies, absent)], "style": style})
+
     for name, site in (metrics.get("sites") or {}).items():
-        row: dict[str, Any] = {
-            "name": name,
-            "images": [count(at(site, "data", "splits", "train", key)) for key in IMAGES if key != absent],
-            "valid": _main_cells(at(scored, "sites", name, "valid"), absent),
-            "test": _main_cells(at(site, "test"), absent),
-            "central": False,
-        }
-        rows.append(row)
-        if at(site, "test_with_duplicates"):
-            flattered = {
-                "name": f"{name}, duplicates counted too",
-                "images": [""] * len(row["images"]),
-                "valid": [""] * len(row["valid"]),
-            }
-            rows.append(row | flattered | {"test": _main_cells(at(site, "test_with_duplicates"), absent)})
-    central: dict[str, Any] = {
-        "name": CENTRAL,
-        "images": [""] * (1 if absent else 2),
-        "valid": _main_cells(at(scored, "central"), absent),
-        "central": True,
-    }
-    rows.append(central | {"test": _main_cells(metrics.get("test"), absent)})
-    if metrics.get("test_with_duplicates"):
-        flattered = {"name": "the same, duplicates counted too", "valid": [""] * len(central["valid"])}
-        rows.append(central | flattered | {"test": _main_cells(metrics["test_with_duplicates"], absent)})
+        images = [count(at(site, "data", "splits", "train", key)) for key in IMAGES if key != absent]
+        valid = _main_cells(at(scored, "sites", name, "valid"), absent)
+        copies = at(site, "test_with_duplicates")
+        add(name, images, valid, at(site, "test"), copies, f"{name}, duplicates counted too")
+    valid, same = _main_cells(at(scored, "central"), absent), "the same, duplicates counted too"
+    none = [""] * (1 if absent else 2)
+    add(CENTRAL, none, valid, metrics.get("test"), metrics.get("test_with_duplicates"), same, "central")
     return rows
 
 
@@ -163,15 +200,21 @@ def data_rows(metrics: Mapping[str, Any], absent: str | None = None) -> list[dic
     return rows
 
 
-def pairing_rows(metrics: Mapping[str, Any], absent: str | None = None) -> list[dict[str, Any]]:
+def pairing(metrics: Mapping[str, Any], absent: str | None = None) -> dict[str, Any] | None:
+    """Caption, headings and rows; None where nobody told its pairs."""
     rows = []
     for name, data in passports(metrics):
-        pairing = at(data, "pairing")
-        if pairing:
-            uses = [_uses(pairing.get(f"{key}_uses")) for key in IMAGES if key != absent]
-            same = [] if absent else [count(pairing.get("same_patient_pairs"))]
-            rows.append({"name": name, "cells": [count(pairing.get("pairs")), *uses, *same]})
-    return rows
+        if pairs := at(data, "pairing"):
+            uses = [_uses(pairs.get(f"{key}_uses")) for key in IMAGES if key != absent]
+            same = [] if absent else [count(pairs.get("same_patient_pairs"))]
+            rows.append({"name": name, "cells": [count(pairs.get("pairs")), *uses, *same]})
+    how = "Each X-ray is paired with a CT slice, anew in each pass."
+    if absent:
+        how = f"Nobody has {IMAGES[absent]}: a learned token stands for the other image of each pair."
+    uses = [words for key, words in (("xray", "Uses of an X-ray"), ("ct", "Uses of a CT slice")) if key != absent]
+    heads = ["Hospital", "Pairs", *uses, *([] if absent else ["Pairs of one patient"])]
+    caption = f"{how} Uses: fewest / mean / most times that one image is seen in a pass."
+    return {"caption": caption, "heads": heads, "rows": rows} if rows else None
 
 
 def remarks(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -228,20 +271,17 @@ def round_rows(metrics: Mapping[str, Any], absent: str | None = None) -> list[di
     rows = []
     for entry in metrics.get("rounds") or []:
         trained = sum(at(site, "train") is not None for site in (entry.get("sites") or {}).values())
-        rows.append(
-            {
-                "round": entry["round"],
-                "best": entry["round"] == metrics.get("best_round"),
-                "trainable": at(entry, "phase", "trainable") or "before training",
-                "scores": _main_cells(entry.get("central"), absent),
-                "trained": f"{trained} of {num_sites}" if entry.get("phase") else UNDEFINED,
-                "costs": [
-                    (entry.get("seconds"), seconds(entry.get("seconds"))),
-                    (entry.get("bytes_sent"), data_size(entry.get("bytes_sent"))),
-                    (entry.get("bytes_received"), data_size(entry.get("bytes_received"))),
-                ],
-            }
-        )
+        best = entry["round"] == metrics.get("best_round")
+        costs = [(entry.get("seconds"), seconds(entry.get("seconds")))]
+        costs += [(entry.get(key), data_size(entry.get(key))) for key in ("bytes_sent", "bytes_received")]
+        cells = [
+            at(entry, "phase", "trainable") or "before training",
+            f"{trained} of {num_sites}" if entry.get("phase") else UNDEFINED,
+            *_main_cells(entry.get("central"), absent),
+            *(("" if value is None else value, words) for value, words in costs),
+        ]
+        name = f"{entry['round']} (best)" if best else str(entry["round"])
+        rows.append({"name": name, "cells": cells, "style": "best" if best else ""})
     return rows
 
 
@@ -254,24 +294,35 @@ def given_rows(scores: Mapping[str, Any] | None, absent: str | None = None) -> l
     return [{"name": words, "cells": _main_cells(given[key])} for key, words in names.items() if key in given]
 
 
-def pooled_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Figures of all hospitals' own test images together, with what the bins leave open; none before the end."""
-    rows = []
+def pooled(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """``rows``: figures of all hospitals' own test images together, with what the bins leave open; none before the end.
+    A label of which nothing is known, or everything is left open, has its reason in ``reasons`` instead."""
+    rows, reasons = [], []
     for task in ("disease", "cancer"):
         for name, found in (at(metrics, "pooled", task) or {}).items():
+            values = [found[figure_name] for figure_name in ("roc_auc", "pr_auc", "calibration_error")]
+            if all((at(value, "lowest") or 0) <= 0 and (at(value, "highest") or 1) >= 1 for value in values):
+                open_to_all = "the counts that hospitals may tell leave every figure open from 0 to 1"
+                reasons.append(f"{name}: {found.get('reason') or open_to_all}")
+                continue
             cells = [count(found["present"]), count(found["absent"]), count(len(found["hospitals"]))]
-            for figure_name in ("roc_auc", "pr_auc", "calibration_error"):
-                value = found[figure_name]
+            for value in values:
                 within = f"{figure(value['lowest'])} to {figure(value['highest'])}" if value else ""
                 cells += [figure(value and value["value"]), within]
             rows.append({"name": name, "cells": cells})
-    return rows
+    return {"rows": rows, "reasons": reasons}
 
 
 def passports(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Name and data of every hospital, then of the centre, which comes last because a hospital may have its name."""
     found = [(name, at(site, "data")) for name, site in (metrics.get("sites") or {}).items()]
     return [*found, (CENTRAL, at(metrics, "central", "data"))]
+
+
+def sites_caption(absent: str | None) -> str:
+    findings, classes = "over the findings (X-ray)", "over the classes (CT)"
+    over = {"xray": classes, "ct": findings}.get(absent or "", f"{findings} and {classes}")
+    return f"Mean ROC-AUC {over}."
 
 
 _MAIN = (

@@ -1,54 +1,71 @@
 """The Jinja2 template of the report. Every value is escaped: names of hospitals, files and findings are input."""
 
 TEMPLATE = """\
-{%- macro score_table(id, caption, head, table, columns, count) -%}
+{%- extends "frame" %}
+{%- from "tables" import table, heads, body %}
+{%- macro fold(id, title, hint="") %}
+<details class="fold"><summary><h2 id="{{ id }}">{{ title }}</h2>
+{%- if hint %} <span class="small">{{ hint }}</span>{% endif %}</summary>
+{{ caller() }}
+</details>
+{%- endmacro %}
+{%- macro bullets(lines) %}
+{%- if lines %}
+<ul class="small">{% for line in lines %}<li>{{ line }}</li>{% endfor %}</ul>
+{%- endif %}
+{%- endmacro %}
+{%- macro limits(found) %}
+<ul class="limits">
+{%- for caution in found %}
+<li{% if caution.grave %} class="grave"{% endif %}><strong>{{ caution.lead }}</strong> {{ caution.text }}</li>
+{%- endfor %}
+</ul>
+{%- endmacro %}
+{%- macro score_table(id, caption, head, scores, count) %}
 <div class="wide"><table class="sortable" aria-labelledby="{{ id }}">
 <caption id="{{ id }}">{{ caption }}</caption>
-<thead><tr><th scope="col" class="left">{{ head }}</th><th scope="col">ROC-AUC</th>
-{%- if table.intervals %}<th scope="col">95 % interval</th>{% endif %}
-<th scope="col" class="left">0 &ndash; 0.5 &ndash; 1</th>
-{%- for column in columns %}<th scope="col">{{ column }}</th>{% endfor %}
-<th scope="col">{{ count }}</th></tr></thead>
-<tbody>
-{%- for row in table.rows %}
-<tr{% if row.few %} class="few"{% endif %}><th scope="row">{{ row.name }}</th><td>{{ row.roc_auc }}</td>
-{%- if table.intervals %}<td>{{ row.interval }}</td>{% endif %}<td class="left">{{ row.bar }}</td>
-{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}<td>{{ row.support }}{% if row.few %}*{% endif %}</td></tr>
+{{- heads([head, "ROC-AUC"] + (["95 % interval"] if scores.intervals else []) + scores.titles + [count]) }}
+{{- body(scores.rows) }}{{ body(scores.means, "means") }}</table></div>
+{%- if scores.rows|selectattr("few")|list %}
+<p class="small">* fewer than {{ few }} images with it, or without it: descriptive only.</p>
+{%- endif %}
+{%- endmacro %}
+{%- macro drawn(charts) %}
+<div class="charts">
+{%- for chart in charts %}
+<figure data-chart="{{ chart.number }}"><figcaption>{{ chart.title }}</figcaption>{{ chart.drawing }}</figure>
 {%- endfor %}
-</tbody>
-<tbody class="means">
-{%- for row in table.means %}
-<tr><th scope="row">{{ row.name }}</th><td>{{ row.roc_auc }} <span class="over">/{{ row.over[0] }}</span></td>
-{%- if table.intervals %}<td>{{ row.interval }}</td>{% endif %}<td class="left">{{ row.bar }}</td>
-{%- for cell in row.cells %}<td>{{ cell }} <span class="over">/{{ row.over[loop.index] }}</span></td>{% endfor %}
-<td></td></tr>
+</div>
+{%- endmacro %}
+{%- macro squares(drawings) %}
+{%- if drawings %}
+<div class="squares">
+{%- for square in drawings %}
+<figure{% if square.few %} class="few"{% endif %}>{{ square.drawing }}<figcaption>{{ square.name }}
+{%- if square.support %}<br><span class="small">{{ square.roc_auc }} ({{ square.support }}
+{%- if square.few %}*{% endif %})</span>{% elif square.few %}*{% endif %}</figcaption></figure>
 {%- endfor %}
-</tbody></table></div>
-{%- endmacro -%}
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
-script-src 'sha256-{{ script_sha256 }}'; base-uri 'none'; form-action 'none'">
-<title>{{ metrics.name }}: training report</title>
-<style>{{ style }}</style>
-</head>
-<body>
-<a class="skip" href="#scores">Skip to the scores</a>
-<header>
-<p class="kicker">FedThorax training report</p>
-<h1>{{ metrics.name }}</h1>
+</div>
+{%- endif %}
+{%- endmacro %}
+{%- block allowed %}; img-src data:; script-src 'sha256-{{ script_sha256 }}'; base-uri 'none'; form-action 'none'
+{%- endblock %}
+{%- block title %}{{ metrics.name }}: training report{% endblock %}
+{%- block skip %}<a class="skip" href="#scores">Skip to the scores</a>
+{% endblock %}
+{%- block kicker %}FedThorax training report{% endblock %}
+{%- block heading %}{{ metrics.name }}{% endblock %}
+{%- block facts %}
 <dl class="facts">
 {%- for name, value in facts %}<div><dt>{{ name }}</dt><dd>{{ value }}</dd></div>{% endfor -%}
 </dl>
-</header>
-<main>
-<section class="answer" aria-label="In short">
-{%- for sentences in answer|batch(2) %}
-<p>{{ sentences|join(" ") }}</p>
-{%- endfor %}
+{%- endblock %}
+{%- block main %}
+<section aria-label="In short">
+<dl class="questions">
+<dt>What was trained?</dt><dd>{{ answers.what|join(" ") }}</dd>
+<dt>With whom?</dt><dd>{{ answers.who|join(" ") }}</dd>
+<dt>How good is it?</dt><dd>
 {%- if headlines %}
 <dl class="cards">
 {%- for headline in headlines %}
@@ -59,69 +76,108 @@ script-src 'sha256-{{ script_sha256 }}'; base-uri 'none'; form-action 'none'">
 {%- endfor %}
 </dl>
 {%- endif %}
+{{- answers.good|join(" ") }}</dd>
+{%- if answers.alone %}
+<dt>Better than each hospital alone?</dt><dd>{{ answers.alone|join(" ") }}</dd>
+{%- endif %}
+<dt id="cautions">Can I trust it?</dt><dd>
+{{- limits(cautions[:num_unfolded]) }}
+{%- if cautions[num_unfolded:] %}
+<details><summary>{{ cautions[num_unfolded:]|length }} more to know before using these figures</summary>
+{{- limits(cautions[num_unfolded:]) }}</details>
+{%- endif %}
+</dd>
+</dl>
 </section>
-<section class="cautions" aria-labelledby="cautions">
-<h2 id="cautions">Before you use these figures</h2>
-<ul>
-{%- for caution in cautions %}
-<li{% if caution.grave %} class="grave"{% endif %}><strong>{{ caution.lead }}</strong> {{ caution.text }}</li>
+{%- if forests or charts %}
+<section aria-label="Figures">
+{%- if forests %}
+<h2 class="plain" id="figures">How good for each finding and class</h2>
+<p class="small">ROC-AUC on {{ scored_on }}, 0.5 is chance.
+{%- if is_test %} Bars: 95 % intervals. Hollow: fewer than {{ few }} images with it or without it,
+descriptive only.{% endif %}</p>
+<div class="charts">
+{%- for title, drawing in forests %}<figure><figcaption>{{ title }}</figcaption>{{ drawing }}</figure>{% endfor %}
+</div>
+{%- endif %}
+{%- if charts %}
+<h2 class="plain" id="curves">Over the rounds</h2>
+<p class="small">Round 0 is the model before any training. Shaded: the phases of the training.
+{%- if metrics.best_round is not none %} The green dashed line marks round {{ metrics.best_round }}, whose model was
+selected.{% endif %} The dotted line at 0.5 is chance.</p>
+<ul class="legend switches" aria-label="Lines">
+{%- for entry in legend %}<li data-series="{{ entry.key }}">{{ entry.sample }}<span>{{ entry.name }}</span></li>
 {%- endfor %}
 </ul>
+{%- if pickable %}
+<p hidden><label for="picked-hospital">Pick out a hospital:</label>
+<select id="picked-hospital"><option value="">none</option>
+{%- for name in pickable %}<option>{{ name }}</option>{% endfor %}</select></p>
+{%- endif %}
+{{- drawn(charts|selectattr("main")) }}
+{%- endif %}
+{%- if agreement %}
+<h2 class="plain" id="agreement">Do the hospitals agree?</h2>
+<p class="small">ROC-AUC of the one model on each hospital's own {{ agreement.images }}: the darker, the better; 0.5 and
+below is white. * fewer than {{ few }} images with it or without it: descriptive only.</p>
+<div class="charts">
+{%- for part in agreement.tables %}
+<div class="wide keep"><table class="map">
+<caption><strong>{{ part.title }}</strong></caption>
+{{- heads(agreement.heads) }}
+<tbody>
+{%- for row in part.rows %}
+<tr{% if row.mean %} class="central"{% endif %}><th scope="row">{{ row.name }}</th>
+{%- for words, share in row.cells %}<td{% if share is not none %} class="heat" style="--share:
+{{- ' %.3f'|format(share) }}"{% elif "*" in words %} class="few"{% endif %}>{{ words }}</td>{% endfor -%}
+<td>{{ row.spread }}</td></tr>
+{%- endfor %}
+</tbody></table></div>
+{%- endfor %}
+</div>
+{{- bullets(site_gaps) }}
+{%- endif %}
+{%- if examples %}
+<h2 class="plain" id="examples">Examples from the central test</h2>
+<p class="small">Drawn at random among right and wrong answers, not to please. Left: the image as the model sees it.
+Right: in red what spoke for the answer (Grad-CAM): what this network used, not what a disease looks like. They are the
+server's own images; <code>evaluation.examples: 0</code> makes a page without.</p>
+<div class="examples">
+{%- for example in examples %}
+<figure class="{{ 'right' if example.right else 'wrong' }}">
+<img src="{{ example.image }}" alt="{{ example.kind }}, as the model sees it" width="224" height="224">
+<img src="{{ example.map }}" alt="The same, in red what spoke for {{ example.label }}" width="224" height="224">
+<figcaption><strong>{{ "Right" if example.right else "Wrong" }}.</strong> {{ example.words }}</figcaption></figure>
+{%- endfor %}
+</div>
+{%- endif %}
 </section>
-<nav aria-label="On this page"><ul>
-<li><a href="#scores">Scores</a></li>
-{%- if operating %}<li><a href="#thresholds">Thresholds and calibration</a></li>{% endif -%}
-{%- if subgroups %}<li><a href="#subgroups">Subgroups</a></li>{% endif %}
-<li><a href="#curves">Over the rounds</a></li>
-<li><a href="#hospitals">Hospitals</a></li><li><a href="#data">Data</a></li>
-{%- if statistics %}<li><a href="#statistics">Statistics</a></li>{% endif %}<li><a href="#rounds">Rounds</a></li>
-<li><a href="#costs">Costs</a></li><li><a href="#privacy">Privacy and audit</a></li>
-<li><a href="#again">Versions and commands</a></li><li><a href="#settings">Settings</a></li>
-<li><a href="#glossary">What the words mean</a></li>
-</ul></nav>
+{%- endif %}
 
-<h2 id="scores">{{ scores_title }}</h2>
+{%- call fold("scores", scores_title, "ROC curves, confusion matrix, undefined figures" if scores else "") %}
 {%- if scores %}
 {%- if absent != "xray" %}
 <h3>X-ray findings</h3>
-{{ score_table("findings-table", disease_caption, "Finding", disease, disease.titles, "Positives") }}
-{%- if disease.rows|selectattr("few")|list %}
-<p class="small">* fewer than {{ few }} images with it, or without it: descriptive only.</p>
-{%- endif %}
+{{- score_table("findings-table", disease_caption, "Finding", disease, "Positives") }}
 {%- endif %}
 {%- if absent != "ct" %}
 <h3>CT classes</h3>
-{{ score_table("classes-table", cancer_caption, "Class", cancer, cancer.titles, "Slices") }}
-{%- if cancer.rows|selectattr("few")|list %}
-<p class="small">* fewer than {{ few }} slices of it, or of the others: descriptive only.</p>
-{%- endif %}
+{{- score_table("classes-table", cancer_caption, "Class", cancer, "Slices") }}
 {%- endif %}
 {%- if given %}
 <h3>By what was given</h3>
-<div class="wide"><table>
-<caption>The same images, with the other one of each pair taken away: a learned token stands for it.</caption>
-<thead><tr><th scope="col">Given</th><th scope="col">Loss</th><th scope="col">Findings: ROC-AUC</th>
-<th scope="col">CT classes: ROC-AUC</th><th scope="col">CT accuracy</th></tr></thead>
-<tbody>
-{%- for row in given %}
-<tr><th scope="row">{{ row.name }}</th>{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div>
+{{- table("The same images, with the other one of each pair taken away: a learned token stands for it.",
+["Given", "Loss", "Findings: ROC-AUC", "CT classes: ROC-AUC", "CT accuracy"], given) }}
 {%- endif %}
 {%- if undefined %}
 <h3>Undefined figures</h3>
-<ul class="small">
-{%- for reason in undefined %}<li>{{ reason }}</li>{% endfor %}
-</ul>
+{{- bullets(undefined) }}
 {%- endif %}
 {%- if confusion %}
 <h3>Confusion matrix of the CT classes</h3>
 <div class="wide keep"><table>
 <caption>Rows: the true class. Columns: what the model said. Number of slices, and share of the row.</caption>
-<thead><tr><td></td><th scope="colgroup" class="group" colspan="{{ confusion.classes|length }}">model said</th>
-<td></td></tr>
-<tr><th scope="col" class="left">true class</th>
-{%- for name in confusion.classes %}<th scope="col">{{ name }}</th>{% endfor %}<th scope="col">all</th></tr></thead>
+{{- heads(["true class"] + confusion.classes + ["all"], [("model said", confusion.classes|length), ("", 1)]) }}
 <tbody>
 {%- for row in confusion.rows %}
 {%- set row_index = loop.index %}
@@ -136,163 +192,83 @@ script-src 'sha256-{{ script_sha256 }}'; base-uri 'none'; form-action 'none'">
 <h3>ROC curves</h3>
 <p class="small">To the right: share of false alarms, 0 to 1. Upwards: share of positives found, 0 to 1.
 The straight line is chance. Below each: ROC-AUC and, in brackets, the number of positives.</p>
-{%- for squares in (disease_rocs, cancer_rocs) %}
-{%- if squares %}
-<div class="squares">
-{%- for square in squares %}
-<figure{% if square.few %} class="few"{% endif %}>{{ square.drawing }}<figcaption>{{ square.name }}<br>
-<span class="small">{{ square.roc_auc }} ({{ square.support }}{% if square.few %}*{% endif %})</span></figcaption>
-</figure>
-{%- endfor %}
-</div>
-{%- endif %}
-{%- endfor %}
+{{- squares(disease_rocs) }}{{ squares(cancer_rocs) }}
 {%- endif %}
 {%- else %}
 <p>No round was scored.</p>
 {%- endif %}
+{%- endcall %}
 
 {%- if operating %}
-<h2 id="thresholds">Thresholds and calibration</h2>
+{%- call fold("thresholds", "Thresholds and calibration", "from which probability on the answer is yes") %}
 <p>Chosen on the {{ operating.split }} images of {{ operating.site }}, for calibrated probabilities; what they are worth
-is measured here, on test images that chose nothing. Sensitivity is recall.</p>
-<div class="wide"><table class="sortable">
-<caption>Thresholds, and the test scores at them with 95 % intervals. Chosen by Youden: where sensitivity + specificity
-is largest; F1: where F1 is; sensitivity: where the wanted one is reached. From: positives, negatives.</caption>
-<thead><tr><th scope="col" class="left">Finding or class</th><th scope="col">Threshold</th>
-<th scope="col" class="left">Chosen by</th><th scope="col">From</th><th scope="col">Sensitivity</th>
-<th scope="col">Specificity</th><th scope="col">Sensitivity at<br>specificity 0.9</th>
-<th scope="col">PR-AUC</th></tr></thead>
-<tbody>
-{%- for row in operating.rows %}
-<tr{% if row.few %} class="few"{% endif %}><th scope="row">{{ row.name }}</th><td>{{ row.threshold }}</td>
-<td class="left">{{ row.method }}</td><td>{{ row.chosen_from }}</td>
-{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div>
-<p class="small">Sensitivity at specificity 0.9 has a threshold of its own, read off the test images.
+is measured {% if is_test %}here, on test images that chose nothing.{% else %}nowhere in this run: the sensitivity and
+specificity below are those of the images that chose them, and flatter.{% endif %} Sensitivity is recall.</p>
+{{- table("Thresholds" ~ (", and the test scores at them with 95 % intervals" if is_test else "") ~ ". Chosen by Youden:
+where sensitivity + specificity is largest; F1: where F1 is; sensitivity: where the wanted one is reached. From:
+positives, negatives.", ["Finding or class", "Threshold", "Chosen by", "From"] + operating.heads, operating.rows) }}
+<p class="small">{% if is_test %}Sensitivity at specificity 0.9 has a threshold of its own, read off the test images.
+{%- endif %}
 {%- if operating.temperature %} CT classes: one
 against the others; the prediction is the most probable class, whatever the thresholds, and the scores are of it. Their
 common temperature is {{ operating.temperature }}.{% endif %}</p>
-{%- if operating.reasons %}
-<ul class="small">{% for reason in operating.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>
-{%- endif %}
+{{- bullets(operating.reasons) }}
 {%- if operating.own %}
 <h3>At each hospital's own thresholds</h3>
-<div class="wide"><table class="sortable">
-<caption>Each hospital's own test images, means over the findings: at the common thresholds, and at those that the
-hospital chose on its own validation images. 95 % intervals in brackets.</caption>
-<thead><tr><td></td><th scope="colgroup" class="group" colspan="3">Common thresholds</th>
-<th scope="colgroup" class="group" colspan="3">Its own</th></tr>
-<tr><th scope="col" class="left">Hospital</th>
-{%- for part in (1, 2) %}<th scope="col">Sensitivity</th><th scope="col">Specificity</th><th scope="col">F1</th>
-{%- endfor %}</tr></thead>
-<tbody>
-{%- for row in operating.own %}
-<tr><th scope="row" class="site">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div>
+{{- table("Each hospital's own test images, means over the findings: at the common thresholds, and at those that the
+hospital chose on its own validation images. 95 % intervals in brackets.",
+["Hospital"] + ["Sensitivity", "Specificity", "F1"] * 2, operating.own, [("Common thresholds", 3), ("Its own", 3)]) }}
 <details><summary>The thresholds themselves</summary>
-<div class="wide"><table class="sortable">
-<caption>For calibrated probabilities; each hospital calibrates on its own images too.</caption>
-<thead><tr><th scope="col" class="left">Finding or class</th>
-{%- for head in operating.own_thresholds.heads %}<th scope="col" class="site">{{ head }}</th>{% endfor %}</tr></thead>
-<tbody>
-{%- for row in operating.own_thresholds.rows %}
-<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div></details>
+{{- table("For calibrated probabilities; each hospital calibrates on its own images too.",
+["Finding or class"] + operating.own_thresholds.heads, operating.own_thresholds.rows) }}</details>
 {%- endif %}
 {%- if operating.calibration %}
 <h3>Calibration</h3>
-<div class="wide"><table class="sortable">
-<caption>On the test images, before and after calibration, with 95 % intervals. 0 is best; the error is above 0 by
-chance alone where images are few.</caption>
-<thead><tr><td></td><th scope="colgroup" class="group" colspan="2">Calibration error (ECE)</th>
-<th scope="colgroup" class="group" colspan="2">Brier score</th><td></td></tr>
-<tr><th scope="col" class="left">Finding</th><th scope="col">before</th><th scope="col">after</th>
-<th scope="col">before</th><th scope="col">after</th><th scope="col">Known</th></tr></thead>
-<tbody>
-{%- for row in operating.calibration %}
-<tr{% if row.few %} class="few"{% endif %}><th scope="row">{{ row.name }}{% if row.few %}*{% endif %}</th>
-{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor -%}<td>{{ row.known }}</td></tr>
-{%- endfor %}
-</tbody></table></div>
+{{- table("On the test images, before and after calibration, with 95 % intervals. 0 is best; the error is above 0 by
+chance alone where images are few.", ["Finding", "before", "after", "before", "after", "Known"], operating.calibration,
+[("Calibration error (ECE)", 2), ("Brier score", 2), ("", 1)]) }}
 <h3>Reliability diagrams, after calibration</h3>
 <p class="small">To the right: mean probability of the images in a bin, 0 to 1. Upwards: share of them that are
 positive
 {%- if operating.temperature %} (of the CT classes: that were judged rightly){% endif %}, 0 to 1. On the
 straight line probabilities mean what they say;
 a larger dot stands for more images.</p>
-<div class="squares">
-{%- for square in operating.diagrams %}
-<figure{% if square.few %} class="few"{% endif %}>{{ square.drawing }}<figcaption>{{ square.name }}
-{%- if square.few %}*{% endif %}</figcaption></figure>
-{%- endfor %}
-</div>
+{{- squares(operating.diagrams) }}
 {%- endif %}
+{%- endcall %}
 {%- endif %}
 
-{{ subgroups }}
-<h2 id="curves">Over the rounds</h2>
+{%- if subgroups %}
+{%- call fold("subgroups", "Subgroups", "is it as good for some people as for others") %}{{ subgroups }}{% endcall %}
+{%- endif %}
+
+{%- call fold("rounds", "Rounds", "losses, F1, participation, time and traffic round by round") %}
 {%- if charts %}
-<p>Round 0 is the model before any training. Shaded: the phases of the training.
-{%- if metrics.best_round is not none %} The green dashed line marks round {{ metrics.best_round }}, whose model was
-selected.{% endif %} The dotted line at 0.5 is chance. A gap is an undefined or missing figure.</p>
-{%- if phases %}
-<ul class="small">{% for phase in phases %}<li>{{ phase }}</li>{% endfor %}</ul>
-{%- endif %}
-<ul class="legend switches" aria-label="Lines">
-{%- for entry in legend %}<li data-series="{{ entry.key }}">{{ entry.sample }}<span>{{ entry.name }}</span></li>
-{%- endfor %}
-</ul>
-{%- if pickable %}
-<p hidden><label for="picked-hospital">Pick out a hospital:</label>
-<select id="picked-hospital"><option value="">none</option>
-{%- for name in pickable %}<option>{{ name }}</option>{% endfor %}</select></p>
-{%- endif %}
-<div class="charts">
-{%- for chart in charts %}
-<figure data-chart="{{ loop.index0 }}"><figcaption>{{ chart.title }}</figcaption>{{ chart.drawing }}</figure>
-{%- endfor %}
-</div>
+{{- bullets(phases) }}
+{{- drawn(charts|rejectattr("main")) }}
 {%- else %}
 <p>No round was finished.</p>
 {%- endif %}
+{{- table("Scores on the central validation images; traffic as seen from the server." ~ (" Shaded: the selected round."
+if metrics.best_round is not none else ""), ["Round", "Trained part", "Hospitals"] + main_heads + ["Time", "Sent",
+"Received"], rounds) }}
+{%- endcall %}
 
-<h2 id="hospitals">Each hospital</h2>
+{%- call fold("hospitals", "Each hospital", "scores, failures, all test images together") %}
 <p>Validation: the common model of round {{ scored_round if scored_round is not none else "none" }} on each hospital's
 own validation images. Own test: the selected model on images that the hospital kept for the end.</p>
-<div class="wide"><table class="sortable">
-<caption>Mean ROC-AUC{% if absent != "xray" %} over the findings (X-ray){% endif %}
-{%- if not absent %} and{% endif %}{% if absent != "ct" %} over the classes (CT){% endif %}.</caption>
-<thead><tr><td></td><th scope="colgroup" class="group" colspan="{{ image_heads|length }}">Trains on</th>
-<th scope="colgroup" class="group" colspan="{{ main_heads|length }}">Validation</th>
-<th scope="colgroup" class="group" colspan="{{ main_heads|length }}">Own test</th></tr>
-<tr><th scope="col" class="left">Hospital</th>{%- for head in image_heads %}<th scope="col">{{ head }}</th>{% endfor %}
-{%- for head in main_heads + main_heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead>
-<tbody>
-{%- for row in sites %}
-<tr{% if row.central %} class="central"{% endif %}><th scope="row" class="site">{{ row.name }}</th>
-{%- for cell in row.images + row.valid + row.test %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div>
-{%- if site_gaps %}
-<ul class="small">{% for line in site_gaps %}<li>{{ line }}</li>{% endfor %}</ul>
-{%- endif %}
-{%- if pooled %}
+{{- table(sites_caption, ["Hospital"] + image_heads + main_heads + main_heads, sites,
+[("Trains on", image_heads|length), ("Validation", main_heads|length), ("Own test", main_heads|length)]) }}
+{%- if not agreement %}{{ bullets(site_gaps) }}{% endif %}
+{%- if pooled.rows or pooled.reasons %}
 <h3>All hospitals' own test images together</h3>
-<div class="wide"><table class="sortable">
-<caption>The selected model, from counts of scores in bins, before calibration. Within: what the figure of the images
-themselves can be. A mean of the hospitals' ROC-AUC is another number: it does not see that scores differ.</caption>
-<thead><tr><th scope="col" class="left">Label</th><th scope="col">With it</th><th scope="col">Without</th>
-<th scope="col">Hospitals</th><th scope="col">ROC-AUC</th><th scope="col">within</th><th scope="col">PR-AUC</th>
-<th scope="col">within</th><th scope="col">Calibration error</th><th scope="col">within</th></tr></thead>
-<tbody>
-{%- for row in pooled %}
-<tr><th scope="row" class="site">{{ row.name }}</th>{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div>
+{%- if pooled.rows %}
+{{- table("The selected model, from counts of scores in bins, before calibration. Within: what the figure of the images
+themselves can be. A mean of the hospitals' ROC-AUC is another number: it does not see that scores differ.", ["Label",
+"With it", "Without", "Hospitals", "ROC-AUC", "within", "PR-AUC", "within", "Calibration error", "within"],
+pooled.rows) }}
+{%- endif %}
+{{- bullets(pooled.reasons) }}
 {%- endif %}
 {%- if failures %}
 <h3>Failures</h3>
@@ -307,9 +283,12 @@ themselves can be. A mean of the hospitals' ROC-AUC is another number: it does n
 {%- endfor %}
 </tbody></table></div>
 {%- endif %}
+{%- endcall %}
+{%- if personal %}
+{%- call fold("personal", "Fine-tuned at the hospitals", "the hospitals' own models") %}{{ personal }}{% endcall %}
+{%- endif %}
 
-{{ personal }}
-<h2 id="data">Data</h2>
+{%- call fold("data", "Data", "images, patients, pairs, labels, what was left out") %}
 <div class="wide"><table>
 <caption>Images and patients that each hospital and the server hold, by use.</caption>
 <thead><tr><th scope="col" class="left">Hospital</th><th scope="col" class="left">Use</th>
@@ -323,20 +302,7 @@ themselves can be. A mean of the hospitals' ROC-AUC is another number: it does n
 </tbody></table></div>
 {%- if pairing %}
 <h3>Pairs in one pass of training</h3>
-<div class="wide"><table>
-<caption>{% if absent %}Nobody has {{ absent_words }}: a learned token stands for the other image of each pair.
-{%- else %}Each X-ray is paired with a CT slice, anew in each pass.{% endif %}
-Uses: fewest / mean / most times that one image
-is seen in a pass.</caption>
-<thead><tr><th scope="col" class="left">Hospital</th><th scope="col">Pairs</th>
-{%- if absent != "xray" %}<th scope="col">Uses of an X-ray</th>{% endif %}
-{%- if absent != "ct" %}<th scope="col">Uses of a CT slice</th>{% endif %}
-{%- if not absent %}<th scope="col">Pairs of one patient</th>{% endif %}</tr></thead>
-<tbody>
-{%- for row in pairing %}
-<tr><th scope="row" class="site">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div>
+{{- table(pairing.caption, pairing.heads, pairing.rows) }}
 {%- endif %}
 {%- if remarks %}
 <h3>Notes and files left out</h3>
@@ -369,43 +335,29 @@ is seen in a pass.</caption>
 {%- if left_out|length > 50 %}<li>and {{ left_out|length - 50 }} more, in metrics.json</li>{% endif %}
 </ul></details>
 {%- endif %}
-
-{{ statistics }}
-<h2 id="rounds">Rounds</h2>
-<div class="wide"><table class="sortable">
-<caption>Scores on the central validation images; traffic as seen from the server.
-{%- if metrics.best_round is not none %} Shaded: the selected round.{% endif %}</caption>
-<thead><tr><th scope="col">Round</th><th scope="col" class="left">Trained part</th><th scope="col">Hospitals</th>
-{%- for head in main_heads %}<th scope="col">{{ head }}</th>{% endfor %}
-<th scope="col">Time</th><th scope="col">Sent</th>
-<th scope="col">Received</th></tr></thead>
-<tbody>
-{%- for row in rounds %}
-<tr{% if row.best %} class="best"{% endif %}><th scope="row">{{ row.round }}{% if row.best %} (best){% endif %}</th>
-<td class="left">{{ row.trainable }}</td><td>{{ row.trained }}</td>
-{%- for cell in row.scores %}<td>{{ cell }}</td>{% endfor %}
-{%- for value, words in row.costs %}<td data-value="{{ value or '' }}">{{ words }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div>
-
-{{ costs }}
-{{ provenance }}
-<h2 id="settings">Settings</h2>
+{%- endcall %}
+{%- if statistics %}
+{%- call fold("statistics", "What the hospitals hold, in numbers", "counts, and how different the hospitals are") %}
+{{- statistics }}{% endcall %}
+{%- endif %}
+{%- call fold("costs", "Costs", "time, bytes, memory") %}{{ costs }}{% endcall %}
+{%- call fold("privacy", "Privacy and audit", "what was exchanged, who saw it") %}{{ privacy }}{% endcall %}
+{%- call fold("again", "Versions, commands and settings", "how to run it again") %}{{ again }}
 <p class="small">Fingerprint of the settings: {{ (metrics.config_sha256 or "not recorded")[:16] }}.</p>
-<details><summary>config.yaml, all settings of this run</summary>
-<pre>{{ config }}</pre></details>
-
-<h2 id="glossary">What the words mean</h2>
+<h3>config.yaml, all settings of this run</h3>
+<pre>{{ config }}</pre>{% endcall %}
+{%- call fold("glossary", "What the words mean") %}
 <dl class="glossary">
 {%- for word, meaning in glossary %}
 <dt>{{ word }}</dt><dd>{{ meaning }}</dd>
 {%- endfor %}
 </dl>
-</main>
-<footer><p>Made from metrics.json (schema {{ metrics.schema_version }}) and config.yaml of this run by FedThorax
-{{ software }}. This page loads nothing from the network.</p></footer>
+{%- endcall %}
+{%- endblock %}
+{%- block made %}Made from metrics.json (schema {{ metrics.schema_version }}) and config.yaml of this run by FedThorax
+{{ software }}.{% endblock %}
+{%- block script %}
 <script type="application/json" id="chart-data">{{ chart_data }}</script>
 <script>{{ script }}</script>
-</body>
-</html>
+{%- endblock %}
 """

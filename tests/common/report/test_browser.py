@@ -19,7 +19,7 @@ def opened(browser, tmp_path):
     context = browser.new_context(viewport={"width": 1366, "height": 768})
     said, asked = [], []
 
-    def open_report(metrics):
+    def open_report(metrics, unfolded=True):
         file = tmp_path / "report.html"
         file.write_text(render(metrics, CONFIG), encoding="utf-8")
         page = context.new_page()
@@ -27,6 +27,8 @@ def opened(browser, tmp_path):
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(file.as_uri())
+        if unfolded:
+            page.get_by_role("button", name="Open everything").click()
         return page
 
     yield open_report
@@ -65,7 +67,7 @@ def test_undefined_figures_stay_at_the_end_and_durations_sort_by_time(opened, me
     heading = page.locator(f"{FINDINGS} th", has_text="Precision").get_by_role("button")
     for _ in range(2):
         heading.click()
-        assert column(page, FINDINGS, 4)[-1] == "\N{EN DASH}"
+        assert column(page, FINDINGS, 3)[-1] == "\N{EN DASH}"
     metrics["sites"]["St. Anna"]["data"] = None
     for entry in metrics["rounds"]:
         if entry["sites"]["St. Anna"]["train"]:
@@ -128,15 +130,40 @@ def test_one_of_many_hospitals_can_be_picked_out_and_the_page_is_there_at_once(o
 
 
 def test_nothing_is_wider_than_the_page_on_a_telephone_and_everything_is_reached_by_tab(opened, metrics):
-    page = opened(metrics)
+    page = opened(metrics, unfolded=False)
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the scores"
+    page.keyboard.press("Enter")
+    assert page.locator("details.fold:has(#scores)").get_attribute("open") is not None
+    page.get_by_role("button", name="Open everything").press("Enter")
+    assert page.locator("details.fold:not([open])").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_first_screen_of_a_laptop_answers_every_question(opened, metrics):
+    page = opened(metrics, unfolded=False)
+    for question in ("What was trained?", "With whom?", "How good is it?", "Better than each hospital alone?"):
+        box = page.get_by_text(question, exact=True).bounding_box()
+        assert box["y"] + box["height"] < 768
+    box = page.get_by_text("Can I trust it?").bounding_box()
+    assert box["y"] + box["height"] < 768
+    assert page.evaluate("document.documentElement.scrollHeight") < 4000
+
+
+def test_without_a_script_every_part_is_opened_by_itself(browser, tmp_path, metrics):
+    (tmp_path / "report.html").write_text(render(metrics, CONFIG), encoding="utf-8")
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    page.locator("summary", has_text="Thresholds and calibration").click()
+    assert page.get_by_text("for calibrated probabilities; what they are worth").is_visible()
+    context.close()
 
 
 def test_on_paper_everything_but_the_longest_tables_is_unfolded(opened, metrics):
-    page = opened(metrics)
+    page = opened(metrics, unfolded=False)
     folded = page.locator("details:not([open], .bulky)")
     before = folded.count()
     assert before

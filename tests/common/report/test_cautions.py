@@ -67,7 +67,7 @@ def change_mass(**changes):
             lambda m: m["sites"]["St. Anna"]["data"].update(
                 check=[{"code": "duplicate-across-splits", "level": "error", "modality": "ct", "count": 3}]
             ),
-            "Accepted errors in the data. St. Anna: The same picture on two sides of the split (3).",
+            "Accepted errors in the data. The same picture on two sides of the split: St. Anna (3).",
         ),
         (lambda m: None, "Duplicates. 1 central test image also stood among the images that train or select a model"),
         (

@@ -63,7 +63,7 @@ def test_the_page_is_well_formed_and_loads_nothing(metrics):
     assert not re.search(r"https?:|//[a-z]|url\(|@import|fetch|XMLHttp|import\(", text)
     assert {"src", "href"} & {key for _, attributes in page.elements for key in attributes} == {"href"}
     for tag, attributes in page.elements:
-        assert tag not in ("link", "img", "iframe")
+        assert tag not in ("link", "iframe")
         if "href" in attributes:
             assert attributes["href"].startswith("#")
     assert "default-src 'none'" in text
@@ -99,7 +99,8 @@ def test_the_first_screen_tells_the_answer(metrics):
     text = Page(render(metrics, CONFIG)).text
     auc = metrics["test"]["disease"]["macro"]["roc_auc"]
     low, high = metrics["test"]["intervals"]["disease"]["macro"]["roc_auc"]
-    assert "3 hospitals, Nordklinik, St. Anna and University Hospital South, trained one model" in text
+    assert "One model for 14 X-ray findings and 4 CT classes, in 10 rounds." in text
+    assert "3 hospitals, Nordklinik, St. Anna and University Hospital South, with 900 X-rays" in text
     assert f"{auc:.3f} 95 % interval {low:.3f} to {high:.3f}" in text
     assert "900 X-rays and 675 CT slices to train on" in text
     assert "240 X-rays of 198 patients and 180 CT slices of 180 patients" in text
@@ -146,7 +147,7 @@ def test_a_run_that_has_only_begun_has_a_report():
 
 def test_one_hospital_and_one_round_have_a_report(run_metrics):
     text = Page(render(run_metrics(("Nord",), 1, mode="train"), CONFIG)).text
-    assert "was trained in one place, on the images of Nord, in 1 round." in text
+    assert "In one place, on the images of Nord: 300 X-rays and 225 CT slices to train on." in text
     assert "They exchanged" not in text
 
 
@@ -155,6 +156,27 @@ def test_without_test_scores_the_validation_scores_stand_in_and_say_so(metrics):
     assert "Scores on the central validation images, round 8" in text
     assert "X-ray findings: mean ROC-AUC (validation)" in text
     assert "95 % interval 0." not in text
+    assert "which also selected the model, so it flatters" in text
+    assert "ROC-AUC on the validation images that selected the model" in text
+
+
+def test_a_test_of_no_image_is_none(metrics):
+    """A server without test images has a ``test`` of nulls."""
+    empty = {**nulled(metrics["test"]), "patients": {"xray": 0, "ct": 0}}
+    assert render({**metrics, "test": empty}, CONFIG) == render({**metrics, "test": None}, CONFIG)
+    assert " 0 X-rays of" not in Page(render({**metrics, "test": empty}, CONFIG)).text
+
+
+def test_what_joining_was_worth_is_found_beside_the_run(tmp_path, metrics):
+    verdict = {"own": {"verdict": {"disease": "helped", "cancer": "helped"}}}
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "metrics.json").write_text(json.dumps({**metrics, "rounds": []}))
+    (tmp_path / "demo-joining").mkdir()
+    file = tmp_path / "demo-joining" / "joining.json"
+    for hospitals, found in ((["Other"], False), (list(metrics["sites"]), True)):
+        file.write_text(json.dumps({"hospitals": dict.fromkeys(hospitals, verdict)}))
+        text = write_report(tmp_path / "demo").read_text(encoding="utf-8")
+        assert ("From demo-joining, where every hospital was also trained alone." in text) == found
 
 
 def test_thirty_hospitals_and_fifty_rounds_stay_small_and_quick(run_metrics):

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from fedthorax.common.page.svg import LineChart, Series, nice_ticks
-from fedthorax.common.report.plots import interval_bar, legend, roc_square, round_charts
+from fedthorax.common.report.plots import ForestRow, forest, legend, roc_square, round_charts
 
 
 def drawn(*points):
@@ -73,6 +73,18 @@ def test_an_undefined_roc_curve_is_said():
     assert 'd="M1.0 101.0L1.0 1.0L101.0 1.0"' in roc_square("Mass", {"fpr": [0, 0, 1], "tpr": [0, 1, 1]}, 1.0)
 
 
-def test_an_interval_bar_is_empty_without_a_figure():
-    assert interval_bar(None, None) == ""
-    assert 'class="whisker" d="M50.0 7H98.0"' in interval_bar(0.75, [0.5, 1.0])
+def test_a_forest_has_the_best_first_and_the_mean_last_and_no_bar_of_few_images():
+    rows = [ForestRow("Mass", 0.75, [0.5, 1.0]), ForestRow("Hernia", 0.8, None), ForestRow("Edema", None, None)]
+    drawing = forest("Findings", [*rows, ForestRow("Mean", 0.775, [0.7, 0.85], mean=True)])
+    assert re.findall(r'text-anchor="end">(.+?)</text>', drawing) == ["Hernia", "Mass", "Mean"]
+    assert drawing.count("whisker") == 2
+    assert drawing.count("hollow") == 1
+    assert ">0.750 (0.500 to 1.000)</text>" in drawing
+    assert 'aria-label="Findings: Hernia 0.800; Mass 0.750; Mean 0.775."' in drawing
+
+
+def test_a_forest_reaches_down_to_the_lowest_end_and_up_to_1():
+    drawing = forest("Findings", [ForestRow("Mass", 0.5, [0.0, 1.0])])
+    left, right = re.search(r'class="whisker" d="M([\d.]+) [\d.]+H([\d.]+)"', drawing).groups()
+    assert (float(left), float(right)) == (158, 300)
+    assert ">0.0<" in drawing

@@ -70,9 +70,7 @@ def test_the_report_says_once_what_there_is_not_and_shows_no_empty_figures_of_it
     assert [phrase for phrase in unsaid if phrase in text] == []
     assert page.count("<figure data-chart") == 4
     assert f"fedthorax predict RUN --{'xray' if absent == 'ct' else 'ct'} FILE\n" in page
-    assert (
-        "trained one model for " + ("14 X-ray findings together" if absent == "ct" else "4 CT classes together") in text
-    )
+    assert f"One model for {'14 X-ray findings' if absent == 'ct' else '4 CT classes'}, in 10 rounds." in text
 
 
 def test_plots_are_drawn_of_what_there_is(only, tmp_path):

@@ -47,15 +47,12 @@ def test_each_label_has_its_threshold_and_what_the_test_says_of_it(tested):
     points["disease"]["Mass"]["hospitals"] = ["east", "north"]
     section = operating_section(tested)
     mass, hernia, *_ = section["rows"]
-    assert mass["chosen_from"].endswith(" (centre and 2 hospitals)")
-    assert "centre" not in hernia["chosen_from"]
-    assert mass["method"] == "Youden"
-    assert mass["cells"][:2] == ["0.750 (0.600 to 0.900)", "0.500"]
-    assert (hernia["threshold"], hernia["method"]) == (
-        f"{points['disease']['Hernia']['threshold']:.3f}",
-        "as many as are",
-    )
-    assert hernia["cells"][0] == "0.500"  # descriptive: no interval
+    assert mass["cells"][2].endswith(" (centre and 2 hospitals)")
+    assert "centre" not in hernia["cells"][2]
+    assert mass["cells"][1] == "Youden"
+    assert mass["cells"][3:5] == ["0.750 (0.600 to 0.900)", "0.500"]
+    assert hernia["cells"][:2] == [f"{points['disease']['Hernia']['threshold']:.3f}", "as many as are"]
+    assert hernia["cells"][3] == "0.500"  # descriptive: no interval
     assert [row["name"] for row in section["rows"]] == [*FINDINGS, *CLASSES]
     assert any(reason.startswith("Hernia: ") for reason in section["reasons"])
 
@@ -64,7 +61,7 @@ def test_calibration_is_told_before_and_after(tested):
     rows = calibration_rows(tested["test"])
     assert [row["name"] for row in rows] == [*FINDINGS, "CT classes, the most probable one"]
     assert float(rows[0]["cells"][1].split()[0]) < float(rows[0]["cells"][0])
-    assert rows[0]["known"] == "120"
+    assert rows[0]["cells"][-1] == "120"
 
 
 def test_a_reliability_diagram_says_in_words_what_it_shows():
@@ -78,7 +75,17 @@ def test_a_reliability_diagram_says_in_words_what_it_shows():
 
 def test_a_run_without_thresholds_has_no_such_section(tested):
     assert operating_section({"test": tested["test"]}) is None
-    assert operating_section({"operating_points": tested["operating_points"], "test": None}) is None
+
+
+def test_without_a_test_the_thresholds_show_what_they_give_on_the_images_that_chose_them(tested, metrics):
+    section = operating_section({**tested, "test": None})
+    mass = tested["operating_points"]["disease"]["Mass"]
+    row = next(row for row in section["rows"] if row["name"] == "Mass")
+    assert row["cells"][3:] == [f"{mass['sensitivity']:.3f}", f"{mass['specificity']:.3f}"]
+    assert section["heads"] == ["Sensitivity", "Specificity"]
+    assert "those of the images that chose them, and flatter" in " ".join(
+        render({**metrics, "test": None}, None).split()
+    )
     base = {"schema_version": 2, "name": "new", "status": "running", "rounds": [], "sites": {}, "test": None}
     assert "Thresholds and calibration" not in render(base, None)
 

@@ -1,4 +1,4 @@
-from fedthorax.common.report.summary import answer, headlines, phases, run_facts, undefined
+from fedthorax.common.report.summary import against_chance, answers, headlines, phases, run_facts, undefined
 
 
 def test_headlines_say_over_how_many_they_run(metrics):
@@ -25,11 +25,13 @@ def test_equal_reasons_are_told_together():
 
 
 def test_who_did_not_take_part_in_every_round_is_named_and_the_largest_hospital_as_such(metrics):
-    assert answer(metrics)[1] == ("Not every hospital took part in every round: University Hospital South in 9 of 10.")
+    assert answers(metrics)["who"][2] == (
+        "Not every hospital took part in every round: University Hospital South in 9 of 10."
+    )
     metrics["sites"]["University Hospital South"]["data"]["pairing"]["pairs"] += 1
     for entry in metrics["rounds"]:
         entry["sites"]["Nordklinik"]["train"] = None
-    assert answer(metrics)[1] == (
+    assert answers(metrics)["who"][2] == (
         "Not every hospital took part in every round: Nordklinik in none of 10 and "
         "University Hospital South, the largest hospital, in 9 of 10."
     )
@@ -37,7 +39,7 @@ def test_who_did_not_take_part_in_every_round_is_named_and_the_largest_hospital_
 
 def test_where_all_took_part_nothing_is_said_of_it(metrics):
     metrics["rounds"][4]["sites"] = metrics["rounds"][3]["sites"]
-    assert not any("took part" in sentence for sentence in answer(metrics))
+    assert not any("took part" in sentence for sentence in answers(metrics)["who"])
 
 
 def test_a_resumed_run_says_so(metrics):
@@ -48,4 +50,33 @@ def test_a_resumed_run_says_so(metrics):
 
 def test_an_early_stop_is_told(metrics):
     metrics["stopped_early"] = True
-    assert "in 10 rounds (stopped early) (simulated on one machine)" in answer(metrics)[0]
+    assert answers(metrics)["what"][0].endswith("in 10 rounds (stopped early).")
+
+
+def test_how_many_labels_are_better_than_chance_is_told(metrics):
+    above, at_chance, few = against_chance(metrics["test"])
+    assert "Hernia" in few
+    assert sorted(above + at_chance + few) == sorted(
+        [*metrics["labels"]["findings"], *metrics["labels"]["cancer_classes"]]
+    )
+    for name in above:
+        task, group = ("disease", "per_finding") if name in metrics["labels"]["findings"] else ("cancer", "per_class")
+        assert metrics["test"]["intervals"][task][group][name]["roc_auc"][0] > 0.5
+    assert f"Of 18 labels, {len(above)} are better than chance" in answers(metrics)["good"][1]
+    assert f"{len(few)} have too few images to tell." in answers(metrics)["good"][1]
+
+
+def test_whether_joining_paid_is_told_where_it_was_measured_and_not_known_otherwise(metrics):
+    assert answers(metrics)["alone"][0].startswith("Not known")
+    document = {
+        "hospitals": {
+            "Nord": {"own": {"verdict": {"disease": "helped", "cancer": "cannot be told"}}},
+            "Sued": {"own": {"verdict": {"disease": "no difference shown", "cancer": "cannot be told"}}},
+        }
+    }
+    told = answers(metrics, "ct", joined_at=("demo-joining", document))["alone"]
+    assert told == [
+        "X-ray findings: joining helped Nord; no difference is shown for Sued.",
+        "From demo-joining, where every hospital was also trained alone.",
+    ]
+    assert answers({**metrics, "mode": "train"})["alone"] == [], "there was nobody to join"

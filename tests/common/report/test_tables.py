@@ -1,21 +1,21 @@
+import pytest
+
 from fedthorax.common.report import tables
 from fedthorax.common.report.document import render
 
 
 def test_a_finding_with_few_positives_shows_no_interval(metrics):
     rows = {row["name"]: row for row in tables.score_rows(metrics["test"], "disease")["rows"]}
-    assert rows["Hernia"]["interval"] == "too few"
+    assert rows["Hernia"]["cells"][1] == "too few"
     assert rows["Hernia"]["few"]
-    assert "whisker" not in rows["Hernia"]["bar"]
-    assert "whisker" in rows["Mass"]["bar"]
     low, high = metrics["test"]["intervals"]["disease"]["per_finding"]["Mass"]["roc_auc"]
-    assert rows["Mass"]["interval"] == f"{low:.3f} to {high:.3f}"
+    assert rows["Mass"]["cells"][1] == f"{low:.3f} to {high:.3f}"
 
 
 def test_the_means_say_over_how_many_findings_they_run(metrics):
     means = tables.score_rows(metrics["test"], "disease")["means"]
     assert [mean["name"] for mean in means] == ["Mean (macro)", "By positives (weighted)", "All together (micro)"]
-    assert means[0]["over"] == ["14", "13", "14", "14", "14"]  # Fibrosis has no precision
+    assert [cell[-9:-7] for cell in means[0]["cells"] if "over" in cell] == ["14", "13", "14", "14", "14"]
 
 
 def test_the_confusion_matrix_gives_shares_of_its_rows():
@@ -54,8 +54,8 @@ def test_a_long_list_of_skipped_files_is_cut_and_says_so(metrics):
 
 def test_rounds_count_the_hospitals_that_trained(metrics):
     rows = tables.round_rows(metrics)
-    assert [row["trained"] for row in rows[3:6]] == ["3 of 3", "2 of 3", "3 of 3"]
-    assert [row["round"] for row in rows if row["best"]] == [8]
+    assert [row["cells"][1] for row in rows[3:6]] == ["3 of 3", "2 of 3", "3 of 3"]
+    assert [row["name"] for row in rows if row["style"] == "best"] == ["8 (best)"]
 
 
 def test_scores_with_copies_stand_below_those_without(metrics):
@@ -64,7 +64,7 @@ def test_scores_with_copies_stand_below_those_without(metrics):
     metrics["sites"]["St. Anna"]["test_with_duplicates"] = macro
     rows = {row["name"]: row for row in tables.site_rows(metrics, None)}
     for name in ("the same, duplicates counted too", "St. Anna, duplicates counted too"):
-        assert rows[name]["test"][1:] == ["0.910", "0.930", "0.920"]
+        assert rows[name]["cells"][-3:] == ["0.910", "0.930", "0.920"]
 
 
 def test_a_dash_in_a_hospitals_row_has_its_reason_below_once(metrics):
@@ -86,3 +86,48 @@ def test_what_the_check_found_stands_among_the_remarks(metrics):
         "accepted error: The same picture on two sides of the split (duplicate-across-splits), 3",
         "note: The same picture several times on one side (duplicate-within-split), 8",
     ]
+
+
+def test_a_pooled_row_that_leaves_everything_open_is_left_out_with_its_reason(metrics):
+    anything = {"value": 0.5, "lowest": 0.0, "highest": 1.0}
+    metrics["pooled"]["disease"]["Hernia"] |= {"roc_auc": anything, "pr_auc": anything, "calibration_error": None}
+    metrics["pooled"]["disease"]["Mass"] |= {
+        "roc_auc": None,
+        "pr_auc": None,
+        "calibration_error": None,
+        "reason": "No hospital tells enough.",
+    }
+    found = tables.pooled(metrics)
+    assert not {"Hernia", "Mass"} & {row["name"] for row in found["rows"]}
+    assert len(found["rows"]) == 14 + 4 - 2
+    assert found["reasons"] == [
+        "Hernia: the counts that hospitals may tell leave every figure open from 0 to 1",
+        "Mass: No hospital tells enough.",
+    ]
+    assert "within</th>" in render(metrics, None)
+    assert "leave every figure open" in render(metrics, None)
+
+
+def test_the_map_of_agreement_leaves_figures_of_few_images_out_of_how_far_apart_the_hospitals_are(metrics):
+    for name, value in zip(metrics["sites"], (0.9, 0.5, 0.7), strict=True):
+        metrics["sites"][name]["test"] = {
+            "disease": {
+                "per_finding": {"Mass": {"roc_auc": value, "descriptive": value == 0.5}},
+                "macro": {"roc_auc": value},
+            }
+        }
+    found = tables.agreement(metrics, None)
+    assert found["images"] == "test images"
+    assert found["heads"] == ["Label", *metrics["sites"], "Apart by"]
+    (table,) = found["tables"]
+    mass, mean = table["rows"]
+    assert [words for words, _ in mass["cells"]] == ["0.900", "0.500*", "0.700"]
+    assert [share for _, share in mass["cells"]] == [pytest.approx(0.8), None, pytest.approx(0.4)]
+    assert (mass["spread"], mean["spread"]) == ("0.200", "0.400")
+
+
+def test_hospitals_that_tell_no_test_are_compared_by_their_validation_and_one_alone_not_at_all(metrics, run_metrics):
+    for site in metrics["sites"].values():
+        site["test"] = None
+    assert tables.agreement(metrics, metrics["rounds"][8])["images"] == "validation images"
+    assert tables.agreement(run_metrics(("Nord",), 1), None) is None

@@ -1,11 +1,11 @@
 """What this hospital lets the consortium ask: a task is measured against ``limits`` of site.yaml before it is begun."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 from fedthorax.client.site.settings import Limits, SiteSettings
 from fedthorax.common.config import Experiment
+from fedthorax.common.ground.cpus import num_cpus
 from fedthorax.common.messages.message import Task
 from fedthorax.common.messages.tasks import TrainTask
 
@@ -48,7 +48,7 @@ def _exceeded(task: Task, experiment: Experiment, limits: Limits) -> Iterator[tu
     for what, key, asked in most:
         allowed = getattr(limits, key)
         if key == "max_threads" and allowed is None:
-            allowed = cores()
+            allowed = num_cpus()
         if asked > allowed:
             yield what, key, allowed, asked
     if min(rates) < limits.min_learning_rate:
@@ -58,8 +58,3 @@ def _exceeded(task: Task, experiment: Experiment, limits: Limits) -> Iterator[tu
 def _above(what: str, key: str, allowed: float, asked: Any) -> str:
     side = "at least" if key.startswith("min_") else "at most"
     return f"the hospital allows {side} {allowed:g} {what} (limits.{key}), but {asked:g} was asked"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

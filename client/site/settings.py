@@ -9,17 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fedthorax.common.config.data import CacheConfig, CtSource, SourceConfig, XraySource
+from fedthorax.common.config.data import CacheConfig, CtSource, SourceConfig, XraySource, folder_shorthand
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.config.settings_file import read_settings
 from fedthorax.common.ground.frozen import Frozen
 
 _PathValue = Annotated[Path, Field(strict=False)]
-
-
-def _folder_shorthand(value: Any) -> Any:
-    """``xray: some/folder`` means ``xray: {folder: some/folder}``."""
-    return {"folder": value} if isinstance(value, (str, Path)) else value
 
 
 Kind = Literal["describe", "statistics", "train", "evaluate", "personalise", "finish"]
@@ -83,10 +78,10 @@ class SiteSettings(Frozen):
     name: str = Field(description="Name under which the consortium knows this hospital.")
     consortium: str = Field(description="The consortium's name, from the invitation.")
     server: str = Field(pattern=r"^\S+:\d+$", description="host:port of the consortium's server, from the invitation.")
-    xray: Annotated[XraySource | None, BeforeValidator(_folder_shorthand)] = Field(
+    xray: Annotated[XraySource | None, BeforeValidator(folder_shorthand)] = Field(
         default=None, description="The X-rays; null: this hospital has none."
     )
-    ct: Annotated[CtSource | None, BeforeValidator(_folder_shorthand)] = Field(
+    ct: Annotated[CtSource | None, BeforeValidator(folder_shorthand)] = Field(
         default=None, description="The CT slices; null: this hospital has none."
     )
     splits: _PathValue | None = Field(

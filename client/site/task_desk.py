@@ -16,7 +16,7 @@ from typing import Any
 from fedthorax.client.site.durable import ReplyStore
 from fedthorax.client.site.egress import EgressLog
 from fedthorax.client.site.folder import SiteFolder
-from fedthorax.client.site.limits import cores, refusals
+from fedthorax.client.site.limits import refusals
 from fedthorax.client.site.participation import Participation, run_summary
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.withheld import allowed_here, limits_here, what_may_leave
@@ -25,6 +25,7 @@ from fedthorax.common.config.experiment import require_modalities
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.disclosure.sentences import DISK
 from fedthorax.common.ground.collector import collector_off
+from fedthorax.common.ground.cpus import num_cpus
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.common.messages.message import Reply, Task, failed
@@ -269,7 +270,7 @@ class TaskDesk:
 
     def _require_threads(self, experiment: Experiment) -> None:
         """TensorFlow's number of threads is set once a process, and the bits of a sum depend on it."""
-        wanted = experiment.training.threads or cores()
+        wanted = experiment.training.threads or num_cpus()
         if self._threads not in (None, wanted):
             raise RestartNeeded
         self._threads = wanted

@@ -1,7 +1,6 @@
 """Every image of a folder read once, on all cores."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from fedthorax.common.check.facts import ImageFacts, facts_of
 from fedthorax.common.check.facts_store import FactsStore, facts_key
 from fedthorax.common.config.data import CT_WINDOWS, CtWindow
+from fedthorax.common.ground.cpus import num_cpus
 from fedthorax.common.pixels.decode import Modality, decode_frames, read_content
 from fedthorax.common.records.records import BadFile, ImageRef
 
@@ -96,7 +96,7 @@ class Surveyor:
     def _read_all(
         self, to_read: Sequence[Sequence[ImageRef]], known: frozenset[str]
     ) -> Iterator[tuple[Sequence[ImageRef], _Reading | BadFile]]:
-        cores = _num_cores()
+        cores = num_cpus()
         pool = ThreadPoolExecutor(max_workers=cores, thread_name_prefix="check")
         waiting: list[tuple[Sequence[ImageRef], Future[_Reading | BadFile]]] = []
         try:
@@ -147,7 +147,3 @@ def _state(path: Path) -> str:
     except OSError:
         return ""
     return f"{state.st_mtime_ns} {state.st_size} {state.st_ino}"
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

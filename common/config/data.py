@@ -19,7 +19,7 @@ CENTRAL = "central"
 _PathValue = Annotated[Path, Field(strict=False)]
 
 
-def _folder_shorthand(value: Any) -> Any:
+def folder_shorthand(value: Any) -> Any:
     """``xray: some/folder`` means ``xray: {folder: some/folder}``."""
     return {"folder": value} if isinstance(value, (str, Path)) else value
 
@@ -93,10 +93,10 @@ class CtSource(Frozen):
 class SourceConfig(Frozen):
     """The folders of a hospital, or of the server. A hospital may lack one of the two (``model.absent``)."""
 
-    xray: Annotated[XraySource | None, BeforeValidator(_folder_shorthand)] = Field(
+    xray: Annotated[XraySource | None, BeforeValidator(folder_shorthand)] = Field(
         default=None, description="The X-rays; null: there are none here."
     )
-    ct: Annotated[CtSource | None, BeforeValidator(_folder_shorthand)] = Field(
+    ct: Annotated[CtSource | None, BeforeValidator(folder_shorthand)] = Field(
         default=None, description="The CT slices; null: there are none here."
     )
     splits: _PathValue | None = Field(

@@ -1,4 +1,4 @@
-"""How many threads decode."""
+"""The processors of this machine."""
 
 import os
 

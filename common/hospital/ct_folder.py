@@ -102,9 +102,9 @@ def ct_records(
     if empty:
         notes.append(f"the CT folder holds no slice of {', '.join(empty)}")
     own_table = None if table is None else table.path.absolute()
-    unused = [name for name in listing.others if (source.folder / name).absolute() != own_table]
-    if unused:
-        notes.append(f"{len(unused)} files in the CT folder are not {IMAGE_KINDS} and are not used: {listed(unused)}")
+    others = [name for name in listing.others if (source.folder / name).absolute() != own_table]
+    if others:
+        notes.append(f"{len(others)} files in the CT folder are not {IMAGE_KINDS} and are not used: {listed(others)}")
     return FolderRecords(
         tuple(records),
         bad,

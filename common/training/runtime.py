@@ -1,8 +1,8 @@
 """TensorFlow of this process: threads and determinism, set once, before its first operation."""
 
-import os
-
 import tensorflow as tf
+
+from fedthorax.common.ground.cpus import num_cpus
 
 _threads_set: int | None = None
 # Passes over a graph that take 2 to 3 s of the twin network's first step on a processor, and make no later one faster
@@ -25,7 +25,7 @@ def prepare_tensorflow(threads: int | None) -> int:
     Raises RuntimeError when this process already runs with another number.
     """
     global _threads_set
-    wanted = threads or available_cores()
+    wanted = threads or num_cpus()
     if _threads_set is None:
         tf.config.threading.set_intra_op_parallelism_threads(wanted)
         tf.config.threading.set_inter_op_parallelism_threads(2)
@@ -41,8 +41,3 @@ def prepare_tensorflow(threads: int | None) -> int:
             f"training.threads: this process already runs TensorFlow with {_threads_set} threads, not {wanted}"
         )
     return wanted
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -56,6 +56,10 @@ def score_lines(scores: Mapping[str, Any]) -> list[str]:
     for mean in ("macro", "weighted", "micro"):
         rows.append((f"{mean} mean", *(number(disease[mean][name]) for name in of_findings), "", ""))
     lines += aligned(rows) + _reasons(disease["per_finding"])
+    if not any(figure["known"] for figure in disease["per_finding"].values()):
+        lines = ["Findings on X-ray: there is no X-ray with a known finding"]
+    if not cancer["known"]:
+        return [*lines, "", "Classes on CT: there is no CT slice with a known class"]
     lines += ["", "Classes on CT" + _loss(scores.get("cancer_loss"))]
     rows = [("", *(CLASS_METRICS[name].words for name in of_classes), "slices")]
     for name, figure in cancer["per_class"].items():

@@ -74,3 +74,18 @@ def test_figures_with_copies_stand_beside_those_without():
     assert lines[3].split()[-2:] == ["0.700", "0.800"]
     assert lines[4].split()[-2:] == ["-", "-"]
     assert lines[5].split()[-2:] == ["0.600", "0.750"]
+
+
+def test_of_a_kind_of_image_that_nobody_labelled_one_line_says_so():
+    unknown = np.full((4, 2), np.nan, np.float32)
+    half = np.full((4, 2), 0.5, np.float32)
+    no_class = {"cancer": cancer_scores(np.full(4, -1), half, ["normal", "tumour"])}
+    lines = score_lines(_scores() | no_class)
+    assert lines[0] == "Findings on X-ray, loss 0.4000"
+    assert lines[-2:] == ["", "Classes on CT: there is no CT slice with a known class"]
+    no_finding = {"disease": disease_scores(unknown, half, ["Effusion", "Mass"], 0.5)}
+    assert score_lines(_scores() | no_finding)[:3] == [
+        "Findings on X-ray: there is no X-ray with a known finding",
+        "",
+        "Classes on CT",
+    ]

@@ -104,7 +104,7 @@ def ct_records(
     own_table = None if table is None else table.path.absolute()
     others = [name for name in listing.others if (source.folder / name).absolute() != own_table]
     if others:
-        notes.append(f"{len(others)} files in the CT folder are not {IMAGE_KINDS} and are not used: {listed(others)}")
+        notes.append(f"in the CT folder but no {IMAGE_KINDS}, and so not used: {listed(others)}")
     return FolderRecords(
         tuple(records),
         bad,

@@ -233,7 +233,7 @@ def _not_decodable(content: bytes, error: UnicodeDecodeError) -> str:
     word = content[start : error.start + (end.start() if end else 1)].decode("windows-1252", "replace")[:40]
     return (
         f"line {line} is not UTF-8 text; in Windows-1252 it would hold {word!r}. Save the file from the spreadsheet as "
-        "CSV UTF-8, or, if that word is right and this is the label file, set xray.mapping.encoding to windows-1252"
+        "CSV UTF-8, or, if that word is right and this is the label file, set mapping.encoding to windows-1252"
     )
 
 

@@ -93,9 +93,7 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
     tables = {path.absolute() for path in (labels_path, *source.further_tables)}
     others = [name for name in listing.others if (source.folder / name).absolute() not in tables]
     if others:
-        notes.append(
-            f"{len(others)} files in the X-ray folder are not {IMAGE_KINDS} and are not used: {listed(others)}"
-        )
+        notes.append(f"in the X-ray folder but no {IMAGE_KINDS}, and so not used: {listed(others)}")
     if not table.rows:
         notes.append(f"{table.path.name} labels no X-ray")
     records.sort(key=lambda record: record.path.as_posix())

@@ -244,7 +244,9 @@ def test_images_without_a_row_and_files_that_are_no_images_are_said(tmp_path: Pa
     (ct / "a/Thumbs.db").write_text("?")
     summary = partition(PartitionPlan(tmp_path / "out", xray=xray, ct=ct, hospitals=["one"]))
     assert any(note.startswith("1 images have no row in labels.csv") for note in summary.notes)
-    assert any(note.startswith("1 files in the CT folder are not PNG, JPEG, DICOM or NIfTI") for note in summary.notes)
+    assert any(
+        note.startswith("in the CT folder but no PNG, JPEG, DICOM or NIfTI, and so not used") for note in summary.notes
+    )
 
 
 def test_the_same_seed_splits_alike_and_another_one_does_not(tmp_path: Path, xray: Path) -> None:

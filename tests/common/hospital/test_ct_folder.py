@@ -57,7 +57,7 @@ def test_other_files_are_said_and_slices_csv_is_not_among_them(tmp_path: Path, t
     (tmp_path / "normal/Thumbs.db").touch()
     table("file,patient_id", "normal/p__1.png,p", name="slices.csv")
     assert ct_records(CtSource(folder=tmp_path), CLASSES).notes == (
-        "1 files in the CT folder are not PNG, JPEG, DICOM or NIfTI and are not used: normal/Thumbs.db",
+        "in the CT folder but no PNG, JPEG, DICOM or NIfTI, and so not used: normal/Thumbs.db",
     )
 
 

@@ -74,7 +74,7 @@ def test_missing_images_rows_without_images_and_other_files_are_all_named(
     ]
     assert found.notes == (
         "1 images have no row in labels.csv and are not used: extra.png",
-        "1 files in the X-ray folder are not PNG, JPEG, DICOM or NIfTI and are not used: readme.txt",
+        "in the X-ray folder but no PNG, JPEG, DICOM or NIfTI, and so not used: readme.txt",
     )
 
 

@@ -100,6 +100,7 @@ class CentralData:
             CENTRAL,
             "valid",
             told,
+            people=(self.valid.ct.patients, self.valid.ct.named),
         )
 
     def final_test(

@@ -77,7 +77,7 @@ def check_histograms(told: Histograms | None, data: Mapping[str, Any], split: st
     """Raise ValueError where a histogram counts more images than the hospital's passport ``data`` has in the split, or
     the passport does not say: it could outweigh all others in the thresholds of all."""
     described = (data.get("splits") or {}).get(split) or {}
-    for task, modality in (("disease", "xray"), ("cancer", "ct")):
+    for task, modality in (("disease", "xray"), ("cancer", "ct"), ("examination", "ct")):
         has = described.get(modality)
         for name, found in getattr(told, task, {}).items():
             count = sum((*found.present, *found.absent)) if found else 0

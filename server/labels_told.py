@@ -43,13 +43,14 @@ def _labels(reply: Reply, labels: LabelsConfig) -> Iterator[Labels]:
 def _of_tests(told: Evaluated, labels: LabelsConfig) -> Iterator[Labels]:
     for name in ("train", "valid", "test", "test_with_duplicates", "test_at_own_thresholds"):
         yield from _of_scores(name, getattr(told, name), labels)
-    for task, wanted in (("disease", labels.findings), ("cancer", labels.cancer_classes)):
+    classes = labels.cancer_classes
+    for task, wanted in (("disease", labels.findings), ("cancer", classes), ("examination", classes)):
         if told.operating_points is not None and (mine := getattr(told.operating_points, task)):
             yield "its own thresholds", mine, wanted  # a hospital may keep those of a task
-        if told.subgroups is not None:
+        if told.subgroups is not None and task != "examination":
             yield from _of_groups(task, told.subgroups, wanted)
         for histograms in (told.histograms, told.valid_histograms):
-            if histograms is not None:
+            if histograms is not None and (task != "examination" or histograms.examination):
                 yield f"the histograms of {task}", getattr(histograms, task), wanted
 
 
@@ -61,6 +62,8 @@ def _of_scores(name: str, scores: AnyScores | None, labels: LabelsConfig) -> Ite
     matrix = scores.cancer.confusion_matrix
     if matrix is not None and {len(matrix), *map(len, matrix)} != {len(labels.cancer_classes)}:
         raise ValueError(f"the confusion matrix of {name} has other classes than the experiment")
+    if isinstance(scores, TestedScores) and scores.examinations and (cancer := scores.examinations.cancer):
+        yield f"the examinations of {name}", cancer.per_class, labels.cancer_classes
     if isinstance(scores, TestedScores) and scores.intervals is not None:
         yield f"the intervals of {name}", scores.intervals.disease.per_finding, labels.findings
         yield f"the intervals of {name}", scores.intervals.cancer.per_class, labels.cancer_classes
@@ -95,5 +98,6 @@ def _check_tests(reply: EvaluateReply, task: EvaluateTask, experiment: Experimen
         raise ValueError(f"its own thresholds are of {told.operating_points.site!r}")
     both = (told.histograms, told.valid_histograms)
     for histograms in (one for one in both if one is not None):
-        for found in filter(None, (*histograms.disease.values(), *histograms.cancer.values())):
+        parts = (histograms.disease, histograms.cancer, histograms.examination)
+        for found in filter(None, (one for part in parts for one in part.values())):
             parse_histogram(found.model_dump(mode="json"), experiment.evaluation.histogram_bins)

@@ -27,6 +27,7 @@ def model_facts(experiment: Experiment) -> ModelFacts:
         threshold=experiment.evaluation.threshold,
         absent=experiment.model.absent,
         views=experiment.evaluation.views,
+        examination=experiment.evaluation.examination,
         augmentation=experiment.training.augmentation.model_dump(exclude={"enabled", "feature_versions"}),
         versions=package_versions(),
     )

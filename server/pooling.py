@@ -24,7 +24,7 @@ class Pooling:
         """Take what a hospital's ``histograms`` say; what it keeps is null."""
         self._heard[site] = {
             (task, name): parse_histogram(value.model_dump(mode="json"), self._bins)
-            for task in self._names
+            for task in (*self._names, "examination")
             for name, value in getattr(told, task).items()
             if value is not None
         }

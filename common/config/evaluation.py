@@ -8,6 +8,8 @@ from fedthorax.common.ground.frozen import Frozen
 
 SelectionMetric = Literal["mean_roc_auc", "disease_roc_auc", "cancer_roc_auc", "loss"]
 
+ExaminationRule = Literal["mean", "highest"]
+
 
 class EvaluationConfig(Frozen):
     """How models are scored and which one is kept as the best."""
@@ -64,6 +66,11 @@ class EvaluationConfig(Frozen):
         le=10_000,
         description="Bins in which hospitals count the scores of their test images, for the figures of all of them "
         "together; how much the bins blur these stands beside them.",
+    )
+    examination: ExaminationRule = Field(
+        default="mean",
+        description="How the CT slices of a patient answer together; mean: of their probabilities; highest: each class "
+        "as the slice says that says it most, made to sum to 1.",
     )
     bootstrap_samples: int = Field(
         default=1000, ge=0, description="Resamplings by patient for the 95 % intervals of the test scores; 0: none."

@@ -24,6 +24,7 @@ SENTENCES = (
     "Nothing was predicted present at threshold {setting}.",
     "Nothing was predicted present at the thresholds.",
     "No finding has this figure.",
+    "No patient is known to have several slices.",
     "No class has this figure.",
     "No label has ten positives and negatives both here and among the others.",
     "No label has ten positives and negatives both here and among the others. Labels that few patients have, or lack, "

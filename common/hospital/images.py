@@ -20,7 +20,7 @@ class ImageSet:
     1 present, 0 absent, NaN unknown for X-rays, and int32 (N,) with -1 unknown for CT slices. ``digests`` are hashes of
     the decoded pixels before resizing: equal digests mean the same picture, whatever the file format. ``attributes``
     is empty where nothing else is known of any image. ``frames`` are the numbers of pictures in their files, see
-    ``ImageRef``; None: each file holds one.
+    ``ImageRef``; None: each file holds one. ``named``: whether the patient is known; empty: all are.
     """
 
     images: NDArray[np.uint8]
@@ -30,6 +30,7 @@ class ImageSet:
     digests: tuple[str, ...]
     attributes: tuple[Attributes, ...] = ()
     frames: tuple[int | None, ...] | None = None
+    named: tuple[bool, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)

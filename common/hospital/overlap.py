@@ -30,6 +30,7 @@ def without(images: ImageSet, indices: Collection[int]) -> ImageSet:
         digests=tuple(images.digests[row] for row in kept),
         frames=None if images.frames is None else tuple(images.frames[row] for row in kept),
         attributes=tuple(images.attributes[row] for row in kept) if images.attributes else (),
+        named=tuple(images.named[row] for row in kept) if images.named else (),
     )
 
 

@@ -36,4 +36,5 @@ def _pool(sites: Sequence[SiteImages], split: Split, modality: Literal["xray", "
         tuple(digest for images in sets for digest in images.digests),
         tuple(attributes for images in sets for attributes in (images.attributes or (Attributes(),) * len(images))),
         tuple(images.ref(row).frame for images in sets for row in range(len(images))),
+        tuple(named for images in sets for named in (images.named or (True,) * len(images))),
     )

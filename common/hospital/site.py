@@ -118,6 +118,7 @@ def _image_set(
         digests=decoded.digests,
         frames=tuple(record.frame if isinstance(record, CtRecord) else None for record in kept),
         attributes=tuple(record.attributes for record in kept),
+        named=tuple(record.identified for record in kept),
     )
 
 

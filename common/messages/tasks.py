@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedthorax.common.config.data import CtWindow
+from fedthorax.common.config.evaluation import ExaminationRule
 from fedthorax.common.ground.fields import Digest, Mark, Name, Positive, Round
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.messages.message import Task, all_arrays
@@ -101,6 +102,7 @@ class ModelFacts(Frozen):
     threshold: float
     absent: Literal["refused", "token"]
     views: int
+    examination: ExaminationRule = "mean"
     augmentation: dict[str, float | bool]
     versions: dict[str, str]
 

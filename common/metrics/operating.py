@@ -26,6 +26,7 @@ from fedthorax.common.metrics.calibration import (
     scaled,
 )
 from fedthorax.common.metrics.counted import CountedScores
+from fedthorax.common.metrics.examinations import Examinations, examinations_of
 from fedthorax.common.metrics.figures import Score
 from fedthorax.common.metrics.ranking import MIN_IMAGES, is_descriptive
 from fedthorax.common.metrics.score_histogram import ScoreHistogram
@@ -72,6 +73,9 @@ class OperatingPoints(Frozen):
         dict[Label, LabelOperation], Field(max_length=MOST_LABELS), leaving.OfTask("disease", whole=True)
     ]
     cancer: Annotated[dict[Label, LabelOperation], Field(max_length=MOST_LABELS), leaving.OfTask("cancer", whole=True)]
+    examination: Annotated[
+        dict[Label, LabelOperation], Field(max_length=MOST_LABELS), leaving.OfTask("cancer", whole=True)
+    ] = Field(default_factory=dict)
     cancer_temperature: Annotated[float, Field(gt=0), leaving.Machine("calibration of all classes")] = 1.0
     reasons: Annotated[tuple[Reason, ...], Field(max_length=10)] = ()
 
@@ -84,7 +88,7 @@ class OperatingPoints(Frozen):
         nothing = dict.fromkeys(_COUNTS)
         labels = {
             task: {name: label.model_copy(update=nothing) for name, label in getattr(self, task).items()}
-            for task in ("disease", "cancer")
+            for task in ("disease", "cancer", "examination")
         }
         return self.model_copy(update=labels)
 
@@ -121,11 +125,13 @@ def choose_operating_points(
     split: str,
     told: Told | None = None,
     common: OperatingPoints | None = None,
+    people: tuple[Sequence[str], Sequence[bool]] = ((), ()),
 ) -> OperatingPoints:
     """``disease`` and ``cancer`` are truth and the model's probability as in ``disease_scores`` and ``cancer_scores``.
 
     Images with NaN probability were not scored and are left out. ``told`` are other hospitals' images, ``common`` the
-    points that stay where there are too few for others.
+    points that stay where there are too few for others, ``people`` the patients of the slices and whether they are
+    known: a class has a threshold for examinations too where some patient has several slices.
     """
     known = (cancer[0] >= 0) & ~np.isnan(cancer[1]).any(axis=1)
     truth, probability = cancer[0][known], cancer[1][known]
@@ -141,9 +147,9 @@ def choose_operating_points(
         reasons.append(f"Fewer than {MIN_IMAGES} slices of known class: not calibrated.")
     calibrated = class_scaled(probability, temperature)
 
-    def label(task: Literal["disease", "cancer"], name: str, mine: CountedScores) -> LabelOperation:
+    def label(task: Literal["disease", "cancer", "examination"], name: str, mine: CountedScores) -> LabelOperation:
         heard = (told or {}).get((task, name), {})
-        scores, kept = mine.with_bins(list(heard.values())), common and getattr(common, task)[name]
+        scores, kept = mine.with_bins(list(heard.values())), common and getattr(common, task).get(name)
         if kept and is_descriptive(scores.positives, scores.positives + scores.negatives):
             reason = f"{_few(MIN_IMAGES)}: the common threshold and calibration."
             update = {"source": "common", "hospitals": (), "reasons": (reason,)}
@@ -151,9 +157,20 @@ def choose_operating_points(
         found = (_finding if task == "disease" else _threshold)(scores, evaluation)
         return found.model_copy(update={"hospitals": tuple(sorted(heard))})
 
+    series = None
+    if people[0]:
+        series = examinations_of(cancer[0], class_scaled(cancer[1], temperature), *people, evaluation.examination)
+    if series is None and any(task == "examination" for task, _ in told or {}):
+        series = Examinations.nobody(len(classes))
+    by_patient = {}
+    if series is not None:
+        shares = np.where(series.truth[:, None] < 0, np.nan, series.truth[:, None] == np.arange(len(classes)))
+        columns = zip(classes, shares.T, series.probability.T, strict=True)
+        by_patient = {name: CountedScores.of_images(*column) for name, *column in columns}
     return OperatingPoints(
         site=site,
         split=split,
+        examination={name: label("examination", name, mine) for name, mine in by_patient.items()},
         disease={
             name: label("disease", name, CountedScores.of_images(disease[0][:, column], disease[1][:, column]))
             for column, name in enumerate(findings)

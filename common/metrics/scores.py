@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from fedthorax.common.config.evaluation import ExaminationRule
 from fedthorax.common.config.personalisation import FineTuned
 from fedthorax.common.ground import leaving
 from fedthorax.common.ground.frozen import Frozen
@@ -139,10 +140,27 @@ class ScoreIntervals(Frozen):
     cancer: Annotated[CancerIntervals, leaving.OfTask("cancer")]
 
 
+class ExaminationIntervals(Frozen):
+    cancer: CancerIntervals | None
+
+
+class ExaminationScores(Frozen):
+    """Patients in place of slices, by a ``rule``; ``mixed`` have slices of several classes and are left out. ``cancer``
+    is null where no patient is known to have several slices."""
+
+    rule: Annotated[ExaminationRule, leaving.Code()]
+    mixed: Annotated[Number | None, leaving.Shown(of="patients", alone=True)]
+    reason: Reason | None
+    cancer: Annotated[CancerScores | None, leaving.OfTask("cancer")]
+    intervals: Annotated[ExaminationIntervals | None, leaving.Beside(("cancer",))]
+
+
 class TestedScores(Scores):
     """At thresholds, of calibrated probabilities, with 95 % intervals by patient or null."""
 
     __test__ = False
+
+    examinations: ExaminationScores | None = None
 
     intervals: Annotated[ScoreIntervals | None, leaving.Beside(("disease", "cancer"))] = None
 
@@ -220,8 +238,11 @@ OfLabels = Annotated[dict[Label, Annotated[Histogram | None, leaving.Bins()]], F
 
 
 class Histograms(Frozen):
+    """``examination``: of patients, by class; nothing where none is known to have several slices."""
+
     disease: Annotated[OfLabels, leaving.OfTask("disease")]
     cancer: Annotated[OfLabels, leaving.OfTask("cancer")]
+    examination: Annotated[OfLabels, leaving.OfTask("cancer", whole=True)] = Field(default_factory=dict)
 
 
 class Difference(Frozen):

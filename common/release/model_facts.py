@@ -103,4 +103,13 @@ def _evaluation(test: Mapping[str, Any]) -> dict[str, Any]:
         "value": at(test, "cancer", "accuracy"),
         "interval": at(test, "intervals", "cancer", "accuracy"),
     }
+    by_patient = at(test, "examinations") or {}
+    if (scores := by_patient.get("cancer")) is not None:
+        intervals = at(by_patient, "intervals", "cancer") or {}
+        result["examinations"] = {
+            "patients": scores["known"],
+            "rule": by_patient["rule"],
+            "accuracy": {"value": scores["accuracy"], "interval": intervals.get("accuracy")},
+            "roc_auc": {"value": at(scores, "macro", "roc_auc"), "interval": at(intervals, "macro", "roc_auc")},
+        }
     return result

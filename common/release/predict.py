@@ -16,6 +16,7 @@ from fedthorax.common.records.records import ImageRef
 from fedthorax.common.release.grad_cam import GradCam, map_words, overlay, save_overlay
 from fedthorax.common.release.model_facts import NOT_A_DEVICE
 from fedthorax.common.release.saved_model import SavedModel, load_saved_model
+from fedthorax.common.release.series_answers import series_answers, series_of
 from fedthorax.common.training.augmentation import view_of
 from fedthorax.common.training.batches import batches
 
@@ -31,7 +32,7 @@ def predict_files(
     all_maps: bool = False,
     site: str | None = None,
 ) -> dict[str, Any]:
-    """``notice``, ``site``, ``labels``, ``predictions`` (one a pair) and ``skipped``, as docs/predict.md describes.
+    """The content of ``fedthorax predict --json``, as docs/predict.md describes it.
 
     A model with tokens (``model.absent``) also takes X-rays or CT slices alone; then the path of the other is None, as
     are the probabilities that it would have told. As many CT slices as X-rays are paired in the order given; a single
@@ -99,8 +100,16 @@ def predict_files(
                 pictures = {str(name): found[name].images[index] for name, index in row.items()}
                 answer["maps"] = _save_maps(grad_cam, pictures, answer, saved, maps / f"{number + 1:04d}", all_maps)
             results.append(answer)
-    labels = label_facts(saved)
-    return {"notice": NOT_A_DEVICE, "site": site, "labels": labels, "predictions": results, "skipped": skipped}
+    series = {str(ref): name for ref, name in zip(slices, series_of(slices), strict=True)}
+    return {
+        "notice": NOT_A_DEVICE,
+        "site": site,
+        "labels": label_facts(saved),
+        "tested_by_patient": (saved.evaluation or {}).get("examinations"),
+        "examinations": series_answers(saved, results, series),
+        "predictions": results,
+        "skipped": skipped,
+    }
 
 
 def _files(refs: Mapping[Modality, Sequence[Path | ImageRef]], pair: Mapping[Modality, int]) -> dict[str, str | None]:

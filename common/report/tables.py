@@ -40,6 +40,12 @@ def score_rows(scores: Mapping[str, Any], task: str) -> dict[str, Any]:
         # schema 1 had the macro mean's interval only
         between = [interval(low_high) if low_high or kind == "macro" else ""] if intervals else []
         means.append({"name": name, "cells": [cells[0], *between, *cells[1:], ""]})
+    if task == "cancer" and (mean := at(scores, "examinations", "cancer", "macro")):
+        low_high = at(scores, "examinations", "intervals", "cancer", "macro", "roc_auc")
+        cells = [_over(mean, at(mean, "num_classes") or {}, column) for column in ("roc_auc", *columns)]
+        patients = count(at(scores, "examinations", "cancer", "known"))
+        name = f"By patient ({at(scores, 'examinations', 'rule')} of the slices, {patients} patients), macro"
+        means.append({"name": name, "cells": [cells[0], *([interval(low_high)] if intervals else []), *cells[1:], ""]})
     titles = [metrics[column].title for column in columns]
     return {"rows": rows, "means": means, "titles": titles, "intervals": intervals is not None}
 

@@ -5,6 +5,7 @@ from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
 from fedthorax.common.metrics.curves import cancer_curves, disease_curves
+from fedthorax.common.metrics.examinations import examination_scores, examinations_of
 from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.metrics.reliability import cancer_calibration, disease_calibration
@@ -33,7 +34,11 @@ def tested(
     experiment, xray, ct = network.experiment, split.xray, split.ct
     labels, samples = experiment.labels, experiment.evaluation.bootstrap_samples
     seed = derive_seed(experiment.seed, "bootstrap")
-    scores["intervals"] = None
+    scores["intervals"], scores["examinations"] = None, None
+    if _scored(network, split):
+        rule = experiment.evaluation.examination
+        found = examinations_of(ct.targets, predictions.cancer, ct.patients, ct.named, rule)
+        scores["examinations"] = examination_scores(found, labels.cancer_classes, rule, samples, seed)
     if samples and _scored(network, split):
         scores["intervals"] = {
             "disease": bootstrap_disease(

@@ -9,6 +9,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import unseen
+from fedthorax.common.metrics.examinations import examinations_of
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
 from fedthorax.common.metrics.score_histogram import score_histogram, too_few
 from fedthorax.common.records.records import UNKNOWN_CLASS, Split
@@ -63,6 +64,7 @@ def hospital_tests(
         images.name,
         "valid",
         common=points,
+        people=(valid.ct.patients, valid.ct.named),
     )
     raw, losses = predict(network, store, test, seed_of("test"), False, progress, repeats=in_use(network.experiment))
     predictions = calibrated(raw, points)
@@ -89,8 +91,10 @@ def hospital_tests(
 def histograms_of(
     experiment: Experiment, split: SplitImages, predictions: Predictions, smallest_count: int
 ) -> dict[str, dict[str, Any]]:
-    """``disease`` and ``cancer``: label → histogram, or None where fewer than ``smallest_count`` images have it or lack
-    it. A class stands against all others."""
+    """``disease``, ``cancer`` and, where a patient has several slices, ``examination``: label → histogram.
+
+    None where fewer than ``smallest_count`` images have the label, or lack it. A class stands against all others.
+    """
     classes = split.ct.targets
     known = np.where(classes == UNKNOWN_CLASS, np.nan, 1.0)
     columns = {
@@ -103,6 +107,13 @@ def histograms_of(
             for i, name in enumerate(experiment.labels.cancer_classes)
         ],
     }
+    ct, rule = split.ct, experiment.evaluation.examination
+    if (found := examinations_of(classes, predictions.cancer, ct.patients, ct.named, rule)) is not None:
+        of_class = np.where(found.truth == UNKNOWN_CLASS, np.nan, 1.0)
+        columns["examination"] = [
+            (name, np.where(found.truth == i, 1.0, 0.0) * of_class, found.probability[:, i])
+            for i, name in enumerate(experiment.labels.cancer_classes)
+        ]
     told: dict[str, dict[str, Any]] = {}
     for task, labels in columns.items():
         told[task] = {}

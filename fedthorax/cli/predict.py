@@ -102,28 +102,71 @@ def write_csv(document: Mapping[str, Any]) -> None:
 
 
 def prediction_lines(document: Mapping[str, Any]) -> list[str]:
-    """Probabilities by falling size below the two paths; ``*`` marks what reaches its threshold."""
+    """Probabilities by falling size below the two paths; ``*`` marks what reaches its threshold. A series is told as
+    one, and of its slices what is odd, and the maps."""
+    lines = [document["notice"]]
+    told: set[Any] = set()
+    for series in document["examinations"]:
+        rows = [row for row in document["predictions"] if row["ct"] in series["behind"]]
+        told |= {*series["behind"]}
+        if series["xray"] is not None:
+            told |= {(series["xray"], row["ct"]) for row in rows}
+            lines += _label_lines({**series, "flags": rows[0]["flags"]}, "xray", "disease", document)
+        lines += _series_lines(series, document["tested_by_patient"])
+        for row in rows:
+            lines += [f"  {row['ct']}: {words.strip()}" for words in (*_flags(row, "ct"), *_maps(row, "ct"))]
+    for row in document["predictions"]:
+        if row["xray"] is not None and (row["xray"], row["ct"]) not in told:
+            lines += _label_lines(row, "xray", "disease", document)
+        if row["ct"] is not None and row["ct"] not in told:
+            lines += _label_lines(row, "ct", "cancer", document)
+    return lines
+
+
+def _label_lines(row: Mapping[str, Any], modality: str, task: str, document: Mapping[str, Any]) -> list[str]:
+    predicted = row["predicted"]["findings" if task == "disease" else "cancer_above_threshold"]
+    tested = f"ROC-AUC in the test at {document['site']}" if document["site"] else "ROC-AUC in the model's test"
+    table = [("", "", "threshold", tested, "positives")]
+    for name, probability in sorted(row[task].items(), key=lambda item: -item[1]):
+        facts = document["labels"][task][name]
+        mark = " *" if name in predicted else ""
+        table.append((name, f"{probability:.3f}{mark:2}", number(facts["threshold"]), *_record(facts)))
+    lines = [f"  {line}" for line in aligned(table)]
+    if task == "cancer" and row["predicted"]["cancer_class"] not in predicted:
+        lines.append("  the most probable class does not reach its threshold")
+    return ["", row[modality], *_flags(row, modality), *lines, *_maps(row, modality)]
+
+
+def _flags(row: Mapping[str, Any], modality: str) -> list[str]:
     from fedthorax.common.check.flags import FLAG_WORDS
 
-    lines = [document["notice"]]
-    for row in document["predictions"]:
-        findings, classes = row["predicted"]["findings"], row["predicted"]["cancer_above_threshold"]
-        for modality, task, predicted in (("xray", "disease", findings), ("ct", "cancer", classes)):
-            if row[modality] is None:
-                continue
-            lines += ["", row[modality]]
-            lines += [f"  look at it: {FLAG_WORDS[flag]} ({flag}, docs/check.md)" for flag in row["flags"][modality]]
-            tested = f"ROC-AUC in the test at {document['site']}" if document["site"] else "ROC-AUC in the model's test"
-            table = [("", "", "threshold", tested, "positives")]
-            for name, probability in sorted(row[task].items(), key=lambda item: -item[1]):
-                facts = document["labels"][task][name]
-                mark = " *" if name in predicted else ""
-                table.append((name, f"{probability:.3f}{mark:2}", number(facts["threshold"]), *_record(facts)))
-            lines += [f"  {line}" for line in aligned(table)]
-            if modality == "ct" and row["predicted"]["cancer_class"] not in classes:
-                lines.append("  the most probable class does not reach its threshold")
-            lines += [f"  map: {path}" for path in (row.get("maps") or {}).get(modality, {}).values()]
-    return lines
+    return [f"  look at it: {FLAG_WORDS[flag]} ({flag}, docs/check.md)" for flag in row["flags"][modality]]
+
+
+def _maps(row: Mapping[str, Any], modality: str) -> list[str]:
+    return [f"  map: {path}" for path in (row.get("maps") or {}).get(modality, {}).values()]
+
+
+def _series_lines(row: Mapping[str, Any], tested: Mapping[str, Any] | None) -> list[str]:
+    predicted, thresholds = row["predicted"], row["thresholds"] or {}
+    table = [("", "", "threshold")]
+    for name, probability in sorted(row["cancer"].items(), key=lambda item: -item[1]):
+        mark = " *" if name in (predicted["cancer_above_threshold"] or ()) else ""
+        table.append((name, f"{probability:.3f}{mark:2}", number(thresholds.get(name))))
+    words = "not tested by patient: no patient of the test is known to have several slices"
+    if tested is not None:
+        low_high = tested["roc_auc"]["interval"]
+        interval = f" ({low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""
+        words = f"ROC-AUC in the test by patient {number(tested['roc_auc']['value'])}{interval}"
+        words += f", {tested['patients']} patients"
+    return [
+        "",
+        f"{row['ct']}: {row['slices']} slices together ({row['rule']})",
+        *(f"  {line}" for line in aligned(table)),
+        f"  {words}",
+        f"  speak most for {predicted['cancer_class']}:",
+        *(f"    {ct}  {row['behind'][ct]:.3f}" for ct in row["speak_most"]),
+    ]
 
 
 def _record(facts: Mapping[str, Any]) -> tuple[str, str]:

@@ -66,7 +66,24 @@ def score_lines(scores: Mapping[str, Any]) -> list[str]:
         rows.append((name, *(number(figure[key]) for key in of_classes), str(figure["support"])))
     rows.append(("macro mean", *(number(cancer["macro"][key]) for key in of_classes), str(cancer["known"])))
     lines += [*aligned(rows), f"accuracy {number(cancer['accuracy'])}", *_reasons(cancer["per_class"])]
-    return [*lines, "", *confusion_lines(cancer)]
+    return [*lines, "", *confusion_lines(cancer), *_examination_lines(scores)]
+
+
+def _examination_lines(scores: Mapping[str, Any]) -> list[str]:
+    """The classes by patient, or why nothing can be said of patients."""
+    by_patient = scores.get("examinations")
+    if by_patient is None:
+        return []
+    cancer, rule = by_patient["cancer"], f"{by_patient['rule']} of a patient's slices"
+    if cancer is None:
+        return ["", f"Classes by patient: {by_patient['reason']}"]
+    rows: list[Row] = [(f"By patient, {cancer['known']}", "", "95 % interval")]
+    for words, path in (("accuracy", ("accuracy",)), ("macro ROC-AUC", ("macro", "roc_auc"))):
+        low_high = at(by_patient, "intervals", "cancer", *path)
+        told = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if low_high else UNDEFINED
+        rows.append((words, number(at(cancer, *path)), told))
+    mixed = f"; {by_patient['mixed']} more have slices of several classes" if by_patient["mixed"] else ""
+    return ["", *aligned(rows), f"({rule}{mixed})"]
 
 
 def duplicate_lines(clean: Mapping[str, Any], whole: Mapping[str, Any], left_out: int) -> list[str]:

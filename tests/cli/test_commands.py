@@ -183,9 +183,43 @@ DOCUMENT = {
         },
         "cancer": {name: {"threshold": 0.5, "evaluation": None} for name in ("normal", "tumour")},
     },
+    "tested_by_patient": None,
+    "examinations": [],
     "predictions": [PREDICTION],
     "skipped": [],
 }
+SERIES = {
+    "ct": "scan.nii",
+    "xray": "x/b.png",
+    "slices": 2,
+    "rule": "mean",
+    "disease": {"Effusion": 0.25, "Mass": 0.75},
+    "cancer": {"normal": 0.4, "tumour": 0.6},
+    "predicted": {"findings": ["Mass"], "cancer_class": "tumour", "cancer_above_threshold": ["tumour"]},
+    "thresholds": {"normal": 0.55, "tumour": 0.45},
+    "behind": {"scan.nii (slice 0)": 0.3, "scan.nii (slice 1)": 0.9},
+    "speak_most": ["scan.nii (slice 1)", "scan.nii (slice 0)"],
+}
+
+
+def test_a_series_has_one_answer_and_names_the_slices_that_speak_most():
+    rows = [{**PREDICTION, "ct": ct} for ct in SERIES["behind"]]
+    tested = {"patients": 40, "rule": "mean", "roc_auc": {"value": 0.8, "interval": [0.7, 0.9]}}
+    document = {**DOCUMENT, "examinations": [SERIES], "predictions": rows, "tested_by_patient": tested}
+    lines = prediction_lines(document)
+    assert lines[-8:] == [
+        "scan.nii: 2 slices together (mean)",
+        "                   threshold",
+        "  tumour  0.600 *      0.450",
+        "  normal  0.400        0.550",
+        "  ROC-AUC in the test by patient 0.800 (0.700 to 0.900), 40 patients",
+        "  speak most for tumour:",
+        "    scan.nii (slice 1)  0.900",
+        "    scan.nii (slice 0)  0.300",
+    ]
+    assert lines.count("x/b.png") == 1  # the X-ray beside all slices is told once
+    untested = prediction_lines({**document, "tested_by_patient": None})
+    assert "  not tested by patient: no patient of the test is known to have several slices" in untested
 
 
 @pytest.fixture

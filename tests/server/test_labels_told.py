@@ -16,7 +16,15 @@ from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, Pers
 from fedthorax.common.messages.tasks import EvaluateTask, Task
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.metrics.score_histogram import ScoreHistogram
-from fedthorax.common.metrics.scores import MOST_GROUPS, Histograms, Personal, Subgroups
+from fedthorax.common.metrics.scores import (
+    MOST_GROUPS,
+    CancerScores,
+    ExaminationScores,
+    Histograms,
+    Personal,
+    Subgroups,
+    TestedScores,
+)
 from fedthorax.common.metrics.subgroups import disease_answers, subgroup_scores
 from fedthorax.common.records.records import Attributes
 from fedthorax.server.labels_told import check_labels
@@ -53,6 +61,11 @@ def points(**changes: Any) -> OperatingPoints:
     return changed(fixed_operating_points(FINDINGS, CLASSES, 0.5, "x"), **{"site": "north"} | changes)
 
 
+def by_patient(cancer: CancerScores) -> TestedScores:
+    of_patients = ExaminationScores(rule="mean", mixed=0, reason=None, cancer=cancer, intervals=None)
+    return TestedScores(**dict(scores()), examinations=of_patients)
+
+
 def histograms(bins: int = 10, **changes: Any) -> Histograms:
     one = ScoreHistogram(bins, (0, bins), (4,), (4,)).as_dict()
     return read(Histograms, **{"disease": dict.fromkeys(FINDINGS, one), "cancer": dict.fromkeys(CLASSES)} | changes)
@@ -67,6 +80,7 @@ def test_what_a_hospital_computes_is_taken_and_so_is_what_it_keeps(experiment: E
     for told in (
         evaluated(),
         evaluated(subgroups=read(Subgroups, **subgroups()), operating_points=points(), histograms=histograms()),
+        evaluated(test=by_patient(scores().cancer), valid_histograms=histograms(examination=dict.fromkeys(CLASSES))),
         evaluated(subgroups=Subgroups(disease={}, cancer={}), operating_points=points(cancer={})),
         evaluated(subgroups=Subgroups(disease=None, cancer=None), operating_points=points(disease={}, cancer={})),
     ):
@@ -114,6 +128,9 @@ def other_women(**changes: Any) -> Subgroups:
         ),
         (evaluated(histograms=histograms(disease={})), "the histograms of disease are of nothing"),
         (evaluated(histograms=histograms(bins=9)), "expected a histogram of 10 bins"),
+        (evaluated(valid_histograms=histograms(bins=9)), "expected a histogram of 10 bins"),
+        (evaluated(histograms=histograms(examination={"benign": None})), "the histograms of examination are of benign"),
+        (evaluated(test=by_patient(NO_TUMOUR.cancer)), "the examinations of test are of normal, expected normal, tum"),
     ],
 )
 def test_other_labels_than_the_experiments_are_refused(experiment: Experiment, told: Any, words: str) -> None:

@@ -1,6 +1,6 @@
 """Prediction sees images as training saw them, whatever file they come in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from fedthorax.common.metrics.operating import LabelOperation, OperatingPoints
 from fedthorax.common.records.records import ImageRef
 from fedthorax.common.release import predict
 from fedthorax.common.release.saved_model import SavedModel
+from fedthorax.common.release.series_answers import series_of
 
 LABEL = LabelOperation(threshold=0.5, method="youden", positives=20, negatives=20)
 POINTS = OperatingPoints(
@@ -81,6 +82,30 @@ def test_one_x_ray_goes_with_each_slice_of_a_volume(tmp_path: Path, seen: list[M
     mass = document["labels"]["disease"]["Mass"]
     assert (mass["threshold"], mass["calibrated"], mass["evaluation"]) == (0.5, False, {"support": 12})
     assert [batch["ct"].dtype for batch in seen] == [np.float32]
+    (series,) = document["examinations"]
+    assert (series["ct"], series["xray"], series["slices"]) == (str(volume), str(xray), 3)
+    assert series["cancer"]["tumour"] == pytest.approx((0 + 128 + 191) / 3 / 255)
+    assert series["disease"]["Mass"] == pytest.approx(0.8)
+    assert series["predicted"]["cancer_class"] == "normal"
+    assert series["predicted"]["cancer_above_threshold"] is None  # none was chosen for examinations
+    assert series["speak_most"] == [f"{volume} (slice {frame})" for frame in range(3)]
+    assert series["behind"] == pytest.approx({row["ct"]: row["cancer"]["normal"] for row in rows})
+    assert document["tested_by_patient"] is None
+
+
+def test_pictures_that_nothing_binds_together_are_no_examination(
+    tmp_path: Path, seen: list[Mapping[str, np.ndarray]]
+) -> None:
+    pictures = [save_grey(tmp_path / f"{number}.png", 100) for number in range(3)]
+    assert predict.predict_files(Path("run"), pictures[:1], pictures[1:])["examinations"] == []
+
+
+def test_a_series_is_its_dicom_folder_or_a_part_of_it(tmp_path: Path, write_ct: Callable[..., Path]) -> None:
+    for number, series in enumerate(("1.2.3", "1.2.3", "1.2.4"), start=1):
+        write_ct(tmp_path / f"{number}.dcm", np.zeros((4, 4), np.int16), float(number), SeriesInstanceUID=series)
+    refs = [ImageRef(tmp_path / name) for name in ("1.dcm", "2.dcm", "3.dcm")]
+    whole = str(tmp_path)
+    assert series_of([*refs, tmp_path / "x.png"]) == [whole, whole, f"{whole} (series 2)", None]
 
 
 def test_a_file_of_another_modality_or_none_at_all_is_named(

@@ -131,3 +131,12 @@ def test_hospitals_that_tell_no_test_are_compared_by_their_validation_and_one_al
         site["test"] = None
     assert tables.agreement(metrics, metrics["rounds"][8])["images"] == "validation images"
     assert tables.agreement(run_metrics(("Nord",), 1), None) is None
+
+
+def test_classes_by_patient_stand_beside_those_by_slice(metrics):
+    test = metrics["test"]
+    by_patient = {"rule": "mean", "cancer": test["cancer"], "intervals": {"cancer": test["intervals"]["cancer"]}}
+    first, *_, slices, found = tables.score_rows({**test, "examinations": by_patient}, "cancer")["means"]
+    assert found["name"] == f"By patient (mean of the slices, {test['cancer']['known']} patients), macro"
+    assert slices["name"].startswith("All together")
+    assert found["cells"] == first["cells"]

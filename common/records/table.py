@@ -74,9 +74,11 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
                 )
             rows.append(Row(number, {name: _cell(cell) for name, cell in zip(columns, cells, strict=True)}))
     except csv.Error as error:
-        if "unexpected end" in str(error):
-            raise ValueError(f"{path}, line {begin + 1}: a quotation mark opens a cell that nothing closes") from None
-        raise ValueError(f"{path}, line {lines.line_num + skipped}: is not a CSV line ({error})") from None
+        last = lines.line_num + skipped
+        if last > begin + 1 or "unexpected end" in str(error):
+            words = "a quotation mark opens a cell that nothing closes, or not where it should"
+            raise ValueError(f"{path}, line {begin + 1}: {words} (read to line {last}: {error})") from None
+        raise ValueError(f"{path}, line {last}: is not a CSV line ({error})") from None
     return Table(path, columns, tuple(rows))
 
 

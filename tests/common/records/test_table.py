@@ -75,6 +75,11 @@ def test_a_header_may_begin_with_a_hash(table: Write) -> None:
             "line 2: the column names stand in two lines, as merged cells",
         ),
         (["file,Mass", "a.png,1", '"b.png,0', "c.png,1"], "line 3: a quotation mark opens a cell that nothing closes"),
+        (
+            ["file,Mass", '"b.png,0', '"c.png,1"'],
+            "line 2: a quotation mark opens .* not where it should .read to line 3",
+        ),
+        (["file,Mass", '"b.png,0', *["c.png,1"] * 20000], "line 2: a quotation mark opens a cell that nothing closes"),
     ],
 )
 def test_the_cause_of_an_odd_line_is_said(table: Write, lines: list[str], words: str) -> None:

@@ -70,8 +70,10 @@ class SliceTable:
         else:
             names = {str(folder) for name in listing.images for folder in PurePosixPath(name).parents}
         missing = {key: row.line for key, row in self.rows.items() if key not in names}
-        # Of a series or a folder there is no other spelling to be found.
-        return unmatched(listing, self.path, missing, self.match if self.by == "file" else "stem", "ct.mapping")
+        if self.by == "file":
+            return unmatched(listing, self.path, missing, self.match, "ct.mapping")
+        # Of a series there is no other spelling to be found, of a folder none that a key would mend.
+        return unmatched(listing, self.path, missing, "stem", "ct.mapping", names if self.by == "folder" else ())
 
 
 def read_slices(source: CtSource, listing: Listing) -> SliceTable | None:

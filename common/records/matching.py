@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -66,33 +66,41 @@ def files_of(
 
 
 def unmatched(
-    listing: Listing, table: Path, lines: Mapping[str, int], match: Match, section: str
+    listing: Listing,
+    table: Path,
+    lines: Mapping[str, int],
+    match: Match,
+    section: str,
+    folders: Collection[str] | None = None,
 ) -> tuple[BadFile, ...]:
-    """A bad file for each row without an image, by what it names; where a file is nearly called so, with what mends it:
-    ``section`` is where the mapping stands. Equal reasons are equal words, so that they can be counted."""
-    names = Counter(_bare(name, "name") for name in listing.images)
-    stems = Counter(_bare(name, "stem") for name in listing.images)
-    lower = Counter(_bare(name, "name").lower() for name in listing.images)
-    nearly = Counter(_nearly(name) for name in (*listing.images, *listing.others))
-    found, gone = [], []
+    """A bad file for each row without an image, by what it names; where a file, or one of ``folders`` if the rows are
+    of these, is nearly called so, with what mends it: ``section`` is where the mapping stands. Equal reasons are equal
+    words, so that they can be counted."""
+    held, others = (listing.images, listing.others) if folders is None else (folders, ())
+    names = Counter(_bare(name, "name") for name in held)
+    stems = Counter(_bare(name, "stem") for name in held)
+    lower = Counter(_bare(name, "name").lower() for name in held)
+    nearly = Counter(_nearly(name) for name in (*held, *others))
+    found, gone, thing = [], [], "file" if folders is None else "folder"
     for name in lines:
         last = _bare(name, "name")
         if match == "path" and names[last] == 1:
             why = f"in another folder than {table.name} says: set {section}.match to name"
-        elif names[last] > 1:
-            why = f"as one of several of that name, none where {table.name} says: write each with its folder"
+        elif names[last]:
+            why = f"in another folder than {table.name} says: write each with the folder that it lies in"
         elif match != "stem" and stems[_bare(name, "stem")] == 1:
             why = f"with another ending than {table.name} says: set {section}.match to stem"
         elif lower[last.lower()] == 1:
-            why = f"but {table.name} writes it with other capitals: write it there as the file is called"
+            why = f"but {table.name} writes it with other capitals: write it there as the {thing} is called"
         elif nearly[_nearly(name)] == 1:
             why = (
-                f"but {table.name} writes it with other blanks, marks, zeros or endings: write it as the file is called"
+                f"but {table.name} writes it with other blanks, marks, zeros or endings: write it as the {thing} is "
+                "called"
             )
         else:
             gone.append(name)
             continue
-        found.append(BadFile(listing.folder / name, f"the file is there, {why}", fault="missing"))
+        found.append(BadFile(listing.folder / name, f"the {thing} is there, {why}", fault="missing"))
     where = listed([str(lines[name]) for name in gone], _MOST_LINES)
     reason = f"stands in {table.name}, line{'s' * (len(gone) > 1)} {where}, but does not exist"
     return (*found, *(BadFile(listing.folder / name, reason, fault="missing") for name in gone))

@@ -1,5 +1,6 @@
 """CT classes from a table: by file, by series, by folder, with the care of X-ray tables."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,3 +165,27 @@ def test_a_column_that_is_nearly_one_that_is_read_is_asked_about(
     table(f"file,{other},{column}", "a.png,x,train", name="slices.csv")
     with pytest.raises(ValueError, match=f"`{column}`: is it the column .* ct.mapping `{key}: {column}`"):
         ct_records(CtSource(folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (
+            "p1",
+            "the folder is there, but slices.csv writes it with other capitals: write it there as the folder is called",
+        ),
+        ("P 01", "the folder is there, but slices.csv writes it with other blanks, marks, zeros or endings: .*"),
+        (
+            "deep/P1",
+            "the folder is there, in another folder than slices.csv says: write each with the folder that it lies in",
+        ),
+        ("P11", "stands in slices.csv, line 2, but does not exist"),
+    ],
+)
+def test_a_folder_that_is_nearly_called_so_is_told(
+    tmp_path: Path, table: Write, draw: Draw, cell: str, reason: str
+) -> None:
+    draw(tmp_path / "P1/a.png")
+    table("folder,class", f"{cell},benign", name="slices.csv")
+    (bad,) = ct_records(CtSource(folder=tmp_path), CLASSES).bad
+    assert re.fullmatch(reason, bad.reason)

@@ -208,6 +208,4 @@ def test_a_name_that_two_files_bear_has_to_be_told_apart(tmp_path: Path, table: 
     draw(tmp_path / "y/a.png")
     table("file,patient_id,Mass", "a.png,p,1")
     (told,) = xray_records(XraySource(folder=tmp_path), ["Mass"]).bad
-    assert told.reason.endswith(
-        "as one of several of that name, none where labels.csv says: write each with its folder"
-    )
+    assert told.reason.endswith("in another folder than labels.csv says: write each with the folder that it lies in")

@@ -48,7 +48,7 @@ button:disabled { opacity: .55; cursor: default; }
 .yes th, .yes td:nth-child(3), .yes .said { font-weight: 700; }
 td button { text-decoration: underline; color: var(--accent); }
 #results h2, .slice { scroll-margin-top: 2.4rem; }
-#results th[scope=row] { white-space: normal; overflow-wrap: anywhere; }
+#results th[scope=row] { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; }
 @media (max-width: 72rem) {
   .two { grid-template-columns: minmax(0, 1fr); }
   .two img { max-width: 18rem; }
@@ -275,26 +275,43 @@ function draw(parent) {
   }
 }
 function overview(parent, go) {
-  const rows = found.predictions;
-  for (const kind of Object.keys(kinds)) {
-    if (!rows[0][kind]) continue;
-    const facts = found.labels[kinds[kind].labels];
-    const made = add(add(parent, "div", null, { class: "wide" }), "table");
-    add(made, "caption", kinds[kind].name + ": all " + rows.length + " answers together. Thresholds and the model's " +
-      "own test are of single answers, not of means.");
-    const head = add(add(made, "thead"), "tr");
-    for (const text of ["Label", "Mean", "Highest", "in", "Threshold reached"])
-      add(head, "th", text, text === "Label" ? { class: "left" } : {});
-    const body = add(made, "tbody");
-    for (const name of Object.keys(facts)) {
-      const values = rows.map((row) => row[kinds[kind].labels][name]), highest = Math.max(...values);
-      const line = add(body, "tr"), number = values.indexOf(highest);
-      add(line, "th", name, { scope: "row" });
-      add(line, "td", three(values.reduce((sum, value) => sum + value, 0) / values.length));
-      add(line, "td", three(highest));
-      const there = add(add(line, "td"), "button", "no. " + (number + 1), { type: "button" });
-      there.addEventListener("click", () => go(number, true));
-      add(line, "td", values.filter((value) => value >= facts[name].threshold).length + " of " + values.length);
+  const all = found.predictions.map((row, number) => ({ row, number }));
+  const groups = found.examinations.map((one) => [one, all.filter(({ row }) => row.ct in one.behind)]);
+  for (const [one, rows] of groups.length ? groups : [[null, all]]) {
+    if (one) {
+      const reached = one.predicted.cancer_above_threshold, first = one.predicted.cancer_class;
+      add(parent, "h3", "The series " + one.ct + ": " + one.slices + " slices as one examination");
+      add(parent, "p", "Most probable: " + first + (reached === null
+        ? ". No threshold was chosen for whole examinations."
+        : reached.includes(first) ? "." : ", which does not reach its threshold."));
+      const test = found.tested_by_patient;
+      add(parent, "p", test === null ? "The model was not tested by patient, only by slice."
+        : "In its own test of " + test.patients + " patients: accuracy " + three(test.accuracy.value) + ", ROC-AUC " +
+          three(test.roc_auc.value) + ".", { class: "small" });
+    }
+    for (const kind of Object.keys(kinds)) {
+      const task = kinds[kind].labels;
+      if (!rows[0].row[kind] || (one && one[task][Object.keys(one[task])[0]] === null)) continue;
+      const facts = found.labels[task], limits = one && kind === "ct" ? one.thresholds : null;
+      const made = add(add(parent, "div", null, { class: "wide" }), "table");
+      const rule = one && kind === "ct" && one.rule === "highest" ? "Highest, to sum 1" : "Mean";
+      add(made, "caption", one ? kinds[kind].name + " of this series" : kinds[kind].name + ": all " + rows.length +
+        " answers together. Thresholds and the model's own test are of single answers, not of means.");
+      const head = add(add(made, "thead"), "tr");
+      for (const text of ["Label", rule, ...limits ? ["Threshold"] : [], "Highest", "in", "Reached by"])
+        add(head, "th", text, text === "Label" ? { class: "left" } : {});
+      const body = add(made, "tbody");
+      for (const name of Object.keys(facts)) {
+        const values = rows.map(({ row }) => row[task][name]), highest = Math.max(...values);
+        const { number } = rows[values.indexOf(highest)], line = add(body, "tr");
+        add(line, "th", name, { scope: "row" });
+        add(line, "td", three(one ? one[task][name] : values.reduce((sum, value) => sum + value, 0) / values.length));
+        if (limits) add(line, "td", three(limits[name]));
+        add(line, "td", three(highest));
+        const there = add(add(line, "td"), "button", "no. " + (number + 1), { type: "button" });
+        there.addEventListener("click", () => go(number, true));
+        add(line, "td", values.filter((value) => value >= facts[name].threshold).length + " of " + values.length);
+      }
     }
   }
 }

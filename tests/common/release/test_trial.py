@@ -109,6 +109,8 @@ def test_a_zipped_series_is_answered_in_the_order_of_the_body(ask: Ask, write_ct
     found = answer(ask, ("xray", "x.png", png(0)), ("ct", "study.zip", packed.getvalue()))
     assert [row["ct"] for row in found["predictions"]] == ["study/b.dcm", "study/c.dcm", "study/a.dcm"]
     assert found["left_out"] == ["study/DICOMDIR is no image"]
+    (series,) = found["examinations"]
+    assert (series["ct"], series["slices"]) == ("study", 3)
 
 
 def test_maps_are_of_the_pictures_that_were_seen(ask: Ask) -> None:

@@ -7,10 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from fedthorax.common.hospital.labelled import KINDS, LabelledImage, counted, kind, splits_of
 from fedthorax.common.issues.issue import Issue
+from fedthorax.common.records.layouts import MISSING, plain_cell
 
 # As a spreadsheet shows a number of more than eleven digits; a sign or a fraction, so that no hash is meant.
 _ROUNDED = re.compile(r"\d[.,](?P<digits>\d+)e\+?\d+|\d(?P<none>)e\+\d+", re.IGNORECASE)
 
+# Written in the place of an id: everybody without one would be one person.
+_NOBODY = MISSING | {"anonymous", "anonym", "anonymized", "anonymised", "unbekannt", "#ref!", "#value!", "#name?"}
 _MONTH = "(jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)"
 # What a spreadsheet makes of 1-3, 3/1 and MAR1: a day, or a month of a year.
 _AS_DATE = re.compile(rf"\d{{1,2}}[-. ]+{_MONTH}\.?|{_MONTH}\.?[- ]\d{{2}}", re.IGNORECASE)
@@ -38,7 +41,8 @@ def unclear_ids(ids: Collection[str]) -> list[list[str]]:
         places = len(match["digits"] or "")
         short = patient.strip().replace(",", ".").upper()
         groups.append([patient, *(full for full in numbers if f"{int(full):.{places}E}" == short)])
-    return [*groups, *([patient] for patient in ids if _AS_DATE.fullmatch(patient.strip())), *_cut_numbers(ids)]
+    nobody = ([patient] for patient in ids if plain_cell(patient) in _NOBODY or _AS_DATE.fullmatch(patient.strip()))
+    return [*groups, *nobody, *_cut_numbers(ids)]
 
 
 def _cut_numbers(ids: Collection[str]) -> list[list[str]]:

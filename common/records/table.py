@@ -15,7 +15,7 @@ TABLES = (".csv", ".tsv", ".csv.gz")
 """How a table's name may end."""
 _SEPARATORS = ",;\t|"
 _MARKS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_MOST_ABOVE = 200
+_MOST_ABOVE = 10_000
 _LONGEST_HEADER = 1 << 16
 _INVISIBLE = "\ufeff\u200b\u200e\u200f"
 _AROUND = "".join(mark for mark in map(chr, range(0x3001)) if mark.isspace()) + _INVISIBLE
@@ -92,9 +92,13 @@ def _from_header(text: str) -> tuple[str, str, int]:
         elif line.strip(_SEPARATORS + ' "\r\n') and not _is_remark(line, lines[skipped + 1 : skipped + 2]):
             break
     text = "".join(lines[skipped:]) + stream.read()
-    header = re.sub(r'"(?:[^"]|"")*"', "", text[:_LONGEST_HEADER]).lstrip("\r\n")  # quotes part nothing
-    header = re.split(r"[\r\n]", header, maxsplit=1)[0]
-    return text, said if said and said in header else max(_SEPARATORS, key=header.count), skipped
+    begin = re.sub(r'"(?:[^"]|"")*"', "", text[:_LONGEST_HEADER]).lstrip("\r\n")  # quotes part nothing
+    header, first = [*re.split(r"[\r\n]+", begin, maxsplit=2), ""][:2]
+
+    def parts(mark: str) -> tuple[bool, int]:  # names may hold a comma, but then not the row below
+        return 0 < header.count(mark) == first.count(mark), header.count(mark)
+
+    return text, said if said and said in header else max(_SEPARATORS, key=parts), skipped
 
 
 def _is_remark(line: str, following: Sequence[str]) -> bool:

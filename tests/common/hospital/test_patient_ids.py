@@ -87,6 +87,12 @@ def test_a_date_may_be_what_a_spreadsheet_made_of_other_ids(id_: str) -> None:
     assert [held.patient for held in group] == [id_]
 
 
+@pytest.mark.parametrize("word", ["NA", "unknown", "n/a", "?", "Anonymous", "#REF!"])
+def test_a_word_in_the_place_of_an_id_may_be_several_people(word: str) -> None:
+    (group,) = unclear_patients([image(word), image(word, modality="ct"), image("another")])
+    assert [held.patient for held in group] == [word, word]
+
+
 def test_numbers_that_are_all_cut_to_fifteen_digits_may_each_be_several_people() -> None:
     ids = ["123456789012345000", "223456789012345000", "323456789012345000"]
     assert [[held.patient for held in group] for group in unclear_patients(map(image, ids))] == [[one] for one in ids]

@@ -60,6 +60,11 @@ def test_tables_are_read_as_people_save_them(tmp_path: Path, text: str, line: in
     assert [(row.line, row.cells["file"], row.cells["Mass"]) for row in table.rows] == [(line, "a.png", "1")]
 
 
+def test_a_comma_in_a_name_parts_nothing_where_the_rows_have_tabs(table: Write) -> None:
+    read = read_table(table("file\tMass, left\tEffusion, left, right", "a.png\t1\t0"))
+    assert read.columns == ("file", "Mass, left", "Effusion, left, right")
+
+
 def test_a_header_may_begin_with_a_hash(table: Write) -> None:
     assert read_table(table("#,file", "1,a.png")).columns == ("#", "file")
 

@@ -137,6 +137,8 @@ def run_session(
             problem = " ".join(str(error).split()) or type(error).__name__
             raise
         finally:
+            if problem and (full := folder.full_disk()):  # whatever tripped over it first, perhaps Flower alone
+                problem = f"{full}, and go on with --resume ({problem})"
             with contextlib.suppress(OSError):
                 folder.last_words(status, problem)
             record.finish(status, problem or None, time.monotonic() - begun, channel.bytes_sent, channel.bytes_received)

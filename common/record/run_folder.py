@@ -49,6 +49,7 @@ from fedthorax.common.record.history import history_csv
 from fedthorax.common.record.run import READABLE, read_run
 
 _LOCK_TEXT = "FedThorax run folder\n"
+_FULL_BELOW = 1 << 20  # bytes
 ENDED_FROM_OUTSIDE = "its process ended without a word: it was killed, ran out of memory, or the machine stopped"
 _ENDED = "ended "
 _LONGEST_WORDS = 2000  # with what stands before them less than a block of any disk
@@ -191,6 +192,11 @@ class RunFolder:
         words = f"{_ENDED}{status}: {one_line(error or '', _LONGEST_WORDS)}\n".encode()
         lines = os.pread(self._lock or 0, 4096, 0).split(_ENDED.encode())[0]
         os.pwrite(self._lock or 0, words, len(lines))
+
+    def full_disk(self) -> str | None:
+        """What to say where the folder's disk has no room for what a run writes of its end; None while it has."""
+        place = next(parent for parent in (self.path, *self.path.parents) if parent.exists())
+        return f"the disk is full ({self.path}): make room" if shutil.disk_usage(place).free < _FULL_BELOW else None
 
     def how_it_ended(self) -> tuple[str, str | None] | None:
         """Status and error of a run that nobody writes any more, from its last words; None while somebody does, and

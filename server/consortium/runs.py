@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,8 +9,6 @@ from fedthorax.common.ground.atomic_write import PRIVATE
 from fedthorax.common.record.run_folder import ENDED_FROM_OUTSIDE, RunFolder
 from fedthorax.server.consortium.control import FlowerRun
 from fedthorax.server.consortium.folder import ConsortiumFolder
-
-_FULL_BELOW = 1 << 20  # bytes; what a run writes of its end has less
 
 
 @dataclass(frozen=True)
@@ -74,8 +71,7 @@ def verdict(submission: Submission, flower: FlowerRun | None) -> Verdict:
     """
     folder = RunFolder(Path(submission.run_folder))
     details = (flower.details.strip() if flower else "") or None
-    if _disk_is_full(folder.path):
-        details = f"the lead's disk is full ({folder.path}): make room"
+    details = folder.full_disk() or details
     if not folder.metrics.is_file() or folder.metrics.stat().st_mtime < submission.submitted:
         return Verdict("failed", details or "the run ended before it had written anything; see logs/superlink.log")
     metrics = folder.read_metrics()
@@ -89,11 +85,6 @@ def verdict(submission: Submission, flower: FlowerRun | None) -> Verdict:
         resume = f"go on with `fedthorax run --resume {submission.name}`"
         return Verdict("failed", f"{ENDED_FROM_OUTSIDE} ({how}); {resume}")
     return Verdict("failed" if status == "finished" else status, error or details or "it ended without a word")
-
-
-def _disk_is_full(path: Path) -> bool:
-    place = next(parent for parent in (path, *path.parents) if parent.exists())
-    return shutil.disk_usage(place).free < _FULL_BELOW
 
 
 def without_results(path: Path) -> list[str]:

@@ -73,7 +73,7 @@ class StandIn:
             length += len(message.get("body", b""))
             more = message.get("more_body", False)
         self.whole.append(digest.digest())
-        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         body = json.dumps({"sha256": digest.hexdigest(), "length": length, "headers": headers}).encode()
         if scope["path"].endswith("get-fab"):
             body = b"m" * MODEL

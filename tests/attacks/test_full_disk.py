@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedthorax.common.consortium.supervision import Service, supervise
+from fedthorax.common.record import run_folder
 from fedthorax.server.consortium import runs, start
 from fedthorax.server.consortium.control import FlowerRun
 from fedthorax.server.consortium.folder import ConsortiumFolder
@@ -55,8 +56,8 @@ def test_a_run_that_ended_on_a_full_disk_says_so(
     (tmp_path / "chest").mkdir()
     if status is not None:
         (tmp_path / "chest" / "metrics.json").write_text('{"schema_version": 1, "status": "running", "error": null}')
-    monkeypatch.setattr(runs.shutil, "disk_usage", lambda path: Usage(10, 10, 0))
+    monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda path: Usage(10, 10, 0))
     submission = runs.Submission(7, "chest", str(tmp_path / "chest"), "chest.yaml", 0.0, False)
     end = runs.verdict(submission, FlowerRun(7, "finished", "failed", "exit code 1"))
     assert end.status == "failed"
-    assert f"the lead's disk is full ({tmp_path / 'chest'}): make room" in str(end.problem)
+    assert f"the disk is full ({tmp_path / 'chest'}): make room" in str(end.problem)

@@ -11,14 +11,17 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
+import h11
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fedthorax.server.consortium.door import HEAD_SECONDS
+from fedthorax.server.consortium.door import HEAD_SECONDS, Protocol
 from fedthorax.server.consortium.members import Members
 from fedthorax.server.consortium.settings import split_address
 
@@ -178,6 +181,36 @@ def test_of_an_odd_request_the_superlink_has_the_hospitals_headers_and_body_or_n
             name: value for name, value in headers.items() if name.startswith("flwr")
         }
         assert not {"x", "x-forwarded-for", "forwarded", "trailer"} & set(got["headers"])
+
+
+@pytest.mark.parametrize("stolen", [False, True], ids=["a hospital's", "a stranger's"])
+def test_a_body_that_is_broken_at_once_has_one_answer_at_most(served: Consortium, stolen: bool) -> None:
+    """The parser sees it before the gateway has answered the head."""
+    headers, before = signed(served.anna, PUSH, b"abcde"), len(served.superlink.whole)
+    headers |= {"flwr-signature": "AAAA"} if stolen else {}
+    answer = raw(served.folder, post(PUSH, headers, CHUNKED, "5\r\nabcdeXX\r\n"))
+    assert answer.count(b"HTTP/1.1") <= 1
+    assert len(served.superlink.whole) == before
+    time.sleep(0.2)  # the log is another process's
+    assert "Traceback" not in served.log()
+
+
+@pytest.mark.parametrize("fault", [h11.LocalProtocolError("it has answered already"), ValueError("5,000 digits")])
+def test_what_the_parser_itself_trips_over_breaks_the_connection_off(
+    fault: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As garbage that comes between an answer and the end of its connection; fuzzing finds it in some thousands."""
+    aborted = list[bool]()
+    protocol = Protocol.__new__(Protocol)
+    protocol.transport = SimpleNamespace(abort=lambda: aborted.append(True))  # type: ignore[assignment]
+
+    def trip(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(H11Protocol, "data_received", trip)
+    protocol.data_received(b"garbage")
+    assert aborted == [True]
+    assert "broken off: no HTTP" in caplog.text
 
 
 @pytest.mark.parametrize(

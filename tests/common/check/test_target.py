@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedthorax.common.check.check import SiteCheck
+from fedthorax.common.check.check import SiteCheck, check_site
+from fedthorax.common.check.facts_store import FactsStore
 from fedthorax.common.check.target import class_folders, findings_in, targets_of
 from fedthorax.common.records.layouts import NIH_FINDINGS
 from fedthorax.common.records.xray_folder import xray_records
@@ -142,3 +143,34 @@ def test_why_a_table_beside_images_is_not_taken_is_said(
     assert any("visits.csv: not taken for the label file: no column is one of findings" in words for words in said)
     assert any("befunde.csv: not taken for the label file: expected a column 'file'" in words for words in said)
     assert not any(str(tmp_path) in words for words in said)
+
+
+def test_a_consortium_whose_hospitals_have_their_classes_in_folders_or_in_tables_of_their_own_words(
+    experiment_file: Callable[..., Path], body: Draw, save: Save
+) -> None:
+    for seed, name in enumerate(("north/normal/p__1.png", "north/tumour/q__1.png", "south/a.png", "south/b.png")):
+        save(body(seed), Path(name))
+    write(Path("south.csv"), "Bild;Fall;Diagnose\na;7;gesund\nb;8;Karzinom\n")
+    path = experiment_file("""
+        name: ct
+        labels: {findings: [Mass], cancer_classes: [normal, tumour]}
+        data:
+          hospitals:
+            north: {ct: north}
+            south:
+              ct:
+                folder: south
+                labels: south.csv
+                mapping: {file: Bild, match: stem, patient: Fall, label: Diagnose}
+                classes: {gesund: normal, Karzinom: tumour}
+          central: null
+        model: {absent: token}
+        training: {phases: [{rounds: 1, trainable: heads}]}
+    """)
+    with FactsStore(None) as store:
+        north, south = (check_site(target, store) for target in targets_of(path))
+    for checked in (north, south):
+        assert checked.holdings.label_names == {"ct": ("normal", "tumour")}
+        assert [record.cancer_class for record in checked.holdings.ct] == [0, 1]
+        assert not [issue for issue in checked.issues if issue.level == "error"]
+    assert [record.patient for record in south.holdings.ct] == ["7", "8"]

@@ -162,6 +162,10 @@ class CentralData:
             writer.writerow([*self._identity("ct", self.test.ct, row), *[""] * (2 * num_findings), *cells])
         return stream.getvalue()
 
+    def name_of(self, modality: str, row: int) -> str:
+        """The file of a row of the test split, below its source folder."""
+        return self._relative(getattr(self.test, modality), row)
+
     def describe(self) -> dict[str, Any]:
         """Data passport of the server's folders, after the images left out."""
         splits: dict[Split, SplitImages] = {

@@ -13,6 +13,7 @@ from fedthorax.common.config.travelling import travelling
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.events import EventLog
+from fedthorax.common.record.run import ChosenPoints
 from fedthorax.common.record.run_folder import RunFolder, config_sha256, machine_facts, package_versions
 from fedthorax.common.report import write_report
 from fedthorax.common.training.features import FeatureStore
@@ -21,6 +22,7 @@ from fedthorax.server.broadcast import Broadcast
 from fedthorax.server.central import CentralData
 from fedthorax.server.channel import Channel, Interrupted
 from fedthorax.server.checkpoints import Checkpoints
+from fedthorax.server.examples import write_examples
 from fedthorax.server.held_segments import Holdings
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.ledger import Ledger
@@ -125,6 +127,8 @@ def run_session(
             with writable(folder.path, "make room, and go on with --resume"):
                 predictions = rounds.run()
                 write_text(folder.test_predictions, central.predictions_csv(predictions))
+                points = ChosenPoints.model_validate(record.document["operating_points"], strict=False)
+                write_examples(folder.examples, network, central, predictions, points)
                 if own_models is not None:
                     best = network.layout.read()
                     save_personal_models(experiment, network, best, record.document, folder, own_models)

@@ -72,6 +72,13 @@ class EvaluationConfig(Frozen):
         description="How the CT slices of a patient answer together; mean: of their probabilities; highest: each class "
         "as the slice says that says it most, made to sum to 1.",
     )
+    examples: int = Field(
+        default=6,
+        ge=0,
+        le=24,
+        description="Central test images, right and wrong answers alike, that the run folder keeps and the report "
+        "shows with Grad-CAM; 0: no image. They are the server's own, and in a consortium never a hospital's.",
+    )
     bootstrap_samples: int = Field(
         default=1000, ge=0, description="Resamplings by patient for the 95 % intervals of the test scores; 0: none."
     )

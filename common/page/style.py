@@ -138,6 +138,9 @@ svg .dot.faint { fill: var(--soft); }
 svg .dot.hollow { fill: var(--page); stroke: var(--accent); stroke-width: 1.6; }
 svg .heat { fill: rgb(var(--heat)); }
 svg.matrix { width: 100%; max-width: 34rem; height: auto; } svg .value { fill: var(--ink); }
+.examples { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1.1rem 1.5rem; }
+.examples img { width: 49%; max-width: 224px; height: auto; background: #000; vertical-align: bottom; }
+.examples figcaption { font-weight: 400; margin-top: .2rem; } .examples .wrong strong { color: var(--grave); }
 .squares { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: 1rem; margin: .6rem 0; }
 .squares figcaption { font-weight: 500; font-size: .86rem; line-height: 1.3; overflow-wrap: anywhere; }
 td.heat { background: rgba(var(--heat), calc(var(--share) * .42)); text-align: center; min-width: 4.6rem; }
@@ -190,6 +193,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   nav, .tip, .skip, .unfold, svg .cursor, p:has(> select) { display: none; }
   .cards { grid-template-columns: repeat(3, 1fr); }
   .charts { grid-template-columns: 1fr 1fr; }
+  .examples { grid-template-columns: repeat(3, 1fr); gap: .6rem 1rem; }
   .squares { grid-template-columns: repeat(6, 1fr); gap: .6rem; }
   .wide { overflow: visible; } .keep, .legend { break-inside: avoid; }
   .card .range { font-size: .92rem; }

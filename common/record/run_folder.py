@@ -10,6 +10,7 @@
       events.jsonl          progress, one event a line
       audit.jsonl           what was received and refused, hash-chained
       test_predictions.csv  the selected model on the central test images
+      examples/             a few of these images with what spoke for the answers (evaluation.examples)
       report.html           one file, opens offline
       tensorboard/          the main figures for TensorBoard, where output.tensorboard asks for them
       checkpoints/  model/best.keras  model/last.keras
@@ -68,6 +69,7 @@ class RunFolder:
     report = Inside("report.html")
     plots = Inside("plots")
     test_predictions = Inside("test_predictions.csv")
+    examples = Inside("examples")
     checkpoints = Inside("checkpoints")
     model = Inside("model")
     own = Inside("own")

@@ -18,6 +18,7 @@ from fedthorax.common.page.modalities import WORDS, lacking, without
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report import cautions, plots, summary, tables
 from fedthorax.common.report.costs import costs_section
+from fedthorax.common.report.examples import example_figures
 from fedthorax.common.report.glossary import GLOSSARY
 from fedthorax.common.report.operating import operating_section
 from fedthorax.common.report.personal import personal_section
@@ -38,7 +39,8 @@ def write_report(run: Path) -> Path:
     folder = RunFolder.load(run)
     config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else None
     metrics = folder.read_metrics()
-    write_text(folder.report, render(metrics, config, _audit(folder.audit), _joined(folder.path, metrics)))
+    examples, joined = example_figures(folder.examples), _joined(folder.path, metrics)
+    write_text(folder.report, render(metrics, config, _audit(folder.audit), joined, examples))
     write_plots(folder.plots, metrics)
     return folder.report
 
@@ -71,10 +73,12 @@ def render(
     config: str | None,
     audit: tuple[int, str] | None = None,
     joined: tuple[str, Mapping[str, Any]] | None = None,
+    examples: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The document for the content of ``metrics.json`` and the text of ``config.yaml``; equal input, equal output.
 
-    ``audit`` is the number of lines of the run's log, and its newest hash; ``joined`` as ``summary.answers`` has it.
+    ``audit`` is the number of lines of the run's log, and its newest hash; ``joined`` as ``summary.answers`` has it;
+    ``examples`` as ``example_figures`` gives them.
     """
     settings = _settings(config)
     absent = lacking(metrics)
@@ -110,7 +114,7 @@ def render(
         cancer=tables.score_rows(scores or {}, "cancer"),
         forests=tables.forests(scores),
         agreement=tables.agreement(metrics, scored),
-        examples=[],
+        examples=examples,
         few=cautions.FEW_IMAGES,
         given=tables.given_rows(scores, absent),
         pooled=tables.pooled(metrics),

@@ -140,8 +140,9 @@ below is white. * fewer than {{ few }} images with it or without it: descriptive
 {%- if examples %}
 <h2 class="plain" id="examples">Examples from the central test</h2>
 <p class="small">Drawn at random among right and wrong answers, not to please. Left: the image as the model sees it.
-Right: in red what spoke for the answer (Grad-CAM): what this network used, not what a disease looks like. They are the
-server's own images; <code>evaluation.examples: 0</code> makes a page without.</p>
+Right: in red what spoke for the finding or class that is named (Grad-CAM): what this network used, not what a disease
+looks like. They are images of the server's own patients: who passes this page on passes them on.
+<code>evaluation.examples: 0</code> makes one without.</p>
 <div class="examples">
 {%- for example in examples %}
 <figure class="{{ 'right' if example.right else 'wrong' }}">

@@ -46,8 +46,9 @@ def left_behind(workplace) -> list[str]:
 def test_the_run_folder_is_complete(workplace, simulated):
     run = workplace.folder / "runs" / "tiny"
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
-    assert {"plots/rounds.svg", "plots/rounds.png"} <= names
-    assert {name for name in names if not name.startswith("plots/")} == {
+    assert {"plots/rounds.svg", "plots/rounds.png", "examples/examples.json"} <= names
+    assert sum(name.endswith("-map.jpg") for name in names) == 6
+    assert {name for name in names if not name.startswith(("plots/", "examples/"))} == {
         ".lock",
         "audit.jsonl",
         "checkpoints/round-0002.npz",

@@ -8,12 +8,14 @@ import time
 
 import pytest
 
+from fedthorax.common.record.examples import EXAMPLES, Example
 from fedthorax.common.report import write_report
 from fedthorax.common.report.document import render
+from fedthorax.common.report.examples import example_figures
 
 CONFIG = "# comment\n\nname: demo\nevaluation:\n  threshold: 0.4\n"
 WHOLE = ("calibration", "operating_points")  # there as a whole or not at all
-VOID = {"meta", "br", "rect", "path", "line", "circle"}
+VOID = {"img", "meta", "br", "rect", "path", "line", "circle"}
 
 
 class Page(html.parser.HTMLParser):
@@ -186,6 +188,39 @@ def test_thirty_hospitals_and_fifty_rounds_stay_small_and_quick(run_metrics):
     assert time.process_time() - start < 3
     assert len(text.encode()) < 5_000_000
     assert "Median of the hospitals" in text
+
+
+def test_examples_stand_in_the_page_itself_and_their_words_are_text(tmp_path, metrics):
+    example = Example(
+        modality="xray",
+        label="<b>Mass</b>",
+        truth="present",
+        right=False,
+        probability=0.25,
+        threshold=0.5,
+        file="1.png",
+        image="00-image.jpg",
+        map="00-map.jpg",
+        notes=("No place stands out: the map is nearly even.",),
+    )
+    gone = example.model_copy(update={"image": "01-image.jpg"})
+    slice_ = example.model_copy(update={"modality": "ct", "label": "normal", "truth": "tumour", "threshold": None})
+    (tmp_path / "examples.json").write_bytes(EXAMPLES.dump_json((example, gone, slice_)))
+    for name in ("00-image.jpg", "00-map.jpg"):
+        (tmp_path / name).write_bytes(b"picture")
+    figures = example_figures(tmp_path)
+    assert [figure["words"] for figure in figures] == [
+        "<b>Mass</b> is present, but the model says no (0.250, yes from 0.500 on). "
+        "No place stands out: the map is nearly even.",
+        "The model says normal (0.250), but it is tumour. No place stands out: the map is nearly even.",
+    ]
+    text = render(metrics, CONFIG, examples=figures)
+    assert "<b>" not in text
+    page = Page(text)
+    pictures = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert {picture["src"] for picture in pictures} == {"data:image/jpeg;base64,cGljdHVyZQ=="}
+    assert all(picture["alt"] for picture in pictures)
+    assert "Wrong. <b>Mass</b> is present" in page.text
 
 
 @pytest.mark.ci

@@ -644,6 +644,7 @@ def test_thresholds_are_chosen_on_what_hospitals_tell_of_their_validation_images
         (("disease", "Effusion"), ["east", "north"])
     ]
     assert rounds.record.document["pooled"]["disease"]["Effusion"]["hospitals"] == ["east", "north"]
+    assert rounds.record.rounds[3]["sites"]["north"]["valid"]["disease"]["macro"]["roc_auc"] == 0.5  # of the last round
     assert {(one["site"], one["reason"][:33]) for one in rounds.record.rounds[3]["warnings"]} == {
         ("south", "how its valid images are scored i"),
         ("south", "how its test images are scored is"),

@@ -91,6 +91,7 @@ def test_one_x_ray_goes_with_each_slice_of_a_volume(tmp_path: Path, seen: list[M
     assert series["speak_most"] == [f"{volume} (slice {frame})" for frame in range(3)]
     assert series["behind"] == pytest.approx({row["ct"]: row["cancer"]["normal"] for row in rows})
     assert document["tested_by_patient"] is None
+    assert predict.predict_files(Path("run"), [xray], [ImageRef(volume, 1)])["examinations"] == []  # one slice is none
 
 
 def test_pictures_that_nothing_binds_together_are_no_examination(

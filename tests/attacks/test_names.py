@@ -2,14 +2,17 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
 
+from fedthorax.cli.predict import write_csv
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.consortium.names import checked_hospital_name
 from fedthorax.common.ground.cells import plain_cells
 from fedthorax.common.ground.names import fault_of_name, same_look, skeleton
+from fedthorax.server.central import CentralData
 
 UNSEEN = ["\u3164", "\ufe0f", "\u034f", "\u2800", "\u1160", "\u115f", "\u17b4", "\uffa0", "\u200b", "\u202e", "\u200f"]
 UNSEEN += ["\u061c", "\u00ad", "\U00016fe4", "\U0001d159", "\U000e0041"]
@@ -115,3 +118,14 @@ def test_no_cell_that_a_spreadsheet_opens_is_a_formula() -> None:
     text = io.StringIO()
     csv.writer(text).writerow(cells)
     assert next(csv.reader(io.StringIO(text.getvalue())))[0][0] == "'"
+
+
+def test_the_two_files_that_people_open_in_a_spreadsheet_are_written_so(capsys: pytest.CaptureFixture[str]) -> None:
+    images = SimpleNamespace(patients=["@patient"])
+    central = SimpleNamespace(_relative=lambda images, row: "=1.png")
+    assert CentralData._identity(central, "xray", images, 0) == ["xray", "'=1.png", "'@patient"]  # type: ignore[arg-type]
+    row = {"xray": "=1.png", "ct": "-2.png", "disease": {"Mass": 0.5}, "cancer": {"normal": 1.0}}
+    row |= {"predicted": {"findings": [], "cancer_class": "normal"}, "flags": {}}
+    write_csv({"predictions": [row], "notice": "+notice"})
+    cells = list(csv.reader(io.StringIO(capsys.readouterr().out)))[1]
+    assert [cell for cell in cells if cell.startswith("'")] == ["'=1.png", "'-2.png", "'+notice"]

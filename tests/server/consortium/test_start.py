@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from fedthorax.server.consortium.settings import split_address
-from fedthorax.server.consortium.start import start, superlink_service
+from fedthorax.server.consortium.start import _warn_of_end, start, superlink_service
 
 
 def test_the_superlink_is_on_loopback_asks_for_keys_keeps_its_state_and_fetches_nothing(folder):
@@ -54,3 +54,19 @@ def test_plain_http_is_refused_where_others_could_reach_it(folder):
     folder.settings_file.write_text(text + "listen: 0.0.0.0:8443\n")
     with pytest.raises(ValueError, match="--insecure is for loopback only"):
         start(folder, print, threading.Event(), insecure=True)
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        (-1, "certificate has ended: no hospital can connect"),
+        (0, "ends in 0 days"),
+        (29, "ends in 29 days"),
+        (30, None),
+    ],
+)
+def test_the_end_of_the_certificate_is_said_before_and_after(days, words):
+    told = []
+    _warn_of_end(days, told.append)
+    assert len(told) == (words is not None)
+    assert words is None or words in told[0]

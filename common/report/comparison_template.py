@@ -7,15 +7,9 @@ TEMPLATE = """\
 {%- block heading %}{{ names|join(", ") }}{% endblock %}
 {%- block main %}
 <p>Selected models on the same central test images. Not a medical device: the figures hold for these images only.</p>
-<div class="wide"><table>
-<caption>Test scores of each run with its own 95 % interval. Whether two runs differ is told below, not by whether
-these intervals overlap.</caption>
-<thead><tr><td></td>{% for name in names %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>
-{%- for row in headlines %}
-<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div>
+{%- from "tables" import table %}
+{{- table("Test scores of each run with its own 95 % interval. Whether two runs differ is told below, not by whether
+these intervals overlap.", ["Figure"] + names, headlines, sortable=false) }}
 {%- for pair in pairs %}
 <h2>{{ pair.second }} against {{ pair.first }}</h2>
 {%- for table in pair.tasks %}

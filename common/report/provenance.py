@@ -10,21 +10,14 @@ from fedthorax.common.ground.wording import UNDEFINED, at
 from fedthorax.common.page.frame import rendered
 
 _PRIVACY = """\
+{%- from "tables" import table %}
 <ul>
 {%- for words in privacy %}<li>{{ words }}</li>{% endfor %}
 </ul>
 {%- if rows %}
-<div class="wide"><table>
-<caption>Fingerprints, the first 16 of 64 digits. Data: over all pixels, labels and splits of a hospital; it changes
-when they do. Log: newest entry of the hospital's own log of what left it, as the server knows it.</caption>
-<thead><tr><th scope="col" class="left">Hospital</th><th scope="col" class="left">Data</th>
-<th scope="col" class="left">Log of what left it</th></tr></thead>
-<tbody>
-{%- for row in rows %}
-<tr><th scope="row" class="site">{{ row.name }}</th><td class="left"><code>{{ row.data }}</code></td>
-<td class="left"><code>{{ row.log }}</code></td></tr>
-{%- endfor %}
-</tbody></table></div>
+{{- table("Fingerprints, the first 16 of 64 digits. Data: over all pixels, labels and splits of a hospital; it changes
+when they do. Log: newest entry of the hospital's own log of what left it, as the server knows it.",
+["Hospital", "Data", "Log of what left it"], rows, sortable=false) }}
 {%- endif %}
 <p class="small">{{ audit }}</p>
 """
@@ -76,11 +69,11 @@ def privacy_words(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list
     return told
 
 
-def fingerprint_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+def fingerprint_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = [(name, site.get("fingerprint"), site.get("egress_head")) for name, site in _sites(metrics)]
     found.append(("Central (server)", at(metrics, "central", "fingerprint"), None))
     return [
-        {"name": name, "data": (data or UNDEFINED)[:16], "log": (log or UNDEFINED)[:16]}
+        {"name": name, "cells": [(data or UNDEFINED)[:16], (log or UNDEFINED)[:16]]}
         for name, data, log in found
         if data or log
     ]

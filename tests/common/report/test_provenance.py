@@ -22,8 +22,8 @@ def test_fingerprints_of_data_and_heads_of_logs_stand_side_by_side(metrics):
     metrics["sites"]["St. Anna"] |= {"fingerprint": "a" * 64, "egress_head": "b" * 64}
     metrics["central"]["fingerprint"] = "c" * 64
     assert fingerprint_rows(metrics) == [
-        {"name": "St. Anna", "data": "a" * 16, "log": "b" * 16},
-        {"name": "Central (server)", "data": "c" * 16, "log": "\N{EN DASH}"},
+        {"name": "St. Anna", "cells": ["a" * 16, "b" * 16]},
+        {"name": "Central (server)", "cells": ["c" * 16, "\N{EN DASH}"]},
     ]
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from fedthorax.common.ground.atomic_write import PRIVATE, replacing
 from fedthorax.common.messages.message import Segments
 from fedthorax.common.messages.tasks import ModelTask
-from fedthorax.common.model.segments import SEGMENTS, segment_sha256
+from fedthorax.common.model import SEGMENTS
+from fedthorax.common.model.segments import segment_sha256
 from fedthorax.common.wire.segment import MOST_STEPS, base_of, unpack
 
 KEPT = 3  # versions of a segment: the newest model's, the one's before it, and the best one's

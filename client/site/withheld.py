@@ -12,7 +12,7 @@ from fedthorax.common.issues.issue import CODES
 from fedthorax.common.messages.message import ARRAYS, Reply, all_arrays
 from fedthorax.common.messages.replies import Answer, TrainReply
 from fedthorax.common.messages.statistics import KNOWN_CELLS
-from fedthorax.common.model.segments import SEGMENTS
+from fedthorax.common.model import SEGMENTS
 
 _NAMES = {*KNOWN_CELLS, *CODES, "train", "valid", "test", "xray", "ct", "sex", "age_years", "view", "scanner"}
 _MODELS = {

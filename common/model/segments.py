@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fedthorax.common.model import SEGMENTS
 from fedthorax.common.model.backbone import all_layers
 
 MODALITIES = ("xray", "ct")
-SEGMENTS = ("xray.backbone", "xray.projection", "ct.backbone", "ct.projection", "fusion", "disease", "cancer")
 BACKBONE_SEGMENTS = ("xray.backbone", "ct.backbone")
 TOKEN = "_token"  # ends the name of a layer that stands for an absent modality
 SMALL_ARRAY = 256  # values

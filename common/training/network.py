@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.algorithms.algorithm import LocalStep
 from fedthorax.common.config import Experiment
+from fedthorax.common.model import SEGMENTS
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import MODALITIES, build_model, pooled_to_logits
-from fedthorax.common.model.segments import HEAD_SEGMENTS, SEGMENTS, SegmentLayout, Weights, segments_of
+from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout, Weights, segments_of
 from fedthorax.common.training.adam import Adam
 from fedthorax.common.training.augmentation import augment
 from fedthorax.common.training.encoders import training_encoders

@@ -1,5 +1,7 @@
 """Whether a hospital takes part."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,3 +141,8 @@ def test_a_person_is_told_what_a_strategy_takes_out_and_what_it_leaves_here(expe
     summary = run_summary(Experiment.model_validate(raw), settings())
     assert leaves is None or any(leaves in line for line in summary["leaves"])
     assert stays is None or any(line.startswith(stays) for line in summary["stays"])
+
+
+def test_who_decides_does_not_wait_for_tensorflow() -> None:
+    code = "import sys, fedthorax.client.site.participation; sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -96,3 +96,22 @@ def test_a_map_that_tells_no_place_says_so():
     assert map_words(even) == ["No place stands out: the map is nearly even."]
     assert map_words(np.zeros((2, 2), np.float32)) == ["Nothing in the picture speaks for it."]
     assert map_words(np.array([[1.0, 0.8], [0.9, 0.7]], np.float32)) == []
+
+
+def test_one_image_alone_has_maps_where_the_model_has_tokens(images):
+    config = ModelConfig(
+        backbone="MobileNetV3Small",
+        image_size=SIZE,
+        weights="none",
+        batch_norm="train",
+        encoder_units=16,
+        feature_units=8,
+        fusion_units=(16, 8),
+        dropout=0.0,
+        absent="token",
+    )
+    cam = GradCam(build_model(config, LABELS, seed=1))
+    alone = cam.maps({"xray": images["xray"]})
+    assert {name: heat.shape for name, heat in alone.items()} == {"xray": (2, 4, 4)}
+    assert alone["xray"].any()
+    assert not np.allclose(alone["xray"], cam.maps(images)["xray"])  # the token is another partner than the CT slice

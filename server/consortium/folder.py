@@ -102,6 +102,7 @@ def create_consortium(settings_file: Path, path: Path | None = None) -> Consorti
     made_here = not folder.path.exists()
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
+        folder.path.chmod(0o700)  # it may have been there, as the volume of a container
         for sub in (folder.ca_key.parent, folder.flower_home, folder.logs, folder.runs):
             sub.mkdir()
         write_text(folder.settings_file, settings_file.read_text(encoding="utf-8"))

@@ -76,6 +76,12 @@ def test_of_a_leads_folder_nothing_is_reached(lead: ConsortiumFolder) -> None:
     assert reached_by_another_user(lead.path) == []
 
 
+def test_a_folder_that_was_there_before_is_closed_too(open_place: Path) -> None:
+    (open_place / "c.yaml").write_text("name: thorax\naddress: 127.0.0.1:8443\n")
+    (open_place / "volume").mkdir(mode=0o755)
+    assert reached_by_another_user(create_consortium(open_place / "c.yaml", open_place / "volume").path) == []
+
+
 def test_of_a_hospitals_folder_nothing_is_reached(lead: ConsortiumFolder, open_place: Path) -> None:
     for name in ("xray", "ct"):
         (open_place / name).mkdir()

@@ -94,6 +94,15 @@ def test_six_examples_are_right_and_wrong_ones_of_both_kinds_with_their_pictures
     assert (miss.probability, miss.threshold) == (0.2, 0.25)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_right_no_is_no_false_alarm_whatever_the_seed(tmp_path, seed):
+    asked = network(6)
+    asked.experiment.seed = seed
+    write_examples(tmp_path, asked, central(), predictions(), POINTS)
+    found = [one for one in read_examples(tmp_path) if one.truth == "absent"]
+    assert [one.probability for one in found] == [0.3]
+
+
 def test_equal_seeds_draw_equal_examples(tmp_path):
     for name in ("one", "other"):
         write_examples(tmp_path / name, network(6), central(), predictions(), POINTS)

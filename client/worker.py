@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fedthorax import __version__
 from fedthorax.client.packed_update import PackedUpdate, pack_update
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
@@ -23,7 +25,7 @@ from fedthorax.common.disclosure.passport import EXACT, fingerprint, passport
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.ground.memory import peak_memory_mb
 from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.common.hospital.images import SiteImages
+from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import keyed_digests
 from fedthorax.common.issues.unusable import outside_words
 from fedthorax.common.messages.message import Reply, Segments, Task, failed
@@ -59,7 +61,7 @@ from fedthorax.common.model.segments import segments_of
 from fedthorax.common.pairing import PairingReport, reuse
 from fedthorax.common.record.passport import Passport
 from fedthorax.common.record.run import FitTold
-from fedthorax.common.records.records import Split
+from fedthorax.common.records.records import UNKNOWN_CLASS, Split
 from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import epoch_pairs, fit
@@ -200,6 +202,7 @@ class SiteWorker:
         results = UpdateTold(
             valid=Scored.model_validate_json(json.dumps(valid)),
             train=FitTold(**asdict(fitted)),
+            **_labelled(images.splits["train"]),
             counts=BranchCounts.model_validate_json(json.dumps(counts)) if counts else None,
             peak_memory_mb=peak_memory_mb(),
             residual_lost=packed.residual_lost,
@@ -239,6 +242,8 @@ class SiteWorker:
 
         seed = derive_seed(experiment.seed, "personalise", task.site)
         told = own_model(network, store, images, seed, self._pairs_seed(task, experiment, "test"), report)
+        if self._privacy is not None:
+            told |= _labelled(images.splits["valid"])
         held = segments_of(_modalities(experiment, images))
         self.own.keep_model(task, network.layout.read(held) if told["kept"] else None)
         return PersonaliseReply(
@@ -353,3 +358,9 @@ class SiteWorker:
 def _modalities(experiment: Experiment, images: SiteImages) -> Modalities:
     """The encoders that this hospital needs: all, unless a token can stand for what it lacks."""
     return images.modalities if experiment.model.absent == "token" and images.modalities else MODALITIES
+
+
+def _labelled(images: SplitImages) -> dict[str, int]:
+    """Images with a known label, over which losses run; the gate looks at them."""
+    xray = int((~np.isnan(images.xray.targets)).any(axis=1).sum())
+    return {"labelled_xray": xray, "labelled_ct": int((images.ct.targets != UNKNOWN_CLASS).sum())}

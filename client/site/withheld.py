@@ -6,7 +6,8 @@ from typing import Any
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig, at_least, stricter
-from fedthorax.common.disclosure.gate import Allowed, NoRuleError, what_leaves
+from fedthorax.common.disclosure.allowed import Allowed, NoRuleError
+from fedthorax.common.disclosure.gate import what_leaves
 from fedthorax.common.disclosure.sentences import error_outside
 from fedthorax.common.issues.issue import CODES
 from fedthorax.common.messages.message import ARRAYS, Reply, all_arrays

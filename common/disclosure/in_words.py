@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from fedthorax.common.disclosure.gate import RULES, Allowed
+from fedthorax.common.disclosure.allowed import Allowed
+from fedthorax.common.disclosure.rules import RULES
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.leaving import STRUCTURAL, Rule, Together, rules_of
 from fedthorax.common.messages.results import Decided, Described, Evaluated, Told, UpdateTold

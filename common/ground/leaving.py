@@ -46,8 +46,20 @@ class Figure(Rule):
 
 
 @dataclass(frozen=True)
+class Behind(Rule):
+    """A count that stays here: null outside. Figures beside it rest on it unless it is ``alone``, or the field
+    ``unless[0]`` says ``unless[1]``: then they are not of these images."""
+
+    unless: tuple[str, str] | None = None
+    alone: bool = False
+
+
+@dataclass(frozen=True)
 class Loss(Rule):
-    """A mean loss. Null where the hospital keeps losses."""
+    """A mean loss. Null where the hospital keeps losses, or where one of the counts ``over``, here or in a model
+    around, is too small but not 0. Of a field of models the largest count in them is meant."""
+
+    over: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -209,7 +221,7 @@ def _fits(kind: Any, rule: Rule) -> bool:
     """Whether the rule can hold for values of this type: text is no number, and nothing may be anything."""
     if isinstance(rule, Code):
         return get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, (bool, Enum)))
-    if isinstance(rule, (Count, Shown, Figure, Loss, Machine, Weight, Together)):
+    if isinstance(rule, (Count, Shown, Figure, Behind, Loss, Machine, Weight, Together)):
         return kind in (int, float, bool)
     if isinstance(rule, (Name, SharedName, Words, Identifier)):
         return kind is str or get_origin(kind) is Literal

@@ -66,8 +66,8 @@ def ct_records(
     bad = found.bad
     if table is not None:
         # Scouts, reformats and series without Hounsfield units are no slices, but their series is there.
-        unused = [file.path for file in (*found.left_out, *found.bad)]
-        seen = [slice_.header for slice_ in found.slices] + list(headers(unused).values())
+        apart = [file.path for file in (*found.left_out, *found.bad)]
+        seen = [slice_.header for slice_ in found.slices] + list(headers(apart).values())
         bad = (*table.without_image(listing, {header.series for header in seen if header}), *bad)
     records, own_patient, without_row = [], [], []
     for slice_ in found.slices:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fedthorax.common.ground import leaving
-from fedthorax.common.ground.fields import Checked, Count, Positive, Weight
+from fedthorax.common.ground.fields import Behind, Checked, Count, Positive, Weight
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.messages.statistics import SiteStatistics
 from fedthorax.common.metrics.operating import OperatingPoints
@@ -47,11 +47,14 @@ class BranchCounts(Frozen):
 
 
 class UpdateTold(Frozen):
-    """``valid`` are scores of the incoming weights; ``train.pairs`` weighs the update, ``counts`` its parts."""
+    """``valid`` are scores of the incoming weights; ``train.pairs`` weighs the update, ``counts`` its parts.
+    ``labelled_xray`` and ``labelled_ct`` are the training images with a known label; they stay at the hospital."""
 
     valid: Scores
     train: FitTold
     counts: BranchCounts | None = None
+    labelled_xray: Behind = None
+    labelled_ct: Behind = None
     peak_memory_mb: Annotated[Positive | None, leaving.Machine("memory")] = None
     residual_lost: Annotated[bool, leaving.Code()] = (
         False  # what rounding left out of earlier updates is no longer here

@@ -28,7 +28,7 @@ from fedthorax.common.metrics.calibration import (
 from fedthorax.common.metrics.counted import CountedScores
 from fedthorax.common.metrics.examinations import Examinations, examinations_of
 from fedthorax.common.metrics.figures import Score
-from fedthorax.common.metrics.ranking import MIN_IMAGES, is_descriptive
+from fedthorax.common.metrics.ranking import MIN_IMAGES
 from fedthorax.common.metrics.score_histogram import ScoreHistogram
 from fedthorax.common.metrics.scores import MOST_LABELS, Label, Number, Reason
 
@@ -57,8 +57,8 @@ class LabelOperation(Frozen):
     hospitals: Annotated[tuple[Label, ...], Field(max_length=1000)] = ()
     slope: Annotated[float, leaving.Figure()] = 1.0
     intercept: Annotated[float, leaving.Figure()] = 0.0
-    positives: Annotated[Number | None, leaving.Stays()]
-    negatives: Annotated[Number | None, leaving.Stays()]
+    positives: Annotated[Number | None, leaving.Behind(unless=("source", "common"))]
+    negatives: Annotated[Number | None, leaving.Behind(unless=("source", "common"))]
     sensitivity: Annotated[Score, leaving.Stays()] = None
     specificity: Annotated[Score, leaving.Stays()] = None
     reasons: Annotated[tuple[Reason, ...], Field(max_length=10)] = ()
@@ -126,32 +126,33 @@ def choose_operating_points(
     told: Told | None = None,
     common: OperatingPoints | None = None,
     people: tuple[Sequence[str], Sequence[bool]] = ((), ()),
+    fewest: int = MIN_IMAGES,
 ) -> OperatingPoints:
     """``disease`` and ``cancer`` are truth and the model's probability as in ``disease_scores`` and ``cancer_scores``.
 
     Images with NaN probability were not scored and are left out. ``told`` are other hospitals' images, ``common`` the
-    points that stay where there are too few for others, ``people`` the patients of the slices and whether they are
-    known: a class has a threshold for examinations too where some patient has several slices.
+    points that stay where fewer than ``fewest`` images have the label, or lack it, ``people`` the patients of the slices
+    and whether they are known: a class has a threshold for examinations too where some patient has several slices.
     """
     known = (cancer[0] >= 0) & ~np.isnan(cancer[1]).any(axis=1)
     truth, probability = cancer[0][known], cancer[1][known]
     temperature, reasons = 1.0, []
     if evaluation.calibration == "none":
         reasons.append("Calibration is switched off.")
-    elif len(truth) >= MIN_IMAGES:
+    elif len(truth) >= fewest:
         temperature = fit_class_temperature(truth, probability)
     elif common is not None:
         temperature = common.cancer_temperature
-        reasons.append(f"Fewer than {MIN_IMAGES} slices of known class: the common calibration.")
+        reasons.append(f"Fewer than {fewest} slices of known class: the common calibration.")
     else:
-        reasons.append(f"Fewer than {MIN_IMAGES} slices of known class: not calibrated.")
+        reasons.append(f"Fewer than {fewest} slices of known class: not calibrated.")
     calibrated = class_scaled(probability, temperature)
 
     def label(task: Literal["disease", "cancer", "examination"], name: str, mine: CountedScores) -> LabelOperation:
         heard = (told or {}).get((task, name), {})
         scores, kept = mine.with_bins(list(heard.values())), common and getattr(common, task).get(name)
-        if kept and is_descriptive(scores.positives, scores.positives + scores.negatives):
-            reason = f"{_few(MIN_IMAGES)}: the common threshold and calibration."
+        if kept and min(scores.positives, scores.negatives) < fewest:
+            reason = f"{_few(fewest)}: the common threshold and calibration."
             update = {"source": "common", "hospitals": (), "reasons": (reason,)}
             return kept.model_copy(update=update | dict.fromkeys(_COUNTS))
         found = (_finding if task == "disease" else _threshold)(scores, evaluation)
@@ -167,6 +168,8 @@ def choose_operating_points(
         shares = np.where(series.truth[:, None] < 0, np.nan, series.truth[:, None] == np.arange(len(classes)))
         columns = zip(classes, shares.T, series.probability.T, strict=True)
         by_patient = {name: CountedScores.of_images(*column) for name, *column in columns}
+    if common and not common.examination and any(min(m.positives, m.negatives) < fewest for m in by_patient.values()):
+        by_patient = {}
     return OperatingPoints(
         site=site,
         split=split,

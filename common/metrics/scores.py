@@ -22,7 +22,7 @@ Number = Annotated[int, Field(ge=0, le=1 << 40)]
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line), leaving.Name()]
 Reason = Annotated[str, Field(max_length=500), AfterValidator(one_line), leaving.Words()]
 Reasons = Annotated[dict[Label, Reason], Field(max_length=100)]
-Loss = Annotated[float | None, Field(ge=0), leaving.Loss()]
+MeanLoss = Annotated[float | None, Field(ge=0)]
 Interval = Annotated[tuple[float, float], Field(strict=False), leaving.Figure()]
 Figured = Annotated[Score, leaving.Figure()]
 Runs = Annotated[dict[Label, Number], Field(max_length=100), leaving.Machine("labels that a mean runs over")]
@@ -90,9 +90,9 @@ class _Heads(Frozen):
 class Scores(_Heads):
     """Losses are null where no label was known."""
 
-    loss: Loss
-    disease_loss: Loss
-    cancer_loss: Loss
+    loss: Annotated[MeanLoss, leaving.Loss(("disease", "cancer"))]
+    disease_loss: Annotated[MeanLoss, leaving.Loss(("disease",))]
+    cancer_loss: Annotated[MeanLoss, leaving.Loss(("cancer",))]
 
 
 class FigureIntervals(Frozen):
@@ -291,12 +291,15 @@ class ComparedHeads(Frozen):
 
 
 class Personal(Frozen):
-    """What a hospital's own model is worth there; ``kept`` is null where the common model stays."""
+    """What a hospital's own model is worth there; ``kept`` is null where the common model stays. ``labelled_xray`` and
+    ``labelled_ct`` are the validation images with a known label; they stay there."""
 
     kept: Annotated[FineTuned | None, leaving.Code()]
     reason: Reason | None
-    valid_loss: Annotated[dict[Label, Loss], Field(max_length=10)]
+    valid_loss: Annotated[dict[Label, MeanLoss], Field(max_length=10), leaving.Loss(("labelled_xray", "labelled_ct"))]
     epochs: Annotated[dict[Label, Annotated[Number, leaving.Machine("passes of training")]], Field(max_length=10)]
     common: Scores | None
     own: Scores | None
     comparison: ComparedHeads | None
+    labelled_xray: Annotated[Number | None, leaving.Behind(alone=True)] = None
+    labelled_ct: Annotated[Number | None, leaving.Behind(alone=True)] = None

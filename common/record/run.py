@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, ValidationError
 
 from fedthorax.common.ground import leaving
-from fedthorax.common.ground.fields import Done, Loss, Positive
+from fedthorax.common.ground.fields import Done, Positive
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.strict_json import plain_value
 from fedthorax.common.metrics.figures import Score, Share
@@ -40,9 +40,9 @@ class Phase(Frozen):
 class FitTold(Frozen):
     """What training did. Losses are means over the last epoch that was run, null where no label was known."""
 
-    loss: Loss
-    disease_loss: Loss
-    cancer_loss: Loss
+    loss: Annotated[float | None, leaving.Loss(("labelled_xray", "labelled_ct"))]
+    disease_loss: Annotated[float | None, leaving.Loss(("labelled_xray",))]
+    cancer_loss: Annotated[float | None, leaving.Loss(("labelled_ct",))]
     pairs: Done
     steps: Done
     epochs: Done

@@ -11,6 +11,7 @@ from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import unseen
 from fedthorax.common.metrics.examinations import examinations_of
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
+from fedthorax.common.metrics.ranking import MIN_IMAGES
 from fedthorax.common.metrics.score_histogram import score_histogram, too_few
 from fedthorax.common.records.records import UNKNOWN_CLASS, Split
 from fedthorax.common.training.features import FeatureStore, Progress
@@ -65,6 +66,7 @@ def hospital_tests(
         "valid",
         common=points,
         people=(valid.ct.patients, valid.ct.named),
+        fewest=max(MIN_IMAGES, policy.smallest_count if policy else 0),
     )
     raw, losses = predict(network, store, test, seed_of("test"), False, progress, repeats=in_use(network.experiment))
     predictions = calibrated(raw, points)
@@ -77,7 +79,8 @@ def hospital_tests(
         "histograms": histograms_of(network.experiment, test, raw, policy.smallest_count if policy else 0),
     }
     if any(label.source == "images" for task in (own.disease, own.cancer) for label in task.values()):
-        results["operating_points"] = own.without_counts().model_dump(mode="json")
+        told = own if policy else own.without_counts()  # a real hospital's gate looks at the counts, and keeps them
+        results["operating_points"] = told.model_dump(mode="json")
         results["test_at_own_thresholds"] = tested(network, test, calibrated(raw, own), losses, own)
     if len(test.xray) < len(whole.xray) or len(test.ct) < len(whole.ct):
         of_whole, losses = predict(

@@ -10,7 +10,7 @@ import pytest
 
 from fedthorax.client.site.withheld import what_may_leave
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.disclosure.gate import Allowed, NoRuleError
+from fedthorax.common.disclosure.allowed import Allowed, NoRuleError
 from fedthorax.common.messages.replies import EvaluateReply, PersonaliseReply, TrainReply
 from fedthorax.common.messages.results import Evaluated, UpdateTold
 from fedthorax.common.metrics.cancer import cancer_scores
@@ -63,7 +63,11 @@ def _reply(results: dict[str, Any] | None, kind: str = "evaluate", **fields: Any
 
 
 def _left(results: dict[str, Any], allowed: Allowed, kind: str = "evaluate") -> dict[str, Any]:
-    left = what_may_leave(_reply(results, kind), allowed).results
+    behind = {} if kind == "evaluate" else {"labelled_xray": 4, "labelled_ct": 4}
+    left = what_may_leave(_reply(behind | results, kind), allowed).results
+    left = left.model_copy(update=dict.fromkeys(behind))
+    assert left == what_may_leave(_reply(behind | results, kind), allowed).results  # these stay
+    left = type(left)(**{name: getattr(left, name) for name in left.model_fields_set - set(behind)})
     return json.loads(left.model_dump_json(exclude_unset=True))  # type: ignore[no-any-return]
 
 

@@ -1,6 +1,7 @@
 """Nothing leaves without a rule: replies are built from their types, with a secret wherever a text can stand."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -10,13 +11,16 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.disclosure.gate import RULES, UNSAID, Allowed, NoRuleError, what_leaves
+from fedthorax.common.disclosure.allowed import Allowed, NoRuleError
+from fedthorax.common.disclosure.gate import what_leaves
 from fedthorax.common.disclosure.in_words import TOLD as RESULTS
 from fedthorax.common.disclosure.in_words import rules_in_words
-from fedthorax.common.disclosure.sentences import SENTENCES, is_sentence
+from fedthorax.common.disclosure.rules import RULES
+from fedthorax.common.disclosure.sentences import SENTENCES, UNSAID, is_sentence
 from fedthorax.common.ground import leaving
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.leaving import Count, Figure, Name, Rule, Words, require_rules, rule_of
+from fedthorax.common.metrics.operating import LabelOperation
 
 SECRET, SMALLEST = "Smith_John/7", 10
 ALLOWED = Allowed(SMALLEST, PrivacyConfig(smallest_count=SMALLEST, round_to=1), names=frozenset({"Mass"}))
@@ -84,6 +88,64 @@ class Row(Frozen):
     reason: Annotated[str | None, Words()] = None
 
 
+def test_a_loss_over_few_images_stays() -> None:
+    class Trained(Frozen):
+        loss: Annotated[float | None, leaving.Loss(("xray", "ct"))]
+        cancer_loss: Annotated[float | None, leaving.Loss(("ct",))]
+
+    class Around(Frozen):
+        train: Trained
+        xray: Annotated[int | None, leaving.Behind(alone=True)] = None
+        ct: Annotated[int | None, leaving.Behind(alone=True)] = None
+
+    losses = Trained(loss=1.0, cancer_loss=0.5)
+    for xray, ct, left in (
+        (10, 10, losses),
+        (10, 0, losses),
+        (10, 9, Trained(loss=None, cancer_loss=None)),
+        (9, 10, Trained(loss=None, cancer_loss=0.5)),
+        (None, None, Trained(loss=None, cancer_loss=None)),
+    ):
+        assert what_leaves(Around(train=losses, xray=xray, ct=ct), ALLOWED) == Around(train=left)
+
+
+def test_a_loss_beside_scores_is_held_to_their_counts() -> None:
+    class Beside(Frozen):
+        rows: dict[Annotated[str, Name()], Row]
+        loss: Annotated[float | None, leaving.Loss(("rows",))]
+
+    def left(support: int) -> float | None:
+        row = Row(name="Mass", auc=0.5, support=support)
+        return what_leaves(
+            Beside(rows={"Mass": row, "Row": Row(name="Mass", auc=0.5, support=1)}, loss=1.0), known
+        ).loss
+
+    known = replace(ALLOWED, names=frozenset({"Mass", "Row"}))
+    assert (left(9), left(10)) == (None, 1.0)
+
+
+def test_a_threshold_of_few_images_stops_the_reply_unless_it_is_the_common_one() -> None:
+    label = LabelOperation(threshold=0.3, method="youden", source="images", positives=9, negatives=90)
+    with pytest.raises(NoRuleError, match=r"LabelOperation\.threshold is not of the type that its rule is for"):
+        what_leaves(label, ALLOWED)
+    common = label.model_copy(update={"source": "common"})
+    assert what_leaves(common, ALLOWED) == common.model_copy(update={"positives": None, "negatives": None})
+    assert what_leaves(label.model_copy(update={"positives": 10}), ALLOWED).threshold == 0.3
+    with pytest.raises(NoRuleError):
+        what_leaves(label.model_copy(update={"positives": None}), ALLOWED)
+
+
+def test_what_leaves_as_a_whole_holds_no_more_than_its_type() -> None:
+    class Policy(Frozen):
+        to: int = 5
+
+    class Told(Frozen):
+        policy: Annotated[Policy, leaving.Machine("rounding")]
+
+    with pytest.raises(NoRuleError, match=r"^Told\.policy holds patient, which has no rule"):
+        what_leaves(Told(policy=Policy().model_copy(update={"patient": SECRET})), ALLOWED)
+
+
 def test_a_name_that_the_lead_does_not_know_stops_the_reply() -> None:
     with pytest.raises(NoRuleError, match=r"Row\.name holds a name") as error:
         what_leaves(Row(name=SECRET, auc=0.5, support=12), ALLOWED)
@@ -146,7 +208,7 @@ def _made(kind: Any, rule: Rule | None, draw: Any) -> Any:
         return kind.model_construct(_fields_set=set(values), **values)
     if get_origin(kind) in (Union, UnionType):
         parts = [part for part in get_args(kind) if part is not NoneType]
-        optional = len(parts) < len(get_args(kind)) and draw(st.integers(0, 4)) == 0
+        optional = len(parts) < len(get_args(kind)) and _rests_on(rule) is False and draw(st.integers(0, 4)) == 0
         return None if optional else _made(parts[0], rule, draw)
     origin = get_origin(kind)
     if origin is Literal:
@@ -162,10 +224,17 @@ def _made(kind: Any, rule: Rule | None, draw: Any) -> Any:
         return "Mass" if isinstance(rule, Name) else "0a" * 16 if isinstance(rule, leaving.Identifier) else SECRET
     if kind is bool:
         return draw(st.booleans())
+    if kind is int and _rests_on(rule):
+        return 2 * SMALLEST
     if kind is int:
         return draw(st.integers(0, 2 * SMALLEST))
     assert kind is float, kind
     return 0.5
+
+
+def _rests_on(rule: Rule | None) -> bool:
+    """Whether a figure that cannot be null rests on the count."""
+    return isinstance(rule, leaving.Behind) and not rule.alone
 
 
 def _counts(value: Any) -> Iterator[int | None]:

@@ -16,10 +16,10 @@ from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.withheld import allowed_here
 from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config import Experiment
-from fedthorax.common.config.privacy import stricter
+from fedthorax.common.disclosure.allowed import Allowed
 from fedthorax.common.disclosure.in_words import said
 from fedthorax.common.ground.atomic_write import write_text
-from fedthorax.common.ground.leaving import Count, Figure
+from fedthorax.common.ground.leaving import Count, Figure, Loss, Rule, Shown
 from fedthorax.common.messages.message import Task
 
 Standing = Literal["takes part", "paused", "withdrawn"]
@@ -139,6 +139,9 @@ class Participation:
             os.chown(path, owner.st_uid, owner.st_gid)
 
 
+NOTHING_ELSE = "nothing else: every field has a rule, and `fedthorax site leaves` prints them all"
+
+
 def experiment_sha256(task: Task) -> str:
     """Of what is asked: who has agreed to give statistics has not agreed to train the same experiment."""
     what = "statistics\n" if task.kind == "statistics" else ""
@@ -159,9 +162,10 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         phases.append(f"{phase.rounds} rounds: {what}, {passes} over the images, learning rate {rate:g}")
     half = algorithm_of(experiment.federation.strategy).hospital
     own = [half.keeps] if half.keeps else []
+    allowed = allowed_here(settings, experiment)
     leaves = [
-        "how many images there are by split, finding, class, sex, age, view and scanner: "
-        + _policy_words(experiment, settings),
+        *_counts(settings, allowed),
+        "how many images and patients each split has, and of none where one has few; files left out, by their fault",
         "which of the server's test images are here too (compared by keyed hashes)",
         f"after each of {training.num_rounds} rounds: the trained weights, and how many pairs they were trained on",
     ]
@@ -175,15 +179,18 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         leaves.append(f"of this hospital's own images: {', '.join(names[name] for name in limits.metrics)}")
         if {"disease", "cancer"} & set(limits.metrics):
             leaves.append("the thresholds and the calibration that suit this hospital's own images best")
-            policy = stricter(experiment.data.privacy, settings.privacy)
-            smallest = max(policy.smallest_count, limits.smallest_count)
+            smallest = allowed.policy.smallest_count
             leaves.append(
                 "once, at the end, the scores of its test images by sex, age, view and scanner"
                 + (f", without groups of fewer than {smallest} patients" if smallest > 1 else "")
             )
-    allowed = allowed_here(settings, experiment)
-    leaves += [f"counts of images: {said(Count(), allowed)}", f"scores: {said(Figure(), allowed)}"]
-    leaves.append("nothing else: every field has a rule, and `fedthorax site leaves` prints them all")
+    rules: list[tuple[str, bool, Rule]] = [
+        ("counts of images", True, Count()),
+        ("losses", "loss" in limits.metrics, Loss(())),
+        ("scores", bool({"disease", "cancer"} & set(limits.metrics)), Figure()),
+    ]
+    leaves += [f"{what}: {said(rule, allowed)}" for what, leave, rule in rules if leave]
+    leaves.append(NOTHING_ELSE)
     return {
         "name": experiment.name,
         "hospitals": list(experiment.data.hospitals),
@@ -197,13 +204,7 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
 
 
 def _query_summary(experiment: Experiment, settings: SiteSettings) -> dict[str, Any]:
-    leaves = [
-        "how many images there are by finding, class, sex, age, size, view and scanner, and of pairs of findings",
-        f"of these counts: {_policy_words(experiment, settings)}",
-        "the mean histogram of grey levels",
-    ]
-    if settings.duplicate_key is not None:
-        leaves.append("keyed hashes, by which the server counts the images that two hospitals hold, and no more")
+    leaves = [*_counts(settings, allowed_here(settings, experiment)), NOTHING_ELSE]
     return {
         "name": experiment.name,
         "hospitals": list(experiment.data.hospitals),
@@ -216,9 +217,13 @@ def _query_summary(experiment: Experiment, settings: SiteSettings) -> dict[str, 
     }
 
 
-def _policy_words(experiment: Experiment, settings: SiteSettings) -> str:
-    policy = stricter(experiment.data.privacy, settings.privacy)
-    small = f"those of fewer than {policy.smallest_count} patients are hidden"
-    if policy.smallest_count == 1:
-        small = "none is hidden"
-    return f"{small}, others are {'exact' if policy.round_to == 1 else f'rounded to multiples of {policy.round_to}'}"
+def _counts(settings: SiteSettings, allowed: Allowed) -> list[str]:
+    """What the statistics tell."""
+    leaves = [
+        "how many images there are by finding, class, sex, age, size, view and scanner, and of pairs of findings",
+        f"of these counts: {said(Shown(), allowed)}",
+        "the mean histogram of grey levels",
+    ]
+    if settings.duplicate_key is not None:
+        leaves.append("keyed hashes, by which the server counts the images that two hospitals hold, and no more")
+    return leaves

@@ -87,20 +87,22 @@ def test_a_name_that_means_no_run_or_two_says_which_wait(participation: Particip
 def test_a_person_is_shown_what_would_be_trained_and_what_would_leave(experiment: Experiment) -> None:
     summary = run_summary(experiment, settings(limits={"smallest_count": 10, "metrics": ("loss",)}))
     assert summary["phases"] == ["2 rounds: fusion and heads, once over the images, learning rate 0.001"]
-    assert summary["leaves"][0].endswith(
-        "those of fewer than 5 patients are hidden, others are rounded to multiples of 5"
-    )
-    assert summary["leaves"][2].startswith("after each of 2 rounds: the trained weights")
-    assert summary["leaves"][3:] == [
+    assert summary["leaves"][:2] == [
+        "how many images there are by finding, class, sex, age, size, view and scanner, and of pairs of findings",
+        "of these counts: from 10 patients on, rounded to 5; else null (images)",
+    ]
+    assert summary["leaves"][5].startswith("after each of 2 rounds: the trained weights")
+    assert summary["leaves"][6:] == [
         "of this hospital's own images: losses",
         "counts of images: from 10 on; below that, or where what is left of the whole is less: null (images)",
-        "scores: where 10 images or more have the label, and as many lack it; else null",
+        "losses: where losses leave, over none or 10 images and more of each kind; else null",
         "nothing else: every field has a rule, and `fedthorax site leaves` prints them all",
     ]
     groups = "once, at the end, the scores of its test images by sex, age, view and scanner"
     assert f"{groups}, without groups of fewer than 5 patients" in run_summary(experiment, settings())["leaves"]
     strict = run_summary(experiment, settings(limits={"smallest_count": 10}))["leaves"]
     assert f"{groups}, without groups of fewer than 10 patients" in strict
+    assert "scores: where 10 images or more have the label, and as many lack it; else null" in strict
 
 
 def test_a_damaged_decision_file_is_named(participation: Participation, experiment: Experiment) -> None:
@@ -115,10 +117,7 @@ def test_who_agrees_to_give_numbers_has_not_agreed_to_train(
     asking, query = settings(participation="ask"), task(experiment, "statistics", run="r1")
     summary = run_summary(experiment, asking, "statistics")
     assert summary["phases"] == []
-    assert (
-        "of these counts: those of fewer than 5 patients are hidden, others are rounded to multiples of 5"
-        in summary["leaves"][1]
-    )
+    assert summary["leaves"][1] == "of these counts: from 5 patients on, rounded to 5; else null (images)"
     assert not any("weights" in words for words in summary["leaves"])
     participation.request(query, summary)
     participation.decide("r1", "approved")

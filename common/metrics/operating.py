@@ -131,8 +131,8 @@ def choose_operating_points(
     """``disease`` and ``cancer`` are truth and the model's probability as in ``disease_scores`` and ``cancer_scores``.
 
     Images with NaN probability were not scored and are left out. ``told`` are other hospitals' images, ``common`` the
-    points that stay where fewer than ``fewest`` images have the label, or lack it, ``people`` the patients of the slices
-    and whether they are known: a class has a threshold for examinations too where some patient has several slices.
+    points that stay where fewer than ``fewest`` images have the label, or lack it, ``people`` the patients of the
+    slices and whether they are known: a class has a threshold for examinations too where some patient has several.
     """
     known = (cancer[0] >= 0) & ~np.isnan(cancer[1]).any(axis=1)
     truth, probability = cancer[0][known], cancer[1][known]

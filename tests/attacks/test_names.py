@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +10,11 @@ from pydantic import ValidationError
 
 from fedthorax.cli.predict import write_csv
 from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.consortium.invitation import Invitation
 from fedthorax.common.consortium.names import checked_hospital_name
+from fedthorax.common.consortium.registration import Registration
 from fedthorax.common.ground.cells import plain_cells
+from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.names import fault_of_name, same_look, skeleton
 from fedthorax.server.central import CentralData
 
@@ -129,3 +133,12 @@ def test_the_two_files_that_people_open_in_a_spreadsheet_are_written_so(capsys: 
     write_csv({"predictions": [row], "notice": "+notice"})
     cells = list(csv.reader(io.StringIO(capsys.readouterr().out)))[1]
     assert [cell for cell in cells if cell.startswith("'")] == ["'=1.png", "'-2.png", "'+notice"]
+
+
+@pytest.mark.parametrize("model", [Registration, Invitation])
+@pytest.mark.parametrize("text", ["0.1.0\x1b[2J", "0.1\n0", "\u202e0.1", "", "1" * 65])
+def test_what_the_other_side_prints_of_a_file_moves_no_terminal(model: type[Frozen], text: str) -> None:
+    for field in {"software_version", "consortium"} & set(model.model_fields):
+        with pytest.raises(ValidationError) as problem:
+            model.model_validate_json(json.dumps({field: text}))
+        assert ("string_pattern_mismatch", (field,)) in [(e["type"], e["loc"]) for e in problem.value.errors()]

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fedthorax.simulations.phantom import write_phantom
 
-from .consortium import heed_ctrl_c
+from .consortium import Consortium, consortium, heed_ctrl_c
 
 CONFIG = """\
 name: tiny
@@ -34,6 +35,17 @@ training:
     - {rounds: 1, trainable: heads, learning_rate: 1e-3}
 evaluation: {bootstrap_samples: 50, views: 2}
 """
+
+
+HOSPITALS = ("north", "south")
+_SHORT = "training.phases=[{rounds: 2, trainable: all, learning_rate: 3e-3}]"
+_PERSONAL = "personalisation={fine_tune: [batch_norm, outputs, heads], epochs: 3, learning_rate: 3e-3}"
+FEDBN, INT8 = "federation.strategy=fedbn", "federation.codec=int8"
+OWN_RUNS = {
+    "own": (_SHORT, FEDBN, _PERSONAL),
+    "packed": (_SHORT, INT8),
+    "packed-own": (_SHORT, FEDBN, INT8, _PERSONAL),
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ class Workplace:
 def workplace(tmp_path_factory) -> Workplace:
     heed_ctrl_c()
     folder = tmp_path_factory.mktemp("consortium")
-    write_phantom(folder / "data", hospitals=["north", "south"], patients=16, image_size=48, seed=3)
+    write_phantom(folder / "data", hospitals=list(HOSPITALS), patients=16, image_size=48, seed=3)
     (folder / "tiny.yaml").write_text(CONFIG, encoding="utf-8")
     return Workplace(folder)
 
@@ -80,6 +92,42 @@ def workplace(tmp_path_factory) -> Workplace:
 def simulated(workplace) -> subprocess.CompletedProcess[str]:
     """The consortium's run, made once for all tests that look at it."""
     return workplace.run("simulate", "tiny.yaml")
+
+
+def sets(settings: tuple[str, ...]) -> list[str]:
+    return [part for one in settings for part in ("--set", one)]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A consortium after a run of the tiny experiment, and what was said. All its processes have ended by then."""
+
+    place: Consortium
+    check: str
+    statistics: dict[str, Any]
+    page: str
+    follow: str
+
+
+@pytest.fixture(scope="session")
+def led(workplace, tmp_path_factory) -> Ended:
+    with consortium(tmp_path_factory.mktemp("c"), workplace.folder / "data", HOSPITALS) as place:
+        check = place.command("site", "check", "--folder", str(place.site("north")))
+        page, asked = place.place / "page.html", str(place.folder)
+        said = place.command("stats", "tiny.yaml", "--consortium", asked, "--html", str(page), "--json")
+        logged = ("--set", "output.tensorboard=true", "--set", f"output.mlflow={place.place / 'mlruns'}")
+        follow = place.lead("run", "tiny.yaml", *logged)
+    assert place.processes() == []
+    return Ended(place, check, json.loads(said[said.index("{") :]), page.read_text(), follow)
+
+
+@pytest.fixture(scope="session")
+def led_own(workplace, tmp_path_factory) -> Consortium:
+    """A consortium after the runs of OWN_RUNS; all its processes have ended by then."""
+    with consortium(tmp_path_factory.mktemp("c"), workplace.folder / "data", HOSPITALS) as place:
+        for name, settings in OWN_RUNS.items():
+            place.lead("run", "tiny.yaml", "--name", name, *sets(settings), seconds=3600.0)
+    return place
 
 
 def pytest_collection_modifyitems(items):

@@ -1,43 +1,21 @@
 """The main path of a real consortium: a lead and two hospitals in folders of their own, every process a real one, TLS
-and node authentication on. The same experiment has to give the same weights as in the simulation, bit by bit."""
+and node authentication on. That its bits are those of the simulation is a row of test_same_bits.py."""
 
 import json
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from fedthorax.server.tracking.tracking import figures
 
 from ..attacks.test_files_on_disk import reached_by_another_user
-from .consortium import Consortium, consortium, models_in
+from .conftest import HOSPITALS, Ended
 
 pytestmark = pytest.mark.ci
 
-HOSPITALS = ("north", "south")
 
-
-@dataclass(frozen=True)
-class Ended:
-    """A consortium after a run of the tiny experiment, and what was said. All its processes have ended by then."""
-
-    place: Consortium
-    check: str
-    statistics: dict[str, Any]
-    page: str
-    follow: str
-
-
-@pytest.fixture(scope="module")
-def ended(workplace, tmp_path_factory) -> Ended:
-    with consortium(tmp_path_factory.mktemp("c"), workplace.folder / "data", HOSPITALS) as place:
-        check = place.command("site", "check", "--folder", str(place.site("north")))
-        page, asked = place.place / "page.html", str(place.folder)
-        said = place.command("stats", "tiny.yaml", "--consortium", asked, "--html", str(page), "--json")
-        logged = ("--set", "output.tensorboard=true", "--set", f"output.mlflow={place.place / 'mlruns'}")
-        follow = place.lead("run", "tiny.yaml", *logged)
-    assert place.processes() == []
-    return Ended(place, check, json.loads(said[said.index("{") :]), page.read_text(), follow)
+@pytest.fixture
+def ended(led) -> Ended:
+    return led
 
 
 def test_a_hospital_that_is_in_order_is_told_so(ended):
@@ -97,21 +75,6 @@ def test_the_lead_sees_every_hospital_work_and_where_the_report_is(ended):
         assert f"round 1/3: {name} replied" in ended.follow
     assert "failed" not in ended.follow
     assert ended.follow.rstrip().endswith("lead/runs/tiny/report.html")
-
-
-def test_the_run_ends_with_the_weights_of_the_simulation_bit_by_bit(ended, workplace, simulated):
-    assert ended.place.models("tiny") == models_in(workplace.folder / "runs" / "tiny")
-
-
-def test_scores_are_those_of_the_simulation(ended, workplace, simulated):
-    there, here = ended.place.metrics("tiny"), workplace.metrics("tiny")
-    assert (there["mode"], there["status"]) == ("consortium", "finished")
-    assert there["test"] == here["test"]
-    for one, other in zip(there["rounds"], here["rounds"], strict=True):
-        assert one["central"] == other["central"]
-        assert one["failures"] == []
-    for name in HOSPITALS:
-        assert there["sites"][name]["test"] == here["sites"][name]["test"]
 
 
 def test_subgroups_are_those_of_the_simulation_with_counts_rounded(ended, workplace, simulated):

@@ -23,6 +23,7 @@ import pytest
 from fedthorax.server.checkpoints import Checkpoints
 
 from .consortium import Consortium, consortium, models_in, wait_for
+from .same_bits import proof
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ def place(workplace, tmp_path_factory) -> Iterator[Consortium]:
 
 @pytest.fixture(scope="module")
 def undisturbed(workplace, simulated) -> dict:
-    return models_in(workplace.folder / "runs" / "tiny")
+    return proof(workplace.folder / "runs" / "tiny", led=True)
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +122,8 @@ def nothing_was_lost(place: Consortium, name: str, undisturbed: dict) -> None:
     assert [(entry["round"], entry["failures"]) for entry in metrics["rounds"]] == [(n, []) for n in range(4)]
     for entry in metrics["rounds"][1:]:
         assert all(entry["sites"][site]["train"] for site in HOSPITALS)
-    assert place.models(name) == undisturbed
+    found = proof(place.run_folder(name), led=True)
+    assert {part: found[part] for part in ("weights", "models")} == {p: undisturbed[p] for p in ("weights", "models")}
     place.verify_logs(name)
 
 

@@ -1,4 +1,5 @@
-"""A run made again from its own record, in real processes: the same bits, or the place where they part."""
+"""A run made again from its own record: where two runs part, and what is said before anything runs. That a replay has
+the same bits: test_same_bits.py."""
 
 import json
 import shutil
@@ -19,20 +20,6 @@ def other_north(workplace):
     yield
     shutil.move(kept, file)
     labels.write_text(text)
-
-
-def test_a_replay_gives_the_same_run_bit_by_bit(workplace, simulated):
-    before = (workplace.folder / "runs" / "tiny" / "metrics.json").read_bytes()
-    told = workplace.run("replay", "runs/tiny").stdout.splitlines()
-    assert told[:4] == [
-        "settings  as they were",
-        "versions  as they were",
-        "machine   as it was",
-        "data      as they were",
-    ]
-    assert told[-1] == "runs/tiny and runs/tiny-replay: the same, bit by bit"
-    assert any(line.startswith("weights   the same after every round; SHA-256 after round 3: ") for line in told)
-    assert (workplace.folder / "runs" / "tiny" / "metrics.json").read_bytes() == before
 
 
 @pytest.mark.slow

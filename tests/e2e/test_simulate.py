@@ -121,27 +121,6 @@ def test_scores_stand_where_they_stood_before(workplace, simulated):
         assert mine == pytest.approx(theirs, rel=tolerance)
 
 
-def test_the_same_seed_gives_the_same_weights_bit_by_bit(workplace, simulated):
-    workplace.run("simulate", "tiny.yaml", "--name", "again")
-    for number in (2, 3):
-        first, second = (
-            np.load(workplace.folder / "runs" / name / "checkpoints" / f"round-{number:04d}.npz")
-            for name in ("tiny", "again")
-        )
-        with first, second:
-            weights = [name for name in first.files if name != "state"]
-            assert len(weights) == 7
-            assert all(first[name].tobytes() == second[name].tobytes() for name in weights)
-    scores = [[entry["central"] for entry in workplace.metrics(name)["rounds"]] for name in ("tiny", "again")]
-    assert scores[0] == scores[1]
-
-
-def test_another_seed_gives_other_weights(workplace, simulated):
-    workplace.run("simulate", "tiny.yaml", "--name", "other", "--set", "seed=6")
-    losses = [workplace.metrics(name)["rounds"][-1]["central"]["loss"] for name in ("tiny", "other")]
-    assert losses[0] != losses[1]
-
-
 @pytest.mark.parametrize("kind", ["best", "last"])
 def test_saved_models_load_with_plain_keras(workplace, simulated, kind):
     model = keras.models.load_model(workplace.folder / "runs" / "tiny" / "model" / f"{kind}.keras")

@@ -19,7 +19,9 @@ from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.steps import Step, adam_reach
 
 _ROUNDED_BY = 25  # most that a hospital takes off a count when it rounds: to multiples of 50
-_ROUNDING_CODEC = 1.3  # int4 keeps sevenths of the largest change, and what earlier rounding left out comes on top
+# Of a rounding codec: a value is rounded up by a third at most (1.5 steps to 2). What earlier rounding left out of it,
+# half a step of a block whose values are all alike, comes on top round after round: int4 4/3 / (1 - 0.595).
+_ROUNDING_CODEC = {"int8": 1.3, "int4": 3.3}
 _ROUNDING = 1.001  # of Adam's own arithmetic in float32
 _ROUNDING_DOWN = 0.999
 _SPACING = 2.0**-23  # of float32: at each step a value near w is rounded to w times this
@@ -119,10 +121,14 @@ def check_step(step: Step, reply: TrainReply, experiment: Experiment, plan: Roun
     if not plan.learning_rate:
         return
     training, steps = experiment.training, steps_of(reply, experiment, plan)
-    moved = plan.learning_rate * adam_reach(steps)
+    rate, codec = plan.learning_rate, _ROUNDING_CODEC.get(experiment.federation.codec)
+    if codec is not None:  # what is left of an earlier phase was moved at that phase's rate
+        before = training.phases[: plan.phase_index]
+        rate = max([rate, *(phase.learning_rate or training.learning_rate for phase in before)])
+    moved = rate * adam_reach(steps)
     decay = plan.learning_rate * training.weight_decay
     allowed = moved + steps * (decay + _SPACING) * (step.largest + moved)
-    allowed *= _ROUNDING_CODEC if experiment.federation.rounds_weights else _ROUNDING
+    allowed *= codec or _ROUNDING
     if step.norm == 0:
         raise ValueError(f"the update changes nothing, but claims {steps} steps")
     if step.farthest > allowed:

@@ -179,6 +179,10 @@ def test_weight_decay_and_a_rounding_codec_leave_room(experiment_file):
     check_step(step(farthest=0.4, largest=2.0), of_steps(2), more, plan())  # each step takes 5 % of 2 away
     rounded = load_experiment(experiment_file(), ["federation.codec=int8", "training.batch_size=16"])
     check_step(step(farthest=0.25), of_steps(2), rounded, plan())
+    coarse = load_experiment(experiment_file(), ["federation.codec=int4", "training.batch_size=16"])
+    check_step(step(farthest=0.6), of_steps(2), coarse, plan())
+    with pytest.raises(ValueError, match=r"by 0.7, but 2 steps"):
+        check_step(step(farthest=0.7), of_steps(2), coarse, plan())
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,11 +11,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
+from fedthorax.server.consortium import certificates
+from fedthorax.server.consortium.certificates import issue_server_certificate
+from fedthorax.server.consortium.folder import ConsortiumFolder, certificate_names
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +49,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.asked: list[str] = []
+        self.elsewhere: dict[str, str] = {}  # where it leads instead
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
@@ -62,7 +69,7 @@ class Proxy:
                     return
             target = head.split(b" ")[1].decode()
             self.asked.append(target)
-            host, port = target.rsplit(":", 1)
+            host, port = self.elsewhere.get(target, target).rsplit(":", 1)
             try:
                 server = socket.create_connection((host, int(port)))
             except OSError:
@@ -110,10 +117,22 @@ class Consortium:
     def call(self, *arguments: str) -> None:
         subprocess.run([*CLI, *arguments], cwd=self.place, check=True, capture_output=True)
 
-    def start(self, side: str, folder: str) -> None:
+    def said(self, *arguments: str, **environment: str) -> str:
+        """What a command says, however it ends."""
+        done = subprocess.run(
+            [*CLI, *arguments], cwd=self.place, capture_output=True, text=True, env=os.environ | environment
+        )
+        return done.stdout + done.stderr
+
+    def since(self, folder: str, before: int) -> str:
+        return self.told(folder)[before:]
+
+    def start(self, side: str, folder: str, **environment: str) -> None:
         with (self.place / f"{folder}.txt").open("a") as told:
             command = [*CLI, side, "start", "--folder", folder]
-            self.processes[folder] = subprocess.Popen(command, cwd=self.place, stdout=told, stderr=subprocess.STDOUT)
+            self.processes[folder] = subprocess.Popen(
+                command, cwd=self.place, stdout=told, stderr=subprocess.STDOUT, env=os.environ | environment
+            )
 
     def stop(self, folder: str) -> None:
         process = self.processes.pop(folder)
@@ -165,9 +184,134 @@ def test_a_killed_supernode_comes_back_by_itself(consortium: Consortium) -> None
     wait_for(lambda: len(re.findall("SuperNode ID:", log.read_text())) > before)
 
 
+@pytest.fixture
+def both(consortium: Consortium) -> Consortium:
+    """Server and hospital run, and are connected, whatever the test before did."""
+    if "net" not in consortium.processes:
+        consortium.start("server", "net")
+    if "north" not in consortium.processes:
+        before = len(consortium.told("north"))
+        consortium.start("site", "north")
+        wait_for(lambda: f"{consortium.server}: connected" in consortium.since("north", before))
+    return consortium
+
+
 def test_a_server_that_is_away_is_said_once_and_its_return_once(consortium: Consortium) -> None:
     consortium.stop("net")
     wait_for(lambda: "cannot be reached" in consortium.told("north"))
     consortium.start("server", "net")
     wait_for(lambda: "can be reached again" in consortium.told("north"))
     assert consortium.told("north").count("cannot be reached") == 1
+
+
+CLOCK = """
+import datetime, os, time
+import flwr.supercore.date as date
+true_now, true_time, wrong = date.now, time.time, float(os.environ["FEDTHORAX_TEST_CLOCK"])
+date.now = lambda: true_now() + datetime.timedelta(seconds=wrong)
+time.time = lambda: true_time() + wrong
+"""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "at_check", "at_server"),
+    [
+        pytest.param(20, r"(19|20|21)\.\d s ahead of", r"\d\d s ahead of the server's, more than 5 s", id="ahead"),
+        pytest.param(-400, r"(399|400|401)\.\d s behind", r"\d{3} s behind the server's, more than 300 s", id="behind"),
+    ],
+)
+def test_a_wrong_clock_is_named_by_the_check_and_by_the_server(
+    both: Consortium, seconds: int, at_check: str, at_server: str
+) -> None:
+    clock = both.place / f"clock{seconds}"
+    clock.mkdir()
+    (clock / "sitecustomize.py").write_text(CLOCK)  # in every Python of this hospital
+    wrong = {"PYTHONPATH": str(clock), "FEDTHORAX_TEST_CLOCK": str(seconds)}
+    checked = both.said("site", "check", "--folder", "north", **wrong)
+    assert re.search(rf"PROBLEM +clock: {at_check} the server's, and at most 5 s either way", checked), checked
+    both.stop("north")
+    before = len(both.told("north"))
+    both.start("site", "north", **wrong)
+    words = rf"not let in: the hospital's clock is {at_server}: set it \(NTP\)"
+    wait_for(lambda: re.search(words, both.since("north", before)))
+    assert "not admitted" not in both.since("north", before)
+    both.stop("north")
+
+
+def test_one_key_on_two_machines_is_said_on_the_second(both: Consortium) -> None:
+    not_copied = shutil.ignore_patterns("run", "flwr", ".lock")
+    shutil.copytree(both.place / "north", both.place / "twin", ignore=not_copied)
+    both.start("site", "twin")
+    wait_for(lambda: "another SuperNode is connected with this hospital's key" in both.told("twin"), 400)
+    both.stop("twin")
+
+
+def change(consortium: Consortium, key: str, value: str) -> None:
+    """In the hospital's site.yaml, while it does not run."""
+    settings = consortium.place / "north" / "site.yaml"
+    text, count = re.subn(rf"(?m)^{key}: .*$", f"{key}: {value}", settings.read_text())
+    assert count == 1
+    settings.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ("nowhere.invalid:8443", "nowhere.invalid:8443 cannot be reached: no machine of this name is known"),
+        ("127.0.0.2:1", "127.0.0.2:1 cannot be reached: .*does the server run"),
+        ("fl.example.org:8443", "the server's certificate is not to be trusted .*ostname mismatch"),
+    ],
+    ids=["no such machine", "nobody there", "another machine's name"],
+)
+def test_a_wrong_address_is_said_as_what_it_is(both: Consortium, server: str, words: str) -> None:
+    both.stop("north")
+    both.proxy.elsewhere["fl.example.org:8443"] = both.server
+    change(both, "server", server)
+    if "example" not in server:
+        change(both, "https_proxy", "null")
+    before = len(both.told("north"))
+    both.start("site", "north")
+    try:
+        wait_for(lambda: re.search(words, both.since("north", before)))
+    finally:
+        both.stop("north")
+        change(both, "server", both.server)
+        change(both, "https_proxy", both.proxy.url)
+
+
+def test_an_authority_that_is_not_the_servers_is_said(both: Consortium) -> None:
+    both.stop("north")
+    kept = (both.place / "north" / "ca.crt").read_bytes()
+    (both.place / "other.yaml").write_text("name: other\naddress: 127.0.0.1:8443\n")
+    both.call("server", "init", "other.yaml")
+    (both.place / "north" / "ca.crt").write_bytes((both.place / "other" / "pki" / "ca.crt").read_bytes())
+    before = len(both.told("north"))
+    both.start("site", "north")
+    try:
+        words = r"the server's certificate is not to be trusted \(.*\); compare ca.crt with the lead"
+        wait_for(lambda: re.search(words, both.since("north", before)))
+    finally:
+        both.stop("north")
+        (both.place / "north" / "ca.crt").write_bytes(kept)
+
+
+def test_a_certificate_that_ends_while_the_server_runs_is_said_on_both_sides(
+    both: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ConsortiumFolder(both.place / "net")
+    before = {name: len(both.told(name)) for name in ("net", "north")}
+    monkeypatch.setattr(certificates, "_SKEW", timedelta(days=9))
+    names, authority = certificate_names(folder.settings()), (folder.ca_certificate, folder.ca_key)
+    issue_server_certificate(names, -1, authority, folder.server_certificate, folder.server_key)
+    wait_for(lambda: "the server's certificate has ended" in both.since("north", before["north"]))
+    wait_for(lambda: "certificate has ended: no hospital can connect" in both.since("net", before["net"]))
+    said = both.said("server", "status", "--folder", "net")
+    assert "no hospital can connect: the certificate has ended" in said
+    both.call("server", "renew", "--folder", "net")
+    wait_for(lambda: "can be reached again" in both.since("north", before["north"]))
+
+
+def test_a_revoked_hospital_reads_that_it_was_revoked(both: Consortium) -> None:
+    before = len(both.told("north"))
+    both.call("server", "revoke", "north", "--folder", "net")
+    wait_for(lambda: "not let in: this hospital's key was revoked or given up" in both.since("north", before))

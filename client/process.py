@@ -15,6 +15,7 @@ from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import SiteImages
 from fedthorax.common.hospital.site import load_hospital
+from fedthorax.common.masking.keys import Trust
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
@@ -41,9 +42,10 @@ class SiteProcess:
         segments: SegmentStore | None = None,
         own: SiteStore | None = None,
         smallest_score: int = 0,
+        trust: Callable[[], Trust] | None = None,
     ) -> None:
-        """A real hospital gives its own ``privacy``, ``duplicate_key``, ``file_names`` and ``smallest_score``; see
-        SiteWorker. In a simulation the environment names the duplicate key."""
+        """A real hospital gives its own ``privacy``, ``duplicate_key``, ``file_names``, ``smallest_score`` and
+        ``trust``; see SiteWorker. In a simulation the environment names the duplicate key."""
         if events is None:
             path = os.environ.get(EVENTS_VARIABLE)
             events = EventLog(Path(path) if path else None)
@@ -60,6 +62,7 @@ class SiteProcess:
             segments=segments or SegmentStore(_named(SEGMENTS_VARIABLE)),
             own=own or SiteStore(_named(OWN_VARIABLE)),
             smallest_score=smallest_score,
+            trust=trust,
         )
         self._experiment: Experiment | None = None
         self._networks: dict[Modalities, tuple[Network, FeatureStore]] = {}

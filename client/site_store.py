@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.ground.atomic_write import PRIVATE, replacing
-from fedthorax.common.messages.message import Segments
+from fedthorax.common.messages.message import Segments, Task
 from fedthorax.common.messages.tasks import ModelTask
 
 RESIDUALS = 3  # rounds: this one, the one before, and the one before that, from which a damaged checkpoint goes on
@@ -60,6 +60,10 @@ class SiteStore:
     def keep_residual(self, task: ModelTask, residual: Segments) -> None:
         if self._folder is not None:
             self._keep("residual", task, residual, RESIDUALS)
+
+    def masking_file(self, task: Task) -> Path:
+        """Where the run's secrets are kept under masks."""
+        return self._of(task.run, task.site) / "masking.json"
 
     def keep_model(self, task: ModelTask, weights: Segments | None) -> None:
         """Keep the weights of the hospital's own model; None where the common one is better there."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fedthorax import __version__
+from fedthorax.client.masking import Masks
 from fedthorax.client.packed_update import PackedUpdate, pack_update
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.client.site_store import SiteStore
@@ -28,6 +29,7 @@ from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import keyed_digests
 from fedthorax.common.issues.unusable import outside_words
+from fedthorax.common.masking.keys import Trust
 from fedthorax.common.messages.message import Reply, Segments, Task, failed
 from fedthorax.common.messages.replies import (
     REPLIES,
@@ -70,6 +72,7 @@ from fedthorax.common.training.network import Network
 from fedthorax.common.training.personalise import own_model
 from fedthorax.common.training.scoring import Scores, score
 
+NOTHING_TOLD = 1 << 40  # a smallest count that nothing reaches
 LoadImages = Callable[[Experiment, str, Callable[[int, int], None]], SiteImages]
 Modalities = tuple[str, ...]
 BuildNetwork = Callable[[Experiment, Modalities], tuple[Network, FeatureStore]]
@@ -108,6 +111,7 @@ class SiteWorker:
         segments: SegmentStore | None = None,
         own: SiteStore | None = None,
         smallest_score: int = 0,
+        trust: Callable[[], Trust] | None = None,
     ) -> None:
         self._load_images = load_images
         self._build_network = build_network
@@ -119,12 +123,14 @@ class SiteWorker:
         self._smallest_score = smallest_score
         self.segments = segments or SegmentStore()
         self.own = own or SiteStore()
+        self._masks = Masks(self.own, trust)
         self._tasks: dict[str, Callable[[Any, Experiment], Reply]] = {
             "describe": self._describe,
             "train": self._train,
             "evaluate": self._evaluate,
             "personalise": self._personalise,
             "statistics": self._statistics,
+            "unmask": self._masks.unmask,
         }
 
     def run(self, task: Task) -> Reply:
@@ -148,6 +154,7 @@ class SiteWorker:
         train = images.splits["train"]
         pairs = epoch_pairs(experiment, train, experiment.seed)
         report = reuse(pairs, len(train.xray), len(train.ct), train.xray.patients, train.ct.patients)
+        masks = experiment.federation.secure_aggregation
         key = bytes.fromhex(task.digest_key)
         held: set[str] = set()
         for split in images.splits.values():
@@ -158,12 +165,16 @@ class SiteWorker:
             fingerprint=fingerprint(images),
             statistics=self._tell(task, experiment, images),
             software_version=__version__,
+            run_key=self._masks.run_key(task, experiment, images, report.pairs) if masks else None,
         )
         return DescribeReply(site=task.site, round=task.round, results=results)
 
     def _train(self, task: TrainTask, experiment: Experiment) -> Reply:
         images, network, store, came, began = self._ready(task, experiment)
         phase = experiment.training.phases[task.phase]
+        masks = experiment.federation.secure_aggregation
+        if masks:
+            self._masks.require(task, experiment, len(epoch_pairs(experiment, images.splits["train"], experiment.seed)))
         valid = self._score(task, experiment, network, store, images, "valid", phase.trainable == "heads")
 
         def report(stage: str, done: int, total: int, epoch: int, loss: float | None) -> None:
@@ -196,12 +207,17 @@ class SiteWorker:
         if weights and experiment.federation.codec != "float32":
             packed = pack_update(experiment.federation, task, came, weights, network.layout, self.own)
             weights = {}
+        told = None
+        if masks and weights:
+            told, masked = self._masks.masked(task, experiment, network.layout, trained, came, weights, images, fitted)
+            packed, weights = PackedUpdate(masked), {}
         by_patient = experiment.data.sample_by == "patient"
         train = images.splits["train"]
-        counts = branch_counts(train, fitted, by_patient) if experiment.weighs_branches else {}
+        counts = branch_counts(train, fitted, by_patient) if experiment.weighs_branches and not masks else {}
         results = UpdateTold(
             valid=Scored.model_validate_json(json.dumps(valid)),
-            train=FitTold(**asdict(fitted)),
+            train=None if masks else FitTold(**asdict(fitted)),
+            masked=told,
             **_labelled(images.splits["train"]),
             counts=BranchCounts.model_validate_json(json.dumps(counts)) if counts else None,
             peak_memory_mb=peak_memory_mb(),
@@ -285,11 +301,15 @@ class SiteWorker:
 
     def _tell(self, task: DescribeTask | StatisticsTask, experiment: Experiment, images: SiteImages) -> SiteStatistics:
         policy = experiment.data.privacy if self._privacy is None else self._policy(experiment, self._privacy)
+        if isinstance(task, DescribeTask) and experiment.federation.secure_aggregation:
+            policy = at_least(policy, NOTHING_TOLD)
         nonce = bytes.fromhex(task.digest_key)
         return site_statistics(images, experiment.labels, policy, experiment.seed, nonce, self._duplicate_key)
 
     def _passport(self, experiment: Experiment, images: SiteImages, report: PairingReport) -> Passport:
         policy = EXACT if self._privacy is None else self._policy(experiment, self._privacy)
+        if experiment.federation.secure_aggregation:  # how many pairs there are would say what weighs an update
+            return passport(images, None, at_least(policy, NOTHING_TOLD), self._file_names)
         return passport(images, report, policy, self._file_names)
 
     def _scores_policy(self, experiment: Experiment) -> PrivacyConfig | None:

@@ -49,6 +49,8 @@ def check_counts(reply: TrainReply, data: Mapping[str, Any]) -> None:
     more than that. An update of no pair carries no weights: its hospital has nothing to train on.
     """
     pairs = reply.num_pairs
+    if reply.told.train is None or reply.told.masked is not None:
+        raise ValueError("the reply does not say what was trained, and updates are not masked in this run")
     if pairs == 0 and reply.weights:
         raise ValueError("the update comes from 0 pairs: weights without training")
     described = (data.get("pairing") or {}).get("pairs", 0)
@@ -150,7 +152,7 @@ def steps_of(reply: TrainReply, experiment: Experiment, plan: RoundPlan) -> int:
     """The steps that the update claims. Raises ValueError where its pairs do not make as many."""
     epochs, size = plan.phase.local_epochs, experiment.training.batch_size
     most = epochs * -(-reply.num_pairs // size)
-    told = reply.told.train.steps
+    told = reply.told.train.steps if reply.told.train else 0
     if not 0 < told <= most:
         raise ValueError(
             f"the update claims {told} steps, but {reply.num_pairs} pairs in batches of {size} make at most {most} "

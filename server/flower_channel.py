@@ -35,6 +35,7 @@ _KINDS = {
     "evaluate": "evaluate",
     "personalise": "train",
     "statistics": "query",
+    "unmask": "query",
     "finish": "query",
     "decision": "query",
 }

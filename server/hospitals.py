@@ -132,13 +132,14 @@ class Hospitals:
         self.audit.append("warning", site=site, round=self.record.newest_round, reason=reason)
         self.events.emit("note", text=f"{site}: {reason}")
 
-    def require(self, answered: int) -> None:
+    def require(self, answered: int, least: int = 0) -> None:
         """Raise RuntimeError, with every hospital's reason, unless enough have answered in the newest round."""
-        if answered < self.required:
+        needed = max(self.required, least)
+        if answered < needed:
             newest = self.record.rounds[-1]
             reasons = "; ".join(f"{failure['site']}: {failure['reason']}" for failure in newest["failures"])
             where = f"round {newest['round']}" if newest["round"] else "the start"
-            raise RuntimeError(f"{where} needs {self.required} hospitals, but {answered} answered ({reasons})")
+            raise RuntimeError(f"{where} needs {needed} hospitals, but {answered} answered ({reasons})")
 
     def tell_absent(self, accepted: set[str]) -> None:
         """Losing a hospital is never silent, and least of all the largest one."""

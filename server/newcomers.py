@@ -4,8 +4,10 @@ import secrets
 from dataclasses import dataclass, field
 
 from fedthorax import __version__
+from fedthorax.common.config.travelling import experiment_digest
 from fedthorax.common.disclosure.passport import fingerprint
 from fedthorax.common.hospital.overlap import keyed_digests
+from fedthorax.common.masking.keys import RunKey, check_run_key
 from fedthorax.common.messages.replies import DescribeReply
 from fedthorax.common.messages.statistics import SiteStatistics
 from fedthorax.common.messages.tasks import DescribeTask
@@ -24,6 +26,7 @@ class Newcomers:
     central: CentralData
     overlaps: dict[str, list[int]] = field(default_factory=dict)
     told: dict[str, SiteStatistics] = field(default_factory=dict)
+    run_keys: dict[str, RunKey] = field(default_factory=dict)
 
     def meet(self) -> None:
         """Ask every hospital. Raises RuntimeError when too few can take part, and ValueError when the server's own
@@ -70,6 +73,7 @@ class Newcomers:
             check_version(told.software_version, __version__)
             if not all(position < most for position in told.overlap):
                 raise ValueError(f"refused: overlap must be positions from 0 to {most - 1}")
+            self._check_run_key(site, told.run_key)
             check_described(told.data.model_dump(mode="json"), hospitals.experiment.federation)
         except ValueError as error:
             hospitals.fail(site, "describe", str(error))
@@ -80,7 +84,20 @@ class Newcomers:
         hospitals.record.describe(site, told.data.model_dump(mode="json"), came)
         hospitals.audit.append("site joined", site=site, data_fingerprint=came)
         self.overlaps[site], self.told[site] = list(told.overlap), told.statistics
+        if told.run_key is not None:
+            self.run_keys[site] = told.run_key
         return True
+
+    def _check_run_key(self, site: str, told: RunKey | None) -> None:
+        """One that the other hospitals would refuse must not keep them from a round."""
+        experiment = self.hospitals.experiment
+        if not experiment.federation.secure_aggregation:
+            return
+        if told is None:
+            raise ValueError("it tells no key for the run, and updates are masked (federation.secure_aggregation)")
+        check_run_key(told, self.hospitals.record.document["run"], site, experiment_digest(experiment), None)
+        if any(told.key == other.key for name, other in self.run_keys.items() if name != site):
+            raise ValueError("refused: another hospital has the same key for the run")
 
     def leave_out(self) -> None:
         """Take the images that hospitals hold too out of the central test split, and put their statistics side by side,

@@ -6,6 +6,7 @@ from typing import Any
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.memory import peak_memory_mb
+from fedthorax.common.masking.opening import threshold
 from fedthorax.common.record.largest_site import largest_site
 from fedthorax.common.record.run import SCHEMA_VERSION
 from fedthorax.server.schedule import RoundPlan
@@ -39,6 +40,13 @@ class RunRecord:
             "error": None,
             "seed": experiment.seed,
             "strategy": experiment.federation.strategy,
+            "masks": {
+                "smallest_sum": experiment.federation.smallest_sum,
+                "threshold": threshold(len(experiment.data.hospitals)),
+                "roster": None,
+            }
+            if experiment.federation.secure_aggregation
+            else None,
             "config_sha256": config_sha256,
             "started": _now(),
             "finished": None,
@@ -148,7 +156,7 @@ class RunRecord:
 
     def newest_update(self, site: str, until: int) -> int:
         """The last round up to ``until`` in which an update of the hospital counted; 0 where there is none."""
-        trained = (entry["round"] for entry in self.rounds if entry["sites"][site]["update_norm"] is not None)
+        trained = (entry["round"] for entry in self.rounds if counted(entry["sites"][site]))
         return max((number for number in trained if number <= until), default=0)
 
     def personal(self, site: str, told: Mapping[str, Any]) -> None:
@@ -209,6 +217,11 @@ class RunRecord:
         totals = self._document["totals"]
         totals |= {"seconds": seconds, "bytes_sent": sent, "bytes_received": received}
         totals["peak_memory_mb"]["server"] = peak_memory_mb()
+
+
+def counted(entry: Mapping[str, Any]) -> bool:
+    """Whether a hospital's update is in the round's model; the norm of one that is masked is not known."""
+    return entry["update_norm"] is not None or bool(entry.get("masked"))
 
 
 def _now() -> str:

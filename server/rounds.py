@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 
 from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.algorithms.aggregation import LIMIT, all_below
-from fedthorax.common.algorithms.algorithm import Aggregate, RoundShape, State, Update
+from fedthorax.common.algorithms.algorithm import Aggregate, RoundShape, State, TakesSums, Update
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.events import EventLog
@@ -46,6 +47,8 @@ from fedthorax.server.claims import (
 from fedthorax.server.delivery import deliver
 from fedthorax.server.held_segments import named_model
 from fedthorax.server.hospitals import Hospitals
+from fedthorax.server.masked_round import MaskedRound
+from fedthorax.server.masks import Masks, StillMaskedError
 from fedthorax.server.newcomers import Newcomers
 from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
@@ -73,6 +76,7 @@ class Rounds:
     seconds: Callable[[], float]  # since the start of the run
     start: Checkpoint | None = None  # where a resumed run goes on
     leave_out: tuple[str, ...] = ()  # hospitals that the first round has no part for
+    masking: Path = Path("masking")  # folder for what masked rounds must say again after a crash
     selection: Selection = field(init=False)
 
     def __post_init__(self) -> None:
@@ -129,6 +133,9 @@ class Rounds:
             taken = self._gather_updates(number, weights, segments, plan, aggregate)
             self.events.emit("server", round=number, stage="aggregate")
             found, self._strategy_state = aggregate.result(weights, self._strategy_state)
+        except StillMaskedError as error:
+            self._not_taken(number, error.taken, str(error))
+            return self._lost(number, weights, started, str(error), error.taken)
         finally:
             aggregate.close()
         before, broadcast = weights, self.hospitals.broadcast.copy()
@@ -144,8 +151,15 @@ class Rounds:
             weights, self._strategy_state, self.hospitals.broadcast = before, state, broadcast
             self.network.layout.write(weights)
             self._not_taken(number, taken, problem)
-        self._lost_rounds = self._lost_rounds + 1 if problem else 0
-        self._close_round(number, weights, started, None if problem else scores)
+            return self._lost(number, weights, started, problem, taken)
+        self._lost_rounds = 0
+        self._close_round(number, weights, started, scores)
+        return weights
+
+    def _lost(self, number: int, weights: Weights, started: float, problem: str, taken: Iterable[str]) -> Weights:
+        """Close a round whose model is not taken. RuntimeError where too many were lost in a row."""
+        self._lost_rounds += 1
+        self._close_round(number, weights, started, None)
         if self._lost_rounds == MOST_LOST_ROUNDS:
             raise RuntimeError(
                 f"{MOST_LOST_ROUNDS} rounds in a row gave a model that is not taken: {problem}; took part in the last: "
@@ -156,7 +170,8 @@ class Rounds:
     def _not_taken(self, number: int, taken: Iterable[str], problem: str) -> None:
         """The round's model is not accepted: the run goes on from the one before."""
         for site in sorted(taken):
-            self.record.rounds[number]["sites"][site]["update_norm"] = None  # what it keeps goes on from before
+            # What it keeps goes on from before.
+            self.record.rounds[number]["sites"][site] |= {"update_norm": None, "masked": False}
             self.hospitals.fail(site, "model", f"it took part in round {number}, whose model is not taken: {problem}")
 
     def _gather_updates(
@@ -168,15 +183,20 @@ class Rounds:
         ask.left_out, self.leave_out = self.leave_out, ()
         for site in ask.left_out:
             ask.fail(site, "train", "left out of this round by the lead (--leave-out)")
-        required = ask.required
         model = named_model(weights)
+        masks = Masks(ask, self.network.layout, self.masking, self._newcomers.run_keys)
+        masked = None
+        if self.experiment.federation.secure_aggregation:
+            masked = masks.open(number, plan, segments, model["sha256"])
+        required = masked.fewest if masked else ask.required
         models = self._models(model)
         told = self._algorithm.tell(self._strategy_state)
         training = []
         for site in (name for name in ask.joined() if name not in ask.left_out):
             own = models(site)
             beside = {name: values for name, values in told.items() if name in own["weights"]}
-            training.append(ask.task(TrainTask, site, number, **own, beside=beside, **work))
+            opening = masked.opening if masked and site in masked.opening.keys else None
+            training.append(ask.task(TrainTask, site, number, **own, beside=beside, masking=opening, **work))
         tasks = [*training, *self._newcomers.newcomers()]  # who joins now trains from the next round on
         accepted: set[str] = set()
         with contextlib.closing(KeptUpdates(len(training))) as kept:
@@ -187,14 +207,21 @@ class Rounds:
                     if self._newcomers.accept(reply):
                         self._newcomers.leave_out()
                         ask.fail(reply.site, "train", f"joined in round {number}; trains from the next round on")
-                elif self._take_update(reply, number, model, segments, plan, aggregate, kept):
+                elif self._take_update(reply, number, model, segments, plan, masked or aggregate, kept):
                     accepted.add(reply.site)
             accepted -= self._put_aside(number, aggregate, kept)
-        ask.require(len(accepted))
+        if masked:
+            accepted |= masked.taken  # also those whose words an earlier try has summed
+            for site in masked.taken:
+                self.record.rounds[number]["sites"][site]["masked"] = True
+        ask.require(len(accepted), required)
         ask.tell_absent(accepted)
+        if masked and isinstance(aggregate, TakesSums):  # the configuration refuses the others
+            aggregate.add_sums(masks.unmask(masked, weights))
         if not aggregate.num_examples:
             raise RuntimeError("no hospital has an X-ray and a CT slice to train on, so there is nothing to average")
-        self._tell_shares(number)
+        if not masked:
+            self._tell_shares(number)
         return accepted
 
     def _put_aside(self, number: int, aggregate: Aggregate, kept: KeptUpdates) -> set[str]:
@@ -256,13 +283,15 @@ class Rounds:
         model: dict[str, Any],
         segments: tuple[str, ...],
         plan: RoundPlan,
-        aggregate: Aggregate,
+        aggregate: Aggregate | MaskedRound,
         kept: KeptUpdates,
     ) -> bool:
         """Unpack an update, check it, add it; False where it is refused. ``model`` is the named one it started from."""
         site, norm, weights = reply.site, None, model["weights"]
         federation = self.experiment.federation
         try:
+            if isinstance(aggregate, MaskedRound):
+                return self._take_masked(reply, number, aggregate)
             reply = unpacked(reply, federation.codec, weights, model["sha256"])
             check_counts(reply, self.record.described(site) or {})
             if reply.num_pairs:
@@ -289,22 +318,41 @@ class Rounds:
         except ValueError as error:
             self.hospitals.fail(site, "update", f"refused: {error}")
             return False
-        self.record.site_scores(number - 1, site, "valid", written(reply.told.valid))
-        self.record.site_scores(number, site, "train", written(reply.told.train))
+        self._note_update(reply, number)
         self.record.rounds[number]["sites"][site]["update_norm"] = norm
         if reply.told.residual_lost:
             self.hospitals.warn(site, "it has lost what rounding left out of its earlier updates; nothing else is lost")
-        self.record.site_memory(reply.told.peak_memory_mb)
+        if not reply.num_pairs:
+            self.events.emit("note", text=f"{site} has no pair to train on and gave no update")
+        return True
+
+    def _take_masked(self, reply: TrainReply, number: int, masked: MaskedRound) -> bool:
+        """Add a masked update, of which nothing can be checked but its form. Raises ValueError where that is wrong."""
+        site, told = reply.site, reply.told.masked
+        if reply.weights or reply.beside or reply.told.train or reply.told.counts:
+            raise ValueError("the update is not masked (federation.secure_aggregation)")
+        if site in masked.opening.keys:
+            if told is None:
+                raise ValueError("the reply holds no masked update")
+            masked.add(site, told, reply.packed)
+        elif told is not None or reply.packed:
+            raise ValueError("the hospital was not asked for a masked update")
+        self._note_update(reply, number)
+        return True
+
+    def _note_update(self, reply: TrainReply, number: int) -> None:
+        site, told = reply.site, reply.told
+        self.record.site_scores(number - 1, site, "valid", written(told.valid))
+        if told.train is not None:
+            self.record.site_scores(number, site, "train", written(told.train))
+        self.record.site_memory(told.peak_memory_mb)
         self.audit.append(
             "update received",
             site=site,
             round=number,
-            pairs=reply.num_pairs,
+            pairs=None if told.masked else reply.num_pairs,
             sha256=reply.address or weights_digest(reply.weights),
         )
-        if not reply.num_pairs:
-            self.events.emit("note", text=f"{site} has no pair to train on and gave no update")
-        return True
 
     def _validate(self, number: int, plan: RoundPlan | None) -> Scores:
         """Scores of the present weights on the central validation split."""

@@ -123,6 +123,7 @@ def run_session(
                 lambda: time.monotonic() - begun,
                 start,
                 run.leave_out,
+                folder.masking,
             )
             with writable(folder.path, "make room, and go on with --resume"):
                 predictions = rounds.run()

@@ -28,6 +28,7 @@ ORDER_IN_COMMON = (
     "algorithms",
     "config",
     "wire",
+    "masking",
     "records",
     "pixels",
     "hospital",

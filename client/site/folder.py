@@ -39,6 +39,8 @@ class SiteFolder:
     replies = Inside("state", "replies")
     segments = Inside("state", "segments")
     own = Inside("state", "own")
+    identity = Inside("state", "identity.key")  # for masking; the worker's, which may not read private_key
+    roster = Inside("state", "roster.json")  # the identities of the hospitals that a person here trusts
     results = Inside("results")
     run = Inside("run")
     socket = Inside("run", "worker.sock")

@@ -15,10 +15,19 @@ def refusals(task: Task, experiment: Experiment, settings: SiteSettings) -> list
     limits = settings.limits
     if task.site != settings.name:
         return ["the task is for another hospital"]
-    if task.kind not in limits.tasks:
+    kind = "train" if task.kind == "unmask" else task.kind
+    if kind not in limits.tasks:
         return [f"the hospital does not allow the task {task.kind} (limits.tasks)"]
     if settings.name not in experiment.data.hospitals:
         return ["the experiment does not name this hospital"]
+    federation = experiment.federation
+    if limits.require_masking and not federation.secure_aggregation and task.kind in ("describe", "train"):
+        return ["the hospital lets updates leave only masked (limits.require_masking)"]
+    if federation.secure_aggregation and federation.smallest_sum < limits.smallest_sum:
+        return [
+            f"the hospital helps to unmask sums of at least {limits.smallest_sum} hospitals (limits.smallest_sum), but "
+            f"federation.smallest_sum is {federation.smallest_sum}"
+        ]
     return [_above(*found) for found in _exceeded(task, experiment, limits)]
 
 

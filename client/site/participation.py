@@ -148,9 +148,11 @@ def experiment_sha256(task: Task) -> str:
     return hashlib.sha256((what + task.experiment).encode()).hexdigest()
 
 
-def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "train") -> dict[str, Any]:
+def run_summary(
+    experiment: Experiment, settings: SiteSettings, kind: str = "train", roster: str = ""
+) -> dict[str, Any]:
     """What a run, or a query for statistics, would do here and what would leave, in plain sentences, for the person who
-    decides. ``network`` and ``phases`` are empty for a query."""
+    decides. ``network`` and ``phases`` are empty for a query; ``roster`` is the fingerprint of the trusted one."""
     if kind == "statistics":
         return _query_summary(experiment, settings)
     training, model, limits = experiment.training, experiment.model, settings.limits
@@ -160,6 +162,7 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         rate = training.learning_rate if phase.learning_rate is None else phase.learning_rate
         passes = "once" if phase.local_epochs == 1 else f"{phase.local_epochs} times"
         phases.append(f"{phase.rounds} rounds: {what}, {passes} over the images, learning rate {rate:g}")
+    masked = experiment.federation.secure_aggregation
     half = algorithm_of(experiment.federation.strategy).hospital
     own = [half.keeps] if half.keeps else []
     allowed = allowed_here(settings, experiment)
@@ -167,7 +170,13 @@ def run_summary(experiment: Experiment, settings: SiteSettings, kind: str = "tra
         *_counts(settings, allowed),
         "how many images and patients each split has, and of none where one has few; files left out, by their fault",
         "which of the server's test images are here too (compared by keyed hashes)",
-        f"after each of {training.num_rounds} rounds: the trained weights, and how many pairs they were trained on",
+        f"after each of {training.num_rounds} rounds: the trained weights, "
+        + (
+            f"masked: the server learns the sum of {experiment.federation.smallest_sum} hospitals or more, and nothing "
+            f"of one; roster {roster or 'none is trusted here yet'}"
+            if masked
+            else "and how many pairs they were trained on"
+        ),
     ]
     if half.sends:
         leaves.append(f"with them {half.sends}")

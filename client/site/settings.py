@@ -43,6 +43,14 @@ class Limits(Frozen):
     metrics: tuple[ScoreGroup, ...] = Field(
         default=METRICS, strict=False, description="Groups of scores of this hospital's images that may leave."
     )
+    require_masking: bool = Field(
+        default=False, description="Whether updates leave only masked (federation.secure_aggregation)."
+    )
+    smallest_sum: int = Field(
+        default=3,
+        ge=2,
+        description="Masked: this hospital helps to unmask sums only where at least so many stand behind each part.",
+    )
     smallest_count: int = Field(
         default=0,
         ge=0,

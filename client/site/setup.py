@@ -17,6 +17,7 @@ from fedthorax.common.consortium.keys import (
 )
 from fedthorax.common.consortium.names import checked_hospital_name
 from fedthorax.common.consortium.registration import new_registration, write_registration
+from fedthorax.common.consortium.roster import new_identity, public_identity, read_identity
 from fedthorax.common.ground.atomic_write import write_text
 
 
@@ -50,7 +51,8 @@ def init_site(name: str, xray: Path | None, ct: Path | None, invitation_file: Pa
     write_private_key(site.private_key, key)
     write_text(site.public_key, public_key_text(key) + "\n")
     registration = site.registration(name)
-    write_registration(registration, new_registration(name, key, __version__))
+    identity = public_identity(new_identity(site.identity))
+    write_registration(registration, new_registration(name, key, __version__, identity=identity))
     text = settings_text(
         name, invitation.consortium, invitation.address, xray and xray.absolute(), ct and ct.absolute()
     )
@@ -66,7 +68,8 @@ def new_key(site: SiteFolder, settings: SiteSettings) -> Registered:
     key = new_private_key()
     write_private_key(site.next_private_key, key)
     registration = site.registration(settings.name)
-    write_registration(registration, new_registration(settings.name, key, __version__, present))
+    identity = public_identity(read_identity(site.identity) if site.identity.is_file() else new_identity(site.identity))
+    write_registration(registration, new_registration(settings.name, key, __version__, present, identity))
     return Registered(site, registration, fingerprint(public_key_text(key)))
 
 

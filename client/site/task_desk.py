@@ -19,6 +19,7 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.limits import refusals
 from fedthorax.client.site.participation import Participation, run_summary
 from fedthorax.client.site.settings import SiteSettings
+from fedthorax.client.site.trust import trusted
 from fedthorax.client.site.withheld import allowed_here, limits_here, what_may_leave
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.experiment import require_modalities
@@ -258,7 +259,7 @@ class TaskDesk:
                     self._expired ^= {task.id}  # heard by nobody at first: the server learns it when it asks again
                     raise TaskStopped(f"{verdict.reason} within {self.settings.approval_wait_s:g} s")
                 if job.undecided is None:
-                    self.participation.request(task, run_summary(experiment, self.settings, task.kind))
+                    self.participation.request(task, run_summary(experiment, self.settings, task.kind, self._roster()))
                     told = Reply(kind=task.kind, site=task.site, round=task.round, task_id=task.id, undecided=True)
                     job.stage, job.undecided = ("approval", 0, 0), self.egress.record(task, closed(told))
                     command = f"fedthorax site approve {name}"
@@ -267,6 +268,12 @@ class TaskDesk:
                 time.sleep(APPROVAL_POLL_S)
         finally:
             job.undecided = None
+
+    def _roster(self) -> str:
+        with contextlib.suppress(ValueError, OSError):
+            if (roster := trusted(self.folder)) is not None:
+                return roster.fingerprint
+        return ""
 
     def _require_threads(self, experiment: Experiment) -> None:
         """TensorFlow's number of threads is set once a process, and the bits of a sum depend on it."""

@@ -16,6 +16,7 @@ from fedthorax.common.messages.statistics import KNOWN_CELLS
 from fedthorax.common.model import SEGMENTS
 
 _NAMES = {*KNOWN_CELLS, *CODES, "train", "valid", "test", "xray", "ct", "sex", "age_years", "view", "scanner"}
+_NAMES |= {"fusion", "cancer", "xray_token", "ct_token"}  # parts of the model that a hospital can contribute to
 _MODELS = {
     "none",
     "common",

@@ -169,6 +169,7 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     from fedthorax.client.process import SiteProcess
     from fedthorax.client.segment_store import SegmentStore
     from fedthorax.client.site.kept_results import keep_results
+    from fedthorax.client.site.trust import trust_of
     from fedthorax.client.site_store import SiteStore
 
     process = SiteProcess(
@@ -179,6 +180,7 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
         SegmentStore(folder.segments),
         SiteStore(folder.own),
         settings.limits.smallest_count,
+        lambda: trust_of(folder),
     )
     desk.run(process.worker.run, lambda task, experiment: keep_results(folder, process, task, experiment))
     server.stop(grace=2.0).wait()

@@ -6,8 +6,8 @@ depend on their order; sums of integers do not, so every value is rounded once t
 added exactly.
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,15 @@ class WeightedMean:
         self._weights.remove(num_examples)
         self._sum(values, -num_examples)
 
+    def add_sum(self, found: "MaskedSum") -> None:
+        """Add what is known of several hospitals at once. Raises ValueError where their weight is none."""
+        if not 0 <= found.weight <= MAX_EXAMPLES - self.num_examples:
+            raise ValueError(f"the hospitals' weights add up to {found.weight}")
+        if found.weight:
+            self._high += found.high
+            self._low += found.low
+            self._weights.append(found.weight)
+
     def _sum(self, values: NDArray[np.float32], num_examples: int) -> None:
         size, weight = min(_BLOCK, values.size), np.int64(num_examples)
         scaled, fixed, part = np.empty(size, np.float32), np.empty(size, np.int64), np.empty(size, np.int64)
@@ -80,22 +89,45 @@ class WeightedMean:
             self._low[block] += whole
 
     def mean(self) -> NDArray[np.float32]:
-        """The weighted mean. Raises ValueError when nothing was added: there is no mean of nothing."""
+        """The weighted mean: a function of the exact quotient, so that equal weights give the same bits whatever they
+        are, and a sum that came as one those of its parts. Raises ValueError when nothing was added: there is no mean
+        of nothing."""
         if not self.num_examples:
             raise ValueError("no hospital has given an update, so there is nothing to average")
-        # Both sums are multiples of what the weights have in common: equal weights give the same bits always.
-        common = math.gcd(*self._weights)
-        total, found = self.num_examples // common, np.empty(self._high.size, np.float32)
+        total, found = np.int64(self.num_examples), np.empty(self._high.size, np.float32)
         for start in range(0, found.size, _BLOCK):
             block = slice(start, start + _BLOCK)
-            high, low = self._high[block] // common, self._low[block] // common
-            # high / n has a remainder that must go down to the low half before dividing, else its bits are lost.
-            quotient = high // total
-            high -= quotient * total
-            rest = (high.astype(np.float64) * 2.0**_LOW_BITS + low.astype(np.float64)) / total
-            fixed = quotient.astype(np.float64) * 2.0**_LOW_BITS + rest
-            found[block] = fixed * RESOLUTION
+            low = self._low[block]
+            high = self._high[block] + (low >> _LOW_BITS)  # the sum is high * 2^32 + a low half from 0 to 2^32
+            upper = high // total
+            rest = (high - upper * total) << _LOW_BITS | (low & _LOW_MASK)  # below 2^63, as total is below 2^31
+            lower = rest // total
+            # The whole number, then the fraction: both depend on the quotient alone, however it came about.
+            whole = (upper << _LOW_BITS) + lower
+            found[block] = (whole + (rest - lower * total) / total) * RESOLUTION
         return found
+
+
+def whole_numbers(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Multiples of RESOLUTION, of values below LIMIT."""
+    return np.rint(values * _SCALE).astype(np.int64)
+
+
+def halves(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(high, low) with number = high * 2^32 + low."""
+    return numbers >> _LOW_BITS, numbers & _LOW_MASK
+
+
+@dataclass(frozen=True)
+class MaskedSum:
+    """The weighted sum of what several hospitals have where ``where`` is in ``segment``, single ones not being known:
+    ``high * 2^32 + low`` multiples of RESOLUTION, with a ``weight`` in all."""
+
+    segment: str
+    where: slice
+    high: NDArray[np.int64]
+    low: NDArray[np.int64]
+    weight: int
 
 
 def all_below(values: NDArray[np.float32], limit: float) -> bool:
@@ -126,6 +158,17 @@ class FederatedAverage:
         for segment, mean in self._means.items():
             mean.remove(weights[segment], num_examples)
 
+    def add_sums(self, sums: Sequence[MaskedSum]) -> None:
+        """Add what is known of several hospitals at once, whole segments."""
+        for found in sums:
+            self._means[found.segment].add_sum(found)
+
     def result(self, before: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """The averaged segments; nothing of ``before`` is in them. Raises ValueError when there was no update."""
-        return {segment: mean.mean() for segment, mean in self._means.items()}
+        """The averaged segments; one of which nothing came stays as it was ``before``. Raises ValueError when there was
+        no update."""
+        if not self.num_examples:
+            raise ValueError("no hospital has given an update, so there is nothing to average")
+        return {
+            segment: mean.mean() if mean.num_examples else before[segment].copy()
+            for segment, mean in self._means.items()
+        }

@@ -6,11 +6,12 @@ and an algorithm itself holds nothing. All vectors are laid out as the segments 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedthorax.common.algorithms.aggregation import MaskedSum
 from fedthorax.common.algorithms.branchwise import Part
 from fedthorax.common.algorithms.settings import StrategySettings
 
@@ -82,6 +83,15 @@ class Aggregate(Protocol):
 
     def close(self) -> None:
         """Give back what was kept outside of memory."""
+        ...
+
+
+@runtime_checkable
+class TakesSums(Protocol):
+    """An aggregate of an algorithm that does not refuse masks."""
+
+    def add_sums(self, sums: Sequence[MaskedSum]) -> None:
+        """Take masked updates, of which only the weighted sums are known."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.algorithms.aggregation import WeightedMean
+from fedthorax.common.algorithms.aggregation import MaskedSum, WeightedMean
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -50,6 +50,15 @@ class BranchwiseAverage:
         for mean, values, weight in self._of(weights, counts):
             mean.remove(values, weight)
         self.num_examples -= counts["fusion"]
+
+    def add_sums(self, sums: Sequence[MaskedSum]) -> None:
+        """Add what is known of several hospitals at once; ``sums`` are of these parts."""
+        places = {(part.segment, str(part.where)): number for number, part in enumerate(self._parts)}
+        for found in sums:
+            number = places[found.segment, str(found.where)]
+            self._means[number].add_sum(found)
+            if self._parts[number].count == "fusion":
+                self.num_examples += found.weight
 
     def _of(
         self, weights: Weights, counts: Mapping[str, Any]

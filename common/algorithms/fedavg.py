@@ -3,7 +3,9 @@
 McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017.
 """
 
-from fedthorax.common.algorithms.aggregation import FederatedAverage
+from collections.abc import Sequence
+
+from fedthorax.common.algorithms.aggregation import FederatedAverage, MaskedSum
 from fedthorax.common.algorithms.algorithm import (
     Algorithm,
     Refuses,
@@ -44,6 +46,9 @@ class Mean:
             self._average.remove(update.weights, update.counts)
         else:
             self._average.remove(update.weights, update.num_pairs)
+
+    def add_sums(self, sums: Sequence[MaskedSum]) -> None:
+        self._average.add_sums(sums)
 
     def mean(self, before: Weights) -> Segments:
         return self._average.result(before)

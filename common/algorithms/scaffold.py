@@ -98,7 +98,11 @@ def leave(trained: Trained) -> Leaving:
 
 
 SCAFFOLD = Algorithm(
-    replace(ALL_GOES, codecs="whose control variates travel exactly"),
+    replace(
+        ALL_GOES,
+        codecs="whose control variates travel exactly",
+        masks="which needs each hospital's share of all pairs",
+    ),
     Controlled,
     tell=lambda state: state,
     hospital=AtHospital(

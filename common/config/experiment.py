@@ -105,6 +105,8 @@ class Experiment(Frozen):
                 f"federation.strategy is {strategy}, {refuses.tokens}, but with model.absent: token they may hold "
                 "different branches; choose another strategy"
             )
+        if self.federation.secure_aggregation:
+            self._check_masks(refuses.masks)
         needed = refuses.least_sites(settings)
         if self.required_sites < needed:
             raise ValueError(
@@ -112,6 +114,29 @@ class Experiment(Frozen):
                 f"{needed} hospitals in every round, but a round may close with {self.required_sites} (min_sites)"
             )
         return self
+
+    def _check_masks(self, refusal: str | None) -> None:
+        """What a sum of masked updates cannot be combined with."""
+        federation, hospitals = self.federation, len(self.data.hospitals)
+        asked, words = "federation.secure_aggregation is true", ""
+        if refusal:
+            words = f"federation.strategy is {federation.strategy}, {refusal}; choose another strategy"
+        elif federation.codec != "float32":
+            words = f"federation.codec is {federation.codec}; masked words cannot be packed: set it to float32"
+        elif self.model.absent == "token" and not self.weighs_branches:
+            words = (
+                "federation.weigh_by is pairs, by which hospitals that lack a modality vote for what there was; set "
+                "it to branches"
+            )
+        elif hospitals < max(3, federation.smallest_sum) and federation.smallest_sum > 2:
+            words = (
+                f"data.hospitals has {hospitals}, and a sum is of federation.smallest_sum {federation.smallest_sum} or "
+                "more; with two each can work out the other's update: set it to 2 where both have agreed to that"
+            )
+        elif self.required_sites < federation.smallest_sum:
+            words = f"federation.min_sites is {self.required_sites}, below smallest_sum {federation.smallest_sum}"
+        if words:
+            raise ValueError(f"{asked}, but {words}")
 
     def _check_central(self, central: SourceConfig) -> None:
         """The server may lack the modality that all hospitals lack: then there is nothing of it to score."""

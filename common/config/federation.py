@@ -32,6 +32,17 @@ class FederationConfig(Frozen):
         description="How weights travel; float32: as they are; lossless: packed, the same bits; int8, int4: as rounded "
         "differences, and what rounding leaves out comes with the next one; docs/codecs.md says what each costs.",
     )
+    secure_aggregation: bool = Field(
+        default=False,
+        description="Whether updates are masked, so that the server computes their weighted sum and learns nothing of "
+        "one hospital's update or of how many images stand behind it; docs/privacy.md says what it protects from.",
+    )
+    smallest_sum: int = Field(
+        default=3,
+        ge=2,
+        description="Under masks, hospitals that must stand behind each part of the model; one with fewer stays as it "
+        "was. Of a sum of two, each can work out the other's update.",
+    )
     min_sites: int | None = Field(
         default=None, ge=1, description="Updates without which a round is not closed; null: every hospital's."
     )

@@ -1,5 +1,6 @@
 """The experiment as a hospital of a consortium gets it: what is to be done, without anybody's folders."""
 
+import hashlib
 from collections.abc import Iterable
 
 from fedthorax.common.config.data import CacheConfig
@@ -21,6 +22,11 @@ def travelling(experiment: Experiment) -> Experiment:
     weights = experiment.model.weights
     model = experiment.model.model_copy(update={"weights": weights if weights == "none" else RECEIVED})
     return experiment.model_copy(update={"data": data, "model": model, "output": OutputConfig()})
+
+
+def experiment_digest(experiment: Experiment) -> str:
+    """SHA-256, the same at the server and at every hospital, whatever folders each has put in."""
+    return hashlib.sha256(travelling(experiment).model_dump_json().encode()).hexdigest()
 
 
 def require_local(experiment: Experiment, hospitals: Iterable[str]) -> None:

@@ -40,6 +40,11 @@ class Registration(Frozen):
     name: str = Field(description="The hospital's name.")
     public_key: str = Field(description="The hospital's public key in OpenSSH's format.")
     software_version: str = Field(pattern=VERSION, description="Version of FedThorax at the hospital.")
+    identity: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="The hospital's public identity for masking, hexadecimal; null from versions before it.",
+    )
     created: str = Field(description="When the file was made, ISO 8601 with a time zone.")
     nonce: str = Field(pattern=r"^[0-9a-f]{32}$", description="Random; a file is admitted once.")
     signature: str = Field(description="ECDSA-SHA384 of all but the signatures, in base64.")
@@ -82,6 +87,7 @@ def new_registration(
     private_key: ec.EllipticCurvePrivateKey,
     software_version: str,
     previous_key: ec.EllipticCurvePrivateKey | None = None,
+    identity: str | None = None,
 ) -> Registration:
     """A registration made now. ``previous_key`` is the admitted key that ``private_key`` replaces."""
     content: dict[str, Any] = {
@@ -91,6 +97,7 @@ def new_registration(
         "software_version": software_version,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "nonce": secrets.token_hex(16),
+        "identity": identity,
     }
     text = _signed_text(content)
     return Registration(
@@ -125,6 +132,8 @@ def read_registration(path: Path) -> Registration:
 
 def _signed_text(content: dict[str, Any]) -> bytes:
     signed = {key: value for key, value in content.items() if key not in _SIGNATURES}
+    if signed.get("identity") is None:
+        signed.pop("identity", None)  # files of versions before it are signed without
     return _PURPOSE + canonical_json(signed).encode()
 
 

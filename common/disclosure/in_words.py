@@ -6,6 +6,7 @@ from fedthorax.common.disclosure.allowed import Allowed
 from fedthorax.common.disclosure.rules import RULES
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.leaving import STRUCTURAL, Rule, Together, rules_of
+from fedthorax.common.messages.masking import Unmasked
 from fedthorax.common.messages.results import Decided, Described, Evaluated, Told, UpdateTold
 from fedthorax.common.metrics.scores import Personal
 
@@ -16,6 +17,7 @@ TOLD: Mapping[str, type[Frozen]] = {
     "personalise": Personal,
     "statistics": Told,
     "decision": Decided,
+    "unmask": Unmasked,
 }
 """What a hospital tells in answer to each kind of task."""
 

@@ -12,6 +12,7 @@ from fedthorax.common.ground import leaving
 from fedthorax.common.ground.leaving import Rule
 from fedthorax.common.metrics.score_histogram import coarsened, parse_histogram, too_few
 
+_SEALED = re.compile(r"([0-9a-f]{2})*")
 _IDENTIFIER = re.compile(r"[0-9a-f]{0,128}|\d{1,4}(\.\d{1,6}){1,3}((a|b|rc|\.post|\.dev)\d{1,6})?(\+[0-9a-f.]{1,40})?")
 
 
@@ -48,6 +49,12 @@ def _nothing_shared(value: str, _: Rule, here: Here) -> str:
 def _words(value: str, rule: leaving.Words, here: Here) -> str:
     quotes = rule.files and here.allowed.files
     return value if quotes or is_sentence(value, here.allowed.smallest) else UNSAID
+
+
+def _sealed(value: str, _: Rule, here: Here) -> str:
+    if not _SEALED.fullmatch(value):
+        raise NoRuleError(f"{here.where} is not sealed")
+    return value
 
 
 def _identifier(value: str, _: Rule, here: Here) -> str:
@@ -88,6 +95,7 @@ RULES: Mapping[type[Rule], How] = {
     leaving.Machine: How("as it is: no image stands behind it", _as_it_is),
     leaving.Bins: How("bins joined until each counts none or {smallest} images", _bins),
     leaving.Weights: How("the values of the model that was trained", _as_it_is),
+    leaving.Sealed: How("under masks: what another hospital alone can open, or a share of a key", _sealed),
     leaving.Weight: How("from {smallest} on; else 0, and the part is not averaged", _weight),
     leaving.Stays: How("never", lambda value, rule, here: None),
 }

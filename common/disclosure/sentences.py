@@ -107,6 +107,15 @@ ERRORS = (
             "its folders or label files are not as expected",
         )
     ),
+    "the hospital lets updates leave only masked (limits.require_masking)",
+    "the hospital helps to unmask sums of at least {setting} hospitals (limits.smallest_sum), but "
+    "federation.smallest_sum is {setting}",
+    "this hospital trusts no roster yet, and updates are masked: `fedthorax site trust roster.json`",
+    "the experiment masks updates, but the task has no keys of the other hospitals",
+    "another update was masked for round {setting} before: two of one round tell more",
+    "this hospital has masked nothing in round {setting} under this context",
+    "this hospital has helped to unmask another sum of round {setting}",
+    "a sum of {setting} hospitals; this hospital helps to unmask one of {setting} or more",
     "the site worker did not finish by the deadline",
     "the site worker refused: a message of {setting} bytes; at most {setting} are taken",
     "the site worker refused the task",
@@ -133,7 +142,7 @@ _HOLES: Mapping[str, tuple[str, ...]] = {
             *("max_threads", "min_learning_rate"),
         )
     ),
-    "task": ("describe", "train", "evaluate", "personalise", "statistics", "finish", "present", "decision"),
+    "task": ("describe", "train", "evaluate", "personalise", "statistics", "finish", "present", "decision", "unmask"),
     "modality": ("X-rays", "CT slices"),
     "segment": ("xray.backbone", "xray.projection", "ct.backbone", "ct.projection", "fusion", "disease", "cancer"),
     "loss": ("nan", "inf", "-inf"),

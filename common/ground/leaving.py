@@ -143,6 +143,11 @@ class Weights(Rule):
 
 
 @dataclass(frozen=True)
+class Sealed(Rule):
+    """Hexadecimal digits that are sealed for another hospital, or a share of a mask's key: of no image."""
+
+
+@dataclass(frozen=True)
 class Weight(Rule):
     """A number of images or pairs that weighs a part of the update: 0 below the smallest count, so that the part is not
     averaged."""
@@ -223,6 +228,6 @@ def _fits(kind: Any, rule: Rule) -> bool:
         return get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, (bool, Enum)))
     if isinstance(rule, (Count, Shown, Figure, Behind, Loss, Machine, Weight, Together)):
         return kind in (int, float, bool)
-    if isinstance(rule, (Name, SharedName, Words, Identifier)):
+    if isinstance(rule, (Name, SharedName, Words, Identifier, Sealed)):
         return kind is str or get_origin(kind) is Literal
     return kind is not Any and kind is not object

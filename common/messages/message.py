@@ -12,7 +12,9 @@ from pydantic import ConfigDict, Field, SkipValidation, WithJsonSchema
 from fedthorax.common.ground.fields import Line, Mark, Name, Positive, Round
 from fedthorax.common.ground.frozen import Frozen
 
-TaskKind = Literal["describe", "train", "evaluate", "personalise", "statistics", "finish", "present", "decision"]
+TaskKind = Literal[
+    "describe", "train", "evaluate", "personalise", "statistics", "finish", "present", "decision", "unmask"
+]
 Segments = Mapping[str, NDArray[np.float32]]
 PackedSegments = Mapping[str, NDArray[np.uint8]]
 

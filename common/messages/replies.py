@@ -6,13 +6,14 @@ from typing import ClassVar, Generic, Literal, TypeVar
 from pydantic import model_validator
 
 from fedthorax.common.ground.leaving import require_rules
+from fedthorax.common.messages.masking import Unmasked
 from fedthorax.common.messages.message import Reply
 from fedthorax.common.messages.results import Decided, Described, Evaluated, Told, UpdateTold
 from fedthorax.common.metrics.scores import Personal
 
 Results = TypeVar("Results")
 
-for _results in (Decided, Described, UpdateTold, Evaluated, Personal, Told):
+for _results in (Decided, Described, UpdateTold, Evaluated, Personal, Told, Unmasked):
     require_rules(_results)  # a field without a rule of what may leave a hospital is no part of a reply
 
 
@@ -51,8 +52,8 @@ class TrainReply(Answer[UpdateTold]):
 
     @property
     def num_pairs(self) -> int:
-        """What weighs the update."""
-        return self.told.train.pairs
+        """What weighs the update; 0 where it is masked."""
+        return self.told.train.pairs if self.told.train else 0
 
 
 class EvaluateReply(Answer[Evaluated]):
@@ -67,6 +68,10 @@ class StatisticsReply(Answer[Told]):
     most_text: ClassVar[int] = DescribeReply.most_text
 
     kind: Literal["statistics"] = "statistics"
+
+
+class UnmaskReply(Answer[Unmasked]):
+    kind: Literal["unmask"] = "unmask"
 
 
 class FinishReply(Reply):
@@ -92,4 +97,5 @@ REPLIES: Mapping[str, type[Reply]] = {
     "finish": FinishReply,
     "present": PresentReply,
     "decision": DecisionReply,
+    "unmask": UnmaskReply,
 }

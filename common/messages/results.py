@@ -7,6 +7,8 @@ from pydantic import Field
 from fedthorax.common.ground import leaving
 from fedthorax.common.ground.fields import Behind, Checked, Count, Positive, Weight
 from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.masking.keys import RunKey
+from fedthorax.common.messages.masking import MaskedTold
 from fedthorax.common.messages.statistics import SiteStatistics
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.metrics.scores import BothHeads, Histograms, Scores, Subgroups, TestedScores
@@ -24,6 +26,7 @@ class Described(Frozen):
     fingerprint: Checked
     statistics: SiteStatistics
     software_version: Checked
+    run_key: RunKey | None = None  # under masks (federation.secure_aggregation)
 
 
 class Decided(Frozen):
@@ -47,11 +50,13 @@ class BranchCounts(Frozen):
 
 
 class UpdateTold(Frozen):
-    """``valid`` are scores of the incoming weights; ``train.pairs`` weighs the update, ``counts`` its parts.
-    ``labelled_xray`` and ``labelled_ct`` are the training images with a known label; they stay at the hospital."""
+    """``valid`` are scores of the incoming weights; ``train.pairs`` weighs the update, ``counts`` its parts. Under
+    masks there is ``masked`` in place of both, and nothing where the hospital had no pair. ``labelled_xray`` and
+    ``labelled_ct`` are the training images with a known label; they stay at the hospital."""
 
     valid: Scores
-    train: FitTold
+    train: FitTold | None
+    masked: MaskedTold | None = None
     counts: BranchCounts | None = None
     labelled_xray: Behind = None
     labelled_ct: Behind = None

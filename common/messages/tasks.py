@@ -10,6 +10,8 @@ from fedthorax.common.config.data import CtWindow
 from fedthorax.common.config.evaluation import ExaminationRule
 from fedthorax.common.ground.fields import Digest, Mark, Name, Positive, Round
 from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.masking.opening import Opening
+from fedthorax.common.messages.masking import UnmaskTask
 from fedthorax.common.messages.message import Task, all_arrays
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.record.run import Run
@@ -72,6 +74,7 @@ class TrainTask(ModelTask):
     kind: Literal["train"] = "train"
     phase: Annotated[int, Field(ge=0, le=1000)] = 0  # index into training.phases
     learning_rate: Positive = 0.0
+    masking: Opening | None = None  # under masks: the keys of all whom the round asks
 
 
 class EvaluateTask(ModelTask):
@@ -133,7 +136,8 @@ AnyTask = Annotated[
     | StatisticsTask
     | FinishTask
     | PresentTask
-    | DecisionTask,
+    | DecisionTask
+    | UnmaskTask,
     Field(discriminator="kind"),
 ]
 TASKS: Mapping[str, type[Task]] = {
@@ -145,6 +149,7 @@ TASKS: Mapping[str, type[Task]] = {
     "finish": FinishTask,
     "present": PresentTask,
     "decision": DecisionTask,
+    "unmask": UnmaskTask,
 }
 
 

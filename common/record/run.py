@@ -58,6 +58,7 @@ class SiteRound(Frozen):
     train: FitTold | None
     valid: Scores | None
     update_norm: Positive | None
+    masked: bool = False
 
 
 class Failure(Frozen):
@@ -264,6 +265,16 @@ class Labels(Frozen):
     cancer_classes: Annotated[tuple[str, ...], Field(strict=False)]
 
 
+class Masks(Frozen):
+    """Updates were masked: ``smallest_sum`` hospitals or more stand behind each part of a sum, and ``threshold`` must
+    help to unmask one. ``roster`` is the spoken fingerprint of the list that the hospitals trust; null in a simulation,
+    and before the first masked round."""
+
+    smallest_sum: Number
+    threshold: Number
+    roster: str | None
+
+
 class Resumed(Frozen):
     after_round: Number
     time: str
@@ -280,6 +291,7 @@ class Run(Frozen):
     error: str | None
     seed: int
     strategy: str
+    masks: Masks | None = None
     config_sha256: str
     started: str
     finished: str | None

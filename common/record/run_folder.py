@@ -14,6 +14,7 @@
       report.html           one file, opens offline
       tensorboard/          the main figures for TensorBoard, where output.tensorboard asks for them
       checkpoints/  model/best.keras  model/last.keras
+      masking/              what masked rounds must say again after a crash, until they are closed
       own/                  in a simulation: what of the model stays at the hospitals (FedBN, personalisation, codecs)
       personal/HOSPITAL/    in a simulation: the hospital's own model, a model folder
 
@@ -73,6 +74,7 @@ class RunFolder:
     checkpoints = Inside("checkpoints")
     model = Inside("model")
     own = Inside("own")
+    masking = Inside("masking")
     best_model = Inside("model", "best.keras")
     last_model = Inside("model", "last.keras")
 

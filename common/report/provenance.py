@@ -52,8 +52,7 @@ def privacy_words(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list
     told = [
         "Hospitals sent model weights, scores of their own images, and counts: no image, no label of an image and no "
         "patient.",
-        "The server saw each hospital's own weights. Weights can tell something about the images that they were "
-        "trained on; how much was not measured in this run.",
+        _seen(metrics.get("masks")),
     ]
     strategy = metrics.get("strategy")
     if strategy in TABLE and (sends := algorithm_of(strategy).hospital.sends):
@@ -67,6 +66,22 @@ def privacy_words(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list
     if mode == "consortium" and multiple is not None and multiple > 1:
         told.append(f"Counts of hospitals are rounded to multiples of {multiple}.")
     return told
+
+
+def _seen(masks: Mapping[str, Any] | None) -> str:
+    """What the server saw of a hospital's training."""
+    if masks is None:
+        return (
+            "The server saw each hospital's own weights. Weights can tell something about the images that they were "
+            "trained on; how much was not measured in this run."
+        )
+    roster = masks["roster"]
+    known = f"the roster {roster}" if roster else "identities made up for a simulation"
+    return (
+        f"Updates were masked, with {known}: the server learnt sums of at least {masks['smallest_sum']} hospitals, and "
+        f"{masks['threshold']} had to help with each. So nobody could see whether one hospital's update was unusual. "
+        "The scores that hospitals told, and what the model itself remembers of images, masks do not hide."
+    )
 
 
 def fingerprint_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

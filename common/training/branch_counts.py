@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.algorithms.branchwise import Part
+from fedthorax.common.config import Experiment
 from fedthorax.common.hospital.images import ImageSet, SplitImages
+from fedthorax.common.masking.opening import Opening, domains_of
+from fedthorax.common.masking.words import Domain
 from fedthorax.common.model.segments import TOKEN, SegmentLayout
 from fedthorax.common.training.fit import FitReport
 
@@ -50,3 +53,20 @@ def parts_of(layout: SegmentLayout, segments: Sequence[str], num_findings: int) 
         else:
             parts.append(Part(segment, slice(0, size), branch))
     return tuple(parts)
+
+
+def domains_for(
+    opening: Opening, experiment: Experiment, layout: SegmentLayout, segments: Sequence[str]
+) -> tuple[Domain, ...]:
+    """What of ``segments`` is masked together in a round, worked out alike at the server and at a hospital, whose
+    network may lack an encoder that it does not contribute to."""
+    findings, federation = experiment.labels.findings, experiment.federation
+    return domains_of(
+        opening,
+        parts_of(layout, segments, len(findings)),
+        layout.sizes,
+        {segment: layout.statistics(segment) for segment in segments},
+        findings,
+        experiment.weighs_branches,
+        federation.smallest_sum,
+    )

@@ -119,6 +119,32 @@ def admit(
         say("the server does not run; the hospital can connect once it does")
 
 
+@server.command("roster")
+def roster(
+    folder: FolderOption = None,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Where to write it.")] = Path("roster.json"),
+) -> None:
+    """Write the hospitals' identities for masked runs into a file for all of
+    them, and show the fingerprint that they compare.
+
+    \b
+    Example:
+      fedthorax server roster
+    """
+    from fedthorax.common.consortium.roster import write_roster
+    from fedthorax.server.consortium.admission import roster as roster_of
+    from fedthorax.server.consortium.folder import open_consortium
+
+    place = open_consortium(folder)
+    found, without = roster_of(place, place.settings().name)
+    write_roster(output, found)
+    for name in without:
+        say(f"{name} has told no identity: ask it for `fedthorax site renew`")
+    say(f"{len(found.hospitals)} hospitals in {near(output)}: send it to all of them")
+    say(f"fingerprint: {found.fingerprint}")
+    say("every hospital runs `fedthorax site trust` on it and compares this")
+
+
 @server.command("revoke")
 def revoke(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The hospital's name.")],

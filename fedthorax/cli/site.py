@@ -182,6 +182,33 @@ def approve(
     say("approved")
 
 
+@site.command("trust")
+def trust(
+    file: Annotated[Path, typer.Argument(metavar="roster.json", help="The file that the lead sent.")],
+    folder: FolderOption = Path(),
+    expected: Annotated[
+        str | None,
+        typer.Option("--fingerprint", metavar="DIGITS", help="What was read aloud in the consortium's call."),
+    ] = None,
+) -> None:
+    """Trust the hospitals of a roster: masked updates are summed with theirs.
+    The fingerprint must be the one that all hospitals see.
+
+    \b
+    Example:
+      fedthorax site trust roster.json
+    """
+    from fedthorax.client.site.trust import pin
+
+    place, settings = _opened(folder)
+    pinned = pin(place, settings, file, expected)
+    names = ", ".join(sorted(pinned.roster.hospitals))
+    say(f"{'trusted before' if pinned.known else 'trusted from now on'}: {names}")
+    say(f"fingerprint: {pinned.roster.fingerprint}")
+    if expected is None:
+        say("compare it with the other hospitals on another way than through the lead")
+
+
 @site.command("leaves")
 def leaves(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
     """Show every rule of what may leave this hospital: which fields, from which count on, rounded to what.

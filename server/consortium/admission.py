@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedthorax.common.consortium.keys import fingerprint
 from fedthorax.common.consortium.registration import Registration, read_registration
+from fedthorax.common.consortium.roster import RosterFile
 from fedthorax.common.ground.names import same_look
 from fedthorax.server.consortium.control import ServerNotRunningError, control
 from fedthorax.server.consortium.folder import (
@@ -57,6 +58,7 @@ def admit(folder: ConsortiumFolder, file: Path, expected_fingerprint: str | None
             admitted_at=_now(),
             software_version=registration.software_version,
             former_keys=(*present.former_keys, present.public_key) if present else (),
+            identity=registration.identity or (present.identity if present else None),
         )
         others = [h for h in hospitals if h.name != hospital.name]
         write_hospitals(folder, [*others, hospital], registration.nonce)
@@ -70,6 +72,13 @@ def admit(folder: ConsortiumFolder, file: Path, expected_fingerprint: str | None
     connectable = _told(folder)
     hospital = next(h for h in read_hospitals(folder) if h.name == hospital.name)
     return Admission(hospital, mark, replaced, connectable)
+
+
+def roster(folder: ConsortiumFolder, consortium: str) -> tuple[RosterFile, list[str]]:
+    """The identities of all admitted hospitals, for masking, and the names of those that have told none."""
+    admitted = [hospital for hospital in read_hospitals(folder) if not hospital.revoked]
+    told = {hospital.name: hospital.identity for hospital in admitted if hospital.identity}
+    return RosterFile(consortium=consortium, hospitals=told), [h.name for h in admitted if not h.identity]
 
 
 def revoke(folder: ConsortiumFolder, name: str) -> bool:
@@ -138,6 +147,8 @@ def _refusal(
             hospital.revoked and registration.public_key == hospital.public_key
         ):
             return f"its key was given up or revoked (it was {hospital.name}'s); the hospital has to make a new one"
+        if registration.identity and registration.identity == hospital.identity and registration.name != hospital.name:
+            return f"its identity for masking is {hospital.name}'s; the hospital has to make one of its own"
         if registration.public_key == hospital.public_key:
             return f"its key is admitted already, as {hospital.name}"
         if not same_look(registration.name, hospital.name):

@@ -55,6 +55,7 @@ class Hospital:
     revoked_at: str | None = None
     software_version: str | None = None
     former_keys: tuple[str, ...] = ()
+    identity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,7 @@ def _read(folder: ConsortiumFolder) -> _Register:
                 name=name,
                 revoked=entry["revoked_at"] is not None,
                 former_keys=tuple(entry.get("former_keys", ())),
+                identity=entry.get("identity"),
                 **{key: entry[key] for key in _STORED},
             )
             for name, entry in value["hospitals"].items()
@@ -229,6 +231,9 @@ def _write(folder: ConsortiumFolder, register: _Register) -> None:
     entries: dict[str, Any] = {}
     for hospital in register.hospitals:
         values = asdict(hospital)
-        entries[hospital.name] = {key: values[key] for key in _STORED} | {"former_keys": list(hospital.former_keys)}
+        entries[hospital.name] = {key: values[key] for key in _STORED} | {
+            "former_keys": list(hospital.former_keys),
+            "identity": hospital.identity,
+        }
     value = {"format": 1, "hospitals": entries, "nonces": list(register.nonces)}
     write_text(folder.hospitals, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

@@ -19,6 +19,7 @@ def test_an_ordinary_task_is_not_refused(experiment: Experiment) -> None:
 @pytest.mark.parametrize(
     ("limits", "asked", "words"),
     [
+        ({"require_masking": True}, {}, "the hospital lets updates leave only masked (limits.require_masking)"),
         ({"tasks": ["describe"]}, {}, "the hospital does not allow the task train (limits.tasks)"),
         ({}, {"site": "south"}, "the task is for another hospital"),
         ({"max_rounds": 1}, {}, "the hospital allows at most 1 rounds (limits.max_rounds), but 2 was asked"),

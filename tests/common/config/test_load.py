@@ -122,6 +122,26 @@ REFUSED = [
     (["federation.strategy=scaffold", "federation.codec=int8"],
      "tiny.yaml: federation.strategy is scaffold, whose control variates travel exactly, but federation.codec is int8; "
      "set it to float32, or choose another strategy"),
+    *(
+        ([*changes, "federation.secure_aggregation=true"],
+         f"tiny.yaml: federation.secure_aggregation is true, but {words}")
+        for changes, words in (
+            ([], "data.hospitals has 2, and a sum is of federation.smallest_sum 3 or more; with two each can work out "
+             "the other's update: set it to 2 where both have agreed to that"),
+            (["federation.codec=int8"],
+             "federation.codec is int8; masked words cannot be packed: set it to float32"),
+            (["federation.strategy=median"],
+             "federation.strategy is median, which compares single values; choose another strategy"),
+            (["federation.strategy=scaffold"],
+             "federation.strategy is scaffold, which needs each hospital's share of all pairs; choose another "
+             "strategy"),
+            (["model.absent=token", "federation.weigh_by=pairs"],
+             "federation.weigh_by is pairs, by which hospitals that lack a modality vote for what there was; set it to "
+             "branches"),
+            (["federation.smallest_sum=2", "federation.min_sites=1"],
+             "federation.min_sites is 1, below smallest_sum 2"),
+        )
+    ),
     (["training.modality_dropout=0.1"],
      "tiny.yaml: training.modality_dropout leaves images out; set model.absent to token to stand for them"),
     (["evaluation.views=5", "training.augmentation.enabled=false"],

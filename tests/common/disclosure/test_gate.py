@@ -221,7 +221,9 @@ def _made(kind: Any, rule: Rule | None, draw: Any) -> Any:
         key_rule = rule if not isinstance(rule, Words) else Name()
         return {_made(key, key_rule, draw): _made(value, rule, draw)}
     if kind is str:
-        return "Mass" if isinstance(rule, Name) else "0a" * 16 if isinstance(rule, leaving.Identifier) else SECRET
+        if isinstance(rule, leaving.Identifier | leaving.Sealed):
+            return "0a" * 16
+        return "Mass" if isinstance(rule, Name) else SECRET
     if kind is bool:
         return draw(st.booleans())
     if kind is int and _rests_on(rule):

@@ -1,0 +1,76 @@
+"""What opens a masked round: who takes part with which keys, from which model. Server and hospitals work out the rest
+from it alike: the context, and which parts of the model are summed together.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from fedthorax.common.algorithms.branchwise import Part
+from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.masking.keys import Hex32, RunKey
+from fedthorax.common.masking.masks import context_of
+from fedthorax.common.masking.words import Domain, Group
+
+MOST_HOSPITALS = 200  # shares grow with the square
+
+
+class Opening(Frozen):
+    """``nonce`` is new for each opening, ``model`` the segment_sha256 of ALL segments, also of those not sent, ``keys``
+    those of every hospital that is asked, by name."""
+
+    nonce: Hex32
+    model: Annotated[dict[str, Hex32], Field(max_length=64)]
+    keys: Annotated[dict[str, RunKey], Field(max_length=MOST_HOSPITALS)]
+
+    def context(self, run: str, number: int, experiment: str, phase: int, learning_rate: float) -> str:
+        """``experiment`` is the digest of the experiment, ``number`` the round."""
+        keys = {site: told.model_dump(mode="json") for site, told in self.keys.items()}
+        return context_of([run, number, self.nonce, experiment, phase, learning_rate, self.model, keys])
+
+    def contributors(self, part: Part, findings: Sequence[str]) -> tuple[str, ...]:
+        """The hospitals that said that something stands behind the part there."""
+        name = part.count if part.position is None else findings[part.position]
+        return tuple(sorted(site for site, told in self.keys.items() if name in told.contributes))
+
+
+def threshold(hospitals: int) -> int:
+    """Shares that give a key back, of so many ``hospitals`` in the experiment. Two sums that differ would need as many
+    hospitals to say of one that it answered as to say that it dropped out: more than there are."""
+    return 2 * hospitals // 3 + 1
+
+
+def domains_of(
+    opening: Opening,
+    parts: Sequence[Part],
+    sizes: Mapping[str, int],
+    statistics: Mapping[str, Sequence[slice]],
+    findings: Sequence[str],
+    by_branch: bool,
+    smallest: int,
+) -> tuple[Domain, ...]:
+    """The parts that at least ``smallest`` hospitals contribute to, put together where the same hospitals mask them: by
+    branch those that contribute, else all. A part with fewer stays as it was: its sum would be a hospital's own."""
+    wide = {
+        segment: np.concatenate(
+            [np.arange(sizes[segment])[where] for where in statistics.get(segment, ())] or [np.empty(0, np.int64)]
+        )
+        for segment in {part.segment for part in parts}
+    }
+    found: dict[tuple[str, ...], list[tuple[Part, tuple[str, ...]]]] = {}
+    for part in parts:
+        behind = opening.contributors(part, findings)
+        if len(behind) >= smallest:
+            members = behind if by_branch else tuple(sorted(opening.keys))
+            found.setdefault(members, []).append((part, behind))
+    return tuple(
+        Domain(
+            Group(members=members, behind=tuple(behind for _, behind in own)),
+            tuple(part for part, _ in own),
+            sizes,
+            wide,
+        )
+        for members, own in found.items()
+    )

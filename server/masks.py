@@ -1,0 +1,97 @@
+"""Masked rounds of a run: who is asked with whose keys, and the second message by which a sum is unmasked."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedthorax.common.algorithms.aggregation import MaskedSum
+from fedthorax.common.config.travelling import experiment_digest
+from fedthorax.common.masking.keys import RunKey, spoken
+from fedthorax.common.masking.opening import threshold
+from fedthorax.common.masking.shares import Kept
+from fedthorax.common.messages.masking import UnmaskTask
+from fedthorax.common.model.segments import SegmentLayout, Weights
+from fedthorax.common.training.branch_counts import domains_for
+from fedthorax.server.hospitals import Hospitals
+from fedthorax.server.masked_round import MaskedRound, opening_of, whole_segments
+from fedthorax.server.schedule import RoundPlan
+
+
+class StillMaskedError(RuntimeError):
+    """A round's sum could not be unmasked; ``taken`` are the hospitals whose updates are in it."""
+
+    def __init__(self, reason: str, taken: Sequence[str]) -> None:
+        super().__init__(reason)
+        self.taken = tuple(taken)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """``folder`` holds what must be said again after a crash, ``keys`` those that the hospitals told for the run."""
+
+    hospitals: Hospitals
+    layout: SegmentLayout
+    folder: Path
+    keys: Mapping[str, RunKey]
+
+    def open(self, number: int, plan: RoundPlan, segments: Sequence[str], model: Mapping[str, str]) -> MaskedRound:
+        """The round with all that have joined, told a key, and can contribute something; ``model`` by segment_sha256.
+
+        A hospital whose roster is another than most have is left out and named: the others would refuse the round.
+        """
+        ask, experiment = self.hospitals, self.hospitals.experiment
+        federation, run = experiment.federation, ask.record.document["run"]
+        keys = {
+            site: self.keys[site]
+            for site in ask.joined()
+            if site in self.keys and site not in ask.left_out and self.keys[site].contributes
+        }
+        usual = Counter(told.roster for told in keys.values()).most_common(1)
+        for site in [site for site, told in keys.items() if told.roster != usual[0][0]]:
+            ask.fail(site, "train", "it trusts another roster than most hospitals; compare their fingerprints")
+            del keys[site]
+        if usual and usual[0][0]:
+            ask.record.document["masks"]["roster"] = spoken(usual[0][0])
+        opening = opening_of(self.folder, number, model, keys)
+        context = opening.context(run, number, experiment_digest(experiment), plan.phase_index, plan.learning_rate)
+        domains = domains_for(opening, experiment, self.layout, segments)
+        hospitals = len(experiment.data.hospitals)
+        found = MaskedRound(
+            self.folder, number, context, domains, opening, hospitals, federation.smallest_sum, ask.required
+        )
+        left = sorted({*segments} - {part.segment for domain in domains for part in domain.parts})
+        if left:
+            ask.events.emit(
+                "note",
+                text=f"round {number}: fewer than {federation.smallest_sum} hospitals contribute to {', '.join(left)}, "
+                "so it stays as it was (federation.smallest_sum)",
+            )
+        return found
+
+    def unmask(self, masked: MaskedRound, before: Weights) -> list[MaskedSum]:
+        """The sums of the round's parts. StillMaskedError where too few hospitals give their shares."""
+        ask, closed = self.hospitals, masked.close()
+        ask.audit.append("sum closed", round=masked.number, sites=list(closed.taken), context=closed.context)
+        tasks = [
+            ask.task(
+                UnmaskTask,
+                site,
+                masked.number,
+                context=closed.context,
+                taken=closed.taken,
+                dealt=closed.dealt[site],
+            )
+            for site in closed.taken
+        ]
+        given: dict[str, dict[Kept, str]] = {}
+        needed = threshold(masked.hospitals)
+        for reply in ask.replies(tasks, lambda: len(given) >= needed):
+            given[reply.site] = reply.told.by_slot()
+        try:
+            sums = masked.unmasked(given, before)
+        except ValueError as error:
+            raise StillMaskedError(f"its sum stays masked: {error}", closed.taken) from error
+        if not ask.experiment.weighs_branches:
+            return whole_segments(sums, self.layout.sizes, before)
+        return sums

@@ -1,0 +1,120 @@
+"""Masked runs in real processes: the same model, bit by bit, as without masks, and nothing of one hospital told."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedthorax.simulations.phantom import write_phantom
+
+from .conftest import CONFIG, Workplace
+from .consortium import Consortium, consortium, models_in, wait_for
+
+pytestmark = pytest.mark.slow
+
+THREE = CONFIG.replace("name: tiny", "name: three").replace(
+    "  central:", "    west: {xray: data/west/xray, ct: data/west/ct}\n  central:"
+)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory) -> Workplace:
+    folder = tmp_path_factory.mktemp("masked")
+    write_phantom(folder / "data", hospitals=["north", "south", "west"], patients=16, image_size=48, seed=3)
+    (folder / "three.yaml").write_text(THREE, encoding="utf-8")
+    return Workplace(folder)
+
+
+def weights(place: Workplace, name: str, number: int) -> dict[str, bytes]:
+    with np.load(place.folder / "runs" / name / "checkpoints" / f"round-{number:04d}.npz") as content:
+        return {key: content[key].tobytes() for key in content.files if key != "state"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"federation.strategy": "fedprox"},
+        {"federation.strategy": "fedbn"},
+        {"federation.strategy": "fedadam"},
+        {"model.absent": "token", "training.modality_dropout": "0.2"},
+    ],
+    ids=lambda changes: " ".join(changes.values()) or "fedavg",
+)
+def test_a_masked_run_has_the_bits_of_a_plain_one(three, changes):
+    name = "-".join(["m", *changes.values()]).replace(".", "")
+    more = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    three.run("simulate", "three.yaml", "--name", f"{name}-plain", *more)
+    three.run(
+        "simulate", "three.yaml", "--name", f"{name}-masked", *more, "--set", "federation.secure_aggregation=true"
+    )
+    for number in (2, 3):
+        assert weights(three, f"{name}-plain", number) == weights(three, f"{name}-masked", number)
+    for entry in three.metrics(f"{name}-masked")["rounds"][1:]:
+        assert entry["failures"] == []
+        for site in entry["sites"].values():
+            assert (site["masked"], site["train"], site["update_norm"]) == (True, None, None)
+
+
+MASKED = THREE.replace("name: three", "name: masked").replace(
+    "evaluation:", "federation: {secure_aggregation: true, min_sites: 3}\nevaluation:"
+)
+
+
+def only_masked(place: Consortium) -> str:
+    """Every hospital wants masks, and trusts the lead's roster; returns the fingerprint."""
+    for name in place.hospitals:
+        settings = place.site(name) / "site.yaml"
+        settings.write_text(settings.read_text().replace("require_masking: false", "require_masking: true"))
+        place.stop(name)  # a worker reads its settings when it starts
+        place.start_site(name)
+    file = place.place / "roster.json"
+    said = place.lead("server", "roster", "--output", str(file))
+    fingerprint = re.search(r"fingerprint: ([\d ]+)", said)
+    assert fingerprint, said
+    for name in place.hospitals:
+        heard = ("--fingerprint", fingerprint.group(1).strip())
+        place.command("site", "trust", str(file), *heard, "--folder", str(place.site(name)))
+    place.wait_connected()
+    return fingerprint.group(1).strip()
+
+
+@pytest.fixture(scope="module")
+def simulated(three) -> dict[str, Any]:
+    (three.folder / "masked.yaml").write_text(MASKED, encoding="utf-8")
+    three.run("simulate", "masked.yaml")
+    return models_in(three.folder / "runs" / "masked")
+
+
+def test_a_masked_consortium_ends_with_the_models_of_the_simulation(three, simulated, tmp_path_factory):
+    names = ("north", "south", "west")
+    with consortium(tmp_path_factory.mktemp("c"), three.folder / "data", names) as place:
+        said = place.lead("run", "masked.yaml", expect=1)
+        assert "trusts no roster yet" in said
+        only_masked(place)
+        place.lead("run", "masked.yaml", "--overwrite")
+        assert place.models("masked") == simulated
+        place.verify_logs("masked")
+        for entry in place.metrics("masked")["rounds"][1:]:
+            assert {site["masked"] for site in entry["sites"].values()} == {True}
+        refused = place.lead("run", "three.yaml", expect=1)
+        assert "the hospital lets updates leave only masked (limits.require_masking)" in refused
+    assert place.processes() == []
+
+
+@pytest.mark.parametrize(("owner", "what"), [("north", "worker"), ("lead", "serverapp"), ("south", "supernode")])
+def test_a_process_that_is_killed_in_a_masked_round_changes_no_bit(three, simulated, tmp_path_factory, owner, what):
+    names = ("north", "south", "west")
+    with consortium(tmp_path_factory.mktemp("c"), three.folder / "data", names) as place:
+        only_masked(place)
+        run = place.start("run", "masked.yaml", "--folder", str(place.folder), told="run.txt")
+        closed = place.run_folder("masked") / "masking" / "closed-0002.json"
+        wait_for(closed.exists, "the sum of round 2 to be closed")
+        place.kill(owner, what)
+        if what == "serverapp":
+            run.wait(300)
+            place.lead("run", "masked.yaml", "--resume")
+        assert run.wait(600) == (0 if what != "serverapp" else run.returncode)
+        assert place.models("masked") == simulated
+    assert place.processes() == []

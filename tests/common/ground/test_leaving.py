@@ -32,7 +32,7 @@ class Told(BaseModel):
     rows: Annotated[dict[Annotated[str, Name()], Row], OfTask("disease")]
     accuracy: Annotated[float | None, Together("rows")]
     method: Annotated[Literal["youden", "f1"] | None, Code()]
-    losses: Annotated[dict[Annotated[str, Name()], float], Loss()]
+    losses: Annotated[dict[Annotated[str, Name()], float], Loss(("support",))]
     interval: Annotated[tuple[float, float] | None, Figure()]
     epochs: tuple[Annotated[int, Field(ge=0), Machine("passes")], ...] | None
 
@@ -46,7 +46,7 @@ def test_every_rule_is_found_at_its_place() -> None:
         ("rows.reasons", Words()),
         ("accuracy", Together("rows")),
         ("method", Code()),
-        ("losses", Loss()),
+        ("losses", Loss(("support",))),
         ("losses", Name()),
         ("interval", Figure()),
         ("epochs", Machine("passes")),
@@ -69,7 +69,7 @@ def _with(planted: Any) -> type[BaseModel]:
         list[Any],
         dict[str, Row],
         Annotated[dict[str, Row], OfTask("disease")],  # the keys are text too
-        Annotated[dict[str, float], Loss()],
+        Annotated[dict[str, float], Loss(("support",))],
         Annotated[float, Beside(("rows",))],
         tuple[Annotated[int, Machine("steps")], str],
     ],
@@ -108,4 +108,4 @@ def test_a_rule_that_cannot_hold_for_the_type_is_refused(planted: Any) -> None:
 
 def test_a_field_has_one_rule() -> None:
     with pytest.raises(ValueError, match="one rule, not 2: Figure, Loss"):
-        require_rules(_with(Annotated[float, Figure(), Loss()]))
+        require_rules(_with(Annotated[float, Figure(), Loss(("support",))]))

@@ -136,11 +136,6 @@ class MaskedRound:
                 found += sums_of(domain, self._totals[number], before)
         return found
 
-    def forget(self) -> None:
-        """The round is in a checkpoint: its files are not needed."""
-        for path in (self._sum_path, self._closed_path, self.folder / f"opening-{self.number:04d}.json"):
-            path.unlink(missing_ok=True)
-
     def _others(self, number: int, site: str) -> list[str]:
         return [other for other in self.domains[number].group.members if other != site]
 
@@ -161,6 +156,14 @@ class MaskedRound:
     @property
     def _closed_path(self) -> Path:
         return self.folder / f"closed-{self.number:04d}.json"
+
+
+def forget(folder: Path, before: int) -> None:
+    """Remove what was kept of the rounds ``before`` this one. The last closed one stays: where its checkpoint turns out
+    to be damaged the round is done again, and its hospitals answer for the same sum only."""
+    for path in folder.glob("*-[0-9]*.*"):
+        if int(path.stem.rpartition("-")[2]) < before:
+            path.unlink(missing_ok=True)
 
 
 def whole_segments(sums: Sequence[MaskedSum], sizes: Mapping[str, int], before: Weights) -> list[MaskedSum]:

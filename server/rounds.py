@@ -47,7 +47,7 @@ from fedthorax.server.claims import (
 from fedthorax.server.delivery import deliver
 from fedthorax.server.held_segments import named_model
 from fedthorax.server.hospitals import Hospitals
-from fedthorax.server.masked_round import MaskedRound
+from fedthorax.server.masked_round import MaskedRound, forget
 from fedthorax.server.masks import Masks, StillMaskedError
 from fedthorax.server.newcomers import Newcomers
 from fedthorax.server.pooling import Pooling
@@ -386,6 +386,7 @@ class Rounds:
             self.hospitals.broadcast.state,
         )
         self.checkpoints.save(checkpoint)
+        forget(self.masking, number)
         self.audit.append("round closed", round=number, model_sha256=weights_digest(weights))
         self.write_record()
         entry = self.record.rounds[-1]

@@ -14,7 +14,7 @@ from fedthorax.common.masking.keys import _statement, check_run_key, raw, roster
 from fedthorax.common.masking.opening import Opening, domains_of, threshold
 from fedthorax.common.masking.words import words_of
 from fedthorax.common.messages.masking import MaskedTold, Unmasked
-from fedthorax.server.masked_round import MaskedRound, name_of, opening_of
+from fedthorax.server.masked_round import MaskedRound, forget, name_of, opening_of
 
 SIZES = {"xray": 6, "ct": 5, "disease": 4}
 STATISTICS = {"ct": (slice(3, 5),)}
@@ -219,6 +219,20 @@ def test_a_server_that_was_killed_asks_for_the_same_sum_again(tmp_path):
     consortium.send(after, consortium.sites[3], again)  # comes too late to be in the sum
     found = averaged(consortium.unmask(after), consortium.model)
     assert same(found, consortium.plain(consortium.sites[:3]))
+
+
+def test_what_was_kept_of_earlier_rounds_goes_and_the_last_one_stays(tmp_path):
+    consortium = Consortium(tmp_path, names(3))
+    for number in (1, 2):
+        opening = consortium.opening(number)
+        masked_round = consortium.round(opening, number)
+        for site in consortium.sites:
+            consortium.send(masked_round, site, opening, number)
+        masked_round.close()
+    forget(tmp_path / "lead", 2)
+    assert sorted(path.name for path in (tmp_path / "lead").iterdir()) == [
+        "closed-0002.json", "opening-0002.json", "sum-0002.npz",
+    ]  # fmt: skip
 
 
 def test_a_hospital_with_a_wrong_share_does_not_spoil_the_sum(tmp_path):

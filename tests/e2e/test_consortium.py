@@ -148,7 +148,8 @@ def test_no_private_key_left_its_folder(ended):
         if path.is_file() and b"PRIVATE KEY" in path.read_bytes()
     }
     own = {f"lead/pki/{name}.key" for name in ("ca", "server", "loopback")}
-    assert holders == own | {f"{name}/keys/site.key" for name in HOSPITALS}
+    hospitals = {f"{name}/{key}" for name in HOSPITALS for key in ("keys/site.key", "state/identity.key")}
+    assert holders == own | hospitals
 
 
 def test_what_flower_brought_to_a_hospital_holds_no_code_and_no_folder_of_anybodys(ended, workplace):

@@ -173,11 +173,11 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize(("make", "settings", "led"), WAYS)
-def test_a_run_has_the_same_bits_whichever_way_it_is_made(workplace, simulated, request, make, settings, led):
+@pytest.mark.parametrize(("make", "settings", "by_a_lead"), WAYS)
+def test_a_run_has_the_same_bits_whichever_way_it_is_made(workplace, simulated, request, make, settings, by_a_lead):
     made = make(workplace, request)
-    found = proof(made, led)
-    assert found == proof(undisturbed(workplace, *settings), led)
+    found = proof(made, by_a_lead)
+    assert found == proof(undisturbed(workplace, *settings), by_a_lead)
     assert len(found["weights"]) == len(found["record"]["rounds"]) > 2
 
 

@@ -47,7 +47,7 @@ def opening_of(folder: Path, number: int, model: Mapping[str, str], keys: Mappin
         if (before.model, before.keys) == (opening.model, opening.keys):
             return before
     except (FileNotFoundError, ValidationError):
-        pass
+        pass  # a damaged one cannot be told again; hospitals that masked under it say so and drop out of the round
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, opening.model_dump_json() + "\n")
     return opening
@@ -143,7 +143,7 @@ class MaskedRound:
         try:
             closed = Closed.model_validate_json(self._closed_path.read_bytes())
         except (FileNotFoundError, ValidationError):
-            return
+            return  # hospitals that have helped with another sum refuse a new one, so nothing is told twice
         if closed.context == self.context:
             with self._sum_path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 self._totals = {number: content[name_of(number)] for number in self._totals}

@@ -212,14 +212,14 @@ def network(small_experiment):
     """One network for the package, as in a process; a test sets the weights that it needs."""
     from fedthorax.common.training.network import Network
 
-    return Network(small_experiment)
+    network = Network(small_experiment)
+    network.starting_weights = network.layout.read()
+    return network
 
 
 @pytest.fixture
 def fresh(network):
     """The network with its starting weights."""
-    if not hasattr(network, "starting_weights"):
-        network.starting_weights = network.layout.read()
     network.layout.write(network.starting_weights)
     return network
 

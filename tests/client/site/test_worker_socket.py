@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
-from fedthorax.client.site import worker_client, worker_service
+from fedthorax.client.site import task_desk, worker_client, worker_service
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.mirror import mirror_events
 from fedthorax.client.site.task_desk import TaskDesk
@@ -95,8 +95,15 @@ def decided(asked: Task, node: dict[str, str]) -> bool:
     ("decision", "error"), [("approved", None), ("refused", "the hospital takes no part in this run")]
 )
 def test_a_task_that_waits_for_a_person_says_so_and_the_decision_is_told_at_once(
-    folder: SiteFolder, workers: list[Worker], experiment: Experiment, decision: Any, error: str | None
+    folder: SiteFolder,
+    workers: list[Worker],
+    experiment: Experiment,
+    monkeypatch: pytest.MonkeyPatch,
+    decision: Any,
+    error: str | None,
 ) -> None:
+    monkeypatch.setattr(task_desk, "APPROVAL_POLL_S", 0.05)
+    monkeypatch.setattr(worker_service, "PROGRESS_S", 0.1)
     calls: list[Task] = []
     workers.append(Worker(folder, lambda asked: calls.append(asked) or done(asked), participation="ask"))
     desk, asked, node = workers[0].desk, task(experiment, weights={}), {"socket": str(folder.socket)}
@@ -118,15 +125,16 @@ def test_a_task_that_waits_for_a_person_says_so_and_the_decision_is_told_at_once
 def test_a_wait_that_nobody_ends_is_told_as_soon_as_the_server_asks_again(
     folder: SiteFolder, workers: list[Worker], experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_service, "HELD_S", 0.1)
-    workers.append(Worker(folder, done, participation="ask", approval_wait_s=4))
+    for module, name in ((worker_service, "HELD_S"), (worker_service, "PROGRESS_S"), (task_desk, "APPROVAL_POLL_S")):
+        monkeypatch.setattr(module, name, 0.1)
+    workers.append(Worker(folder, done, participation="ask", approval_wait_s=2))
     asked, node = task(experiment, weights={}), {"socket": str(folder.socket)}
     assert ask(asked, node).undecided
     assert not decided(asked, node)
     while workers[0].desk.undecided(asked.id):
         time.sleep(0.05)
     assert decided(asked, node)
-    assert ask(asked, node).error == "the hospital has not approved the run within 4 s"
+    assert ask(asked, node).error == "the hospital has not approved the run within 2 s"
 
 
 def test_only_owner_and_group_may_open_the_socket(folder: SiteFolder, workers: list[Worker]) -> None:

@@ -1,5 +1,6 @@
 """A model on disk."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,15 @@ LABEL = LabelOperation(threshold=0.3, method="youden", slope=2.0, positives=20, 
 
 
 @pytest.fixture
-def folder(tmp_path: Path, fresh) -> Path:
+def folder(tmp_path: Path, saved_folder: Path) -> Path:
     """A run's model folder: the selected model with operating points, and the last one without."""
-    labels = fresh.experiment.labels
+    return Path(shutil.copytree(saved_folder, tmp_path / "model"))
+
+
+@pytest.fixture(scope="package")
+def saved_folder(tmp_path_factory: pytest.TempPathFactory, network) -> Path:
+    network.layout.write(network.starting_weights)
+    labels = network.experiment.labels
     points = OperatingPoints(
         site="central",
         split="valid",
@@ -27,7 +34,7 @@ def folder(tmp_path: Path, fresh) -> Path:
         "name": "small",
         "findings": list(labels.findings),
         "cancer_classes": list(labels.cancer_classes),
-        "image_size": fresh.experiment.model.image_size,
+        "image_size": network.experiment.model.image_size,
         "aspect": "squash",
         "threshold": 0.5,
         "ct_windows": [],
@@ -54,11 +61,10 @@ def folder(tmp_path: Path, fresh) -> Path:
             "east": {"operating_points": {**own, "cancer": {}}, "test_at_own_thresholds": None},
         },
     }
-    path = tmp_path / "model"
-    path.mkdir()
+    path = tmp_path_factory.mktemp("saved")
     entries = {}
     for name, round_number in (("last.keras", 3), ("best.keras", 2)):
-        fresh.model.save(path / name)
-        entries[name] = model_entry(facts, metrics, round_number, weights_digest(fresh.layout.read()))
+        network.model.save(path / name)
+        entries[name] = model_entry(facts, metrics, round_number, weights_digest(network.layout.read()))
     write_model_facts(path, facts, entries, metrics)
     return path

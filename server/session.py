@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from fedthorax.common.config.travelling import travelling
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.events import EventLog
+from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.record.run import ChosenPoints
 from fedthorax.common.record.run_folder import RunFolder, config_sha256, machine_facts, package_versions
 from fedthorax.common.report import write_report
@@ -45,9 +46,9 @@ class Outcome:
     metrics: dict[str, Any]
 
 
-def build_network(experiment: Experiment) -> tuple[Network, FeatureStore]:
+def build_network(experiment: Experiment, modalities: Sequence[str] = MODALITIES) -> tuple[Network, FeatureStore]:
     """A network of its own, and the store of its pooled features."""
-    network = Network(experiment)
+    network = Network(experiment, modalities)
     return network, FeatureStore(network, experiment.data.cache.folder)
 
 

@@ -75,18 +75,20 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
         from fedthorax.common.hospital.images import SiteImages
         from fedthorax.common.hospital.pool import pool_sites
         from fedthorax.common.hospital.site import load_hospital
+        from fedthorax.common.model.dual import MODALITIES
         from fedthorax.common.training.features import FeatureStore
         from fedthorax.common.training.network import Network
         from fedthorax.server.session import build_network, run_session
 
-        network: list[tuple[Network, FeatureStore]] = []
+        networks: dict[tuple[str, ...], tuple[Network, FeatureStore]] = {}
         images: list[SiteImages] = []
 
-        def build(of: Experiment, modalities: tuple[str, ...] = ()) -> tuple[Network, FeatureStore]:
-            """One network for the site and the server, which needs both encoders."""
-            if not network:
-                network.append(build_network(of))
-            return network[0]
+        def build(of: Experiment, modalities: tuple[str, ...] = MODALITIES) -> tuple[Network, FeatureStore]:
+            """One network for the site and the server, which needs both encoders, unless the site lacks a modality: an
+            encoder of nothing would cost each step as much as one of images."""
+            if modalities not in networks:
+                networks[modalities] = build_network(of, modalities)
+            return networks[modalities]
 
         def load(of: Experiment, name: str, progress: Callable[[int, int], None]) -> SiteImages:
             if not images:

@@ -2,11 +2,12 @@
 gives back shares. What it knows of the other hospitals is the roster that a person has pinned here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedthorax.client.site_store import SiteStore
 from fedthorax.common.config import Experiment
@@ -57,8 +58,10 @@ class Masks:
         update: Segments,
         images: SiteImages,
         fitted: FitReport,
+        steps: Mapping[str, NDArray[np.int64]] | None = None,
     ) -> tuple[MaskedTold, PackedSegments]:
-        """What leaves of an update: under masks its words, in the clear nothing that says how many images it is of."""
+        """What leaves of an update: under masks its words, in the clear nothing that says how many images it is of.
+        ``steps`` are those of the update where they are known exactly (private ones)."""
         masking, opening = self._of(task, experiment), task.masking
         if opening is None:
             raise ValueError("the task has no keys of the other hospitals")
@@ -72,7 +75,7 @@ class Masks:
                 most = experiment.federation.largest_hospital
                 if max(weights) > most:
                     raise ValueError(f"the update weighs {max(weights)}, the lead allows {most} to one hospital")
-                words[number] = words_of(domain, update, came, weights, masking.hospitals)
+                words[number] = words_of(domain, update, came, weights, masking.hospitals, steps)
         groups = [domain.group for domain in domains]
         found = masking.masked(task.round, opening, task.phase, task.learning_rate, groups, words)
         packed = {name_of(number): values.view(np.uint8) for number, values in found.words.items()}
@@ -102,6 +105,8 @@ class Masks:
 def contributions(experiment: Experiment, images: SiteImages, pairs: int) -> tuple[str, ...]:
     """The names of counts (branch_counts) that are not 0 here: what of the model the hospital's images can teach."""
     train, labels = images.splits["train"], experiment.labels
+    if experiment.privacy is not None:  # noise of every hospital has to be in every part
+        return ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer", *labels.findings)
     as_if = FitReport(None, None, None, pairs, 1, 1, 0.0, *(_absent(experiment, images, side) for side in MODALITIES))
     counts: dict[str, Any] = branch_counts(train, as_if)
     findings = [name for name, known in zip(labels.findings, counts["findings"], strict=True) if known]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedthorax.client.private import Private
 from fedthorax.client.segment_store import SegmentStore
 from fedthorax.client.site_store import SiteStore
 from fedthorax.client.worker import Modalities, SiteWorker
@@ -43,9 +44,10 @@ class SiteProcess:
         own: SiteStore | None = None,
         smallest_score: int = 0,
         trust: Callable[[], Trust] | None = None,
+        private: Private | None = None,
     ) -> None:
-        """A real hospital gives its own ``privacy``, ``duplicate_key``, ``file_names``, ``smallest_score`` and
-        ``trust``; see SiteWorker. In a simulation the environment names the duplicate key."""
+        """A real hospital gives its own ``privacy``, ``duplicate_key``, ``file_names``, ``smallest_score``, ``trust``
+        and ``private``; see SiteWorker. In a simulation the environment names the duplicate key."""
         if events is None:
             path = os.environ.get(EVENTS_VARIABLE)
             events = EventLog(Path(path) if path else None)
@@ -63,6 +65,7 @@ class SiteProcess:
             own=own or SiteStore(_named(OWN_VARIABLE)),
             smallest_score=smallest_score,
             trust=trust,
+            private=private,
         )
         self._experiment: Experiment | None = None
         self._networks: dict[Modalities, tuple[Network, FeatureStore]] = {}

@@ -65,6 +65,10 @@ class SiteStore:
         """Where the run's secrets are kept under masks."""
         return self._of(task.run, task.site) / "masking.json"
 
+    def privacy_file(self, task: Task) -> Path:
+        """Where a simulated hospital writes down what it spent."""
+        return self._of(task.run, task.site) / "privacy.jsonl"
+
     def keep_model(self, task: ModelTask, weights: Segments | None) -> None:
         """Keep the weights of the hospital's own model; None where the common one is better there."""
         path = self._of(task.run, task.site) / _MODEL

@@ -14,6 +14,7 @@ import numpy as np
 from fedthorax import __version__
 from fedthorax.client.masking import Masks
 from fedthorax.client.packed_update import PackedUpdate, pack_update
+from fedthorax.client.private import Private, PrivateUpdate
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.client.site_store import SiteStore
 from fedthorax.client.statistics import site_statistics
@@ -96,7 +97,7 @@ class SiteWorker:
     and passport. None is a simulation, whose images all have one owner: the experiment's policy holds for statistics,
     and the passport is exact. Of scores by subgroup, and of bins of scores, fewer than ``smallest_score`` are few too.
     Without ``file_names`` no file is named and nothing that stands in one is quoted in what leaves: errors in the data
-    are told in general words, and in full to ``events``.
+    are told in general words, and in full to ``events``. ``private`` is a real hospital's secret and budget.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class SiteWorker:
         own: SiteStore | None = None,
         smallest_score: int = 0,
         trust: Callable[[], Trust] | None = None,
+        private: Private | None = None,
     ) -> None:
         self._load_images = load_images
         self._build_network = build_network
@@ -124,6 +126,7 @@ class SiteWorker:
         self.segments = segments or SegmentStore()
         self.own = own or SiteStore()
         self._masks = Masks(self.own, trust)
+        self._private = private or Private(self.own)
         self._tasks: dict[str, Callable[[Any, Experiment], Reply]] = {
             "describe": self._describe,
             "train": self._train,
@@ -184,20 +187,25 @@ class SiteWorker:
         half = algorithm_of(experiment.federation.strategy).hospital
         kept = self.own.own_part(task) if half.keeps else {}
         trained = network.trained_segments(phase.trainable)
-        fitted = fit(
-            network,
-            store,
-            images.splits["train"],
-            images.splits["valid"],
-            phase,
-            task.learning_rate,
-            derive_seed(experiment.seed, "fit", task.site, task.round),
-            self._keep_optimizer,
-            report,
-            given=half.give(task.beside, kept, trained),
-        )
-        leaving = Leaving({})
-        if fitted.pairs:
+        private: PrivateUpdate | None = None
+        if experiment.privacy is not None:
+            private = self._private.train(task, experiment, network, store, images.splits["train"])
+            fitted = private.fitted
+        else:
+            fitted = fit(
+                network,
+                store,
+                images.splits["train"],
+                images.splits["valid"],
+                phase,
+                task.learning_rate,
+                derive_seed(experiment.seed, "fit", task.site, task.round),
+                self._keep_optimizer,
+                report,
+                given=half.give(task.beside, kept, trained),
+            )
+        leaving = Leaving(private.update if private else {})
+        if fitted.pairs and not private:
             update = network.layout.read(segments_of(_modalities(experiment, images), trained))
             gathered = network.gathered(phase.trainable, fitted.steps)
             leaving = half.leave(Trained(network.layout, came, began, update, kept, gathered))
@@ -209,7 +217,10 @@ class SiteWorker:
             weights = {}
         told = None
         if masks and weights:
-            told, masked = self._masks.masked(task, experiment, network.layout, trained, came, weights, images, fitted)
+            steps = private.moved if private else None
+            told, masked = self._masks.masked(
+                task, experiment, network.layout, trained, came, weights, images, fitted, steps
+            )
             packed, weights = PackedUpdate(masked), {}
         by_patient = experiment.data.sample_by == "patient"
         train = images.splits["train"]
@@ -222,6 +233,7 @@ class SiteWorker:
             counts=BranchCounts.model_validate_json(json.dumps(counts)) if counts else None,
             peak_memory_mb=peak_memory_mb(),
             residual_lost=packed.residual_lost,
+            private_steps=private.spent if private else None,
         )
         return TrainReply(
             site=task.site,
@@ -234,6 +246,8 @@ class SiteWorker:
 
     def _evaluate(self, task: EvaluateTask, experiment: Experiment) -> Reply:
         images, network, store, *_ = self._ready(task, experiment)
+        if experiment.privacy is not None and "train" in task.splits:
+            raise ValueError("the experiment is private for training patients, whose scores would tell of them")
         results: dict[str, Any] = {
             split: self._score(task, experiment, network, store, images, split, False)
             for split in _SCORED
@@ -376,8 +390,8 @@ class SiteWorker:
 
 
 def _modalities(experiment: Experiment, images: SiteImages) -> Modalities:
-    """The encoders that this hospital needs: all, unless a token can stand for what it lacks."""
-    return images.modalities if experiment.model.absent == "token" and images.modalities else MODALITIES
+    """The encoders that this hospital needs."""
+    return MODALITIES if experiment.whole_everywhere or not images.modalities else images.modalities
 
 
 def _labelled(images: SplitImages) -> dict[str, int]:

@@ -58,10 +58,10 @@ class Hospitals:
         return [name for name in self.names if self.record.described(name) is not None]
 
     def modalities(self, site: str) -> tuple[str, ...]:
-        """What the hospital says that it has of X-ray and CT; both where nothing can stand for one of them."""
+        """What the hospital's network has of X-ray and CT."""
         data = self.record.described(site) or {}
         told = data.get("modalities") or MODALITIES
-        return tuple(told) if self.experiment.model.absent == "token" else MODALITIES
+        return MODALITIES if self.experiment.whole_everywhere else tuple(told)
 
     def task(self, kind: type[AnyTask], site: str, number: int, **arguments: Any) -> AnyTask:
         """``weights`` among the arguments are a whole model; what the hospital holds of it is left out on the way."""

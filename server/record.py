@@ -7,6 +7,7 @@ from typing import Any
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.memory import peak_memory_mb
 from fedthorax.common.masking.opening import threshold
+from fedthorax.common.privacy import plan
 from fedthorax.common.record.largest_site import largest_site
 from fedthorax.common.record.run import SCHEMA_VERSION
 from fedthorax.server.schedule import RoundPlan
@@ -47,6 +48,7 @@ class RunRecord:
             }
             if experiment.federation.secure_aggregation
             else None,
+            "privacy": plan.told(experiment) if experiment.privacy else None,
             "config_sha256": config_sha256,
             "started": _now(),
             "finished": None,
@@ -217,6 +219,8 @@ class RunRecord:
         totals = self._document["totals"]
         totals |= {"seconds": seconds, "bytes_sent": sent, "bytes_received": received}
         totals["peak_memory_mb"]["server"] = peak_memory_mb()
+        if privacy := self._document.get("privacy"):
+            privacy["spent"] = plan.spent(privacy)
 
 
 def counted(entry: Mapping[str, Any]) -> bool:

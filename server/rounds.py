@@ -31,6 +31,7 @@ from fedthorax.common.model.segments import (
 from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network
+from fedthorax.common.training.projection import set_projection
 from fedthorax.common.training.scoring import Predictions, Scores
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
@@ -97,6 +98,8 @@ class Rounds:
         if self.start is None:
             self.record.open_round(0, None)
             self._newcomers.meet()
+            if self.experiment.model.projection == "fixed":
+                set_projection(self.network, self.store, self.central.valid)
             weights: Weights = self.network.layout.read()
             scores, started = self._validate(0, None), time.monotonic()
             if (problem := _unusable(weights, scores)) is not None:
@@ -346,6 +349,8 @@ class Rounds:
         if told.train is not None:
             self.record.site_scores(number, site, "train", written(told.train))
         self.record.site_memory(told.peak_memory_mb)
+        if told.private_steps is not None:
+            self.record.document["privacy"]["steps_taken"][site] = told.private_steps
         self.audit.append(
             "update received",
             site=site,

@@ -49,12 +49,14 @@ def with_one_site(experiment: Experiment) -> Experiment:
     """The experiment as ``train`` runs it and writes it down.
 
     With a single site there is nothing to combine and nothing to send: a strategy's momentum or pull and a codec's
-    rounding would only be in the way. Nor is there a common model that a hospital could make its own.
+    rounding would only be in the way, and nobody sees the steps that privacy would cover. Nor is there a common model
+    that a hospital could make its own.
     """
     federation = experiment.federation.model_copy(
-        update={"strategy": "fedavg", "codec": "float32", "unusual_updates": "off"}
+        update={"strategy": "fedavg", "codec": "float32", "unusual_updates": "off", "secure_aggregation": False}
     )
-    return experiment.model_copy(update={"federation": federation, "personalisation": PersonalisationConfig()})
+    changed = {"federation": federation, "personalisation": PersonalisationConfig(), "privacy": None}
+    return experiment.model_copy(update=changed)
 
 
 def train(experiment: Experiment, hospital: str | None = None, overwrite: bool = False) -> "Outcome":

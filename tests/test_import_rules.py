@@ -29,6 +29,7 @@ ORDER_IN_COMMON = (
     "config",
     "wire",
     "masking",
+    "privacy",
     "records",
     "pixels",
     "hospital",

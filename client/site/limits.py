@@ -23,6 +23,11 @@ def refusals(task: Task, experiment: Experiment, settings: SiteSettings) -> list
     federation = experiment.federation
     if limits.require_masking and not federation.secure_aggregation and task.kind in ("describe", "train"):
         return ["the hospital lets updates leave only masked (limits.require_masking)"]
+    if limits.privacy is not None and task.kind in ("describe", "train"):
+        if experiment.privacy is None:
+            return ["the hospital takes part in runs that are private for its patients only (limits.privacy)"]
+        if limits.privacy.mechanism == "local" and experiment.privacy.mechanism == "distributed":
+            return ["the hospital's steps have to be private by themselves (limits.privacy.mechanism)"]
     if federation.secure_aggregation and federation.smallest_sum < limits.smallest_sum:
         return [
             f"the hospital helps to unmask sums of at least {limits.smallest_sum} hospitals (limits.smallest_sum), but "
@@ -38,6 +43,8 @@ def _exceeded(task: Task, experiment: Experiment, limits: Limits) -> Iterator[tu
     rates += [
         training.learning_rate if phase.learning_rate is None else phase.learning_rate for phase in training.phases
     ]
+    if experiment.privacy is not None:  # how far private steps move the model tells nothing more of anybody
+        rates = [limits.max_learning_rate]
     passes = [phase.local_epochs for phase in training.phases]
     personal = experiment.personalisation
     if personal.fine_tune:

@@ -170,14 +170,20 @@ def run_summary(
         *_counts(settings, allowed),
         "how many images and patients each split has, and of none where one has few; files left out, by their fault",
         "which of the server's test images are here too (compared by keyed hashes)",
-        f"after each of {training.num_rounds} rounds: the trained weights, "
+        f"after each of {training.num_rounds} rounds: the trained weights"
         + (
-            f"masked: the server learns the sum of {experiment.federation.smallest_sum} hospitals or more, and nothing "
-            f"of one; roster {roster or 'none is trusted here yet'}"
+            f", masked: the server learns the sum of {experiment.federation.smallest_sum} hospitals or more, and "
+            f"nothing of one; roster {roster or 'none is trusted here yet'}"
             if masked
-            else "and how many pairs they were trained on"
+            else ("" if experiment.privacy else ", and how many pairs they were trained on")
         ),
     ]
+    if (privacy := experiment.privacy) is not None:
+        leaves.append(
+            f"these are private for patients ({privacy.mechanism}): epsilon {privacy.epsilon:g} of delta "
+            f"{privacy.delta:g} for the whole run, with no loss and no number of pairs; not covered are counts, and "
+            "scores of validation and test images"
+        )
     if half.sends:
         leaves.append(f"with them {half.sends}")
     if experiment.personalisation.fine_tune:

@@ -13,6 +13,7 @@ from fedthorax.common.config.data import CacheConfig, CtSource, SourceConfig, Xr
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.config.settings_file import read_settings
 from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.privacy.budget import Limit
 
 _PathValue = Annotated[Path, Field(strict=False)]
 
@@ -55,6 +56,11 @@ class Limits(Frozen):
         default=0,
         ge=0,
         description="A score over fewer images than this, and a count below it, stays here; 0: all may leave.",
+    )
+    privacy: Limit | None = Field(
+        default=None,
+        description="Most that all runs together may spend of a patient's privacy (docs/privacy.md); then only runs "
+        "with `privacy` are taken part in. Null: runs may be private or not.",
     )
     file_names: bool = Field(
         default=False, description="Whether names of image files may leave (in reports of faults)."

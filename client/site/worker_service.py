@@ -166,6 +166,7 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     print(f"site worker of {settings.name} is ready", flush=True)
     warm_up()
     threading.Thread(target=_close_to_restart, args=(desk,), daemon=True).start()
+    from fedthorax.client.private import Private
     from fedthorax.client.process import SiteProcess
     from fedthorax.client.segment_store import SegmentStore
     from fedthorax.client.site.kept_results import keep_results
@@ -181,6 +182,7 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
         SiteStore(folder.own),
         settings.limits.smallest_count,
         lambda: trust_of(folder),
+        Private(SiteStore(), folder.state, settings.limits.privacy),
     )
     desk.run(process.worker.run, lambda task, experiment: keep_results(folder, process, task, experiment))
     server.stop(grace=2.0).wait()

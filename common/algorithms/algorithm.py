@@ -203,6 +203,11 @@ class AtHospital:
     sends: str | None = None
     keep_rounds: int | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether hospitals train from the model that came, step by step as without it, and send the result."""
+        return self == AtHospital()
+
 
 def _nothing_told(state: State) -> Segments:
     return {}

@@ -57,7 +57,7 @@ def _section(model: type[BaseModel], before: tuple[str, ...], defaults: BaseMode
         if path in _EXAMPLES:
             lines.append(textwrap.indent(write_yaml({name: _EXAMPLES[path]}), indent))
             lines.append(_items(field.annotation, indent + "  "))
-        elif nested is not None:
+        elif nested is not None and default is not None:
             lines.append(f"{indent}{name}:\n")
             lines += _section(nested, path, default if isinstance(default, BaseModel) else None)
         else:

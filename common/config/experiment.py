@@ -12,6 +12,7 @@ from fedthorax.common.config.federation import FederationConfig, SimulationConfi
 from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.config.output import OutputConfig
+from fedthorax.common.config.patient_privacy import PatientPrivacy, refusal
 from fedthorax.common.config.personalisation import PersonalisationConfig
 from fedthorax.common.config.training import TrainingConfig
 from fedthorax.common.ground.frozen import Frozen
@@ -36,6 +37,9 @@ class Experiment(Frozen):
     model: ModelConfig = Field(default=ModelConfig(), description="The network.")
     training: TrainingConfig = Field(description="How a hospital trains.")
     federation: FederationConfig = Field(default=FederationConfig(), description="Rounds.")
+    privacy: PatientPrivacy | None = Field(
+        default=None, description="Differential privacy of patients; null: the model may remember any of them."
+    )
     personalisation: PersonalisationConfig = Field(
         default=PersonalisationConfig(), description="What each hospital makes of the finished model for itself."
     )
@@ -105,8 +109,17 @@ class Experiment(Frozen):
                 f"federation.strategy is {strategy}, {refuses.tokens}, but with model.absent: token they may hold "
                 "different branches; choose another strategy"
             )
+        if words := refusal(self):
+            raise ValueError(words)
         if self.federation.secure_aggregation:
             self._check_masks(refuses.masks)
+        if algorithm_of(strategy).measures_batch_norm and (
+            self.model.projection == "fixed" or self.model.head_norm != "batch"
+        ):
+            raise ValueError(
+                f"federation.strategy is {strategy}, but the heads have no batch normalisation (model.head_norm, "
+                "model.projection); choose another strategy"
+            )
         needed = refuses.least_sites(settings)
         if self.required_sites < needed:
             raise ValueError(
@@ -123,7 +136,7 @@ class Experiment(Frozen):
             words = f"federation.strategy is {federation.strategy}, {refusal}; choose another strategy"
         elif federation.codec != "float32":
             words = f"federation.codec is {federation.codec}; masked words cannot be packed: set it to float32"
-        elif self.model.absent == "token" and not self.weighs_branches:
+        elif self.model.absent == "token" and not self.weighs_branches and self.privacy is None:
             words = (
                 "federation.weigh_by is pairs, by which hospitals that lack a modality vote for what there was; set "
                 "it to branches"
@@ -160,7 +173,13 @@ class Experiment(Frozen):
     def weighs_branches(self) -> bool:
         """Whether each branch is averaged by its own counts."""
         chosen = self.federation.weigh_by
-        return chosen == "branches" or (chosen is None and self.model.absent == "token")
+        return chosen == "branches" or (chosen is None and self.model.absent == "token" and self.privacy is None)
+
+    @property
+    def whole_everywhere(self) -> bool:
+        """Whether every hospital has the network with both encoders: nothing can stand for a modality that one lacks,
+        or its noise has to be in every part of the model."""
+        return self.model.absent != "token" or self.privacy is not None
 
     @property
     def run_folder(self) -> Path:

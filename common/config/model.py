@@ -26,7 +26,19 @@ class ModelConfig(Frozen):
     encoder_units: int = Field(default=1024, ge=1, description="Width of the dense layer after the pooled features.")
     feature_units: int = Field(default=512, ge=1, description="Features of one modality that enter the fusion.")
     fusion_units: tuple[int, ...] = Field(
-        default=(1024, 512), strict=False, min_length=1, description="Widths of the dense layers after concatenation."
+        default=(1024, 512),
+        strict=False,
+        description="Widths of the dense layers after concatenation; none: nothing is fused, findings are linear in "
+        "the features of the X-ray and classes in those of CT.",
+    )
+    projection: Literal["learned", "fixed"] = Field(
+        default="learned",
+        description="From pooled features to those of a modality: learned: two dense layers; fixed: the feature_units "
+        "directions in which the server's own images differ most, each of variance 1, set before round 1 and never "
+        "trained, for heads of few values.",
+    )
+    head_norm: Literal["batch", "layer", "none"] = Field(
+        default="batch", description="Normalisation between the two dense layers of a learned projection."
     )
     dropout: float = Field(default=0.3, ge=0, lt=1, description="Dropout rate in the encoders.")
     batch_norm: Literal["frozen", "train"] = Field(

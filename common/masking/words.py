@@ -53,10 +53,18 @@ class Domain:
         return values + sum(len(self.wide_of(part)) for part in self.parts) + len(self.parts)
 
 
-def words_of(domain: Domain, update: Weights, before: Weights, weights: Sequence[int], hospitals: int) -> Words:
+def words_of(
+    domain: Domain,
+    update: Weights,
+    before: Weights,
+    weights: Sequence[int],
+    hospitals: int,
+    known: Mapping[str, NDArray[np.int64]] | None = None,
+) -> Words:
     """The domain's words of one hospital. ``weights``: that of each of its parts; a segment that ``update`` lacks
-    counts as unchanged. ValueError where a value is not finite, or so far from where it came from that the sum of as
-    many ``hospitals`` could overflow."""
+    counts as unchanged. ``known`` are the differences by segment, exactly, in place of those of ``update``. ValueError
+    where a value is not finite, or so far from where it came from that the sum of as many ``hospitals`` could
+    overflow."""
     found: list[Words] = []
     most = (2**63 - 1) // hospitals
     for part, weight in zip(domain.parts, weights, strict=True):
@@ -64,7 +72,7 @@ def words_of(domain: Domain, update: Weights, before: Weights, weights: Sequence
         new = np.ascontiguousarray(update[part.segment][part.where]) if part.segment in update else old
         if not (all_below(new, LIMIT) and all_below(old, LIMIT)):
             raise ValueError(f"segment {part.segment} of the update holds values that are not finite, or too large")
-        steps = whole_numbers(new) - whole_numbers(old)
+        steps = known[part.segment][part.where] if known else whole_numbers(new) - whole_numbers(old)
         wide = domain.wide_of(part)
         narrow = steps.copy()
         narrow[wide] = 0

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fedthorax.common.ground import leaving
-from fedthorax.common.ground.fields import Behind, Checked, Count, Positive, Weight
+from fedthorax.common.ground.fields import Behind, Checked, Count, Done, Positive, Weight
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.masking.keys import RunKey
 from fedthorax.common.messages.masking import MaskedTold
@@ -64,6 +64,7 @@ class UpdateTold(Frozen):
     residual_lost: Annotated[bool, leaving.Code()] = (
         False  # what rounding left out of earlier updates is no longer here
     )
+    private_steps: Done | None = None  # of the run so far, of which the newest may not have been averaged
 
 
 class Evaluated(Frozen):

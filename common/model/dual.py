@@ -4,6 +4,10 @@ X-ray (S, S, 3) → backbone → pooled → Dense, ReLU → BatchNorm → Dropou
 own weights; concatenated → Dense, ReLU … → ``disease`` (sigmoid, one unit a finding) and ``cancer`` (softmax, one unit
 a class). Every layer's name begins with its branch.
 
+``model.head_norm`` is the normalisation in between. Without ``model.fusion_units`` nothing is fused: findings are read
+from the X-ray alone, classes from CT alone. With ``model.projection: fixed`` one linear layer that is never
+trained stands between pooled and features; the server sets it (common/training/projection.py).
+
 With ``model.absent: token`` there are two more inputs, ``xray_present`` and ``ct_present`` (N, 1), 1 or 0: where one is
 0, learned numbers take the place of that modality's features, whatever its image holds.
 """
@@ -20,6 +24,8 @@ from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.model.backbone import all_layers, build_backbone
 from fedthorax.common.model.pretrained import find_weights, load_backbone_weights
 from fedthorax.common.model.segments import MODALITIES, TOKEN
+
+HEADS = ("disease", "cancer")  # in the order of the modalities whose images have the labels
 
 
 def build_model(
@@ -55,12 +61,14 @@ def _built(config: ModelConfig, labels: LabelsConfig, modalities: Sequence[str])
         inputs |= presence
         for name in MODALITIES:
             absent = keras.layers.Rescaling(-1.0, 1.0, name=f"{name}_absent")(presence[f"{name}_present"])
-            token = keras.layers.Dense(config.feature_units, use_bias=False, name=f"fusion_{name}{TOKEN}")(absent)
+            token = keras.layers.Dense(
+                config.feature_units, use_bias=False, name=f"fusion_{name}{TOKEN}", **_without_fusion(config)
+            )(absent)
             if name in features:
                 kept = keras.layers.Multiply(name=f"{name}_kept")([features[name], presence[f"{name}_present"]])
                 token = keras.layers.Add(name=f"{name}_or_token")([kept, token])
             features[name] = token
-    logits = _fuse([features[name] for name in MODALITIES], config, labels)
+    logits = _fuse(features, config, labels)
     outputs = {
         "disease": keras.layers.Activation("sigmoid", name="disease")(logits["disease"]),
         "cancer": keras.layers.Activation("softmax", name="cancer")(logits["cancer"]),
@@ -112,20 +120,34 @@ _RANDOM_WEIGHTS = (
 
 
 def _project(pooled: keras.KerasTensor, name: str, config: ModelConfig) -> keras.KerasTensor:
+    if config.projection == "fixed":
+        return keras.layers.Dense(config.feature_units, trainable=False, name=f"{name}_features")(pooled)
     hidden = keras.layers.Dense(config.encoder_units, activation="relu", name=f"{name}_dense")(pooled)
-    hidden = keras.layers.BatchNormalization(momentum=config.batch_norm_momentum, name=f"{name}_batch_norm")(hidden)
+    if config.head_norm == "batch":
+        hidden = keras.layers.BatchNormalization(momentum=config.batch_norm_momentum, name=f"{name}_batch_norm")(hidden)
+    elif config.head_norm == "layer":
+        hidden = keras.layers.LayerNormalization(name=f"{name}_layer_norm")(hidden)
     hidden = keras.layers.Dropout(config.dropout, name=f"{name}_dropout")(hidden)
     return keras.layers.Dense(config.feature_units, activation="relu", name=f"{name}_features")(hidden)
 
 
-def _fuse(features: list[keras.KerasTensor], config: ModelConfig, labels: LabelsConfig) -> dict[str, keras.KerasTensor]:
-    fused = keras.layers.Concatenate(name="fusion_concatenate")(features)
-    for index, units in enumerate(config.fusion_units, start=1):
-        fused = keras.layers.Dense(units, activation="relu", name=f"fusion_dense_{index}")(fused)
-    return {
-        "disease": keras.layers.Dense(len(labels.findings), name="disease_logits")(fused),
-        "cancer": keras.layers.Dense(len(labels.cancer_classes), name="cancer_logits")(fused),
-    }
+def _fuse(
+    features: Mapping[str, keras.KerasTensor], config: ModelConfig, labels: LabelsConfig
+) -> dict[str, keras.KerasTensor]:
+    seen = dict(zip(HEADS, (features[name] for name in MODALITIES), strict=True))  # without fusion each sees its own
+    if config.fusion_units:
+        fused = keras.layers.Concatenate(name="fusion_concatenate")([features[name] for name in MODALITIES])
+        for index, units in enumerate(config.fusion_units, start=1):
+            fused = keras.layers.Dense(units, activation="relu", name=f"fusion_dense_{index}")(fused)
+        seen = dict.fromkeys(HEADS, fused)
+    outputs = {"disease": len(labels.findings), "cancer": len(labels.cancer_classes)}
+    start = {"kernel_initializer": "zeros"} if config.projection == "fixed" and not config.fusion_units else {}
+    return {head: keras.layers.Dense(outputs[head], name=f"{head}_logits", **start)(seen[head]) for head in HEADS}
+
+
+def _without_fusion(config: ModelConfig) -> dict[str, Any]:
+    """A token says nothing where no head sees the other modality: it stays 0."""
+    return {} if config.fusion_units else {"kernel_initializer": "zeros", "trainable": False}
 
 
 def image_to_logits(model: keras.Model) -> keras.Model:
@@ -135,8 +157,20 @@ def image_to_logits(model: keras.Model) -> keras.Model:
     ``ct_present``; ``model.inputs`` would be sorted by name.
     """
     inputs = [model.get_layer(name).output for name in (*modalities_of(model), *presence_inputs(model))]
-    logits = {head: model.get_layer(f"{head}_logits").output for head in ("disease", "cancer")}
+    logits = {head: model.get_layer(f"{head}_logits").output for head in HEADS}
     return keras.Model(inputs, logits, name="image_to_logits")
+
+
+def projection_layers(model: keras.Model, modality: str) -> list[keras.layers.Layer]:
+    """What lies between the pooled features of a modality and its features, in their order."""
+    names = {layer.name for layer in model.layers}
+    parts = ("dense", "batch_norm", "layer_norm", "dropout", "features")
+    return [model.get_layer(f"{modality}_{part}") for part in parts if f"{modality}_{part}" in names]
+
+
+def fusion_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The dense layers behind the concatenation; none where there is no fusion."""
+    return [layer for layer in model.layers if layer.name.startswith("fusion_dense_")]
 
 
 def modalities_of(model: keras.Model) -> tuple[str, ...]:
@@ -174,15 +208,19 @@ def pooled_to_logits(model: keras.Model) -> keras.Model:
     for name in modalities_of(model):
         pooled = keras.Input(model.get_layer(f"{name}_backbone").output.shape[1:], name=f"{name}_pooled")
         hidden = pooled
-        for part in ("dense", "batch_norm", "dropout", "features"):
-            hidden = model.get_layer(f"{name}_{part}")(hidden)
+        for layer in projection_layers(model, name):
+            hidden = layer(hidden)
         inputs.append(pooled)
         features[name] = hidden
     presence = [keras.Input((1,), name=f"given_{name}") for name in presence_inputs(model)]
     inputs += presence
-    fused = model.get_layer("fusion_concatenate")(_features_or_tokens(model, features, presence))
-    for layer in model.layers:
-        if layer.name.startswith("fusion_dense_"):
+    chosen = _features_or_tokens(model, features, presence)
+    fusion = fusion_layers(model)
+    seen = dict(zip(HEADS, chosen, strict=True))
+    if fusion:
+        fused = model.get_layer("fusion_concatenate")(chosen)
+        for layer in fusion:
             fused = layer(fused)
-    logits = {head: model.get_layer(f"{head}_logits")(fused) for head in ("disease", "cancer")}
+        seen = dict.fromkeys(HEADS, fused)
+    logits = {head: model.get_layer(f"{head}_logits")(seen[head]) for head in HEADS}
     return keras.Model(inputs, logits, name="pooled_to_logits")

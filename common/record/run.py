@@ -275,6 +275,27 @@ class Masks(Frozen):
     roster: str | None
 
 
+class Privacy(Frozen):
+    """``privacy`` of the experiment, the ``noise`` multiplier that it asks for, of which ``shared`` hospitals add a
+    part each, and by hospital the steps taken and the epsilon that these have ``spent``, of ``delta``. In a simulation
+    the noise comes from the seed and protects nobody."""
+
+    mechanism: Literal["local", "distributed"]
+    epsilon: Positive
+    delta: Positive
+    clip: Positive
+    sampling_rate: Share
+    steps: Number
+    images_per_patient: Number
+    patients: Number
+    colluding: Number
+    noise: Positive
+    shared: Number
+    accountant: str
+    steps_taken: dict[str, Number]
+    spent: dict[str, Positive]
+
+
 class Resumed(Frozen):
     after_round: Number
     time: str
@@ -292,6 +313,7 @@ class Run(Frozen):
     seed: int
     strategy: str
     masks: Masks | None = None
+    privacy: Privacy | None = None
     config_sha256: str
     started: str
     finished: str | None

@@ -53,6 +53,7 @@ def privacy_words(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list
         "Hospitals sent model weights, scores of their own images, and counts: no image, no label of an image and no "
         "patient.",
         _seen(metrics.get("masks")),
+        *_patients(metrics.get("privacy"), mode == "simulate"),
     ]
     strategy = metrics.get("strategy")
     if strategy in TABLE and (sends := algorithm_of(strategy).hospital.sends):
@@ -82,6 +83,32 @@ def _seen(masks: Mapping[str, Any] | None) -> str:
         f"{masks['threshold']} had to help with each. So nobody could see whether one hospital's update was unusual. "
         "The scores that hospitals told, and what the model itself remembers of images, masks do not hide."
     )
+
+
+def _patients(privacy: Mapping[str, Any] | None, simulated: bool) -> list[str]:
+    """What was promised to patients, what of it was spent, and what the promise does not cover."""
+    if privacy is None:
+        return ["The model may remember single patients: no differential privacy was asked for."]
+    spent = [f"{site} {value:.3g} ({privacy['steps_taken'][site]} steps)" for site, value in privacy["spent"].items()]
+    local = privacy["mechanism"] == "local"
+    told = [
+        f"Differential privacy, mechanism {privacy['mechanism']}: whether a patient, all his training images at one "
+        f"hospital, was among the others changes the chance of any model by a factor of e to the power of epsilon at "
+        f"most, but for delta {privacy['delta']:g}. Planned epsilon {privacy['epsilon']:g}; spent: "
+        f"{', '.join(spent) or 'nothing yet'}. Someone who is a patient of two hospitals spends both.",
+        f"Noise multiplier {privacy['noise']:g}, sampling rate {privacy['sampling_rate']:g}, {privacy['steps']} steps, "
+        f"clip {privacy['clip']:g}, at most {privacy['images_per_patient']} images of a patient in a step; worked out "
+        f"with {privacy['accountant']}.",
+        "Values without noise: nobody outside the hospital saw any."
+        if local
+        else "Values without enough noise: nobody saw any, unless "
+        f"{privacy['colluding'] + 1} hospitals or more and the server put together what they know.",
+        "Not covered: scores of validation and test images, counts and descriptions of the data, the time that a step "
+        "took, the choice of settings in earlier runs, and the server's own images.",
+    ]
+    if simulated:
+        told.insert(0, "The noise came from the seed, which is in this report: it protects nobody.")
+    return told
 
 
 def fingerprint_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -92,7 +92,9 @@ class Network:
 
     def trained_segments(self, trainable: Trainable) -> tuple[str, ...]:
         """The segments that change in a phase, and so the ones that a hospital sends back."""
-        return segments_of(self.modalities, SEGMENTS if trainable == "all" else HEAD_SEGMENTS)
+        fixed = trainable != "all" and self.experiment.model.projection == "fixed"
+        trained = [name for name in HEAD_SEGMENTS if not (fixed and name.endswith(".projection"))]
+        return segments_of(self.modalities, SEGMENTS if trainable == "all" else trained)
 
     def losses(self, labels: dict[str, tf.Tensor], logits: dict[str, tf.Tensor]) -> tuple[LossSum, LossSum]:
         """Masked losses of both heads, as sums with their weights."""
@@ -185,7 +187,7 @@ class Network:
     def pooled_width(self, modality: str) -> int:
         return int(self.model.get_layer(f"{modality}_backbone").output.shape[-1])
 
-    def _trainable_variables(self, trainable: Trainable) -> list[keras.Variable]:
+    def trainable_variables(self, trainable: Trainable) -> list[keras.Variable]:
         backbones = {f"{name}_backbone" for name in MODALITIES}
         return [
             variable
@@ -196,7 +198,7 @@ class Network:
 
     def _optimizer(self, trainable: Trainable) -> Adam:
         if trainable not in self._optimizers:
-            training, variables = self.experiment.training, self._trainable_variables(trainable)
+            training, variables = self.experiment.training, self.trainable_variables(trainable)
             self._optimizers[trainable] = Adam(
                 variables, training.learning_rate, training.clip_norm, training.weight_decay
             )
@@ -205,7 +207,7 @@ class Network:
     def _make_step(
         self, network: Callable[..., dict[str, tf.Tensor]], trainable: Trainable, *inputs: tf.TensorSpec
     ) -> Any:
-        variables = self._trainable_variables(trainable)
+        variables = self.trainable_variables(trainable)
         optimizer = self._optimizer(trainable)
         weights = self.experiment.training.loss
         learns = trainable != "outputs"  # else dropout and normalisation stay as they are in use

@@ -7,6 +7,7 @@ import pytest
 from fedthorax.client.site.limits import refusals
 from fedthorax.client.site.task_desk import at_this_site
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.patient_privacy import PatientPrivacy
 from fedthorax.common.disclosure.sentences import error_outside
 
 from .conftest import settings, task
@@ -36,6 +37,21 @@ def test_what_exceeds_a_limit_is_refused_with_its_name(
     found = refusals(task(experiment, **asked), experiment, settings(limits=limits))
     assert words in "; ".join(found)
     assert all(error_outside(one) == one for one in found)
+
+
+def test_a_hospital_with_a_budget_takes_part_in_private_runs_only_of_the_mechanism_that_it_allows(
+    experiment: Experiment,
+) -> None:
+    def said(asked: Experiment, **limit: Any) -> str:
+        found = refusals(task(asked, learning_rate=100.0), asked, settings(limits={"privacy": limit}))
+        assert all(error_outside(one) == one for one in found)
+        return "; ".join(found)
+
+    privacy = PatientPrivacy(mechanism="distributed", epsilon=8, delta=1e-4, sampling_rate=1.0, steps=2, patients=100)
+    private = experiment.model_copy(update={"privacy": privacy})
+    assert "private for its patients only (limits.privacy)" in said(experiment, epsilon=8, delta=1e-4)
+    assert "private by themselves (limits.privacy.mechanism)" in said(private, epsilon=8, delta=1e-4)
+    assert said(private, epsilon=8, delta=1e-4, mechanism="distributed") == ""  # how far steps go limits nothing more
 
 
 def test_epochs_and_threads_are_limited(experiment: Experiment) -> None:

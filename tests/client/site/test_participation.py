@@ -8,6 +8,7 @@ import pytest
 
 from fedthorax.client.site.participation import Participation, run_summary
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.patient_privacy import PatientPrivacy
 
 from .conftest import settings, task
 
@@ -100,6 +101,10 @@ def test_a_person_is_shown_what_would_be_trained_and_what_would_leave(experiment
     ]
     groups = "once, at the end, the scores of its test images by sex, age, view and scanner"
     assert f"{groups}, without groups of fewer than 5 patients" in run_summary(experiment, settings())["leaves"]
+    privacy = PatientPrivacy(mechanism="local", epsilon=8, delta=1e-4, sampling_rate=1.0, steps=2, patients=100)
+    private = run_summary(experiment.model_copy(update={"privacy": privacy}), settings())["leaves"]
+    assert private[5] == "after each of 2 rounds: the trained weights"
+    assert private[6].startswith("these are private for patients (local): epsilon 8 of delta 0.0001 for the whole run")
     strict = run_summary(experiment, settings(limits={"smallest_count": 10}))["leaves"]
     assert f"{groups}, without groups of fewer than 10 patients" in strict
     assert "scores: where 10 images or more have the label, and as many lack it; else null" in strict

@@ -151,7 +151,7 @@ REFUSED = [
      "--set: data.hospitals.1: expected text as a key, got 1; put it in quotes"),
     (["model={widht: 3}"],
      "--set: model.widht: unknown key; expected one of backbone, image_size, weights, encoder_units, feature_units, "
-     "fusion_units, dropout, batch_norm, absent, batch_norm_momentum"),
+     "fusion_units, projection, head_norm, dropout, batch_norm, absent, batch_norm_momentum"),
     (["federation={min_site: 3}"], "--set: federation.min_site: unknown key; did you mean `min_sites`?"),
     (["federation.min_sites=3"], "tiny.yaml: federation.min_sites is 3, but data.hospitals has only 2"),
     (

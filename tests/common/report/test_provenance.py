@@ -18,6 +18,29 @@ def test_each_mode_says_what_was_exchanged_and_who_saw_it(metrics):
     assert privacy_words({**metrics, "mode": "train"}, {}) == ["All images were in one place. Nothing was exchanged."]
 
 
+def test_the_page_says_what_was_promised_to_patients_what_is_spent_and_what_is_not_covered(metrics):
+    assert "The model may remember single patients" in " ".join(privacy_words(metrics, CONFIG))
+    privacy = {
+        "mechanism": "distributed", "epsilon": 8.0, "delta": 1e-4, "clip": 0.1, "sampling_rate": 1.0, "steps": 30,
+        "images_per_patient": 4, "patients": 480, "colluding": 1, "noise": 2.975, "shared": 2,
+        "accountant": "dp-accounting 0.6.0", "steps_taken": {"north": 20}, "spent": {"north": 6.31},
+    }  # fmt: skip
+    said = privacy_words({**metrics, "privacy": privacy}, CONFIG)
+    assert said[3] == "The noise came from the seed, which is in this report: it protects nobody."
+    for words in (
+        "Planned epsilon 8; spent: north 6.31 (20 steps)",
+        "but for delta 0.0001",
+        "Noise multiplier 2.975, sampling rate 1, 30 steps, clip 0.1",
+        "worked out with dp-accounting 0.6.0",
+        "nobody saw any, unless 2 hospitals or more and the server",
+        "Not covered: scores of validation and test images",
+    ):
+        assert words in " ".join(said)
+    consortium = {**metrics, "mode": "consortium", "privacy": {**privacy, "mechanism": "local"}}
+    assert "Values without noise: nobody outside the hospital saw any." in privacy_words(consortium, CONFIG)
+    assert "protects nobody" not in " ".join(privacy_words(consortium, CONFIG))
+
+
 def test_fingerprints_of_data_and_heads_of_logs_stand_side_by_side(metrics):
     metrics["sites"]["St. Anna"] |= {"fingerprint": "a" * 64, "egress_head": "b" * 64}
     metrics["central"]["fingerprint"] = "c" * 64

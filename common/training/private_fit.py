@@ -1,0 +1,133 @@
+"""Private steps of one hospital in one task: who is in them, noise, and how far they move the model."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedthorax.common.algorithms import algorithm_of
+from fedthorax.common.algorithms.aggregation import FRACTION_BITS, RESOLUTION, MaskedSum, halves, whole_numbers
+from fedthorax.common.algorithms.algorithm import RoundShape, Segments, TakesSums, Update
+from fedthorax.common.config import Experiment
+from fedthorax.common.model.segments import Weights, weights_digest
+from fedthorax.common.privacy.noise import chosen, key_of, rounded_gaussian
+from fedthorax.common.privacy.plan import Plan, plan_of
+from fedthorax.common.training.private_step import Patients, PrivateHeads
+
+Moved = Mapping[str, NDArray[np.int64]]  # by segment, multiples of RESOLUTION
+_COARSEST = 1 << 10  # a step of the grid is so many multiples of RESOLUTION at least
+
+
+@dataclass
+class PrivateSteps:
+    """``secret`` is the hospital's alone, ``context`` names run, site, round and experiment."""
+
+    heads: PrivateHeads
+    plan: Plan
+    secret: bytes
+    context: Sequence[object]
+    learning_rate: float
+    mark: str = field(default="", init=False)  # of all that determined the steps' values
+
+    def take(self, came: Weights, patients: Patients) -> Moved:
+        """How far the steps of a round move the model that ``came``. Nothing has left by then, and nothing is spent:
+        whoever lets the result leave has to charge ``mark`` first."""
+        heads, privacy, unit = self.heads, self.plan.privacy, self.unit
+        moved = {segment: np.zeros(values.size, np.int64) for segment, values in came.items()}
+        start = {segment: whole_numbers(values) for segment, values in came.items()}
+        held, marks, model = _fingerprint(patients), hashlib.sha256(), weights_digest(came)
+        deviation = self.plan.noise * heads.most / heads.grid / math.sqrt(self.plan.shared)
+        for number in range(self.plan.steps):
+            context = [*self.context, model, number]
+            flat = {name: (start[name] + moved[name]) * RESOLUTION for name in start}
+            weights = [flat[name][slot.start : slot.stop].reshape(slot.shape) for name, slot in heads.places]
+            inside = chosen(key_of(self.secret, "who", context, held), len(patients.names), privacy.sampling_rate)
+            random = np.random.default_rng(int.from_bytes(key_of(self.secret, "images", context, held)))
+            batch = heads.drawn(patients, np.flatnonzero(inside).tolist(), privacy.images_per_patient, random)
+            total = np.rint(heads.clipped_sum(weights, patients, batch) / heads.grid).astype(np.int64)
+            key = key_of(self.secret, "noise", context, total.tobytes())
+            marks.update(hashlib.sha256(key).digest())
+            if heads.fault != "no noise":
+                total += rounded_gaussian(key, deviation, heads.size)
+            begin = 0
+            for name, slot in heads.places:
+                count = slot.stop - slot.start
+                moved[name][slot.start : slot.stop] -= total[begin : begin + count] * unit
+                begin += count
+        self.mark = marks.hexdigest()
+        return moved
+
+    @property
+    def unit(self) -> int:
+        """How far a step of the grid moves a value, in multiples of RESOLUTION: whole, so that sums stay exact."""
+        privacy = self.plan.privacy
+        step = self.learning_rate * self.heads.grid / (privacy.sampling_rate * privacy.patients)
+        unit = round(step * 2**FRACTION_BITS)
+        if unit < _COARSEST:
+            raise ValueError(f"the learning rate {self.learning_rate:g} is too small for private steps to be exact")
+        return unit
+
+
+def moved_by(came: Weights, moved: Moved) -> Segments:
+    """The model after the steps."""
+    return {
+        segment: np.where(
+            moved[segment], ((whole_numbers(values) + moved[segment]) * RESOLUTION).astype(np.float32), values
+        )
+        for segment, values in came.items()
+    }
+
+
+def rounds_in_one_place(
+    experiment: Experiment,
+    heads: PrivateHeads,
+    start: Weights,
+    hospitals: Mapping[str, Patients],
+    rates: Sequence[float],
+) -> Iterator[Segments]:
+    """The trained segments after each round of a run in which all ``hospitals`` take part, without messages; ``rates``
+    are the rounds' learning rates. The same bits as a simulation's."""
+    plan, federation = plan_of(experiment), experiment.federation
+    sizes = {name: values.size for name, values in start.items()}
+    algorithm, state = algorithm_of(federation.strategy), dict[str, NDArray[np.float32]]()
+    came: Weights = start
+    for number, rate in enumerate(rates, start=1):
+        aggregate = algorithm.aggregate(federation.strategy_settings, RoundShape(sizes, None, {}))
+        sums = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
+        for site, patients in hospitals.items():
+            steps = PrivateSteps(heads, plan, simulated_secret(experiment, site), simulated(site, number), rate)
+            moved = steps.take(came, patients)
+            if federation.secure_aggregation:
+                sums = {name: sums[name] + moved[name] for name in sums}
+            else:
+                aggregate.add(Update(site, moved_by(came, moved), 1, {}, None))
+        if federation.secure_aggregation and isinstance(aggregate, TakesSums):
+            whole = {name: len(hospitals) * whole_numbers(values) + sums[name] for name, values in came.items()}
+            everywhere = {name: slice(0, size) for name, size in sizes.items()}
+            aggregate.add_sums(
+                [MaskedSum(name, everywhere[name], *halves(whole[name]), len(hospitals)) for name in whole]
+            )
+        came, state = aggregate.result(came, state)
+        aggregate.close()
+        yield dict(came)
+
+
+def simulated_secret(experiment: Experiment, site: str) -> bytes:
+    """Made of the seed, which whoever runs the simulation knows: such noise protects nobody."""
+    return hashlib.sha256(f"FedThorax simulation {experiment.seed} {site}".encode()).digest()
+
+
+def simulated(site: str, number: int) -> list[object]:
+    """The context of a round in a simulation: without the run's name, so that it can be made again."""
+    return ["simulation", site, number]
+
+
+def _fingerprint(patients: Patients) -> bytes:
+    """Of all that the sums are made of: other data have other draws."""
+    digest = hashlib.sha256(repr((patients.names, sorted(patients.rows.items()))).encode())
+    for values in (*(patients.values[side] for side in sorted(patients.values)), patients.disease, patients.cancer):
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.digest()

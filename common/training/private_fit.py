@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.algorithms.aggregation import FRACTION_BITS, RESOLUTION, MaskedSum, halves, whole_numbers
-from fedthorax.common.algorithms.algorithm import RoundShape, Segments, TakesSums, Update
+from fedthorax.common.algorithms.algorithm import RoundShape, Segments, State, TakesSums, Update
 from fedthorax.common.config import Experiment
 from fedthorax.common.model.segments import Weights, weights_digest
 from fedthorax.common.privacy.noise import chosen, key_of, rounded_gaussian
@@ -92,8 +92,8 @@ def rounds_in_one_place(
     are the rounds' learning rates. The same bits as a simulation's."""
     plan, federation = plan_of(experiment), experiment.federation
     sizes = {name: values.size for name, values in start.items()}
-    algorithm, state = algorithm_of(federation.strategy), dict[str, NDArray[np.float32]]()
-    came: Weights = start
+    algorithm, came = algorithm_of(federation.strategy), start
+    state: State = {}
     for number, rate in enumerate(rates, start=1):
         aggregate = algorithm.aggregate(federation.strategy_settings, RoundShape(sizes, None, {}))
         sums = {name: np.zeros(size, np.int64) for name, size in sizes.items()}

@@ -191,7 +191,8 @@ def _announce(
     events.emit(
         "run", name=experiment.name, mode=document["mode"], rounds=experiment.training.num_rounds, sites=list(sites)
     )
-    for line in run.notes:
+    simulated = document["mode"] == "simulate" and document.get("privacy")
+    for line in (*run.notes, *(["the private noise comes from the seed: it protects nobody"] if simulated else [])):
         audit.append("note", text=line)
         events.emit("note", text=line)
 

@@ -40,6 +40,7 @@ class SiteFolder:
     segments = Inside("state", "segments")
     own = Inside("state", "own")
     identity = Inside("state", "identity.key")  # for masking; the worker's, which may not read private_key
+    privacy = Inside("state", "privacy.jsonl")  # what was spent of the patients' privacy
     roster = Inside("state", "roster.json")  # the identities of the hospitals that a person here trusts
     results = Inside("results")
     run = Inside("run")

@@ -149,10 +149,11 @@ def experiment_sha256(task: Task) -> str:
 
 
 def run_summary(
-    experiment: Experiment, settings: SiteSettings, kind: str = "train", roster: str = ""
+    experiment: Experiment, settings: SiteSettings, kind: str = "train", roster: str = "", spent: float | None = None
 ) -> dict[str, Any]:
     """What a run, or a query for statistics, would do here and what would leave, in plain sentences, for the person who
-    decides. ``network`` and ``phases`` are empty for a query; ``roster`` is the fingerprint of the trusted one."""
+    decides. ``network`` and ``phases`` are empty for a query; ``roster`` is the fingerprint of the trusted one,
+    ``spent`` the epsilon of all runs so far, where the hospital has a limit."""
     if kind == "statistics":
         return _query_summary(experiment, settings)
     training, model, limits = experiment.training, experiment.model, settings.limits
@@ -184,6 +185,8 @@ def run_summary(
             f"{privacy.delta:g} for the whole run, with no loss and no number of pairs; not covered are counts, and "
             "scores of validation and test images"
         )
+        if limits.privacy is not None:
+            leaves[-1] += f"; of the {limits.privacy.epsilon:g} that all runs may spend {spent or 0:.3g} is spent"
     if half.sends:
         leaves.append(f"with them {half.sends}")
     if experiment.personalisation.fine_tune:

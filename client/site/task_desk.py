@@ -34,6 +34,7 @@ from fedthorax.common.messages.replies import DecisionReply
 from fedthorax.common.messages.results import Decided
 from fedthorax.common.messages.sending import closed
 from fedthorax.common.messages.tasks import DecisionTask, FinishTask
+from fedthorax.common.privacy.budget import Budget
 from fedthorax.common.wire.parcel import Parcel
 
 MOST_ATTEMPTS = 3  # of a task that ends the worker each time
@@ -259,7 +260,8 @@ class TaskDesk:
                     self._expired ^= {task.id}  # heard by nobody at first: the server learns it when it asks again
                     raise TaskStopped(f"{verdict.reason} within {self.settings.approval_wait_s:g} s")
                 if job.undecided is None:
-                    self.participation.request(task, run_summary(experiment, self.settings, task.kind, self._roster()))
+                    facts = run_summary(experiment, self.settings, task.kind, self._roster(), self._spent())
+                    self.participation.request(task, facts)
                     told = Reply(kind=task.kind, site=task.site, round=task.round, task_id=task.id, undecided=True)
                     job.stage, job.undecided = ("approval", 0, 0), self.egress.record(task, closed(told))
                     command = f"fedthorax site approve {name}"
@@ -268,6 +270,11 @@ class TaskDesk:
                 time.sleep(APPROVAL_POLL_S)
         finally:
             job.undecided = None
+
+    def _spent(self) -> float | None:
+        """Of the hospital's privacy budget so far; None where it has none."""
+        limit = self.settings.limits.privacy
+        return None if limit is None else Budget(self.folder.privacy).epsilon(limit.delta)
 
     def _roster(self) -> str:
         with contextlib.suppress(ValueError, OSError):

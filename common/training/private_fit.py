@@ -18,7 +18,7 @@ from fedthorax.common.privacy.plan import Plan, plan_of
 from fedthorax.common.training.private_step import Patients, PrivateHeads
 
 Moved = Mapping[str, NDArray[np.int64]]  # by segment, multiples of RESOLUTION
-_COARSEST = 1 << 10  # a step of the grid is so many multiples of RESOLUTION at least
+_UNITS = (1 << 10, 1 << 32)  # multiples of RESOLUTION in a step of the grid: finer is inexact, coarser overflows
 
 
 @dataclass
@@ -66,8 +66,8 @@ class PrivateSteps:
         privacy = self.plan.privacy
         step = self.learning_rate * self.heads.grid / (privacy.sampling_rate * privacy.patients)
         unit = round(step * 2**FRACTION_BITS)
-        if unit < _COARSEST:
-            raise ValueError(f"the learning rate {self.learning_rate:g} is too small for private steps to be exact")
+        if not _UNITS[0] <= unit <= _UNITS[1]:
+            raise ValueError(f"private steps at learning rate {self.learning_rate:g} are too short or long to be exact")
         return unit
 
 

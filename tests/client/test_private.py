@@ -10,6 +10,7 @@ from fedthorax.client.private import Private
 from fedthorax.client.process import SiteProcess
 from fedthorax.client.site_store import SiteStore
 from fedthorax.common.config import Experiment
+from fedthorax.common.disclosure.sentences import error_outside
 from fedthorax.common.ground.audit import AuditLog, read_lines
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
@@ -78,11 +79,11 @@ class Hospital:
         self.worker._build_network = lambda of, modalities: network
         self.experiment, self.network = experiment, network[0]
 
-    def train(self, number: int, weights: dict[str, np.ndarray], site: str = "north", run: str = "r1"):
+    def train(self, number: int, weights: dict[str, np.ndarray], site: str = "north", run: str = "r1", rate=1.0):
         return self.worker.run(
             TrainTask(
                 site=site, round=number, experiment=self.experiment.model_dump_json(), weights=weights,
-                layout=self.network.layout.digest, learning_rate=1.0, run=run, model_sha256=weights_digest(weights),
+                layout=self.network.layout.digest, learning_rate=rate, run=run, model_sha256=weights_digest(weights),
                 sha256={name: segment_sha256(values) for name, values in weights.items()},
             )
         )  # fmt: skip
@@ -176,6 +177,16 @@ def test_what_cannot_be_written_down_does_not_leave(experiment, network, start, 
     reply = Hospital(experiment, network, tmp_path).train(1, start)
     assert "No space left" in reply.error
     assert not reply.weights
+
+
+@pytest.mark.parametrize("rate", [1e-9, 1e9])
+def test_steps_that_could_not_be_summed_exactly_are_refused_before_they_cost(
+    experiment, network, start, tmp_path, rate
+):
+    reply = Hospital(experiment, network, tmp_path).train(1, start, rate=rate)
+    assert "too short or long to be exact" in reply.error
+    assert error_outside(reply.error) == reply.error
+    assert not (tmp_path / "privacy.jsonl").exists()
 
 
 def test_scores_of_training_images_are_refused(experiment, network, start, tmp_path):

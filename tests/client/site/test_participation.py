@@ -104,6 +104,9 @@ def test_a_person_is_shown_what_would_be_trained_and_what_would_leave(experiment
     privacy = PatientPrivacy(mechanism="local", epsilon=8, delta=1e-4, sampling_rate=1.0, steps=2, patients=100)
     private = run_summary(experiment.model_copy(update={"privacy": privacy}), settings())["leaves"]
     assert private[5] == "after each of 2 rounds: the trained weights"
+    limit = settings(limits={"privacy": {"epsilon": 10, "delta": 1e-4}})
+    budgeted = run_summary(experiment.model_copy(update={"privacy": privacy}), limit, spent=2.5)["leaves"]
+    assert budgeted[6] == f"{private[6]}; of the 10 that all runs may spend 2.5 is spent"
     assert private[6].startswith("these are private for patients (local): epsilon 8 of delta 0.0001 for the whole run")
     strict = run_summary(experiment, settings(limits={"smallest_count": 10}))["leaves"]
     assert f"{groups}, without groups of fewer than 10 patients" in strict

@@ -40,6 +40,15 @@ def test_a_value_that_moved_too_far_to_be_summed_is_refused_unless_it_may_take_t
     assert value(found)[2] == 4_000_000_000 * 2**40
 
 
+@pytest.mark.parametrize("wide", [(), (1,)])
+def test_differences_that_are_known_are_summed_exactly_whatever_the_update_was_rounded_to(wide):
+    known = [{"ct": np.array([1, -5, 7], np.int64)}, {"ct": np.array([2, 3, -1 << 40], np.int64)}]
+    words = [words_of(domain(wide), BEFORE, BEFORE, [1], 3, steps) for steps in known]
+    (found,) = sums_of(domain(wide), words[0] + words[1], BEFORE)
+    start = [2 * int(each) * 2**40 for each in BEFORE["ct"]]
+    assert value(found) == [first + more for first, more in zip(start, (3, -2, 7 - 2**40), strict=True)]
+
+
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -1e30])
 def test_what_is_not_finite_leaves_no_hospital(odd):
     with pytest.raises(ValueError, match="not finite, or too large"):

@@ -2,27 +2,35 @@
 
     make real
     python benchmarks/update_claims.py configs/real.yaml --set training.threads=1
+    python benchmarks/update_claims.py configs/real.yaml --set training.threads=1 --set federation.codec=int4
 
 The arms are layouts of unequal_hospitals.py, twelve rounds of the heads each, two seeds with two learning rates. Of
 every update it measures how far its farthest value went, as a share of what Adam can do, by how much its pace differs
 from the median of its round, and the cosine of its step with the mean of the others'; then it prints how many of them
-the rules of server/steps.py put aside, and how many of the same updates times 100, all zeros, with other signs, and
-with a step turned round. With two hospitals there is no comparison, so the first rule is counted alone too.
+the rules of server/claims.py and server/steps.py put aside, and how many of the same updates times 100, all zeros, with
+other signs, and with a step turned round. With a codec that rounds, an update is what the server reads of it, and what
+was left out is added to the hospital's next. With two hospitals there is no comparison, so the first rule is counted
+alone too.
 """
 
 import argparse
 import math
 import statistics
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from heads_federation import HeadsRun
 from unequal_hospitals import Bench
 
+from fedthorax.common.algorithms.algorithm import Update
 from fedthorax.common.model.segments import Weights
+from fedthorax.common.wire.segment import pack_rounded
+from fedthorax.server.claims import check_step
 from fedthorax.server.schedule import plan_round
-from fedthorax.server.steps import Step, adam_reach, far_from_others, measured
+from fedthorax.server.steps import adam_reach, far_from_others, measured
 
 ARMS = ("equal-4/branches", "lacking/branches", "dirichlet/branches", "labels/branches", "hannover/branches")
 ROUNDS = 12
@@ -43,6 +51,7 @@ class Watched(HeadsRun):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.found: dict[int, dict[str, dict]] = defaultdict(dict)
+        self._left_out: dict[tuple[str, str], np.ndarray] = {}  # by hospital and segment
 
     def _update(self, site: str, number: int, weights: Weights, told: Weights):
         update = super()._update(site, number, weights, told)
@@ -51,24 +60,38 @@ class Watched(HeadsRun):
         layout = self.networks.build(self.experiment, modalities)[0].layout
         plan = plan_round(training, number)
         steps = plan.phase.local_epochs * -(-update.num_pairs // training.batch_size)
-        allowed = 1.001 * plan.learning_rate * adam_reach(steps)
-        kept = self.experiment.model.batch_norm_momentum**steps
+        claim = SimpleNamespace(num_pairs=update.num_pairs, told=SimpleNamespace(train=SimpleNamespace(steps=steps)))
+        if self.experiment.federation.rounds_weights:
+            update = self._as_read(update, weights, layout)
         told_of = {}
         for name, change in ATTACKS.items():
             changed = {segment: change(new, weights[segment]) for segment, new in update.weights.items()}
             step = measured({s: v.astype(np.float32) for s, v in changed.items()}, weights, layout)
             told_of[name] = {
                 "step": step,
-                "refused": _refused(step, allowed, kept),
+                "refused": self._refused(step, claim, plan),
                 "pace": step.norm / math.sqrt(steps),
             }
         share = told_of["as it came"]["step"].farthest / (plan.learning_rate * adam_reach(steps))
         self.found[number][site] = {"attacks": told_of, "share": share, "sketch": _sketch(update.weights, weights)}
         return update
 
+    def _as_read(self, update: Update, weights: Weights, layout) -> Update:
+        read = {}
+        for name, values in update.weights.items():
+            left = self._left_out.get((update.site, name))
+            packed = pack_rounded(
+                self.experiment.federation.codec, values, weights[name], "0" * 64, layout.exact(name), left
+            )
+            read[name], self._left_out[update.site, name] = packed.values, packed.residual
+        return replace(update, weights=read)
 
-def _refused(step: Step, allowed: float, kept: float) -> bool:
-    return step.norm == 0 or step.farthest > allowed or step.left[0] < 0.999 * kept or step.grown[0] > 1e6
+    def _refused(self, step, claim, plan) -> bool:
+        try:
+            check_step(step, claim, self.experiment, plan)
+        except ValueError:
+            return True
+        return False
 
 
 def _sketch(update: Weights, before: Weights) -> np.ndarray:

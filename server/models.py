@@ -1,11 +1,11 @@
 """The models that a run leaves behind, and the facts beside them."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.messages.tasks import ModelFacts
 from fedthorax.common.model.segments import Weights, weights_digest
+from fedthorax.common.record.run import Run
 from fedthorax.common.record.run_folder import RunFolder, package_versions
 from fedthorax.common.release.model_facts import FORMAT, model_entry, write_model_facts
 from fedthorax.common.training.network import Network
@@ -37,44 +37,35 @@ def save_personal_models(
     experiment: Experiment,
     network: Network,
     best: Weights,
-    document: Mapping[str, Any],
+    run: Run,
     folder: RunFolder,
     own: OwnModels,
 ) -> None:
     """In a simulation: each hospital's own model as a model folder; in a consortium it is at the hospital."""
     facts = model_facts(experiment).model_dump()
-    for site in document["sites"]:
-        weights = own(document["run"], site)
+    unselected = run.model_copy(update={"operating_points": None})  # they are the common model's
+    for site in run.sites:
+        weights = own(run.run, site)
         if weights is None:
             continue
         network.layout.write({**best, **weights})
         target = folder.personal(site)
         target.mkdir(parents=True, exist_ok=True)
         network.save(target / "model.keras")
-        unselected = {**document, "operating_points": None}  # they are the common model's
-        digest = weights_digest(network.layout.read())
-        entry = model_entry(facts, unselected, document["best_round"], digest)
-        write_model_facts(target, facts, {"model.keras": entry}, document)
+        entry = model_entry(facts, unselected, run.best_round, weights_digest(network.layout.read()))
+        write_model_facts(target, facts, {"model.keras": entry}, run)
 
 
 def save_models(
-    experiment: Experiment,
-    network: Network,
-    checkpoints: Checkpoints,
-    document: Mapping[str, Any],
-    folder: RunFolder,
+    experiment: Experiment, network: Network, checkpoints: Checkpoints, run: Run, folder: RunFolder
 ) -> None:
-    """``model/best.keras`` and ``model/last.keras``, ``model.json`` that says what their outputs mean, and ``card.md``.
-
-    ``document`` is the content of metrics.json.
-    """
-    best_round = document["best_round"]
+    """``model/best.keras``, ``model/last.keras``, ``model.json`` that says what their outputs mean, and ``card.md``."""
     last_round = checkpoints.rounds()[-1]
-    rounds = {"best": last_round if best_round is None else best_round, "last": last_round}
+    rounds = {"best": last_round if run.best_round is None else run.best_round, "last": last_round}
     facts, entries = model_facts(experiment).model_dump(), {}
     for kind, path in (("last", folder.last_model), ("best", folder.best_model)):
         weights = checkpoints.load(rounds[kind]).weights
         network.layout.write(weights)
         network.save(path)
-        entries[path.name] = model_entry(facts, document, rounds[kind], weights_digest(weights))
-    write_model_facts(folder.model, facts, entries, document)
+        entries[path.name] = model_entry(facts, run, rounds[kind], weights_digest(weights))
+    write_model_facts(folder.model, facts, entries, run)

@@ -8,8 +8,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.ground.memory import peak_memory_mb
 from fedthorax.common.masking.opening import threshold
 from fedthorax.common.privacy import plan
-from fedthorax.common.record.largest_site import largest_site
-from fedthorax.common.record.run import SCHEMA_VERSION
+from fedthorax.common.record.run import SCHEMA_VERSION, Run, largest_site, read_run
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.selection import Selection
 
@@ -114,6 +113,10 @@ class RunRecord:
     def document(self) -> dict[str, Any]:
         return self._document
 
+    def run(self) -> Run:
+        """The record as whoever reads it has it."""
+        return read_run(self._document)
+
     @property
     def rounds(self) -> list[dict[str, Any]]:
         rounds: list[dict[str, Any]] = self._document["rounds"]
@@ -167,7 +170,8 @@ class RunRecord:
 
     def largest_site(self) -> str | None:
         """The hospital with most training pairs, as they described themselves; None where several have as many."""
-        return largest_site(self._document)
+        described = {name: site["data"] or {} for name, site in self._document["sites"].items()}
+        return largest_site({name: (data.get("pairing") or {}).get("pairs", 0) for name, data in described.items()})
 
     def described(self, site: str) -> dict[str, Any] | None:
         """What the hospital said about its data; None where it has not joined yet."""

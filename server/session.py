@@ -97,7 +97,7 @@ def run_session(
             network, store = build(experiment)
             # Only now: TensorBoard starts TensorFlow, whose threads the network has to set before that.
             tracking = Tracking.opened(
-                experiment, folder.path, record.document, lambda text: events.emit("note", text=text)
+                experiment, folder.path, record.run(), lambda text: events.emit("note", text=text)
             )
             sent = travelling(experiment) if mode == "consortium" else experiment
             ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
@@ -106,8 +106,7 @@ def run_session(
             broadcast = Broadcast(codec, exact, start.broadcast if start else None)
 
             def write_record(told: Tracking = tracking) -> None:
-                folder.write_metrics(record.document)
-                told.update(record.document)
+                told.update(folder.write_metrics(record.document))
 
             digest, text = network.layout.digest, sent.model_dump_json()
             rounds = Rounds(
@@ -133,7 +132,7 @@ def run_session(
                 write_examples(folder.examples, network, central, predictions, points)
                 if own_models is not None:
                     best = network.layout.read()
-                    save_personal_models(experiment, network, best, record.document, folder, own_models)
+                    save_personal_models(experiment, network, best, record.run(), folder, own_models)
                 if mode == "consortium":
                     rounds.deliver()
             status, problem, failed = "finished", "", False
@@ -152,11 +151,11 @@ def run_session(
 
             def models() -> None:
                 if network is not None and checkpoints.rounds():
-                    save_models(experiment, network, checkpoints, record.document, folder)
+                    save_models(experiment, network, checkpoints, record.run(), folder)
 
             def tracked() -> None:
                 if tracking is not None:
-                    tracking.close(record.document)
+                    tracking.close(record.run())
 
             _leave(
                 [

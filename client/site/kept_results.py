@@ -25,7 +25,7 @@ from fedthorax.common.report import write_report
 def keep_results(folder: SiteFolder, process: SiteProcess, task: FinishTask, experiment: Experiment) -> Reply:
     """Keep what a ``finish`` task brings; the reply only says that it is kept. ValueError where it is not whole."""
     names, facts = task.outcome.models, task.outcome.facts.model_dump()
-    metrics = task.outcome.metrics.model_dump(mode="json", exclude_unset=True)
+    measured = task.outcome.metrics
     network = process.network(experiment)
     try:
         weights = process.worker.segments.complete(task, network.layout.sizes)
@@ -40,19 +40,19 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: FinishTask, exp
     path = results_folder(folder, experiment.name, task.run)
     with RunFolder.create(path) if not path.exists() else RunFolder.resume(path) as run:
         run.write_config(experiment, {"run": task.run, "hospital": task.site})
-        run.write_metrics(metrics)
+        run.write_metrics(measured.model_dump(mode="json", exclude_unset=True))
         models = _known_models(run.model / "model.json")
         for name in names:
             target = run.model / f"{name}.keras"
             network.save(target)
-            models[target.name] = model_entry(facts, metrics, task.round, digest)
+            models[target.name] = model_entry(facts, measured, task.round, digest)
         if "best" in names and (own := process.worker.own.model(task.run, task.site)) is not None:
             network.layout.write(own)  # over the common model: of a hospital without CT it has no CT encoder
             target = run.model / "personal.keras"
             network.save(target)
-            unselected = {**metrics, "operating_points": None}  # they are the common model's
+            unselected = measured.model_copy(update={"operating_points": None})  # they are the common model's
             models[target.name] = model_entry(facts, unselected, task.round, weights_digest(network.layout.read()))
-        write_model_facts(run.model, facts, models, metrics)
+        write_model_facts(run.model, facts, models, measured)
         write_text(path / "delivery.json", json.dumps({"run": task.run, "hospital": task.site}, indent=1) + "\n")
         write_report(path)
     return FinishReply(site=task.site, round=task.round, task_id=task.id)

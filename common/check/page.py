@@ -7,8 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
 from PIL import Image
 
 from fedthorax import __version__
@@ -17,6 +15,7 @@ from fedthorax.common.check.page_template import STYLE, TEMPLATE
 from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 from fedthorax.common.hospital.labelled import KINDS, counted
 from fedthorax.common.issues.issue import CODES, LEVELS, Issue, counts_by_level
+from fedthorax.common.page.frame import rendered
 from fedthorax.common.pixels.decode import Modality, try_decode
 from fedthorax.common.records.records import BadFile, ImageRef
 
@@ -33,9 +32,9 @@ def write_page(path: Path, checks: Sequence[SiteCheck]) -> None:
 
 def render(checks: Sequence[SiteCheck]) -> str:
     """The whole document; it loads nothing from anywhere."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(TEMPLATE).render(
-        style=Markup(STYLE),
+    return rendered(
+        TEMPLATE,
+        style=STYLE,
         sites=[_site(check) for check in checks],
         software=__version__,
         moment=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),

@@ -30,24 +30,17 @@ tr.marked td, tr.marked th { color: var(--grave); }
 )
 
 TEMPLATE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>Check of {{ sites|map(attribute="name")|join(", ") }}</title>
-<style>{{ style }}</style>
-</head>
-<body>
-<header>
-<p class="kicker">FedThorax check of images, labels and splits</p>
-<h1>{{ sites|map(attribute="name")|join(", ") }}</h1>
+{%- extends "frame" %}
+{%- block allowed %}; img-src data:{% endblock %}
+{%- block title %}Check of {{ sites|map(attribute="name")|join(", ") }}{% endblock %}
+{%- block kicker %}FedThorax check of images, labels and splits{% endblock %}
+{%- block heading %}{{ sites|map(attribute="name")|join(", ") }}{% endblock %}
+{%- block facts %}
 <dl class="facts"><div><dt>Checked</dt><dd>{{ moment }}</dd></div></dl>
-</header>
-<main>
+{%- endblock %}
+{%- block main %}
 <p class="stay"><strong>This page shows images of patients and must stay at the hospital.</strong>
-Do not send it, and do not put it where others can read it. It loads nothing from the network.</p>
+Do not send it, and do not put it where others can read it.</p>
 {%- for site in sites %}
 {%- if sites|length > 1 %}<h2>{{ site.name }}</h2>{% endif %}
 {%- for folder in site.folders %}<p class="small">{{ folder }}</p>{% endfor %}
@@ -126,8 +119,6 @@ Do not send it, and do not put it where others can read it. It loads nothing fro
 </tbody></table></div></details>
 {%- endif %}
 {%- endfor %}
-</main>
-<footer><p>Made by FedThorax {{ software }}.</p></footer>
-</body>
-</html>
+{%- endblock %}
+{%- block made %}Made by FedThorax {{ software }}.{% endblock %}
 """

@@ -4,7 +4,7 @@
 of what may leave a hospital stands beside every field.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
@@ -15,6 +15,8 @@ from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.one_line import one_line
 from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, Figures, FindingFigures, Score, Share
 
+Task = Literal["disease", "cancer"]
+TASKS: tuple[tuple[Task, str], ...] = (("disease", "X-ray findings"), ("cancer", "CT classes"))
 MOST_LABELS = 1000
 MOST_GROUPS = 100  # of an attribute: scanners have names, and a list without end would swell every report
 
@@ -47,16 +49,27 @@ class ClassRow(Figures):
     reasons: Reasons
 
 
+Row = FindingRow | ClassRow
+
+
 class FindingMean(FindingFigures):
     """``num_findings``: figure by figure, over how many findings it runs."""
 
     num_findings: Runs
     reasons: Reasons
 
+    @property
+    def over(self) -> dict[str, int]:
+        return self.num_findings
+
 
 class ClassMean(Figures):
     num_classes: Runs
     reasons: Reasons
+
+    @property
+    def over(self) -> dict[str, int]:
+        return self.num_classes
 
 
 class DiseaseScores(Frozen):
@@ -64,6 +77,14 @@ class DiseaseScores(Frozen):
     macro: Annotated[FindingMean, leaving.MeanOf("per_finding")]
     weighted: Annotated[FindingMean, leaving.MeanOf("per_finding", weighted=True)]
     micro: Annotated[FindingMean, leaving.Together("per_finding")]
+
+    @property
+    def rows(self) -> dict[str, FindingRow]:
+        return self.per_finding
+
+    def known_of(self, label: str) -> int | None:
+        """Images of which it is known whether they show the finding."""
+        return self.per_finding[label].known
 
 
 class CancerScores(Frozen):
@@ -81,13 +102,37 @@ class CancerScores(Frozen):
     known: Annotated[Number | None, leaving.Count()]
     reasons: Reasons
 
+    @property
+    def rows(self) -> dict[str, ClassRow]:
+        return self.per_class
 
-class _Heads(Frozen):
+    def known_of(self, label: str) -> int | None:
+        return self.known
+
+
+Head = DiseaseScores | CancerScores
+
+
+class Heads(Frozen):
     disease: Annotated[DiseaseScores, leaving.OfTask("disease")]
     cancer: Annotated[CancerScores, leaving.OfTask("cancer")]
 
+    def head(self, task: Task) -> Head:
+        return self.disease if task == "disease" else self.cancer
 
-class Scores(_Heads):
+    def mean(self, task: Task, figure: str) -> float | None:
+        """The mean of a figure over the labels; the accuracy of the classes is that of the slices."""
+        if (task, figure) == ("cancer", "accuracy"):
+            return self.cancer.accuracy
+        value: float | None = getattr(self.head(task).macro, figure)
+        return value
+
+    def interval(self, task: Task, figure: str, label: str | None = None) -> tuple[float, float] | None:
+        """Of a label's figure, or of ``mean``; none without a test."""
+        return None
+
+
+class Scores(Heads):
     """Losses are null where no label was known."""
 
     loss: Annotated[MeanLoss, leaving.Loss(("disease", "cancer"))]
@@ -110,6 +155,10 @@ class FigureIntervals(Frozen):
             raise ValueError(f"intervals of {', '.join(sorted(odd))[:200]}, which are no figures")
         return self
 
+    def of(self, figure: str) -> tuple[float, float] | None:
+        found: dict[str, Any] = self.__pydantic_extra__ or {}
+        return found.get(figure)
+
 
 Machine = Annotated[Number, leaving.Machine("how often patients were drawn again")]
 
@@ -124,15 +173,35 @@ class _Intervals(Frozen):
     weighted: FigureIntervals | None
     micro: FigureIntervals | None
 
+    @property
+    def rows(self) -> dict[str, FigureIntervals | None]:
+        raise NotImplementedError
+
+    def of(self, figure: str, label: str | None = None) -> tuple[float, float] | None:
+        """Of a label's figure, or of its mean over the labels."""
+        found = self.macro if label is None else self.rows.get(label)
+        return found.of(figure) if found else None
+
 
 class DiseaseIntervals(_Intervals):
     per_finding: Annotated[dict[Label, FigureIntervals | None], Field(max_length=MOST_LABELS)]
+
+    @property
+    def rows(self) -> dict[str, FigureIntervals | None]:
+        return self.per_finding
 
 
 class CancerIntervals(_Intervals):
     accuracy: Interval | None
     defined: Runs
     per_class: Annotated[dict[Label, FigureIntervals | None], Field(max_length=MOST_LABELS)]
+
+    @property
+    def rows(self) -> dict[str, FigureIntervals | None]:
+        return self.per_class
+
+    def of(self, figure: str, label: str | None = None) -> tuple[float, float] | None:
+        return self.accuracy if (figure, label) == ("accuracy", None) else super().of(figure, label)
 
 
 class ScoreIntervals(Frozen):
@@ -164,8 +233,12 @@ class TestedScores(Scores):
 
     intervals: Annotated[ScoreIntervals | None, leaving.Beside(("disease", "cancer"))] = None
 
+    def interval(self, task: Task, figure: str, label: str | None = None) -> tuple[float, float] | None:
+        found = self.intervals and (self.intervals.disease if task == "disease" else self.intervals.cancer)
+        return found.of(figure, label) if found else None
 
-class BothHeads(_Heads):
+
+class BothHeads(Heads):
     """Scores without losses: of a test with the images that were left out of it."""
 
 

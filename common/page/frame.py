@@ -13,10 +13,12 @@ _FRAME = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{% block title %}{% endblock %}</title>
+{%- block head %}
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'
 {%- block allowed %}{% endblock %}">
-<title>{% block title %}{% endblock %}</title>
 <style>{{ style }}</style>
+{%- endblock %}
 </head>
 <body>
 {% block skip %}{% endblock -%}

@@ -2,24 +2,24 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from fedthorax.common.ground.wording import at
-from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, shown_in
+from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, Place, shown_in
+from fedthorax.common.metrics.scores import Scores, Task
+from fedthorax.common.record.run import Round, Run
 
 _LOSSES = ("loss", "disease_loss", "cancer_loss")
-_HEADS = (("disease", FINDING_METRICS), ("cancer", CLASS_METRICS))
-# A figure's column is the macro mean of a head; the accuracy of CT classes is that of the slices.
-SCORE_COLUMNS: dict[str, tuple[str, ...]] = {
-    **{name: (name,) for name in _LOSSES},
-    **{f"{head}_{name}": (head, "macro", name) for head, metrics in _HEADS for name in shown_in("history", metrics)},
-    "cancer_accuracy": ("cancer", "accuracy"),
-}
-HEADLINE: dict[str, tuple[str, ...]] = {
-    **{f"{head}_{name}": (head, "macro", name) for head, metrics in _HEADS for name in shown_in("headline", metrics)},
-    "cancer_accuracy": ("cancer", "accuracy"),
-}
+
+
+def columns_of(place: Place) -> dict[str, tuple[Task, str]]:
+    """Task and figure of each column: the mean over the labels, and the accuracy of CT slices."""
+    heads: tuple[tuple[Task, Any], ...] = (("disease", FINDING_METRICS), ("cancer", CLASS_METRICS))
+    columns = {f"{task}_{name}": (task, name) for task, metrics in heads for name in shown_in(place, metrics)}
+    return {**columns, "cancer_accuracy": ("cancer", "accuracy")}
+
+
+SCORE_COLUMNS, HEADLINE = columns_of("history"), columns_of("headline")
 _TRAIN_COLUMNS = (*_LOSSES, "pairs", "steps", "epochs", "seconds")
 HISTORY_COLUMNS = (
     "round",
@@ -27,6 +27,7 @@ HISTORY_COLUMNS = (
     "trainable",
     "scope",
     "site",
+    *_LOSSES,
     *SCORE_COLUMNS,
     *(f"train_{name}" for name in _TRAIN_COLUMNS),
     "round_seconds",
@@ -35,38 +36,35 @@ HISTORY_COLUMNS = (
 )
 
 
-def history_csv(metrics: Mapping[str, Any]) -> str:
+def history_csv(run: Run) -> str:
     """One row a round for the central validation and one for each site; an undefined figure is an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, HISTORY_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    for entry in metrics.get("rounds", []):
+    for entry in run.rounds:
         writer.writerows(history_rows(entry))
     return text.getvalue()
 
 
-def history_rows(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The rows of one of ``metrics["rounds"]``; what is undefined is None or left out."""
-    phase = entry.get("phase") or {}
-    common = {"round": entry["round"], "phase": phase.get("index"), "trainable": phase.get("trainable")}
+def history_rows(entry: Round) -> Iterator[dict[str, Any]]:
+    """The rows of a round; what is undefined is None or left out."""
+    phase = {"phase": entry.phase.index, "trainable": entry.phase.trainable} if entry.phase else {}
+    common = {"round": entry.round, **phase}
     yield {
         **common,
         "scope": "central",
-        **_score_cells(entry.get("central")),
-        "round_seconds": entry.get("seconds"),
-        "bytes_sent": entry.get("bytes_sent"),
-        "bytes_received": entry.get("bytes_received"),
+        **_score_cells(entry.central),
+        "round_seconds": entry.seconds,
+        "bytes_sent": entry.bytes_sent,
+        "bytes_received": entry.bytes_received,
     }
-    for name, site in entry.get("sites", {}).items():
-        train = site.get("train") or {}
-        yield {
-            **common,
-            "scope": "site",
-            "site": name,
-            **_score_cells(site.get("valid")),
-            **{f"train_{column}": train.get(column) for column in _TRAIN_COLUMNS},
-        }
+    for name, site in entry.sites.items():
+        train = {f"train_{column}": getattr(site.train, column) for column in _TRAIN_COLUMNS} if site.train else {}
+        yield {**common, "scope": "site", "site": name, **_score_cells(site.valid), **train}
 
 
-def _score_cells(scores: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {column: at(scores, *path) for column, path in SCORE_COLUMNS.items()}
+def _score_cells(scores: Scores | None) -> dict[str, Any]:
+    if scores is None:
+        return {}
+    losses = {name: getattr(scores, name) for name in _LOSSES}
+    return losses | {column: scores.mean(*of) for column, of in SCORE_COLUMNS.items()}

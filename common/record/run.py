@@ -21,10 +21,11 @@ from fedthorax.common.metrics.scores import (
     Subgroups,
     TestedScores,
 )
+from fedthorax.common.record.older import completed
 from fedthorax.common.record.passport import Passport
 
 SCHEMA_VERSION = 3  # 2 added figures, operating points and calibration; 3 a round whose model was not taken
-READABLE = (1, 2, 3)
+READABLE = (2, 3)
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 Pair = Annotated[tuple[float, float], Field(strict=False)]
@@ -97,6 +98,9 @@ class Round(Frozen):
     seconds: Positive | None
     bytes_sent: Number
     bytes_received: Number
+
+    def trained(self, site: str) -> bool:
+        return site in self.sites and self.sites[site].train is not None
 
 
 class Curve(Frozen):
@@ -334,12 +338,43 @@ class Run(Frozen):
     totals: Totals
     undefined: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def last_round(self) -> int:
+        """0 where only the untrained model was scored, or nothing."""
+        return max((entry.round for entry in self.rounds), default=0)
+
+    @property
+    def scored_round(self) -> Round | None:
+        """The round whose validation scores are shown: the selected one, or the last."""
+        best = [entry for entry in self.rounds if entry.round == self.best_round]
+        return best[0] if best else self.rounds[-1] if self.rounds else None
+
+    @property
+    def passports(self) -> dict[str, Passport | None]:
+        """What each hospital described."""
+        return {name: site.data for name, site in self.sites.items()}
+
+    @property
+    def largest_site(self) -> str | None:
+        """The hospital with most training pairs, which costs most to lose; None where none stands out."""
+        return largest_site({name: data.pairs if data else 0 for name, data in self.passports.items()})
+
+
+def largest_site(pairs: Mapping[str, int]) -> str | None:
+    """Of the training pairs by hospital, the largest hospital; None where none stands out."""
+    ranked = sorted(pairs.items(), key=lambda item: item[1], reverse=True)
+    if not ranked or not ranked[0][1] or (len(ranked) > 1 and ranked[0][1] == ranked[1][1]):
+        return None
+    return ranked[0][0]
+
 
 def read_run(metrics: Mapping[str, Any]) -> Run:
-    """The content of metrics.json as a Run. A number that is not finite becomes null, and ``undefined`` says where and
-    what it was. ValueError names the first field that is not one of a Run."""
+    """The content of metrics.json as a Run, of a file of before too. A number that is not finite becomes null, and
+    ``undefined`` says where and what it was. ValueError names the first field that is not one of a Run."""
     undefined: dict[str, str] = {}
     value = plain_value(metrics, "metrics", undefined)
+    if value.get("schema_version") == 2:
+        value = {**completed(Run, value), "schema_version": SCHEMA_VERSION}
     if undefined:
         value["undefined"] = {**value.get("undefined", {}), **undefined}
     try:

@@ -48,7 +48,7 @@ from fedthorax.common.ground.lock import take
 from fedthorax.common.ground.one_line import one_line
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
 from fedthorax.common.record.history import history_csv
-from fedthorax.common.record.run import READABLE, read_run
+from fedthorax.common.record.run import READABLE, Run, read_run
 
 _LOCK_TEXT = "FedThorax run folder\n"
 _FULL_BELOW = 1 << 20  # bytes
@@ -182,13 +182,16 @@ class RunFolder:
         facts = yaml.safe_load("\n".join(line[2:] for line in comment)) or {}
         return Experiment.model_validate(yaml.safe_load(text)), facts
 
-    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """``metrics.json`` and ``history.csv``, each replaced at once. A number that is not finite becomes null, and
-        ``undefined`` says where and what it was. ValueError names the first field that is not one of a Run."""
+    def write_metrics(self, metrics: Mapping[str, Any]) -> Run:
+        """``metrics.json`` and ``history.csv``, each replaced at once, of what is given back. A number that is not
+        finite becomes null, and ``undefined`` says where and what it was. ValueError names the first field that is not
+        one of a Run."""
         self._require_lock()
-        value = read_run(metrics).model_dump(mode="json", exclude_unset=True)
+        run = read_run(metrics)
+        value = run.model_dump(mode="json", exclude_unset=True)
         write_text(self.metrics, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-        write_text(self.history, history_csv(value))
+        write_text(self.history, history_csv(run))
+        return run
 
     def last_words(self, status: str, error: str | None) -> None:
         """How the run ends, in the lock file: its block is taken already, so that a full disk cannot keep it back."""
@@ -216,6 +219,14 @@ class RunFolder:
             status, _, error = words.partition(": ")
             return status, error.strip() or None
         return "failed", ENDED_FROM_OUTSIDE
+
+    def read_run(self) -> Run:
+        """``read_metrics`` as a Run, of a file of before too; ValueError names the file and its first odd field."""
+        value = self.read_metrics()
+        try:
+            return read_run(value)
+        except ValueError as error:
+            raise ValueError(f"{self.metrics}: {error}") from error
 
     def read_metrics(self) -> dict[str, Any]:
         """What ``write_metrics`` wrote; ValueError if it is of another schema. A run that ended without being able to

@@ -1,36 +1,36 @@
 """What a model card says besides scores, thresholds and hashes: data, use, limits, scores by hospital and subgroup."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from fedthorax.common.ground.wording import UNDEFINED, at, joined
-from fedthorax.common.page.modalities import WORDS, lacking, without
-from fedthorax.common.report.subgroups import TASKS, of_hospitals, of_task
+from fedthorax.common.ground.wording import joined
+from fedthorax.common.metrics.scores import TASKS
+from fedthorax.common.record.modalities import WORDS, lacking, without
+from fedthorax.common.record.passport import Modality
+from fedthorax.common.record.run import CentralTest, Run
+from fedthorax.common.report.subgroups import Groups, of_hospitals, of_task, reason_of
 
-_LABELS = (("xray", "disease", "per_finding"), ("ct", "cancer", "per_class"))
 _FIGURES = ("roc_auc", "recall", "specificity")
 
 
-def card_facts(metrics: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> dict[str, Any]:
+def card_facts(run: Run, tested: bool) -> dict[str, Any]:
     """The card of a model for programs, but for what stands beside it in ``model.json``.
 
-    ``evaluation`` is null unless this is the selected model and it was tested; then hospitals and subgroups are null
-    too. Subgroups hold the means that the card's table shows; metrics.json has every label.
+    Unless this is the selected model and was ``tested``, hospitals and subgroups are null. Subgroups hold the means
+    that the card's table shows; metrics.json has every label.
     """
-    absent = lacking(metrics)
-    metrics = without(metrics, absent)
-    tested = evaluation is not None
+    absent = lacking(run)
+    run = without(run, absent)
     return {
         "intended_use": intended_use(absent),
         "not_intended": not_intended(absent),
-        "data": data_facts(metrics),
-        "hospitals": hospital_facts(metrics) if tested else None,
-        "subgroups": subgroup_facts(metrics) if tested else None,
-        "limits": limits(evaluation, metrics),
+        "data": data_facts(run),
+        "hospitals": hospital_facts(run) if tested else None,
+        "subgroups": subgroup_facts(run) if tested else None,
+        "limits": limits(run, run.test if tested else None),
     }
 
 
-def intended_use(absent: str | None) -> str:
+def intended_use(absent: Modality | None) -> str:
     images = {"xray": "Axial CT slices of the chest", "ct": "Frontal chest X-rays"}.get(
         absent or "", "Frontal chest X-rays, and axial CT slices of the chest"
     )
@@ -40,7 +40,7 @@ def intended_use(absent: str | None) -> str:
     )
 
 
-def not_intended(absent: str | None) -> list[str]:
+def not_intended(absent: Modality | None) -> list[str]:
     last = "a joint reading of one patient's X-ray and CT, which was not tested: pairs are of different people"
     return [
         "any decision about a patient",
@@ -49,86 +49,77 @@ def not_intended(absent: str | None) -> list[str]:
     ]
 
 
-def data_facts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def data_facts(run: Run) -> list[dict[str, Any]]:
     """Images and patients by use; counts that a hospital hides count as none."""
-    sites = metrics.get("sites") or {}
-    rows = [("hospitals", [at(site, "data") for site in sites.values()], split) for split in ("train", "valid")]
-    central = [at(metrics, "central", "data")]
-    rows += [("server, selection and thresholds", central, "valid"), ("server, test", central, "test")]
-    return [
-        {
-            "images": name,
-            "use": split,
-            **{
-                key: sum(at(data, "splits", split, key) or 0 for data in holders)
-                for key in ("xray", "xray_patients", "ct", "ct_patients")
-            },
-        }
-        for name, holders, split in rows
-    ]
+    hospitals, central = list(run.passports.values()), [run.central.data]
+    rows = (
+        ("hospitals", hospitals, "train"),
+        ("hospitals", hospitals, "valid"),
+        ("server, selection and thresholds", central, "valid"),
+        ("server, test", central, "test"),
+    )
+    found = []
+    for name, holders, use in rows:
+        splits = [split for data in holders if data for key, split in data.splits.items() if key == use]
+        counts = ("xray", "xray_patients", "ct", "ct_patients")
+        sums = {key: sum(getattr(split, key) or 0 for split in splits) for key in counts}
+        found.append({"images": name, "use": use, **sums})
+    return found
 
 
-def hospital_facts(metrics: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+def hospital_facts(run: Run) -> dict[str, dict[str, float | None]]:
     """Of each hospital that was tested, the selected model on its own test images."""
     return {
         name: {
-            "disease_roc_auc": at(site, "test", "disease", "macro", "roc_auc"),
-            "cancer_roc_auc": at(site, "test", "cancer", "macro", "roc_auc"),
-            "cancer_accuracy": at(site, "test", "cancer", "accuracy"),
+            "disease_roc_auc": site.test.mean("disease", "roc_auc"),
+            "cancer_roc_auc": site.test.mean("cancer", "roc_auc"),
+            "cancer_accuracy": site.test.mean("cancer", "accuracy"),
         }
-        for name, site in (metrics.get("sites") or {}).items()
-        if at(site, "test")
+        for name, site in run.sites.items()
+        if site.test
     }
 
 
-def subgroup_facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def subgroup_facts(run: Run) -> dict[str, Any]:
     """``central`` and ``hospitals.NAME``: task, attribute and group, with images, labels compared, and figures."""
-    return {
-        "central": {task: _groups(of_task(metrics, task)) for task, _ in TASKS},
-        "hospitals": {
-            site: {
-                task: _groups(found) for task, _ in TASKS if (found := of_hospitals(metrics, task)[site]) is not None
-            }
-            for site in of_hospitals(metrics, TASKS[0][0])
-        },
-    }
+    hospitals: dict[str, Any] = {}
+    for task, _ in TASKS:
+        for site, found in of_hospitals(run, task).items():
+            hospitals.setdefault(site, {}).update({} if found is None else {task: _groups(found)})
+    return {"central": {task: _groups(of_task(run, task)) for task, _ in TASKS}, "hospitals": hospitals}
 
 
-def _groups(found: Mapping[str, Any]) -> dict[str, Any]:
+def _groups(found: Groups) -> dict[str, Any]:
     return {
         attribute: {
             name: {
-                "images": group.get("images"),
-                "labels": at(group, "mean", "labels") or [],
-                "reason": group.get("reason") or at(group, "mean", "reason"),
-                **{key: value for key in _FIGURES if (value := at(group, "mean", key)) is not None},
+                "images": group.images,
+                "labels": list(group.mean.labels) if group.mean else [],
+                "reason": reason_of(group),
+                **{
+                    key: value.model_dump(mode="json", exclude_unset=True)
+                    for key in _FIGURES
+                    if (value := getattr(group.mean, key, None)) is not None
+                },
             }
-            for name, group in described["groups"].items()
+            for name, group in described.groups.items()
         }
         for attribute, described in found.items()
     }
 
 
-def limits(evaluation: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> list[str]:
-    """Sentences; ``metrics`` without the labels of a modality that nobody has."""
+def limits(run: Run, test: CentralTest | None) -> list[str]:
+    """Sentences; ``run`` without the labels of a modality that nobody has, ``test`` of the selected model."""
     found = [
         "The figures hold for the test images above and say nothing about other hospitals, scanners or patients.",
         "Intervals cover the chance of which patients were tested, not that of the training: another seed gives "
         "another model.",
     ]
-    absent = lacking(metrics)
-    few = [
-        name
-        for modality, task, group in _LABELS
-        if modality != absent
-        for name, row in (at(evaluation, task, group) or {}).items()
-        if row.get("descriptive")
-    ]
-    if few:
+    rows = [item for task, _ in TASKS if test for item in test.head(task).rows.items()]
+    if few := [name for name, row in rows if row.descriptive]:
         found.append(f"Too few test images to judge: {joined(few, limit=99)}.")
-    failed = sorted({failure["site"] for one in metrics.get("rounds") or [] for failure in one.get("failures") or []})
-    if failed:
+    if failed := sorted({failure.site for entry in run.rounds for failure in entry.failures}):
         found.append(f"Not every hospital took part in every round: {joined(failed, limit=20)} did not.")
-    if metrics.get("status") not in ("finished", "running"):
-        found.append(f"The run ended as {metrics.get('status') or UNDEFINED}.")
+    if run.status not in ("finished", "running"):
+        found.append(f"The run ended as {run.status}.")
     return found

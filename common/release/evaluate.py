@@ -39,8 +39,7 @@ def seen_in_run(model_path: Path) -> Seen:
     folder = model_path.absolute().parent.parent
     if model_path.absolute().parent.name != "model" or not (folder / "metrics.json").is_file():
         return frozenset()
-    left_out = RunFolder.load(folder).read_metrics()["central"]["left_out"]
-    return frozenset((entry["modality"], entry["file"]) for entry in left_out)
+    return frozenset((entry.modality, entry.file) for entry in RunFolder.load(folder).read_run().central.left_out)
 
 
 def evaluate_model(

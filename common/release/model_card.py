@@ -6,46 +6,48 @@ Sections as in Mitchell et al., Model Cards for Model Reporting, FAT* 2019, as f
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedthorax.common.ground.wording import at, count, counted, figure, interval, joined, moment
+from fedthorax.common.ground.wording import count, counted, figure, interval, joined, moment
 from fedthorax.common.metrics.figures import CLASS_METRICS, shown_in
-from fedthorax.common.page.modalities import WORDS, lacking, without
+from fedthorax.common.metrics.scores import TASKS, ClassMean, FindingMean, Row, Task
+from fedthorax.common.record.modalities import TASK_OF, WORDS, lacking, without
+from fedthorax.common.record.passport import Modality
+from fedthorax.common.record.run import CentralTest, ChosenPoints, Run
 from fedthorax.common.release.card_facts import data_facts, hospital_facts, intended_use, limits, not_intended
-from fedthorax.common.report.subgroups import TASKS, TITLES, of_hospitals, of_task, signed
-
-_TASKS = (("xray", "disease", "per_finding", "findings"), ("ct", "cancer", "per_class", "classes"))
+from fedthorax.common.report.subgroups import TITLES, Groups, of_hospitals, of_task, signed
 
 
-def model_card(facts: Mapping[str, Any], entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """The card of one model: ``facts`` and ``entry`` of model.json, ``metrics`` of its run.
+def model_card(facts: Mapping[str, Any], entry: Mapping[str, Any], run: Run) -> str:
+    """The card of one model: ``facts`` and ``entry`` of model.json, and its run, of which test and thresholds are those
+    of the entry where it has any.
 
     Of a modality that nobody had, it says that and no more.
     """
-    absent = lacking(metrics)
-    metrics = without(metrics, absent)
-    tasks = [one for one in _TASKS if one[0] != absent]
+    absent = lacking(run)
+    run = without(run, absent)
+    test = run.test if entry["evaluation"] is not None else None
+    points = run.operating_points if entry["operating_points"] is not None else None
+    tasks = [task for modality, task in TASK_OF.items() if modality != absent]
     parts = [
         f"# Model card: {facts['name']}",
         "**For research. Not a medical device; it must not guide diagnosis or treatment.**",
-        _model(facts, entry, metrics, absent),
+        _model(facts, entry, run, absent),
         _use(absent),
-        _data(metrics),
-        _scores(entry, metrics, tasks),
-        _operating(entry, tasks),
-        _calibration(metrics) if entry["operating_points"] else "",
-        _hospitals(metrics, absent),
-        _subgroups(metrics) if entry["evaluation"] else "",
-        _limits(entry, metrics),
+        _data(run),
+        _scores(test, tasks),
+        _operating(points, tasks),
+        _calibration(test) if points else "",
+        _hospitals(run, absent),
+        _subgroups(run) if test else "",
+        "\n".join(["## Limits", *(f"- {text}" for text in limits(run, test))]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _model(facts: Mapping[str, Any], entry: Mapping[str, Any], metrics: Mapping[str, Any], absent: str | None) -> str:
+def _model(facts: Mapping[str, Any], entry: Mapping[str, Any], run: Run, absent: Modality | None) -> str:
     versions = facts.get("versions") or {}
-    sites = list(metrics.get("sites") or {})
     lines = [
         "## Model",
-        f"- Run {metrics.get('name')} ({metrics.get('run') or 'identity not recorded'}), round {entry['round']}, "
-        f"trained {_how(metrics, sites)}, {moment(metrics.get('started'))}.",
+        f"- Run {run.name} ({run.run}), round {entry['round']}, trained {_how(run)}, {moment(run.started)}.",
         f"- One chest X-ray and one CT slice go in, {facts['image_size']} pixels square; out come "
         f"{counted(len(facts['findings']), 'X-ray finding')} (sigmoid) and "
         f"{counted(len(facts['cancer_classes']), 'CT class', 'CT classes')} (softmax).",
@@ -59,33 +61,32 @@ def _model(facts: Mapping[str, Any], entry: Mapping[str, Any], metrics: Mapping[
     return "\n".join(lines)
 
 
-def _how(metrics: Mapping[str, Any], sites: Sequence[str]) -> str:
-    if metrics.get("mode") == "train":
-        return f"in one place on the images of {joined(sites)}"
-    where = " (simulated on one machine)" if metrics.get("mode") == "simulate" else ""
-    return f"by {joined(sites, limit=99)} together{where}"
+def _how(run: Run) -> str:
+    if run.mode == "train":
+        return f"in one place on the images of {joined(list(run.sites))}"
+    where = " (simulated on one machine)" if run.mode == "simulate" else ""
+    return f"by {joined(list(run.sites), limit=99)} together{where}"
 
 
-def _use(absent: str | None) -> str:
+def _use(absent: Modality | None) -> str:
     use, misuse = intended_use(absent), not_intended(absent)
     return f"## Intended use\n{use}\n\nNot intended: {'; '.join(misuse)}."
 
 
-def _data(metrics: Mapping[str, Any]) -> str:
+def _data(run: Run) -> str:
     lines = [
         "## Data",
         "| images | use | X-rays | of patients | CT slices | of patients |",
         "|---|---|---|---|---|---|",
     ]
-    for row in data_facts(metrics):
+    for row in data_facts(run):
         cells = [count(row[key]) for key in ("xray", "xray_patients", "ct", "ct_patients")]
         lines.append(f"| {row['images']} | {row['use']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _scores(entry: Mapping[str, Any], metrics: Mapping[str, Any], tasks: Sequence[tuple[str, str, str, str]]) -> str:
-    evaluation = entry["evaluation"]
-    if evaluation is None:
+def _scores(test: CentralTest | None, tasks: Sequence[Task]) -> str:
+    if test is None:
         return "## Scores\n\nThis model was not tested: it is not the selected one, or the run did not end."
     names = shown_in("card", CLASS_METRICS)
     shown = [CLASS_METRICS[name] for name in names]
@@ -96,77 +97,68 @@ def _scores(entry: Mapping[str, Any], metrics: Mapping[str, Any], tasks: Sequenc
         f"| | positives | {' | '.join(metric.also or metric.words for metric in shown)} |",
         "|---|---|" + "---|" * len(shown),
     ]
-    for _, task, group, word in tasks:
-        for name, row in evaluation[task][group].items():
-            star = "\\*" if row.get("descriptive") else ""
-            cells = [_cell(row, key) for key in names]
-            known = row.get("known", at(metrics, "test", "cancer", "known"))
-            lines.append(f"| {name}{star} | {count(row.get('support'))} of {count(known)} | {' | '.join(cells)} |")
-        cells = [_cell(evaluation[task]["macro"], key) for key in names]
-        lines.append(f"| mean over {word} | | {' | '.join(cells)} |")
-    if any(modality == "ct" for modality, *_ in tasks):
-        accuracy = evaluation["cancer"]["accuracy"]
-        lines += ["", f"CT accuracy: {figure(accuracy['value'])}{_range(accuracy['interval'])}."]
+
+    def cells(task: Task, scores: Row | FindingMean | ClassMean, label: str | None) -> str:
+        few = getattr(scores, "descriptive", False)
+        figures = [(getattr(scores, name), None if few else test.interval(task, name, label)) for name in names]
+        return " | ".join(figure(value) + _range(low_high) for value, low_high in figures)
+
+    for task in tasks:
+        head = test.head(task)
+        for name, row in head.rows.items():
+            star = "\\*" if row.descriptive else ""
+            known = count(head.known_of(name))
+            lines.append(f"| {name}{star} | {count(row.support)} of {known} | {cells(task, row, name)} |")
+        word = "findings" if task == "disease" else "classes"
+        lines.append(f"| mean over {word} | | {cells(task, head.macro, None)} |")
+    if "cancer" in tasks:
+        accuracy = figure(test.cancer.accuracy) + _range(test.interval("cancer", "accuracy"))
+        lines += ["", f"CT accuracy: {accuracy}."]
     return "\n".join(lines)
-
-
-def _cell(row: Mapping[str, Any], key: str) -> str:
-    found = row.get(key) or {}
-    return f"{figure(found.get('value'))}{'' if row.get('descriptive') else _range(found.get('interval'))}"
 
 
 def _range(low_high: Sequence[float] | None) -> str:
     return f" ({interval(low_high)})" if low_high else ""
 
 
-def _operating(entry: Mapping[str, Any], tasks: Sequence[tuple[str, str, str, str]]) -> str:
-    points = entry["operating_points"]
+def _operating(points: ChosenPoints | None, tasks: Sequence[Task]) -> str:
     if points is None:
         return ""
-    labels = [one for _, task, *_ in tasks for one in points[task].items()]
+    labels = [one for task in tasks for one in getattr(points, task).items()]
     lines = [
         "## Thresholds and calibration",
-        f"Chosen on the {points['split']} images of {points['site']}; they hold for calibrated probabilities.",
+        f"Chosen on the {points.split} images of {points.site}; they hold for calibrated probabilities.",
         "",
         "| | threshold | chosen by | logit slope | intercept | from positives, negatives |",
         "|---|---|---|---|---|---|",
     ]
     for name, label in labels:
         lines.append(
-            f"| {name} | {figure(label['threshold'])} | {label['method']} | {label['slope']:.3f} | "
-            f"{label['intercept']:.3f} | {label['positives']}, {label['negatives']} |"
+            f"| {name} | {figure(label.threshold)} | {label.method} | {label.slope:.3f} | "
+            f"{label.intercept:.3f} | {label.positives}, {label.negatives} |"
         )
-    reasons = [f"{name}: {reason}" for name, label in labels for reason in label["reasons"]]
-    if any(modality == "ct" for modality, *_ in tasks):
-        lines += ["", f"Temperature of the CT classes: {points['cancer_temperature']:.3f}."]
-    return "\n".join([*lines, *(["", *(f"- {reason}" for reason in reasons)] if reasons else [])])
+    reasons = [f"- {name}: {reason}" for name, label in labels for reason in label.reasons]
+    if "cancer" in tasks:
+        lines += ["", f"Temperature of the CT classes: {points.cancer_temperature:.3f}."]
+    return "\n".join([*lines, *(["", *reasons] if reasons else [])])
 
 
-def _calibration(metrics: Mapping[str, Any]) -> str:
-    calibration = at(metrics, "test", "calibration")
-    if not calibration:
+def _calibration(test: CentralTest | None) -> str:
+    if test is None or test.calibration is None:
         return ""
+    before, after = test.calibration.before, test.calibration.after
+    rows = [(name, before.disease[name], after.disease[name]) for name in test.disease.rows]
+    if test.cancer.rows:
+        rows.append(("CT classes, most probable", before.cancer, after.cancer))
     lines = ["| calibration error on the test images | before | after |", "|---|---|---|"]
-    rows = [*calibration["after"]["disease"]]
-    for name in rows:
-        lines.append(
-            f"| {name} | {figure(at(calibration, 'before', 'disease', name, 'ece'))} | "
-            f"{_ece(calibration['after']['disease'][name])} |"
-        )
-    if calibration["after"]["cancer"]:
-        lines.append(
-            f"| CT classes, most probable | {figure(at(calibration, 'before', 'cancer', 'ece'))} | "
-            f"{_ece(calibration['after']['cancer'])} |"
-        )
+    lines += [
+        f"| {name} | {figure(old.ece)} | {figure(new.ece)}{_range(new.ece_interval)} |" for name, old, new in rows
+    ]
     return "\n".join(lines)
 
 
-def _ece(row: Mapping[str, Any]) -> str:
-    return f"{figure(row['ece'])}{_range(row['ece_interval'])}"
-
-
-def _hospitals(metrics: Mapping[str, Any], absent: str | None) -> str:
-    tested = hospital_facts(metrics)
+def _hospitals(run: Run, absent: Modality | None) -> str:
+    tested = hospital_facts(run)
     if not tested:
         return ""
     columns = [
@@ -190,12 +182,12 @@ def _hospitals(metrics: Mapping[str, Any], absent: str | None) -> str:
     return "\n".join(lines)
 
 
-def _subgroups(metrics: Mapping[str, Any]) -> str:
+def _subgroups(run: Run) -> str:
     """ROC-AUC of each group beside that of all others; groups of few patients are hidden in the metrics already."""
     rows = []
     for task, title in TASKS:
-        rows += _group_rows(title, of_task(metrics, task))
-        for site, found in of_hospitals(metrics, task).items():
+        rows += _group_rows(title, of_task(run, task))
+        for site, found in of_hospitals(run, task).items():
             rows += _group_rows(f"{title}, {site}", found or {})
     if not rows:
         return "## Scores by subgroup\n\nNot measured: the test images tell neither sex, age, view nor scanner."
@@ -213,23 +205,16 @@ def _subgroups(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _group_rows(title: str, found: Mapping[str, Any]) -> list[str]:
+def _group_rows(title: str, found: Groups) -> list[str]:
     rows = []
     for attribute, described in found.items():
-        for name, group in described["groups"].items():
-            value = at(group, "mean", "roc_auc") or {}
-            gap = value.get("gap")
-            told = "not compared" if gap is None else f"{signed(gap)}{_gap_range(value['gap_interval'])}"
-            rows.append(
-                f"| {title} | {TITLES[attribute]} {name} | {count(group.get('images'))} | "
-                f"{figure(value.get('value'))} | {figure(value.get('others'))} | {told} |"
-            )
+        for name, group in described.groups.items():
+            value = group.mean.roc_auc if group.mean else None
+            told = "not compared"
+            if value and value.gap is not None:
+                told = signed(value.gap)
+                if low_high := value.gap_interval:
+                    told += f" ({signed(low_high[0])} to {signed(low_high[1])})"
+            figures = f"{figure(value.value if value else None)} | {figure(value.others if value else None)}"
+            rows.append(f"| {title} | {TITLES[attribute]} {name} | {count(group.images)} | {figures} | {told} |")
     return rows
-
-
-def _gap_range(low_high: Sequence[float] | None) -> str:
-    return f" ({signed(low_high[0])} to {signed(low_high[1])})" if low_high else ""
-
-
-def _limits(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    return "\n".join(["## Limits", *(f"- {text}" for text in limits(entry["evaluation"], metrics))])

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.ground.atomic_write import write_text
-from fedthorax.common.ground.wording import UNDEFINED, at, count, figure, interval
+from fedthorax.common.ground.wording import UNDEFINED, count, figure, interval
 from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
+from fedthorax.common.metrics.scores import TASKS, Compared, ComparedHeads, Task
 from fedthorax.common.page.frame import rendered
+from fedthorax.common.record.run import Labels, Run
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report.comparison_template import TEMPLATE
 
@@ -41,11 +43,11 @@ def write_comparison(runs: Sequence[Path], target: Path) -> Path:
     if len(runs) < 2:
         raise ValueError(f"--compare needs two runs or more, got {len(runs)}")
     folders = [RunFolder.load(run) for run in runs]
-    metrics = [folder.read_metrics() for folder in folders]
-    for folder, of_run in zip(folders[1:], metrics[1:], strict=True):
-        if of_run["labels"] != metrics[0]["labels"]:
+    read = [folder.read_run() for folder in folders]
+    labels = read[0].labels
+    for folder, run in zip(folders, read, strict=True):
+        if run.labels != labels:
             raise ValueError(f"{folder.path} predicts other labels than {folders[0].path}: they cannot be compared")
-    labels = metrics[0]["labels"]
     predictions = [read_predictions(folder.test_predictions, labels) for folder in folders]
     pairs = [
         compared(predictions[0], other, labels, str(folders[0].path), str(folder.path))
@@ -55,7 +57,7 @@ def write_comparison(runs: Sequence[Path], target: Path) -> Path:
     document = rendered(
         TEMPLATE,
         names=names,
-        headlines=headline_rows(metrics),
+        headlines=headline_rows(read),
         pairs=[
             {"first": names[0], "second": name, "tasks": task_tables(pair)}
             for name, pair in zip(names[1:], pairs, strict=True)
@@ -66,13 +68,13 @@ def write_comparison(runs: Sequence[Path], target: Path) -> Path:
     return target
 
 
-def read_predictions(file: Path, labels: Mapping[str, Sequence[str]]) -> StoredPredictions:
+def read_predictions(file: Path, labels: Labels) -> StoredPredictions:
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing: the run did not end, so its model has no test to compare")
     with file.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     found: dict[str, dict[str, Any]] = {"files": {}, "patients": {}, "truth": {}, "probability": {}}
-    for modality, names in (("xray", labels["findings"]), ("ct", labels["cancer_classes"])):
+    for modality, names in (("xray", labels.findings), ("ct", labels.cancer_classes)):
         mine = sorted((row for row in rows if row["modality"] == modality), key=lambda row: row["file"])
         found["files"][modality] = [row["file"] for row in mine]
         found["patients"][modality] = [row["patient_id"] for row in mine]
@@ -83,9 +85,9 @@ def read_predictions(file: Path, labels: Mapping[str, Sequence[str]]) -> StoredP
 
 
 def compared(
-    first: StoredPredictions, second: StoredPredictions, labels: Mapping[str, Sequence[str]], name: str, other: str
-) -> dict[str, Any]:
-    """``disease`` and ``cancer`` as ``compare_disease`` and ``compare_cancer`` give them; second minus first."""
+    first: StoredPredictions, second: StoredPredictions, labels: Labels, name: str, other: str
+) -> ComparedHeads:
+    """Second minus first."""
     for modality, files in first.files.items():
         if files != second.files[modality] or first.patients[modality] != second.patients[modality]:
             shared = len(set(files) & set(second.files[modality]))
@@ -99,80 +101,75 @@ def compared(
     known = ~np.isnan(classes).any(axis=1)
     truth = np.full(len(classes), -1)
     truth[known] = classes[known].argmax(axis=1)
-    findings, names = list(labels["findings"]), list(labels["cancer_classes"])
-    xray, ct = first.patients["xray"], first.patients["ct"]
-    return {
-        "disease": compare_disease(
-            first.truth["xray"], second.probability["xray"], first.probability["xray"], xray, findings, SAMPLES, 0
-        ),
-        "cancer": compare_cancer(truth, second.probability["ct"], first.probability["ct"], ct, names, SAMPLES, 0),
-    }
+    new, old, patients = second.probability, first.probability, first.patients
+    findings, classes_ = list(labels.findings), list(labels.cancer_classes)
+    disease = compare_disease(first.truth["xray"], new["xray"], old["xray"], patients["xray"], findings, SAMPLES, 0)
+    cancer = compare_cancer(truth, new["ct"], old["ct"], patients["ct"], classes_, SAMPLES, 0)
+    return ComparedHeads.model_validate({"disease": disease, "cancer": cancer}, strict=False)
 
 
-def task_tables(pair: Mapping[str, Any]) -> list[dict[str, Any]]:
+def task_tables(pair: ComparedHeads) -> list[dict[str, Any]]:
     """The rows of both tasks as text; the means stand below the labels."""
-    tables = []
-    for task, title, mean in (
-        ("disease", "X-ray findings", "Mean over the findings that are not descriptive"),
-        ("cancer", "CT classes", "Mean over the classes"),
-    ):
-        found = pair[task]
-        means = [(mean, found["mean"]), *([("Accuracy", found["accuracy"])] if task == "cancer" else [])]
-        tables.append(
-            {
-                "title": title,
-                "rows": [
-                    {
-                        "name": row["name"],
-                        "support": f"{count(row['support'])} of {count(row['known'])}",
-                        "cells": [
-                            figure(row["second"]),
-                            figure(row["first"]),
-                            signed(row["difference"]),
-                            interval(row["interval"]),
-                            _p(row["p_value"]),
-                            _p(row["p_holm"]),
-                        ],
-                        "few": row["descriptive"],
-                        "significant": row["p_holm"] is not None and row["p_holm"] < 0.05,
-                        "reason": row["reason"],
-                    }
-                    for row in found["rows"]
-                ],
-                "means": [
-                    {
-                        "name": name,
-                        "cells": [
-                            figure(at(value, "second")),
-                            figure(at(value, "first")),
-                            signed(at(value, "difference", "value")),
-                            interval(at(value, "difference", "interval")),
-                        ],
-                    }
-                    for name, value in means
-                ],
-            }
-        )
-    return tables
+    return [
+        {"title": title, **_compared_rows(found)} for task, title in TASKS if (found := getattr(pair, task)) is not None
+    ]
 
 
-def headline_rows(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _compared_rows(found: Compared) -> dict[str, Any]:
+    rows = [
+        {
+            "name": row.name,
+            "support": f"{count(row.support)} of {count(row.known)}",
+            "cells": [
+                figure(row.second),
+                figure(row.first),
+                signed(row.difference),
+                interval(row.interval),
+                _p(row.p_value),
+                _p(row.p_holm),
+            ],
+            "few": row.descriptive,
+            "significant": row.p_holm is not None and row.p_holm < 0.05,
+            "reason": row.reason,
+        }
+        for row in found.rows
+    ]
+    means = [
+        {
+            "name": name,
+            "cells": [figure(None)] * 4
+            if mean is None
+            else [
+                figure(mean.second),
+                figure(mean.first),
+                signed(mean.difference.value),
+                interval(mean.difference.interval),
+            ],
+        }
+        for name, mean in (("Mean over the labels that are not descriptive", found.mean), ("Accuracy", found.accuracy))
+        if name != "Accuracy" or "accuracy" in found.model_fields_set
+    ]
+    return {"rows": rows, "means": means}
+
+
+def headline_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """The main test figures of each run, each with its own interval."""
+    wanted: tuple[tuple[str, Task, str], ...] = (
+        ("X-ray findings: mean ROC-AUC", "disease", "roc_auc"),
+        ("X-ray findings: mean F1", "disease", "f1"),
+        ("CT classes: mean ROC-AUC", "cancer", "roc_auc"),
+        ("CT classes: accuracy", "cancer", "accuracy"),
+    )
     rows = []
-    for name, path in (
-        ("X-ray findings: mean ROC-AUC", ("disease", "macro", "roc_auc")),
-        ("X-ray findings: mean F1", ("disease", "macro", "f1")),
-        ("CT classes: mean ROC-AUC", ("cancer", "macro", "roc_auc")),
-        ("CT classes: accuracy", ("cancer", "accuracy")),
-    ):
+    for name, task, of in wanted:
         cells = []
-        for of_run in metrics:
-            low_high = at(of_run, "test", "intervals", *path)
-            text = figure(at(of_run, "test", *path))
-            cells.append(text if low_high is None else f"{text} ({interval(low_high)})")
+        for run in runs:
+            text = figure(run.test.mean(task, of) if run.test else None)
+            low_high = run.test.interval(task, of) if run.test else None
+            cells.append(f"{text} ({interval(low_high)})" if low_high else text)
         rows.append({"name": name, "cells": cells})
-    rows.append({"name": "Status", "cells": [str(of_run.get("status")) for of_run in metrics]})
-    rows.append({"name": "Selected round", "cells": [count(of_run.get("best_round")) for of_run in metrics]})
+    rows.append({"name": "Status", "cells": [run.status for run in runs]})
+    rows.append({"name": "Selected round", "cells": [count(run.best_round) for run in runs]})
     return rows
 
 

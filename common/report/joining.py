@@ -6,13 +6,13 @@ from typing import Any
 from markupsafe import Markup
 
 from fedthorax.common.ground.wording import UNDEFINED, at, count, counted, figure, interval, joined
+from fedthorax.common.metrics.scores import TASKS, Difference
 from fedthorax.common.page.frame import rendered
 from fedthorax.common.page.heat_map import area_map
 from fedthorax.common.page.style import STYLE
 from fedthorax.common.report.joining_template import TEMPLATE
 from fedthorax.common.report.personal import difference_words, kept_words
 
-TASKS = (("disease", "X-ray findings"), ("cancer", "CT classes"))
 TOGETHER = "together"
 _PRINT = "\n@media print { section.hospital { break-before: page; } }\n"
 _MODELS = (
@@ -67,7 +67,7 @@ def verdict_words(site: str, entry: Mapping[str, Any], task: str, words: str) ->
         return f"{words}: it cannot be told. {site} has too few test images with and without each label."
     numbers = (
         f"Mean ROC-AUC on its own test images {figure(mean['first'])} after joining, {figure(mean['second'])} alone: "
-        f"{difference_words(mean['difference'])}."
+        f"{_difference(mean)}."
     )
     if found == "helped":
         return f"{words}: joining helped. {numbers}"
@@ -82,7 +82,7 @@ def _summary_row(site: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     for task, _ in TASKS:
         scores = entry["own"]["scores"]
         cells += [figure(scores[model][task]["value"]) for model in ("alone", "joined")]
-        cells.append(difference_words(at(entry, "own", "joined_less_alone", task, "mean", "difference")))
+        cells.append(_difference(entry["own"]["joined_less_alone"][task]["mean"]))
         cells.append(entry["own"]["verdict"][task])
     return {"site": site, "cells": cells}
 
@@ -93,7 +93,7 @@ def _hospital(document: Mapping[str, Any], site: str, entry: Mapping[str, Any]) 
         "plain": plain_words(site, set(entry["own"]["verdict"].values())),
         "verdicts": [verdict_words(site, entry, task, words) for task, words in TASKS],
         "gave": _gave(document, site, entry),
-        "kept": kept_words({"kept": entry["kept"]}),
+        "kept": kept_words(entry["kept"]),
         "left_out": entry["test_images_left_out"],
         "tables": [_table(entry, place) for place in ("own", "others")],
         "labels": [
@@ -135,7 +135,7 @@ def _gave(document: Mapping[str, Any], site: str, entry: Mapping[str, Any]) -> l
         }[found]
         lines.append(
             f"{words}: {how}. Mean ROC-AUC on the others' test images {figure(mean['first'])} with it, "
-            f"{figure(mean['second'])} without: {difference_words(mean['difference'])}."
+            f"{figure(mean['second'])} without: {_difference(mean)}."
         )
     return lines
 
@@ -179,6 +179,10 @@ def _label_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         cells.append(figure(row["p_holm"]))
         found.append({"name": row["name"], "few": row["descriptive"], "cells": cells})
     return found
+
+
+def _difference(mean: Mapping[str, Any] | None) -> str:
+    return difference_words(Difference(**mean["difference"]) if mean else None)
 
 
 def _maps(document: Mapping[str, Any]) -> list[tuple[str, Markup]]:

@@ -1,20 +1,19 @@
 """The hospitals' own models, fine-tuned after the run, as a section of the report."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from markupsafe import Markup
 
-from fedthorax.common.ground.wording import UNDEFINED, at, figure
+from fedthorax.common.config.personalisation import FineTuned
+from fedthorax.common.ground.wording import UNDEFINED, figure
+from fedthorax.common.metrics.scores import TASKS, Difference, Personal
 from fedthorax.common.page.frame import rendered
+from fedthorax.common.record.run import Run
 
-_WORDS = {
+_WORDS: dict[FineTuned, str] = {
     "batch_norm": "its own normalisation",
     "outputs": "its own output layers",
     "heads": "its own fusion and heads",
     "all": "a network of its own",
 }
-_TASKS = (("disease", "X-ray findings"), ("cancer", "CT classes"))
 
 _SECTION = """\
 <p>After the run each hospital trained the common model further on its own images and kept what had the lower loss on
@@ -34,40 +33,32 @@ difference with its 95 % interval, patients resampled. The hospitals' own models
 """
 
 
-def personal_section(metrics: Mapping[str, Any]) -> Markup:
+def personal_section(run: Run) -> Markup:
     """Nothing where no hospital has tried."""
-    rows = [row for site, told in _told(metrics).items() for row in _rows(site, told)]
-    if not rows:
-        return Markup("")
-    return rendered(_SECTION, rows=rows)
+    rows = [row for name, site in run.sites.items() if site.personal for row in _rows(name, site.personal)]
+    return rendered(_SECTION, rows=rows) if rows else Markup("")
 
 
-def kept_words(told: Mapping[str, Any]) -> str:
+def kept_words(kept: FineTuned | None, reason: str | None = None) -> str:
     """What the hospital kept, in words."""
-    if told.get("kept") is not None:
-        return _WORDS.get(told["kept"], str(told["kept"]))
-    return f"the common model: {told['reason']}" if told.get("reason") else "the common model: it was the better one"
+    return _WORDS[kept] if kept else f"the common model: {reason or 'it was the better one'}"
 
 
-def _told(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    sites = metrics.get("sites") or {}
-    return {site: entry["personal"] for site, entry in sites.items() if (entry or {}).get("personal")}
-
-
-def _rows(site: str, told: Mapping[str, Any]) -> list[dict[str, str]]:
+def _rows(site: str, told: Personal) -> list[dict[str, str]]:
     rows = []
-    for task, words in _TASKS:
-        mean = at(told, "comparison", task, "mean")
-        common = at(mean, "second") if mean else at(told, "common", task, "macro", "roc_auc")
-        row = {"site": site, "kept": kept_words(told), "task": words, "common": figure(common)}
-        row |= {"own": figure(at(mean, "first")), "difference": difference_words(at(mean, "difference"))}
-        rows.append(row)
+    for task, words in TASKS:
+        compared = getattr(told.comparison, task, None)
+        mean = compared.mean if compared else None
+        common = mean.second if mean else told.common.mean(task, "roc_auc") if told.common else None
+        row = {"site": site, "kept": kept_words(told.kept, told.reason), "task": words, "common": figure(common)}
+        difference = difference_words(mean.difference if mean else None)
+        rows.append(row | {"own": figure(mean.first if mean else None), "difference": difference})
     return rows
 
 
-def difference_words(difference: Mapping[str, Any] | None) -> str:
+def difference_words(found: Difference | None) -> str:
     """``+0.031 [-0.010, 0.072]``."""
-    value, interval = at(difference, "value"), at(difference, "interval")
-    if value is None:
+    if found is None or found.value is None:
         return UNDEFINED
-    return f"{value:+.3f}" + (f" [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else "")
+    low_high = f" [{found.interval[0]:+.3f}, {found.interval[1]:+.3f}]" if found.interval else ""
+    return f"{found.value:+.3f}{low_high}"

@@ -1,14 +1,17 @@
 """The report's plots as files, for slides and papers: ``plots/*.svg`` and ``*.png`` in the run folder."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedthorax.common.ground.atomic_write import write_bytes
-from fedthorax.common.ground.wording import at
-from fedthorax.common.page.modalities import lacking, without
+from fedthorax.common.metrics.scores import TASKS, Task
+from fedthorax.common.record.modalities import lacking, without
+from fedthorax.common.record.passport import Modality
+from fedthorax.common.record.run import CalibrationBoth, CentralTest, Run
+from fedthorax.common.report.cautions import is_few
 from fedthorax.common.report.plots import chart_series, charts_without
 
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
-TASKS = (("disease", "per_finding", "findings", "X-ray findings"), ("cancer", "per_class", "classes", "CT classes"))
+_LABELS: dict[Task, str] = {"disease": "findings", "cancer": "classes"}
 _SETTINGS: Any = {
     "svg.hashsalt": "fedthorax",  # equal metrics give equal files
     "svg.fonttype": "none",
@@ -35,26 +38,16 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-def write_plots(folder: Path, metrics: Mapping[str, Any]) -> list[Path]:
-    """Every plot that the metrics have figures for; the files written. ``folder`` is made."""
+def write_plots(folder: Path, run: Run) -> list[Path]:
+    """Every plot that the run has figures for; the files written. ``folder`` is made."""
     drawn: dict[str, Figure] = {}
-    absent = lacking(metrics)
-    metrics = without(metrics, absent)
+    absent = lacking(run)
+    run = without(run, absent)
     with _matplotlib():
-        if metrics.get("rounds"):
-            drawn["rounds"] = rounds_figure(metrics, absent)
-        test = metrics.get("test") or {}
-        for task, group, name, title in TASKS:
-            rows = at(test, task, group) or {}
-            if any(row.get("roc_auc") is not None for row in rows.values()):
-                drawn[f"scores-{name}"] = scores_figure(rows, at(test, "intervals", task, group) or {}, title)
-            if any(at(test, "curves", task, label) for label in rows):
-                drawn[f"roc-{name}"] = roc_figure(at(test, "curves", task), rows)
-        if at(test, "calibration", "after"):
-            drawn["reliability"] = reliability_figure(test["calibration"])
-        matrix = at(test, "cancer", "confusion_matrix")
-        if matrix and sum(map(sum, matrix)):
-            drawn["confusion"] = confusion_figure(matrix, list(test["cancer"]["per_class"]))
+        if run.rounds:
+            drawn["rounds"] = rounds_figure(run, absent)
+        if run.test:
+            drawn |= _test_figures(run.test, absent)
         folder.mkdir(parents=True, exist_ok=True)
         written = []
         for name, figure in drawn.items():
@@ -66,22 +59,37 @@ def write_plots(folder: Path, metrics: Mapping[str, Any]) -> list[Path]:
     return written
 
 
-def rounds_figure(metrics: Mapping[str, Any], absent: str | None = None) -> "Figure":
+def _test_figures(test: CentralTest, absent: Modality | None) -> "dict[str, Figure]":
+    drawn = {}
+    for task, title in TASKS:
+        rows, curves = test.head(task).rows, getattr(test.curves, task)
+        if any(row.roc_auc is not None for row in rows.values()):
+            drawn[f"scores-{_LABELS[task]}"] = scores_figure(test, task, title)
+        if any(curves.get(label) for label in rows):
+            drawn[f"roc-{_LABELS[task]}"] = roc_figure(test, task)
+    if test.calibration:
+        drawn["reliability"] = reliability_figure(test.calibration, absent)
+    matrix = test.cancer.confusion_matrix
+    if test.cancer.rows and matrix and sum(map(sum, matrix)):
+        drawn["confusion"] = confusion_figure(matrix, list(test.cancer.rows))
+    return drawn
+
+
+def rounds_figure(run: Run, absent: Modality | None = None) -> "Figure":
     """The report's curves over the rounds."""
     from matplotlib.ticker import MaxNLocator
 
     charts = charts_without(absent)
     rows = -(-len(charts) // 2)
     figure = _figure(10, 3 * rows)
-    sites = list(metrics.get("sites") or {})
     panels: Sequence[Axes] = figure.subplots(rows, 2).ravel().tolist()
     for axes, chart in zip(panels, charts, strict=True):
-        for line in chart_series(chart, metrics["rounds"], sites):
+        for line in chart_series(chart, run):
             values = [float("nan") if y is None else y for _, y in line.points]
             label = None if line.style == "faint" else line.name
             axes.plot([x for x, _ in line.points], values, label=label, **_STYLES[line.style])
-        if metrics.get("best_round") is not None:
-            axes.axvline(metrics["best_round"], color="#0b7a55", linestyle="--", linewidth=1)
+        if run.best_round is not None:
+            axes.axvline(run.best_round, color="#0b7a55", linestyle="--", linewidth=1)
         axes.set(title=chart.title, xlabel="round")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles, labels = panels[1].get_legend_handles_labels()
@@ -90,47 +98,50 @@ def rounds_figure(metrics: Mapping[str, Any], absent: str | None = None) -> "Fig
     return figure
 
 
-def scores_figure(rows: Mapping[str, Any], intervals: Mapping[str, Any], title: str) -> "Figure":
+def scores_figure(test: CentralTest, task: Task, title: str) -> "Figure":
     """ROC-AUC of each label with its interval; grey: fewer than ten positives or negatives."""
-    shown = {name: row for name, row in rows.items() if row.get("roc_auc") is not None}
+    rows = test.head(task).rows
+    shown = [(name, row, area) for name, row in rows.items() if (area := row.roc_auc) is not None][::-1]
     figure = _figure(6, 1 + 0.3 * len(shown))
     axes = figure.subplots()
-    for place, (name, row) in enumerate(reversed(shown.items())):
-        few = bool(row.get("descriptive"))
-        low_high = None if few else at(intervals, name, "roc_auc")
+    for place, (name, row, area) in enumerate(shown):
+        few = is_few(row)
+        low_high = None if few else test.interval(task, "roc_auc", name)
         if low_high:
             axes.plot(low_high, [place, place], color=_COLOURS[0], linewidth=4, alpha=0.35, solid_capstyle="butt")
-        axes.plot(row["roc_auc"], place, "o", color="grey" if few else _COLOURS[0], fillstyle="none" if few else "full")
-    names = [f"{name} ({row.get('support')})" for name, row in reversed(shown.items())]
+        axes.plot(area, place, "o", color="grey" if few else _COLOURS[0], fillstyle="none" if few else "full")
+    names = [f"{name} ({row.support})" for name, row, _ in shown]
     axes.set_yticks(range(len(shown)), names)
     axes.axvline(0.5, color="grey", linestyle=":")
     axes.set(xlim=(0, 1.02), xlabel="ROC-AUC, 95 % interval; hollow: descriptive only", title=f"{title} (positives)")
     return figure
 
 
-def roc_figure(curves: Mapping[str, Any], rows: Mapping[str, Any]) -> "Figure":
-    figure = _figure(10, 2.6 * -(-len(curves) // 4))
-    for axes, (name, curve) in zip(_squares(figure, len(curves)), curves.items(), strict=False):
-        if curve:
-            axes.plot(curve["fpr"], curve["tpr"], color=_COLOURS[0])
-        area = at(rows, name, "roc_auc")
-        axes.set_title(f"{name}: {area:.3f}" if area is not None else f"{name}: undefined", fontsize=8)
+def roc_figure(test: CentralTest, task: Task) -> "Figure":
+    rows, curves = test.head(task).rows, getattr(test.curves, task)
+    figure = _figure(10, 2.6 * -(-len(rows) // 4))
+    for axes, (name, row) in zip(_squares(figure, len(rows)), rows.items(), strict=False):
+        if curve := curves.get(name):
+            axes.plot(curve.fpr, curve.tpr, color=_COLOURS[0])
+        axes.set_title(f"{name}: {row.roc_auc:.3f}" if row.roc_auc is not None else f"{name}: undefined", fontsize=8)
     figure.supxlabel("1 - specificity")
     figure.supylabel("sensitivity")
     return figure
 
 
-def reliability_figure(calibration: Mapping[str, Any]) -> "Figure":
+def reliability_figure(calibration: CalibrationBoth, absent: Modality | None = None) -> "Figure":
     """Grey: before calibration; blue: after."""
     after, before = (
-        {**calibration[when]["disease"], **({"CT classes": of_ct} if (of_ct := calibration[when]["cancer"]) else {})}
-        for when in ("after", "before")
+        {
+            **(when.disease if absent != "xray" else {}),
+            **({"CT classes": when.cancer} if absent != "ct" else {}),
+        }
+        for when in (calibration.after, calibration.before)
     )
     figure = _figure(10, 2.6 * -(-len(after) // 4))
     for axes, name in zip(_squares(figure, len(after)), after, strict=False):
         for found, colour in ((before[name], "grey"), (after[name], _COLOURS[0])):
-            bins = found["bins"]
-            x, y = ([one[key] for one in bins] for key in ("mean_probability", "share_positive"))
+            x, y = [one.mean_probability for one in found.bins], [one.share_positive for one in found.bins]
             axes.plot(x, y, "o-", color=colour, markersize=3, linewidth=1)
         axes.set_title(name, fontsize=8)
     figure.supxlabel("mean probability in a bin (grey: before calibration)")

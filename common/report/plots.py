@@ -2,14 +2,18 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from markupsafe import Markup
 
-from fedthorax.common.ground.wording import at, figure
+from fedthorax.common.ground.wording import figure
+from fedthorax.common.metrics.scores import Scores, Task
 from fedthorax.common.page.svg import Band, LineChart, Series, svg, text
+from fedthorax.common.record.modalities import TASK_OF
+from fedthorax.common.record.passport import Modality
+from fedthorax.common.record.run import Curve, FitTold, Round, Run
 
 MAX_COLOURED_SITES = 6  # as many as can be told apart by colour and dashes
 
@@ -26,52 +30,53 @@ class ForestRow:
 
 @dataclass(frozen=True)
 class Chart:
-    """What a curve shows: the path of the figure in the scores, or in the training record of a hospital."""
+    """What a curve shows: a mean of scores, or without ``task`` the loss, of them or of a hospital's training."""
 
     title: str
-    path: tuple[str, ...]
-    source: str = "valid"
+    task: Task | None = None
+    figure: str = "loss"
+    source: Literal["train", "valid"] = "valid"
     reference: float | None = None
-    limits: tuple[float, float] = (0.0, float("inf"))
     main: bool = False
+
+    def of(self, told: Scores | FitTold | None) -> float | None:
+        if told is None or self.task is None or isinstance(told, FitTold):
+            return told.loss if told else None
+        return told.mean(self.task, self.figure)
 
 
 CHARTS = (
-    Chart("Loss while training, each hospital", ("loss",), source="train"),
-    Chart("Loss on validation images", ("loss",)),
-    Chart(
-        "X-ray findings: mean ROC-AUC (validation)", ("disease", "macro", "roc_auc"), "valid", 0.5, (0, 1), main=True
-    ),
-    Chart("X-ray findings: mean F1 (validation)", ("disease", "macro", "f1"), "valid", None, (0, 1)),
-    Chart("CT classes: mean ROC-AUC (validation)", ("cancer", "macro", "roc_auc"), "valid", 0.5, (0, 1), main=True),
-    Chart("CT classes: accuracy (validation)", ("cancer", "accuracy"), "valid", None, (0, 1)),
+    Chart("Loss while training, each hospital", source="train"),
+    Chart("Loss on validation images"),
+    Chart("X-ray findings: mean ROC-AUC (validation)", "disease", "roc_auc", reference=0.5, main=True),
+    Chart("X-ray findings: mean F1 (validation)", "disease", "f1"),
+    Chart("CT classes: mean ROC-AUC (validation)", "cancer", "roc_auc", reference=0.5, main=True),
+    Chart("CT classes: accuracy (validation)", "cancer", "accuracy"),
 )
 
 
-def charts_without(absent: str | None) -> list[Chart]:
+def charts_without(absent: Modality | None) -> list[Chart]:
     """The curves of a run without X-rays or without CT slices."""
-    task = {"xray": "disease", "ct": "cancer"}.get(absent or "")
-    return [chart for chart in CHARTS if chart.path[0] != task]
+    return [chart for chart in CHARTS if not absent or chart.task != TASK_OF[absent]]
 
 
-def round_charts(metrics: Mapping[str, Any], absent: str | None = None) -> list[dict[str, Any]]:
+def round_charts(run: Run, absent: Modality | None = None) -> list[dict[str, Any]]:
     """Title, drawing and values (for the script) of every curve over the rounds; none if there is no round."""
-    rounds = metrics.get("rounds") or []
-    if not rounds:
+    if not run.rounds:
         return []
-    bands = _phase_bands(rounds)
-    x_max = max(1, *(entry["round"] for entry in rounds))
+    bands = _phase_bands(run.rounds)
+    x_max = max(1, run.last_round)
     drawn: list[dict[str, Any]] = []
     for chart in charts_without(absent):
-        series = chart_series(chart, rounds, list(metrics.get("sites") or {}))
+        series = chart_series(chart, run)
         drawn_chart = LineChart(
             series=series,
             x_max=x_max,
             description=f"{chart.title}. {_in_words(series)}",
             bands=bands,
-            mark=metrics.get("best_round"),
+            mark=run.best_round,
             reference=chart.reference,
-            limits=chart.limits,
+            limits=(0, 1) if chart.task else (0, float("inf")),
         )
         values = {
             "frame": drawn_chart.frame,
@@ -117,24 +122,27 @@ def legend(sites: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def chart_series(chart: Chart, rounds: Sequence[Mapping[str, Any]], sites: Sequence[str]) -> list[Series]:
+def chart_series(chart: Chart, run: Run) -> list[Series]:
     """A line for each hospital; of many hospitals faint ones, and their median; the central set last."""
     lines = []
     by_site = {
-        name: [(entry["round"], at(entry, "sites", name, chart.source, *chart.path)) for entry in rounds]
-        for name in sites
+        name: [
+            (entry.round, chart.of(getattr(entry.sites[name], chart.source)) if name in entry.sites else None)
+            for entry in run.rounds
+        ]
+        for name in run.sites
     }
-    if len(sites) <= MAX_COLOURED_SITES:
+    if len(by_site) <= MAX_COLOURED_SITES:
         lines += [Series(name, points, f"site{index}") for index, (name, points) in enumerate(by_site.items())]
     else:
         lines += [Series(name, points, "faint") for name, points in by_site.items()]
         medians = []
-        for index, entry in enumerate(rounds):
-            values = [points[index][1] for points in by_site.values() if points[index][1] is not None]
-            medians.append((entry["round"], statistics.median(values) if values else None))
+        for index, entry in enumerate(run.rounds):
+            values = [value for points in by_site.values() if (value := points[index][1]) is not None]
+            medians.append((entry.round, statistics.median(values) if values else None))
         lines.append(Series("Median of the hospitals", medians, "median"))
     if chart.source == "valid":
-        central = [(entry["round"], at(entry, "central", *chart.path)) for entry in rounds]
+        central = [(entry.round, chart.of(entry.central)) for entry in run.rounds]
         lines.append(Series("Central validation set", central, "central"))
     return lines
 
@@ -149,28 +157,27 @@ def _in_words(series: Sequence[Series]) -> str:
     return " ".join(sentences) or "No figure is defined."
 
 
-def _phase_bands(rounds: Sequence[Mapping[str, Any]]) -> list[Band]:
+def _phase_bands(rounds: Sequence[Round]) -> list[Band]:
     bands: list[Band] = []
     open_index = None
     for entry in rounds:
-        phase = entry.get("phase")
-        if not phase:
+        if entry.phase is None:
             continue
-        if bands and phase.get("index") == open_index:
-            bands[-1] = Band(bands[-1].start, entry["round"], bands[-1].label)
+        if bands and entry.phase.index == open_index:
+            bands[-1] = Band(bands[-1].start, entry.round, bands[-1].label)
         else:
-            bands.append(Band(entry["round"] - 1, entry["round"], f"{len(bands) + 1}: {phase.get('trainable')}"))
-            open_index = phase.get("index")
+            bands.append(Band(entry.round - 1, entry.round, f"{len(bands) + 1}: {entry.phase.trainable}"))
+            open_index = entry.phase.index
     return bands
 
 
-def roc_square(name: str, curve: Mapping[str, Sequence[float]] | None, roc_auc: float | None) -> Markup:
+def roc_square(name: str, curve: Curve | None, roc_auc: float | None) -> Markup:
     """A small ROC curve: false-positive rate to the right, true-positive rate upwards, both 0 to 1."""
     frame = Markup('<rect class="frame" x="1" y="1" width="100" height="100"/><path class="grid" d="M1 101L101 1"/>')
-    if not curve or not curve.get("fpr"):
+    if not curve or not curve.fpr:
         content = Markup('{}<text class="tick" x="51" y="55" text-anchor="middle">undefined</text>').format(frame)
         return svg(102, 102, f"ROC curve of {name}: undefined.", content, "roc")
-    points = zip(curve["fpr"], curve["tpr"], strict=True)
+    points = zip(curve.fpr, curve.tpr, strict=True)
     path = "M" + "L".join(f"{1 + 100 * x:.1f} {101 - 100 * y:.1f}" for x, y in points)
     content = Markup('{}<path class="line accent" d="{}"/>').format(frame, path)
     return svg(102, 102, f"ROC curve of {name}, area {figure(roc_auc)}.", content, "roc", {"curve": name})

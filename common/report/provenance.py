@@ -8,6 +8,8 @@ from markupsafe import Markup
 from fedthorax.common.algorithms import TABLE, algorithm_of
 from fedthorax.common.ground.wording import UNDEFINED, at
 from fedthorax.common.page.frame import rendered
+from fedthorax.common.record.passport import Modality
+from fedthorax.common.record.run import Masks, Privacy, Run
 
 _PRIVACY = """\
 {%- from "tables" import table %}
@@ -32,77 +34,73 @@ _COMMANDS = """\
 _AGAIN = {"simulate": "simulate", "train": "train", "consortium": "run"}
 
 
-def privacy_section(metrics: Mapping[str, Any], config: Mapping[str, Any], audit: tuple[int, str] | None) -> Markup:
+def privacy_section(run: Run, config: Mapping[str, Any], audit: tuple[int, str] | None) -> Markup:
     """``config`` is the content of config.yaml; ``audit`` the number of lines of the run's log, and its newest hash."""
-    rows = fingerprint_rows(metrics)
-    return rendered(_PRIVACY, privacy=privacy_words(metrics, config), rows=rows, audit=_audit_words(audit))
+    rows = fingerprint_rows(run)
+    return rendered(_PRIVACY, privacy=privacy_words(run, config), rows=rows, audit=_audit_words(audit))
 
 
-def commands_section(metrics: Mapping[str, Any], absent: str | None = None) -> Markup:
+def commands_section(run: Run, absent: Modality | None = None) -> Markup:
     """``absent`` is a modality of which nobody has any."""
-    versions = ", ".join(f"{name} {version}" for name, version in (metrics.get("versions") or {}).items())
-    return rendered(_COMMANDS, commands=commands(metrics, absent), versions=versions or "not recorded")
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    return rendered(_COMMANDS, commands=commands(run, absent), versions=versions or "not recorded")
 
 
-def privacy_words(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+def privacy_words(run: Run, config: Mapping[str, Any]) -> list[str]:
     """What was exchanged, for whom, and what no protection was there against."""
-    mode = metrics.get("mode")
-    if mode == "train":
+    if run.mode == "train":
         return ["All images were in one place. Nothing was exchanged."]
     told = [
         "Hospitals sent model weights, scores of their own images, and counts: no image, no label of an image and no "
         "patient.",
-        _seen(metrics.get("masks")),
-        *_patients(metrics.get("privacy"), mode == "simulate"),
+        _seen(run.masks),
+        *_patients(run.privacy, run.mode == "simulate"),
     ]
-    strategy = metrics.get("strategy")
-    if strategy in TABLE and (sends := algorithm_of(strategy).hospital.sends):
-        told[0] += f" With {strategy} they also sent {sends}."
-    if mode == "simulate":
+    if run.strategy in TABLE and (sends := algorithm_of(run.strategy).hospital.sends):
+        told[0] += f" With {run.strategy} they also sent {sends}."
+    if run.mode == "simulate":
         told.insert(0, "All hospitals were simulated on one machine, so nothing was protected from its owner.")
     smallest, multiple = (at(config, "data", "privacy", key) for key in ("smallest_count", "round_to"))
     if smallest is not None and smallest > 1:
         whose = "Groups of test images, central and at the hospitals, and in a consortium all counts of hospitals,"
         told.append(f"{whose} of fewer than {smallest} patients are hidden; a hospital's stricter limit wins.")
-    if mode == "consortium" and multiple is not None and multiple > 1:
+    if run.mode == "consortium" and multiple is not None and multiple > 1:
         told.append(f"Counts of hospitals are rounded to multiples of {multiple}.")
     return told
 
 
-def _seen(masks: Mapping[str, Any] | None) -> str:
+def _seen(masks: Masks | None) -> str:
     """What the server saw of a hospital's training."""
     if masks is None:
         return (
             "The server saw each hospital's own weights. Weights can tell something about the images that they were "
             "trained on; how much was not measured in this run."
         )
-    roster = masks["roster"]
-    known = f"the roster {roster}" if roster else "identities made up for a simulation"
+    known = f"the roster {masks.roster}" if masks.roster else "identities made up for a simulation"
     return (
-        f"Updates were masked, with {known}: the server learnt sums of at least {masks['smallest_sum']} hospitals, and "
-        f"{masks['threshold']} had to help with each. So nobody could see whether one hospital's update was unusual. "
+        f"Updates were masked, with {known}: the server learnt sums of at least {masks.smallest_sum} hospitals, and "
+        f"{masks.threshold} had to help with each. So nobody could see whether one hospital's update was unusual. "
         "The scores that hospitals told, and what the model itself remembers of images, masks do not hide."
     )
 
 
-def _patients(privacy: Mapping[str, Any] | None, simulated: bool) -> list[str]:
+def _patients(privacy: Privacy | None, simulated: bool) -> list[str]:
     """What was promised to patients, what of it was spent, and what the promise does not cover."""
     if privacy is None:
         return ["The model may remember single patients: no differential privacy was asked for."]
-    spent = [f"{site} {value:.3g} ({privacy['steps_taken'][site]} steps)" for site, value in privacy["spent"].items()]
-    local = privacy["mechanism"] == "local"
+    spent = [f"{site} {value:.3g} ({privacy.steps_taken[site]} steps)" for site, value in privacy.spent.items()]
     told = [
-        f"Differential privacy, mechanism {privacy['mechanism']}: whether a patient, all his training images at one "
+        f"Differential privacy, mechanism {privacy.mechanism}: whether a patient, all his training images at one "
         f"hospital, was among the others changes the chance of any model by a factor of e to the power of epsilon at "
-        f"most, but for delta {privacy['delta']:g}. Planned epsilon {privacy['epsilon']:g}; spent: "
+        f"most, but for delta {privacy.delta:g}. Planned epsilon {privacy.epsilon:g}; spent: "
         f"{', '.join(spent) or 'nothing yet'}. Someone who is a patient of two hospitals spends both.",
-        f"Noise multiplier {privacy['noise']:g}, sampling rate {privacy['sampling_rate']:g}, {privacy['steps']} steps, "
-        f"clip {privacy['clip']:g}, at most {privacy['images_per_patient']} images of a patient in a step; worked out "
-        f"with {privacy['accountant']}.",
+        f"Noise multiplier {privacy.noise:g}, sampling rate {privacy.sampling_rate:g}, {privacy.steps} steps, "
+        f"clip {privacy.clip:g}, at most {privacy.images_per_patient} images of a patient in a step; worked out "
+        f"with {privacy.accountant}.",
         "Values without noise: nobody outside the hospital saw any."
-        if local
+        if privacy.mechanism == "local"
         else "Values without enough noise: nobody saw any, unless "
-        f"{privacy['colluding'] + 1} hospitals or more and the server put together what they know.",
+        f"{privacy.colluding + 1} hospitals or more and the server put together what they know.",
         "Not covered: scores of validation and test images, counts and descriptions of the data, the time that a step "
         "took, the choice of settings in earlier runs, and the server's own images. What the noise cost in accuracy "
         "was not measured in this run: the same experiment without privacy would tell.",
@@ -112,9 +110,9 @@ def _patients(privacy: Mapping[str, Any] | None, simulated: bool) -> list[str]:
     return told
 
 
-def fingerprint_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = [(name, site.get("fingerprint"), site.get("egress_head")) for name, site in _sites(metrics)]
-    found.append(("Central (server)", at(metrics, "central", "fingerprint"), None))
+def fingerprint_rows(run: Run) -> list[dict[str, Any]]:
+    found = [(name, site.fingerprint, site.egress_head) for name, site in run.sites.items()]
+    found.append(("Central (server)", run.central.fingerprint, None))
     return [
         {"name": name, "cells": [(data or UNDEFINED)[:16], (log or UNDEFINED)[:16]]}
         for name, data, log in found
@@ -122,12 +120,11 @@ def fingerprint_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def commands(metrics: Mapping[str, Any], absent: str | None = None) -> list[str]:
+def commands(run: Run, absent: Modality | None = None) -> list[str]:
     """The run folder stands for itself: the page does not know where it lies."""
     images = " ".join(f"--{modality} FILE" for modality in ("xray", "ct") if modality != absent)
-    again = _AGAIN.get(str(metrics.get("mode")))
     return [
-        *([f"fedthorax {again} RUN/config.yaml --set name=again"] if again else []),
+        f"fedthorax {_AGAIN[run.mode]} RUN/config.yaml --set name=again",
         f"fedthorax predict RUN {images}",
         "fedthorax report RUN",
     ]
@@ -141,7 +138,3 @@ def _audit_words(audit: tuple[int, str] | None) -> str:
         f"The run's own log, audit.jsonl, had {number} entries when this page was written, the newest with the hash "
         f"{head}. Each entry holds the hash of the one before, so a changed or missing one is noticed."
     )
-
-
-def _sites(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    return list((metrics.get("sites") or {}).items())

@@ -50,11 +50,11 @@ TEMPLATE = """\
 {%- endmacro %}
 {%- block allowed %}; img-src data:; script-src 'sha256-{{ script_sha256 }}'; base-uri 'none'; form-action 'none'
 {%- endblock %}
-{%- block title %}{{ metrics.name }}: training report{% endblock %}
+{%- block title %}{{ run.name }}: training report{% endblock %}
 {%- block skip %}<a class="skip" href="#scores">Skip to the scores</a>
 {% endblock %}
 {%- block kicker %}FedThorax training report{% endblock %}
-{%- block heading %}{{ metrics.name }}{% endblock %}
+{%- block heading %}{{ run.name }}{% endblock %}
 {%- block facts %}
 <dl class="facts">
 {%- for name, value in facts %}<div><dt>{{ name }}</dt><dd>{{ value }}</dd></div>{% endfor -%}
@@ -103,7 +103,7 @@ descriptive only.{% endif %}</p>
 {%- if charts %}
 <h2 class="plain" id="curves">Over the rounds</h2>
 <p class="small">Round 0 is the model before any training. Shaded: the phases of the training.
-{%- if metrics.best_round is not none %} The green dashed line marks round {{ metrics.best_round }}, whose model was
+{%- if run.best_round is not none %} The green dashed line marks round {{ run.best_round }}, whose model was
 selected.{% endif %} The dotted line at 0.5 is chance.</p>
 <ul class="legend switches" aria-label="Lines">
 {%- for entry in legend %}<li data-series="{{ entry.key }}">{{ entry.sample }}<span>{{ entry.name }}</span></li>
@@ -251,7 +251,7 @@ a larger dot stands for more images.</p>
 <p>No round was finished.</p>
 {%- endif %}
 {{- table("Scores on the central validation images; traffic as seen from the server." ~ (" Shaded: the selected round."
-if metrics.best_round is not none else ""), ["Round", "Trained part", "Hospitals"] + main_heads + ["Time", "Sent",
+if run.best_round is not none else ""), ["Round", "Trained part", "Hospitals"] + main_heads + ["Time", "Sent",
 "Received"], rounds) }}
 {%- endcall %}
 
@@ -326,6 +326,7 @@ pooled.rows) }}
 {%- endif %}
 {%- endfor %}
 {%- endif %}
+{%- set left_out = run.central.left_out %}
 {%- if left_out %}
 <h3>Central images left out of the scores</h3>
 <details{% if left_out|length <= 10 %} open{% endif %}><summary>
@@ -344,7 +345,7 @@ pooled.rows) }}
 {%- call fold("costs", "Costs", "time, bytes, memory") %}{{ costs }}{% endcall %}
 {%- call fold("privacy", "Privacy and audit", "what was exchanged, who saw it") %}{{ privacy }}{% endcall %}
 {%- call fold("again", "Versions, commands and settings", "how to run it again") %}{{ again }}
-<p class="small">Fingerprint of the settings: {{ (metrics.config_sha256 or "not recorded")[:16] }}.</p>
+<p class="small">Fingerprint of the settings: {{ run.config_sha256[:16] }}.</p>
 <h3>config.yaml, all settings of this run</h3>
 <pre>{{ config }}</pre>{% endcall %}
 {%- call fold("glossary", "What the words mean") %}
@@ -355,7 +356,7 @@ pooled.rows) }}
 </dl>
 {%- endcall %}
 {%- endblock %}
-{%- block made %}Made from metrics.json (schema {{ metrics.schema_version }}) and config.yaml of this run by FedThorax
+{%- block made %}Made from metrics.json (schema {{ run.schema_version }}) and config.yaml of this run by FedThorax
 {{ software }}.{% endblock %}
 {%- block script %}
 <script type="application/json" id="chart-data">{{ chart_data }}</script>

@@ -4,14 +4,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from fedthorax.common.ground.progress import SiteProgress, clock
-from fedthorax.common.ground.wording import at, figure
-from fedthorax.common.page.modalities import lacking
+from fedthorax.common.ground.wording import figure
+from fedthorax.common.page.frame import rendered
 from fedthorax.common.page.style import STYLE as REPORT_STYLE
+from fedthorax.common.record.modalities import lacking
 from fedthorax.common.report import plots, summary
+from fedthorax.common.report.tables import failure_rows
 from fedthorax.common.watch.run_state import RunState
 
 STYLE = (
@@ -55,31 +56,25 @@ async function follow() {
 follow();
 """
 
-_FRAME = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ name }}</title>
+_PAGE = """\
+{%- extends "frame" %}
+{%- block head %}
 <link rel="stylesheet" href="style.css">
 <link rel="icon" href="data:,">
 <noscript><meta http-equiv="refresh" content="5"></noscript>
 <script src="watch.js" defer></script>
-</head>
-<body>
-<header>
-<p class="kicker">FedThorax, a run as it goes</p>
-<h1>{{ name }}</h1>
+{%- endblock %}
+{%- block title %}{{ name }}{% endblock %}
+{%- block kicker %}FedThorax, a run as it goes{% endblock %}
+{%- block heading %}{{ name }}{% endblock %}
+{%- block facts %}
 <p class="lost" role="alert">No answer: the command that serves this page has ended. The run is not affected.</p>
-</header>
-<main>
+{%- endblock %}
+{%- block main %}
 {{ content }}
-</main>
-<footer><p>Read from {{ folder }} on this computer. Curves show validation images. For research; not a medical
-device.</p></footer>
-</body>
-</html>
+{%- endblock %}
+{%- block made %}Read from {{ folder }} on this computer. Curves show validation images. For research; not a medical
+device.{% endblock %}
 """
 
 _CONTENT = """\
@@ -155,48 +150,40 @@ _WORDS = {
     "interrupted": "stopped by a person",
     "failed": "failed",
 }
-_environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
 
 
 def page(state: RunState) -> str:
     """The whole document, with the content of this moment, so that it is of use without a script too."""
-    return _environment.from_string(_FRAME).render(
-        name=state.progress.name or state.path.name, content=Markup(content(state)), folder=state.path
-    )
+    return rendered(_PAGE, name=state.progress.name or state.path.name, content=content(state), folder=state.path)
 
 
-def content(state: RunState, now: float | None = None) -> str:
+def content(state: RunState, now: float | None = None) -> Markup:
     """The part that changes; equal states give equal text once the run has ended."""
-    metrics, progress = state.metrics, state.progress
-    rounds = [entry for entry in metrics.get("rounds") or [] if entry.get("central")]
-    newest = rounds[-1] if rounds else None
-    test = metrics.get("test")
+    run, progress = state.run, state.progress
     running = state.status in ("starting", "running") and not state.writer_gone
     words = "stopped: its process is gone; go on with --resume" if state.writer_gone else _WORDS[state.status]
-    closed = newest["round"] if newest else 0
-    absent = lacking(metrics)
-    named = {"best_round": None, **metrics, "rounds": rounds}
-    return _environment.from_string(_CONTENT).render(
-        title=f"{progress.name or state.path.name}: round {closed}/{progress.rounds}, {words}",
+    closed = [entry for entry in run.rounds if entry.central] if run else []
+    newest = closed[-1].round if closed else 0
+    absent = lacking(run) if run else None
+    test = run.test if run else None
+    return rendered(
+        _CONTENT,
+        title=f"{progress.name or state.path.name}: round {newest}/{progress.rounds}, {words}",
         status="interrupted" if state.writer_gone else state.status,
         words=words,
-        facts=_facts(state, closed, running, time.time() if now is None else now),
-        share=closed / progress.rounds if progress.rounds and running else None,
-        error=metrics.get("error") if state.status == "failed" else None,
+        facts=_facts(state, newest, running, time.time() if now is None else now),
+        share=newest / progress.rounds if progress.rounds and running else None,
+        error=run.error if run and state.status == "failed" else None,
         report=state.status == "finished" and (state.path / "report.html").is_file(),
-        headlines=summary.headlines(test or at(newest, "central"), absent),
-        is_test=bool(test),
-        round=closed,
+        headlines=summary.headlines(test or (closed[-1].central if closed else None), absent),
+        is_test=test is not None,
+        round=newest,
         sites=[_site(name, site) for name, site in progress.sites.items()] if running else [],
         server=progress.server if running else None,
-        charts=plots.round_charts(named, absent),
-        legend=plots.legend(list(metrics.get("sites") or {})),
-        best=metrics.get("best_round"),
-        failures=[
-            {"stage": "", **failure, "round": entry["round"]}
-            for entry in metrics.get("rounds") or []
-            for failure in entry.get("failures") or ()
-        ],
+        charts=plots.round_charts(run.model_copy(update={"rounds": tuple(closed)}), absent) if run else [],
+        legend=plots.legend(list(run.sites) if run else []),
+        best=run.best_round if run else None,
+        failures=failure_rows(run) if run else [],
         notes=list(reversed(state.notes)),
     )
 

@@ -1,13 +1,13 @@
 """What the run folder says at the moment, read piece by piece as it grows."""
 
-import json
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from fedthorax.common.ground.events import read_events
 from fedthorax.common.ground.progress import RunProgress
+from fedthorax.common.record.run import Run
 from fedthorax.common.record.run_folder import RunFolder
 
 _NOTES_KEPT = 20
@@ -17,13 +17,13 @@ _NOTES_KEPT = 20
 class RunState:
     """The run in the folder ``path``. ``refresh`` reads what is new; safe to use from several threads.
 
-    ``metrics`` is the content of metrics.json, empty before the first write. ``writer_gone``: the run says that it goes
+    ``run`` is what metrics.json holds, None before the first write. ``writer_gone``: the run says that it goes
     on, but the process that wrote it has ended.
     """
 
     path: Path
     progress: RunProgress = field(default_factory=RunProgress)
-    metrics: dict[str, Any] = field(default_factory=dict)
+    run: Run | None = None
     notes: list[str] = field(default_factory=list)
     writer_gone: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -36,7 +36,7 @@ class RunState:
         events = self.path / "events.jsonl"
         if (number := _file_mark(events, 0)) != self._events_file:
             self._events_file, self._offset = number, 0
-            self.progress, self.metrics, self.notes, self._metrics_file = RunProgress(), {}, [], None
+            self.progress, self.run, self.notes, self._metrics_file = RunProgress(), None, [], None
         new, self._offset = read_events(events, self._offset)
         for event in new:
             if event["kind"] == "run":  # also where a run goes on: its notes before that stay
@@ -44,25 +44,23 @@ class RunState:
             self.progress.apply(event)
             if event["kind"] == "note":
                 self.notes = [*self.notes, str(event.get("text", ""))][-_NOTES_KEPT:]
-        self._read_metrics()
+        self._read_run()
         self.writer_gone = self.status == "running" and RunFolder(self.path).how_it_ended() is not None
 
     @property
     def status(self) -> str:
         """starting, running, finished, interrupted or failed."""
-        return str(self.progress.status or self.metrics.get("status") or "starting")
+        return str(self.progress.status or (self.run.status if self.run else "starting"))
 
-    def _read_metrics(self) -> None:
+    def _read_run(self) -> None:
         file = self.path / "metrics.json"
         mark = _file_mark(file, 1), _file_mark(file, 0)
         if None in mark or mark == self._metrics_file:
             return
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return  # replaced at this moment, or damaged: the page keeps what it has
-        if isinstance(found, dict):
-            self.metrics, self._metrics_file = found, mark  # type: ignore[assignment]
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # replaced at this moment, or damaged: the page keeps what it has
+            self.run, self._metrics_file = RunFolder(self.path).read_run(), mark  # type: ignore[assignment]
 
 
 def require_run(path: Path) -> None:

@@ -32,7 +32,8 @@ def joining(
       fedthorax joining configs/demo.yaml --no-leave-out --json
     """
     experiment = load_experiment(file, overrides(sets, name))
-    from fedthorax.common.report.joining import TASKS, answer
+    from fedthorax.common.metrics.scores import TASKS
+    from fedthorax.common.report.joining import answer
     from fedthorax.simulations.joining.arms import Arm
     from fedthorax.simulations.joining.compare import compare_joining
 

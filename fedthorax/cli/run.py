@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedthorax.cli.live import watched
-from fedthorax.cli.outcome import headline, print_outcome
+from fedthorax.cli.outcome import tell_outcome
 from fedthorax.cli.output import (
     JsonOption,
     LeaveOutOption,
@@ -138,17 +138,10 @@ def _deliver(consortium: "ConsortiumFolder", name: str, as_json: bool) -> None:
 
 
 def _follow(consortium: "ConsortiumFolder", submission: "Submission", as_json: bool) -> None:
-    from fedthorax.common.record.run_folder import RunFolder
-
     problem = _watch(consortium, submission, as_json)
     if problem is not None:
         raise RuntimeError(f"{submission.name} {problem}")
-    run_folder = RunFolder(Path(submission.run_folder))
-    outcome = headline(run_folder.path, run_folder.read_metrics())
-    if as_json:
-        print_json(outcome)
-    else:
-        print_outcome(outcome, console())
+    tell_outcome(Path(submission.run_folder), as_json)
 
 
 def _watch(consortium: "ConsortiumFolder", submission: "Submission", as_json: bool) -> str | None:

@@ -44,4 +44,4 @@ def simulate(
 
     with watched(experiment.run_folder / "events.jsonl", console(to_stderr=as_json)):
         outcome = run_simulation(experiment, overwrite=overwrite, resume=resume, leave_out=leave_out or ())
-    tell_outcome(outcome.status, outcome.folder, outcome.metrics, as_json)
+    tell_outcome(outcome.folder, as_json)

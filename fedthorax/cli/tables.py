@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from fedthorax.common.ground.wording import at
 
 if TYPE_CHECKING:
+    from fedthorax.common.metrics.scores import Task
+    from fedthorax.common.record.run import CentralTest
     from fedthorax.simulations.site_counts import SiteCounts
 
 Row = tuple[str, ...]
@@ -148,33 +150,26 @@ def _short_site(name: str) -> str:
     return name if len(name) <= _SITE_WIDTH else name[: _SITE_WIDTH - 2] + ".."
 
 
-def headline_lines(test: Mapping[str, Any]) -> list[str]:
+def headline_lines(test: "CentralTest") -> list[str]:
     """The test scores in five lines, each with its 95 % interval where there is one. Of a kind of image of which there
     was none, one line says so."""
-    intervals = test.get("intervals") or {}
+    wanted: tuple[tuple[str, Task, str], ...] = (
+        ("X-ray findings, macro ROC-AUC", "disease", "roc_auc"),
+        ("X-ray findings, macro F1", "disease", "f1"),
+        ("CT classes, accuracy", "cancer", "accuracy"),
+        ("CT classes, macro ROC-AUC", "cancer", "roc_auc"),
+        ("CT classes, macro F1", "cancer", "f1"),
+    )
     rows = []
-    for title, path in (
-        ("X-ray findings, macro ROC-AUC", ("disease", "macro", "roc_auc")),
-        ("X-ray findings, macro F1", ("disease", "macro", "f1")),
-        ("CT classes, accuracy", ("cancer", "accuracy")),
-        ("CT classes, macro ROC-AUC", ("cancer", "macro", "roc_auc")),
-        ("CT classes, macro F1", ("cancer", "macro", "f1")),
-    ):
-        rows.append(f"  {title:<31}{number(at(test, *path)):>6}{_interval(at(intervals, *path))}")
-    patients = test.get("patients") or {}
-    if patients.get("ct") == 0:
+    for title, task, of in wanted:
+        low_high = test.interval(task, of)
+        between = f"  ({low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""
+        rows.append(f"  {title:<31}{number(test.mean(task, of)):>6}{between}")
+    if test.patients.ct == 0:
         return [*rows[:2], "  CT classes: there is no CT slice to test on"]
-    if patients.get("xray") == 0:
+    if test.patients.xray == 0:
         return ["  X-ray findings: there is no X-ray to test on", *rows[2:]]
     return rows
-
-
-def _interval(value: Any) -> str:
-    if isinstance(value, Mapping):
-        value = value.get("interval") or (value.get("low"), value.get("high"))
-    if not value or value[0] is None:
-        return ""
-    return f"  ({value[0]:.3f} to {value[1]:.3f})"
 
 
 def _loss(value: float | None) -> str:

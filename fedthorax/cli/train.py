@@ -38,4 +38,4 @@ def train(
 
     with watched(experiment.run_folder / "events.jsonl", console(to_stderr=as_json)):
         outcome = run_training(experiment, hospital=hospital, overwrite=overwrite)
-    tell_outcome(outcome.status, outcome.folder, outcome.metrics, as_json)
+    tell_outcome(outcome.folder, as_json)

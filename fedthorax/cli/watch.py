@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from fedthorax.cli.output import console, near
+from fedthorax.cli.local_page import OpenOption, PortOption, serve_page
 
 
 def watch(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, such as runs/demo.")],
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 0,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    port: PortOption = 0,
+    open_browser: OpenOption = False,
 ) -> None:
     """Show RUN as a web page with the curves as they grow. The page is for this
     computer only, needs no network and changes nothing; Ctrl-C ends it, not the
@@ -22,19 +22,8 @@ def watch(
       fedthorax watch runs/demo
       fedthorax watch runs/demo --port 8080 --open
     """
-    from fedthorax.common.watch import WatchServer
     from fedthorax.common.watch.run_state import require_run
+    from fedthorax.common.watch.server import watch_app
 
     require_run(run)
-    out = console()
-    with WatchServer(run, port) as server:
-        out.print(f"{near(run)}: {server.address}  (Ctrl-C ends the page, not the run)", markup=False, soft_wrap=True)
-        out.file.flush()
-        if open_browser:
-            import webbrowser
-
-            webbrowser.open(server.address)
-        try:
-            server.serve_forever(poll_interval=0.2)
-        except KeyboardInterrupt:
-            out.print("the page is closed", markup=False)
+    serve_page(watch_app(run), port, run, "ends the page, not the run", open_browser)

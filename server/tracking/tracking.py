@@ -7,30 +7,30 @@ from typing import Any, Protocol
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.output import OutputConfig
-from fedthorax.common.ground.wording import at
 from fedthorax.common.record.history import HEADLINE, history_rows
+from fedthorax.common.record.run import Run
 
 _TRAIN = "train_"
 _IDENTITY = frozenset({"round", "phase", "trainable", "scope", "site"})
 _OF_THE_ROUND = frozenset({"round_seconds", "bytes_sent", "bytes_received"})
 
 
-def figures(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str, float]]:
+def figures(run: Run) -> Iterator[tuple[int, str, float]]:
     """Round, name and value of what history.csv holds, and of the test once it is there.
 
     ``central/valid/NAME``, ``round/NAME``, ``sites/SITE/valid/NAME``, ``sites/SITE/train/NAME``, and for the selected
     model, at its round, ``central/test/NAME``. What is undefined is left out: a curve has no point there.
     """
-    for entry in metrics["rounds"]:
+    for entry in run.rounds:
         for row in history_rows(entry):
             where = "central" if row["scope"] == "central" else f"sites/{row['site']}"
             for column, value in row.items():
                 if column not in _IDENTITY and value is not None:
                     yield int(row["round"]), _name(where, column), float(value)
-    if test := metrics.get("test"):
-        for name, path in HEADLINE.items():
-            if (found := at(test, *path)) is not None:
-                yield int(test["round"]), f"central/test/{name}", float(found)
+    if run.test:
+        for name, of in HEADLINE.items():
+            if (found := run.test.mean(*of)) is not None:
+                yield run.test.round, f"central/test/{name}", found
 
 
 def _name(where: str, column: str) -> str:
@@ -75,31 +75,29 @@ class Tracking:
         self._told: dict[str, set[tuple[int, str]]] = {}
 
     @classmethod
-    def opened(
-        cls, experiment: Experiment, folder: Path, document: Mapping[str, Any], note: Callable[[str], Any]
-    ) -> "Tracking":
-        """What ``experiment.output`` asks for, for a run that begins, or that goes on with the record ``document``."""
+    def opened(cls, experiment: Experiment, folder: Path, run: Run, note: Callable[[str], Any]) -> "Tracking":
+        """What ``experiment.output`` asks for, for a ``run`` that begins, or that goes on."""
         self = cls(note)
         if experiment.output.tensorboard:
-            self.add("TensorBoard", lambda: _TensorBoard(folder / "tensorboard"), document)
+            self.add("TensorBoard", lambda: _TensorBoard(folder / "tensorboard"), run)
         if (store := experiment.output.mlflow) is not None:
-            self.add("MLflow", lambda: _mlflow(store, experiment, document["run"]), document)
+            self.add("MLflow", lambda: _mlflow(store, experiment, run.run), run)
         return self
 
-    def add(self, name: str, opener: Callable[[], Tracker], document: Mapping[str, Any]) -> None:
-        """One more; it is told what stands in ``document`` with the next update, unless it was told before a stop."""
+    def add(self, name: str, opener: Callable[[], Tracker], run: Run) -> None:
+        """One more; it is told what stands in ``run`` with the next update, unless it was told before a stop."""
         try:
             tracker = self._trackers[name] = opener()
         except Exception as error:  # whatever it is, the run is worth more
             self._stopped(name, error)
             return
-        self._told[name] = {(step, figure) for step, figure, _ in figures(document)} if tracker.went_on else set()
+        self._told[name] = {(step, figure) for step, figure, _ in figures(run)} if tracker.went_on else set()
 
-    def update(self, document: Mapping[str, Any]) -> None:
+    def update(self, run: Run) -> None:
         """Tell what is known by now and was not told yet."""
         for name, tracker in list(self._trackers.items()):
             told, new = self._told[name], dict[int, dict[str, float]]()
-            for step, figure, value in figures(document):
+            for step, figure, value in figures(run):
                 if (step, figure) not in told:
                     new.setdefault(step, {})[figure] = value
             try:
@@ -109,12 +107,12 @@ class Tracking:
             except Exception as error:  # as above
                 self._stopped(name, error)
 
-    def close(self, document: Mapping[str, Any]) -> None:
+    def close(self, run: Run) -> None:
         """Tell the rest, and how the run ended."""
-        self.update(document)
+        self.update(run)
         for name, tracker in list(self._trackers.items()):
             try:
-                tracker.close(document["status"])
+                tracker.close(run.status)
             except Exception as error:  # as above
                 self._stopped(name, error)
         self._trackers.clear()

@@ -17,6 +17,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.personalisation import PersonalisationConfig
 from fedthorax.common.consortium import tied
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.record.run import Run
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.resume import check_same
 from fedthorax.simulations.centralised import with_one_site
@@ -97,19 +98,19 @@ def plan_arms(experiment: Experiment, folder: Path, leave_out: bool = True) -> P
     return Plan(together, alone, without, reference, exact)
 
 
-def finished(arm: Arm) -> dict[str, Any] | None:
-    """The metrics of the arm's run if it has finished. ValueError where the run that is there is of another
+def finished(arm: Arm) -> Run | None:
+    """The arm's run if it has finished. ValueError where the run that is there is of another
     experiment."""
     if not (arm.folder / "metrics.json").is_file():
         return None
     done = RunFolder.load(arm.folder)
     check_same(done.read_config()[0], arm.as_run, 0)
-    metrics = done.read_metrics()
-    return metrics if metrics["status"] == "finished" else None
+    run = done.read_run()
+    return run if run.status == "finished" else None
 
 
-def run_arm(arm: Arm, output: IO[str] | None = None) -> dict[str, Any]:
-    """Run the arm, or what is left of it, in a process of its own, whose memory goes with it; its metrics. The process
+def run_arm(arm: Arm, output: IO[str] | None = None) -> Run:
+    """Run the arm, or what is left of it, in a process of its own, whose memory goes with it. The process
     ends with this one, and with the thread that calls this.
 
     ``output`` takes what the process says, by default this one's own. Raises RuntimeError where it fails, and
@@ -130,10 +131,10 @@ def run_arm(arm: Arm, output: IO[str] | None = None) -> dict[str, Any]:
         raise
     if code == _INTERRUPTED:
         raise KeyboardInterrupt
-    metrics = finished(arm) if code == 0 else None
-    if metrics is None:
+    run = finished(arm) if code == 0 else None
+    if run is None:
         raise RuntimeError(f"the run {arm.name} in {arm.folder} failed (exit status {code}); its reason stands above")
-    return metrics
+    return run
 
 
 def _arguments(arm: Arm, file: Path) -> list[str]:

@@ -11,6 +11,7 @@ from fedthorax.common.config.load import absolute
 from fedthorax.common.config.travelling import require_local
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.strict_json import plain_value
+from fedthorax.common.record.run import Run
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report.joining import joining_page
 from fedthorax.simulations.joining.arms import SHARE_OF_ROUNDS, Arm, Plan, finished, plan_arms, run_arm
@@ -35,14 +36,14 @@ def compare_joining(
     require_local(experiment, experiment.data.hospitals)
     folder = experiment.output.folder / f"{experiment.name}-joining"
     plan = plan_arms(experiment, folder, leave_out)
-    metrics: dict[str, dict[str, Any]] = {}
+    runs: dict[str, Run] = {}
     for number, arm in enumerate(plan.arms, 1):
         done = finished(arm)
         if done is None:
             began(number, len(plan.arms), arm)
             done = run_arm(arm, output)
-        metrics[arm.name] = done
-    document = _document(experiment, plan, metrics, progress)
+        runs[arm.name] = done
+    document = _document(experiment, plan, runs, progress)
     write_text(folder / "joining.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(folder / "joining.html", joining_page(document))
     return folder, document
@@ -51,7 +52,7 @@ def compare_joining(
 def _document(
     experiment: Experiment,
     plan: Plan,
-    metrics: dict[str, dict[str, Any]],
+    runs: dict[str, Run],
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
     from fedthorax.simulations.joining.predictions import score_models
@@ -59,11 +60,12 @@ def _document(
 
     together = RunFolder.load(plan.together.folder)
     files = {arm.name: RunFolder.load(arm.folder).best_model for arm in plan.arms}
-    told = metrics[plan.together.name]["sites"]
+    told = runs[plan.together.name]
+    kept = {name: site.personal.kept if site.personal else None for name, site in told.sites.items()}
     own = {}
     for site in experiment.data.hospitals:
         own[site] = plan.together.name
-        if (told[site].get("personal") or {}).get("kept") is not None:
+        if kept[site] is not None:
             own[site] = f"own of {site}"
             files[own[site]] = together.personal(site) / "model.keras"
     scored = score_models(experiment, files, progress)
@@ -75,13 +77,13 @@ def _document(
         plan.reference.name if plan.reference is not None else None,
     )
     figures = joining_figures(experiment, scored.truth, scored.predictions, models)
-    pairs = {site: ((told[site]["data"] or {}).get("pairing") or {}).get("pairs") or 0 for site in told}
+    pairs = {site: data.pairs if data else 0 for site, data in told.passports.items()}
     for site, entry in figures["hospitals"].items():
         entry |= {
             "images": scored.counts[site],
             "test_images_left_out": scored.left_out[site],
             "share_of_pairs": pairs[site] / sum(pairs.values()) if sum(pairs.values()) else None,
-            "kept": (told[site].get("personal") or {}).get("kept"),
+            "kept": kept[site],
         }
     return plain_value(
         {

@@ -15,33 +15,29 @@ from fedthorax.cli.predict import prediction_lines
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.records.records import ImageRef
 
+from ..runs import intervals, partial_round, partial_run, tested
+
 WriteFile = Callable[..., Path]
 
 
 @dataclass
 class Outcome:
-    status: str
     folder: Path
-    metrics: dict[str, Any]
 
 
-METRICS = {
-    "name": "tiny",
-    "rounds": [
-        {"round": 0, "failures": []},
-        {"round": 1, "failures": [{"site": "north", "stage": "train", "reason": "disk full"}]},
+RUN = partial_run(
+    rounds=[
+        partial_round(0),
+        partial_round(1, failures=[{"site": "north", "stage": "train", "reason": "disk full"}]),
     ],
-    "best_round": 1,
-    "stopped_early": False,
-    "totals": {"seconds": 12.5},
-    "test": {
-        "disease": {"macro": {"roc_auc": 0.75, "f1": 0.5}},
-        "cancer": {"accuracy": 0.8, "macro": {"roc_auc": 0.9, "f1": None}},
-        "intervals": {"disease": {"macro": {"roc_auc": [0.7, 0.8]}}, "cancer": {"accuracy": [0.6, 0.9]}},
-        "curves": {},
-        "round": 1,
-    },
-}
+    best_round=1,
+    totals={"seconds": 12.5, "bytes_sent": 0, "bytes_received": 0},
+    test=tested(
+        disease={"macro": {"roc_auc": 0.75, "f1": 0.5}},
+        cancer={"accuracy": 0.8, "macro": {"roc_auc": 0.9, "f1": None}},
+        intervals=intervals({"macro": {"roc_auc": [0.7, 0.8]}}, {"accuracy": [0.6, 0.9]}),
+    ),
+)
 
 
 def _stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: Any) -> None:
@@ -58,7 +54,8 @@ def _run_that(status: str, calls: list[Any]) -> Callable[..., Outcome]:
         with EventLog(folder / "events.jsonl") as log:
             log.emit("run", name=experiment.name, rounds=1, sites=["north"])
         (folder / "report.html").write_text("", encoding="utf-8")
-        return Outcome(status, folder, METRICS)
+        (folder / "metrics.json").write_text(json.dumps({**RUN, "status": status}), encoding="utf-8")
+        return Outcome(folder)
 
     return run
 

@@ -12,6 +12,8 @@ from fedthorax.server.consortium.control import FlowerRun
 from fedthorax.server.consortium.folder import ConsortiumFolder, create_consortium
 from fedthorax.server.consortium.runs import Submission, note_submission, read_submissions
 
+from ..runs import partial_run
+
 
 @pytest.fixture
 def consortium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConsortiumFolder:
@@ -36,7 +38,7 @@ def submitted(consortium: ConsortiumFolder) -> Path:
 
 def over(monkeypatch: pytest.MonkeyPatch, folder: Path, sub_status: str, **metrics: object) -> None:
     """Flower says that the run is over, and metrics.json says ``metrics``."""
-    (folder / "metrics.json").write_text(json.dumps({"schema_version": 1, "name": "chest", "rounds": [], **metrics}))
+    (folder / "metrics.json").write_text(json.dumps(partial_run(name="chest", **metrics)))
     monkeypatch.setattr(
         "fedthorax.server.consortium.follow.wait_until_over", lambda *_: FlowerRun(7, "finished", sub_status, "")
     )

@@ -1,13 +1,18 @@
 """Scores as text."""
 
+from typing import Any
+
 import numpy as np
 
 from fedthorax.cli.tables import aligned, duplicate_lines, headline_lines, number, score_lines
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.record.run import read_run
+
+from ..runs import intervals, partial_run, tested
 
 
-def _scores() -> dict[str, object]:
+def _scores() -> dict[str, Any]:
     truth = np.array([[1, 0], [0, 0], [1, np.nan], [0, 0]], np.float32)
     probability = np.array([[0.9, 0.1], [0.2, 0.2], [0.4, 0.9], [0.1, 0.3]], np.float32)
     classes = np.array([0, 1, 1, -1])
@@ -44,8 +49,10 @@ def test_scores_stand_in_two_tables_with_the_reason_for_every_dash() -> None:
 
 
 def test_the_headline_has_intervals_where_there_are_some() -> None:
-    test = {**_scores(), "intervals": {"disease": {"macro": {"roc_auc": [0.9, 1.0]}}, "cancer": {"accuracy": None}}}
-    assert headline_lines(test) == [
+    between = intervals({"macro": {"roc_auc": [0.9, 1.0]}}, {})
+    run = read_run(partial_run(test=tested(**_scores(), intervals=between)))
+    assert run.test is not None
+    assert headline_lines(run.test) == [
         "  X-ray findings, macro ROC-AUC   1.000  (0.900 to 1.000)",
         "  X-ray findings, macro F1        0.667",
         "  CT classes, accuracy            0.667",

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from fedthorax.common.ground.leaving import Figure, require_rules
+from fedthorax.common.ground.strict_json import plain_value
 from fedthorax.common.metrics import figures
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.figures import FindingFigures, Metric, metrics_of, shown_in
-from fedthorax.common.record.run import Run, run_schema
+from fedthorax.common.record.run import Run, read_run, run_schema
 from fedthorax.common.record.run_folder import RunFolder
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -82,7 +83,29 @@ def test_what_is_no_field_of_a_run_is_not_written(tmp_path, document, place, wro
         folder.write_metrics(document)
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_run_of_an_earlier_version_is_opened(tmp_path, version):
-    (tmp_path / "metrics.json").write_text(json.dumps({"schema_version": version, "status": "finished", "odd": 1}))
-    assert RunFolder.load(tmp_path).read_metrics()["odd"] == 1
+def test_a_run_of_the_version_before_is_opened_and_has_null_for_what_was_not_written_then(tmp_path, document):
+    present = read_run(document)
+    document |= {"schema_version": 2, "odd": 1}
+    del document["pooled"], document["sites"]["Nord"]["personal"], document["sites"]["Nord"]["egress_head"]
+    for entry in document["rounds"]:
+        del entry["late"], entry["warnings"]
+        entry["central"]["disease"]["macro"]["gini"] = 0.5
+    (tmp_path / "metrics.json").write_text(json.dumps(plain_value(document)))
+    assert RunFolder.load(tmp_path).read_run() == present
+
+
+def test_files_that_an_older_run_left_out_have_a_fault_of_their_own_words(document):
+    skipped = [{"file": "1.png", "reason": "it ends early"}, {"file": "3 files", "reason": "are empty", "count": 3}]
+    document["sites"]["Nord"]["data"] = {"splits": {"train": {"xray": 7}}, "skipped": skipped, "patients": {"F": 3}}
+    data = read_run({**document, "schema_version": 2}).sites["Nord"].data
+    assert [(one.file, one.reason, one.count) for one in data.skipped] == [
+        ("1.png", "it ends early", 1),
+        ("3 files", "are empty", 3),
+    ]
+    assert (data.splits["train"].xray, data.splits["train"].ct, data.pairs) == (7, None, 0)
+
+
+def test_what_an_older_run_must_have_written_is_asked_for(document):
+    del document["seed"]
+    with pytest.raises(ValueError, match=r"metrics\.seed: Field required"):
+        read_run({**document, "schema_version": 2})

@@ -166,13 +166,8 @@ def test_a_folder_without_a_run_is_named(tmp_path):
         RunFolder.load(tmp_path)
 
 
-def test_a_run_of_the_schema_before_can_still_be_read(tmp_path):
-    (tmp_path / "metrics.json").write_text(json.dumps({"schema_version": 1}))
-    assert RunFolder.load(tmp_path).read_metrics() == {"schema_version": 1}
-
-
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "is not JSON"), (json.dumps({"schema_version": 9}), "has schema_version 9, but")]
+    ("text", "message"), [("{", "is not JSON"), (json.dumps({"schema_version": 1}), "has schema_version 1, but")]
 )
 def test_metrics_of_another_kind_are_refused(tmp_path, text, message):
     (tmp_path / "metrics.json").write_text(text)

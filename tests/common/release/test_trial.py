@@ -3,7 +3,6 @@
 The last test starts the command and Debian's chromium; without one it is skipped, unless FEDTHORAX_BROWSER=required.
 """
 
-import asyncio
 import io
 import json
 import os
@@ -12,12 +11,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,10 +24,10 @@ from fedthorax.common.page.local import OnlyHere
 from fedthorax.common.release import trial
 from fedthorax.common.release.saved_model import SavedModel
 
+from ...asking import HERE, Ask, asking
+
 ALWAYS = LabelOperation(threshold=0.0, method="youden", positives=20, negatives=20)
 NEVER = ALWAYS.model_copy(update={"threshold": 1.0})
-HERE = "http://127.0.0.1:8000"
-Ask = Callable[..., httpx.Response]
 File = tuple[str, str, bytes]
 
 pytestmark = pytest.mark.ci
@@ -48,17 +45,7 @@ def ask(fresh) -> Ask:
     )
     facts = {"name": "<b>small</b>", "image_size": 32, "aspect": "squash", "models": {"best.keras": {}}}
     facts |= {"findings": list(labels.findings), "cancer_classes": list(labels.cancer_classes)}
-    app = OnlyHere(trial.trial_app(SavedModel(Path("best.keras"), fresh.model, facts, points)))
-
-    def send(method: str, path: str, **more: Any) -> httpx.Response:
-        async def sent() -> httpx.Response:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HERE) as client:
-                return await client.request(method, path, **more)
-
-        with ThreadPoolExecutor(1) as other:  # a browser of another test may have a loop in this one
-            return other.submit(asyncio.run, sent()).result()
-
-    return send
+    return asking(OnlyHere(trial.trial_app(SavedModel(Path("best.keras"), fresh.model, facts, points))))
 
 
 def body(*files: File) -> bytes:

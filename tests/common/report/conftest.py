@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ...runs import partial_run
+
 _spec = importlib.util.spec_from_file_location("synthetic", Path(__file__).with_name("synthetic.py"))
 synthetic = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(synthetic)
@@ -14,6 +16,12 @@ _finished = synthetic.run_metrics()
 def metrics():
     """A finished run of three hospitals and ten rounds in two phases, to be changed at will."""
     return copy.deepcopy(_finished)
+
+
+@pytest.fixture
+def begun():
+    """A run that has only begun."""
+    return partial_run()
 
 
 @pytest.fixture(scope="session")

@@ -47,8 +47,10 @@ def run_metrics(sites=SITES, num_rounds=10, seed=1, **changes):
     template = scores(rng, 80, 60, 0.6)[0]
     best = max(0, num_rounds - 2)
     return {
-        "schema_version": 2,
+        "schema_version": 2,  # which is completed when it is read
         "name": "three-hospitals",
+        "run": "0" * 32,
+        "strategy": "fedavg",
         "mode": "simulate",
         "status": "finished",
         "error": None,
@@ -281,6 +283,7 @@ def passport(rng, train=300, valid=60, test=70):
     return {
         "splits": {"train": split(train), "valid": split(valid), "test": split(test)},
         "skipped": [{"file": "xray/00012.png", "reason": "the file ends early"}] if train else [],
+        "check": [],
         "notes": ["CT slices carry no patient id: every slice counts as a patient of its own."],
         "pairing": {"pairs": train, **uses, "same_patient_pairs": 0} if train else None,
     }

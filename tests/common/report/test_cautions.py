@@ -1,10 +1,11 @@
 import pytest
 
+from fedthorax.common.record.run import read_run
 from fedthorax.common.report.cautions import cautions
 
 
 def told(metrics):
-    return [f"{caution.lead} {caution.text}" for caution in cautions(metrics)]
+    return [f"{caution.lead} {caution.text}" for caution in cautions(read_run(metrics))]
 
 
 def drop_training(metrics):
@@ -48,10 +49,10 @@ def change_mass(**changes):
         (lambda m: m.update(test=None), "No test scores. Figures below come from validation images"),
         (change_mass(roc_auc=None), "Undefined. ROC-AUC cannot be computed for Mass; reasons"),
         (
-            change_mass(support=9),
+            change_mass(support=9, descriptive=True),
             "Fewer than 10 test images show Edema (9), Fibrosis (7), Hernia (1), Mass (9) and Pneumonia (4)",
         ),
-        (change_mass(support=225, known=230), "Fewer than 10 test images do not show Mass (5)."),
+        (change_mass(support=225, known=230, descriptive=True), "Fewer than 10 test images do not show Mass (5)."),
         (lambda m: None, "Never predicted. At the decision threshold Fibrosis was predicted on no test image"),
         (lambda m: m["test"].update(intervals=None), "No intervals. No 95 % intervals were computed"),
         (
@@ -60,7 +61,12 @@ def change_mass(**changes):
         ),
         (lambda m: None, "Files left out. Unreadable files were skipped: 1 at Nordklinik, 1 at St. Anna and 1 at Univ"),
         (
-            lambda m: m.update(test_with_duplicates={"disease": m["test"]["disease"], "cancer": {"accuracy": 0.987}}),
+            lambda m: m.update(
+                test_with_duplicates={
+                    "disease": m["test"]["disease"],
+                    "cancer": {**m["test"]["cancer"], "accuracy": 0.987},
+                }
+            ),
             "left out of the scores. Counting them too: CT accuracy 0.987 instead of",
         ),
         (
@@ -102,7 +108,7 @@ def test_what_did_not_happen_is_not_said(metrics, change, lead):
 
 def test_a_failed_site_is_not_also_called_missing_and_grave_cautions_come_first(metrics):
     metrics["status"] = "interrupted"
-    found = cautions(metrics)
+    found = cautions(read_run(metrics))
     assert [caution.lead for caution in found if caution.grave] == ["Not finished.", "Failure."]
     assert [caution.grave for caution in found] == sorted((caution.grave for caution in found), reverse=True)
 

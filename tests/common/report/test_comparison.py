@@ -11,6 +11,8 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report.comparison import setting_rows, write_comparison
 
+from ...runs import partial_run
+
 FINDINGS, CLASSES = ("Mass", "Hernia"), ("normal", "tumour")
 
 
@@ -30,9 +32,7 @@ def write_run(folder: Path, skill: float, images: int = 120, rate: float = 1e-4,
     with RunFolder.create(folder) as run:
         run.write_config(experiment, {})
         labels = {"findings": list(findings), "cancer_classes": list(CLASSES)}
-        run.metrics.write_text(
-            json.dumps({"schema_version": 2, "labels": labels, "rounds": [], "status": "finished", "best_round": 2})
-        )
+        run.metrics.write_text(json.dumps(partial_run(labels=labels, status="finished", best_round=2)))
         with run.test_predictions.open("w", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(header)

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from fedthorax.common.page.svg import LineChart, Series, nice_ticks
+from fedthorax.common.record.run import Curve, read_run
 from fedthorax.common.report.plots import ForestRow, forest, legend, roc_square, round_charts
 
 
@@ -52,25 +53,25 @@ def test_a_higher_figure_is_drawn_higher_and_a_later_round_further_right():
 
 
 def test_every_chart_marks_phases_and_the_selected_round(metrics):
-    charts = round_charts(metrics)
+    charts = round_charts(read_run(metrics))
     assert len(charts) == 6
     for chart in charts:
         assert chart["drawing"].count('class="band') == 2
         assert chart["drawing"].count('class="mark"') == 1
-    assert round_charts({"rounds": []}) == []
+    assert round_charts(read_run({**metrics, "rounds": []})) == []
 
 
 def test_many_hospitals_share_one_thin_line_style_and_have_a_median(run_metrics):
     names = [f"H{number}" for number in range(7)]
     assert [entry["name"] for entry in legend(names)][1:] == ["Each of the 7 hospitals", "Median of the hospitals"]
-    drawing = round_charts(run_metrics(tuple(names), 2))[0]["drawing"]
+    drawing = round_charts(read_run(run_metrics(tuple(names), 2)))[0]["drawing"]
     assert drawing.count("line faint") == 7
     assert drawing.count("line median") == 1
 
 
 def test_an_undefined_roc_curve_is_said():
     assert "undefined" in roc_square("Mass", None, None)
-    assert 'd="M1.0 101.0L1.0 1.0L101.0 1.0"' in roc_square("Mass", {"fpr": [0, 0, 1], "tpr": [0, 1, 1]}, 1.0)
+    assert 'd="M1.0 101.0L1.0 1.0L101.0 1.0"' in roc_square("Mass", Curve(fpr=(0, 0, 1), tpr=(0, 1, 1)), 1.0)
 
 
 def test_a_forest_has_the_best_first_and_the_mean_last_and_no_bar_of_few_images():

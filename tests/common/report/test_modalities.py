@@ -5,10 +5,13 @@ import re
 import pytest
 
 from fedthorax.cli.tables import headline_lines
-from fedthorax.common.page.modalities import lacking, without
+from fedthorax.common.record.modalities import lacking, without
+from fedthorax.common.record.run import read_run
 from fedthorax.common.release.model_card import model_card
 from fedthorax.common.report.document import render
 from fedthorax.common.report.plot_files import write_plots
+
+from ...runs import partial_run, tested
 
 CONFIG = "name: demo\nevaluation:\n  threshold: 0.5\n"
 
@@ -47,12 +50,14 @@ def only(metrics):
 
 
 def test_a_modality_is_lacking_where_nobody_holds_an_image_of_it(metrics, only):
-    assert lacking(metrics) is None
-    assert lacking(only("ct")) == "ct"
+    assert lacking(read_run(metrics)) is None
+    assert lacking(read_run(only("ct"))) == "ct"
     metrics["sites"]["St. Anna"]["data"]["splits"]["test"]["ct"] = None
-    assert lacking(metrics) is None, "a hidden count is not 0"
-    assert lacking({}) is None
-    assert without(metrics, None) is metrics
+    assert lacking(read_run(metrics)) is None, "a hidden count is not 0"
+    metrics["central"]["data"] = None
+    assert lacking(read_run(metrics)) is None, "the server has not told"
+    run = read_run(metrics)
+    assert without(run, None) is run
 
 
 @pytest.mark.parametrize(
@@ -63,7 +68,7 @@ def test_a_modality_is_lacking_where_nobody_holds_an_image_of_it(metrics, only):
     ],
 )
 def test_the_report_says_once_what_there_is_not_and_shows_no_empty_figures_of_it(only, absent, said, unsaid):
-    page = render(only(absent), CONFIG)
+    page = render(read_run(only(absent)), CONFIG)
     text = words(page)
     assert text.count(said) == 1
     text = re.sub(f"{said} Nobody held any: .*? not shown|Nobody has .*?: a learned token", "", text)
@@ -74,19 +79,15 @@ def test_the_report_says_once_what_there_is_not_and_shows_no_empty_figures_of_it
 
 
 def test_plots_are_drawn_of_what_there_is(only, tmp_path):
-    names = {path.stem for path in write_plots(tmp_path / "plots", only("ct"))}
+    names = {path.stem for path in write_plots(tmp_path / "plots", read_run(only("ct")))}
     assert names == {"rounds", "scores-findings", "roc-findings", "reliability"}
 
 
 def test_the_model_card_says_that_a_head_has_learnt_nothing(only):
     metrics = only("ct")
-    evaluation = {
-        "disease": {"per_finding": {}, "macro": {}},
-        "cancer": {"per_class": {"normal": {}}, "macro": {}, "accuracy": {"value": None, "interval": None}},
-    }
-    entry = {"round": 8, "weights_sha256": "w", "facts_sha256": "f", "operating_points": None, "evaluation": evaluation}
+    entry = {"round": 8, "weights_sha256": "w", "facts_sha256": "f", "operating_points": None, "evaluation": {}}
     facts = {"name": "m", "findings": ["Mass"], "cancer_classes": ["normal"], "image_size": 64}
-    card = model_card(facts, entry, metrics)
+    card = model_card(facts, entry, read_run(metrics))
     assert "- No CT slices: nobody had any, and the head for them has learnt nothing." in card
     assert "Not intended: any decision about a patient; children or views that the data below do not hold; any" in card
     assert "| normal" not in card
@@ -94,11 +95,9 @@ def test_the_model_card_says_that_a_head_has_learnt_nothing(only):
 
 
 def test_the_terminal_says_what_there_is_not_to_test_on():
-    macro = {"macro": {"roc_auc": 0.75, "f1": 0.5}}
-    none = {"macro": {"roc_auc": None, "f1": None}, "accuracy": None}
-    lines = headline_lines({"disease": macro, "cancer": none, "patients": {"xray": 9, "ct": 0}})
-    assert len(lines) == 3
-    assert lines[-1] == "  CT classes: there is no CT slice to test on"
-    lines = headline_lines({"disease": none, "cancer": {**macro, "accuracy": 0.5}, "patients": {"xray": 0, "ct": 9}})
-    assert lines[0] == "  X-ray findings: there is no X-ray to test on"
-    assert len(lines) == 4
+    def told(**patients):
+        return headline_lines(read_run(partial_run(test=tested(patients=patients))).test)
+
+    assert told(xray=9, ct=0)[2:] == ["  CT classes: there is no CT slice to test on"]
+    assert told(xray=0, ct=9)[0] == "  X-ray findings: there is no X-ray to test on"
+    assert len(told(xray=0, ct=9)) == 4

@@ -1,6 +1,7 @@
 import json
 
 from fedthorax.common.ground.audit import AuditLog
+from fedthorax.common.record.run import read_run
 from fedthorax.common.report import write_report
 from fedthorax.common.report.provenance import commands, commands_section, fingerprint_rows, privacy_words
 
@@ -8,24 +9,26 @@ CONFIG = {"data": {"privacy": {"smallest_count": 7, "round_to": 5}}}
 
 
 def test_each_mode_says_what_was_exchanged_and_who_saw_it(metrics):
-    simulated = " ".join(privacy_words(metrics, CONFIG))
+    simulated = " ".join(privacy_words(read_run(metrics), CONFIG))
     assert "nothing was protected from its owner" in simulated
     assert "of fewer than 7 patients are hidden" in simulated
-    consortium = " ".join(privacy_words({**metrics, "mode": "consortium"}, CONFIG))
+    consortium = " ".join(privacy_words(read_run({**metrics, "mode": "consortium"}), CONFIG))
     assert "Counts of hospitals are rounded to multiples of 5." in consortium
     assert "The server saw each hospital's own weights." in consortium
-    assert "mean of the gradients" in privacy_words({**metrics, "strategy": "scaffold"}, CONFIG)[1]
-    assert privacy_words({**metrics, "mode": "train"}, {}) == ["All images were in one place. Nothing was exchanged."]
+    assert "mean of the gradients" in privacy_words(read_run({**metrics, "strategy": "scaffold"}), CONFIG)[1]
+    assert privacy_words(read_run({**metrics, "mode": "train"}), {}) == [
+        "All images were in one place. Nothing was exchanged."
+    ]
 
 
 def test_the_page_says_what_was_promised_to_patients_what_is_spent_and_what_is_not_covered(metrics):
-    assert "The model may remember single patients" in " ".join(privacy_words(metrics, CONFIG))
+    assert "The model may remember single patients" in " ".join(privacy_words(read_run(metrics), CONFIG))
     privacy = {
         "mechanism": "distributed", "epsilon": 8.0, "delta": 1e-4, "clip": 0.1, "sampling_rate": 1.0, "steps": 30,
         "images_per_patient": 4, "patients": 480, "colluding": 1, "noise": 2.975, "shared": 2,
         "accountant": "dp-accounting 0.6.0", "steps_taken": {"north": 20}, "spent": {"north": 6.31},
     }  # fmt: skip
-    said = privacy_words({**metrics, "privacy": privacy}, CONFIG)
+    said = privacy_words(read_run({**metrics, "privacy": privacy}), CONFIG)
     assert said[3] == "The noise came from the seed, which is in this report: it protects nobody."
     for words in (
         "Planned epsilon 8; spent: north 6.31 (20 steps)",
@@ -36,7 +39,7 @@ def test_the_page_says_what_was_promised_to_patients_what_is_spent_and_what_is_n
         "Not covered: scores of validation and test images",
     ):
         assert words in " ".join(said)
-    consortium = {**metrics, "mode": "consortium", "privacy": {**privacy, "mechanism": "local"}}
+    consortium = read_run({**metrics, "mode": "consortium", "privacy": {**privacy, "mechanism": "local"}})
     assert "Values without noise: nobody outside the hospital saw any." in privacy_words(consortium, CONFIG)
     assert "protects nobody" not in " ".join(privacy_words(consortium, CONFIG))
 
@@ -44,16 +47,16 @@ def test_the_page_says_what_was_promised_to_patients_what_is_spent_and_what_is_n
 def test_fingerprints_of_data_and_heads_of_logs_stand_side_by_side(metrics):
     metrics["sites"]["St. Anna"] |= {"fingerprint": "a" * 64, "egress_head": "b" * 64}
     metrics["central"]["fingerprint"] = "c" * 64
-    assert fingerprint_rows(metrics) == [
+    assert fingerprint_rows(read_run(metrics)) == [
         {"name": "St. Anna", "cells": ["a" * 16, "b" * 16]},
         {"name": "Central (server)", "cells": ["c" * 16, "\N{EN DASH}"]},
     ]
 
 
 def test_versions_and_the_command_that_runs_it_again(metrics):
-    assert "flwr 1.41.0" in commands_section(metrics)
-    assert commands(metrics)[0] == "fedthorax simulate RUN/config.yaml --set name=again"
-    assert commands({**metrics, "mode": "consortium"})[0].startswith("fedthorax run RUN/config.yaml")
+    assert "flwr 1.41.0" in commands_section(read_run(metrics))
+    assert commands(read_run(metrics))[0] == "fedthorax simulate RUN/config.yaml --set name=again"
+    assert commands(read_run({**metrics, "mode": "consortium"}))[0].startswith("fedthorax run RUN/config.yaml")
 
 
 def test_the_newest_entry_of_the_log_is_named_and_a_damaged_log_hinders_no_report(tmp_path, metrics):

@@ -4,6 +4,7 @@ import re
 import pytest
 
 from fedthorax.common.page.heat_map import heat_map
+from fedthorax.common.record.run import read_run
 from fedthorax.common.report.document import render
 from fedthorax.common.report.grey_levels import grey_level_chart
 from fedthorax.common.report.statistics import statistics_page, statistics_section
@@ -74,8 +75,8 @@ def test_the_policy_in_words(policy, words):
 
 
 def test_the_report_of_a_run_has_the_section_where_the_run_has_statistics(metrics, statistics_document):
-    assert 'id="statistics"' not in render(metrics, None)
-    page = render({**metrics, "statistics": statistics_document}, None)
+    assert 'id="statistics"' not in render(read_run(metrics), None)
+    page = render(read_run({**metrics, "statistics": statistics_document}), None)
     assert page.count('id="statistics"') == 1
 
 

@@ -4,18 +4,20 @@ import http.client
 import json
 import signal
 import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedthorax.common.ground.events import EventLog
+from fedthorax.common.page.local import OnlyHere
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.watch.page import content
 from fedthorax.common.watch.run_state import RunState, require_run
-from fedthorax.common.watch.server import WatchServer
+from fedthorax.common.watch.server import watch_app
+
+from ...asking import HERE, Ask, asking
+from ...runs import partial_round, partial_run
 
 CENTRAL = {
     "loss": 1.25,
@@ -25,10 +27,8 @@ CENTRAL = {
 
 
 def write_metrics(folder: Path, rounds: int, **changes: Any) -> None:
-    entries = [
-        {"round": number, "phase": None, "central": CENTRAL, "sites": {}, "failures": []} for number in range(rounds)
-    ]
-    value = {"schema_version": 2, "status": "running", "sites": {"north": {}}, "rounds": entries, **changes}
+    entries = [partial_round(number, central=CENTRAL) for number in range(rounds)]
+    value = partial_run(sites={"north": {}}, rounds=entries, **changes)
     (folder / "metrics.json.new").write_text(json.dumps(value))
     (folder / "metrics.json.new").replace(folder / "metrics.json")
 
@@ -45,31 +45,24 @@ def run_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(run_folder: Path) -> Iterator[WatchServer]:
-    with WatchServer(run_folder) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def ask(run_folder: Path) -> Ask:
+    return asking(OnlyHere(watch_app(run_folder)))
 
 
-def answer(server: WatchServer, path: str, method: str = "GET", **headers: str) -> tuple[int, str, dict[str, str]]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
-    connection.request(method, path, headers=headers)
-    response = connection.getresponse()
-    return response.status, response.read().decode(), dict(response.getheaders())
+def answer(ask: Ask, path: str, method: str = "GET", **headers: str) -> tuple[int, str, Any]:
+    reply = ask(method, path, headers=headers)
+    return reply.status_code, reply.text, reply.headers
 
 
-def test_the_page_follows_a_run_from_its_beginning_to_its_report(server: WatchServer, run_folder: Path) -> None:
-    _, begun, _ = answer(server, "/now")
+def test_the_page_follows_a_run_from_its_beginning_to_its_report(ask: Ask, run_folder: Path) -> None:
+    _, begun, _ = answer(ask, "/now")
     assert "No round is finished yet." in begun
     assert "training" in begun
     assert "3/8" in begun
     write_metrics(run_folder, rounds=1)
     with EventLog(run_folder / "events.jsonl") as log:
         log.emit("round", round=0, rounds=2, central=CENTRAL, failures=[], seconds=1.0)
-    _, grown, _ = answer(server, "/now")
+    _, grown, _ = answer(ask, "/now")
     assert "0 of 2 rounds done" in grown
     assert "X-ray findings: mean ROC-AUC (validation)" in grown
     assert "0.625" in grown
@@ -77,14 +70,14 @@ def test_the_page_follows_a_run_from_its_beginning_to_its_report(server: WatchSe
     write_metrics(run_folder, rounds=3, status="finished")
     with EventLog(run_folder / "events.jsonl") as log:
         log.emit("end", status="finished")
-    _, ended, _ = answer(server, "/now")
+    _, ended, _ = answer(ask, "/now")
     assert 'class="status finished"' in ended
     assert 'href="report"' in ended
-    assert answer(server, "/report")[:2] == (200, "<p>the report</p>")
+    assert answer(ask, "/report")[:2] == (200, "<p>the report</p>")
 
 
-def test_names_are_shown_and_never_run(server: WatchServer) -> None:
-    _, text, headers = answer(server, "/")
+def test_names_are_shown_and_never_run(ask: Ask) -> None:
+    _, text, headers = answer(ask, "/")
     assert "demo &lt;1&gt;" in text
     assert "<1>" not in text
     assert "script-src 'self'" in headers["Content-Security-Policy"]
@@ -95,40 +88,30 @@ def test_names_are_shown_and_never_run(server: WatchServer) -> None:
     "path",
     ["/metrics.json", "/../demo/config.yaml", "/..%2fconfig.yaml", "//etc/passwd", "/report/../config.yaml", "/x"],
 )
-def test_nothing_else_of_the_disk_can_be_asked_for(server: WatchServer, path: str) -> None:
-    status, text, _ = answer(server, path)
+def test_nothing_else_of_the_disk_can_be_asked_for(ask: Ask, path: str) -> None:
+    status, text, _ = answer(ask, path)
     assert (status, text) == (404, "there is nothing here; the page is at /\n")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
-def test_only_reading_is_possible(server: WatchServer, method: str) -> None:
-    status, _, headers = answer(server, "/", method)
-    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+def test_only_reading_is_possible(ask: Ask, method: str) -> None:
+    assert answer(ask, "/", method)[0] == 403
+    status, _, headers = answer(ask, "/", method, Origin=HERE)
+    assert (status, set(headers["Allow"].split(", "))) == (405, {"GET", "HEAD"})
 
 
 @pytest.mark.parametrize(
     ("host", "status"),
     [
         ("127.0.0.1:1", 200),
-        ("localhost", 200),
-        ("[::1]:80", 200),
+        ("localhost:80", 200),
         ("evil.example", 403),
         ("127.0.0.1.evil.example:80", 403),
         ("", 403),
     ],
 )
-def test_a_foreign_name_for_this_computer_is_refused(server: WatchServer, host: str, status: int) -> None:
-    assert answer(server, "/now", Host=host)[0] == status
-
-
-def test_it_listens_on_this_computer_only(server: WatchServer) -> None:
-    assert server.server_address[0] == "127.0.0.1"
-
-
-def test_a_port_in_use_is_a_clear_error(server: WatchServer, run_folder: Path) -> None:
-    port = server.server_address[1]
-    with pytest.raises(OSError, match=rf"port {port} of 127.0.0.1 cannot be used: .*; choose another --port"):
-        WatchServer(run_folder, port)
+def test_a_foreign_name_for_this_computer_is_refused(ask: Ask, host: str, status: int) -> None:
+    assert answer(ask, "/now", Host=host)[0] == status
 
 
 def test_a_run_of_the_same_name_that_begins_anew_is_followed(run_folder: Path) -> None:

@@ -1,6 +1,5 @@
 """TensorBoard and MLflow are told each figure once, stay on this machine, and never end a run."""
 
-import copy
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,22 +9,41 @@ import pytest
 
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.output import OutputConfig
+from fedthorax.common.record.run import Run, read_run
 from fedthorax.server.tracking import Tracking, require_trackers
 from fedthorax.server.tracking import tracking as module
 from fedthorax.server.tracking.tracking import figures
 
+from ...runs import partial_round, partial_run, tested
 
-def document(rounds: int = 2, **changes: Any) -> dict[str, Any]:
+FIT = {"disease_loss": None, "cancer_loss": None, "pairs": 1, "steps": 1, "epochs": 1, "seconds": 1.0}
+
+
+def scores(loss: float) -> dict[str, Any]:
+    return {"loss": loss, "disease": {}, "cancer": {}}
+
+
+def run_of(rounds: int = 2, valid: float | None = None, **changes: Any) -> Run:
     entries = [
-        {
-            "round": number,
-            "central": {"loss": 1.0 - number / 8, "disease": {"macro": {"roc_auc": None}}},
-            "sites": {"Süd & Co": {"train": {"loss": 2.0} if number else None, "valid": None}},
-            "seconds": 3.0,
-        }
+        partial_round(
+            number,
+            central=scores(1.0 - number / 8),
+            sites={
+                "Süd & Co": {
+                    "train": {"loss": 2.0, **FIT} if number else None,
+                    "valid": scores(valid) if valid and not number else None,
+                }
+            },
+            seconds=3.0,
+        )
         for number in range(rounds)
     ]
-    return {"run": "0" * 32, "status": "running", "rounds": entries, "test": None, "resumed": [], **changes}
+    return read_run(partial_run(rounds=entries, **changes))
+
+
+def of_interest(told: Mapping[str, float]) -> dict[str, float]:
+    """Without what is the same in every round."""
+    return {name: value for name, value in told.items() if "bytes" not in name and not name.endswith(tuple(FIT))}
 
 
 class Recorder:
@@ -36,15 +54,16 @@ class Recorder:
         self.status = ""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        self.told.append((step, dict(values)))
+        self.told.append((step, of_interest(values)))
 
     def close(self, status: str) -> None:
         self.status = status
 
 
 def test_figures_have_a_round_a_name_and_a_value_and_the_undefined_none() -> None:
-    test = {"round": 1, "disease": {"macro": {"roc_auc": 0.75}}, "cancer": {"accuracy": None}}
-    assert list(figures(document(test=test))) == [
+    run = run_of(test=tested(disease={"macro": {"roc_auc": 0.75}}))
+    told = [one for one in figures(run) if of_interest({one[1]: one[2]})]
+    assert told == [
         (0, "central/valid/loss", 1.0),
         (0, "round/seconds", 3.0),
         (1, "central/valid/loss", 0.875),
@@ -55,14 +74,13 @@ def test_figures_have_a_round_a_name_and_a_value_and_the_undefined_none() -> Non
 
 
 def test_each_figure_is_told_once_also_one_that_comes_a_round_later() -> None:
-    recorder, now = Recorder(), document(1)
+    recorder, now = Recorder(), run_of(1)
     tracking = Tracking(pytest.fail)
     tracking.add("a recorder", lambda: recorder, now)
     tracking.update(now)
-    later = document(2)
-    later["rounds"][0]["sites"]["Süd & Co"]["valid"] = {"loss": 0.5}
+    later = run_of(2, valid=0.5)
     tracking.update(later)
-    tracking.close(later | {"status": "finished"})
+    tracking.close(later.model_copy(update={"status": "finished"}))
     assert recorder.told == [
         (0, {"central/valid/loss": 1.0, "round/seconds": 3.0}),
         (0, {"sites/Süd & Co/valid/loss": 0.5}),
@@ -79,10 +97,10 @@ def test_a_tracker_that_fails_is_named_and_the_others_go_on() -> None:
     notes: list[str] = []
     recorder = Recorder()
     tracking = Tracking(notes.append)
-    tracking.add("Full", Full, document(0))
-    tracking.add("a recorder", lambda: recorder, document(0))
-    tracking.update(document(1))
-    tracking.close(document(2, status="failed"))
+    tracking.add("Full", Full, run_of(0))
+    tracking.add("a recorder", lambda: recorder, run_of(0))
+    tracking.update(run_of(1))
+    tracking.close(run_of(2, status="failed"))
     assert notes == ["Full is told nothing more: No space left on device"]
     assert [step for step, _ in recorder.told] == [0, 1]
     assert recorder.status == "failed"
@@ -103,9 +121,9 @@ def test_tensorboards_files_hold_the_curves(tmp_path: Path, experiment_file: Any
     from tensorflow.core.util import event_pb2
 
     experiment = load_experiment(experiment_file(), ["output.tensorboard=true"])
-    tracking = Tracking.opened(experiment, tmp_path, document(0), pytest.fail)
-    tracking.update(document(1))
-    tracking.close(document(2, status="finished"))
+    tracking = Tracking.opened(experiment, tmp_path, run_of(0), pytest.fail)
+    tracking.update(run_of(1))
+    tracking.close(run_of(2, status="finished"))
     (file,) = (tmp_path / "tensorboard").iterdir()
     events = [event_pb2.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(file))]
     points = {
@@ -114,19 +132,19 @@ def test_tensorboards_files_hold_the_curves(tmp_path: Path, experiment_file: Any
         for value in event.summary.value
     }
     assert points[1, "central/valid/loss"] == 0.875
-    assert points == {(step, name): value for step, name, value in figures(document(2))}
+    assert points == {(step, name): value for step, name, value in figures(run_of(2))}
 
 
 def test_mlflow_keeps_one_run_over_a_stop_and_is_told_to_send_nothing(tmp_path: Path, experiment_file: Any) -> None:
     pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     experiment = load_experiment(experiment_file(), [f"output.mlflow={tmp_path}/ml runs"])
-    first = Tracking.opened(experiment, tmp_path, document(0), pytest.fail)
-    first.update(document(1))
-    first.close(document(1, status="interrupted"))
-    before = document(1, resumed=[{"after_round": 0}])
+    first = Tracking.opened(experiment, tmp_path, run_of(0), pytest.fail)
+    first.update(run_of(1))
+    first.close(run_of(1, status="interrupted"))
+    resumed = [{"after_round": 0, "time": "2026-11-28T13:00:00+00:00"}]
+    before = run_of(1, resumed=resumed)
     again = Tracking.opened(experiment, tmp_path, before, pytest.fail)
-    ended = copy.deepcopy(document(2, resumed=before["resumed"], status="finished"))
-    again.close(ended)
+    again.close(run_of(2, resumed=resumed, status="finished"))
 
     from mlflow.tracking import MlflowClient
 

@@ -1,0 +1,61 @@
+"""metrics.json as an older version wrote it, made one of the present: the readers know the present form alone."""
+
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from fedthorax.common.record.passport import Skipped
+
+_NOTHING: dict[Any, Any] = {tuple: (), dict: {}}
+
+
+def completed(kind: Any, value: Any) -> Any:
+    """``value`` for a field of ``kind``: what was not written then is null, or has nothing in it, where the kind allows
+    that; what is not known any more is left out. Everything else stays as it is, for the model to judge."""
+    kind, optional = _plain(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if value is None and optional:
+            return None
+        return _model(kind, value) if isinstance(value, Mapping | None) else value
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is dict and isinstance(value, Mapping):
+        return {key: completed(arguments[1], item) for key, item in value.items()}
+    if origin is tuple and isinstance(value, list) and arguments[-1] is Ellipsis:
+        return [completed(arguments[0], item) for item in value]
+    return value
+
+
+def _model(kind: type[BaseModel], value: Mapping[str, Any] | None) -> Any:
+    value = value or {}
+    if kind is Skipped:  # it had no kind of fault once, and one file an entry
+        value = {"fault": "other", "count": 1, **value}
+    found = {}
+    for name, field in kind.model_fields.items():
+        of_field, optional = _plain(field.annotation)
+        if name in value:
+            found[name] = completed(field.annotation, value[name])
+        elif not field.is_required():
+            continue
+        elif optional:
+            found[name] = None
+        elif get_origin(of_field) in _NOTHING:
+            found[name] = _NOTHING[get_origin(of_field)]
+        elif isinstance(of_field, type) and issubclass(of_field, BaseModel):
+            found[name] = _model(of_field, None)
+    extra = kind.model_config.get("extra") == "allow"
+    return {**{key: item for key, item in value.items() if extra and key not in found}, **found}
+
+
+def _plain(kind: Any) -> tuple[Any, bool]:
+    """The kind without what is annotated to it, and whether it may be null."""
+    optional = False
+    while True:
+        if get_origin(kind) is Annotated:
+            kind = get_args(kind)[0]
+        elif get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind):
+            optional = True
+            (kind, *_) = (one for one in get_args(kind) if one is not type(None))
+        else:
+            return kind, optional

@@ -8,7 +8,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.ground.memory import peak_memory_mb
 from fedthorax.common.masking.opening import threshold
 from fedthorax.common.privacy import plan
-from fedthorax.common.record.run import SCHEMA_VERSION, Run, largest_site, read_run
+from fedthorax.common.record.run import SCHEMA_VERSION, Run, checked_run, largest_site
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.selection import Selection
 
@@ -115,7 +115,7 @@ class RunRecord:
 
     def run(self) -> Run:
         """The record as whoever reads it has it."""
-        return read_run(self._document)
+        return checked_run(self._document)
 
     @property
     def rounds(self) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ def partial_round(number: int, **changes: Any) -> dict[str, Any]:
     return {"round": number, "bytes_sent": 0, "bytes_received": 0, **changes}
 
 
-def tested(**changes: Any) -> dict[str, Any]:
+def central_test(**changes: Any) -> dict[str, Any]:
     """Test scores of no image, but for the changes."""
     return {"round": 1, "patients": {"xray": 9, "ct": 9}, "disease": {}, "cancer": {}, **changes}
 

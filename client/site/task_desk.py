@@ -69,7 +69,6 @@ class Job:
     task: Task
     deadline: float
     undecided: Parcel | None = None  # what the server is told while a person has yet to decide
-    stage: tuple[str, int, int] = ("queue", 0, 0)
     stop_reason: str | None = None
     reply: Parcel | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -263,7 +262,7 @@ class TaskDesk:
                     facts = run_summary(experiment, self.settings, task.kind, self._roster(), self._spent())
                     self.participation.request(task, facts)
                     told = Reply(kind=task.kind, site=task.site, round=task.round, task_id=task.id, undecided=True)
-                    job.stage, job.undecided = ("approval", 0, 0), self.egress.record(task, closed(told))
+                    job.undecided = self.egress.record(task, closed(told))
                     command = f"fedthorax site approve {name}"
                     self.events.emit("note", text=f"the run {name} waits for a person: {command}")
                 self._require_wanted(job, verdict.reason)
@@ -293,7 +292,6 @@ class TaskDesk:
         job = self._current
         if job is None:
             return
-        job.stage = (str(fields.get("stage", "")), int(fields.get("done") or 0), int(fields.get("total") or 0))
         self._require_wanted(job)
         standing = self.participation.standing
         if standing != "takes part":

@@ -54,7 +54,7 @@ def ask_worker(parcel: Parcel, task: Asked, node_config: Mapping[str, Any]) -> P
         heard = False
         try:
             with open_channel(node_config) as channel:
-                for answer in _call(channel, (protocol.Part(**part) for part in parts_of(parcel)), task.deadline):
+                for answer in _call(channel, parts_of(parcel), task.deadline):
                     if answer is not None:
                         return answer
                     heard = True
@@ -83,36 +83,32 @@ def ask_worker(parcel: Parcel, task: Asked, node_config: Mapping[str, Any]) -> P
 
 def watch_worker(channel: grpc.Channel) -> Iterator[str]:
     """The worker's events as JSON, one after the other, until it ends or the channel is closed."""
-    call = channel.unary_stream(protocol.WATCH, protocol.WatchRequest.SerializeToString, protocol.Event.FromString)
-    for event in call(protocol.WatchRequest()):
-        yield event.json
+    for event in channel.unary_stream(protocol.WATCH)(b""):
+        yield event.decode()
 
 
 def worker_answers(node_config: Mapping[str, Any], seconds: float) -> bool:
     """Whether the worker says a word within ``seconds``."""
     try:
         with open_channel(node_config) as channel:
-            call = channel.unary_unary(
-                protocol.ALIVE, protocol.AliveRequest.SerializeToString, protocol.AliveReply.FromString
-            )
-            call(protocol.AliveRequest(), timeout=seconds, wait_for_ready=True)
+            channel.unary_unary(protocol.ALIVE)(b"", timeout=seconds, wait_for_ready=True)
     except grpc.RpcError:
         return False
     return True
 
 
-def _call(channel: grpc.Channel, parts: Iterator[Any], deadline: float) -> Iterator[Parcel | None]:
+def _call(channel: grpc.Channel, parts: Iterator[bytes], deadline: float) -> Iterator[Parcel | None]:
     """None for each word of progress, then the reply."""
-    work = channel.stream_stream(protocol.WORK, protocol.Part.SerializeToString, protocol.Update.FromString)
+    work = channel.stream_stream(protocol.WORK)
     timeout = max(deadline - time.time(), 0.0) + DEADLINE_GRACE_S if deadline else None
     assembly: Assembly | None = None
-    for update in work(parts, timeout=timeout):
-        if update.WhichOneof("content") == "progress":
+    for message in work(parts, timeout=timeout):
+        if message == protocol.PROGRESS:
             yield None
         elif assembly is None:
-            assembly = Assembly(update.part.header, LARGEST_REPLY)
+            assembly = Assembly(message, LARGEST_REPLY)
         else:
-            assembly.add(update.part.data)
+            assembly.add(message)
     if assembly is None:
         raise ValueError("it hung up without a word")
     yield assembly.parcel()

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import grpc
 
@@ -36,25 +35,21 @@ _OPTIONS = (
 
 
 class WorkerService:
-    """The calls of ``site_worker.proto``."""
+    """The calls of protocol.py."""
 
     def __init__(self, desk: TaskDesk) -> None:
         self._desk = desk
         self._largest = desk.settings.limits.max_message_mb << 20
 
     def handlers(self) -> grpc.GenericRpcHandler:
-        work = grpc.stream_stream_rpc_method_handler(
-            self.work, protocol.Part.FromString, protocol.Update.SerializeToString
-        )
-        watch = grpc.unary_stream_rpc_method_handler(
-            self.watch, protocol.WatchRequest.FromString, protocol.Event.SerializeToString
-        )
-        alive = grpc.unary_unary_rpc_method_handler(
-            self.alive, protocol.AliveRequest.FromString, protocol.AliveReply.SerializeToString
-        )
-        return grpc.method_handlers_generic_handler(protocol.SERVICE, {"Work": work, "Watch": watch, "Alive": alive})
+        calls = {
+            "Work": grpc.stream_stream_rpc_method_handler(self.work),
+            "Watch": grpc.unary_stream_rpc_method_handler(self.watch),
+            "Alive": grpc.unary_unary_rpc_method_handler(lambda request, context: b""),
+        }
+        return grpc.method_handlers_generic_handler(protocol.SERVICE, calls)
 
-    def work(self, parts: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+    def work(self, parts: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         try:
             task = self._receive(parts)
         except ValueError as error:
@@ -66,41 +61,34 @@ class WorkerService:
         del task
         while not job.done.wait(PROGRESS_S):
             if (undecided := job.undecided) is not None:  # the job stays; the server asks about it
-                yield from (protocol.Update(part=part) for part in parts_of(undecided))
+                yield from parts_of(undecided)
                 return
-            stage, done, total = job.stage
-            yield protocol.Update(progress=protocol.Progress(stage=stage, done=done, total=total))
+            yield protocol.PROGRESS
         reply = job.reply
         if reply is None:
             context.abort(grpc.StatusCode.UNAVAILABLE, "the site worker starts anew for this task")
         else:
-            yield from (protocol.Update(part=part) for part in parts_of(reply))
+            yield from parts_of(reply)
 
-    def _decision(self, task: DecisionTask) -> Iterator[Any]:
+    def _decision(self, task: DecisionTask) -> Iterator[bytes]:
         until = time.monotonic() + HELD_S
         while self._desk.undecided(task.about) and time.monotonic() < until:
-            yield protocol.Update(progress=protocol.Progress(stage="approval"))
+            yield protocol.PROGRESS
             time.sleep(WATCH_S)
-        yield from (protocol.Update(part=part) for part in parts_of(self._desk.decision(task)))
+        yield from parts_of(self._desk.decision(task))
 
-    def watch(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+    def watch(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         path, offset = self._desk.folder.events, 0
         while context.is_active():
             events, offset = read_events(path, offset)
             for event in events:
-                yield protocol.Event(json=json.dumps(event, ensure_ascii=False))
+                yield json.dumps(event, ensure_ascii=False).encode()
             time.sleep(WATCH_S)
 
-    def alive(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return protocol.AliveReply()
-
-    def _receive(self, parts: Iterator[Any]) -> Task:
-        first = next(parts, None)
-        if first is None or first.WhichOneof("content") != "header":
-            raise ValueError("expected a header as the first part")
-        assembly = Assembly(first.header, self._largest)
+    def _receive(self, parts: Iterator[bytes]) -> Task:
+        assembly = Assembly(next(parts, b""), self._largest)
         for part in parts:
-            assembly.add(part.data)
+            assembly.add(part)
         return read_task(assembly.parcel())
 
 

@@ -369,12 +369,17 @@ def largest_site(pairs: Mapping[str, int]) -> str | None:
 
 
 def read_run(metrics: Mapping[str, Any]) -> Run:
-    """The content of metrics.json as a Run, of a file of before too. A number that is not finite becomes null, and
-    ``undefined`` says where and what it was. ValueError names the first field that is not one of a Run."""
+    """As ``checked_run``, of a file of before too."""
+    if metrics.get("schema_version") == 2:
+        metrics = {**completed(Run, plain_value(metrics, "metrics")), "schema_version": SCHEMA_VERSION}
+    return checked_run(metrics)
+
+
+def checked_run(metrics: Mapping[str, Any]) -> Run:
+    """The content of metrics.json as a Run. A number that is not finite becomes null, and ``undefined`` says where and
+    what it was. ValueError names the first field that is not one of a Run."""
     undefined: dict[str, str] = {}
     value = plain_value(metrics, "metrics", undefined)
-    if value.get("schema_version") == 2:
-        value = {**completed(Run, value), "schema_version": SCHEMA_VERSION}
     if undefined:
         value["undefined"] = {**value.get("undefined", {}), **undefined}
     try:

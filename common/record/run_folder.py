@@ -48,7 +48,7 @@ from fedthorax.common.ground.lock import take
 from fedthorax.common.ground.one_line import one_line
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
 from fedthorax.common.record.history import history_csv
-from fedthorax.common.record.run import READABLE, Run, read_run
+from fedthorax.common.record.run import READABLE, Run, checked_run, read_run
 
 _LOCK_TEXT = "FedThorax run folder\n"
 _FULL_BELOW = 1 << 20  # bytes
@@ -187,7 +187,7 @@ class RunFolder:
         finite becomes null, and ``undefined`` says where and what it was. ValueError names the first field that is not
         one of a Run."""
         self._require_lock()
-        run = read_run(metrics)
+        run = checked_run(metrics)
         value = run.model_dump(mode="json", exclude_unset=True)
         write_text(self.metrics, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         write_text(self.history, history_csv(run))

@@ -15,7 +15,7 @@ from fedthorax.cli.predict import prediction_lines
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.records.records import ImageRef
 
-from ..runs import intervals, partial_round, partial_run, tested
+from ..runs import central_test, intervals, partial_round, partial_run
 
 WriteFile = Callable[..., Path]
 
@@ -32,7 +32,7 @@ RUN = partial_run(
     ],
     best_round=1,
     totals={"seconds": 12.5, "bytes_sent": 0, "bytes_received": 0},
-    test=tested(
+    test=central_test(
         disease={"macro": {"roc_auc": 0.75, "f1": 0.5}},
         cancer={"accuracy": 0.8, "macro": {"roc_auc": 0.9, "f1": None}},
         intervals=intervals({"macro": {"roc_auc": [0.7, 0.8]}}, {"accuracy": [0.6, 0.9]}),

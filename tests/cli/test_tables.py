@@ -9,7 +9,7 @@ from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.record.run import read_run
 
-from ..runs import intervals, partial_run, tested
+from ..runs import central_test, intervals, partial_run
 
 
 def _scores() -> dict[str, Any]:
@@ -50,7 +50,7 @@ def test_scores_stand_in_two_tables_with_the_reason_for_every_dash() -> None:
 
 def test_the_headline_has_intervals_where_there_are_some() -> None:
     between = intervals({"macro": {"roc_auc": [0.9, 1.0]}}, {})
-    run = read_run(partial_run(test=tested(**_scores(), intervals=between)))
+    run = read_run(partial_run(test=central_test(**_scores(), intervals=between)))
     assert run.test is not None
     assert headline_lines(run.test) == [
         "  X-ray findings, macro ROC-AUC   1.000  (0.900 to 1.000)",

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fedthorax.client.site import protocol
 from fedthorax.client.site.content import PART_BYTES, Assembly, parts_of
+from fedthorax.client.site.protocol import DATA, HEADER
 from fedthorax.common.messages.reading import read_task
 from fedthorax.common.messages.sending import closed
 from fedthorax.common.messages.tasks import EvaluateTask
@@ -22,10 +22,10 @@ TASK = EvaluateTask(
 
 def carried(parcel: Parcel, largest: int = 1 << 30) -> Parcel:
     header, *data = parts_of(parcel)
-    assembly = Assembly(protocol.Part(**header).header, largest)
+    assembly = Assembly(header, largest)
     for part in data:
-        assert len(part["data"]) <= PART_BYTES
-        assembly.add(part["data"])
+        assert len(part) <= PART_BYTES + 1
+        assembly.add(part)
     return assembly.parcel()
 
 
@@ -65,9 +65,21 @@ def test_what_does_not_fit_its_header_is_refused(data: bytes, words: str) -> Non
 
 def assembled(data: bytes) -> Parcel:
     header, *_ = parts_of(PARCEL)
-    assembly = Assembly(protocol.Part(**header).header, 100)
-    assembly.add(data)
+    assembly = Assembly(header, 100)
+    assembly.add(DATA + data)
     return assembly.parcel()
+
+
+@pytest.mark.parametrize("first", [b"", DATA + b"{}", b"X"])
+def test_what_does_not_begin_with_a_header_is_refused(first: bytes) -> None:
+    with pytest.raises(ValueError, match="expected a header as the first part"):
+        Assembly(first, 100)
+
+
+def test_what_is_no_data_after_the_header_is_refused() -> None:
+    header, *_ = parts_of(PARCEL)
+    with pytest.raises(ValueError, match="expected data after the header"):
+        Assembly(header, 100).add(HEADER + b"1234")
 
 
 def test_a_parcel_larger_than_what_is_taken_is_refused_before_it_comes() -> None:

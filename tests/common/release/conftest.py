@@ -10,7 +10,7 @@ from fedthorax.common.model.segments import weights_digest
 from fedthorax.common.record.run import read_run
 from fedthorax.common.release.model_facts import FORMAT, model_entry, write_model_facts
 
-from ...runs import intervals, partial_run, tested
+from ...runs import central_test, intervals, partial_run
 
 LABEL = LabelOperation(threshold=0.3, method="youden", slope=2.0, positives=20, negatives=20, reasons=("A reason.",))
 
@@ -52,7 +52,7 @@ def saved_folder(tmp_path_factory: pytest.TempPathFactory, network) -> Path:
         name="small",
         run="ab12",
         operating_points={"round": 2, **points.model_dump(mode="json")},
-        test=tested(
+        test=central_test(
             patients={"xray": 9, "ct": 8},
             disease={"per_finding": {"Mass": {"roc_auc": 0.7, "support": 12, "known": 40, "descriptive": False}}},
             cancer={"accuracy": 0.8},

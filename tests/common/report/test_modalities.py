@@ -11,7 +11,7 @@ from fedthorax.common.release.model_card import model_card
 from fedthorax.common.report.document import render
 from fedthorax.common.report.plot_files import write_plots
 
-from ...runs import partial_run, tested
+from ...runs import central_test, partial_run
 
 CONFIG = "name: demo\nevaluation:\n  threshold: 0.5\n"
 
@@ -96,7 +96,7 @@ def test_the_model_card_says_that_a_head_has_learnt_nothing(only):
 
 def test_the_terminal_says_what_there_is_not_to_test_on():
     def told(**patients):
-        return headline_lines(read_run(partial_run(test=tested(patients=patients))).test)
+        return headline_lines(read_run(partial_run(test=central_test(patients=patients))).test)
 
     assert told(xray=9, ct=0)[2:] == ["  CT classes: there is no CT slice to test on"]
     assert told(xray=0, ct=9)[0] == "  X-ray findings: there is no X-ray to test on"

@@ -8,8 +8,7 @@ from fedthorax.common.record.run import CalibrationBin, read_run
 from fedthorax.common.report.document import render
 from fedthorax.common.report.operating import calibration_rows, operating_section, reliability_square
 
-from ...runs import intervals
-from ...runs import tested as tested_scores
+from ...runs import central_test, intervals
 
 FINDINGS, CLASSES = ("Mass", "Hernia"), ("normal", "tumour")
 
@@ -39,7 +38,7 @@ def tested(begun):
     return {
         **begun,
         "operating_points": {"round": 1, **points.model_dump(mode="json")},
-        "test": tested_scores(
+        "test": central_test(
             disease={"per_finding": disease},
             cancer={"per_class": {name: {"descriptive": False} for name in CLASSES}},
             intervals=intervals({"per_finding": {"Mass": interval, "Hernia": interval}}, {}),

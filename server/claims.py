@@ -14,6 +14,7 @@ from fedthorax.common.config.labels import LabelsConfig
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.metrics.scores import Histograms
 from fedthorax.common.model.segments import SegmentLayout, Weights
+from fedthorax.common.record.passport import Passport, Split
 from fedthorax.common.wire.segment import codec_of, unpack
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.steps import Step, adam_reach
@@ -28,21 +29,20 @@ _SPACING = 2.0**-23  # of float32: at each step a value near w is rounded to w t
 LARGEST_GROWTH = 1e6  # of a moving variance in one task: no bound is known, the largest measured is in docs/rounds.md
 
 
-def check_described(data: Mapping[str, Any], federation: FederationConfig) -> None:
+def check_described(data: Passport, federation: FederationConfig) -> None:
     """Raise ValueError where a hospital describes more pairs than the lead allows to one, or than its images make."""
-    pairs = (data.get("pairing") or {}).get("pairs") or 0
+    pairs, train = data.pairs, data.splits.get("train")
     if pairs > federation.largest_hospital:
         raise ValueError(
             f"it describes {pairs} training pairs, but the lead allows {federation.largest_hospital} to one hospital "
             "(federation.largest_hospital)"
         )
-    train = ((data.get("splits") or {}).get("train")) or {}
-    xray, ct = train.get("xray"), train.get("ct")
+    xray, ct = (train.xray, train.ct) if train else (None, None)
     if xray is not None and ct is not None and pairs > max(xray, ct) + _ROUNDED_BY:
         raise ValueError(f"it describes {pairs} training pairs of {xray} X-rays and {ct} CT slices")
 
 
-def check_counts(reply: TrainReply, data: Mapping[str, Any]) -> None:
+def check_counts(reply: TrainReply, data: Passport) -> None:
     """Raise ValueError unless ``reply`` counts as many pairs as it can have.
 
     ``data`` is the hospital's passport: it said how many pairs one pass over its images has, and an update weighs no
@@ -53,12 +53,11 @@ def check_counts(reply: TrainReply, data: Mapping[str, Any]) -> None:
         raise ValueError("the reply does not say what was trained, and updates are not masked in this run")
     if pairs == 0 and reply.weights:
         raise ValueError("the update comes from 0 pairs: weights without training")
-    described = (data.get("pairing") or {}).get("pairs", 0)
-    if pairs > described:
-        raise ValueError(f"the update weighs {pairs} pairs, but the hospital described only {described}")
+    if pairs > data.pairs:
+        raise ValueError(f"the update weighs {pairs} pairs, but the hospital described only {data.pairs}")
 
 
-def check_branch_counts(reply: TrainReply, data: Mapping[str, Any], labels: LabelsConfig) -> None:
+def check_branch_counts(reply: TrainReply, data: Passport, labels: LabelsConfig) -> None:
     """Raise ValueError unless the update's counts are what ``branch_counts`` gives, and no larger than the hospital's
     passport ``data`` allows, in which counts are rounded. What the passport keeps back cannot be compared."""
     counts, names = reply.told.counts, ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer")
@@ -67,22 +66,22 @@ def check_branch_counts(reply: TrainReply, data: Mapping[str, Any], labels: Labe
     findings = counts.findings
     if len(findings) != len(labels.findings):
         raise ValueError(f"the update counts the labels of {len(findings)} findings, expected {len(labels.findings)}")
-    train = ((data.get("splits") or {}).get("train")) or {}
-    most: dict[str, Any] = dict.fromkeys(names, reply.num_pairs)
-    most |= {"xray": train.get("xray"), "ct": train.get("ct"), "cancer": train.get("ct")}
+    train = data.splits.get("train")
+    xray, ct = (train.xray, train.ct) if train else (None, None)
+    most: dict[str, Any] = dict.fromkeys(names, reply.num_pairs) | {"xray": xray, "ct": ct, "cancer": ct}
     claimed = [(name, getattr(counts, name), most[name]) for name in names]
-    claimed += [(name, count, train.get("xray")) for name, count in zip(labels.findings, findings, strict=True)]
+    claimed += [(name, count, xray) for name, count in zip(labels.findings, findings, strict=True)]
     for name, count, described in claimed:
         if described is not None and count > max(described + _ROUNDED_BY, reply.num_pairs):
             raise ValueError(f"the update counts {count} for {name}, but the hospital described only {described}")
 
 
-def check_histograms(told: Histograms | None, data: Mapping[str, Any], split: str) -> None:
+def check_histograms(told: Histograms | None, data: Passport, split: Split) -> None:
     """Raise ValueError where a histogram counts more images than the hospital's passport ``data`` has in the split, or
     the passport does not say: it could outweigh all others in the thresholds of all."""
-    described = (data.get("splits") or {}).get(split) or {}
+    described = data.splits.get(split)
     for task, modality in (("disease", "xray"), ("cancer", "ct"), ("examination", "ct")):
-        has = described.get(modality)
+        has = getattr(described, modality, None)
         for name, found in getattr(told, task, {}).items():
             count = sum((*found.present, *found.absent)) if found else 0
             if count and (has is None or count > has + _ROUNDED_BY):

@@ -59,9 +59,10 @@ class Hospitals:
 
     def modalities(self, site: str) -> tuple[str, ...]:
         """What the hospital's network has of X-ray and CT."""
-        data = self.record.described(site) or {}
-        told = data.get("modalities") or MODALITIES
-        return MODALITIES if self.experiment.whole_everywhere else tuple(told)
+        if self.experiment.whole_everywhere:
+            return MODALITIES
+        described = self.record.described(site)
+        return (described.modalities if described else ()) or MODALITIES
 
     def task(self, kind: type[AnyTask], site: str, number: int, **arguments: Any) -> AnyTask:
         """``weights`` among the arguments are a whole model; what the hospital holds of it is left out on the way."""

@@ -74,14 +74,14 @@ class Newcomers:
             if not all(position < most for position in told.overlap):
                 raise ValueError(f"refused: overlap must be positions from 0 to {most - 1}")
             self._check_run_key(site, told.run_key)
-            check_described(told.data.model_dump(mode="json"), hospitals.experiment.federation)
+            check_described(told.data, hospitals.experiment.federation)
         except ValueError as error:
             hospitals.fail(site, "describe", str(error))
             return False
         came = told.fingerprint
         if hospitals.record.document["sites"][site]["fingerprint"] not in (None, came):
             hospitals.warn(site, "its data have changed since the run began")
-        hospitals.record.describe(site, told.data.model_dump(mode="json"), came)
+        hospitals.record.describe(site, told.data, came)
         hospitals.audit.append("site joined", site=site, data_fingerprint=came)
         self.overlaps[site], self.told[site] = list(told.overlap), told.statistics
         if told.run_key is not None:

@@ -1,5 +1,6 @@
 """What a run has measured so far: the content of metrics.json (described in docs/metrics.md)."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +9,9 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.ground.memory import peak_memory_mb
 from fedthorax.common.masking.opening import threshold
 from fedthorax.common.privacy import plan
-from fedthorax.common.record.run import SCHEMA_VERSION, Run, checked_run, largest_site
+from fedthorax.common.record.completed import completed
+from fedthorax.common.record.passport import Passport
+from fedthorax.common.record.run import SCHEMA_VERSION, Round, Run, checked_run, largest_site
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.selection import Selection
 
@@ -31,64 +34,30 @@ class RunRecord:
         versions: Mapping[str, str],
     ) -> "RunRecord":
         """The record of a run that begins now; ``run`` names it for ever."""
+        federation, masks = experiment.federation, None
+        if federation.secure_aggregation:
+            fewest = threshold(len(experiment.data.hospitals))
+            masks = {"smallest_sum": federation.smallest_sum, "threshold": fewest}
         document: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "name": experiment.name,
             "run": run,
             "mode": mode,
             "status": "running",
-            "error": None,
             "seed": experiment.seed,
-            "strategy": experiment.federation.strategy,
-            "masks": {
-                "smallest_sum": experiment.federation.smallest_sum,
-                "threshold": threshold(len(experiment.data.hospitals)),
-                "roster": None,
-            }
-            if experiment.federation.secure_aggregation
-            else None,
+            "strategy": federation.strategy,
+            "masks": masks,
             "privacy": plan.told(experiment) if experiment.privacy else None,
             "config_sha256": config_sha256,
             "started": _now(),
-            "finished": None,
-            "resumed": [],
             "versions": dict(versions),
-            "labels": {
-                "findings": list(experiment.labels.findings),
-                "cancer_classes": list(experiment.labels.cancer_classes),
-            },
-            "sites": {
-                site: {
-                    "data": None,
-                    "fingerprint": None,
-                    "egress_head": None,
-                    "test": None,
-                    "test_with_duplicates": None,
-                    "test_at_own_thresholds": None,
-                    "operating_points": None,
-                    "subgroups": None,
-                    "personal": None,
-                }
-                for site in sites
-            },
-            "central": {"data": None, "fingerprint": None, "left_out": []},
-            "statistics": None,
-            "rounds": [],
-            "best_round": None,
-            "selection": {"metric": experiment.evaluation.selection_metric, "value": None},
+            "labels": experiment.labels.model_dump(mode="json"),
+            "sites": {site: {} for site in sites},
+            "selection": {"metric": experiment.evaluation.selection_metric},
             "stopped_early": False,
-            "operating_points": None,
-            "test": None,
-            "test_with_duplicates": None,
-            "pooled": None,
-            "totals": {
-                "seconds": None,
-                "bytes_sent": 0,
-                "bytes_received": 0,
-                "peak_memory_mb": {"server": None, "sites": None},
-            },
+            "totals": {"bytes_sent": 0, "bytes_received": 0},
         }
-        return cls(sites, document)
+        return cls(sites, completed(Run, document))
 
     @classmethod
     def resumed(
@@ -134,20 +103,9 @@ class RunRecord:
             "learning_rate": plan.learning_rate,
             "local_epochs": plan.phase.local_epochs,
         }
-        self.rounds.append(
-            {
-                "round": number,
-                "phase": phase,
-                "central": None,
-                "sites": {site: {"train": None, "valid": None, "update_norm": None} for site in self._sites},
-                "failures": [],
-                "late": [],
-                "warnings": [],
-                "seconds": None,
-                "bytes_sent": 0,
-                "bytes_received": 0,
-            }
-        )
+        sites: dict[str, Any] = {site: {} for site in self._sites}
+        begun = {"round": number, "phase": phase, "sites": sites, "bytes_sent": 0, "bytes_received": 0}
+        self.rounds.append(completed(Round, begun))
 
     def site_scores(self, number: int, site: str, kind: str, scores: Mapping[str, Any]) -> None:
         """``kind`` is train (a fit report) or valid (Scores of that round's global model)."""
@@ -170,16 +128,23 @@ class RunRecord:
 
     def largest_site(self) -> str | None:
         """The hospital with most training pairs, as they described themselves; None where several have as many."""
-        described = {name: site["data"] or {} for name, site in self._document["sites"].items()}
-        return largest_site({name: (data.get("pairing") or {}).get("pairs", 0) for name, data in described.items()})
+        described = {site: self.described(site) for site in self._sites}
+        return largest_site({site: data.pairs if data else 0 for site, data in described.items()})
 
-    def described(self, site: str) -> dict[str, Any] | None:
+    def described(self, site: str) -> Passport | None:
         """What the hospital said about its data; None where it has not joined yet."""
-        data: dict[str, Any] | None = self._document["sites"][site]["data"]
-        return data
+        data = self._document["sites"][site]["data"]
+        return None if data is None else Passport.model_validate_json(json.dumps(data))
 
-    def describe(self, site: str, data: Mapping[str, Any], fingerprint: str) -> None:
-        self._document["sites"][site] |= {"data": data, "fingerprint": fingerprint}
+    def passport(self, site: str) -> Passport:
+        """Of a hospital that has joined."""
+        found = self.described(site)
+        if found is None:
+            raise ValueError(f"{site} has not described its data")
+        return found
+
+    def describe(self, site: str, data: Passport, fingerprint: str) -> None:
+        self._document["sites"][site] |= {"data": data.model_dump(mode="json"), "fingerprint": fingerprint}
 
     def late(self, site: str, stage: str, number: int, duplicate: bool, seconds: float) -> None:
         """A reply to an earlier task that came in the newest round; ``number`` is the round it was for."""

@@ -257,8 +257,7 @@ class Rounds:
         parts = parts_of(layout, segments, findings) if self.experiment.weighs_branches else None
         statistics = {segment: layout.statistics(segment) for segment in segments}
         batch_norm = {segment: layout.batch_norm(segment) for segment in segments}
-        described = (self.record.described(site) or {} for site in self.hospitals.joined())
-        pairs = sum((data.get("pairing") or {}).get("pairs") or 0 for data in described)
+        pairs = sum(self.record.passport(site).pairs for site in self.hospitals.joined())
         return RoundShape(
             {segment: layout.sizes[segment] for segment in segments}, parts, statistics, batch_norm, pairs
         )
@@ -296,11 +295,11 @@ class Rounds:
             if isinstance(aggregate, MaskedRound):
                 return self._take_masked(reply, number, aggregate)
             reply = unpacked(reply, federation.codec, weights, model["sha256"])
-            check_counts(reply, self.record.described(site) or {})
+            check_counts(reply, self.record.passport(site))
             if reply.num_pairs:
                 check_update(reply, self.network.layout, segments_of(self.hospitals.modalities(site), segments))
                 if self.experiment.weighs_branches:
-                    check_branch_counts(reply, self.record.described(site) or {}, self.experiment.labels)
+                    check_branch_counts(reply, self.record.passport(site), self.experiment.labels)
                 check_beside(reply, self.network.layout, self._algorithm.hospital.sends)
                 step = measured(reply.weights, weights, self.network.layout)
                 if federation.unusual_updates != "off":
@@ -457,7 +456,7 @@ class Rounds:
         """The hospital's histograms; None where it has none, or counts more images than it can have."""
         histograms = reply.told.valid_histograms if split == "valid" else reply.told.histograms
         try:
-            check_histograms(histograms, self.record.described(reply.site) or {}, split)
+            check_histograms(histograms, self.record.passport(reply.site), split)
         except ValueError as error:
             self.hospitals.warn(reply.site, f"how its {split} images are scored is not taken: {error}")
             return None

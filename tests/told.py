@@ -25,6 +25,11 @@ def changed(message: Model, **changes: Any) -> Model:
     return message.model_copy(update=changes)
 
 
+def images(xray: int | None, ct: int | None) -> dict[str, int | None]:
+    """Of a split of a passport."""
+    return {"xray": xray, "ct": ct, "xray_patients": xray, "ct_patients": ct}
+
+
 def passport(pairs: int | None = 10, modalities: tuple[Any, ...] = ("xray", "ct"), **splits: Any) -> Passport:
     """``pairs`` of an epoch, None where nothing was paired; no split unless it is given."""
     uses = {"min": 1, "mean": 1.0, "max": 1}

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.metrics.answers import Answers, cancer_answers, disease_answers
 from fedthorax.common.metrics.cancer import known_cancer_rows
 from fedthorax.common.metrics.disease import Thresholds, checked_disease_arrays, threshold_row
-from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, Cells, Metric, figures_of
+from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, Metric, figures_of
 from fedthorax.common.metrics.resampling import LEVEL, MAX_CELLS, image_weights, percentile_interval, ratio
 
 MEANS = ("macro", "weighted", "micro")
@@ -88,8 +89,7 @@ def disease_resamples(
 ) -> Resamples:
     """The figures of ``disease_scores`` on every resample; ``patients`` names the patient of each of the N images."""
     truth, probability = checked_disease_arrays(truth, probability, findings)
-    predicted = probability >= threshold_row(threshold, findings)
-    labels = _Labels(~np.isnan(truth), truth == 1, predicted, probability)
+    labels = disease_answers(truth, probability, threshold_row(threshold, findings))
     return _resamples(labels, patients, "per_finding", findings, FINDING_METRICS, samples, seed)
 
 
@@ -102,12 +102,8 @@ def cancer_resamples(
     seed: int,
 ) -> Resamples:
     """The figures of ``cancer_scores`` on every resample; ``patients`` names the patient of each of the N slices."""
-    of_known, scores = known_cancer_rows(truth, probability, classes)
-    known, columns = np.asarray(truth) >= 0, np.arange(len(classes))
-    present, predicted, score = (np.zeros((len(known), len(classes)), kind) for kind in (bool, bool, np.float64))
-    present[known], score[known] = of_known[:, None] == columns, scores
-    predicted[known] = scores.argmax(axis=1)[:, None] == columns
-    labels = _Labels(np.broadcast_to(known[:, None], present.shape), present, predicted, score)
+    known_cancer_rows(truth, probability, classes)  # ValueError where they do not fit
+    labels = cancer_answers(np.asarray(truth), np.asarray(probability))
     resamples = _resamples(labels, patients, "per_class", classes, CLASS_METRICS, samples, seed)
     # One class a slice: the share of the right slices is the precision of all cells together.
     resamples.values[("accuracy",)] = resamples.values[("micro", "precision")]
@@ -147,22 +143,8 @@ def paired_difference(
     return result
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """(N, L) each: of every image and label whether it is known, present and predicted, and the score."""
-
-    known: NDArray[np.bool_]
-    present: NDArray[np.bool_]
-    predicted: NDArray[np.bool_]
-    score: NDArray[np.float64]
-
-    def cells(self, weights: NDArray[np.int32], images: NDArray[np.int64], columns: NDArray[np.int64]) -> Cells:
-        chosen = (images, columns)
-        return Cells(weights[images], self.present[chosen], self.predicted[chosen], self.score[chosen])
-
-
 def _resamples(
-    labels: _Labels,
+    labels: Answers,
     patients: Sequence[str],
     group: str,
     names: Sequence[str],

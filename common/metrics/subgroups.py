@@ -9,13 +9,13 @@ Sensitivity by subgroup as a measure of underdiagnosis: Seyyed-Kalantari et al.,
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.metrics.answers import Answers
 from fedthorax.common.metrics.difference_guard import safe_groups
 from fedthorax.common.metrics.ranking import is_descriptive
 from fedthorax.common.metrics.resampling import image_weights, percentile_interval, ratio, weighted_ranking
@@ -30,31 +30,6 @@ _SOME_HIDDEN = " Labels that few patients have, or lack, are hidden."
 _DIFFERENCE = "Hidden: beside the others it would give the figures of few patients away."
 
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a model said of N images and K labels: all (N, K); ``predicted`` at its thresholds."""
-
-    known: NDArray[np.bool_]
-    present: NDArray[np.bool_]
-    predicted: NDArray[np.bool_]
-    score: NDArray[np.float64]
-
-
-def disease_answers(
-    truth: NDArray[np.floating], probability: NDArray[np.floating], thresholds: Sequence[float]
-) -> Answers:
-    """Arrays as in ``disease_scores``."""
-    return Answers(~np.isnan(truth), truth == 1, probability >= np.asarray(thresholds), probability.astype(np.float64))
-
-
-def cancer_answers(truth: NDArray[np.integer], probability: NDArray[np.floating]) -> Answers:
-    """Arrays as in ``cancer_scores``: each class against all others, predicted where it is the most probable one."""
-    classes = np.arange(probability.shape[1])
-    known = np.repeat((truth >= 0)[:, None], len(classes), axis=1)
-    predicted = probability.argmax(axis=1)[:, None] == classes
-    return Answers(known, truth[:, None] == classes, predicted, probability.astype(np.float64))
 
 
 def groups_of(attributes: Sequence[Attributes]) -> dict[str, list[str | None]]:

@@ -21,7 +21,7 @@ from fedthorax.common.metrics.scores import (
     Subgroups,
     TestedScores,
 )
-from fedthorax.common.record.older import completed
+from fedthorax.common.record.completed import completed
 from fedthorax.common.record.passport import Passport
 
 SCHEMA_VERSION = 3  # 2 added figures, operating points and calibration; 3 a round whose model was not taken

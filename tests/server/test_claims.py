@@ -14,7 +14,7 @@ from fedthorax.server.claims import check_beside, check_counts, check_described,
 from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.steps import Step
 
-from ..told import trained
+from ..told import images, passport, trained
 
 LABELS = LabelsConfig(findings=("Mass",), cancer_classes=("normal", "tumour"))
 
@@ -95,7 +95,7 @@ def counted(pairs: int, weights=None) -> TrainReply:
 
 @pytest.mark.parametrize("pairs", [0, 1, 9])
 def test_as_many_pairs_as_were_described_are_possible(pairs):
-    check_counts(counted(pairs), {"pairing": {"pairs": 9}})
+    check_counts(counted(pairs), passport(9))
 
 
 @pytest.mark.parametrize(
@@ -107,27 +107,27 @@ def test_as_many_pairs_as_were_described_are_possible(pairs):
 )
 def test_impossible_counts_are_refused(reply, words):
     with pytest.raises(ValueError, match=words):
-        check_counts(reply, {"pairing": {"pairs": 9}})
+        check_counts(reply, passport(9))
 
 
 def test_a_hospital_that_described_no_pair_gives_no_update():
     with pytest.raises(ValueError, match="described only 0"):
-        check_counts(counted(1), {"pairing": None})
+        check_counts(counted(1), passport(None))
 
 
 ALLOWED = FederationConfig(largest_hospital=100)
 
 
 def test_a_description_within_what_the_lead_allows_is_taken():
-    check_described({"pairing": {"pairs": 100}, "splits": {"train": {"xray": 90, "ct": 75}}}, ALLOWED)
-    check_described({"pairing": None}, ALLOWED)
+    check_described(passport(100, train=images(90, 75)), ALLOWED)
+    check_described(passport(None), ALLOWED)
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"pairing": {"pairs": 101}}, r"describes 101 training pairs, but the lead allows 100 to one hospital"),
-        ({"pairing": {"pairs": 100}, "splits": {"train": {"xray": 40, "ct": 0}}}, "100 training pairs of 40 X-rays"),
+        (passport(101), r"describes 101 training pairs, but the lead allows 100 to one hospital"),
+        (passport(100, train=images(40, 0)), "100 training pairs of 40 X-rays"),
     ],
 )
 def test_more_pairs_than_images_or_than_allowed_are_refused(data, words):

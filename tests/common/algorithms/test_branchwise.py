@@ -14,7 +14,7 @@ from fedthorax.common.model.segments import SEGMENTS, Slot
 from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.server.claims import check_branch_counts
 
-from ...told import read, trained
+from ...told import images, passport, read, trained
 
 
 class Layout:
@@ -102,7 +102,7 @@ def test_an_update_that_is_taken_out_again_leaves_nothing_of_it():
 
 
 LABELS = LabelsConfig(findings=("Mass", "Nodule"), cancer_classes=("normal", "tumour"))
-PASSPORT = {"splits": {"train": {"xray": 10, "ct": 10}}}
+PASSPORT = passport(10, train=images(10, 10))
 
 
 def reply(**changes) -> TrainReply:
@@ -113,7 +113,7 @@ def reply(**changes) -> TrainReply:
 def test_counts_within_the_passport_are_taken():
     check_branch_counts(reply(), PASSPORT, LABELS)
     check_branch_counts(reply(xray=12), PASSPORT, LABELS)  # the passport says 10 for 12
-    check_branch_counts(reply(xray=99, findings=[99, 0]), {"splits": {"train": {"xray": None, "ct": 10}}}, LABELS)
+    check_branch_counts(reply(xray=99, findings=[99, 0]), passport(10, train=images(None, 10)), LABELS)
 
 
 @pytest.mark.parametrize(

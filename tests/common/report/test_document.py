@@ -50,7 +50,8 @@ class Page(html.parser.HTMLParser):
 def nulled(value):
     """Every figure and interval, and what is there as a whole or not at all, turned into null; counts stay."""
     if isinstance(value, dict):
-        return {key: None if key in WHOLE else nulled(item) for key, item in value.items()}
+        kept = ("level",)  # how wide the intervals are, where there are any
+        return {key: item if key in kept else None if key in WHOLE else nulled(item) for key, item in value.items()}
     if isinstance(value, list):
         items = [nulled(item) for item in value]
         return None if items and all(item is None for item in items) else items

@@ -3,7 +3,7 @@ import pytest
 
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.scores import Scores
-from fedthorax.common.record.older import completed
+from fedthorax.common.record.completed import completed
 from fedthorax.common.record.run import read_run
 from fedthorax.common.report import tables
 from fedthorax.common.report.document import render

@@ -1,4 +1,4 @@
-"""metrics.json as an older version wrote it, made one of the present: the readers know the present form alone."""
+"""A document with null for what is not known yet, and for what an older version did not write."""
 
 import types
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from fedthorax.common.record.passport import Skipped
 
-_NOTHING: dict[Any, Any] = {tuple: (), dict: {}}
+_NOTHING: dict[Any, Any] = {tuple: list, dict: dict}
 
 
 def completed(kind: Any, value: Any) -> Any:
@@ -41,7 +41,7 @@ def _model(kind: type[BaseModel], value: Mapping[str, Any] | None) -> Any:
         elif optional:
             found[name] = None
         elif get_origin(of_field) in _NOTHING:
-            found[name] = _NOTHING[get_origin(of_field)]
+            found[name] = _NOTHING[get_origin(of_field)]()
         elif isinstance(of_field, type) and issubclass(of_field, BaseModel):
             found[name] = _model(of_field, None)
     extra = kind.model_config.get("extra") == "allow"

@@ -7,7 +7,6 @@ import pytest
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.record.run import SCHEMA_VERSION
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report.joining import joining_page
 from fedthorax.common.training.compared import Truth, joined, mean_areas
@@ -15,6 +14,8 @@ from fedthorax.common.training.scoring import Predictions
 from fedthorax.simulations.centralised import with_one_site
 from fedthorax.simulations.joining.arms import finished, plan_arms, run_arm
 from fedthorax.simulations.joining.worth import Models, joining_figures, verdict
+
+from ..runs import partial_run
 
 SITES = ("north", "st.mary")
 
@@ -230,5 +231,5 @@ def test_what_was_run_for_a_hospital_alone_is_found_again_whatever_the_federatio
     arm = plan_arms(experiment.model_copy(update={"federation": changed}), tmp_path / "x").alone["north"]
     with RunFolder.create(arm.folder) as folder:
         folder.write_config(with_one_site(arm.experiment), {})
-        folder.metrics.write_text(json.dumps({"schema_version": SCHEMA_VERSION, "status": "finished"}))
+        folder.metrics.write_text(json.dumps(partial_run(status="finished")))
     assert finished(arm) is not None

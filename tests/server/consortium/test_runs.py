@@ -19,7 +19,7 @@ def measured(submission, status, error=None, age=0.0):
     """metrics.json of the run, written ``age`` seconds ago."""
     path = f"{submission.run_folder}/metrics.json"
     with open(path, "w") as file:  # noqa: PTH123
-        json.dump({"schema_version": 1, "status": status, "error": error}, file)
+        json.dump({"schema_version": 2, "status": status, "error": error}, file)
     os.utime(path, (time.time() - age, time.time() - age))
 
 

@@ -71,7 +71,7 @@ class Consortium:
 
     def opening(self, number: int = 1) -> Opening:
         keys = {site: self.hospital(site).run_key(self.contributes(site)) for site in self.sites}
-        return opening_of(self.folder / "lead", number, dict.fromkeys(SIZES, "0" * 64), keys)
+        return opening_of(self.folder / "lead", number, dict.fromkeys(SIZES, "0" * 64), keys)[0]
 
     def round(self, opening: Opening, number: int = 1) -> MaskedRound:
         context = opening.context("run", number, EXPERIMENT, 0, RATE)
@@ -294,11 +294,11 @@ class TestALyingServer:
             tmp_path / "lie.json", Ed25519PrivateKey.generate(), None, "run", "hospital-01", EXPERIMENT, 4, 3, 1
         ).run_key(("xray",))
         forged = opening.model_copy(update={"keys": {**opening.keys, "hospital-01": stranger}})
-        with pytest.raises(ValueError, match="hospital-01 comes with another identity than the roster"):
+        with pytest.raises(ValueError, match="hospital-01: a hospital of the round has another identity"):
             consortium.masked("hospital-00", forged, 2)
         genuine = opening.keys["hospital-01"].model_copy(update={"key": stranger.key})
         forged = opening.model_copy(update={"keys": {**opening.keys, "hospital-01": genuine}})
-        with pytest.raises(ValueError, match="the key of hospital-01 for this run is not signed by its identity"):
+        with pytest.raises(ValueError, match="hospital-01: the key of a hospital for this run is not signed"):
             consortium.masked("hospital-00", forged, 2)
 
     def test_puts_a_stranger_among_the_hospitals(self, tmp_path):
@@ -307,7 +307,7 @@ class TestALyingServer:
             tmp_path / "lie.json", Ed25519PrivateKey.generate(), None, "run", "south", EXPERIMENT, 4, 3, 1
         ).run_key(("xray",))
         keys = {site: told for site, told in opening.keys.items() if site != "hospital-03"} | {"south": stranger}
-        with pytest.raises(ValueError, match="south does not stand in the roster"):
+        with pytest.raises(ValueError, match="south: a hospital of the round does not stand in the roster"):
             consortium.masked("hospital-00", opening.model_copy(update={"keys": keys}), 2)
 
     def test_gives_one_hospital_another_model(self, tmp_path):
@@ -357,7 +357,7 @@ def test_a_hospital_whose_roster_is_another_is_named(tmp_path):
     keys = {site: consortium.hospital(site).run_key(("xray",)) for site in consortium.sites}
     keys["hospital-02"] = consortium.hospital("hospital-02", odd).run_key(("xray",))
     opening = Opening(nonce="0" * 64, model={}, keys=keys)
-    with pytest.raises(ValueError, match="hospital-02 trusts another roster"):
+    with pytest.raises(ValueError, match="hospital-02: a hospital of the round trusts another roster"):
         consortium.hospital("hospital-00").check_opening(opening)
 
 
@@ -368,7 +368,7 @@ def test_a_key_that_gives_no_secret_is_refused_before_it_stops_anybody(tmp_path,
     told = consortium.hospital("hospital-00").run_key(("xray",))
     text = _statement(told.identity, told.roster, key, told.contributes, "run", "hospital-00", EXPERIMENT)
     forged = told.model_copy(update={"key": key, "signature": identity.sign(text).hex()})
-    with pytest.raises(ValueError, match="the key of hospital-00 for this run gives no secret"):
+    with pytest.raises(ValueError, match="hospital-00: the key of a hospital for this run gives no secret"):
         check_run_key(forged, "run", "hospital-00", EXPERIMENT, None)
 
 

@@ -109,5 +109,10 @@ class Masks:
             aggregate.add_sums(whole_segments(sums, self.layout.sizes, before) if whole else sums)
         except ValueError as error:
             raise StillMaskedError(f"its sum cannot be used: {error}", closed.taken) from error
+        last = sorted(site for site, entry in ask.record.rounds[-2]["sites"].items() if entry.get("masked"))
+        if list(closed.taken) != last:
+            roster = ask.record.document["masks"]["roster"] or "identities made up for a simulation"
+            told = f"the sum is of {', '.join(closed.taken)}, and nobody can see or check the update of one"
+            ask.events.emit("note", text=f"round {masked.number} is masked: {told}; roster: {roster}")
         for site in sorted(masked.wrong):
             ask.warn(site, "shares that it gave do not belong to the masks that they are of; the others' were enough")

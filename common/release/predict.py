@@ -31,6 +31,7 @@ def predict_files(
     maps: Path | None = None,
     all_maps: bool = False,
     site: str | None = None,
+    together: bool = False,
 ) -> dict[str, Any]:
     """The content of ``fedthorax predict --json``, as docs/predict.md describes it.
 
@@ -38,7 +39,8 @@ def predict_files(
     are the probabilities that it would have told. As many CT slices as X-rays are paired in the order given; a single
     file on one side goes with each of the other side. A pair with a file that is no image is ``skipped``. Into the
     folder ``maps`` go Grad-CAM overlays of what was answered with yes, or with ``all_maps`` of every label. ``site`` is
-    a hospital with thresholds of its own. Raises ValueError for other numbers and where no pair can be answered.
+    a hospital with thresholds of its own. ``together``: as ``series_of`` has it. Raises ValueError for other numbers
+    and where no pair can be answered.
     """
     num_xray, num_ct = len(xrays), len(slices)
     if not num_xray and not num_ct:
@@ -100,7 +102,7 @@ def predict_files(
                 pictures = {str(name): found[name].images[index] for name, index in row.items()}
                 answer["maps"] = _save_maps(grad_cam, pictures, answer, saved, maps / f"{number + 1:04d}", all_maps)
             results.append(answer)
-    series = {str(ref): name for ref, name in zip(slices, series_of(slices), strict=True)}
+    series = {str(ref): name for ref, name in zip(slices, series_of(slices, together), strict=True)}
     return {
         "notice": NOT_A_DEVICE,
         "site": site,

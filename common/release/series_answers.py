@@ -15,10 +15,11 @@ from fedthorax.common.release.saved_model import SavedModel
 _MOST = 3  # slices that are named for what they say
 
 
-def series_of(slices: Sequence[Path | ImageRef]) -> list[str | None]:
+def series_of(slices: Sequence[Path | ImageRef], together: bool = False) -> list[str | None]:
     """The examination that each slice is of; None for a picture that nothing binds to others.
 
-    A volume, or the folder of a DICOM series, with a number where it holds several.
+    A volume, or the folder of a DICOM series, with a number where it holds several; with ``together`` also the folder
+    of pictures that do not say whose they are.
     """
     refs = [ImageRef(one) if isinstance(one, Path) else one for one in slices]
     found = headers([ref.path for ref in refs if ref.frame is None])
@@ -27,7 +28,7 @@ def series_of(slices: Sequence[Path | ImageRef]) -> list[str | None]:
     for ref in refs:
         header, folder = found.get(ref.path), ref.path.parent
         if ref.frame is not None or header is None or not header.series:
-            names.append(None if ref.frame is None else str(ref.path))
+            names.append(str(ref.path) if ref.frame is not None else str(folder) if together else None)
             continue
         known = numbers.setdefault(folder, [])
         if header.series not in known:

@@ -30,6 +30,9 @@ def predict(
     site: Annotated[
         str | None, typer.Option(metavar="HOSPITAL", help="Use the calibration and thresholds of this hospital.")
     ] = None,
+    together: Annotated[
+        bool, typer.Option("--together", help="CT slices in one folder are one examination, PNG and JPEG too.")
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row an image pair.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,7 +62,7 @@ def predict(
         import_tensorflow()
         from fedthorax.common.release.predict import predict_files
 
-        document = predict_files(path, xrays, slices, maps, all_maps, site)
+        document = predict_files(path, xrays, slices, maps, all_maps, site, together)
     if as_json:
         print_json({"model": str(path), **document})
     elif as_csv:

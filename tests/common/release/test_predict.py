@@ -99,6 +99,8 @@ def test_pictures_that_nothing_binds_together_are_no_examination(
 ) -> None:
     pictures = [save_grey(tmp_path / f"{number}.png", 100) for number in range(3)]
     assert predict.predict_files(Path("run"), pictures[:1], pictures[1:])["examinations"] == []
+    (one,) = predict.predict_files(Path("run"), pictures[:1], pictures[1:], together=True)["examinations"]
+    assert (one["ct"], one["slices"]) == (str(tmp_path), len(pictures) - 1)
 
 
 def test_a_series_is_its_dicom_folder_or_a_part_of_it(tmp_path: Path, write_ct: Callable[..., Path]) -> None:
@@ -107,6 +109,7 @@ def test_a_series_is_its_dicom_folder_or_a_part_of_it(tmp_path: Path, write_ct: 
     refs = [ImageRef(tmp_path / name) for name in ("1.dcm", "2.dcm", "3.dcm")]
     whole = str(tmp_path)
     assert series_of([*refs, tmp_path / "x.png"]) == [whole, whole, f"{whole} (series 2)", None]
+    assert series_of([tmp_path / "a.png", tmp_path / "x" / "a.png"], together=True) == [whole, f"{whole}/x"]
 
 
 def test_a_file_of_another_modality_or_none_at_all_is_named(

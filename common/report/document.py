@@ -13,7 +13,7 @@ from fedthorax import __version__
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.wording import at
-from fedthorax.common.metrics.scores import Scores
+from fedthorax.common.metrics.scores import Scores, TestedScores
 from fedthorax.common.page.frame import rendered
 from fedthorax.common.record.modalities import WORDS, lacking, without
 from fedthorax.common.record.run import Round, Run
@@ -189,4 +189,7 @@ def _cancer_caption(scores: Scores | None, is_test: bool) -> str:
     intervals = " Intervals: 95 %, patients resampled." if is_test else ""
     accuracy = scores and scores.cancer.accuracy
     overall = f" Accuracy over all classes: {accuracy:.3f}." if accuracy is not None else ""
-    return f"ROC-AUC of each class against all others; the prediction is the most probable class.{overall}{intervals}"
+    by_patient = scores.examinations if isinstance(scores, TestedScores) else None
+    without = f" By patient: {by_patient.reason}" if by_patient and by_patient.reason else ""
+    said = "ROC-AUC of each class against all others; the prediction is the most probable class."
+    return f"{said}{overall}{intervals}{without}"

@@ -169,6 +169,12 @@ def test_a_test_of_no_image_is_none(metrics):
     assert " 0 X-rays of" not in Page(render(read_run({**metrics, "test": empty}), CONFIG)).text
 
 
+def test_why_no_class_has_a_figure_by_patient_is_said(metrics):
+    nothing = {"rule": "mean", "mixed": None, "reason": "No patient has several.", "cancer": None, "intervals": None}
+    metrics["test"]["examinations"] = nothing
+    assert "By patient: No patient has several." in Page(render(read_run(metrics), CONFIG)).text
+
+
 def test_what_joining_was_worth_is_found_beside_the_run(tmp_path, metrics, monkeypatch):
     monkeypatch.setattr("fedthorax.common.report.document.write_plots", lambda *_: None)  # seconds
     verdict = {"own": {"verdict": {"disease": "helped", "cancer": "helped"}}}

@@ -46,8 +46,8 @@ real: $(STAMP) ## Deal real X-rays and CT out to three hospitals in data/real, f
 		--ct-valid $(REAL)/ct-kaggle/valid --ct-test $(REAL)/ct-kaggle/test --link symlink --seed 1
 	@cp $(REAL)/weights/efficientnetb0_notop.h5 data/real/
 
-test: $(STAMP) ## Run the tests of units.
-	@$(BIN)/python -m pytest -q
+test: $(STAMP) ## Run the tests of units, on up to four cores.
+	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 test-ci: $(STAMP) ## Run the tests of whole runs and consortia, and the longer ones.
 	@$(BIN)/python -m pytest -q -m 'ci and not slow'

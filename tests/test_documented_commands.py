@@ -1,25 +1,15 @@
-"""The commands in the code blocks of README and docs are there, with the options that are printed; none is run here."""
+"""The commands in the code blocks of README and docs are there, with the options that are printed, and each is run by a
+test with the default network (tests/e2e/test_documented_*.py), by another test, or says why not. None is run here."""
 
 import re
 import tomllib
-from pathlib import Path
 
 import click
 from typer.main import get_command
 
 from fedthorax.cli.main import app
 
-ROOT = Path(__file__).parents[1]
-
-
-def documented() -> list[str]:
-    """Without prompt, remark and continuation."""
-    found = []
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        text = re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8"))
-        for line in re.findall(r"^(?:    )?(?:\$ )?((?:fedthorax|make|python|pip) [a-z-].*)$", text, flags=re.M):
-            found += [re.sub(r"\s+", " ", re.split(r"   |\s#", part)[0]).strip() for part in line.split(" && ")]
-    return list(dict.fromkeys(found))
+from .documented import ELSEWHERE, NOT_RUN, PAGES, ROOT, documented, missing, owned
 
 
 def options(line: str) -> set[str]:
@@ -27,17 +17,28 @@ def options(line: str) -> set[str]:
 
 
 def test_every_command_of_the_documents_is_one_with_these_options() -> None:
-    commands = [line for line in documented() if line.startswith("fedthorax ")]
-    assert len(commands) > 60
+    inline = re.findall(r"`(fedthorax [a-z][^`]*)`", "".join(re.sub(r"\s+", " ", p.read_text()) for p in PAGES))
+    commands = [line for line in (*documented(), *inline) if line.startswith("fedthorax ")]
+    assert len(commands) > 160
     for line in commands:
         found: click.Command = get_command(app)
         for word in line.split()[1:]:
-            if not isinstance(found, click.Group):
+            if not isinstance(found, click.Group) or word.startswith("-") or word == "…":
                 break
             assert word in found.commands, line
             found = found.commands[word]
-        known = {name for parameter in found.params for name in parameter.opts}
+        known = {name for parameter in found.params for name in parameter.opts} | {"--help", "--version"}
         assert options(line) - known == set(), line
+
+
+def test_every_command_is_run_by_a_test_or_says_why_not() -> None:
+    run = owned()
+    excused = (*NOT_RUN, *ELSEWHERE)
+    assert [line for line in documented() if line not in run and not line.startswith(excused)] == []
+    assert [line for line in run if line not in documented()] == []
+    assert [why for why in excused if not any(line.startswith(why) for line in documented())] == []
+    for line, (file, words) in ELSEWHERE.items():
+        assert words in (ROOT / "tests" / file).read_text(encoding="utf-8"), line
 
 
 def test_what_else_the_documents_start_is_there_with_these_options() -> None:
@@ -54,3 +55,11 @@ def test_what_else_the_documents_start_is_there_with_these_options() -> None:
         elif words[0] == "python" and words[1].startswith("benchmarks/"):
             source = (ROOT / words[1]).read_text(encoding="utf-8")
             assert [name for name in options(line) - {"--set"} if f'"{name}"' not in source] == [], line
+
+
+def test_a_shown_line_is_found_whatever_its_numbers_are_and_another_word_is_missed() -> None:
+    line = "fedthorax server renew"
+    assert documented()[line].shown == ("the server's certificate is good for 396 days",)
+    assert missing(line, "first\nthe server's  certificate is good for 12 days\n") == []
+    assert missing(line, "the server's certificate is good for ten days") == [*documented()[line].shown]
+    assert missing(line, "") == [*documented()[line].shown]

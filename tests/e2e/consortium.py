@@ -123,7 +123,6 @@ class Consortium:
     data: Path
     hospitals: tuple[str, ...]
     working: Path | None = None  # where commands are given; None: beside ``data``
-    settings: Mapping[str, str] = field(default_factory=dict)  # what becomes what in each hospital's site.yaml
     cables: dict[str, Cable] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -189,24 +188,10 @@ class Consortium:
             assert fingerprint, said
             self.cables[name] = Cable(port)
             settings = self.site(name) / "site.yaml"
-            ours, moved = settings.read_text(), {f"127.0.0.1:{port}": f"127.0.0.1:{self.cables[name].port}"}
-            for old, new in {"participation: ask": "participation: always", **moved, **self.settings}.items():
-                assert old in ours, f"site.yaml lacks {old}"
-                ours = ours.replace(old, new)
-            settings.write_text(ours)
+            ours = settings.read_text().replace("participation: ask", "participation: always")
+            settings.write_text(ours.replace(f"127.0.0.1:{port}", f"127.0.0.1:{self.cables[name].port}"))
             file = str(self.site(name) / f"{name}.site.json")
             self.lead("server", "admit", file, "--fingerprint", fingerprint.group())
-
-    def trust_each_other(self) -> str:
-        """Every hospital pins the lead's roster, as masked runs need; returns its fingerprint."""
-        file = str(self.place / "roster.json")
-        said = self.lead("server", "roster", "--output", file)
-        found = re.search(r"fingerprint: ([\d ]+)", said)
-        assert found, said
-        heard = found.group(1).strip()
-        for name in self.hospitals:
-            self.command("site", "trust", file, "--fingerprint", heard, "--folder", str(self.site(name)))
-        return heard
 
     def start_server(self) -> None:
         self.running["lead"] = self.start("server", "start", "--folder", str(self.folder), told="lead.txt")
@@ -316,14 +301,10 @@ def models_in(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def consortium(
-    place: Path,
-    data: Path,
-    hospitals: tuple[str, ...],
-    working: Path | None = None,
-    settings: Mapping[str, str] | None = None,
+    place: Path, data: Path, hospitals: tuple[str, ...], working: Path | None = None
 ) -> Iterator[Consortium]:
     """A consortium that serves, with every hospital connected."""
-    one = Consortium(place, data, hospitals, working, settings or {})
+    one = Consortium(place, data, hospitals, working)
     try:
         one.set_up()
         one.start_server()

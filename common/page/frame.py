@@ -49,6 +49,18 @@ _TABLES = """\
 {%- endfor %}
 </tbody>
 {%- endmacro %}
+{%- macro cards(headlines, after="") %}
+{%- if headlines %}
+<dl class="cards">
+{%- for headline in headlines %}
+<div class="card"><dt>{{ headline.name }}{{ after }}</dt>
+<dd class="value">{{ headline.value }}</dd>
+{%- if headline.interval %}<dd class="range">95 % interval {{ headline.interval }}</dd>{% endif %}
+<dd class="note">{{ headline.note }}</dd></div>
+{%- endfor %}
+</dl>
+{%- endif %}
+{%- endmacro %}
 {%- macro heads(names, groups=()) %}
 <thead>
 {%- if groups %}<tr><td></td>

@@ -2,7 +2,7 @@
 
 TEMPLATE = """\
 {%- extends "frame" %}
-{%- from "tables" import table, heads, body %}
+{%- from "tables" import table, heads, body, cards %}
 {%- macro fold(id, title, hint="") %}
 <details class="fold"><summary><h2 id="{{ id }}">{{ title }}</h2>
 {%- if hint %} <span class="small">{{ hint }}</span>{% endif %}</summary>
@@ -66,16 +66,7 @@ TEMPLATE = """\
 <dt>What was trained?</dt><dd>{{ answers.what|join(" ") }}</dd>
 <dt>With whom?</dt><dd>{{ answers.who|join(" ") }}</dd>
 <dt>How good is it?</dt><dd>
-{%- if headlines %}
-<dl class="cards">
-{%- for headline in headlines %}
-<div class="card"><dt>{{ headline.name }}{% if not is_test %} (validation){% endif %}</dt>
-<dd class="value">{{ headline.value }}</dd>
-{%- if headline.interval %}<dd class="range">95 % interval {{ headline.interval }}</dd>{% endif %}
-<dd class="note">{{ headline.note }}</dd></div>
-{%- endfor %}
-</dl>
-{%- endif %}
+{{- cards(headlines, "" if is_test else " (validation)") }}
 {{- answers.good|join(" ") }}</dd>
 {%- if answers.alone %}
 <dt>Better than each hospital alone?</dt><dd>{{ answers.alone|join(" ") }}</dd>

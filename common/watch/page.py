@@ -78,6 +78,7 @@ device.{% endblock %}
 """
 
 _CONTENT = """\
+{%- from "tables" import cards %}
 <p data-title="{{ title }}" role="status"><span class="status {{ status }}">{{ words }}</span>
 {%- for fact in facts %} &middot; {{ fact }}{% endfor %}</p>
 {%- if share is not none %}
@@ -85,16 +86,7 @@ _CONTENT = """\
 {%- endif %}
 {%- if error %}<p class="cautions"><strong>{{ error }}</strong></p>{% endif %}
 {%- if report %}<p><a href="report">The report</a> has scores on test images, with intervals.</p>{% endif %}
-{%- if headlines %}
-<dl class="cards">
-{%- for headline in headlines %}
-<div class="card"><dt>{{ headline.name }}{% if not is_test %} (validation, round {{ round }}){% endif %}</dt>
-<dd class="value">{{ headline.value }}</dd>
-{%- if headline.interval %}<dd class="range">95 % interval {{ headline.interval }}</dd>{% endif %}
-<dd class="note">{{ headline.note }}</dd></div>
-{%- endfor %}
-</dl>
-{%- endif %}
+{{- cards(headlines, "" if is_test else " (validation, round %d)"|format(round)) }}
 {%- if sites %}
 <h2>Hospitals now</h2>
 <div class="wide"><table>

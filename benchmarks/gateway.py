@@ -8,9 +8,11 @@ of this process, so the gateway's own processor time and memory count, less the 
 
 import argparse
 import base64
+import contextlib
 import datetime
 import hashlib
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -98,8 +100,11 @@ def main():
             stderr=subprocess.PIPE,
         )
         try:
-            while b"running on" not in gateway.stderr.readline():
-                pass
+            while True:  # until it answers
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", GATEWAY_PORT), 1):
+                    break
+                assert gateway.poll() is None, gateway.stderr.read().decode()
+                time.sleep(0.1)
             process = psutil.Process(gateway.pid)
             at_rest = process.memory_info().rss
             result = {"hospitals": arguments.hospitals, "mb_each": arguments.mb, "cpus": psutil.cpu_count()}

@@ -12,6 +12,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import travelling
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.audit import AuditLog
+from fedthorax.common.ground.disk import full_disk
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.record.run import ChosenPoints
@@ -142,7 +143,7 @@ def run_session(
             problem = " ".join(str(error).split()) or type(error).__name__
             raise
         finally:
-            if problem and (full := folder.full_disk()):  # whatever tripped over it first, perhaps Flower alone
+            if problem and (full := full_disk(folder.path)):  # whatever tripped over it first, perhaps Flower alone
                 problem = f"{full}, and go on with --resume ({problem})"
             with contextlib.suppress(OSError):
                 folder.last_words(status, problem)
@@ -157,8 +158,11 @@ def run_session(
                 if tracking is not None:
                     tracking.close(record.run())
 
+            folder.use_reserve()
             _leave(
                 [
+                    # First where there may be no room for more; a run that finished says so when all else is there.
+                    *([lambda: folder.write_metrics(record.document)] if problem else []),
                     models,
                     lambda: folder.write_config(experiment, {**facts, "data_fingerprints": fingerprints}),
                     lambda: folder.write_metrics(record.document),

@@ -12,11 +12,13 @@ from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
 
 CONNECT_S = 10.0
+BEHIND = "the SuperLink behind it"
 
 
 @dataclass(frozen=True)
 class About:
-    """``clock`` is the server's, ``asked`` ours, in Unix seconds; ``seconds`` is how long the answer took."""
+    """``clock`` is the server's, ``asked`` ours, in Unix seconds; ``seconds`` is how long the answer took.
+    ``superlink`` says how what stands behind the gateway answers that: "answers" where all is well."""
 
     consortium: str
     software_version: str
@@ -24,6 +26,7 @@ class About:
     asked: float
     seconds: float
     way: str  # empty, or the proxy in words
+    superlink: str
 
 
 def ask_about(folder: SiteFolder, settings: SiteSettings) -> About:
@@ -41,7 +44,13 @@ def ask_about(folder: SiteFolder, settings: SiteSettings) -> About:
             answer.raise_for_status()
             about: Any = answer.json()
             return About(
-                str(about["consortium"]), str(about["software_version"]), _clock(about, answer), asked, seconds, way
+                consortium=str(about["consortium"]),
+                software_version=str(about["software_version"]),
+                clock=_clock(about, answer),
+                asked=asked,
+                seconds=seconds,
+                way=way,
+                superlink=str(about.get("superlink", "answers")),  # which another gateway does not say
             )
     except httpx.ProxyError as error:
         words = f"the proxy {without_password(proxy or '')} refuses the way to {settings.server}: {error}"
@@ -56,6 +65,21 @@ def ask_about(folder: SiteFolder, settings: SiteSettings) -> About:
         raise ConnectionError(_unreachable(settings.server + way, error, folder)) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConnectionError(f"{settings.server}{way} does not answer as a FedThorax server does") from error
+
+
+def server_fault(folder: SiteFolder, settings: SiteSettings) -> str | None:
+    """What keeps the server from serving this hospital, in words; None where nothing can be seen."""
+    try:
+        about = ask_about(folder, settings)
+    except OSError as error:
+        return str(error)
+    return behind_gateway(about, settings)
+
+
+def behind_gateway(about: About, settings: SiteSettings) -> str | None:
+    if about.superlink == "answers":
+        return None
+    return f"{settings.server}: the gateway is there, but {BEHIND} {about.superlink}; only the lead can mend that"
 
 
 def _clock(about: Any, answer: Any) -> float | None:

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from fedthorax.client.site.about import BEHIND
+
 LOOK_EVERY_S = 10.0
 OLD_CONNECTION_S = 120.0  # by then the server has let go of a connection that broke off: two heartbeats of 30 s
 REFUSED = "refused by the server: "  # how call_signing.py begins the server's reason
@@ -43,7 +45,7 @@ class Connection:
     def take(self, line: str) -> None:
         if _CONNECTED in line:
             self._broken, self._held_since = False, None
-            self._say("connected")
+            self._say("connected; this hospital is asked once the lead starts a run")
         elif line.startswith(REFUSED):
             reason = line.removeprefix(REFUSED)
             self._say(f"not let in: {_UNKNOWN_KEY if reason == _SUPERLINKS_WORDS else reason}; tries go on")
@@ -57,7 +59,9 @@ class Connection:
 
     def explains(self, text: str) -> bool:
         """Whether a supervisor's ``text`` about the SuperNode's end says no more than was said here already."""
-        return text.startswith("supernode ") and (self._broken or self._told not in ("", "connected"))
+        return text.startswith("supernode ") and (
+            self._broken or (self._told != "" and not self._told.startswith("connected"))
+        )
 
     def look(self, fault: Callable[[], str | None]) -> None:
         """Until the end, tell what keeps the server from being reached, and when it can be again; two misses count as
@@ -67,7 +71,7 @@ class Connection:
             found = fault()
             misses = 0 if found is None else misses + 1
             if found is None and self._fault is not None:
-                self._tell(f"{self._server} can be reached again")
+                self._tell(f"{self._server} {'works' if BEHIND in self._fault else 'can be reached'} again")
             elif found is not None and misses >= 2 and _kind(found) != _kind(self._fault or ""):
                 self._tell(f"{found}; tries go on")
             if found is None or misses >= 2:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from fedthorax import __version__
-from fedthorax.client.site.about import About, ask_about, authority_ends
+from fedthorax.client.site.about import About, ask_about, authority_ends, behind_gateway
 from fedthorax.client.site.data_check import Bar, Mark, data_findings, no_bar
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.participation import Participation
@@ -113,7 +113,10 @@ def _memory(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
 
 def _server(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
     about = ask_about(folder, settings)
-    yield Finding("server", "good", f"{settings.server} reached{about.way} in {1000 * about.seconds:.0f} ms")
+    if fault := behind_gateway(about, settings):
+        yield Finding("server", "problem", fault)
+    else:
+        yield Finding("server", "good", f"{settings.server} reached{about.way} in {1000 * about.seconds:.0f} ms")
     yield _certificate(folder)
     if about.consortium != settings.consortium:
         words = f"the server belongs to {about.consortium}, the invitation to {settings.consortium}"

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from fedthorax.client.site.about import ask_about
+from fedthorax.client.site.about import server_fault
 from fedthorax.client.site.connection import Connection
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.heartbeat import watch_heartbeat
@@ -71,13 +71,7 @@ def run_site(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], N
             if not connection.explains(text):
                 tell(text)
 
-        def fault() -> str | None:
-            try:
-                ask_about(folder, settings)
-            except OSError as error:
-                return str(error)
-            return None
-
+        fault = partial(server_fault, folder, settings)
         threading.Thread(target=connection.look, args=(fault,), name="look", daemon=True).start()
         if settings.worker is not None:
             arguments = (facts, folder.events, stop)

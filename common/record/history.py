@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+from fedthorax.common.ground.cells import plain_cells
 from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, Place, shown_in
 from fedthorax.common.metrics.scores import Scores, Task
 from fedthorax.common.record.run import Round, Run
@@ -42,7 +43,7 @@ def history_csv(run: Run) -> str:
     writer = csv.DictWriter(text, HISTORY_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for entry in run.rounds:
-        writer.writerows(history_rows(entry))
+        writer.writerows(dict(zip(row, plain_cells(row.values()), strict=True)) for row in history_rows(entry))
     return text.getvalue()
 
 

@@ -51,7 +51,8 @@ from fedthorax.common.record.history import history_csv
 from fedthorax.common.record.run import READABLE, Run, checked_run, read_run
 
 _LOCK_TEXT = "FedThorax run folder\n"
-_FULL_BELOW = 1 << 20  # bytes
+_RESERVE = ".reserve"
+_RESERVE_BYTES = 4 << 20  # for metrics.json and history.csv of a run that ends on a full disk
 ENDED_FROM_OUTSIDE = "its process ended without a word: it was killed, ran out of memory, or the machine stopped"
 _ENDED = "ended "
 _LONGEST_WORDS = 2000  # with what stands before them less than a block of any disk
@@ -108,11 +109,11 @@ class RunFolder:
                     shutil.rmtree(entry)
                 else:
                     entry.unlink()
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{_LOCK_TEXT}process {os.getpid()} on {platform.node()}\n".encode(), 0)
             folder = cls(path, lock)
+            folder._sign()
             folder.checkpoints.mkdir()
             folder.model.mkdir()
+            folder._take_reserve()
         except BaseException:
             os.close(lock)
             raise
@@ -133,8 +134,8 @@ class RunFolder:
                 half_written.unlink()
             folder.checkpoints.mkdir(exist_ok=True)
             folder.model.mkdir(exist_ok=True)
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{_LOCK_TEXT}process {os.getpid()} on {platform.node()}\n".encode(), 0)
+            folder._take_reserve()  # while the last words of the writer before stand
+            folder._sign()
         except BaseException:
             os.close(lock)
             raise
@@ -152,6 +153,7 @@ class RunFolder:
     def close(self) -> None:
         """Give the lock back; a second call does nothing."""
         if self._lock is not None:
+            self.use_reserve()
             os.close(self._lock)
             self._lock = None
 
@@ -195,15 +197,13 @@ class RunFolder:
 
     def last_words(self, status: str, error: str | None) -> None:
         """How the run ends, in the lock file: its block is taken already, so that a full disk cannot keep it back."""
-        self._require_lock()
-        words = f"{_ENDED}{status}: {one_line(error or '', _LONGEST_WORDS)}\n".encode()
-        lines = os.pread(self._lock or 0, 4096, 0).split(_ENDED.encode())[0]
-        os.pwrite(self._lock or 0, words, len(lines))
+        lock, words = self._require_lock(), f"{_ENDED}{status}: {one_line(error or '', _LONGEST_WORDS)}\n".encode()
+        lines = os.pread(lock, 4096, 0).split(_ENDED.encode())[0]
+        os.pwrite(lock, words, len(lines))
 
-    def full_disk(self) -> str | None:
-        """What to say where the folder's disk has no room for what a run writes of its end; None while it has."""
-        place = next(parent for parent in (self.path, *self.path.parents) if parent.exists())
-        return f"the disk is full ({self.path}): make room" if shutil.disk_usage(place).free < _FULL_BELOW else None
+    def use_reserve(self) -> None:
+        """Give free what was kept for the record of a run that ends on a full disk."""
+        (self.path / _RESERVE).unlink(missing_ok=True)
 
     def how_it_ended(self) -> tuple[str, str | None] | None:
         """Status and error of a run that nobody writes any more, from its last words; None while somebody does, and
@@ -245,9 +245,20 @@ class RunFolder:
             value["status"], value["error"] = end
         return value
 
-    def _require_lock(self) -> None:
+    def _take_reserve(self) -> None:
+        if hasattr(os, "posix_fallocate"):  # macOS has none
+            with (self.path / _RESERVE).open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, _RESERVE_BYTES)
+
+    def _sign(self) -> None:
+        text = f"{_LOCK_TEXT}process {os.getpid()} on {platform.node()}\n".encode()
+        os.pwrite(self._require_lock(), text, 0)  # before the rest is cut off: the block is not given back
+        os.ftruncate(self._require_lock(), len(text))
+
+    def _require_lock(self) -> int:
         if self._lock is None:
             raise ValueError(f"{self.path} was opened for reading; only the run's own process writes it")
+        return self._lock
 
 
 def config_sha256(experiment: Experiment) -> str:

@@ -165,7 +165,7 @@ def content(state: RunState, now: float | None = None) -> Markup:
         words=words,
         facts=_facts(state, newest, running, time.time() if now is None else now),
         share=newest / progress.rounds if progress.rounds and running else None,
-        error=run.error if run and state.status == "failed" else None,
+        error=run.error if run and state.status == "failed" else state.last_words,
         report=state.status == "finished" and (state.path / "report.html").is_file(),
         headlines=summary.headlines(test or (closed[-1].central if closed else None), absent),
         is_test=test is not None,

@@ -18,7 +18,7 @@ class RunState:
     """The run in the folder ``path``. ``refresh`` reads what is new; safe to use from several threads.
 
     ``run`` is what metrics.json holds, None before the first write. ``writer_gone``: the run says that it goes
-    on, but the process that wrote it has ended.
+    on, but the process that wrote it has ended; ``last_words`` is what it could say of that.
     """
 
     path: Path
@@ -26,6 +26,7 @@ class RunState:
     run: Run | None = None
     notes: list[str] = field(default_factory=list)
     writer_gone: bool = False
+    last_words: str | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     _offset: int = 0
     _events_file: int | None = None
@@ -45,7 +46,8 @@ class RunState:
             if event["kind"] == "note":
                 self.notes = [*self.notes, str(event.get("text", ""))][-_NOTES_KEPT:]
         self._read_run()
-        self.writer_gone = self.status == "running" and RunFolder(self.path).how_it_ended() is not None
+        ended = RunFolder(self.path).how_it_ended() if self.status == "running" else None
+        self.writer_gone, self.last_words = ended is not None, ended and ended[1]
 
     @property
     def status(self) -> str:

@@ -147,13 +147,17 @@ def _follow(consortium: "ConsortiumFolder", submission: "Submission", as_json: b
 def _watch(consortium: "ConsortiumFolder", submission: "Submission", as_json: bool) -> str | None:
     """Show the run until it is over; how it ended and why, unless it finished."""
     from fedthorax.common.record.run_folder import RunFolder
-    from fedthorax.server.consortium.follow import wait_until_over
-    from fedthorax.server.consortium.runs import verdict
+    from fedthorax.server.consortium.follow import POLL_SECONDS, wait_until_over
+    from fedthorax.server.consortium.runs import last_words, verdict
 
     out, events = console(to_stderr=as_json), RunFolder(Path(submission.run_folder)).events
     with _leaving(submission), watched(events, out, since=submission.submitted):
         flower = wait_until_over(
-            consortium, submission.run_id, lambda text: out.print(text, markup=False, soft_wrap=True)
+            consortium,
+            submission.run_id,
+            lambda text: out.print(text, markup=False, soft_wrap=True),
+            POLL_SECONDS,
+            lambda: last_words(submission) is not None,
         )
     end = verdict(submission, flower)
     return None if end.problem is None else f"{end.status}: {end.problem}"

@@ -2,12 +2,15 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.cells import cell_len, set_cell_size
 
 from fedthorax.cli.output import JsonOption, near, print_json, say, until_interrupted
+
+if TYPE_CHECKING:
+    from fedthorax.server.consortium.status import ConsortiumStatus
 
 FolderOption = Annotated[
     Path | None, typer.Option("--folder", metavar="DIR", help="The consortium's folder; else the one here.")
@@ -172,13 +175,21 @@ def status(folder: FolderOption = None, as_json: JsonOption = False) -> None:
       fedthorax server status
     """
     from fedthorax.server.consortium.folder import open_consortium
-    from fedthorax.server.consortium.status import ago, consortium_status
+    from fedthorax.server.consortium.status import consortium_status
 
     found = consortium_status(open_consortium(folder))
     if as_json:
         print_json(asdict(found))
-        return
-    say(f"{found.name} at {found.address}: {_standing(found.running, found.certificate_days, found.authority_days)}")
+    else:
+        _tell_status(found)
+    if found.full_disk is not None:
+        raise OSError(f"{found.full_disk}; runs stand still or fail until then")
+
+
+def _tell_status(found: "ConsortiumStatus") -> None:
+    from fedthorax.server.consortium.status import ago
+
+    say(f"{found.name} at {found.address}: {_standing(found)}")
     if not found.hospitals:
         say("no hospital is admitted yet")
         return
@@ -254,16 +265,21 @@ def renew(
         )
 
 
-def _standing(running: bool, certificate_days: int, authority_days: int) -> str:
+def _standing(found: "ConsortiumStatus") -> str:
     """Whether hospitals get in, and for how long; an ended certificate keeps them all out, whatever runs."""
     for what, days, remedy in (
-        ("authority", authority_days, "renew --authority"),
-        ("certificate", certificate_days, "renew"),
+        ("authority", found.authority_days, "renew --authority"),
+        ("certificate", found.certificate_days, "renew"),
     ):
         if days < 0:
             return f"no hospital can connect: the {what} has ended; `fedthorax server {remedy}`"
-    serving = "serving" if running else "the server does not run"
-    return f"{serving}; certificate good for {certificate_days} days, authority for {authority_days}"
+    if found.running and found.gateway is False:
+        serving = "no hospital can connect: the gateway does not answer; see logs/gateway.log"
+    elif found.gateway and not found.running:
+        serving = "no hospital can work: the SuperLink does not answer; see logs/superlink.log"
+    else:
+        serving = "serving" if found.running else "the server does not run"
+    return f"{serving}; certificate good for {found.certificate_days} days, authority for {found.authority_days}"
 
 
 def _images(data: dict[str, Any] | None) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 
 from fedthorax.common.consortium.keys import parse_public_key
+from fedthorax.common.ground.disk import full_disk
 from fedthorax.server.consortium.folder import ConsortiumFolder
 from fedthorax.server.consortium.settings import ConsortiumSettings
 
@@ -131,15 +132,20 @@ def control(folder: ConsortiumFolder, settings: ConsortiumSettings | None = None
     except httpx.TransportError as error:
         raise ServerNotRunningError(
             f"{folder.path}: the consortium's server does not answer at {settings.superlink_address}; start it with "
-            "`fedthorax server start`"
+            f"`fedthorax server start`{_disk(folder)}"
         ) from error
     except httpx.HTTPStatusError as error:
         raise RuntimeError(
             f"the SuperLink refused {error.request.url.path}: HTTP {error.response.status_code}: "
-            f"{error.response.text.strip()[:300]}"
+            f"{error.response.text.strip()[:300]}{_disk(folder)}"
         ) from error
     finally:
         client.close()
+
+
+def _disk(folder: ConsortiumFolder) -> str:
+    """Why it may be so."""
+    return f"; {full}" if (full := full_disk(folder.path)) else ""
 
 
 def spare_loopback() -> None:

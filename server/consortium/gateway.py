@@ -9,7 +9,7 @@ the last piece of one that does not fit its signature is kept back, so that the 
 A SuperNode that finds no message asks again after 3 seconds. So an answer that would bring none is held back: until the
 ServerApp rings the bell that it has sent some, or for HOLD_SECONDS.
 
-``GET /fedthorax/about`` is for ``fedthorax site check``: name, software version, and the clock in the ``Date`` header.
+``GET /fedthorax/about`` is for the hospitals: name, software version, clock, and how the SuperLink answers.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ FLEET_PATHS = frozenset(
     )
 )
 PULL_PATH = "/v1/fleet/pull-messages"
+_REGULAR = (PULL_PATH, "/v1/fleet/send-node-heartbeat")  # each hospital's, all the time
 _OF_REPLIES = ("/v1/fleet/push-messages", "/v1/fleet/push-object")
 ABOUT_PATH = "/fedthorax/about"
 BODY_PATIENCE_SECONDS = 60  # between two pieces of a body, and before the least speed is asked for
@@ -98,6 +99,7 @@ class Gateway:
         self._about = {"consortium": consortium, "software_version": __version__}
         self._members = members
         self._upstream_answers = True
+        self._failing: set[str] = set()  # of the regular paths those that the SuperLink answered with an error last
         self._largest_body = largest_body
         self._mail, self._replies, self._closing = mail, replies, closing
         self._listener = Listener(mail, closing)
@@ -116,7 +118,11 @@ class Gateway:
             return
         try:
             if scope["path"] == ABOUT_PATH and scope["method"] in ("GET", "HEAD"):
-                about = self._about | {"time": _now().isoformat(timespec="milliseconds")}
+                behind = "answers with errors" if self._failing else "answers"
+                about = self._about | {
+                    "time": _now().isoformat(timespec="milliseconds"),
+                    "superlink": behind if self._upstream_answers else "does not answer",
+                }
                 await _answer(send, 200, about, close=True)  # a stranger keeps no connection
                 return
             await self._fleet(scope, receive, send)
@@ -153,6 +159,8 @@ class Gateway:
             if not self._upstream_answers:
                 self._upstream_answers = True
                 _log.warning("the SuperLink answers again")
+            if path in _REGULAR:
+                (self._failing.add if answer.status_code >= 500 else self._failing.discard)(path)
             try:
                 answer_headers = [(n.lower(), v) for n, v in answer.headers.raw if n.lower() not in _HELD_BACK]
                 await send({"type": "http.response.start", "status": answer.status_code, "headers": answer_headers})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import travelling
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.disk import full_disk
 from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.server.consortium.control import control
 from fedthorax.server.consortium.folder import ConsortiumFolder
@@ -47,8 +48,10 @@ def ask_consortium(
     try:
         told = json.loads(answer.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        why = (flower.details.strip() if flower else "") or "it ended without a word; see logs/superlink.log"
-        raise RuntimeError(f"the query could not be made: {why}") from None
+        why = full_disk(folder.path) or (flower.details.strip() if flower else "")
+        raise RuntimeError(
+            f"the query could not be made: {why or 'it ended without a word; see logs/superlink.log'}"
+        ) from None
     if told["error"] is not None:
         raise RuntimeError(told["error"])
     document: dict[str, Any] = told["statistics"]

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fedthorax.common.ground.atomic_write import PRIVATE
+from fedthorax.common.ground.disk import full_disk
 from fedthorax.common.record.run_folder import ENDED_FROM_OUTSIDE, RunFolder
 from fedthorax.server.consortium.control import FlowerRun
 from fedthorax.server.consortium.folder import ConsortiumFolder
@@ -59,23 +60,34 @@ def find_submission(folder: ConsortiumFolder, wanted: str) -> Submission:
 class Verdict:
     """How a run that is over ended, from its own record. ``problem`` is None if it finished."""
 
-    status: str  # finished, interrupted, stopped or failed
+    status: str  # finished, interrupted, stopped, failed or stands still
     problem: str | None
 
 
+def last_words(submission: Submission) -> tuple[str, str | None] | None:
+    """Status and error with which the run's own process has ended, whatever Flower knows; None while it has not."""
+    folder = RunFolder(Path(submission.run_folder))
+    return folder.how_it_ended() if _newer(folder.path / ".lock", submission) else None
+
+
 def verdict(submission: Submission, flower: FlowerRun | None) -> Verdict:
-    """What became of a run that is over.
+    """What became of a run that is over, or that stands still on a full disk.
 
     Flower calls a run completed whose ServerApp ended without an error, and knows nothing of a run after its database
     was lost; metrics.json says what the run itself thinks. Only where both say that it finished did it finish.
     """
-    folder = RunFolder(Path(submission.run_folder))
-    details = (flower.details.strip() if flower else "") or None
-    details = folder.full_disk() or details
-    if not folder.metrics.is_file() or folder.metrics.stat().st_mtime < submission.submitted:
+    folder, ended = RunFolder(Path(submission.run_folder)), last_words(submission)
+    full = full_disk(folder.path)
+    details = full or (flower.details.strip() if flower else "") or None
+    if _newer(folder.metrics, submission):
+        metrics = folder.read_metrics()
+        status, error = str(metrics["status"]), metrics.get("error")
+    elif ended is not None and ended[1] != ENDED_FROM_OUTSIDE:
+        status, error = ended
+    else:
         return Verdict("failed", details or "the run ended before it had written anything; see logs/superlink.log")
-    metrics = folder.read_metrics()
-    status, error = str(metrics["status"]), metrics.get("error")
+    if status == "running" and ended is None and full is not None:
+        return Verdict("stands still", f"{full}, and come back with `fedthorax run --follow {submission.name}`")
     if status == "finished" and (flower is None or flower.sub_status == "completed"):
         return Verdict("finished", None)
     if flower is not None and flower.sub_status == "stopped":
@@ -107,6 +119,10 @@ def without_results(path: Path) -> list[str]:
         if entry["event"] == "models delivered":
             had.setdefault(entry["facts"]["site"], set()).add(entry["facts"]["model_sha256"])
     return [site for site in document["sites"] if not wanted <= had.get(site, set())]
+
+
+def _newer(file: Path, submission: Submission) -> bool:
+    return file.is_file() and file.stat().st_mtime >= submission.submitted
 
 
 def _list(folder: ConsortiumFolder) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from fedthorax import __version__
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.disk import full_disk
 from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.private import tighten
 from fedthorax.server.consortium.admission import tell_superlink
@@ -147,9 +148,8 @@ class _DiskWatch:
     def take(self, line: str) -> None:
         if _FULL_DISK.search(line) and time.monotonic() >= self._next:
             self._next = time.monotonic() + _FULL_DISK_SECONDS
-            self._tell(
-                f"the lead's disk takes no file ({self._folder.path}): runs stand still or fail until there is room"
-            )
+            why = full_disk(self._folder.path) or f"the lead's disk takes no file ({self._folder.path})"
+            self._tell(f"{why}; runs stand still or fail until then")
 
 
 def _write_state(folder: ConsortiumFolder, settings: ConsortiumSettings, pids: Mapping[str, int]) -> None:

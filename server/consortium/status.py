@@ -2,12 +2,14 @@
 
 import datetime
 import json
+import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedthorax.common.consortium.keys import fingerprint
+from fedthorax.common.ground.disk import full_disk
 from fedthorax.common.ground.events import read_events
 from fedthorax.common.ground.progress import RunProgress
 from fedthorax.common.record.run_folder import RunFolder
@@ -16,7 +18,9 @@ from fedthorax.server.consortium.control import Node, ServerNotRunningError, con
 from fedthorax.server.consortium.folder import ConsortiumFolder, Hospital, read_hospitals
 from fedthorax.server.consortium.members import read_last_seen
 from fedthorax.server.consortium.runs import read_submissions
+from fedthorax.server.consortium.settings import split_address
 
+_GATEWAY_SECONDS = 5.0
 _CONNECTED_SECONDS = 60  # a SuperNode sends a heartbeat every 30 s and, when idle, asks for work every 10 s
 
 
@@ -37,22 +41,27 @@ class HospitalStatus:
 
 @dataclass(frozen=True)
 class ConsortiumStatus:
-    """``running`` is whether the SuperLink answers."""
+    """``running``: the SuperLink answers; ``gateway``: the gateway does, None where another one stands in
+    front; ``full_disk`` where the lead's disk takes no file, and what to do."""
 
     name: str
     address: str
     running: bool
+    gateway: bool | None
+    full_disk: str | None
     certificate_days: int
     authority_days: int
     hospitals: tuple[HospitalStatus, ...]
 
 
 def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
-    settings = folder.settings()
+    settings, full = folder.settings(), full_disk(folder.path)
     try:
         with control(folder, settings) as link:
             nodes: dict[int, Node] | None = {node.node_id: node for node in link.nodes()}
-    except ServerNotRunningError:
+    except (ServerNotRunningError, RuntimeError) as error:
+        if full is None and not isinstance(error, ServerNotRunningError):
+            raise
         nodes = None
     seen, described, asked = read_last_seen(folder), _described(folder), _asked(folder)
     through_gateway = _has_gateway(folder)
@@ -60,6 +69,8 @@ def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
         name=settings.name,
         address=settings.address,
         running=nodes is not None,
+        gateway=_answers(settings.gateway_address) if through_gateway else None,
+        full_disk=full,
         certificate_days=days_left(folder.server_certificate),
         authority_days=days_left(folder.ca_certificate),
         hospitals=tuple(
@@ -88,6 +99,17 @@ def _state(hospital: Hospital, nodes: dict[int, Node] | None, seen: float | None
     if online and (not through_gateway or (seen is not None and time.time() - seen < _CONNECTED_SECONDS)):
         return "connected"
     return "never connected" if seen is None else "not connected"
+
+
+def _answers(address: str) -> bool:
+    """Whether somebody there begins a conversation; one that stands still does not."""
+    try:
+        ssl.get_server_certificate(split_address(address), timeout=_GATEWAY_SECONDS)
+    except (ssl.SSLError, ConnectionResetError):
+        return True  # in plain HTTP (--insecure)
+    except OSError:
+        return False
+    return True
 
 
 def _has_gateway(folder: ConsortiumFolder) -> bool:

@@ -14,6 +14,7 @@ from fedthorax import __version__
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute, to_yaml
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.disk import full_disk
 from fedthorax.server.consortium.flower_home import CONNECTION, flower_environment, write_connection
 from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
 from fedthorax.server.consortium.runs import Submission, note_submission, submissions_folder
@@ -106,7 +107,7 @@ def submit(
     ``deliver``: of a finished one only what some hospitals still lack. ``leave_out`` have no part in the first round of
     a resumed one.
 
-    RuntimeError with Flower's words if it is refused.
+    OSError where the lead's disk is full; RuntimeError with Flower's words if it is refused.
     """
     submitted = time.time()
     flags: dict[str, bool | str] = {"overwrite": overwrite, "resume": resume, "deliver": deliver}
@@ -125,6 +126,9 @@ def hand_in(experiment: Experiment, folder: ConsortiumFolder, flags: Mapping[str
 
     ``flags`` go into the run-config. RuntimeError with Flower's words if it is refused.
     """
+    for place in (folder.path, experiment.run_folder):
+        if full := full_disk(place):
+            raise OSError(full)
     inbox = submissions_folder(folder)
     inbox.mkdir(exist_ok=True)
     file = inbox / f"{experiment.name}-{secrets.token_hex(4)}.yaml"

@@ -16,6 +16,7 @@ from fedthorax.common.consortium.registration import Registration
 from fedthorax.common.ground.cells import plain_cells
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.names import fault_of_name, same_look, skeleton
+from fedthorax.common.record.history import history_csv
 from fedthorax.server.central import CentralData
 
 UNSEEN = ["\u3164", "\ufe0f", "\u034f", "\u2800", "\u1160", "\u115f", "\u17b4", "\uffa0", "\u200b", "\u202e", "\u200f"]
@@ -124,7 +125,7 @@ def test_no_cell_that_a_spreadsheet_opens_is_a_formula() -> None:
     assert next(csv.reader(io.StringIO(text.getvalue())))[0][0] == "'"
 
 
-def test_the_two_files_that_people_open_in_a_spreadsheet_are_written_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_files_that_people_open_in_a_spreadsheet_are_written_so(capsys: pytest.CaptureFixture[str]) -> None:
     images = SimpleNamespace(patients=["@patient"])
     central = SimpleNamespace(_relative=lambda images, row: "=1.png")
     assert CentralData._identity(central, "xray", images, 0) == ["xray", "'=1.png", "'@patient"]  # type: ignore[arg-type]
@@ -133,6 +134,12 @@ def test_the_two_files_that_people_open_in_a_spreadsheet_are_written_so(capsys: 
     write_csv({"predictions": [row], "notice": "+notice"})
     cells = list(csv.reader(io.StringIO(capsys.readouterr().out)))[1]
     assert [cell for cell in cells if cell.startswith("'")] == ["'=1.png", "'-2.png", "'+notice"]
+    site = SimpleNamespace(train=None, valid=None)
+    entry = SimpleNamespace(round=0, phase=None, central=None, seconds=1, bytes_sent=0, bytes_received=0)
+    entry.sites = {"=north": site}
+    run = SimpleNamespace(rounds=[entry])
+    history = list(csv.reader(io.StringIO(history_csv(run))))  # type: ignore[arg-type]
+    assert history[2][4] == "'=north"
 
 
 @pytest.mark.parametrize("model", [Registration, Invitation])

@@ -193,9 +193,12 @@ class Consortium:
             file = str(self.site(name) / f"{name}.site.json")
             self.lead("server", "admit", file, "--fingerprint", fingerprint.group())
 
-    def start_server(self) -> None:
-        self.running["lead"] = self.start("server", "start", "--folder", str(self.folder), told="lead.txt")
-        wait_for(lambda: "is ready for hospitals" in self.told("lead.txt"), "the server")
+    def start_server(self, environment: Mapping[str, str] | None = None) -> None:
+        (self.place / "lead.txt").touch()
+        before = self.told("lead.txt").count("is ready for hospitals")
+        command = ("server", "start", "--folder", str(self.folder))
+        self.running["lead"] = self.start(*command, told="lead.txt", environment=environment)
+        wait_for(lambda: self.told("lead.txt").count("is ready for hospitals") > before, "the server")
 
     def start_site(self, name: str, environment: Mapping[str, str] | None = None) -> None:
         command = ("site", "start", "--folder", str(self.site(name)))

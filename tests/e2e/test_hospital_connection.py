@@ -204,6 +204,55 @@ def test_a_server_that_is_away_is_said_once_and_its_return_once(consortium: Cons
     assert consortium.told("north").count("cannot be reached") == 1
 
 
+@pytest.mark.parametrize(
+    ("service", "at_hospital", "at_lead", "afterwards"),
+    [
+        (
+            "superlink",
+            "the gateway is there, but the SuperLink behind it does not answer; only the lead can mend that",
+            "no hospital can work: the SuperLink does not answer; see logs/superlink.log",
+            "works again",
+        ),
+        (
+            "gateway",
+            "cannot be reached",
+            "no hospital can connect: the gateway does not answer; see logs/gateway.log",
+            "can be reached again",
+        ),
+    ],
+)
+def test_half_a_server_is_said_as_what_it_is_on_both_sides(
+    both: Consortium, service: str, at_hospital: str, at_lead: str, afterwards: str
+) -> None:
+    state = json.loads((both.place / "net" / "server.json").read_text())
+    before = len(both.told("north"))
+    both.processes["net"].send_signal(signal.SIGSTOP)  # it would start it again
+    try:
+        os.kill(state["services"][service], signal.SIGKILL)
+        wait_for(lambda: at_hospital in both.since("north", before))
+        assert at_lead in both.said("server", "status", "--folder", "net")
+        found = " ".join(both.said("site", "check", "--folder", "north").split())
+        assert re.search(f"PROBLEM server: .*{at_hospital}", found), found
+    finally:
+        both.processes["net"].send_signal(signal.SIGCONT)
+    wait_for(lambda: afterwards in both.since("north", before))
+    wait_for(lambda: ": serving;" in both.said("server", "status", "--folder", "net"))
+
+
+def test_of_a_run_that_is_not_started_a_hospital_reads_nothing_and_its_last_sentence_stays_true(
+    both: Consortium,
+) -> None:
+    both.stop("north")
+    before = len(both.told("north"))
+    both.start("site", "north")
+    true = f"{both.server}: connected; this hospital is asked once the lead starts a run"
+    wait_for(lambda: true in both.since("north", before))
+    experiment = Path(__file__).parents[2] / "configs" / "demo.yaml"  # of hospitals that are not admitted
+    assert "not admitted to this consortium" in both.said("run", str(experiment), "--folder", "net")
+    said = [line for line in both.told("north").splitlines() if line.startswith(both.server)]
+    assert said[-1] == true
+
+
 CLOCK = """
 import datetime, os, time
 import flwr.supercore.date as date

@@ -154,13 +154,13 @@ def test_fewer_rounds_than_are_done_are_refused(experiment):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A file system of 256 KiB of its own, mounted; needs root."""
+    """A file system of 5 MiB of its own, of which a run reserves 4,, mounted; needs root."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = shutil.which("mount")
     if os.geteuid() != 0 or mount is None:
         pytest.skip("only root can mount a tiny file system")
-    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, text=True)
+    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", "size=5m", "tmpfs", disk], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
     yield disk
@@ -170,7 +170,7 @@ def tiny_disk(tmp_path):
 def test_a_full_disk_leaves_a_run_that_can_be_resumed(experiment, tiny_disk):
     mine = experiment(f"output.folder={tiny_disk}")
     folder = stopped_run(mine, rounds=1)
-    large = {segment: np.zeros(20_000, np.float32) for segment in SEGMENTS}
+    large = {segment: np.zeros(300_000, np.float32) for segment in SEGMENTS}
     record = json.loads('{"stopped_early": false, "rounds": []}')
     with pytest.raises(
         OSError, match=r"round-0002.npz cannot be written: No space left on device; the newest whole ch"

@@ -123,6 +123,8 @@ def test_a_hospital_that_is_ready_has_no_problem(site: SiteFolder, server: Serve
     [
         ({"software_version": "9.1.0"}, "version", "problem", "both sides need the same one"),
         ({"consortium": "other"}, "consortium", "problem", "the server belongs to other, the invitation to net"),
+        ({"superlink": "answers with errors"}, "server", "problem", "the SuperLink behind it answers with errors"),
+        ({"superlink": "answers"}, "server", "good", "reached"),
     ],
 )
 def test_what_the_server_says_is_compared(

@@ -1,6 +1,8 @@
 import csv
+import errno
 import importlib.metadata
 import json
+import os
 
 import pytest
 import yaml
@@ -188,6 +190,27 @@ def test_a_run_whose_writer_is_gone_says_how_it_ended(tmp_path, metrics):
         assert RunFolder.load(tmp_path / "demo").how_it_ended() is None
     ended = RunFolder.load(tmp_path / "demo").read_metrics()
     assert (ended["status"], ended["error"]) == ("failed", ENDED_FROM_OUTSIDE)
+
+
+def test_room_for_the_end_of_a_run_is_kept_while_it_is_written_and_no_longer(tmp_path, monkeypatch, metrics):
+    with RunFolder.create(tmp_path / "demo") as folder:
+        reserve = folder.path / ".reserve"
+        assert reserve.stat().st_blocks * 512 >= 4 << 20
+        folder.use_reserve()
+        assert not reserve.exists()
+    with RunFolder.resume(tmp_path / "demo") as folder:
+        assert reserve.exists()
+        folder.write_metrics(metrics())
+        folder.last_words("failed", "the disk is full")
+    assert not reserve.exists()
+
+    def full(descriptor, offset, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        RunFolder.resume(tmp_path / "demo")
+    assert RunFolder.load(tmp_path / "demo").read_metrics()["error"] == "the disk is full"  # is still why
 
 
 def test_the_last_words_are_told_where_nothing_else_could_be_written(tmp_path, metrics):

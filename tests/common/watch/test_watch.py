@@ -132,6 +132,10 @@ def test_a_run_whose_process_is_gone_is_not_called_running(run_folder: Path) -> 
         assert "running" in content(state)
     state.refresh()
     assert "stopped: its process is gone" in content(state)
+    with RunFolder.resume(run_folder) as folder:
+        folder.last_words("failed", "the disk is full (runs/demo: 0 KiB free): make room")
+    state.refresh()
+    assert "the disk is full (runs/demo: 0 KiB free): make room" in content(state)
 
 
 def test_a_half_written_record_leaves_the_page_as_it_was(run_folder: Path) -> None:

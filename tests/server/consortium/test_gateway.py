@@ -200,7 +200,9 @@ def test_without_a_superlink_the_hospital_is_told_to_try_again(folder, applicant
     anna = applicant("St. Anna")
     admit(folder, anna.file)
     with gateway_process(folder), caller(folder) as client:
+        assert client.get(gateway.ABOUT_PATH).json()["superlink"] == "answers"  # as far as anybody knows
         assert client.post("/v1/fleet/pull-messages", headers=signed(anna.key)).status_code == 503
+        assert client.get(gateway.ABOUT_PATH).json()["superlink"] == "does not answer"
 
 
 def test_a_new_certificate_is_taken_without_a_break(superlink, served):

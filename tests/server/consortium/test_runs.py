@@ -1,12 +1,23 @@
+import contextlib
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 
+from fedthorax.common.record.run_folder import RunFolder
+from fedthorax.server.consortium import follow
 from fedthorax.server.consortium.control import FlowerRun, ServerNotRunningError
 from fedthorax.server.consortium.follow import wait_until_over
-from fedthorax.server.consortium.runs import Submission, find_submission, note_submission, read_submissions, verdict
+from fedthorax.server.consortium.runs import (
+    Submission,
+    find_submission,
+    last_words,
+    note_submission,
+    read_submissions,
+    verdict,
+)
 
 
 @pytest.fixture
@@ -74,31 +85,65 @@ def test_a_stopped_run_was_stopped(submission):
     assert verdict(submission, flower("stopped")).status == "stopped"
 
 
-def test_a_silent_server_is_told_once_and_waited_for(folder, submission, monkeypatch):
+@pytest.fixture
+def answers(monkeypatch):
+    """What the SuperLink answers, one after the other."""
+    given = []
+
     class Link:
-        answers = iter(
-            [
-                ServerNotRunningError("no answer"),
-                ServerNotRunningError("no answer"),
-                FlowerRun(7, "running", "", ""),
-                flower("completed"),
-            ]
-        )
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
-
         def run(self, run_id):
-            assert run_id == 7
-            answer = next(self.answers)
+            answer = given.pop(0)
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
-    monkeypatch.setattr("fedthorax.server.consortium.follow.control", lambda folder: Link())
+    monkeypatch.setattr(follow, "control", lambda folder: contextlib.nullcontext(Link()))
+    return given
+
+
+def test_a_silent_server_is_told_once_and_waited_for(folder, answers):
+    away, refused = ServerNotRunningError("no answer"), RuntimeError("HTTP 500")
+    answers += [away, away, refused, FlowerRun(7, "running", "", ""), flower("completed")]
     told: list[str] = []
-    assert wait_until_over(folder, submission.run_id, told.append, poll=0.0) == flower("completed")
+    assert wait_until_over(folder, 7, told.append, poll=0.0) == flower("completed")
     assert told == ["no answer; waiting for it", "the server answers again"]
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [(RuntimeError("HTTP 500"), None), (RuntimeError("HTTP 500"), "full"), (ServerNotRunningError("away"), "full")],
+)
+def test_a_server_that_cannot_say_that_a_run_is_over_is_not_waited_for(folder, answers, monkeypatch, error, full):
+    monkeypatch.setattr(follow, "full_disk", lambda path: full)
+    ended = iter([False, False, True])
+    answers += [error] * 3
+    assert wait_until_over(folder, 7, lambda text: None, 0.0, lambda: next(ended)) is None
+    assert answers == []
+
+
+def test_a_server_that_is_away_is_waited_for_whatever_became_of_the_run(folder, answers):
+    answers += [ServerNotRunningError("away"), flower("failed")]
+    assert wait_until_over(folder, 7, lambda text: None, 0.0, lambda: True) == flower("failed")
+
+
+def test_a_run_that_stands_still_on_a_full_disk_is_waited_for_a_minute(folder, answers, monkeypatch):
+    now = iter([100.0, 100.0, 160.0, 160.1])
+    monkeypatch.setattr(follow.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(follow, "full_disk", lambda path: "full")
+    answers += [RuntimeError("HTTP 500")] * 3
+    assert wait_until_over(folder, 7, lambda text: None, 0.0) is None
+    assert answers == []
+
+
+def test_the_last_words_of_a_run_that_could_write_nothing_else_are_why(submission, monkeypatch):
+    with RunFolder.create(Path(submission.run_folder)) as run:
+        assert last_words(submission) is None
+        run.last_words("failed", "the disk is full (runs/chest: 0 KiB free): make room")
+    assert last_words(submission) == ("failed", "the disk is full (runs/chest: 0 KiB free): make room")
+    end = verdict(submission, None)
+    assert (end.status, end.problem) == last_words(submission)
+    measured(submission, "finished", age=3600)  # of the run before
+    assert verdict(submission, None) == end
+    os.utime(run.path / ".lock", (1, 1))  # so are the last words
+    assert last_words(submission) is None
+    assert verdict(submission, flower("failed", "refused")).problem == "refused"

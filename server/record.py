@@ -53,7 +53,10 @@ class RunRecord:
             "versions": dict(versions),
             "labels": experiment.labels.model_dump(mode="json"),
             "sites": {site: {} for site in sites},
-            "selection": {"metric": experiment.evaluation.selection_metric},
+            "selection": {
+                "metric": experiment.evaluation.selection_metric,
+                "weights": experiment.evaluation.selection_weights,
+            },
             "stopped_early": False,
             "totals": {"bytes_sent": 0, "bytes_received": 0},
         }
@@ -175,7 +178,7 @@ class RunRecord:
 
     def select(self, selection: Selection) -> None:
         self._document["best_round"] = selection.best_round
-        self._document["selection"] = {"metric": selection.metric, "value": selection.best_value}
+        self._document["selection"] |= {"metric": selection.metric, "value": selection.best_value}
 
     def site_memory(self, megabytes: float | None) -> None:
         """Largest resident memory that a site's process has reported."""

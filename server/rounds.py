@@ -370,7 +370,8 @@ class Rounds:
         self.record.close_round(
             scores, time.monotonic() - started, self.seconds(), channel.bytes_sent, channel.bytes_received
         )
-        value = None if scores is None else selection_value(scores, self.selection.metric)
+        weighed = self.experiment.evaluation.selection_weights
+        value = None if scores is None else selection_value(scores, self.selection.metric, weighed)
         self.selection = self.selection.after(number, value, self.experiment.training.schedule.plateau_patience)
         self.record.select(self.selection)
         if self._best_round() == number:

@@ -4,15 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fedthorax.common.config.evaluation import SelectionMetric
+from fedthorax.common.config.evaluation import SelectionMetric, SelectionWeights
+from fedthorax.common.metrics.certainty import certain_mean
 
 
-def selection_value(scores: Mapping[str, Any], metric: SelectionMetric) -> float | None:
+def selection_value(
+    scores: Mapping[str, Any], metric: SelectionMetric, weights: SelectionWeights = "equal"
+) -> float | None:
     """The figure that ``metric`` names, of the Scores of the central validation split; None where it is undefined.
 
-    ``mean_roc_auc`` is the mean of the two tasks' macro ROC-AUC, over those that are defined.
+    ``mean_roc_auc`` is the mean of the two tasks' mean ROC-AUC, over those that are defined.
     """
-    disease, cancer = scores["disease"]["macro"]["roc_auc"], scores["cancer"]["macro"]["roc_auc"]
+    disease, cancer = (_mean_area(scores[task], weights) for task in ("disease", "cancer"))
     if metric == "loss":
         return scores["loss"]
     if metric == "disease_roc_auc":
@@ -21,6 +24,16 @@ def selection_value(scores: Mapping[str, Any], metric: SelectionMetric) -> float
         return cancer
     defined = [value for value in (disease, cancer) if value is not None]
     return sum(defined) / len(defined) if defined else None
+
+
+def _mean_area(task: Mapping[str, Any], weights: SelectionWeights) -> float | None:
+    if weights == "equal":
+        area: float | None = task["macro"]["roc_auc"]
+        return area
+    rows = (task.get("per_finding") or task["per_class"]).values()
+    return certain_mean(
+        (row["roc_auc"], row["support"], row.get("known", task.get("known")) - row["support"]) for row in rows
+    )
 
 
 @dataclass(frozen=True)

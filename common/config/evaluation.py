@@ -7,6 +7,7 @@ from pydantic import Field
 from fedthorax.common.ground.frozen import Frozen
 
 SelectionMetric = Literal["mean_roc_auc", "disease_roc_auc", "cancer_roc_auc", "loss"]
+SelectionWeights = Literal["equal", "certainty"]
 
 ExaminationRule = Literal["mean", "highest"]
 
@@ -18,6 +19,12 @@ class EvaluationConfig(Frozen):
         default="mean_roc_auc",
         description="Central validation figure that picks the best round; mean_roc_auc: mean of both tasks' macro "
         "ROC-AUC; loss: weighted sum of both losses (lower is better).",
+    )
+    selection_weights: SelectionWeights = Field(
+        default="equal",
+        description="What a finding or class counts for in that mean; equal: all alike, so that one with two positives "
+        "moves it by chance; certainty: by the inverse of the variance that an area of so many positives and negatives "
+        "has. Reported means stay plain.",
     )
     batch_size: int = Field(default=32, ge=1, description="Pairs scored at once.")
     partners: int = Field(

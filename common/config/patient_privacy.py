@@ -66,6 +66,10 @@ def refusal(experiment: Any) -> str | None:  # an Experiment, whose module needs
             learned and model.dropout > 0,
             f"model.dropout is {model.dropout:g}; a private step has none: set it to 0",
         ),
+        (
+            training.loss.disease != "plain",
+            f"training.loss.disease is {training.loss.disease}, which a private step does not have; set it to plain",
+        ),
         (training.local_patience is not None, "training.local_patience looks at the hospital's images; set it to null"),
         (training.modality_dropout > 0, "training.modality_dropout is not 0; a private step takes a patient's own"),
         (training.weight_decay > 0, "training.weight_decay is not 0; a private step has none"),

@@ -37,9 +37,19 @@ class ScheduleConfig(Frozen):
     plateau_factor: float = Field(default=0.5, gt=0, lt=1, description="Factor of a reduction on plateau.")
 
 
+DiseaseLoss = Literal["plain", "asymmetric", "balanced", "adjusted"]
+
+
 class LossConfig(Frozen):
     """Weights of the two tasks and of positive findings."""
 
+    disease: DiseaseLoss = Field(
+        default="plain",
+        description="Loss of the findings in training; plain: binary cross-entropy; asymmetric: easy absent ones count "
+        "less, the easiest nothing (Ridnik et al., ICCV 2021); balanced: present and absent ones by the inverse of "
+        "their effective numbers at the hospital (Cui et al., CVPR 2019); adjusted: the hospital's own log-odds of "
+        "each finding are added to the logits (Menon et al., ICLR 2021). Validation losses stay plain.",
+    )
     disease_weight: float = Field(default=1.0, ge=0, description="Weight of the masked binary cross-entropy.")
     cancer_weight: float = Field(
         default=1.0, ge=0, description="Weight of the masked sparse categorical cross-entropy."

@@ -242,8 +242,11 @@ class Pooled(Frozen):
 
 
 class Selected(Frozen):
+    """``weights``: what a label counts for in the mean area (evaluation.selection_weights)."""
+
     metric: str
     value: float | None
+    weights: str = "equal"
 
 
 class PeakMemory(Frozen):

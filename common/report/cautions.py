@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fedthorax.common.algorithms import TABLE, algorithm_of
 from fedthorax.common.ground.wording import count, counted, figure, joined, round_ranges
 from fedthorax.common.issues.issue import CODES
+from fedthorax.common.metrics.certainty import WANTED_ERROR, positives_needed
 from fedthorax.common.metrics.ranking import MIN_IMAGES
 from fedthorax.common.metrics.scores import TASKS, Row, Task, TestedScores
 from fedthorax.common.record.modalities import WORDS
@@ -41,6 +42,7 @@ def cautions(run: Run, absent: Modality | None = None) -> list[Caution]:
         *_replies(run),
         *_test(run.test),
         *_data(run, absent),
+        *_chosen_by_few(run),
         *_own_parts(run),
         *_always(run, absent),
     ]
@@ -214,6 +216,28 @@ def _flattered(run: Run) -> str:
         if test and whole and (found := whole.mean(task, of)) not in (None, test.mean(task, of))
     ]
     return f" Counting them too: {', '.join(figures)}." if figures else ""
+
+
+def _chosen_by_few(run: Run) -> Iterator[Caution]:
+    """Labels of which validation has so few that their area says little of a round."""
+    scores = next((entry.central for entry in run.rounds if entry.round == run.best_round), None)
+    if scores is None or run.selection.metric == "loss":
+        return
+    needed = positives_needed()
+    few = [
+        f"{name} ({row.support})"
+        for task, _ in TASKS
+        for name, row in scores.head(task).rows.items()
+        if row.roc_auc is not None and (row.support or 0) < needed
+    ]
+    if few:
+        equal = run.selection.weights == "equal"
+        yield Caution(
+            "Selected by few.",
+            f"A ROC-AUC is known to within {WANTED_ERROR:g} (its standard error) from {needed} images with the finding "
+            f"on. Fewer of the validation images that chose the round show {joined(few, limit=20)}; in the choice "
+            + ("each counted like the others, and so did chance." if equal else "these counted for less."),
+        )
 
 
 def _own_parts(run: Run) -> Iterator[Caution]:

@@ -65,9 +65,10 @@ def _selected(run: Run, absent: Modality | None) -> list[str]:
     metric = run.selection.metric
     if metric == "mean_roc_auc" and absent:
         metric = "disease_roc_auc" if absent == "ct" else "cancer_roc_auc"
+    weighed = ", each weighed by its certainty," if run.selection.weights == "certainty" and metric != "loss" else ""
     return [
         f"The model of round {run.best_round} was selected: on the central validation images, "
-        f"{SELECTION_WORDS.get(metric, metric)} was best there ({figure(run.selection.value)})."
+        f"{SELECTION_WORDS.get(metric, metric)}{weighed} was best there ({figure(run.selection.value)})."
     ]
 
 

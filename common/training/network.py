@@ -20,7 +20,14 @@ from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout, Weight
 from fedthorax.common.training.adam import Adam
 from fedthorax.common.training.augmentation import augment
 from fedthorax.common.training.encoders import training_encoders
-from fedthorax.common.training.losses import LossSum, masked_binary_cross_entropy, masked_sparse_cross_entropy
+from fedthorax.common.training.losses import (
+    LossSum,
+    balancing,
+    log_odds,
+    masked_asymmetric_loss,
+    masked_binary_cross_entropy,
+    masked_sparse_cross_entropy,
+)
 from fedthorax.common.training.runtime import prepare_tensorflow
 
 Trainable = str  # "heads" or "all", as in training.phases; or another part of personalisation.fine_tune
@@ -53,6 +60,12 @@ class Network:
         self._positive_weights = tf.constant(
             [loss.positive_weights.get(finding, 1.0) for finding in experiment.labels.findings], tf.float32
         )
+        # What a hospital's own labels make of its loss: see know_labels.
+        alike = np.ones(len(experiment.labels.findings), np.float32)
+        self._label_weights = (
+            [tf.Variable(alike, trainable=False) for _ in range(2)] if loss.disease == "balanced" else []
+        )
+        self._log_odds = tf.Variable(0 * alike, trainable=False) if loss.disease == "adjusted" else None
 
     def start(
         self, trainable: Trainable, seed: int, keep_optimizer: bool = False, given: Weights | None = None
@@ -72,6 +85,13 @@ class Network:
         streams = np.random.SeedSequence(seed).generate_state(len(self._dropouts))
         for layer, stream in zip(self._dropouts, streams, strict=True):
             layer.seed_generator.state.assign([int(stream), 0])
+
+    def know_labels(self, labels: NDArray[np.float32]) -> None:
+        """``labels`` (N, findings) are what the next steps are trained on; some losses go by how rare a finding is."""
+        for variable, values in zip(self._label_weights, balancing(labels), strict=False):
+            variable.assign(values)
+        if self._log_odds is not None:
+            self._log_odds.assign(log_odds(labels))
 
     def set_learning_rate(self, trainable: Trainable, rate: float) -> None:
         self._optimizer(trainable).learning_rate.assign(rate)
@@ -103,6 +123,19 @@ class Network:
             masked_binary_cross_entropy(labels["disease"], logits["disease"], self._positive_weights),
             masked_sparse_cross_entropy(labels["cancer"], logits["cancer"], smoothing),
         )
+
+    def _training_losses(self, labels: dict[str, tf.Tensor], logits: dict[str, tf.Tensor]) -> tuple[LossSum, LossSum]:
+        """``losses``, with that of the findings as ``training.loss.disease`` says."""
+        disease, cancer = self.losses(labels, logits)
+        truth, given, heavier = labels["disease"], logits["disease"], self._positive_weights
+        if self.experiment.training.loss.disease == "asymmetric":
+            disease = masked_asymmetric_loss(truth, given, heavier)
+        elif self._label_weights:
+            weight, of_present = self._label_weights
+            disease = masked_binary_cross_entropy(truth, given, heavier * of_present, tf.convert_to_tensor(weight))
+        elif self._log_odds is not None:
+            disease = masked_binary_cross_entropy(truth, given + self._log_odds, heavier)
+        return disease, cancer
 
     def step(self, trainable: Trainable) -> Any:
         """One step of what is trained: on images for all of the network, else on pooled features."""
@@ -223,7 +256,7 @@ class Network:
             *given, disease, cancer = parts
             with tf.GradientTape() as tape:
                 logits = network(given, training=learns)
-                disease_loss, cancer_loss = self.losses({"disease": disease, "cancer": cancer}, logits)
+                disease_loss, cancer_loss = self._training_losses({"disease": disease, "cancer": cancer}, logits)
                 loss = weights.disease_weight * disease_loss.mean() + weights.cancer_weight * cancer_loss.mean()
             gradients = tape.gradient(loss, variables)
             optimizer.apply(gradients if local is None else local.change(gradients))

@@ -22,6 +22,22 @@ def test_the_selection_figure_is_the_named_one(metric, disease, cancer, value):
     assert selection_value(scores(disease, cancer), metric) == value
 
 
+def counted(areas: dict[str, float | None], positives: dict[str, int], of: str = "per_finding") -> dict:
+    known = {"known": 1000} if of == "per_finding" else {}
+    rows = {name: {"roc_auc": area, "support": positives[name], **known} for name, area in areas.items()}
+    return {"macro": {"roc_auc": 0.123}, of: rows, **({} if known else {"known": 1000})}
+
+
+def test_by_certainty_a_finding_with_one_positive_hardly_counts():
+    disease = counted({"Effusion": 0.7, "Hernia": 1.0, "Mass": None}, {"Effusion": 300, "Hernia": 1, "Mass": 0})
+    cancer = counted({"normal": 0.8, "tumour": 0.8}, {"normal": 500, "tumour": 500}, "per_class")
+    told = {"loss": 1.0, "disease": disease, "cancer": cancer}
+    assert selection_value(told, "disease_roc_auc", "certainty") == pytest.approx(0.7, abs=0.002)
+    assert selection_value(told, "mean_roc_auc", "certainty") == pytest.approx(0.75, abs=0.001)
+    assert selection_value(told, "disease_roc_auc") == 0.123
+    assert selection_value(told, "loss", "certainty") == 1.0
+
+
 def run(metric: str, values: list[float | None], patience: int | None = None) -> Selection:
     selection = Selection(metric)
     for number, value in enumerate(values):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedthorax.common.training.losses import masked_binary_cross_entropy, masked_sparse_cross_entropy
+from fedthorax.common.training.losses import (
+    MARGIN,
+    balancing,
+    log_odds,
+    masked_asymmetric_loss,
+    masked_binary_cross_entropy,
+    masked_sparse_cross_entropy,
+)
 
 NAN = float("nan")
 ONES = np.ones(2, np.float32)
@@ -67,3 +74,36 @@ def test_label_smoothing_spreads_the_target():
 def test_extreme_logits_stay_finite():
     loss = masked_binary_cross_entropy(tf.constant([[1.0]]), tf.constant([[-1000.0]]), tf.ones(1))
     assert float(loss.total) == pytest.approx(1000)
+
+
+def test_the_asymmetric_loss_is_that_of_the_paper():
+    labels, logits = tf.constant([[1.0, 0.0], [NAN, 0.0]]), tf.constant([[0.0, 0.0], [9.0, -9.0]])
+    loss = masked_asymmetric_loss(labels, logits, tf.constant([2.0, 1.0]))
+    shifted = 0.5 - MARGIN
+    present, absent = 2 * 0.5 * math.log(2), -math.log(1 - shifted) * shifted**4
+    assert float(loss.total) == pytest.approx(present + absent)  # an absent finding below the margin costs nothing
+    assert float(loss.weight) == 3
+
+
+def test_the_asymmetric_loss_has_a_gradient_everywhere():
+    logits = tf.Variable([[-90.0, 90.0, -90.0, 90.0, -3.0]])
+    with tf.GradientTape() as tape:
+        loss = masked_asymmetric_loss(tf.constant([[0.0, 0.0, 1.0, 1.0, NAN]]), logits, tf.ones(5)).mean()
+    gradient = tape.gradient(loss, logits).numpy()[0]
+    assert np.isfinite(gradient).all()
+    assert gradient[0] == gradient[4] == 0
+    assert gradient[2] < 0 < gradient[1] + 1e-9
+
+
+def test_labels_are_balanced_by_their_effective_numbers():
+    labels = np.array([[1, 0, NAN]] + [[0, 0, NAN]] * 3, np.float32)
+    weight, of_present = balancing(labels)
+    effective = (1 - 0.999**3) / (1 - 0.999)  # of three absent labels; one present is one
+    assert of_present[0] == pytest.approx(effective)
+    assert weight[0] * (of_present[0] * 1 + 3) / 4 == pytest.approx(1)  # the mean weight of a label
+    assert (weight[1:], of_present[1:]) == (pytest.approx([1, 1]), pytest.approx([1, 1]))
+
+
+def test_log_odds_are_of_the_known_labels_with_one_of_each_kind_added():
+    labels = np.array([[1, NAN], [0, NAN], [0, NAN]], np.float32)
+    assert log_odds(labels) == pytest.approx([math.log(2 / 3), 0])

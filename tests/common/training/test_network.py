@@ -1,7 +1,11 @@
+import math
+
 import numpy as np
 import pytest
 
 from fedthorax.common.model.segments import BACKBONE_SEGMENTS, HEAD_SEGMENTS
+from fedthorax.common.training.losses import balancing
+from fedthorax.common.training.network import Network
 
 UNKNOWN = np.float32("nan")
 
@@ -64,3 +68,30 @@ def test_a_new_task_begins_with_a_fresh_optimiser(fresh):
         return fresh.layout.read()
 
     assert changed(two_steps(), two_steps()) == set()
+
+
+KNOWN = np.array([[1, 1, 1]] + [[0, 0, 0]] * 3, np.float32)
+WEIGHT, HEAVIER = (float(each[0]) for each in balancing(KNOWN))
+
+
+@pytest.mark.parametrize(
+    ("loss", "of_a_present_and_an_absent"),
+    [
+        ("plain", 2 * math.log(2)),
+        ("asymmetric", 0.5 * math.log(2) - math.log(0.55) * 0.45**4),
+        ("balanced", WEIGHT * (1 + HEAVIER) * math.log(2)),
+        ("adjusted", math.log(3) + math.log(1.5)),  # one present of four, one of each added: odds of 2 to 4
+    ],
+)
+def test_the_findings_are_trained_by_the_loss_that_is_asked_for(small_experiment, loss, of_a_present_and_an_absent):
+    asked = small_experiment.training.loss.model_copy(update={"disease": loss})
+    training = small_experiment.training.model_copy(update={"loss": asked})
+    network = Network(small_experiment.model_copy(update={"training": training}))
+    network.layout.write({name: np.zeros(network.layout.sizes[name], np.float32) for name in HEAD_SEGMENTS})
+    network.start("heads", seed=1)
+    network.know_labels(KNOWN)
+    sums = network.step_on_pooled(*pooled_batch(network, [[1, 0, 1], [0, 1, 0]], [-1, -1])).numpy()
+    assert sums[0] == pytest.approx(3 * of_a_present_and_an_absent, rel=1e-5)
+    assert network.losses(
+        {"disease": KNOWN, "cancer": np.full(4, -1)}, {"disease": 0 * KNOWN, "cancer": np.zeros((4, 2), np.float32)}
+    )[0].mean().numpy() == pytest.approx(math.log(2))

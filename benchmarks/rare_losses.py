@@ -1,0 +1,132 @@
+"""What are losses for rare findings worth? The heads of three hospitals on the same kept features, five deals.
+
+    python benchmarks/rare_losses.py ../shared/data/nih-128 --weights ../shared/data/weights/efficientnetb0_notop.h5
+
+Each loss may choose its learning rate and its round by the central validation (mean area by certainty), and its
+thresholds by F1 there. On the held-out patients: macro ROC-AUC, PR-AUC and F1 over the findings with ten positives or
+more, the mean over the deals, and the paired difference from the plain loss with a 95 % interval that resamples the
+test patients within every deal and draws deals anew.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from chest_heads import Collection, experiment_of, study
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve, roc_auc_score
+
+from fedthorax.common.metrics.certainty import certain_mean
+from fedthorax.common.metrics.figures import FINDING_METRICS, Cells, figures_of
+
+LOSSES = ("plain", "asymmetric", "balanced", "adjusted")
+SAMPLES = 500
+SHOWN = {name: FINDING_METRICS[name] for name in ("roc_auc", "pr_auc", "f1")}
+Values = NDArray[np.float64]
+
+
+def validation(labels: Values, logits: Values) -> float:
+    rows = []
+    for truth, scores in zip(labels.T, logits.T, strict=True):
+        present = int(truth.sum())
+        area = float(roc_auc_score(truth, scores)) if 0 < present < len(truth) else None
+        rows.append((area, present, len(truth) - present))
+    found = certain_mean(rows)
+    assert found is not None
+    return found
+
+
+def thresholds(labels: Values, logits: Values) -> list[float]:
+    """Where F1 is largest on these images; infinite for a finding that none of them shows."""
+    found = []
+    for truth, scores in zip(labels.T, logits.T, strict=True):
+        if not truth.any():
+            found.append(float("inf"))
+            continue
+        precision, recall, at = precision_recall_curve(truth, scores)
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
+        found.append(float(at[int(f1[:-1].argmax())]))
+    return found
+
+
+def run(collection: Collection, arguments: argparse.Namespace, key: str) -> Any:
+    seed, loss, rate = int(key.split()[0]), key.split()[1], float(key.split()[2])
+    experiment = experiment_for(arguments, loss, rate).model_copy(update={"seed": seed})
+    if collection.network.experiment.training.loss != experiment.training.loss:
+        collection.renew(experiment)
+    deal, best = collection.deal(seed), None
+    for number in collection.rounds(experiment, deal):
+        held = collection.logits(deal.valid)
+        value = validation(collection.labels[deal.valid], held)
+        if best is None or value > best["valid"]:
+            best = {
+                "valid": value,
+                "round": number,
+                "thresholds": thresholds(collection.labels[deal.valid], held),
+                "test": np.round(collection.logits(deal.test), 4).tolist(),
+            }
+    return best
+
+
+def experiment_for(arguments: argparse.Namespace, loss: str, rate: float) -> Any:
+    phase = {"rounds": arguments.rounds, "trainable": "heads", "learning_rate": rate}
+    return experiment_of(
+        arguments.folder, arguments.weights, 128, phases=(phase,), batch_size=32, loss={"disease": loss}
+    )
+
+
+def figures(labels: Values, logits: Values, at: list[float], weights: NDArray[np.int32]) -> Values:
+    """(b, FIGURES): macro means over the findings with ten positives; ``weights`` (N, b) say how often images count."""
+    rows = []
+    for column, threshold in enumerate(at):
+        present, scores = labels[:, column] == 1, logits[:, column]
+        if present.sum() >= 10:
+            found = figures_of(Cells(weights, present, scores >= threshold, scores), SHOWN)
+            rows.append(np.stack([found[name] for name in SHOWN], axis=1))
+    return np.nanmean(rows, axis=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--weights", default="imagenet")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 1e-3])
+    parser.add_argument("--out", type=Path, default=Path("runs/rare_losses.json"))
+    arguments = parser.parse_args()
+    collection = Collection(experiment_for(arguments, "plain", arguments.rates[0]))
+    seeds = range(1, arguments.seeds + 1)
+    keys = [f"{seed} {loss} {rate:g}" for loss in LOSSES for seed in seeds for rate in arguments.rates]
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    settings = {"rounds": arguments.rounds, "images": len(collection.labels)}
+    runs = study(arguments.out, settings, keys, lambda key: run(collection, arguments, key))
+    random = np.random.default_rng(0)
+    drawn: dict[str, list[Values]] = {loss: [] for loss in LOSSES}  # by deal (1 + SAMPLES, figures), the first as it is
+    for seed in seeds:
+        rows = collection.deal(seed).test
+        labels, patients = collection.labels[rows].astype(np.float64), collection.patients[rows]
+        names, of = np.unique(patients, return_inverse=True)
+        counts = [
+            np.bincount(random.integers(len(names), size=len(names)), minlength=len(names)) for _ in range(SAMPLES)
+        ]
+        weights = np.stack([np.ones(len(rows), np.int64), *(count[of] for count in counts)], axis=1).astype(np.int32)
+        for loss in LOSSES:
+            best = max((runs[f"{seed} {loss} {rate:g}"] for rate in arguments.rates), key=lambda each: each["valid"])
+            logits = np.array(best["test"])
+            drawn[loss].append(figures(labels, logits, best["thresholds"], weights))
+    dealt = random.integers(len(seeds), size=(SAMPLES, len(seeds)))
+    for loss in LOSSES:
+        told = []
+        for place, figure in enumerate(SHOWN.values()):
+            mean = np.mean([each[0, place] for each in drawn[loss]])
+            differences = np.array(drawn[loss])[:, :, place] - np.array(drawn["plain"])[:, :, place]  # (deals, 1 + b)
+            resampled = [differences[deals, 1 + number].mean() for number, deals in enumerate(dealt)]
+            low, high = np.percentile(resampled, [2.5, 97.5])
+            told.append(f"{figure.words} {mean:.3f} {differences[:, 0].mean():+.3f} ({low:+.3f} to {high:+.3f})")
+        print(f"{loss:11s} {'   '.join(told)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

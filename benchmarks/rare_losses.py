@@ -1,4 +1,4 @@
-"""What are losses for rare findings worth? The heads of three hospitals on the same kept features, five deals.
+"""What are losses for rare findings worth? The heads of three hospitals on the same kept features, three deals.
 
     python benchmarks/rare_losses.py ../shared/data/nih-128 --weights ../shared/data/weights/efficientnetb0_notop.h5
 
@@ -91,9 +91,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", default="imagenet")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=16)
-    parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 1e-3])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3])
     parser.add_argument("--out", type=Path, default=Path("runs/rare_losses.json"))
     arguments = parser.parse_args()
     collection = Collection(experiment_for(arguments, "plain", arguments.rates[0]))

@@ -18,6 +18,7 @@ from chest_heads import FINDINGS, Collection, experiment_of, study
 from numpy.typing import NDArray
 from scipy.stats import t
 
+from fedthorax.common.metrics.certainty import area_variance, certain_mean
 from fedthorax.common.metrics.score_histogram import binned_roc_auc, pooled, score_histogram
 
 BINS = 100
@@ -92,24 +93,21 @@ def with_floor(told: dict[str, Any], fewest: int) -> float:
     return float(np.mean(enough))
 
 
+def rows_of(told: dict[str, Any]) -> list[tuple[float, int, int]]:
+    rows = zip(told["area"], told["present"], told["absent"], strict=True)
+    return [row for row in rows if row[0] is not None]
+
+
 def certain(told: dict[str, Any]) -> float:
-    """Weighted by the inverse variance that an area of 0.7 would have (Hanley and McNeil, 1982)."""
-    rows = [row for row in zip(told["area"], told["present"], told["absent"], strict=True) if row[0] is not None]
-    weights = [1 / variance(0.7, present, absent) for _, present, absent in rows]
-    return float(np.average([row[0] for row in rows], weights=weights))
-
-
-def variance(area: float, present: int, absent: int) -> float:
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    return float(
-        (area * (1 - area) + (present - 1) * (q1 - area**2) + (absent - 1) * (q2 - area**2)) / (present * absent)
-    )
+    found = certain_mean(rows_of(told))
+    assert found is not None
+    return found
 
 
 def shrunk(told: dict[str, Any]) -> float:
     """Weighted by 1 / (variance + 0.03 squared): findings of many positives count alike."""
-    rows = [row for row in zip(told["area"], told["present"], told["absent"], strict=True) if row[0] is not None]
-    weights = [1 / (variance(0.7, present, absent) + 0.03**2) for _, present, absent in rows]
+    rows = rows_of(told)
+    weights = [1 / (area_variance(present, absent) + 0.03**2) for _, present, absent in rows]
     return float(np.average([row[0] for row in rows], weights=weights))
 
 
@@ -136,10 +134,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", default="imagenet")
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rates", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3])
+    parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
     parser.add_argument("--out", type=Path, default=Path("runs/selection.json"))
     arguments = parser.parse_args()
     collection = Collection(experiment_for(arguments, arguments.rates[0]))

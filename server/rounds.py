@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from fedthorax.common.algorithms import algorithm_of
-from fedthorax.common.algorithms.aggregation import LIMIT, all_below
+from fedthorax.common.algorithms.aggregation import LIMIT, FederatedAverage, all_below
 from fedthorax.common.algorithms.algorithm import Aggregate, RoundShape, State, TakesSums, Update
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.audit import AuditLog
@@ -142,7 +142,7 @@ class Rounds:
         finally:
             aggregate.close()
         before, broadcast = weights, self.hospitals.broadcast.copy()
-        weights = {**weights, **found}
+        weights = {**weights, **found, **self._averaged(number, found, plan.averages)}
         if self._algorithm.measures_batch_norm:
             self.network.layout.write(weights)
             self.central.normalise(self.network, self.store)
@@ -158,6 +158,15 @@ class Rounds:
         self._lost_rounds = 0
         self._close_round(number, weights, started, scores)
         return weights
+
+    def _averaged(self, number: int, found: Weights, rounds: int) -> Weights:
+        """Of what was trained the exact mean of this round and those before it, ``rounds`` in all; of one nothing."""
+        if rounds == 1:
+            return {}
+        mean = FederatedAverage({segment: values.size for segment, values in found.items()})
+        for back in range(rounds):
+            mean.add(self.checkpoints.load(number - back).weights if back else found, 1)
+        return mean.result(found)
 
     def _lost(self, number: int, weights: Weights, started: float, problem: str, taken: Iterable[str]) -> Weights:
         """Close a round whose model is not taken. RuntimeError where too many were lost in a row."""

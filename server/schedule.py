@@ -8,11 +8,12 @@ from fedthorax.common.config.training import PhaseConfig, TrainingConfig
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """What the hospitals are asked to do in one round."""
+    """What the hospitals are asked to do in one round, whose model is the mean of ``averages`` rounds."""
 
     phase_index: int
     phase: PhaseConfig
     learning_rate: float
+    averages: int = 1
 
 
 def plan_round(training: TrainingConfig, round_number: int, plateau_reductions: int = 0) -> RoundPlan:
@@ -28,7 +29,8 @@ def plan_round(training: TrainingConfig, round_number: int, plateau_reductions: 
     for index, phase in enumerate(training.phases):
         if position < phase.rounds:
             rate = (phase.learning_rate or training.learning_rate) * _decay(training, position, phase.rounds)
-            return RoundPlan(index, phase, rate * training.schedule.plateau_factor**plateau_reductions)
+            averages = phase.average_last if position == phase.rounds - 1 else 1
+            return RoundPlan(index, phase, rate * training.schedule.plateau_factor**plateau_reductions, averages)
         position -= phase.rounds
     raise ValueError(f"round {round_number} is beyond the {training.num_rounds} rounds of training.phases")
 

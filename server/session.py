@@ -80,7 +80,8 @@ def run_session(
         totals = record.document["totals"]
         begun -= totals["seconds"]
         channel.bytes_sent, channel.bytes_received = totals["bytes_sent"], totals["bytes_received"]
-    checkpoints = Checkpoints(folder.checkpoints, experiment.output.keep_checkpoints)
+    averaged = max(phase.average_last for phase in experiment.training.phases)
+    checkpoints = Checkpoints(folder.checkpoints, max(experiment.output.keep_checkpoints, averaged))
     network: Network | None = None
     tracking: Tracking | None = None
     status, problem, failed = "failed", "stopped without a word", True

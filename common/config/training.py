@@ -18,6 +18,18 @@ class PhaseConfig(Frozen):
         default=None, gt=0, description="Learning rate at the start of this phase; null: training.learning_rate."
     )
     local_epochs: int = Field(default=1, ge=1, description="Passes over the hospital's pairs in one round.")
+    average_last: int = Field(
+        default=1,
+        ge=1,
+        description="Last rounds of the phase whose models are averaged: that of the very last one is their mean, and "
+        "is scored, selected and gone on from as such; 1: it stays what it is.",
+    )
+
+    @model_validator(mode="after")
+    def _rounds_to_average(self) -> "PhaseConfig":
+        if self.average_last > self.rounds:
+            raise ValueError(f"average_last is {self.average_last}, but the phase has only {self.rounds} rounds")
+        return self
 
 
 class ScheduleConfig(Frozen):

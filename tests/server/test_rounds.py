@@ -712,6 +712,19 @@ def test_momentum_goes_on_after_a_resume_as_if_nothing_had_happened(make):
     assert rest.network.layout.weights["fusion"].tobytes() == plain.tobytes()
 
 
+AVERAGED = "training.phases=[{rounds: 3, trainable: heads, learning_rate: 100.0, average_last: 2}]"
+
+
+def test_the_last_model_of_a_phase_is_the_mean_of_its_last_rounds_also_after_a_resume(make):
+    whole = make(FakeChannel(), AVERAGED)
+    whole.run()
+    assert whole.checkpoints.load(2).weights["fusion"].tolist() == [2.0, 2.0]
+    assert whole.checkpoints.load(3).weights["fusion"].tolist() == [2.5, 2.5]
+    rest = make(FakeChannel(), AVERAGED, start=whole.checkpoints.load(2))
+    rest.run()
+    assert rest.network.layout.weights["fusion"].tobytes() == vector(2.5, 2.5).tobytes()
+
+
 LOOSE = ("federation.unusual_factor=100",)  # these hospitals move the weights by very different amounts
 
 

@@ -36,6 +36,17 @@ def test_every_reduction_on_plateau_multiplies():
     assert plan_round(config, 1, plateau_reductions=2).learning_rate == pytest.approx(0.1 * 0.2**2)
 
 
+def test_models_are_averaged_in_the_last_round_of_a_phase():
+    phases = (PhaseConfig(rounds=3, trainable="heads", average_last=2), PhaseConfig(rounds=2, trainable="all"))
+    config = TrainingConfig(phases=phases)
+    assert [plan_round(config, number).averages for number in range(1, 6)] == [1, 1, 2, 1, 1]
+
+
+def test_no_more_rounds_are_averaged_than_a_phase_has():
+    with pytest.raises(ValueError, match="average_last is 4, but the phase has only 3 rounds"):
+        PhaseConfig(rounds=3, trainable="heads", average_last=4)
+
+
 @pytest.mark.parametrize(("number", "message"), [(0, "numbered from 1, got 0"), (6, "round 6 is beyond the 5 rounds")])
 def test_rounds_outside_the_phases_are_refused(number, message):
     with pytest.raises(ValueError, match=message):

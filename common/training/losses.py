@@ -1,6 +1,6 @@
 """Masked losses: an unknown label gives no loss, no gradient and no place in the denominator.
 
-For rare findings there are three others beside plain cross-entropy; docs/results.md says what they are worth here.
+For rare findings there are three others beside plain cross-entropy.
 """
 
 from typing import NamedTuple

@@ -31,7 +31,7 @@ from fedthorax.common.records.records import SPLITS  # noqa: E402
 from fedthorax.common.training.batches import batches  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
-from fedthorax.server.schedule import plan_round  # noqa: E402
+from fedthorax.common.training.schedule import plan_round  # noqa: E402
 
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",

@@ -23,7 +23,7 @@ from fedthorax.common.model.segments import BACKBONE_SEGMENTS, HEAD_SEGMENTS, We
 from fedthorax.common.training.branch_counts import branch_counts, parts_of
 from fedthorax.common.training.features import Progress
 from fedthorax.common.training.fit import fit
-from fedthorax.server.schedule import plan_round
+from fedthorax.common.training.schedule import plan_round
 from fedthorax.server.selection import Selection, selection_value
 
 

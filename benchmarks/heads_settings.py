@@ -38,7 +38,7 @@ from fedthorax.common.pairing import evaluation_pairs, training_pairs  # noqa: E
 from fedthorax.common.training.batches import batches  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
-from fedthorax.server.schedule import plan_round  # noqa: E402
+from fedthorax.common.training.schedule import plan_round  # noqa: E402
 
 FOLDS, SAMPLES = 5, 500
 PENALTIES = (1e-4, 1e-3, 1e-2)

@@ -40,8 +40,8 @@ from fedthorax.common.training.network import Network  # noqa: E402
 from fedthorax.common.training.private_fit import rounds_in_one_place  # noqa: E402
 from fedthorax.common.training.private_step import PrivateHeads  # noqa: E402
 from fedthorax.common.training.projection import set_projection  # noqa: E402
+from fedthorax.common.training.schedule import plan_round  # noqa: E402
 from fedthorax.common.training.scoring import Repeats, predict  # noqa: E402
-from fedthorax.server.schedule import plan_round  # noqa: E402
 
 EPSILONS, MECHANISMS = (1.0, 3.0, 8.0, 32.0), ("distributed", "local")
 SAMPLES = 1000

@@ -27,9 +27,9 @@ from unequal_hospitals import Bench
 
 from fedthorax.common.algorithms.algorithm import Update
 from fedthorax.common.model.segments import Weights
+from fedthorax.common.training.schedule import plan_round
 from fedthorax.common.wire.segment import pack_rounded
 from fedthorax.server.claims import check_step
-from fedthorax.server.schedule import plan_round
 from fedthorax.server.steps import adam_reach, far_from_others, measured
 
 ARMS = ("equal-4/branches", "lacking/branches", "dirichlet/branches", "labels/branches", "hannover/branches")

@@ -16,7 +16,6 @@ from fedthorax.common.metrics.scores import Histograms
 from fedthorax.common.model.segments import SegmentLayout, Weights
 from fedthorax.common.record.passport import Passport, Split
 from fedthorax.common.wire.segment import codec_of, unpack
-from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.steps import Step, adam_reach
 
 _ROUNDED_BY = 25  # most that a hospital takes off a count when it rounds: to multiples of 50

@@ -13,9 +13,9 @@ from fedthorax.common.masking.shares import Kept
 from fedthorax.common.messages.masking import UnmaskTask
 from fedthorax.common.model.segments import SegmentLayout, Weights
 from fedthorax.common.training.branch_counts import domains_for
+from fedthorax.common.training.schedule import RoundPlan
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.masked_round import MaskedRound, opening_of, whole_segments
-from fedthorax.server.schedule import RoundPlan
 
 
 class StillMaskedError(RuntimeError):

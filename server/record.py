@@ -12,7 +12,7 @@ from fedthorax.common.privacy import plan
 from fedthorax.common.record.completed import completed
 from fedthorax.common.record.passport import Passport
 from fedthorax.common.record.run import SCHEMA_VERSION, Round, Run, checked_run, largest_site
-from fedthorax.server.schedule import RoundPlan
+from fedthorax.common.training.schedule import RoundPlan
 from fedthorax.server.selection import Selection
 
 

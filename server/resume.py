@@ -9,8 +9,8 @@ from typing import Any
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.record.run_folder import RunFolder
+from fedthorax.common.training.schedule import plan_round
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
-from fedthorax.server.schedule import plan_round
 from fedthorax.server.tracking import require_trackers
 
 # Keys that change neither the work of a round nor what is made of it. A mapping or list stands for all below it.

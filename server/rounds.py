@@ -32,6 +32,7 @@ from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.projection import set_projection
+from fedthorax.common.training.schedule import RoundPlan, plan_round
 from fedthorax.common.training.scoring import Predictions, Scores
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
@@ -53,7 +54,6 @@ from fedthorax.server.masks import Masks, StillMaskedError
 from fedthorax.server.newcomers import Newcomers
 from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
-from fedthorax.server.schedule import RoundPlan, plan_round
 from fedthorax.server.selection import Selection, selection_value
 from fedthorax.server.steps import KeptUpdates, far_from_others, measured
 

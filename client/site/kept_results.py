@@ -68,6 +68,14 @@ def results_folder(folder: SiteFolder, name: str, run: str) -> Path:
     return folder.results / f"{name}-{run[:12]}" if other else path
 
 
+def kept_run(folder: SiteFolder, named: str) -> Path:
+    """The folder of a finished run, by its own name or the run's id."""
+    for delivery in folder.results.glob("*/delivery.json"):
+        if named in (delivery.parent.name, json.loads(delivery.read_text(encoding="utf-8"))["run"]):
+            return delivery.parent
+    raise FileNotFoundError(f"no finished run {named!r} here; see `fedthorax site results`")
+
+
 def _known_models(path: Path) -> dict[str, Any]:
     try:
         models: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["models"]

@@ -23,6 +23,7 @@ from fedthorax.cli.config import config
 from fedthorax.cli.evaluate import evaluate
 from fedthorax.cli.export import export
 from fedthorax.cli.joining import joining
+from fedthorax.cli.leakage import leakage
 from fedthorax.cli.look import look
 from fedthorax.cli.partition import partition
 from fedthorax.cli.phantom import phantom
@@ -63,6 +64,7 @@ for _command, _short_help in (
     (simulate, "Train all hospitals together, on this machine."),
     (train, "Train on pooled images, or on one hospital's alone."),
     (joining, "Compare joining with staying alone, by hospital."),
+    (leakage, "Measure what a model tells of its patients."),
     (evaluate, "Score a model on one site's images."),
     (predict, "Show what a model says about images."),
     (try_model, "Ask a model about images, on a page."),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fedthorax.cli.leakage import CanariesOption
 from fedthorax.cli.output import JsonOption, console, counted, near, print_json, say, until_interrupted
 
 FolderOption = Annotated[
@@ -291,6 +292,32 @@ def results(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
             say(f"  {near(Path(model))}")
     if not found:
         say("no run has finished yet")
+
+
+@site.command("leakage")
+def leakage(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run, as `site results` names it, or its id.")],
+    folder: FolderOption = Path(),
+    canaries: CanariesOption = 200,
+    as_json: JsonOption = False,
+) -> None:
+    """Attack the model of a finished run with this hospital's own images: whom
+    of its patients does it give away? The answer stays in results/RUN-leakage.
+
+    \b
+    Example:
+      fedthorax site leakage lungs-2026
+    """
+    from fedthorax.cli.leakage import attack
+    from fedthorax.client.site.kept_results import kept_run
+    from fedthorax.client.site.task_desk import at_this_site
+    from fedthorax.common.record.run_folder import RunFolder
+
+    place, settings = _opened(folder)
+    path = kept_run(place, run)
+    experiment = at_this_site(RunFolder.load(path).read_config()[0], settings)
+    into, model = path.with_name(f"{path.name}-leakage"), path / "model" / "best.keras"
+    attack(experiment, [settings.name], into, model, canaries, as_json)
 
 
 @site.command("log")

@@ -10,8 +10,8 @@ from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.model.dual import build_model
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout
+from fedthorax.common.training.schedule import RoundPlan
 from fedthorax.server.claims import check_beside, check_counts, check_described, check_step, check_update
-from fedthorax.server.schedule import RoundPlan
 from fedthorax.server.steps import Step
 
 from ..told import images, passport, trained

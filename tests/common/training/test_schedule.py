@@ -1,7 +1,7 @@
 import pytest
 
 from fedthorax.common.config.training import PhaseConfig, ScheduleConfig, TrainingConfig
-from fedthorax.server.schedule import plan_round
+from fedthorax.common.training.schedule import plan_round
 
 
 def training(**schedule) -> TrainingConfig:

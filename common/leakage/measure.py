@@ -1,0 +1,167 @@
+"""All attacks on one experiment, and the two files that tell what they found."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fedthorax import __version__
+from fedthorax.common.config import Experiment
+from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.leakage.audit import audit
+from fedthorax.common.leakage.figures import membership
+from fedthorax.common.leakage.found import Audit, HospitalGuess, Leakage, Membership
+from fedthorax.common.leakage.hospital_guess import hospital_guesses
+from fedthorax.common.leakage.membership import LIRA_RUNS
+from fedthorax.common.leakage.page import leakage_page
+from fedthorax.common.leakage.pool import Pool, gather
+from fedthorax.common.leakage.references import (
+    Answers,
+    Done,
+    Train,
+    head_rounds,
+    kinds_of,
+    margins,
+    references,
+    trainer,
+)
+from fedthorax.common.leakage.update import updates
+from fedthorax.common.model.segments import SegmentLayout, Weights
+from fedthorax.common.release.saved_model import load_saved_model
+from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.network import Network
+
+CANARIES = 200
+_TRIED = (
+    "membership of patients: loss threshold, RMIA with 4 reference runs, LiRA with 16",
+    "one update of the first round, in the clear and masked: label shares, features, alignment with images",
+    "which hospital a member is of, from the model's answers",
+)
+_NOT_TRIED = (
+    "Images are not rebuilt from gradients.",
+    "What trained encoders remember is not attacked: reference runs train heads on kept features.",
+    "Reference runs train in one pool: against a federated model the attacks are weaker than they could be.",
+)
+
+
+def measure(
+    experiment: Experiment,
+    sites: Sequence[str],
+    folder: Path,
+    model: Path | None,
+    canaries: int,
+    progress: Callable[[int, int], None],
+    tell: Callable[[str], None],
+) -> Leakage:
+    """Attack the ``model``, or else models trained here, on the images of ``sites``; write ``leakage.json`` and
+    ``leakage.html`` into ``folder``, readable by their owner only.
+
+    What is trained stands in files below; the same call goes on where one was stopped. Raises what ``load_hospital``
+    raises, and ValueError where no phase trains heads.
+    """
+    federation = experiment.federation.model_copy(update={"strategy": "fedavg"})  # one pool: nothing to combine
+    weights = experiment.model.weights if model is None else "none"  # else they are in the model
+    shape = experiment.model.model_copy(update={"weights": weights})
+    experiment = experiment.model_copy(update={"federation": federation, "model": shape})
+    head_rounds(experiment)
+    saved = load_saved_model(model) if model else None
+    network = Network(experiment)
+    start = network.layout.read(network.trained_segments("heads"))
+    if saved is not None:
+        network.layout.write(SegmentLayout(saved.model).read())
+    pool = gather(experiment, sites, FeatureStore(network, experiment.data.cache.folder), progress)
+    target = Answers(pool.trained, margins(network, pool)) if saved is not None else None
+    found = attacked(network, pool, start, target, folder, canaries, progress, tell)
+    write_bytes(folder / "leakage.json", (found.model_dump_json(indent=1).encode(), b"\n"), PRIVATE)
+    write_bytes(folder / "leakage.html", (leakage_page(found).encode(),), PRIVATE)
+    return found
+
+
+def attacked(
+    network: Network,
+    pool: Pool,
+    start: Weights,
+    target: Answers | None,
+    folder: Path,
+    canaries: int,
+    progress: Callable[[int, int], None],
+    tell: Callable[[str], None],
+) -> Leakage:
+    """``start`` are the heads' first weights, ``target`` the answers of the run's model, None: of the first reference
+    run."""
+    experiment, train = network.experiment, trainer(network, start)
+    seed = derive_seed(experiment.seed, "leakage")
+    runs = references(network, pool, train, LIRA_RUNS, folder / "references", seed, progress, tell)
+    whole, guesses = target or runs[0], list[HospitalGuess]()
+    for kind in kinds_of(network):
+        labels = experiment.labels.findings if kind == "xray" else experiment.labels.cancer_classes
+        inside = whole.members & pool.trained & pool.has(kind)
+        told, names = pool.by_patient(kind, whole.margins[kind])[inside], np.array(pool.hospitals)[inside].tolist()
+        of_label = {name: of[inside] for name, of in pool.groups(kind, labels).items() if name in labels}
+        guesses += hospital_guesses(told, names, of_label, derive_seed(seed, "hospital", kind))
+    audited = audit_run(network, pool, train, canaries, seed, progress) if canaries else None
+    return Leakage(
+        name=experiment.name,
+        software_version=__version__,
+        target="the model of the run" if target else "models trained here as the experiment says",
+        seed=experiment.seed,
+        patients=len(pool),
+        left_out_images=pool.left_out,
+        reference_runs=len(runs),
+        rounds=len(head_rounds(experiment)),
+        dropout=experiment.model.dropout,
+        membership=memberships_of(network, pool, target, runs, seed),
+        updates=updates(network, pool, start, seed),
+        audit=audited,
+        hospital_guesses=tuple(guesses),
+        tried=(*_TRIED, *(("an audit by canaries",) if audited else ())),
+        not_tried=_NOT_TRIED,
+    )
+
+
+def memberships_of(
+    network: Network, pool: Pool, target: Answers | None, runs: Sequence[Answers], seed: int
+) -> tuple[Membership, ...]:
+    """By kind of image, of the patients with a known label in it; nothing where the run trained on all, or on none."""
+    found, labels = [], network.experiment.labels
+    for kind in kinds_of(network):
+        told = [pool.by_patient(kind, answers.margins[kind]) for answers in runs]
+        there = np.flatnonzero(~np.isnan(told[0]).all(axis=1))
+        inside = pool.trained[there]
+        if len(there) < 4 or (target is not None and (inside.all() or not inside.any())):
+            continue
+        of_kind = pool.groups(kind, labels.findings if kind == "xray" else labels.cancer_classes)
+        found.append(
+            membership(
+                (pool.by_patient(kind, target.margins[kind])[there], inside) if target else None,
+                np.stack([one[there] for one in told]),
+                np.stack([answers.members[there] for answers in runs]),
+                kind,
+                pool.units(kind),
+                {name: of[there] for name, of in of_kind.items()},
+                derive_seed(seed, "figures", kind),
+            )
+        )
+    return tuple(found)
+
+
+def audit_run(
+    network: Network,
+    pool: Pool,
+    train: Train,
+    canaries: int,
+    seed: int,
+    progress: Callable[[int, int], None],
+    delta: float = 0.0,
+    claimed: float | None = None,
+) -> Audit:
+    """Train once with all who are in and half of the ``canaries``, and guess which. ``claimed`` is the epsilon that
+    ``train`` promises for one patient more or less."""
+    kind = next(kind for kind in kinds_of(network) if len(pool.sets[kind]))
+    more = pool.with_canaries(kind, canaries, derive_seed(seed, "canaries"))
+    coins = np.random.default_rng(derive_seed(seed, "coins")).random(canaries) < 0.5
+    done = Done(progress, len(head_rounds(network.experiment)))
+    train(more, np.concatenate([pool.trained, coins]), derive_seed(seed, "audit"), done)
+    told = more.by_patient(kind, margins(network, more)[kind])[len(pool) :]
+    return audit(np.nanmean(told, axis=1), coins, delta, claimed)

@@ -1,0 +1,207 @@
+"""The patients that the attacks are about: labels and kept features of their images, without the pixels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import CENTRAL
+from fedthorax.common.hospital.images import ImageSet, SplitImages
+from fedthorax.common.hospital.site import load_hospital
+from fedthorax.common.leakage.found import Units
+from fedthorax.common.metrics.subgroups import groups_of
+from fedthorax.common.model.dual import MODALITIES
+from fedthorax.common.records.records import Split
+from fedthorax.common.training.features import FeatureStore, Progress
+from fedthorax.common.training.network import Network
+
+Rows = NDArray[np.int64]
+Members = NDArray[np.bool_]
+Versions = Sequence[NDArray[np.float32]]
+_TAKEN: tuple[Split, ...] = ("train", "test")  # validation images choose the round: neither in nor quite out
+_FACTS = ("paths", "patients", "digests", "attributes", "named")
+_WORDS = {"age_years": "age"}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """P patients. ``hospitals`` and ``trained`` (P,) say of each where he is, and whether he is in the training split
+    there; ``sets`` are the images by modality, without pixels, ``rows`` the patient of each, ``features`` the versions
+    (N, D) that training takes. ``left_out`` images have the same pixels as an image of another patient."""
+
+    hospitals: tuple[str, ...]
+    trained: Members
+    sets: Mapping[str, ImageSet]
+    rows: Mapping[str, Rows]
+    features: Mapping[str, Versions]
+    left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.hospitals)
+
+    def images_of(self, members: Members) -> SplitImages:
+        """What is trained on where these patients are in."""
+        return self.chosen({name: np.flatnonzero(members[rows]) for name, rows in self.rows.items()})
+
+    def chosen(self, rows: Mapping[str, Rows]) -> SplitImages:
+        """Images by their rows, each as often as it is named."""
+        return SplitImages(**{name: _rows_of(images, rows[name]) for name, images in self.sets.items()})
+
+    def has(self, modality: str) -> Members:
+        """The patients with an image of this kind."""
+        return np.bincount(self.rows[modality], minlength=len(self)) > 0
+
+    def by_patient(self, modality: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Means (P, L) over each patient's images of ``values`` (N, L), NaN where there is nothing to average."""
+        known, rows = ~np.isnan(values), self.rows[modality]
+        sums, counts = np.zeros((len(self), values.shape[1])), np.zeros((len(self), values.shape[1]))
+        np.add.at(sums, rows, np.where(known, values, 0.0))
+        np.add.at(counts, rows, known)
+        return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+    def units(self, modality: str) -> Units:
+        """``patients``, or ``images`` where nobody knows of any whose it is."""
+        named = self.sets[modality].named
+        return "images" if named and not any(named) else "patients"
+
+    def groups(self, modality: str, labels: Sequence[str]) -> dict[str, Members]:
+        """The patients of each sex, age, view, label and hospital, by any of their images."""
+        images, rows = self.sets[modality], self.rows[modality]
+        columns: dict[str, NDArray[np.bool_]] = {}
+        for attribute, cells in groups_of(images.attributes).items() if images.attributes else ():
+            for value in sorted({cell for cell in cells if cell is not None}):
+                columns[f"{_WORDS.get(attribute, attribute)} {value}"] = np.array([cell == value for cell in cells])
+        targets = images.targets if images.targets.ndim == 2 else images.targets[:, None] == np.arange(len(labels))
+        columns |= {label: targets[:, place] == 1 for place, label in enumerate(labels)}
+        if modality == "xray":
+            columns["no finding"] = (targets == 0).all(axis=1)
+        found = {name: np.bincount(rows, weights=chosen, minlength=len(self)) > 0 for name, chosen in columns.items()}
+        names = dict.fromkeys(self.hospitals)
+        return found | {f"hospital {name}": np.array([at == name for at in self.hospitals]) for name in names}
+
+    def with_canaries(self, modality: str, number: int, seed: int) -> "Pool":
+        """As many patients more, who do not exist: features in directions of their own, as long as those of images,
+        under labels drawn at random. Only a model that was trained on one can answer with its labels."""
+        random, images, features = np.random.default_rng(seed), self.sets[modality], self.features[modality]
+        length = float(np.linalg.norm(features[0], axis=1).mean())
+        drawn = random.normal(size=(number, features[0].shape[1])).astype(np.float32)
+        drawn *= length / np.linalg.norm(drawn, axis=1, keepdims=True)
+        labels = random.integers(0, 2, (number, *images.targets.shape[1:]))
+        if images.targets.ndim == 1:
+            labels = random.integers(0, max(int(images.targets.max()) + 1, 2), number)
+        names = tuple(f"canary {place}" for place in range(number))
+        more = replace(
+            _rows_of(images, np.arange(len(images))),
+            targets=np.concatenate([images.targets, labels.astype(images.targets.dtype)]),
+            paths=images.paths + (images.paths[0],) * number,
+            patients=images.patients + names,
+            digests=images.digests + names,
+            attributes=(),
+            named=(),
+        )
+        return Pool(
+            self.hospitals + names,
+            np.concatenate([self.trained, np.zeros(number, bool)]),
+            {**self.sets, modality: more},
+            {**self.rows, modality: np.concatenate([self.rows[modality], len(self) + np.arange(number)])},
+            {**self.features, modality: [np.concatenate([version, drawn]) for version in features]},
+        )
+
+
+class PoolFeatures(FeatureStore):
+    """The features of a pool's images, whatever part of them is asked for."""
+
+    def __init__(self, network: Network, pool: Pool) -> None:
+        super().__init__(network, None)
+        self._pool = pool
+        self._rows = {
+            name: {digest: row for row, digest in enumerate(images.digests)} for name, images in pool.sets.items()
+        }
+
+    def versions(
+        self, modality: str, images: ImageSet, count: int, keep: bool = False, progress: Progress | None = None
+    ) -> list[NDArray[np.float32]]:
+        rows = [self._rows[modality][digest] for digest in images.digests]
+        return [version[rows] for version in self._pool.features[modality][:count]]
+
+
+def gather(
+    experiment: Experiment,
+    sites: Sequence[str],
+    store: FeatureStore,
+    progress: Progress | None = None,
+) -> Pool:
+    """The training and test images of the hospitals ``sites``, and the test images of the server where it is one.
+
+    Raises what ``load_hospital`` raises.
+    """
+    augmentation = experiment.training.augmentation
+    count = 1 + (augmentation.feature_versions if augmentation.enabled else 0)
+    parts: dict[str, list[tuple[str, Split, ImageSet, Versions]]] = {name: [] for name in MODALITIES}
+    for site in sites:
+        loaded = load_hospital(experiment, site, progress)
+        for split in _TAKEN if site != CENTRAL else _TAKEN[1:]:
+            for name in MODALITIES:
+                images = loaded.splits[split].of(name)
+                features = store.versions(name, images, count, keep=True, progress=progress)
+                parts[name].append((site, split, images, features))
+    return joined(parts)
+
+
+def joined(parts: Mapping[str, Sequence[tuple[str, Split, ImageSet, Versions]]]) -> Pool:
+    """One pool of the parts (site, split, images, features) of each modality; training images come first."""
+    numbers: dict[tuple[str, str], int] = {}
+    trained, left_out = set[int](), 0
+    sets, rows, features = dict[str, ImageSet](), dict[str, Rows](), dict[str, Versions]()
+    for name, of_kind in parts.items():
+        seen: dict[str, int] = {}
+        kept: list[tuple[ImageSet, Rows, Versions]] = []
+        whose: list[int] = []
+        for site, split, images, versions in sorted(of_kind, key=lambda part: part[1] != "train"):
+            chosen = []
+            for row, (patient, digest) in enumerate(zip(images.patients, images.digests, strict=True)):
+                number = numbers.setdefault((site, patient), len(numbers))
+                # A copy of a member's picture would be found as a member, and rightly so.
+                if digest in seen:
+                    left_out += 1
+                    continue
+                seen[digest] = number
+                chosen.append(row)
+                whose.append(number)
+                if split == "train":
+                    trained.add(number)
+            kept.append((images, np.array(chosen, np.int64), versions))
+        sets[name] = _together([_rows_of(images, chosen) for images, chosen, _ in kept])
+        rows[name] = np.array(whose, np.int64)
+        features[name] = [
+            np.concatenate([version[chosen] for (_, chosen, _), version in zip(kept, of_all, strict=True)])
+            for of_all in zip(*(versions for _, _, versions in kept), strict=True)
+        ]
+    held = sorted(set(np.concatenate([*rows.values()]).tolist()))
+    place = np.full(len(numbers), -1)
+    place[held] = np.arange(len(held))
+    names = [site for site, _ in numbers]
+    return Pool(
+        tuple(names[number] for number in held),
+        np.array([number in trained for number in held], bool),
+        sets,
+        {name: place[of] for name, of in rows.items()},
+        features,
+        left_out,
+    )
+
+
+def _rows_of(images: ImageSet, rows: Rows) -> ImageSet:
+    facts: dict[str, Any] = {
+        name: tuple(values[row] for row in rows) if (values := getattr(images, name)) else () for name in _FACTS
+    }
+    return ImageSet(np.zeros((len(rows), 0, 0, 3), np.uint8), images.targets[rows], **facts)
+
+
+def _together(sets: Sequence[ImageSet]) -> ImageSet:
+    facts: dict[str, Any] = {name: tuple(one for images in sets for one in getattr(images, name)) for name in _FACTS}
+    targets = np.concatenate([images.targets for images in sets])
+    return ImageSet(np.zeros((len(targets), 0, 0, 3), np.uint8), targets, **facts)

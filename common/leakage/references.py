@@ -1,0 +1,203 @@
+"""Heads trained again and again on half of the patients each: what a model answers on patients who are in or out.
+
+Each pair of runs shares the patients out between its two halves, so everybody is in exactly one of the two. A finished
+run is a file of its own, and only answers are kept of it: a stopped command goes on where it was.
+"""
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from fedthorax.common.config import Experiment
+from fedthorax.common.ground.atomic_write import PRIVATE, replacing
+from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.leakage.found import Modality
+from fedthorax.common.leakage.pool import Members, Pool, PoolFeatures
+from fedthorax.common.model.dual import MODALITIES, pooled_to_logits
+from fedthorax.common.model.segments import Weights
+from fedthorax.common.training.batches import batches, presence_of, rows_of
+from fedthorax.common.training.fit import fit
+from fedthorax.common.training.network import Network
+from fedthorax.common.training.schedule import plan_round
+
+Margins = Mapping[str, NDArray[np.float64]]
+Train = Callable[[Pool, Members, int, Callable[[], None]], None]
+"""(pool, who is in, seed, what to call after each round) → the trained heads stand in the network."""
+
+KINDS: tuple[Modality, ...] = ("xray", "ct")
+PARTNERS = 4  # images of the other kind beside each image that is asked about; a stranger's changes the answer a little
+_ASKED_AT_ONCE = 256
+_HEADS = {"xray": "disease", "ct": "cancer"}
+
+
+class Done:
+    """Counts rounds, and tells."""
+
+    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
+        self._progress, self._done, self._total = progress, 0, total
+
+    def __call__(self) -> None:
+        self._done += 1
+        self._progress(self._done, self._total)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model says: who was in (P,), and by modality the margins (N, L) of each image's own labels."""
+
+    members: Members
+    margins: Margins
+
+
+def trainer(network: Network, start: Weights) -> Train:
+    """The experiment's own rounds of heads, in one pool, from the weights ``start``."""
+    training = network.experiment.training
+
+    def train(pool: Pool, members: Members, seed: int, done: Callable[[], None]) -> None:
+        store, images = PoolFeatures(network, pool), pool.images_of(members)
+        nobody = pool.images_of(np.zeros(len(pool), bool))
+        network.layout.write(start)
+        for number in head_rounds(network.experiment):
+            plan = plan_round(training, number)
+            seed_here = derive_seed(seed, "reference", number)
+            report = fit(network, store, images, nobody, plan.phase, plan.learning_rate, seed_here)
+            if not report.pairs:
+                raise ValueError("half of the patients give no pair to train on; the attacks need more images")
+            done()
+
+    return train
+
+
+def kinds_of(network: Network) -> tuple[Modality, ...]:
+    return tuple(name for name in KINDS if name in network.modalities)
+
+
+def head_rounds(experiment: Experiment) -> list[int]:
+    """The rounds that train heads only; ValueError where there is none."""
+    training = experiment.training
+    numbers = range(1, training.num_rounds + 1)
+    found = [number for number in numbers if plan_round(training, number).phase.trainable == "heads"]
+    if not found:
+        raise ValueError("no phase of training.phases trains heads alone; the attacks are made on heads")
+    return found
+
+
+def margins(network: Network, pool: Pool) -> dict[str, NDArray[np.float64]]:
+    """By modality log p / (1 - p) of what each image is labelled with: (N, findings), and (N, 1) of its class. NaN
+    where the label is unknown. Beside an image stand ``PARTNERS`` of the other kind, the same for all, or its token."""
+    heads, found = pooled_to_logits(network.model), {}
+    for name in network.modalities:
+        (other,) = set(MODALITIES) - {name}
+        own, count = pool.features[name][0], len(pool.sets[name])
+        beside = [] if network.tokens else list(range(min(PARTNERS, len(pool.sets[other]))))
+        logits = np.zeros((count, int(heads.output[_HEADS[name]].shape[-1])))
+        for rows in batches(count, _ASKED_AT_ONCE):
+            there = np.arange(len(rows))
+            given = presence_of(network, *((there, there * 0 - 1) if name == "xray" else (there * 0 - 1, there)))
+            for partner in beside or [0]:
+                inputs = [
+                    own[rows] if kind == name else rows_of(pool.features[kind][0], there * 0 + partner)
+                    for kind in network.modalities
+                ]
+                logits[rows] += heads([*inputs, *given], training=False)[_HEADS[name]].numpy()
+        found[name] = _margins_of(logits / max(len(beside), 1), pool.sets[name].targets)
+    return found
+
+
+def _margins_of(logits: NDArray[np.float64], targets: NDArray[np.float32]) -> NDArray[np.float64]:
+    if targets.ndim == 2:  # a sigmoid each: 1 present, 0 absent
+        return (2 * targets.astype(np.float64) - 1) * logits
+    rows = np.arange(len(targets))
+    others = logits.copy()
+    others[rows, targets] = -np.inf
+    margin = logits[rows, targets] - logsumexp(others, axis=1)
+    return np.where(targets < 0, np.nan, margin)[:, None]
+
+
+def memberships(patients: int, runs: int, seed: int) -> NDArray[np.bool_]:
+    """(runs, P): who is in; of each two runs a patient is in one."""
+    random, found = np.random.default_rng(derive_seed(seed, "memberships")), np.zeros((runs, patients), bool)
+    for first in range(0, runs, 2):
+        found[first, random.permutation(patients)[: patients // 2]] = True
+        found[first + 1 :][:1] = ~found[first]
+    return found
+
+
+def references(
+    network: Network,
+    pool: Pool,
+    train: Train,
+    runs: int,
+    folder: Path,
+    seed: int,
+    progress: Callable[[int, int], None],
+    tell: Callable[[str], None],
+) -> list[Answers]:
+    """The answers of ``runs`` models; those that stand in ``folder`` are read, the others trained. ``tell`` says before
+    how long that will take."""
+    chosen = memberships(len(pool), runs, seed)
+    key = _key(network.experiment, pool, seed)
+    files = [folder / f"reference-{number:02d}.npz" for number in range(runs)]
+    rounds = len(head_rounds(network.experiment))
+    missing = [number for number, file in enumerate(files) if _read(file, key) is None]
+    if missing:
+        seconds = _seconds_a_round(train, pool, chosen[0], rounds)
+        minutes = max(1, round(seconds * rounds * len(missing) / 60))
+        tell(f"{len(missing)} of {runs} reference runs are left, about {minutes} min; a stopped command goes on")
+    step = Done(progress, rounds * len(missing))
+    for number in missing:
+        train(pool, chosen[number], derive_seed(seed, number), step)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(files[number], PRIVATE) as stream:
+            told = margins(network, pool)
+            np.savez(stream, key=np.array(key), members=chosen[number], **told)  # type: ignore[arg-type]
+    found = [_read(file, key) for file in files]
+    return [answers for answers in found if answers is not None]
+
+
+class _EnoughError(Exception):
+    pass
+
+
+def _seconds_a_round(train: Train, pool: Pool, members: Members, rounds: int) -> float:
+    """Of the second round; the first one traces the network."""
+    ends: list[float] = []
+
+    def stop() -> None:
+        ends.append(time.monotonic())
+        if len(ends) == min(2, rounds):
+            raise _EnoughError
+
+    ends_before = time.monotonic()
+    with contextlib.suppress(_EnoughError):
+        train(pool, members, 0, stop)
+    return ends[-1] - (ends[0] if len(ends) > 1 else ends_before)
+
+
+def _key(experiment: Experiment, pool: Pool, seed: int) -> str:
+    """What the answers depend on."""
+    settings = experiment.model_dump_json(include={"labels", "model", "training", "data", "privacy", "seed"})
+    digest = hashlib.sha256(f"{settings} {seed}".encode())
+    for name, images in pool.sets.items():
+        digest.update(" ".join(images.digests).encode())
+        for version in pool.features.get(name, ()):
+            digest.update(np.ascontiguousarray(version).data)
+    return digest.hexdigest()
+
+
+def _read(file: Path, key: str) -> Answers | None:
+    """None where there is no such file, or it is of other settings or images."""
+    if not file.is_file():
+        return None
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+        if str(content["key"]) != key:
+            return None
+        told = {name: content[name] for name in MODALITIES if name in content.files}
+        return Answers(content["members"], told)

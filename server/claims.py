@@ -15,6 +15,7 @@ from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.metrics.scores import Histograms
 from fedthorax.common.model.segments import SegmentLayout, Weights
 from fedthorax.common.record.passport import Passport, Split
+from fedthorax.common.training.schedule import RoundPlan
 from fedthorax.common.wire.segment import codec_of, unpack
 from fedthorax.server.steps import Step, adam_reach
 

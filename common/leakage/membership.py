@@ -22,8 +22,10 @@ _SMALLEST_SPREAD = 1e-3
 
 
 def loss_scores(target: Values) -> Values:
-    """Minus the loss, a mean over the labels that are known."""
-    return -np.nanmean(_losses(target), axis=-1)
+    """Minus the loss, a mean over the labels that are known; NaN where none is."""
+    known = (~np.isnan(target)).sum(axis=-1)
+    total = np.nansum(_losses(target), axis=-1)
+    return -np.divide(total, known, out=np.full(total.shape, np.nan), where=known > 0)
 
 
 def rmia_scores(target: Values, references: Values, members: Members) -> Values:

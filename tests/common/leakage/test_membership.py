@@ -10,6 +10,7 @@ from fedthorax.common.leakage.membership import all_scores, lira_scores, loss_sc
 def test_the_loss_is_a_mean_over_known_labels():
     scores = loss_scores(np.array([[0.0, np.nan], [logit(0.5), logit(0.25)]]))
     assert scores == pytest.approx([np.log(0.5), (np.log(0.5) + np.log(0.25)) / 2])
+    assert np.isnan(loss_scores(np.array([[np.nan, np.nan]]))).all()
 
 
 def test_rmia_compares_with_the_mean_of_models_with_and_without_the_patient():

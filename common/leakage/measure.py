@@ -60,6 +60,8 @@ def measure(
     What is trained stands in files below; the same call goes on where one was stopped. Raises what ``load_hospital``
     raises, and ValueError where no phase trains heads.
     """
+    if experiment.privacy is not None:
+        raise ValueError("heads with privacy of patients cannot be attacked yet: reference runs take plain steps")
     federation = experiment.federation.model_copy(update={"strategy": "fedavg"})  # one pool: nothing to combine
     weights = experiment.model.weights if model is None else "none"  # else they are in the model
     shape = experiment.model.model_copy(update={"weights": weights})

@@ -7,6 +7,7 @@ from fedthorax.common.privacy.accountant import epsilon, noise_multiplier
 from fedthorax.simulations.phantom import write_phantom
 
 from .consortium import consortium
+from .test_masked import only_masked
 
 pytestmark = pytest.mark.slow
 
@@ -56,4 +57,25 @@ def test_a_hospital_takes_part_until_its_budget_is_spent(tmp_path):
             verify(log)
             assert [line["facts"]["steps"] for line in read_lines(log)] == steps
         assert {entry["sites"]["north"]["train"]["loss"] for entry in metrics["rounds"][1:]} == {None}
+    assert place.processes() == []
+
+
+def test_hospitals_whose_sum_alone_is_private_take_part_under_masks(tmp_path):
+    names = ("north", "south", "west")
+    write_phantom(tmp_path / "data", hospitals=list(names), patients=16, image_size=48, seed=3)
+    text = CONFIG.replace("  central:", "    west: {xray: data/west/xray, ct: data/west/ct}\n  central:")
+    text = text.replace("mechanism: local", "mechanism: distributed").replace("steps: 6", "steps: 3")
+    text = text.replace("min_sites: 1", "secure_aggregation: true").replace("name: private", "name: together")
+    with consortium(tmp_path / "c", tmp_path / "data", names) as place:
+        (tmp_path / "together.yaml").write_text(text, encoding="utf-8")
+        only_masked(place)
+        place.lead("run", "together.yaml")
+        metrics = place.metrics("together")
+        assert metrics["privacy"]["shared"] == 2
+        assert metrics["privacy"]["steps_taken"] == dict.fromkeys(names, 3)
+        for entry in metrics["rounds"][1:]:
+            assert entry["failures"] == []
+            assert {site["masked"] for site in entry["sites"].values()} == {True}
+        secrets = {(place.site(name) / "state" / "privacy.key").read_bytes() for name in names}
+        assert len(secrets) == 3
     assert place.processes() == []

@@ -14,6 +14,7 @@ a second; the peak of SuperLink and ServerApp together is the largest sum at one
 import argparse
 import contextlib
 import json
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
+import httpx
 import psutil
 
 HERE = Path(__file__).resolve().parent
@@ -79,19 +81,51 @@ class Fakes:
         return task.model_copy(update={"experiment": json.dumps(settings)})
 
 
+class Objects:
+    """What a carrier does for a hospital: weights come and go past Flower's messages."""
+
+    def __init__(self, key, certificate: Path, address: str) -> None:
+        context = ssl.create_default_context(cafile=certificate)
+        self._key, self._client = key, httpx.Client(base_url=f"https://{address}", verify=context, timeout=300)
+
+    def fetched(self, task, parcel):
+        from fedthorax.common.messages.reading import with_segments
+
+        hashes = [entry.sha256 for entry in parcel.contents.segments]
+        found = {sha256: memoryview(self._call("GET", task, sha256).content) for sha256 in hashes}
+        return with_segments(task, parcel.with_data(found)) if hashes else task
+
+    def delivered(self, task, parcel):
+        for entry, view in zip(parcel.contents.segments, parcel.data, strict=True):
+            self._call("PUT", task, entry.sha256, bytes(view))
+        return parcel.without_data()
+
+    def _call(self, method, task, sha256, body=b""):
+        from fedthorax.common.consortium.objects import NO_BODY, Place, call_headers
+
+        path = Place(task.run, task.id, sha256).path
+        headers = call_headers(self._key, method, path, "", sha256 if body else NO_BODY)
+        answer = self._client.request(method, path, headers=headers, content=body or None)
+        answer.raise_for_status()
+        return answer
+
+
 def serve(name: str, site: Path, address: str, fakes: Fakes) -> None:
-    """What a SuperNode and its ClientApp do for a hospital, without end."""
+    """What a SuperNode, its ClientApp and the carrier do for a hospital, without end."""
     from flwr.app import Message
     from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
     from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, push_objects
     from flwr.supernode.fleet_http_connection import http_request_response
 
+    from fedthorax.client.site.call_signing import install
     from fedthorax.common.consortium.keys import read_private_key
     from fedthorax.common.messages.reading import read_task
     from fedthorax.common.messages.sending import closed, from_flower, to_flower
 
     key = read_private_key(site / "keys" / "site.key")
     certificate = (site / "ca.crt").read_bytes()
+    objects = Objects(key, site / "ca.crt", address)
+    install()
     with http_request_response(address, False, certificate, (key, key.public_key())) as connection:
         _, receive, send, _, _, pull, push, confirm = connection
         while True:
@@ -102,8 +136,11 @@ def serve(name: str, site: Path, address: str, fakes: Fakes) -> None:
             message, tree = found
             run = message.metadata.run_id
             content = pull_and_inflate_object_from_tree(tree, partial(pull, run), partial(confirm, run)).content
-            reply = Message(to_flower(closed(fakes.answer(read_task(from_flower(content))))), reply_to=message)
-            del content
+            parcel = from_flower(content)
+            task = read_task(parcel)
+            answer = closed(fakes.answer(objects.fetched(task, parcel) if parcel.light else task))
+            reply = Message(to_flower(objects.delivered(task, answer) if task.by_address else answer), reply_to=message)
+            del content, parcel, task, answer
             reply.metadata.__dict__["_message_id"] = reply.object_id
             wanted, session = send(reply, get_object_tree(reply), 0.0)
             push_objects(get_all_nested_objects(reply), partial(push, run, session), object_ids_to_push=wanted)

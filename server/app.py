@@ -14,6 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute, load_experiment, parse_experiment
 from fedthorax.common.config.travelling import require_local, require_weights
+from fedthorax.server.consortium.objects import ObjectStore
 from fedthorax.server.flower_channel import FlowerChannel
 from fedthorax.server.nodes import Recognise, by_key, in_turn
 from fedthorax.server.resume import open_finished, open_run
@@ -54,6 +55,17 @@ def main(grid: Grid, context: Context) -> None:
     if folder:  # in a simulation nothing is lost, and its nodes answer questions while they work
         channel.ask_after_s, channel.at_once = experiment.federation.ask_after_s, experiment.federation.at_once
         _hang_bells(channel, Path(folder))
+        channel.objects = _objects(Path(folder))
+    try:
+        _serve(experiment, sites, channel, context, folder)
+    finally:
+        if channel.objects is not None:
+            channel.objects.end()
+
+
+def _serve(
+    experiment: Experiment, sites: tuple[str, ...], channel: FlowerChannel, context: Context, folder: str | None
+) -> None:
     if folder and context.run_config.get("deliver", False):
         with open_finished(experiment) as finished:
             from fedthorax.server.late_delivery import deliver_late  # TensorFlow, as below
@@ -100,6 +112,15 @@ def _hang_bells(channel: FlowerChannel, folder: Path) -> None:
     place = ConsortiumFolder(folder)
     channel.sent, channel.wait = Bell(place.mail_bell).ring, ReplyWatch(Bell(place.reply_bell)).wait
     channel.node_poll_s, channel.consortium_head = _NODE_POLL_S, place.audit.head
+
+
+def _objects(folder: Path) -> ObjectStore | None:
+    """Where segments lie for the gateway; None where another one stands in its place, which serves none."""
+    from fedthorax.server.consortium.folder import ConsortiumFolder
+    from fedthorax.server.consortium.start import serves_objects
+
+    place = ConsortiumFolder(folder)
+    return ObjectStore(place.objects) if serves_objects(place) else None
 
 
 def _of_consortium(folder: Path, sites: tuple[str, ...]) -> Recognise:

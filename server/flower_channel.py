@@ -25,8 +25,10 @@ from fedthorax.common.messages.reading import read_reply
 from fedthorax.common.messages.replies import DecisionReply
 from fedthorax.common.messages.sending import Payload, closed, from_flower, num_bytes, to_flower
 from fedthorax.common.messages.tasks import HELD_S, DecisionTask, ModelTask, PresentTask, sent_arrays
+from fedthorax.common.wire.parcel import Parcel
 from fedthorax.common.wire.segment import pack_whole
 from fedthorax.server.channel import HospitalState, Interrupted, LateReply, Notify
+from fedthorax.server.consortium.objects import ObjectStore
 from fedthorax.server.nodes import Node, Recognise
 
 _KINDS = {
@@ -79,6 +81,7 @@ class FlowerChannel:
     stopped: Callable[[], bool] = lambda: False
     sent: Callable[[], None] = lambda: None  # called when messages for hospitals lie at the SuperLink
     wait: Callable[[float], None] = time.sleep  # between two looks for replies; told ``poll_s``
+    objects: ObjectStore | None = None  # segments travel beside the messages; None: in them
     consortium_head: Callable[[], str] = lambda: ""  # newest hash of the consortium's audit log; goes with each task
     bytes_sent: int = 0
     bytes_received: int = 0
@@ -206,7 +209,12 @@ class FlowerChannel:
     def _send(self, dispatch: _Dispatch, node: Node, now: float) -> None:
         task = dispatch.task.model_copy(update={"consortium_head": self.consortium_head()})
         payload = self._payload(dispatch)
-        record = to_flower(closed(task, payload.cargo), payload)
+        if self.objects is not None and isinstance(task, ModelTask):
+            task = task.model_copy(update={"by_address": True})
+            self.bytes_sent += self.objects.offer(task, payload.cargo)
+            record = to_flower(closed(task, payload.cargo).without_data())
+        else:
+            record = to_flower(closed(task, payload.cargo), payload)
         left = task.deadline - now if task.deadline else 0.0
         message = Message(record, node.id, _KINDS[task.kind], ttl=max(left, 0.0) + _LATE_S)
         ids = [message_id for message_id in self.grid.push_messages([message]) if message_id]
@@ -291,7 +299,7 @@ class FlowerChannel:
         if message.metadata.src_node_id != node.id:
             return failed(task, f"refused: the reply comes from node {message.metadata.src_node_id}, not {node.id}")
         try:
-            reply = read_reply(from_flower(message.content), task)
+            reply = read_reply(self._with_segments(from_flower(message.content), task), task)
         except ValueError as error:
             return failed(task, f"refused: {error}")
         if (reply.kind, reply.site, reply.round) != (task.kind, task.site, task.round):
@@ -301,7 +309,16 @@ class FlowerChannel:
             return failed(task, "refused: the reply answers another task")
         return reply
 
+    def _with_segments(self, parcel: Parcel, task: Task) -> Parcel:
+        if self.objects is None or not parcel.light or not isinstance(task, ModelTask):
+            return parcel
+        whole = self.objects.whole(task, parcel)
+        self.bytes_received += whole.num_bytes - parcel.num_bytes
+        return whole
+
     def _close(self, dispatch: _Dispatch, answered: bool) -> None:
+        if self.objects is not None and isinstance(dispatch.task, ModelTask):
+            self.objects.close(dispatch.task)
         if answered:
             self._closed[dispatch.task.id] = time.time()
         self._take_back(dispatch)
@@ -319,7 +336,8 @@ class FlowerChannel:
                 problem = f"comes from node {message.metadata.src_node_id}, not {node.id}"
             else:
                 try:
-                    first = self._closed.get(read_reply(from_flower(message.content), task).task_id)
+                    reply = read_reply(from_flower(message.content), task, late=True)
+                    first = self._closed.get(reply.task_id)
                 except ValueError as error:
                     problem = f"cannot be read: {error}"
             self._tell(task.site, "late")

@@ -38,6 +38,7 @@ class SiteFolder:
     state = Inside("state")
     replies = Inside("state", "replies")
     segments = Inside("state", "segments")
+    incoming = Inside("state", "incoming")  # segments of a model on their way here
     own = Inside("state", "own")
     identity = Inside("state", "identity.key")  # for masking; the worker's, which may not read private_key
     privacy = Inside("state", "privacy.jsonl")  # what was spent of the patients' privacy

@@ -38,6 +38,9 @@ class Limits(Frozen):
     max_image_size: int = Field(default=512, ge=32, description="Largest side of the network's input, in pixels.")
     max_units: int = Field(default=4096, ge=1, description="Widest dense layer of the network.")
     max_message_mb: int = Field(default=1024, ge=1, description="Largest message from the server, in MiB.")
+    mbit_per_s: float | None = Field(
+        default=None, gt=0, description="Most Mbit/s that models and updates take of the line; null: no limit."
+    )
     max_threads: int | None = Field(
         default=None, ge=1, description="Most processor threads a run may ask for; null: as many as there are cores."
     )

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from fedthorax.client.site.about import server_fault
+from fedthorax.client.site.carriage import STANDS_STILL
 from fedthorax.client.site.connection import Connection
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.heartbeat import watch_heartbeat
@@ -30,7 +31,6 @@ from fedthorax.client.site.setup import require_private_key
 from fedthorax.client.site.task_desk import CANNOT_WRITE, OWN_DISK
 from fedthorax.client.site.worker_client import worker_answers
 from fedthorax.client.site.worker_service import socket_path
-from fedthorax.common.consortium.pieces import CHUNK_BYTES
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.lock import locked
@@ -40,7 +40,6 @@ _FLOWER = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # seconds until a task that has come is begun
-    "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": CHUNK_BYTES,
     "PYTHONSAFEPATH": "1",  # what lies in the working directory is not imported
 }
 # glibc's malloc gives freed models back to the system at once instead of scattering them over a heap for each thread
@@ -99,10 +98,18 @@ def site_services(
     if settings.worker is None:
         worker = (sys.executable, "-m", "fedthorax.cli.main", "site", "worker", "--folder", str(folder.path))
         services.append(_service(folder, "worker", worker, users.worker, users.group, {}, take))
+
+    def stands_still(line: str) -> None:
+        if STANDS_STILL in line:
+            tell(line)
+
     supernode = _supernode(folder, settings, port)
     environment = network_environment(settings) | _GIVE_BACK
     services.append(
         _service(folder, "supernode", supernode, users.supernode, users.group, environment, connection.take)
+    )
+    services.append(
+        _service(folder, "carrier", _carrier(folder, settings), users.supernode, users.group, environment, stands_still)
     )
     clientapps = [sys.executable, "-m", "fedthorax.client.site.clientapps", "--insecure"]
     clientapps += ["--runtime-api-address", f"127.0.0.1:{port}"]
@@ -134,6 +141,15 @@ def _supernode(folder: SiteFolder, settings: SiteSettings, port: int) -> tuple[s
     command += ["--auth-supernode-private-key", str(folder.private_key)]
     command += ["--node-config", str(folder.run / "node.toml")]
     command += ["--isolation", "process", "--superexec-auth-secret-file", str(_secret_file(folder))]
+    return tuple(command)
+
+
+def _carrier(folder: SiteFolder, settings: SiteSettings) -> tuple[str, ...]:
+    command = [sys.executable, "-m", "fedthorax.client.site.carrier", "--server", settings.server]
+    command += ["--root-certificates", str(folder.ca_certificate), "--private-key", str(folder.private_key)]
+    command += ["--node-config", str(folder.run / "node.toml")]
+    if settings.limits.mbit_per_s is not None:
+        command += ["--mbit-per-s", str(settings.limits.mbit_per_s)]
     return tuple(command)
 
 

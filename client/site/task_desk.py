@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fedthorax.client.site.carriage import Carriage, GoneError
 from fedthorax.client.site.durable import ReplyStore
 from fedthorax.client.site.egress import EgressLog
 from fedthorax.client.site.folder import SiteFolder
@@ -30,6 +32,7 @@ from fedthorax.common.ground.cpus import num_cpus
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.common.messages.message import Reply, Task, failed
+from fedthorax.common.messages.reading import with_segments
 from fedthorax.common.messages.replies import DecisionReply
 from fedthorax.common.messages.results import Decided
 from fedthorax.common.messages.sending import closed
@@ -68,6 +71,7 @@ class Job:
 
     task: Task
     deadline: float
+    light: Parcel | None = None  # the task's, where its segments have yet to be fetched
     undecided: Parcel | None = None  # what the server is told while a person has yet to decide
     stop_reason: str | None = None
     reply: Parcel | None = None
@@ -102,6 +106,7 @@ class TaskDesk:
         self.egress = EgressLog(folder.egress)
         self.egress.mend()
         self.events = WorkerEvents(folder.events, self._heard)
+        self.carriage = Carriage(folder.incoming, folder.segments)
         self.restart_needed = threading.Event()
         self._jobs: dict[str, Job] = {}
         self._queue: queue.Queue[Job | None] = queue.Queue()
@@ -123,8 +128,9 @@ class TaskDesk:
         reply = DecisionReply(site=task.site, round=task.round, task_id=task.id, results=decided)
         return self.egress.record(task, closed(what_may_leave(reply, limits_here(self.settings))))
 
-    def submit(self, task: Task) -> Job:
-        """The job of the task: the one under way if it came before, so that it is never done twice at once.
+    def submit(self, task: Task, light: Parcel | None = None) -> Job:
+        """The job of the task: the one under way if it came before, so that it is never done twice at once. ``light``
+        is its parcel where the segments have yet to be fetched.
 
         Other work for the same run is stopped: a server asks a hospital for one thing at a time, so whoever asks for
         the next one, or for an earlier one after a restart, waits for the last one no longer.
@@ -137,7 +143,7 @@ class TaskDesk:
             if known is not None:
                 known.deadline = 0.0 if 0.0 in (known.deadline, task.deadline) else max(known.deadline, task.deadline)
                 return known
-            job = self._jobs[task.id] = Job(task, task.deadline)
+            job = self._jobs[task.id] = Job(task, task.deadline, light)
             self._queue.put(job)
             return job
 
@@ -196,7 +202,34 @@ class TaskDesk:
             why = f": {error.strerror}" if isinstance(error, OSError) and error.errno in DISK else ""
             nothing = RuntimeError(f"the hospital cannot write down what leaves, so nothing does{why}")
             return closed(what_may_leave(_failed(task, nothing), None))
-        return parcel
+        return self._delivered(job, parcel, fresh=not kept)
+
+    def _delivered(self, job: Job, parcel: Parcel, fresh: bool) -> Parcel:
+        """What the message back holds of the parcel: where the task came so, its segments go beside it."""
+        task = job.task
+        if not task.by_address or not parcel.data:
+            return parcel
+        try:
+            self.carriage.deliver(task, parcel, fresh, partial(self._passes, task, "send"))
+        except GoneError as error:  # the message goes all the same: the lead notes that it came late
+            self.events.emit("note", text=f"the update was not delivered: {error}")
+        except Exception as error:
+            self.events.emit("failure", site=task.site, round=task.round, reason=str(error))
+            told = closed(what_may_leave(_failed(task, error), None))
+            with contextlib.suppress(ValueError, OSError):
+                told = self.egress.record(task, told)
+            return told
+        return parcel.without_data()
+
+    def _passes(self, task: Task, stage: str, done: int, total: int) -> None:
+        self.events.emit("site", site=task.site, round=task.round, stage=stage, done=done, total=total)
+
+    def _with_segments(self, job: Job) -> Task:
+        if job.light is None:
+            return job.task
+        found = self.carriage.fetch(job.task, job.light, partial(self._passes, job.task, "fetch"))
+        whole: Task = with_segments(job.task, job.light.with_data(found))
+        return whole
 
     def _gated(self, task: Task, reply: Reply) -> Reply:
         try:
@@ -222,8 +255,11 @@ class TaskDesk:
         self._announce(task, experiment)
         self._wait_for_approval(job, experiment)
         if isinstance(task, FinishTask):
-            return finish(task, experiment)
+            whole = self._with_segments(job)
+            assert isinstance(whole, FinishTask)  # for the type checker: a copy
+            return finish(whole, experiment)
         self._require_threads(experiment)
+        task = self._with_segments(job)
         before = self.store.begin(task.id)
         if before >= MOST_ATTEMPTS:
             self.store.end(task.id)

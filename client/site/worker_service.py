@@ -1,5 +1,6 @@
 """The site worker as others reach it: gRPC on a Unix socket that its owner and one group may open, or mTLS over TCP."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,12 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import grpc
 
 from fedthorax.client.site import protocol
-from fedthorax.client.site.content import Assembly, parts_of
+from fedthorax.client.site.content import PART_BYTES, Assembly, parts_of
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.task_desk import TaskDesk, warm_up
@@ -22,9 +24,11 @@ from fedthorax.common.ground.lock import take
 from fedthorax.common.messages.message import Task
 from fedthorax.common.messages.reading import read_task
 from fedthorax.common.messages.tasks import HELD_S, DecisionTask
+from fedthorax.common.wire.parcel import Parcel
 
 PROGRESS_S = 2.0  # between two words to a caller who waits
 WATCH_S = 0.25
+WANT_S = 20.0  # for which the carrier's question is held
 LONGEST_SOCKET_PATH = 100  # bytes; the system's own limit is 107 on Linux, 103 on macOS
 EXIT_RESTART = 75  # EX_TEMPFAIL of sysexits.h: a new process can do what this one cannot
 _OPTIONS = (
@@ -46,19 +50,23 @@ class WorkerService:
             "Work": grpc.stream_stream_rpc_method_handler(self.work),
             "Watch": grpc.unary_stream_rpc_method_handler(self.watch),
             "Alive": grpc.unary_unary_rpc_method_handler(lambda request, context: b""),
+            "Want": grpc.unary_unary_rpc_method_handler(self.want),
+            "Take": grpc.stream_unary_rpc_method_handler(self.take),
+            "Give": grpc.unary_stream_rpc_method_handler(self.give),
+            "Tell": grpc.unary_unary_rpc_method_handler(self.tell),
         }
         return grpc.method_handlers_generic_handler(protocol.SERVICE, calls)
 
     def work(self, parts: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         try:
-            task = self._receive(parts)
+            task, parcel = self._receive(parts)
         except ValueError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         if isinstance(task, DecisionTask):
             yield from self._decision(task)
             return
-        job = self._desk.submit(task)
-        del task
+        job = self._desk.submit(task, parcel if parcel.light else None)
+        del task, parcel
         while not job.done.wait(PROGRESS_S):
             if (undecided := job.undecided) is not None:  # the job stays; the server asks about it
                 yield from parts_of(undecided)
@@ -85,11 +93,40 @@ class WorkerService:
                 yield json.dumps(event, ensure_ascii=False).encode()
             time.sleep(WATCH_S)
 
-    def _receive(self, parts: Iterator[bytes]) -> Task:
+    def want(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        want = self._desk.carriage.next_want(WANT_S)
+        return b"" if want is None else json.dumps(asdict(want)).encode()
+
+    def take(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        try:
+            what = json.loads(next(messages))
+            return str(self._desk.carriage.take(what["sha256"], what["offset"], messages)).encode()
+        except ValueError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except OSError as error:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the hospital's disk takes no file: {error.strerror}")
+        return b""
+
+    def give(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        try:
+            what = json.loads(request)
+            data = self._desk.carriage.give(what["sha256"], what["offset"])
+        except ValueError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        yield hashlib.sha256(data).hexdigest().encode()
+        for start in range(0, len(data), PART_BYTES):
+            yield bytes(data[start : start + PART_BYTES])
+
+    def tell(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        self._desk.carriage.tell(**json.loads(request))
+        return b""
+
+    def _receive(self, parts: Iterator[bytes]) -> tuple[Task, Parcel]:
         assembly = Assembly(next(parts, b""), self._largest)
         for part in parts:
             assembly.add(part)
-        return read_task(assembly.parcel())
+        parcel = assembly.parcel()
+        return read_task(parcel), parcel
 
 
 def start_server(desk: TaskDesk) -> grpc.Server:

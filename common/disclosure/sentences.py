@@ -129,6 +129,10 @@ ERRORS = (
     "the site worker cannot be asked",
     "the site worker has not been there for {setting} s; is `site start` running?",
     "the site worker was not there by the deadline",
+    "nothing here carries models and updates; is `site start` running?",
+    "the server no longer waits for this task",
+    "the line to the consortium's gateway broke off {setting} times without a byte in between",
+    "the consortium's gateway refuses the model or the update; the hospital's own log says why",
 )
 """Why a hospital has not done a task. Everything else leaves as ``INSIDE``."""
 

@@ -11,7 +11,10 @@ _STAGES = {
     "features": "pooled features",
     "validate": "validating",
     "train": "training",
+    "fetch": "fetching the model",
+    "send": "sending the update",
 }
+_OF_BYTES = ("fetch", "send")
 _HOSPITAL_STATES = {
     "waiting": "not connected",
     "working": "working since {clock}",
@@ -43,6 +46,8 @@ class SiteProgress:
     loss: float | None = None
     failure: str | None = None
     stage_started: float = 0.0
+    done_before: int = 0  # when the stage began
+    rate: float | None = None  # bytes a second, of a stage in which bytes pass
     state: str | None = None  # what the server of a consortium knows: stage and batches are shown at the hospital
     since: float = 0.0
 
@@ -73,7 +78,16 @@ class SiteProgress:
         text = _STAGES.get(self.stage, self.stage)
         if self.finished:
             return f"{text} done"
+        if self.rate:
+            return f"{text}, {self.rate / 1e6:.1f} MB/s, {clock((self.total - self.done) / self.rate)} left"
         return f"{text} {self.epoch}/{self.epochs}" if self.stage == "train" and (self.epochs or 1) > 1 else text
+
+    @property
+    def amount(self) -> str:
+        """How much of the stage is done."""
+        if self.stage in _OF_BYTES:
+            return f"{self.done / 1e6:.1f}/{self.total / 1e6:.1f} MB"
+        return f"{self.done:>5}/{self.total:<5}"
 
 
 @dataclass
@@ -109,9 +123,13 @@ class RunProgress:
     def _on_site(self, event: Mapping[str, Any]) -> None:
         site = self.sites.setdefault(event["site"], SiteProgress())
         if (site.stage, site.round) != (event.get("stage"), event.get("round")):
-            site.stage_started, site.loss = event.get("time", 0.0), None
+            site.stage_started, site.loss, site.rate = event.get("time", 0.0), None, None
         site.stage, site.round, site.failure = event.get("stage"), event.get("round"), None
         site.done, site.total = event.get("done") or 0, event.get("total") or 0
+        if site.stage in _OF_BYTES and (seconds := event.get("time", 0.0) - site.stage_started) > 0:
+            site.rate = (site.done - site.done_before) / seconds
+        else:
+            site.done_before = site.done  # a line that goes on: not of this stage's seconds
         site.epoch, site.epochs = event.get("epoch"), event.get("epochs")
         site.loss = event.get("loss", site.loss)
 

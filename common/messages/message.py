@@ -79,6 +79,7 @@ class Task(Message):
     audit_head: Mark = ""  # newest hash of the server's audit log
     consortium_head: Mark = ""  # and of the consortium's own
     egress_head: Mark = ""  # newest hash of the site's own log that the server has seen
+    by_address: bool = False  # segments travel beside the message, both ways (objects.py)
 
     @property
     def id(self) -> str:

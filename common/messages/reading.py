@@ -17,20 +17,23 @@ _Model = TypeVar("_Model")
 
 
 def read_task(parcel: Parcel) -> Task:
-    """Raises ValueError where it is no task of this version. Whoever uses its segments compares their hashes."""
+    """Raises ValueError where it is no task of this version. Whoever uses its segments compares their hashes; those of
+    a light parcel have yet to come (``with_segments``)."""
     task: Task = _read(_reader(AnyTask), parcel.text, max(kind.most_text for kind in TASKS.values()), "task")
-    return _with_segments(task, parcel, isinstance(task, ModelTask))
+    return with_segments(task, parcel, isinstance(task, ModelTask), task.by_address)
 
 
-def read_reply(parcel: Parcel, task: Task) -> Reply:
-    """The reply of whoever was asked ``task``. Raises ValueError where it is none to a task of this kind."""
+def read_reply(parcel: Parcel, task: Task, late: bool = False) -> Reply:
+    """The reply of whoever was asked ``task``. Raises ValueError where it is none to a task of this kind. Of a ``late``
+    one the segments need not be there."""
     kind = REPLIES[task.kind]
     reply: Reply = _read(_reader(kind), parcel.text, kind.most_text, "reply")
     if "egress_head" in reply.model_fields_set:
         raise ValueError("a reply: egress_head stands in its text")
-    parcel.require_intact()
+    if not parcel.light:
+        parcel.require_intact()
     changes = {"egress_head": one_line(parcel.stamp, 200), "address": parcel.address}
-    return _with_segments(reply, parcel, isinstance(reply, TrainReply)).model_copy(update=changes)
+    return with_segments(reply, parcel, isinstance(reply, TrainReply), late).model_copy(update=changes)
 
 
 def _read(reader: "TypeAdapter[_Model]", text: bytes, most: int, what: str) -> _Model:
@@ -61,11 +64,17 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
         raise ValueError("a key stands there twice")
 
 
-def _with_segments(message: Any, parcel: Parcel, may_carry: bool) -> Any:
+def with_segments(message: Any, parcel: Parcel, may_carry: bool = True, may_be_light: bool = False) -> Any:
+    """The message with the segments of its parcel. ValueError where it may carry none, or they have not come."""
     if odd := sorted(_NOT_IN_TEXT & message.model_fields_set):
         raise ValueError(f"a reply or task of kind {message.kind}: {', '.join(odd)} stands in its text")
-    if parcel.data and not may_carry:
-        raise ValueError(f"a reply or task of kind {message.kind} carries no segments, but {len(parcel.data)} came")
+    segments = parcel.contents.segments
+    if segments and not may_carry:
+        raise ValueError(f"a reply or task of kind {message.kind} carries no segments, but {len(segments)} came")
+    if parcel.light:
+        if not may_be_light:
+            raise ValueError(f"its {len(segments)} segments did not come with it")
+        return message
     return message.model_copy(update=by_field(parcel.arrays()))
 
 

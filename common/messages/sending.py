@@ -5,6 +5,7 @@ small one: so there is one record of texts and one array of bytes.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fedthorax.common.messages.message import Reply, Task, all_arrays
@@ -28,15 +29,18 @@ def closed(message: Task | Reply, cargo: Cargo | None = None) -> Parcel:
 
 @dataclass(frozen=True)
 class Payload:
-    """Segments as Flower carries them: a copy, which messages to several hospitals can share."""
+    """Segments that messages to several hospitals can share."""
 
     cargo: Cargo
-    record: "ArrayRecord"
 
     @classmethod
     def of(cls, arrays: Arrays) -> "Payload":
-        cargo = Cargo.of(arrays)
-        return cls(cargo, _array_record(b"".join(cargo.views), bool(cargo.entries)))
+        return cls(Cargo.of(arrays))
+
+    @cached_property
+    def record(self) -> "ArrayRecord":
+        """As Flower carries them: a copy."""
+        return _array_record(b"".join(self.cargo.views), bool(self.cargo.entries))
 
 
 def to_flower(parcel: Parcel, payload: Payload | None = None) -> "RecordDict":
@@ -53,7 +57,7 @@ def from_flower(record: "RecordDict") -> Parcel:
     try:
         texts, arrays = record.config_records[_TEXT], record.array_records[_WEIGHTS]
         manifest, text, stamp = texts[_MANIFEST], texts[_MESSAGE], texts[_STAMP]
-        data = arrays[_WEIGHTS].data if _WEIGHTS in arrays else b""
+        data = arrays[_WEIGHTS].data if _WEIGHTS in arrays else None
     except KeyError as error:
         raise ValueError(f"not a message of this version of FedThorax: it lacks {error}") from None
     if not (isinstance(manifest, bytes) and isinstance(text, bytes) and isinstance(stamp, str)):

@@ -6,7 +6,7 @@ these same bytes, and the hash of the manifest, which names all of them, is thei
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -60,8 +60,9 @@ class Manifest(Frozen):
 
 @dataclass(frozen=True)
 class Parcel:
-    """``manifest`` as JSON, ``text``, and a view of the bytes of each segment in the manifest's order. ``stamp`` is put
-    on from outside once the parcel is closed: the head of the log that names its address."""
+    """``manifest`` as JSON, ``text``, and a view of the bytes of each segment in the manifest's order: none in a parcel
+    that travels ``light``, beside its segments. ``stamp`` is put on from outside once the parcel is closed: the head of
+    the log that names its address."""
 
     manifest: bytes
     text: bytes
@@ -76,6 +77,25 @@ class Parcel:
     def address(self) -> str:
         """SHA-256 of the manifest: it names every byte of the parcel."""
         return hashlib.sha256(self.manifest).hexdigest()
+
+    @property
+    def light(self) -> bool:
+        """Whether its segments have yet to come."""
+        return not self.data and bool(self.contents.segments)
+
+    def without_data(self) -> "Parcel":
+        return replace(self, data=())
+
+    def with_data(self, data: Mapping[str, View]) -> "Parcel":
+        """The parcel with its segments, by their hash. ValueError where one is missing or of another size."""
+        views = []
+        for entry in self.contents.segments:
+            view = data.get(entry.sha256)
+            if view is None or len(view) != entry.bytes:
+                came = "nothing" if view is None else f"{len(view)} bytes"
+                raise ValueError(f"segment {entry.name}: {came} came, {entry.bytes} bytes were announced")
+            views.append(view)
+        return replace(self, data=tuple(views))
 
     @property
     def num_bytes(self) -> int:
@@ -156,12 +176,18 @@ def read_manifest(text: bytes) -> Manifest:
         raise ValueError(one_line(f"not a manifest: {place}: {first['msg']}", 300)) from None
 
 
-def parcel_of(manifest: bytes, text: bytes, data: bytes, stamp: str = "") -> Parcel:
-    """A parcel that has arrived. ValueError unless text and data have the sizes that the manifest says."""
+def parcel_of(manifest: bytes, text: bytes, data: bytes | None, stamp: str = "") -> Parcel:
+    """A parcel that has arrived, a light one where ``data`` is None. ValueError unless text and data have the sizes
+    that the manifest says."""
     contents = read_manifest(manifest)
-    for what, came, told in (("text", len(text), contents.text_bytes), ("segments", len(data), contents.data_bytes)):
-        if came != told:
-            raise ValueError(f"{came} bytes of {what}; {told} were announced")
+    came = {"text": (len(text), contents.text_bytes)}
+    if data is not None:
+        came["segments"] = (len(data), contents.data_bytes)
+    for what, (size, told) in came.items():
+        if size != told:
+            raise ValueError(f"{size} bytes of {what}; {told} were announced")
+    if data is None:
+        return Parcel(manifest, text, (), stamp)
     views, start = [], 0
     for entry in contents.segments:
         views.append(memoryview(data)[start : start + entry.bytes])

@@ -153,7 +153,7 @@ def _site_line(name: str, site: SiteProgress, width: int, ascii_only: bool) -> T
     if site.failure is not None or not site.total:
         return line
     line.append(_bar(site.done / site.total, ascii_only))
-    line.append(f"{site.done:>5}/{site.total:<5}")
+    line.append(site.amount)
     return line if site.loss is None else line.append(f" loss {site.loss:.3f}")
 
 

@@ -2,7 +2,6 @@
 
 import json
 
-from fedthorax.common.consortium.pieces import CHUNK_BYTES
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.server.consortium.control import NO_PROXY
 from fedthorax.server.consortium.folder import ConsortiumFolder
@@ -20,7 +19,6 @@ def flower_environment(folder: ConsortiumFolder) -> dict[str, str]:
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": _TASK_POLL_SECONDS,
-        "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": CHUNK_BYTES,
         "NO_PROXY": NO_PROXY,
         "no_proxy": NO_PROXY,
         "PYTHONSAFEPATH": "1",

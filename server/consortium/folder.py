@@ -17,6 +17,7 @@
       server.json       process ids and ports while the server runs
       mail.bell         its time says when messages for hospitals were last handed to the SuperLink
       reply.bell        and when a hospital has last sent something of a reply
+      objects/          while a round is open: models on their way to hospitals, updates on their way back (objects.py)
 """
 
 import json
@@ -81,6 +82,7 @@ class ConsortiumFolder:
     last_seen = Inside("last_seen.json")
     mail_bell = Inside("mail.bell")
     reply_bell = Inside("reply.bell")
+    objects = Inside("objects")
 
     @property
     def audit(self) -> AuditLog:

@@ -9,10 +9,13 @@ the last piece of one that does not fit its signature is kept back, so that the 
 A SuperNode that finds no message asks again after 3 seconds. So an answer that would bring none is held back: until the
 ServerApp rings the bell that it has sent some, or for HOLD_SECONDS.
 
+The bytes of models and updates travel beside Flower's messages, by ``GET`` and ``PUT`` of objects (object_desk.py).
+
 ``GET /fedthorax/about`` is for the hospitals: name, software version, clock, and how the SuperLink answers.
 """
 
 import asyncio
+import contextlib
 import datetime
 import hashlib
 import json
@@ -25,8 +28,11 @@ from typing import Any, TypeVar
 import httpx
 
 from fedthorax import __version__
+from fedthorax.common.consortium.objects import Place, read_place, signed_path
 from fedthorax.server.consortium.bell import Bell, Listener
 from fedthorax.server.consortium.members import Members
+from fedthorax.server.consortium.object_desk import ObjectDesk
+from fedthorax.server.consortium.object_desk import RefusedError as _RefusedError
 
 FLEET_PATHS = frozenset(
     f"/v1/fleet/{call}"
@@ -68,14 +74,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _log = logging.getLogger("fedthorax.gateway")
 
 
-class _RefusedError(Exception):
-    """A request that goes no further: HTTP status and the words for the answer."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
 class _GoneError(Exception):
     """The hospital hung up."""
 
@@ -92,6 +90,7 @@ class Gateway:
         largest_body: int,
         mail: Bell,
         replies: Bell,
+        objects: ObjectDesk,
         closing: Callable[[], bool] = lambda: False,
     ) -> None:
         """``mail`` is heard, ``replies`` is rung. ``closing`` says that this process is about to end, and nobody is to
@@ -101,7 +100,7 @@ class Gateway:
         self._upstream_answers = True
         self._failing: set[str] = set()  # of the regular paths those that the SuperLink answered with an error last
         self._largest_body = largest_body
-        self._mail, self._replies, self._closing = mail, replies, closing
+        self._mail, self._replies, self._closing, self._objects = mail, replies, closing, objects
         self._listener = Listener(mail, closing)
         self._client = httpx.AsyncClient(
             base_url=f"https://{upstream}",
@@ -125,19 +124,38 @@ class Gateway:
                 }
                 await _answer(send, 200, about, close=True)  # a stranger keeps no connection
                 return
+            if (place := read_place(scope["raw_path"].decode("ascii", errors="replace"))) is not None:
+                await self._object(place, scope, receive, send)
+                return
             await self._fleet(scope, receive, send)
         except _RefusedError as refusal:
             await _answer(send, refusal.status, {"detail": str(refusal)})
+
+    async def _object(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, method, pace = _headers(scope), scope["method"], _Pace()
+        if scope["query_string"]:
+            raise _RefusedError(404, "no such path")
+        part = headers.get(b"content-range" if method == "PUT" else b"range", b"").decode("latin-1")
+        hospital, digest = self._identify(headers, signed_path(place.path, part), method=method)
+        scope["state"]["connection"].known = True
+        if not digest:
+            raise _RefusedError(401, "a call for an object has to be signed as a whole")
+
+        async def paced(message: MutableMapping[str, Any]) -> None:
+            await pace.wait(send(message))
+            pace.bytes += len(message.get("body", b""))
+
+        def body(length: int) -> AsyncIterator[bytes]:
+            return self._body(receive, digest, length)
+
+        with contextlib.suppress(_GoneError, TimeoutError):  # the hospital comes again and goes on
+            await self._objects.answer(method, place, hospital, headers, digest, body, paced)
 
     async def _fleet(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].decode("ascii", errors="replace")
         if path not in FLEET_PATHS or scope["query_string"] or scope["method"] != "POST":
             raise _RefusedError(404, "no such path")
-        headers: Headers = dict(scope["headers"])
-        if len(headers) != len(scope["headers"]):  # else the SuperLink might read another one than was checked
-            raise _RefusedError(400, "a header was given twice")
-        if b"content-length" in headers and b"transfer-encoding" in headers:
-            raise _RefusedError(400, "a body has either a length or pieces")
+        headers = _headers(scope)
         hospital, digest = self._identify(headers, path)
         scope["state"]["connection"].known = True
         length = headers.get(b"content-length")
@@ -208,10 +226,10 @@ class Gateway:
         finally:
             gone.cancel()
 
-    def _identify(self, headers: Headers, path: str, taken: bool = False) -> tuple[str, str]:
+    def _identify(self, headers: Headers, path: str, taken: bool = False, method: str = "POST") -> tuple[str, str]:
         """The hospital's name, and the SHA-256 that the body has to have; "" where it did not sign one."""
         try:
-            return self._members.identify(headers, "POST", path, taken)
+            return self._members.identify(headers, method, path, taken)
         except PermissionError as error:
             raise _RefusedError(401, str(error)) from None
         except BlockingIOError as error:  # a status with which a SuperNode tries again
@@ -242,6 +260,15 @@ class Gateway:
             raise _RefusedError(401, _NOT_SIGNED)
         if kept:
             yield kept
+
+
+def _headers(scope: Scope) -> Headers:
+    headers: Headers = dict(scope["headers"])
+    if len(headers) != len(scope["headers"]):  # else another one might be read than was checked
+        raise _RefusedError(400, "a header was given twice")
+    if b"content-length" in headers and b"transfer-encoding" in headers:
+        raise _RefusedError(400, "a body has either a length or pieces")
+    return headers
 
 
 class _Pace:

@@ -16,6 +16,7 @@ from fedthorax.server.consortium.door import DoorServer, Places, Protocol, liste
 from fedthorax.server.consortium.folder import ConsortiumFolder
 from fedthorax.server.consortium.gateway import Gateway
 from fedthorax.server.consortium.members import Members
+from fedthorax.server.consortium.object_desk import ObjectDesk
 from fedthorax.server.consortium.refusals import FewOfAKind
 from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
 
@@ -49,6 +50,7 @@ async def serve(folder: ConsortiumFolder, settings: ConsortiumSettings, insecure
         settings.largest_message_mb * 2**20,
         Bell(folder.mail_bell),
         Bell(folder.reply_bell),
+        ObjectDesk(folder.objects),
         lambda: server.should_exit,
     )
     config = uvicorn.Config(

@@ -65,7 +65,7 @@ def start(
         heard = _DiskWatch(folder, tell).take
         services = [dataclasses.replace(service, on_line=heard) for service in services]
         try:
-            supervise(services, tell, stop, lambda pids: _write_state(folder, settings, pids), ready.tick)
+            supervise(services, tell, stop, lambda pids: _write_state(folder, settings, pids, gateway), ready.tick)
         finally:
             folder.state.unlink(missing_ok=True)
             folder.audit.append("stopped")
@@ -152,13 +152,25 @@ class _DiskWatch:
             self._tell(f"{why}; runs stand still or fail until then")
 
 
-def _write_state(folder: ConsortiumFolder, settings: ConsortiumSettings, pids: Mapping[str, int]) -> None:
+def serves_objects(folder: ConsortiumFolder) -> bool:
+    """Whether the segments of models and updates may travel through the gateway, beside Flower's messages: ours is in
+    front, and every hospital is one of `site start`."""
+    try:
+        return bool(json.loads(folder.state.read_text(encoding="utf-8"))["objects"])
+    except (FileNotFoundError, KeyError, ValueError):
+        return False
+
+
+def _write_state(
+    folder: ConsortiumFolder, settings: ConsortiumSettings, pids: Mapping[str, int], gateway: bool
+) -> None:
     value = {
         "pid": os.getpid(),
         "services": dict(pids),
         "gateway": settings.gateway_address,
         "superlink": settings.superlink_address,
         "since": time.time(),
+        "objects": gateway and not settings.unbound_calls,
     }
     write_text(folder.state, json.dumps(value, indent=1) + "\n")
 

@@ -187,3 +187,18 @@ def test_batches_are_shown_where_they_are_known_and_the_servers_view_elsewhere(m
         progress.apply(_train("north", 2.0, done=5))
     progress.apply({"time": 3.0, "kind": "hospital", "site": "north", "state": "working", "since": 3.0})
     assert progress.sites["north"].words.startswith(words)
+
+
+def test_a_slow_line_shows_how_much_is_through_how_fast_and_how_long_it_will_take() -> None:
+    """What was there before a line broke is no part of the speed."""
+    display = RunDisplay(_terminal())
+    display.take({"kind": "run", "name": "r", "rounds": 2, "sites": ["north"], "time": 0.0})
+    for at, done in ((10.0, 20_000_000), (12.0, 24_000_000)):
+        display.take(
+            {"kind": "site", "site": "north", "round": 1, "stage": "send", "done": done, "total": 54_000_000}
+            | {"time": at}
+        )
+    console = _plain()
+    console.print(display.picture(12.0))
+    assert "sending the update, 2.0 MB/s, 0:15 left" in _text(console)
+    assert "24.0/54.0 MB" in _text(console)

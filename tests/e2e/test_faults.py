@@ -133,6 +133,7 @@ def nothing_was_lost(place: Consortium, name: str, undisturbed: dict) -> None:
         ("south", "worker", 1),
         ("south", "clientapp", 2),
         ("south", "supernode", 3),
+        ("south", "carrier", 7),
         ("lead", "gateway", 4),
     ],
 )

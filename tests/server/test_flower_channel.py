@@ -16,6 +16,7 @@ from fedthorax.common.messages.tasks import TrainTask
 from fedthorax.common.model.segments import segment_sha256
 from fedthorax.common.wire.segment import pack_exactly, unpack
 from fedthorax.server.channel import Interrupted
+from fedthorax.server.consortium.objects import ObjectStore
 from fedthorax.server.flower_channel import FlowerChannel
 from fedthorax.server.nodes import Node, in_turn
 
@@ -432,3 +433,43 @@ def test_a_difference_whose_base_is_lost_is_replaced_by_the_whole_segment_packed
     assert first.packed["ct.backbone"].tobytes() == frame.tobytes()
     assert unpack(second.packed["ct.backbone"], {}.get, 1000).tobytes() == HEAVY["ct.backbone"].tobytes()
     assert first.weights == second.weights == {}
+
+
+def delivers(store, undelivered=()):
+    """Hospitals whose carriers bring updates to ``store``, beside messages that hold none."""
+
+    def answer(site, _):
+        asked = TASKS_OF_OBJECTS[site]
+        reply = closed(TrainReply(site=site, round=2, task_id=asked.id, results=trained(7), weights=CHANGED))
+        (up,) = store.glob(f"{asked.run}/*/{asked.id}/up")
+        for entry, view in zip(reply.contents.segments, reply.data, strict=True):
+            if site not in undelivered:
+                (up / entry.sha256).write_bytes(view)
+        return to_flower(reply.without_data())
+
+    return answer
+
+
+MODEL = {"disease": np.arange(1000, dtype=np.float32)}
+CHANGED = {"disease": MODEL["disease"] + 1}
+TASKS_OF_OBJECTS = {site: TrainTask(site=site, round=2, run="0" * 32, weights=MODEL) for site in SITES}
+
+
+def test_weights_travel_beside_the_messages_and_are_gone_when_the_round_is_closed(tmp_path):
+    flower = channel(delivers(tmp_path, undelivered=("south",)), objects=ObjectStore(tmp_path))
+    replies = {reply.site: reply for reply in flower.exchange(list(TASKS_OF_OBJECTS.values()), lambda: False)}
+    for site in ("north", "east"):
+        assert np.array_equal(replies[site].weights["disease"], CHANGED["disease"])
+    assert replies["south"].error == "refused: segment disease was not delivered"
+    assert all(from_flower(message.content).num_bytes < 2000 for message in flower.grid.messages)
+    assert flower.bytes_sent > 3 * 4000  # what hospitals fetch counts
+    assert flower.bytes_received > 2 * 4000
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["0" * 32 + ".lock"]
+    flower.objects.end()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_message_without_its_weights_is_refused_where_they_travel_in_messages():
+    light = closed(TrainReply(site="north", round=2, task_id=TASKS["north"].id, results=trained(7), weights=CHANGED))
+    told = exchange(channel(lambda *_: to_flower(light.without_data())), sites=("north",))
+    assert told == {"north": "refused: its 1 segments did not come with it"}

@@ -12,6 +12,7 @@ from fedthorax.server.consortium import bell as bell_module
 from fedthorax.server.consortium import gateway
 from fedthorax.server.consortium.bell import Bell, ReplyWatch
 from fedthorax.server.consortium.gateway import PULL_PATH, Gateway
+from fedthorax.server.consortium.object_desk import ObjectDesk
 
 NOTHING, MAIL = b"", b"a message"
 
@@ -40,7 +41,15 @@ class Served:
         self.bell, self.replies, self.members = Bell(tmp_path / "mail.bell"), Bell(tmp_path / "reply.bell"), Everybody()
         self.mail, self.looks, self.closing, self.hung_up = NOTHING, 0, False, asyncio.Event()
         self.gateway = Gateway(
-            "thorax", "link", False, self.members, 2**20, self.bell, self.replies, lambda: self.closing
+            "thorax",
+            "link",
+            False,
+            self.members,
+            2**20,
+            self.bell,
+            self.replies,
+            ObjectDesk(tmp_path),
+            lambda: self.closing,
         )
         self.gateway._client = httpx.AsyncClient(transport=httpx.MockTransport(self.superlink), base_url="https://link")
 

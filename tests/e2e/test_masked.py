@@ -38,7 +38,7 @@ def weights(place: Workplace, name: str, number: int) -> dict[str, bytes]:
         {"federation.strategy": "fedprox"},
         {"federation.strategy": "fedbn"},
         {"federation.strategy": "fedadam"},
-        {"model.absent": "token", "training.modality_dropout": "0.2"},
+        {"model.absent": "token", "training.modality_dropout": "0.8"},
     ],
     ids=lambda changes: " ".join(changes.values()) or "fedavg",
 )

@@ -1,5 +1,6 @@
 """Commands that are a web page for the person at this computer."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +29,6 @@ def serve_page(app: "ASGIApp", port: int, of: Path, ends: str, open_browser: boo
 
             webbrowser.open(address)
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # not raised where the shell that started this ignores Ctrl-C
         serve(app, port, ready)
-    except KeyboardInterrupt:
-        out.print("the page is closed", markup=False)
+    out.print("the page is closed", markup=False)

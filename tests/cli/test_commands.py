@@ -248,6 +248,7 @@ def test_predict_finds_the_best_model_and_all_images_and_ranks_what_it_says(
             None,
             False,
             None,
+            False,
         )
     ]
     assert capsys.readouterr().out.splitlines() == [

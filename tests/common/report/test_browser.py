@@ -6,6 +6,7 @@ skipped, unless FEDTHORAX_BROWSER=required: then they fail, as in .ci/run.
 
 import pytest
 
+from fedthorax.common.record.run import read_run
 from fedthorax.common.report.document import render
 
 CONFIG = "name: demo\nevaluation:\n  threshold: 0.4\ndata:\n  privacy: {smallest_count: 5, round_to: 5}\n"
@@ -21,7 +22,7 @@ def opened(browser, tmp_path):
 
     def open_report(metrics, unfolded=True):
         file = tmp_path / "report.html"
-        file.write_text(render(metrics, CONFIG), encoding="utf-8")
+        file.write_text(render(read_run(metrics), CONFIG), encoding="utf-8")
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -153,7 +154,7 @@ def test_the_first_screen_of_a_laptop_answers_every_question(opened, metrics):
 
 
 def test_without_a_script_every_part_is_opened_by_itself(browser, tmp_path, metrics):
-    (tmp_path / "report.html").write_text(render(metrics, CONFIG), encoding="utf-8")
+    (tmp_path / "report.html").write_text(render(read_run(metrics), CONFIG), encoding="utf-8")
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((tmp_path / "report.html").as_uri())

@@ -81,7 +81,7 @@ class Newcomers:
         came = told.fingerprint
         if hospitals.record.document["sites"][site]["fingerprint"] not in (None, came):
             hospitals.warn(site, "its data have changed since the run began")
-        hospitals.record.describe(site, told.data, came)
+        hospitals.record.describe(site, told.data, came, told.software_version)
         hospitals.audit.append("site joined", site=site, data_fingerprint=came)
         self.overlaps[site], self.told[site] = list(told.overlap), told.statistics
         if told.run_key is not None:

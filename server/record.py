@@ -146,8 +146,9 @@ class RunRecord:
             raise ValueError(f"{site} has not described its data")
         return found
 
-    def describe(self, site: str, data: Passport, fingerprint: str) -> None:
-        self._document["sites"][site] |= {"data": data.model_dump(mode="json"), "fingerprint": fingerprint}
+    def describe(self, site: str, data: Passport, fingerprint: str, software_version: str) -> None:
+        told = {"fingerprint": fingerprint, "software_version": software_version}
+        self._document["sites"][site] |= {"data": data.model_dump(mode="json"), **told}
 
     def late(self, site: str, stage: str, number: int, duplicate: bool, seconds: float) -> None:
         """A reply to an earlier task that came in the newest round; ``number`` is the round it was for."""

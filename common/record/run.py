@@ -180,6 +180,7 @@ class SiteRecord(Frozen):
 
     data: Passport | None
     fingerprint: str | None
+    software_version: str | None
     egress_head: str | None
     test: TestedScores | None
     test_with_duplicates: BothHeads | None

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fedthorax import __version__
 from fedthorax.client.packed_update import pack_update
 from fedthorax.client.segment_store import LackingSegmentsError, SegmentStore
 from fedthorax.client.site_store import SiteStore
@@ -347,6 +348,17 @@ def test_a_bad_update_is_left_out_and_recorded(make, changes, reason):
     assert np.isfinite(rounds.network.layout.weights["fusion"]).all()
     if reason.startswith("refused"):
         assert [facts["site"] for facts in audited(rounds, "reply refused")] == ["south"]
+
+
+def test_the_run_keeps_the_version_that_each_hospital_says_it_runs(make):
+    def patched(task, reply):
+        newer = task.kind == "describe" and task.site == "east"
+        return telling(reply, software_version=f"{__version__}.post1") if newer else reply
+
+    rounds = make(FakeChannel(patched))
+    rounds.run()
+    told = {name: site["software_version"] for name, site in rounds.record.document["sites"].items()}
+    assert told == {"north": __version__, "south": __version__, "east": f"{__version__}.post1"}
 
 
 def test_another_version_does_not_take_part_and_hears_why(make):

@@ -24,7 +24,8 @@ def a_run(**changes: Any) -> dict[str, Any]:
     nothing = {"failures": [], "late": [], "warnings": [], "seconds": 1.5, "bytes_sent": 0, "bytes_received": 0}
     phase = {"index": 0, "trainable": "heads", "learning_rate": 1e-3, "local_epochs": 1}
     site = {"train": train, "valid": None, "update_norm": 0.5}
-    kinds = ("data", "fingerprint", "egress_head", "test", "test_with_duplicates", "test_at_own_thresholds")
+    kinds = ("data", "fingerprint", "software_version", "egress_head", "test", "test_with_duplicates")
+    kinds += ("test_at_own_thresholds",)
     return {
         "schema_version": 3,
         "name": "demo",

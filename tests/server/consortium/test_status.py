@@ -18,15 +18,17 @@ def test_a_server_that_does_not_run_is_told_with_all_that_is_known(folder, appli
     folder.last_seen.write_text(json.dumps({"St. Anna": time.time() - 120}))
     data = {"splits": {"train": {"xray": 30, "ct": 20}}}
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "metrics.json").write_text(json.dumps({"sites": {"St. Anna": {"data": data}}}))
+    heard = {"sites": {"St. Anna": {"data": data, "software_version": "0.1.1"}}}
+    (tmp_path / "old" / "metrics.json").write_text(json.dumps(heard))
     note_submission(folder, Submission(1, "old", str(tmp_path / "old"), "o.yaml", 1.0, False))
     note_submission(folder, Submission(2, "new", str(tmp_path / "new"), "n.yaml", 2.0, False))
 
     status = consortium_status(folder)
     assert (status.name, status.running, status.certificate_days) == ("thorax", False, 396)
     anna, berta = status.hospitals
-    assert (anna.name, anna.state, anna.data, anna.software_version) == ("St. Anna", "not connected", data, "0.1.0")
+    assert (anna.name, anna.state, anna.data, anna.software_version) == ("St. Anna", "not connected", data, "0.1.1")
     assert (berta.name, berta.state, berta.last_seen, berta.data) == ("Berta", "revoked", None, None)
+    assert berta.software_version == "0.1.0"  # of its registration: no run has heard of it
 
 
 def test_a_run_that_waits_for_a_person_is_told_with_its_hospital(folder, applicant, tmp_path, capsys):

@@ -100,7 +100,8 @@ class Round(Frozen):
     bytes_received: Number
 
     def trained(self, site: str) -> bool:
-        return site in self.sites and self.sites[site].train is not None
+        known = self.sites.get(site)
+        return known is not None and (known.train is not None or known.masked)
 
 
 class Curve(Frozen):

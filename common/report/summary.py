@@ -197,11 +197,18 @@ def _what(run: Run, absent: Modality | None) -> list[str]:
 
 def _who(run: Run, absent: Modality | None) -> list[str]:
     sites, described = list(run.sites), [data for data in run.passports.values() if data and "train" in data.splits]
-    images = " and ".join(
-        counted(sum(getattr(data.splits["train"], key) or 0 for data in described), word)
+    told = {
+        word: [getattr(data.splits["train"], key) for data in described]
         for key, word in _IMAGES.items()
         if key != absent
+    }
+    known = {word: [number for number in numbers if number is not None] for word, numbers in told.items()}
+    images = " and ".join(
+        ("at least " if len(numbers) < len(told[word]) else "") + counted(sum(numbers), word)
+        for word, numbers in known.items()
     )
+    if described and not any(known.values()):
+        images = "images that they do not count to the server"
     if run.mode == "train":
         return [f"In one place, on the images of {joined(sites)}: {images} to train on."]
     who = f"One hospital, {sites[0]}" if len(sites) == 1 else f"{len(sites)} hospitals, {joined(sites)}"

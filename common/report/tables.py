@@ -273,7 +273,7 @@ def round_rows(run: Run, absent: Modality | None = None) -> list[dict[str, Any]]
     """Central validation figures, participation, time and traffic of each round."""
     rows = []
     for entry in run.rounds:
-        trained = sum(site.train is not None for site in entry.sites.values())
+        trained = sum(entry.trained(name) for name in entry.sites)
         best = entry.round == run.best_round
         costs = [("" if entry.seconds is None else entry.seconds, seconds(entry.seconds))]
         costs += [(value, data_size(value)) for value in (entry.bytes_sent, entry.bytes_received)]

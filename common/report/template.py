@@ -109,8 +109,8 @@ selected.{% endif %} The dotted line at 0.5 is chance.</p>
 {%- endif %}
 {%- if agreement %}
 <h2 class="plain" id="agreement">Do the hospitals agree?</h2>
-<p class="small">ROC-AUC of the one model on each hospital's own {{ agreement.images }}: the darker, the better; 0.5 and
-below is white. * fewer than {{ few }} images with it or without it: descriptive only.</p>
+<p class="small">ROC-AUC of the one model on each hospital's own {{ agreement.images }}: the more colour, the better;
+0.5 and below has none. * fewer than {{ few }} images with it or without it: descriptive only.</p>
 <div class="charts">
 {%- for part in agreement.tables %}
 <div class="wide keep"><table class="map">

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fedthorax.cli.main import run
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import Limits, load_settings
 from fedthorax.client.site.setup import (
@@ -90,6 +91,28 @@ def test_a_new_key_is_vouched_for_by_the_old_one_and_used_only_once_switched(mad
     assert switch_key(made.folder) == renewed.fingerprint == require_private_key(made.folder)
     with pytest.raises(FileNotFoundError, match="no new key"):
         switch_key(made.folder)
+
+
+def test_keys_and_certificates_are_renewed_by_the_commands_that_a_hospital_types(
+    made: Registered, invitation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ("--folder", str(made.folder.path))
+    said = []
+    for words in (
+        ["site", "renew", *folder],
+        ["site", "renew", "--switch", *folder],
+        ["site", "renew", "--invitation", str(invitation), *folder],
+        ["site", "worker-certificates", "gpu.hospital.example", *folder],
+    ):
+        assert run(words) == 0
+        said.append(capsys.readouterr().out)
+    new = require_private_key(made.folder)
+    assert new != made.fingerprint
+    assert f"read to them: {new}\nonce it is admitted: fedthorax site renew --switch\n" in said[0]
+    assert said[1] == f"the new key is in use: {new}\n"
+    assert said[2] == "the new certificate is in use\n"
+    assert "to gpu.hospital.example over a safe way, then remove it here" in said[3]
+    assert len(list((made.folder.path / "worker-tls").iterdir())) == 2
 
 
 def test_an_invitation_of_another_consortium_or_address_is_not_taken_over(made: Registered, tmp_path: Path) -> None:

@@ -1,5 +1,9 @@
 from fedthorax.common.record.run import read_run
+from fedthorax.common.report.cautions import cautions
 from fedthorax.common.report.summary import against_chance, answers, headlines, phases, run_facts, undefined
+from fedthorax.common.report.tables import round_rows
+
+from .synthetic import SITES
 
 
 def test_headlines_say_over_how_many_they_run(metrics):
@@ -44,6 +48,27 @@ def test_who_did_not_take_part_in_every_round_is_named_and_the_largest_hospital_
 def test_where_all_took_part_nothing_is_said_of_it(metrics):
     metrics["rounds"][4]["sites"] = metrics["rounds"][3]["sites"]
     assert not any("took part" in sentence for sentence in answers(read_run(metrics))["who"])
+
+
+def test_under_masks_a_hospital_took_part_and_hidden_counts_are_not_none(metrics):
+    for entry in metrics["rounds"][1:]:
+        entry["failures"] = []
+        for name in SITES:
+            entry["sites"].setdefault(name, {"valid": None})
+            entry["sites"][name] |= {"train": None, "update_norm": None, "masked": True}
+    for number, name in enumerate(SITES):
+        if number:
+            metrics["sites"][name]["data"]["splits"]["train"] |= {"xray": None, "ct": None}
+    first = metrics["sites"][SITES[0]]["data"]["splits"]["train"]
+    run = read_run(metrics)
+    assert (
+        f"with at least {first['xray']} X-rays and at least {first['ct']} CT slices to train" in answers(run)["who"][0]
+    )
+    assert not any("took part" in sentence for sentence in answers(run)["who"])
+    assert not any(caution.lead == "Missing." for caution in cautions(run))
+    assert round_rows(run)[1]["cells"][1] == "3 of 3"
+    first |= {"xray": None, "ct": None}
+    assert "with images that they do not count to the server to train on" in answers(read_run(metrics))["who"][0]
 
 
 def test_a_resumed_run_says_so(metrics):

@@ -63,6 +63,7 @@ def ask_worker(parcel: Parcel, task: Asked, node_config: Mapping[str, Any]) -> P
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
                 return _failure(task, "the site worker did not finish by the deadline")
             if code not in _LOST:
+                print(f"the site worker refused: {details}", file=sys.stderr, flush=True)  # outside, less of it is said
                 said = error_outside(f"the site worker refused: {details}")
                 return _failure(task, "the site worker refused the task" if said == INSIDE else said)
             if heard:

@@ -181,7 +181,7 @@ class SiteRecord(Frozen):
 
     data: Passport | None
     fingerprint: str | None
-    software_version: str | None
+    software_version: str | None = None
     egress_head: str | None
     test: TestedScores | None
     test_with_duplicates: BothHeads | None

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from fedthorax.common.record.run import read_run
 from fedthorax.server.tracking.tracking import figures
 
 from ..attacks.test_files_on_disk import reached_by_another_user
@@ -97,7 +98,7 @@ def test_tensorboard_and_mlflow_hold_the_figures_of_the_run(ended, monkeypatch):
     from mlflow.tracking import MlflowClient
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    told = list(figures(ended.place.metrics("tiny")))
+    told = list(figures(read_run(ended.place.metrics("tiny"))))
     assert {"central/test/disease_roc_auc", "sites/north/train/loss", "sites/south/valid/loss"} <= {
         n for _, n, _ in told
     }

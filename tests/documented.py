@@ -25,11 +25,10 @@ NOT_RUN = {
     "fedthorax train configs/real.yaml": _REAL,
     "fedthorax report runs/real-20 ": _REAL,
     "fedthorax leakage configs/real.yaml ": _REAL,
-    "flwr ": _OPEN,
+    "flwr stop ": _OPEN,
     "flower-superlink ": _OPEN,
     "flower-supernode ": _OPEN,
     "python -m fedthorax.client.site.supernode_process ": _OPEN,
-    "python -m fedthorax.client.site.carrier ": "`site start` runs it, in every consortium of tests/e2e",
     "fedthorax run runs/chest/config.yaml ": _OPEN,
 }
 """By its beginning, why no test runs a command."""
@@ -54,6 +53,9 @@ ELSEWHERE = {
     "fedthorax site leakage ": ("cli/test_leakage.py", '"site", "leakage"'),
     "fedthorax site worker-certificates ": ("client/site/test_setup.py", '"site", "worker-certificates"'),
     "fedthorax site renew ": ("client/site/test_setup.py", '"site", "renew"'),
+    "flwr list": ("e2e/conftest.py", '"list"'),
+    "flwr supernode list": ("e2e/conftest.py", '"supernode list"'),
+    "flwr log ": ("e2e/conftest.py", '"log {number}"'),
     "fedthorax run tiny.yaml": ("e2e/conftest.py", '"run", "tiny.yaml"'),
     "fedthorax run my.yaml": ("e2e/conftest.py", '"run", "tiny.yaml"'),
     "fedthorax run --resume demo": ("e2e/test_faults.py", '"run", "--resume"'),

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from fedthorax.simulations.phantom import write_phantom
 
-from .consortium import Consortium, consortium, heed_ctrl_c
+from .consortium import Consortium, consortium, heed_ctrl_c, wait_for
 
 CONFIG = """\
 name: tiny
@@ -99,6 +100,18 @@ def sets(settings: tuple[str, ...]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What was said while a command of the lead's waited for a person at a hospital, and in the end."""
+
+    lead: str
+    hospital: str
+    status: str
+    listed: str
+    approved: str
+    said: str
+
+
+@dataclass(frozen=True)
 class Ended:
     """A consortium after a run of the tiny experiment, and what was said. All its processes have ended by then."""
 
@@ -106,19 +119,44 @@ class Ended:
     check: str
     statistics: dict[str, Any]
     page: str
+    asked: Asked
     follow: str
+    flower: dict[str, str]  # by command of Flower's own, after the run
+
+
+def agreed(place: Consortium, told: str, heard: Callable[[], bool], *arguments: str) -> Asked:
+    """Give a command that asks north, where a person agrees once it is ``heard`` that it waits."""
+    north = ("--folder", str(place.site("north")))
+    process = place.start(*arguments, told=told)
+    try:
+        wait_for(lambda: process.poll() is not None or heard(), "word that north waits")
+        assert process.poll() is None, place.told(told)
+        lead, status = place.told(told), place.lead("server", "status")
+        hospital, listed = place.told("north.txt"), place.command("site", "approve", *north)
+        approved = place.command("site", "approve", "tiny", "--yes", *north)
+        assert process.wait(600) == 0, place.told(told)
+    finally:
+        process.kill()
+    return Asked(lead, hospital, status, listed, approved, place.told(told))
 
 
 @pytest.fixture(scope="session")
 def led(workplace, tmp_path_factory) -> Ended:
-    with consortium(tmp_path_factory.mktemp("c"), workplace.folder / "data", HOSPITALS) as place:
+    data = workplace.folder / "data"
+    with consortium(tmp_path_factory.mktemp("c"), data, HOSPITALS, asking=("north",)) as place:
         check = place.command("site", "check", "--folder", str(place.site("north")))
-        page, asked = place.place / "page.html", str(place.folder)
-        said = place.command("stats", "tiny.yaml", "--consortium", asked, "--html", str(page), "--json")
+        page = place.place / "page.html"
+        query = ("stats", "tiny.yaml", "--consortium", str(place.folder), "--html", str(page), "--json")
+        waits = "waits for a person"
+        numbers = agreed(place, "numbers.txt", lambda: place.told("north.txt").count(waits) == 1, *query)
         logged = ("--set", "output.tensorboard=true", "--set", f"output.mlflow={place.place / 'mlruns'}")
-        follow = place.lead("run", "tiny.yaml", *logged)
+        run = ("run", "tiny.yaml", *logged, "--folder", str(place.folder))
+        whole = agreed(place, "run.txt", lambda: "to agree" in place.told("run.txt"), *run)
+        number = whole.said.split("submitted tiny as ")[1].split()[0]
+        flower = {asked: place.flwr(*asked.split()) for asked in ("list", "supernode list", f"log {number}")}
     assert place.processes() == []
-    return Ended(place, check, json.loads(said[said.index("{") :]), page.read_text(), follow)
+    statistics = numbers.said[numbers.said.index("{") : numbers.said.rindex("}") + 1]
+    return Ended(place, check, json.loads(statistics), page.read_text(), whole, whole.said, flower)
 
 
 @pytest.fixture(scope="session")

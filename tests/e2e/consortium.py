@@ -123,6 +123,7 @@ class Consortium:
     data: Path
     hospitals: tuple[str, ...]
     working: Path | None = None  # where commands are given; None: beside ``data``
+    asking: tuple[str, ...] = ()  # hospitals where a person agrees to each run; the others take part in all
     cables: dict[str, Cable] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -159,6 +160,16 @@ class Consortium:
         """A command of the lead's: `server …` or `run …`."""
         return self.command(*arguments, "--folder", str(self.folder), expect=expect, seconds=seconds)
 
+    def flwr(self, *arguments: str) -> str:
+        """What Flower's own command line says to the lead, without colours and frames."""
+        environment = os.environ | {"FLWR_HOME": str(self.folder / "flwr"), "FLWR_TELEMETRY_ENABLED": "0"}
+        environment |= {"FLWR_DISABLE_UPDATE_CHECK": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+        command = [str(Path(sys.executable).with_name("flwr")), *arguments]
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        said = (done.stdout + done.stderr).decode()
+        assert done.returncode == 0, f"flwr {' '.join(arguments)}: exit status {done.returncode}\n{said}"
+        return said
+
     def told(self, name: str) -> str:
         return (self.place / name).read_text(encoding="utf-8")
 
@@ -188,7 +199,10 @@ class Consortium:
             assert fingerprint, said
             self.cables[name] = Cable(port)
             settings = self.site(name) / "site.yaml"
-            ours = settings.read_text().replace("participation: ask", "participation: always")
+            ours = settings.read_text()
+            assert "participation: ask" in ours
+            if name not in self.asking:
+                ours = ours.replace("participation: ask", "participation: always")
             settings.write_text(ours.replace(f"127.0.0.1:{port}", f"127.0.0.1:{self.cables[name].port}"))
             file = str(self.site(name) / f"{name}.site.json")
             self.lead("server", "admit", file, "--fingerprint", fingerprint.group())
@@ -304,10 +318,10 @@ def models_in(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def consortium(
-    place: Path, data: Path, hospitals: tuple[str, ...], working: Path | None = None
+    place: Path, data: Path, hospitals: tuple[str, ...], working: Path | None = None, asking: tuple[str, ...] = ()
 ) -> Iterator[Consortium]:
     """A consortium that serves, with every hospital connected."""
-    one = Consortium(place, data, hospitals, working)
+    one = Consortium(place, data, hospitals, working, asking)
     try:
         one.set_up()
         one.start_server()

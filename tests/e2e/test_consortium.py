@@ -2,6 +2,7 @@
 and node authentication on. That its bits are those of the simulation is a row of test_same_bits.py."""
 
 import json
+import re
 
 import pytest
 
@@ -76,6 +77,32 @@ def test_the_lead_sees_every_hospital_work_and_where_the_report_is(ended):
         assert f"round 1/3: {name} replied" in ended.follow
     assert "failed" not in ended.follow
     assert ended.follow.rstrip().endswith("lead/runs/tiny/report.html")
+
+
+def test_who_waits_for_a_person_is_told_at_both_ends_until_somebody_agrees(ended):
+    asked = ended.asked
+    assert re.search(r"^round 0/3: north waits since \d\d:\d\d for a person there to agree$", asked.lead, flags=re.M)
+    assert "north replied" not in asked.lead
+    assert "note: the run tiny waits for a person: fedthorax site approve tiny" in asked.hospital
+    told = [line for line in asked.status.splitlines() if "fedthorax site approve tiny" in line]
+    assert [line.strip().partition(", asked ")[0] for line in told] == [
+        "a person there has yet to agree to the run tiny"
+    ]
+    assert re.fullmatch(r"tiny  [0-9a-f]{32}\n", asked.listed)
+    assert asked.approved.startswith("run tiny, with north, south\n")
+    assert asked.approved.endswith("approved\n")
+    assert asked.said.count("waits since") == 1  # agreed once, for all rounds
+    assert "note: the run tiny goes on: a person has agreed" in ended.place.told("north.txt")
+    assert "waits for a person" not in ended.place.told("south.txt")
+
+
+def test_flowers_own_commands_see_the_run_and_the_hospitals(ended):
+    number = ended.follow.split("submitted tiny as ")[1].split()[0]
+    runs, nodes, log = ended.flower.values()
+    assert number in runs
+    assert "finished:completed" in runs
+    assert nodes.count("online") == len(HOSPITALS)
+    assert "finished: " in log and "report.html" in log
 
 
 def test_subgroups_are_those_of_the_simulation_with_counts_rounded(ended, workplace, simulated):

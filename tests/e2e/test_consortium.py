@@ -102,7 +102,8 @@ def test_flowers_own_commands_see_the_run_and_the_hospitals(ended):
     assert number in runs
     assert "finished:completed" in runs
     assert nodes.count("online") == len(HOSPITALS)
-    assert "finished: " in log and "report.html" in log
+    assert "finished: " in log
+    assert "report.html" in log
 
 
 def test_subgroups_are_those_of_the_simulation_with_counts_rounded(ended, workplace, simulated):

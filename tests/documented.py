@@ -29,6 +29,7 @@ NOT_RUN = {
     "flower-superlink ": _OPEN,
     "flower-supernode ": _OPEN,
     "python -m fedthorax.client.site.supernode_process ": _OPEN,
+    "python -m fedthorax.client.site.carrier ": _OPEN,
     "fedthorax run runs/chest/config.yaml ": _OPEN,
 }
 """By its beginning, why no test runs a command."""

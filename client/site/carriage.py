@@ -167,7 +167,7 @@ class Carriage:
         for path in paths:
             try:
                 data = path.read_bytes()
-            except OSError:
+            except OSError:  # not held, or not to be read: it is fetched
                 continue
             if len(data) == entry.bytes and hashlib.sha256(data).hexdigest() == entry.sha256:
                 return data

@@ -213,10 +213,10 @@ class TaskDesk:
             self.carriage.deliver(task, parcel, fresh, partial(self._passes, task, "send"))
         except GoneError as error:  # the message goes all the same: the lead notes that it came late
             self.events.emit("note", text=f"the update was not delivered: {error}")
-        except Exception as error:
+        except Exception as error:  # as of a task's own work: the server hears of it, and the next task is done
             self.events.emit("failure", site=task.site, round=task.round, reason=str(error))
             told = closed(what_may_leave(_failed(task, error), None))
-            with contextlib.suppress(ValueError, OSError):
+            with contextlib.suppress(ValueError, OSError):  # it holds nothing but a sentence of the closed list
                 told = self.egress.record(task, told)
             return told
         return parcel.without_data()

@@ -163,7 +163,7 @@ def references(
 
 
 class _EnoughError(Exception):
-    pass
+    """Ends a training that is run for its time a round only."""
 
 
 def _seconds_a_round(train: Train, pool: Pool, members: Members, rounds: int) -> float:

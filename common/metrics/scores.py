@@ -175,6 +175,7 @@ class _Intervals(Frozen):
 
     @property
     def rows(self) -> dict[str, FigureIntervals | None]:
+        """By label. Only the two heads below are made; each knows the name under which its labels stand."""
         raise NotImplementedError
 
     def of(self, figure: str, label: str | None = None) -> tuple[float, float] | None:

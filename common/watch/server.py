@@ -32,7 +32,7 @@ def watch_app(path: Path) -> Starlette:
         return lambda request: Response(content, media_type=kind)
 
     def report(request: Request) -> Response:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # not written yet
             policy = {"Content-Security-Policy": _REPORT_POLICY}
             return HTMLResponse((path / "report.html").read_bytes(), headers=policy)
         raise HTTPException(404)

@@ -118,7 +118,7 @@ class ObjectDesk:
 
 def _held(folder: Path, name: str) -> tuple[bool, int]:
     """Whether the object is there as a whole, and how many bytes of it."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError):  # here and below: not there yet, or no more
         return True, (folder / name).stat().st_size
     for part in folder.glob(f"{name}-*.part"):
         with contextlib.suppress(FileNotFoundError):

@@ -79,7 +79,7 @@ class ObjectStore:
         names = [path.name for path in (place / "down").glob("*")]
         shutil.rmtree(place, ignore_errors=True)
         for name in names:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # closed with another hospital's task at this moment
                 if (self._sent / name).stat().st_nlink == 1:
                     (self._sent / name).unlink()
 
@@ -111,7 +111,7 @@ class ObjectStore:
 def remove_orphans(folder: Path) -> None:
     """Remove what runs have left whose process is gone. One of them that goes on again sends its tasks again."""
     for lock in folder.glob("*.lock"):
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError):  # held by a run that goes on
             descriptor = take(lock, "it goes on")
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
             lock.unlink(missing_ok=True)

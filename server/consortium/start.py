@@ -157,7 +157,7 @@ def serves_objects(folder: ConsortiumFolder) -> bool:
     front, and every hospital is one of `site start`."""
     try:
         return bool(json.loads(folder.state.read_text(encoding="utf-8"))["objects"])
-    except (FileNotFoundError, KeyError, ValueError):
+    except (FileNotFoundError, KeyError, ValueError):  # no server, or one of before: messages carry them
         return False
 
 

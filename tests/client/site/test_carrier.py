@@ -188,6 +188,15 @@ def test_what_the_hospital_holds_is_not_fetched_again(site, store, asked, line):
     assert line.passed["down"] < 100_000
 
 
+@pytest.mark.parametrize("damaged", [MODEL.tobytes()[:-4], MODEL.tobytes()[:-1] + b"x"], ids=["cut", "changed"])
+def test_what_is_held_but_damaged_is_fetched_anew(site, store, asked, line, damaged):
+    site.folder.segments.mkdir(parents=True)
+    (site.folder.segments / f"disease-{SHA256}.f32").write_bytes(damaged)
+    reply = read_reply(store.whole(asked, site.ask(asked)), asked)
+    assert np.array_equal(reply.weights["disease"], MODEL + 1)
+    assert line.passed["down"] > 3_900_000
+
+
 def test_what_came_before_a_crash_of_the_worker_is_not_fetched_again(site, store, asked, line):
     site.folder.incoming.mkdir(parents=True)
     (site.folder.incoming / f"{SHA256}.part").write_bytes(MODEL.tobytes()[:3_500_000])

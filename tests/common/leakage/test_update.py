@@ -18,10 +18,13 @@ def test_in_the_clear_an_update_names_its_patients_and_under_masks_it_does_not(h
     assert told["plain"].alignment.interval[0] > 0.6
     assert told["plain"].cosine > told["plain"].cosine_others + 0.05
     assert told["plain"].features.interval[0] > 0.5
-    masked = told["masked words"]
-    assert masked.alignment.interval[0] < 0.5 < masked.alignment.interval[1]
-    assert masked.features.interval[0] < 0.5 < masked.features.interval[1]
-    assert masked.cosine == pytest.approx(masked.cosine_others, abs=0.05)
+    # Masks are secret and new in every run, so an interval would leave out a half now and then: the mean of six does
+    # not, at six of its standard deviations.
+    masked = [one for one in found if one.seen == "masked words"]
+    assert len(masked) == 6
+    assert np.mean([one.alignment.value for one in masked]) == pytest.approx(0.5, abs=0.2)
+    assert np.mean([one.features.value for one in masked]) == pytest.approx(0.5, abs=0.2)
+    assert np.mean([one.cosine - one.cosine_others for one in masked]) == pytest.approx(0, abs=0.02)
     assert told["masked sum"].alignment.value < told["plain"].alignment.value
 
 

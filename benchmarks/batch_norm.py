@@ -11,10 +11,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+from fedthorax.cli.quiet import quiet_libraries
 
 quiet_libraries()
-import_tensorflow()
 
 from fedthorax.common.config import Experiment  # noqa: E402  after TensorFlow has been told to be quiet
 from fedthorax.common.config.load import load_experiment  # noqa: E402

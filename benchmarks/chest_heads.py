@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+from fedthorax.cli.quiet import quiet_libraries
 
 quiet_libraries()
-import_tensorflow()
 
 from fedthorax.common.algorithms.aggregation import FederatedAverage  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402

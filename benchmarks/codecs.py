@@ -25,10 +25,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+from fedthorax.cli.quiet import quiet_libraries
 
 quiet_libraries()
-import_tensorflow()
 
 from fedthorax.client.process import SiteProcess  # noqa: E402  after TensorFlow has been told to be quiet
 from fedthorax.client.segment_store import SegmentStore  # noqa: E402

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+from fedthorax.cli.quiet import quiet_libraries
 
 quiet_libraries()
-import_tensorflow()
 
 from fedthorax.common.config.load import load_experiment  # noqa: E402  after TensorFlow has been told to be quiet
 from fedthorax.common.ground.seeds import derive_seed  # noqa: E402

@@ -157,10 +157,9 @@ MEASURES: dict[str, Callable[[Any], dict[str, float]]] = {
 
 
 def child(axis: str, point: str) -> None:
-    from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+    from fedthorax.cli.quiet import quiet_libraries
 
     quiet_libraries()
-    import_tensorflow()
 
     from fedthorax.common.ground.memory import peak_memory_mb
 

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+from fedthorax.cli.quiet import quiet_libraries
 
 quiet_libraries()
-import_tensorflow()
 
 from sklearn.linear_model import LogisticRegression  # noqa: E402  after TensorFlow has been told to be quiet
 from sklearn.metrics import roc_auc_score  # noqa: E402

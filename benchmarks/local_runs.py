@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+from fedthorax.cli.quiet import quiet_libraries
 
 quiet_libraries()
-import_tensorflow()
 
 import keras  # noqa: E402  after TensorFlow has been told to be quiet
 

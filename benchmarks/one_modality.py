@@ -46,10 +46,9 @@ def measure(modalities: tuple[str, ...], steps: int, threads: int) -> tuple[floa
     """MB both ways, peak MiB, peak MiB less that after the imports, seconds a step."""
     import numpy as np
 
-    from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+    from fedthorax.cli.quiet import quiet_libraries
 
     quiet_libraries()
-    import_tensorflow()
 
     from fedthorax.common.config import Experiment
     from fedthorax.common.ground.memory import peak_memory_mb

@@ -147,10 +147,9 @@ def serve(name: str, site: Path, address: str, fakes: Fakes) -> None:
 
 
 def fake_hospitals(place: Path, address: str, names: list[str]) -> None:
-    from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+    from fedthorax.cli.quiet import quiet_libraries
 
     quiet_libraries()
-    import_tensorflow()
     fakes = Fakes(names[0], place)
     for name in names:
         threading.Thread(target=serve, args=(name, place / name, address, fakes), daemon=True).start()

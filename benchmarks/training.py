@@ -38,10 +38,9 @@ Epoch = Callable[[int], int]  # number of the epoch → pairs in it
 
 
 def hospital(out: Path, size: int, augmented: bool, overrides: list[str]) -> tuple[Any, Any, Any]:
-    from fedthorax.cli.quiet import import_tensorflow, quiet_libraries
+    from fedthorax.cli.quiet import quiet_libraries
 
     quiet_libraries()
-    import_tensorflow()
     from benchmarks.round import Work
     from fedthorax.common.config.load import load_experiment
     from fedthorax.common.hospital.site import load_hospital

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -58,7 +59,6 @@ def on_flower(
 
 def _run(experiment: Experiment, home: Path, events: Path, serve: Callable[["Channel"], Result]) -> Result:
     from flwr.serverapp import Grid, ServerApp
-    from flwr.simulation import run_simulation
 
     from fedthorax.client.app import app as client_app
     from fedthorax.server.flower_channel import FlowerChannel
@@ -95,6 +95,8 @@ def _run(experiment: Experiment, home: Path, events: Path, serve: Callable[["Cha
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
     }
     with _quiet_flower(), _on_interrupt(stop.set):
+        from flwr.simulation import run_simulation
+
         try:
             run_simulation(server_app, client_app, len(sites), backend_config=backend)
         except Exception as error:
@@ -137,12 +139,17 @@ def _ray_home() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _quiet_flower() -> Iterator[None]:
-    """Keep Flower's log out of the progress display: errors of the run are reported by ourselves."""
+    """Keep Flower's log out of the progress display: errors of the run are reported by ourselves. Deprecation warnings,
+    which Flower's simulation asks for when it is imported, are for whoever writes Keras and TensorFlow."""
     logger = logging.getLogger("flwr")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        yield
+        with warnings.catch_warnings():
+            import flwr.simulation  # noqa: F401
+
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
     finally:
         logger.setLevel(level)
 

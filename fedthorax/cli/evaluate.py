@@ -7,7 +7,6 @@ import typer
 
 from fedthorax.cli.files import model_file
 from fedthorax.cli.output import JsonOption, SetOption, console, near, print_json
-from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.cli.tables import duplicate_lines, score_lines
 from fedthorax.common.config.load import load_experiment
 
@@ -36,7 +35,6 @@ def evaluate(
     if site not in sites:
         raise ValueError(f"--site {site}: expected one of {', '.join(sites)}")
     path = model_file(model)
-    import_tensorflow()
     from fedthorax.common.release.evaluate import evaluate_model
 
     done = evaluate_model(path, experiment, site, split)

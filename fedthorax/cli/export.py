@@ -7,7 +7,6 @@ import typer
 
 from fedthorax.cli.files import image_files, model_file
 from fedthorax.cli.output import JsonOption, near, print_json
-from fedthorax.cli.quiet import import_tensorflow
 
 
 def export(
@@ -40,7 +39,6 @@ def export(
     target = out or Path(f"{name}.zip" if to == "zip" else f"{name}-{to}")
     xrays = image_files(xray, "xray") if xray else []
     slices = image_files(ct, "ct") if ct else []
-    import_tensorflow()
     from fedthorax.common.release.export import export_model
 
     result = export_model(path, to, target, xrays, slices)

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from fedthorax.cli.output import JsonOption, NameOption, SetOption, console, counted, near, overrides, print_json, say
-from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute, load_experiment
 
@@ -54,7 +53,6 @@ def attack(
     experiment: Experiment, sites: list[str], folder: Path, model: Path | None, canaries: int, as_json: bool
 ) -> None:
     """Make all attacks under a progress bar, and say what they found."""
-    import_tensorflow()
     from fedthorax.common.leakage.measure import measure
     from fedthorax.common.leakage.page import answers
 

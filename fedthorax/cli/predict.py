@@ -10,7 +10,6 @@ import typer
 
 from fedthorax.cli.files import image_files, model_file
 from fedthorax.cli.output import JsonOption, console, print_json
-from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.cli.tables import aligned, number
 from fedthorax.common.ground.cells import plain_cells
 
@@ -59,7 +58,6 @@ def predict(
     path = model_file(model)
     xrays, slices = image_files(xray or (), "xray"), image_files(ct or (), "ct")
     with console(to_stderr=True).status("loading TensorFlow and the model, then answering"):
-        import_tensorflow()
         from fedthorax.common.release.predict import predict_files
 
         document = predict_files(path, xrays, slices, maps, all_maps, site, together)

@@ -4,9 +4,11 @@ Nothing here imports them. ``setdefault`` leaves a choice that the person made i
 """
 
 import os
-import warnings
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 
 from fedthorax.common.ground.collector import collector_off
 
@@ -27,20 +29,27 @@ def quiet_libraries() -> None:
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ["KERAS_BACKEND"] = "tensorflow"  # ~/.keras/keras.json may name another one
+    if _QuietImport not in sys.meta_path:
+        sys.meta_path.insert(0, _QuietImport)
 
 
-def import_tensorflow() -> None:
-    """Import TensorFlow, whose native code writes to stderr before any log level counts."""
-    with _native_stderr_closed(), collector_off():
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
-    # Flower's simulation asks for deprecation warnings; it must have done so before they are ignored here.
-    import flwr.simulation  # noqa: F401
+class _QuietImport:
+    """Imports TensorFlow, whose native code writes to stderr before any log level counts, whoever asks for it first."""
 
-    # Keras converts TensorFlow variables with np.array, whose `copy` TensorFlow does not know yet.
-    warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy keyword", DeprecationWarning)
-    # AutoGraph marks the nodes of a syntax tree in a way that Python 3.13 is about to forbid.
-    warnings.filterwarnings("ignore", ".* got an unexpected keyword argument '___pyct_anno'", DeprecationWarning)
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name not in ("keras", "tensorflow"):  # the first imports the second
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def quietly(module: ModuleType) -> None:
+                with _native_stderr_closed(), collector_off():
+                    load(module)
+
+            spec.loader.exec_module = quietly  # type: ignore[method-assign]
+        return spec
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from fedthorax.cli.live import watched
 from fedthorax.cli.output import JsonOption, console, counted, near, print_json, say
-from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.cli.replay_text import condition_lines, difference_lines
 
 if TYPE_CHECKING:
@@ -113,7 +112,6 @@ def _again(stored: "StoredRun", name: str | None, out: Console) -> Path:
 
     experiment = replay_experiment(stored, name)
     out.print(f"running again as {experiment.name}", markup=False, soft_wrap=True)
-    import_tensorflow()
     from fedthorax.simulations.replay import run_again
 
     with watched(experiment.run_folder / "events.jsonl", out):

@@ -97,7 +97,6 @@ def _submit(
     from fedthorax.server.consortium.control import control
     from fedthorax.server.consortium.runs import find_submission
     from fedthorax.server.consortium.submit import check_submission, for_consortium, submit
-    from fedthorax.server.resume import check_leave_out
 
     if resume is not None and file is None:
         earlier = find_submission(consortium, resume)
@@ -108,7 +107,10 @@ def _submit(
         raise ValueError(f"{file}: its name is {experiment.name}, not {resume}; a run is resumed under its own name")
     with control(consortium) as link:
         link.nodes()  # ServerNotRunningError before anything is written
-    check_leave_out(experiment, leave_out, resume is not None)
+    if leave_out:
+        from fedthorax.server.resume import check_leave_out  # with it comes TensorFlow, which takes seconds
+
+        check_leave_out(experiment, leave_out, resume is not None)
     check_submission(experiment, consortium, overwrite, resume is not None)
     return submit(experiment, consortium, overwrite, resume is not None, leave_out=leave_out)
 

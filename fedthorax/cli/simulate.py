@@ -17,7 +17,6 @@ from fedthorax.cli.output import (
     console,
     overrides,
 )
-from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.common.config.load import load_experiment
 
 
@@ -39,7 +38,6 @@ def simulate(
       fedthorax simulate configs/demo.yaml --resume
     """
     experiment = load_experiment(file, overrides(sets, name))
-    import_tensorflow()
     from fedthorax.simulations.simulate import simulate as run_simulation
 
     with watched(experiment.run_folder / "events.jsonl", console(to_stderr=as_json)):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedthorax.cli.output import JsonOption, SetOption, console, near, print_json
-from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.common.config.load import load_experiment
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ def stats(
 
 
 def _simulated(experiment: "Experiment") -> dict[str, Any]:
-    import_tensorflow()  # Flower's simulation imports it in any case, and would be loud
     from fedthorax.simulations.simulate import simulate_statistics
 
     with console(to_stderr=True).status(f"asking {len(experiment.data.hospitals)} hospitals"):

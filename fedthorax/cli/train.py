@@ -8,7 +8,6 @@ import typer
 from fedthorax.cli.live import watched
 from fedthorax.cli.outcome import tell_outcome
 from fedthorax.cli.output import JsonOption, NameOption, OverwriteOption, SetOption, console, overrides
-from fedthorax.cli.quiet import import_tensorflow
 from fedthorax.common.config.load import load_experiment
 
 
@@ -33,7 +32,6 @@ def train(
     experiment = load_experiment(file, overrides(sets, name))
     if hospital is not None and hospital not in experiment.data.hospitals:
         raise ValueError(f"--hospital {hospital}: expected one of {', '.join(experiment.data.hospitals)}")
-    import_tensorflow()
     from fedthorax.simulations.centralised import train as run_training
 
     with watched(experiment.run_folder / "events.jsonl", console(to_stderr=as_json)):

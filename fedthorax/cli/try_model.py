@@ -8,7 +8,6 @@ import typer
 from fedthorax.cli.files import model_file
 from fedthorax.cli.local_page import OpenOption, PortOption, serve_page
 from fedthorax.cli.output import console
-from fedthorax.cli.quiet import import_tensorflow
 
 
 def try_model(
@@ -32,7 +31,6 @@ def try_model(
     """
     path = model_file(model)
     with console(to_stderr=True).status("loading TensorFlow and the model"):
-        import_tensorflow()
         from fedthorax.common.release.saved_model import load_saved_model
         from fedthorax.common.release.trial import trial_app
 

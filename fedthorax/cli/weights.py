@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from fedthorax.cli.output import JsonOption, print_json, say
-from fedthorax.cli.quiet import import_tensorflow
 
 weights = typer.Typer(no_args_is_help=True, help="Get, check and show pretrained weights.")
 
@@ -29,7 +28,6 @@ def get(
       fedthorax weights get EfficientNetB0
       fedthorax weights get EfficientNetB0 --from efficientnetb0_notop.h5
     """
-    import_tensorflow()
     from fedthorax.common.model.published import get_weights
 
     say(f"weights: {get_weights(backbone, given)}")
@@ -46,7 +44,6 @@ def check(
     Example:
       fedthorax weights check efficientnetb0_notop.h5
     """
-    import_tensorflow()
     from fedthorax.common.model.published import check_weights
 
     repaired = check_weights(backbone, file)
@@ -62,7 +59,6 @@ def show(as_json: JsonOption = False) -> None:
     Example:
       fedthorax weights show
     """
-    import_tensorflow()
     from fedthorax.common.model.backbone import backbone_names
     from fedthorax.common.model.pretrained import find_weights, weights_place
 

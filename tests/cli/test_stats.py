@@ -7,7 +7,6 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from fedthorax.cli import main as cli
-from fedthorax.cli import stats as command
 from fedthorax.cli.statistics_lines import statistics_lines, table_lines
 from fedthorax.common.report.statistics_tables import TextTable
 
@@ -21,7 +20,6 @@ def asked(monkeypatch, statistics_document):
         calls.append(experiment) or SimpleNamespace(document=lambda: statistics_document)
     )
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(command, "import_tensorflow", lambda: None)
     return calls
 
 

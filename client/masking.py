@@ -13,17 +13,18 @@ from fedthorax.client.site_store import SiteStore
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import experiment_digest
 from fedthorax.common.hospital.images import SiteImages
-from fedthorax.common.masking.hospital import Masking
+from fedthorax.common.masking.hospital import Masking, end_run
 from fedthorax.common.masking.keys import RunKey, Trust
 from fedthorax.common.masking.words import name_of, words_of
 from fedthorax.common.messages.masking import MaskedTold, Unmasked, UnmaskTask
 from fedthorax.common.messages.message import PackedSegments, Segments, Task
 from fedthorax.common.messages.replies import UnmaskReply
 from fedthorax.common.messages.tasks import TrainTask
-from fedthorax.common.model.dual import MODALITIES
-from fedthorax.common.model.segments import SegmentLayout
+from fedthorax.common.model.segments import MODALITIES, SegmentLayout
 from fedthorax.common.training.branch_counts import branch_counts, domains_for
 from fedthorax.common.training.fit import FitReport
+
+_SELDOM = 0.01
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Masks:
             self._of(task, experiment).check_opening(task.masking)
             came = {name: digest for name, digest in task.sha256.items() if task.masking.model.get(name) != digest}
             if came:
-                raise ValueError(f"the round was opened for another model: {', '.join(sorted(came))}")
+                raise ValueError(f"{', '.join(sorted(came))}: the round was opened for another model")
         elif pairs:
             raise ValueError("the experiment masks updates, but the task has no keys of the other hospitals")
 
@@ -72,9 +73,16 @@ class Masks:
         for number, domain in enumerate(domains):
             if task.site in domain.group.members:
                 weights = [part.weight(counts) if experiment.weighs_branches else fitted.pairs for part in domain.parts]
-                most = experiment.federation.largest_hospital
-                if max(weights) > most:
-                    raise ValueError(f"the update weighs {max(weights)}, the lead allows {most} to one hospital")
+                if experiment.privacy is None and not min(weights):
+                    raise ValueError(
+                        f"{domain.parts[weights.index(0)].segment}: nothing stands behind a part of the update that "
+                        "this hospital said it contributes to, so the sum would show that of fewer others"
+                    )
+                if max(weights) > (most := experiment.federation.largest_hospital):
+                    raise ValueError(
+                        f"{max(weights)}, at most {most}: the update weighs more than the lead allows to one hospital "
+                        "(federation.largest_hospital)"
+                    )
                 words[number] = words_of(domain, update, came, weights, masking.hospitals, steps)
         groups = [domain.group for domain in domains]
         found = masking.masked(task.round, opening, task.phase, task.learning_rate, groups, words)
@@ -84,6 +92,11 @@ class Masks:
     def unmask(self, task: UnmaskTask, experiment: Experiment) -> UnmaskReply:
         shares = self._of(task, experiment).shares(task.round, task.context, task.taken, task.dealt)
         return UnmaskReply(site=task.site, round=task.round, results=Unmasked.of(shares))
+
+    def end(self, task: Task, experiment: Experiment) -> None:
+        """The run is over, so its secrets are not needed any more."""
+        if experiment.federation.secure_aggregation:
+            end_run(self.own.masking_file(task))
 
     def _of(self, task: Task, experiment: Experiment) -> Masking:
         federation, trust = experiment.federation, self.trust() if self.trust else None
@@ -107,12 +120,15 @@ def contributions(experiment: Experiment, images: SiteImages, pairs: int) -> tup
     train, labels = images.splits["train"], experiment.labels
     if experiment.privacy is not None:  # noise of every hospital has to be in every part
         return ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer", *labels.findings)
-    as_if = FitReport(None, None, None, pairs, 1, 1, 0.0, *(_absent(experiment, images, side) for side in MODALITIES))
+    sides = (_absent(experiment, images, side, pairs) for side in MODALITIES)
+    as_if = FitReport(None, None, None, pairs, 1, 1, 0.0, *sides)
     counts: dict[str, Any] = branch_counts(train, as_if)
     findings = [name for name, known in zip(labels.findings, counts["findings"], strict=True) if known]
     return (*(name for name, count in counts.items() if name != "findings" and count), *findings)
 
 
-def _absent(experiment: Experiment, images: SiteImages, side: str) -> int:
-    """Whether a token stands for this side in some pairs."""
-    return int(experiment.training.modality_dropout > 0 or side not in images.modalities)
+def _absent(experiment: Experiment, images: SiteImages, side: str, pairs: int) -> int:
+    """Whether a token stands for this side in some pairs of every round. Where pairs lose a side by chance, that is so
+    unless one round in a hundred or more would have none: a sum with nothing of this hospital shows others'."""
+    none = (1 - experiment.training.modality_dropout / 2) ** pairs if images.modalities == MODALITIES else 1.0
+    return int(side not in images.modalities or none < _SELDOM)

@@ -125,7 +125,7 @@ class SiteWorker:
         self._smallest_score = smallest_score
         self.segments = segments or SegmentStore()
         self.own = own or SiteStore()
-        self._masks = Masks(self.own, trust)
+        self.masks = Masks(self.own, trust)
         self._private = private or Private(self.own)
         self._tasks: dict[str, Callable[[Any, Experiment], Reply]] = {
             "describe": self._describe,
@@ -133,7 +133,7 @@ class SiteWorker:
             "evaluate": self._evaluate,
             "personalise": self._personalise,
             "statistics": self._statistics,
-            "unmask": self._masks.unmask,
+            "unmask": self.masks.unmask,
         }
 
     def run(self, task: Task) -> Reply:
@@ -168,7 +168,7 @@ class SiteWorker:
             fingerprint=fingerprint(images),
             statistics=self._tell(task, experiment, images),
             software_version=__version__,
-            run_key=self._masks.run_key(task, experiment, images, report.pairs) if masks else None,
+            run_key=self.masks.run_key(task, experiment, images, report.pairs) if masks else None,
         )
         return DescribeReply(site=task.site, round=task.round, results=results)
 
@@ -177,7 +177,7 @@ class SiteWorker:
         phase = experiment.training.phases[task.phase]
         masks = experiment.federation.secure_aggregation
         if masks:
-            self._masks.require(task, experiment, len(epoch_pairs(experiment, images.splits["train"], experiment.seed)))
+            self.masks.require(task, experiment, len(epoch_pairs(experiment, images.splits["train"], experiment.seed)))
         valid = self._score(task, experiment, network, store, images, "valid", phase.trainable == "heads")
 
         def report(stage: str, done: int, total: int, epoch: int, loss: float | None) -> None:
@@ -218,7 +218,7 @@ class SiteWorker:
         told = None
         if masks and weights:
             steps = private.moved if private else None
-            told, masked = self._masks.masked(
+            told, masked = self.masks.masked(
                 task, experiment, network.layout, trained, came, weights, images, fitted, steps
             )
             packed, weights = PackedUpdate(masked), {}
@@ -245,6 +245,8 @@ class SiteWorker:
         )
 
     def _evaluate(self, task: EvaluateTask, experiment: Experiment) -> Reply:
+        if "train" in task.splits and experiment.federation.secure_aggregation:
+            raise ValueError("under masks no score of training images leaves: its counts would weigh the update")
         images, network, store, *_ = self._ready(task, experiment)
         if experiment.privacy is not None and "train" in task.splits:
             raise ValueError("the experiment is private for training patients, whose scores would tell of them")

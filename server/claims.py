@@ -76,12 +76,14 @@ def check_branch_counts(reply: TrainReply, data: Passport, labels: LabelsConfig)
             raise ValueError(f"the update counts {count} for {name}, but the hospital described only {described}")
 
 
-def check_histograms(told: Histograms | None, data: Passport, split: Split) -> None:
-    """Raise ValueError where a histogram counts more images than the hospital's passport ``data`` has in the split, or
-    the passport does not say: it could outweigh all others in the thresholds of all."""
+def check_histograms(told: Histograms | None, data: Passport, split: Split, untold: int | None = None) -> None:
+    """Raise ValueError where a histogram counts more images than the hospital's passport ``data`` has in the split: it
+    could outweigh all others in the thresholds of all. Where the passport does not say, ``untold`` is the most; None:
+    then it must say."""
     described = data.splits.get(split)
     for task, modality in (("disease", "xray"), ("cancer", "ct"), ("examination", "ct")):
         has = getattr(described, modality, None)
+        has = untold if has is None else has
         for name, found in getattr(told, task, {}).items():
             count = sum((*found.present, *found.absent)) if found else 0
             if count and (has is None or count > has + _ROUNDED_BY):

@@ -5,7 +5,8 @@ What the server has to say again after a crash is on disk before it is said: the
 and whose words are in it before shares are asked for. Hospitals answer for one set of hospitals a round.
 """
 
-import itertools
+import contextlib
+import random
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from fedthorax.common.masking.words import Domain, Weights, name_of, sums_of
 from fedthorax.common.messages.masking import MaskedTold
 from fedthorax.common.messages.message import PackedSegments
 
-_MOST_TRIES = 200  # sets of shares, where some of them do not belong to the key
+_MOST_TRIES = 400  # sets of shares, where some of them do not belong to the key
 
 
 class Closed(Frozen):
@@ -38,25 +39,24 @@ class Closed(Frozen):
     commitments: tuple[tuple[int, str, str, str], ...]
 
 
-def opening_of(folder: Path, number: int, model: Mapping[str, str], keys: Mapping[str, RunKey]) -> Opening:
-    """The round's opening: the one that was told before for the same model, keys and round, else a new one."""
+def opening_of(folder: Path, number: int, model: Mapping[str, str], keys: Mapping[str, RunKey]) -> tuple[Opening, bool]:
+    """The round's opening, and whether it was told before: then it is told again, whoever is there now, because a
+    hospital masks under one opening a round."""
     path = folder / f"opening-{number:04d}.json"
-    opening = Opening(nonce=secrets.token_hex(32), model=dict(model), keys=dict(keys))
-    try:
+    with contextlib.suppress(FileNotFoundError, ValidationError):  # a damaged one cannot be told again
         before = Opening.model_validate_json(path.read_bytes())
-        if (before.model, before.keys) == (opening.model, opening.keys):
-            return before
-    except (FileNotFoundError, ValidationError):
-        pass  # a damaged one cannot be told again; hospitals that masked under it say so and drop out of the round
+        if before.model == dict(model):
+            return before, True
+    opening = Opening(nonce=secrets.token_hex(32), model=dict(model), keys=dict(keys))
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, opening.model_dump_json() + "\n")
-    return opening
+    return opening, False
 
 
 @dataclass
 class MaskedRound:
     """``hospitals`` is how many the experiment names; ``smallest``: so many must stand behind each part of a sum, and
-    ``required`` hospitals be in it."""
+    ``required`` hospitals be in it. ``again``: the opening was told before."""
 
     folder: Path
     number: int
@@ -66,8 +66,10 @@ class MaskedRound:
     hospitals: int
     smallest: int
     required: int = 0
+    again: bool = False
     taken: set[str] = field(default_factory=set)
     closed: Closed | None = None
+    wrong: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._totals = {number: np.zeros(domain.num_words(), np.uint64) for number, domain in enumerate(self.domains)}
@@ -120,7 +122,8 @@ class MaskedRound:
     def unmasked(self, given: Mapping[str, Mapping[Kept, str]], before: Weights) -> list[MaskedSum]:
         """The sums of the parts, out of the shares that hospitals have ``given``. ``before`` is the round's model.
 
-        ValueError where the shares of a key are too few, or belong to no key that was promised.
+        ``wrong`` are then those whose shares did not fit. ValueError where the shares of a key are too few, or belong
+        to no key that was promised.
         """
         closed = self.close()
         taken, places = set(closed.taken), {site: place for place, site in enumerate(sorted(self.opening.keys), 1)}
@@ -128,12 +131,19 @@ class MaskedRound:
         groups, found = [domain.group for domain in self.domains], list[MaskedSum]()
         for slot in asked_for(groups, closed.taken, self.smallest):
             number, site, other = slot
-            shares = {places[giver]: bytes.fromhex(slots[slot]) for giver, slots in given.items() if slot in slots}
-            key = _key(shares, threshold(self.hospitals), promised[slot], f"{site}'s mask")
+            shares = {
+                places[giver]: bytes.fromhex(slots[slot])
+                for giver, slots in given.items()
+                if slot in slots and giver not in self.wrong
+            }
+            key, wrong = _key(shares, threshold(self.hospitals), promised[slot], f"{site}'s mask")
+            self.wrong |= {giver for giver, place in places.items() if place in wrong}
             add_mask(self._totals[number], key, -sign_of(site, other) if other else -1)
         for number, domain in enumerate(self.domains):
             if domain.group.may_be_summed(taken, self.smallest):
                 found += sums_of(domain, self._totals[number], before)
+        if not found:
+            raise ValueError(f"fewer than {self.smallest} hospitals are left behind every part of the model")
         return found
 
     def _others(self, number: int, site: str) -> list[str]:
@@ -169,6 +179,8 @@ def forget(folder: Path, before: int) -> None:
 def whole_segments(sums: Sequence[MaskedSum], sizes: Mapping[str, int], before: Weights) -> list[MaskedSum]:
     """The parts of each segment put together, all of one weight; what is in no part stays as it was ``before``."""
     found = []
+    if len({each.weight for each in sums}) > 1:
+        raise ValueError("its parts have different weights, so a hospital has not masked what it should have")
     for segment in dict.fromkeys(each.segment for each in sums):
         parts = [each for each in sums if each.segment == segment]
         high, low = (numbers * parts[0].weight for numbers in halves(whole_numbers(before[segment])))
@@ -178,15 +190,25 @@ def whole_segments(sums: Sequence[MaskedSum], sizes: Mapping[str, int], before: 
     return found
 
 
-def _key(shares: Mapping[int, bytes], needed: int, promised: str, whose: str) -> bytes:
-    """The key that fits the promise. A wrong share spoils what it is combined with, so other sets are tried."""
+def _key(shares: Mapping[int, bytes], needed: int, promised: str, whose: str) -> tuple[bytes, set[int]]:
+    """The key that fits the promise, and the points whose shares do not belong to it. A wrong share spoils what it is
+    combined with, so sets are drawn until one has none."""
     if len(shares) < needed:
         raise ValueError(f"{len(shares)} hospitals gave a share of {whose}, {needed} are needed")
-    for points in itertools.islice(itertools.combinations(sorted(shares), needed), _MOST_TRIES):
-        try:
-            key = combine({point: shares[point] for point in points}, needed)
-        except ValueError:
-            continue
-        if commitment(key) == promised:
-            return key
+    points, drawn = sorted(shares), random.Random(0)
+
+    def found(chosen: Sequence[int]) -> bytes | None:
+        with contextlib.suppress(ValueError):
+            key = combine({point: shares[point] for point in chosen}, needed)
+            return key if commitment(key) == promised else None
+        return None
+
+    chosen = points[:needed]
+    if (key := found(chosen)) is not None:
+        return key, set()
+    for _ in range(_MOST_TRIES):
+        chosen = drawn.sample(points, needed)
+        if (key := found(chosen)) is not None:
+            rest = [point for point in points if point not in chosen]
+            return key, {point for point in rest if found([*chosen[1:], point]) is None}
     raise ValueError(f"the shares of {whose} do not give the key that was promised")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedthorax.common.algorithms.aggregation import MaskedSum
+from fedthorax.common.algorithms.algorithm import TakesSums
 from fedthorax.common.config.travelling import experiment_digest
 from fedthorax.common.masking.keys import RunKey, spoken
 from fedthorax.common.masking.opening import threshold
@@ -38,7 +38,8 @@ class Masks:
     def open(self, number: int, plan: RoundPlan, segments: Sequence[str], model: Mapping[str, str]) -> MaskedRound:
         """The round with all that have joined, told a key, and can contribute something; ``model`` by segment_sha256.
 
-        A hospital whose roster is another than most have is left out and named: the others would refuse the round.
+        Those are left out and named whose roster is another than most have, because the others would refuse the round,
+        and those whose key is another than when the round was first opened. RuntimeError where too few are left.
         """
         ask, experiment = self.hospitals, self.hospitals.experiment
         federation, run = experiment.federation, ask.record.document["run"]
@@ -53,13 +54,19 @@ class Masks:
             del keys[site]
         if usual and usual[0][0]:
             ask.record.document["masks"]["roster"] = spoken(usual[0][0])
-        opening = opening_of(self.folder, number, model, keys)
+        opening, again = opening_of(self.folder, number, model, keys)
+        for site in [site for site, told in keys.items() if opening.keys.get(site) != told]:
+            ask.fail(
+                site, "train", "it was not there with this key when the round was opened; it goes on with the next"
+            )
         context = opening.context(run, number, experiment_digest(experiment), plan.phase_index, plan.learning_rate)
         domains = domains_for(opening, experiment, self.layout, segments)
         hospitals = len(experiment.data.hospitals)
         found = MaskedRound(
-            self.folder, number, context, domains, opening, hospitals, federation.smallest_sum, ask.required
+            self.folder, number, context, domains, opening, hospitals, federation.smallest_sum, ask.required, again
         )
+        if not again:
+            ask.require(len(opening.keys), found.fewest)
         left = sorted({*segments} - {part.segment for domain in domains for part in domain.parts})
         if left:
             ask.events.emit(
@@ -69,8 +76,16 @@ class Masks:
             )
         return found
 
-    def unmask(self, masked: MaskedRound, before: Weights) -> list[MaskedSum]:
-        """The sums of the round's parts. StillMaskedError where too few hospitals give their shares."""
+    def asks(self, masked: MaskedRound, site: str) -> bool:
+        """Whether the hospital has a part in the round: it was opened with its key, or there is nothing it contributes.
+        One that has not told its key since the run was resumed may still have the one that the round was opened with.
+        """
+        own, told = self.keys.get(site), masked.opening.keys.get(site)
+        return told is not None if own is None else told == (own if own.contributes else None)
+
+    def unmask(self, masked: MaskedRound, before: Weights, aggregate: TakesSums) -> None:
+        """Give ``aggregate`` the sums of the round's parts. StillMaskedError where too few hospitals give their shares,
+        or what a hospital has masked or dealt makes no sense."""
         ask, closed = self.hospitals, masked.close()
         ask.audit.append("sum closed", round=masked.number, sites=list(closed.taken), context=closed.context)
         tasks = [
@@ -90,8 +105,14 @@ class Masks:
             given[reply.site] = reply.told.by_slot()
         try:
             sums = masked.unmasked(given, before)
+            whole = not ask.experiment.weighs_branches
+            aggregate.add_sums(whole_segments(sums, self.layout.sizes, before) if whole else sums)
         except ValueError as error:
-            raise StillMaskedError(f"its sum stays masked: {error}", closed.taken) from error
-        if not ask.experiment.weighs_branches:
-            return whole_segments(sums, self.layout.sizes, before)
-        return sums
+            raise StillMaskedError(f"its sum cannot be used: {error}", closed.taken) from error
+        last = sorted(site for site, entry in ask.record.rounds[-2]["sites"].items() if entry.get("masked"))
+        if list(closed.taken) != last:
+            roster = ask.record.document["masks"]["roster"] or "identities made up for a simulation"
+            told = f"the sum is of {', '.join(closed.taken)}, and nobody can see or check the update of one"
+            ask.events.emit("note", text=f"round {masked.number} is masked: {told}; roster: {roster}")
+        for site in sorted(masked.wrong):
+            ask.warn(site, "shares that it gave do not belong to the masks that they are of; the others' were enough")

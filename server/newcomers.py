@@ -1,12 +1,14 @@
 """How a hospital joins a run: it describes its data, and says which of the server's test images it holds too."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from fedthorax import __version__
 from fedthorax.common.config.travelling import experiment_digest
 from fedthorax.common.disclosure.passport import fingerprint
 from fedthorax.common.hospital.overlap import keyed_digests
+from fedthorax.common.masking.hospital import OTHER_KEY
 from fedthorax.common.masking.keys import RunKey, check_run_key
 from fedthorax.common.messages.replies import DescribeReply
 from fedthorax.common.messages.statistics import SiteStatistics
@@ -51,10 +53,19 @@ class Newcomers:
             where = "also stand where a model is trained or selected: scored apart"
             hospitals.events.emit("note", text=f"{len(self.central.left_out)} central test images {where}")
 
-    def newcomers(self) -> list[DescribeTask]:
-        """Tasks for the hospitals that have not joined yet."""
-        joined = self.hospitals.joined()
+    def newcomers(self, asked: Collection[str] = ()) -> list[DescribeTask]:
+        """Tasks for the hospitals that have not joined yet, or have no key under masks; not for those ``asked`` for
+        something else."""
+        joined = set(self.hospitals.joined()) | set(asked)
+        if self.hospitals.experiment.federation.secure_aggregation:
+            joined &= {*self.run_keys, *asked}
         return self.tasks(tuple(name for name in self.hospitals.names if name not in joined))
+
+    def forget_lost_keys(self) -> None:
+        """Whoever said in the last round that its key is another one has lost it, and is asked for a new one."""
+        for failure in self.hospitals.record.rounds[-2]["failures"]:
+            if failure["reason"] == OTHER_KEY:
+                self.run_keys.pop(failure["site"], None)
 
     def tasks(self, names: tuple[str, ...]) -> list[DescribeTask]:
         key = secrets.token_bytes(32)  # the digests mean nothing to who does not hold the image
@@ -95,7 +106,10 @@ class Newcomers:
             return
         if told is None:
             raise ValueError("it tells no key for the run, and updates are masked (federation.secure_aggregation)")
-        check_run_key(told, self.hospitals.record.document["run"], site, experiment_digest(experiment), None)
+        try:
+            check_run_key(told, self.hospitals.record.document["run"], site, experiment_digest(experiment), None)
+        except ValueError as error:
+            raise ValueError(f"refused: {str(error).partition(': ')[2]}") from error
         if any(told.key == other.key for name, other in self.run_keys.items() if name != site):
             raise ValueError("refused: another hospital has the same key for the run")
 

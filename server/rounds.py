@@ -196,6 +196,7 @@ class Rounds:
         for site in ask.left_out:
             ask.fail(site, "train", "left out of this round by the lead (--leave-out)")
         model = named_model(weights)
+        self._newcomers.forget_lost_keys()
         masks = Masks(ask, self.network.layout, self.masking, self._newcomers.run_keys)
         masked = None
         if self.experiment.federation.secure_aggregation:
@@ -205,12 +206,15 @@ class Rounds:
         told = self._algorithm.tell(self._strategy_state)
         training = []
         for site in (name for name in ask.joined() if name not in ask.left_out):
+            if masked and not masks.asks(masked, site):
+                continue
             own = models(site)
             beside = {name: values for name, values in told.items() if name in own["weights"]}
             opening = masked.opening if masked and site in masked.opening.keys else None
             training.append(ask.task(TrainTask, site, number, **own, beside=beside, masking=opening, **work))
-        tasks = [*training, *self._newcomers.newcomers()]  # who joins now trains from the next round on
-        accepted: set[str] = set()
+        asked = {task.site for task in training}
+        tasks = [*training, *self._newcomers.newcomers(asked)]  # who joins now trains from the next round on
+        accepted = set(masked.taken) if masked else set[str]()  # whose words an earlier try of the round has summed
         with contextlib.closing(KeptUpdates(len(training))) as kept:
             for reply in ask.replies(
                 tasks, lambda: len(accepted) >= required, lambda left: len(accepted) + left >= required
@@ -222,14 +226,15 @@ class Rounds:
                 elif self._take_update(reply, number, model, segments, plan, masked or aggregate, kept):
                     accepted.add(reply.site)
             accepted -= self._put_aside(number, aggregate, kept)
-        if masked:
-            accepted |= masked.taken  # also those whose words an earlier try has summed
-            for site in masked.taken:
-                self.record.rounds[number]["sites"][site]["masked"] = True
+        for site in masked.taken if masked else ():
+            self.record.rounds[number]["sites"][site]["masked"] = True
+        if masked and masked.again and len(possible := asked | accepted) < required:
+            missing = ", ".join(sorted({*masked.opening.keys} - possible))
+            raise StillMaskedError(f"it was opened before, and cannot be ended without {missing}", sorted(accepted))
         ask.require(len(accepted), required)
         ask.tell_absent(accepted)
         if masked and isinstance(aggregate, TakesSums):  # the configuration refuses the others
-            aggregate.add_sums(masks.unmask(masked, weights))
+            masks.unmask(masked, weights, aggregate)
         if not aggregate.num_examples:
             raise RuntimeError("no hospital has an X-ray and a CT slice to train on, so there is nothing to average")
         if not masked:
@@ -338,7 +343,8 @@ class Rounds:
         return True
 
     def _take_masked(self, reply: TrainReply, number: int, masked: MaskedRound) -> bool:
-        """Add a masked update, of which nothing can be checked but its form. Raises ValueError where that is wrong."""
+        """Add a masked update, of which nothing can be checked but its form; False where it is not in the sum. Raises
+        ValueError where the form is wrong."""
         site, told = reply.site, reply.told.masked
         if reply.weights or reply.beside or reply.told.train or reply.told.counts:
             raise ValueError("the update is not masked (federation.secure_aggregation)")
@@ -349,7 +355,7 @@ class Rounds:
         elif told is not None or reply.packed:
             raise ValueError("the hospital was not asked for a masked update")
         self._note_update(reply, number)
-        return True
+        return site in masked.taken
 
     def _note_update(self, reply: TrainReply, number: int) -> None:
         site, told = reply.site, reply.told
@@ -464,9 +470,12 @@ class Rounds:
 
     def _counted(self, reply: EvaluateReply, split: Literal["valid", "test"]) -> Histograms | None:
         """The hospital's histograms; None where it has none, or counts more images than it can have."""
-        histograms = reply.told.valid_histograms if split == "valid" else reply.told.histograms
+        histograms, federation = reply.told.histograms, self.experiment.federation
+        if split == "valid":
+            histograms = reply.told.valid_histograms
+        untold = federation.largest_hospital if federation.secure_aggregation else None  # masks hide all counts
         try:
-            check_histograms(histograms, self.record.passport(reply.site), split)
+            check_histograms(histograms, self.record.passport(reply.site), split, untold)
         except ValueError as error:
             self.hospitals.warn(reply.site, f"how its {split} images are scored is not taken: {error}")
             return None

@@ -55,6 +55,7 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: FinishTask, exp
         write_model_facts(run.model, facts, models, measured)
         write_text(path / "delivery.json", json.dumps({"run": task.run, "hospital": task.site}, indent=1) + "\n")
         write_report(path)
+    process.worker.masks.end(task, experiment)
     return FinishReply(site=task.site, round=task.round, task_id=task.id)
 
 

@@ -21,7 +21,8 @@ def refusals(task: Task, experiment: Experiment, settings: SiteSettings) -> list
     if settings.name not in experiment.data.hospitals:
         return ["the experiment does not name this hospital"]
     federation = experiment.federation
-    if limits.require_masking and not federation.secure_aggregation and task.kind in ("describe", "train"):
+    unmasked = limits.require_masking and not federation.secure_aggregation
+    if unmasked and task.kind in ("describe", "train", "evaluate", "personalise"):
         return ["the hospital lets updates leave only masked (limits.require_masking)"]
     if limits.privacy is not None and task.kind in ("describe", "train"):
         if experiment.privacy is None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from fedthorax.common.issues.issue import CODES
+from fedthorax.common.masking.hospital import OTHER_KEY
 
 UNSAID = "The hospital does not say why."
 
@@ -112,7 +113,26 @@ ERRORS = (
     "federation.smallest_sum is {setting}",
     "this hospital trusts no roster yet, and updates are masked: `fedthorax site trust roster.json`",
     "the experiment masks updates, but the task has no keys of the other hospitals",
+    "the experiment does not mask updates (federation.secure_aggregation)",
+    "under masks no score of training images leaves: its counts would weigh the update",
+    "a hospital of the round does not stand in the roster that this one trusts (`fedthorax site trust`)",
+    "a hospital of the round has another identity than the roster that is trusted",
+    "a hospital of the round trusts another roster; compare their fingerprints",
+    "the key of a hospital for this run is not signed by its identity",
+    "the key of a hospital for this run gives no secret",
+    "two hospitals of the round have the same key",
+    OTHER_KEY,
+    "the round has {setting} hospitals, expected {setting} to {setting} of them",
+    "the round was opened for another model",
+    "segment {segment} of the update holds values that are not finite, or too large",
+    "segment {segment} of the update has moved too far to be summed under masks; lower training.learning_rate",
+    "the update weighs more than the lead allows to one hospital (federation.largest_hospital)",
+    "nothing stands behind a part of the update that this hospital said it contributes to, so the sum would show that "
+    "of fewer others",
+    "what the hospital remembers of the run's masks is damaged; remove the file there, and it goes on with a new key",
     "another update was masked for round {setting} before: two of one round tell more",
+    "an update of round {setting} was masked before; there is none of {setting} now",
+    "a hospital that had no part in round {setting} is in its sum",
     "this hospital has masked nothing in round {setting} under this context",
     "this hospital has helped to unmask another sum of round {setting}",
     "a sum of {setting} hospitals; this hospital helps to unmask one of {setting} or more",
@@ -168,9 +188,13 @@ def is_sentence(text: str, smallest: int) -> bool:
 
 
 def error_outside(text: str) -> str:
-    """What may be said of an error in the words ``text``: these, where all are on the list, else INSIDE."""
+    """What may be said of an error in the words ``text``: these, where all are on the list, without what stands before
+    a first colon where the rest is; else INSIDE."""
     said = _pattern(ERRORS).fullmatch
-    return text if said(text) or all(map(said, text.split("; "))) else INSIDE
+    if said(text) or all(map(said, text.split("; "))):
+        return text
+    after = text.partition(": ")[2]
+    return after if said(after) else INSIDE
 
 
 @cache

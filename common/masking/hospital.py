@@ -1,7 +1,7 @@
 """A hospital's half of masking: what it masks, what it deals, and what it gives back of the shares that it holds.
 
 What it remembers lies in one file a run: its key and secret, and by round the context, the digest of what it masked and
-the set of hospitals for which it gave shares. It masks one update a round, and answers for one set.
+of what it was asked for shares. It masks one update a round, and answers one such question.
 """
 
 import contextlib
@@ -14,28 +14,30 @@ from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.common.masking import masks
 from fedthorax.common.masking.keys import Roster, RunKey, check_run_key, raw, roster_digest, signed_run_key
 from fedthorax.common.masking.opening import Opening, threshold
 from fedthorax.common.masking.shares import Kept, Keys, asked_for, deal, opened, sealed
 from fedthorax.common.masking.words import Group, Words
 
+OTHER_KEY = "the round's keys lack this hospital's own, or have another in its place"
 KEPT_ROUNDS = 3  # of a run, the newest: a server that goes on from an earlier one is refused
 
 
 class MaskedRound(Frozen):
-    """``masked`` is the digest of the words before they were masked. ``taken`` are the hospitals for whose sum shares
-    were given, None where none were asked for yet."""
+    """``masked`` is the digest of the words before they were masked, ``asked`` that of the hospitals for whose sum
+    shares were given, and of what they had dealt; None where none were asked for yet."""
 
     context: str
     masked: str
     opening: Opening
     groups: tuple[Group, ...]
-    taken: tuple[str, ...] | None = None
+    asked: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Masking:
     def run_key(self, contributes: tuple[str, ...]) -> RunKey:
         """The hospital's key for the run, the same whenever it is asked."""
         roster = roster_digest(self.trusted) if self.trusted is not None else ""
-        state = self._state()
+        state = _remembered(self.path)
         key = self._key(state)
         identity = self.identity or Ed25519PrivateKey.from_private_bytes(bytes.fromhex(state.identity))
         return signed_run_key(identity, key, roster, contributes, self.run, self.site, self.experiment)
@@ -100,7 +102,7 @@ class Masking:
         ValueError names what is wrong with the opening, or says that another update was masked for this round before.
         """
         self.check_opening(opening)
-        state = self._state()
+        state = _remembered(self.path)
         context = opening.context(self.run, number, self.experiment, phase, learning_rate)
         digest = hashlib.sha256(b"".join(words[at].tobytes() for at in sorted(words))).hexdigest()
         before = state.rounds.get(number)
@@ -109,7 +111,7 @@ class Masking:
         if before is None and state.rounds and number < max(state.rounds):
             raise ValueError(f"an update of round {max(state.rounds)} was masked before; there is none of {number} now")
         done = before or MaskedRound(context=context, masked=digest, opening=opening, groups=tuple(groups))
-        self._keep(state, number, done)
+        _keep(self.path, state, number, done)
         secret, pairs = bytes.fromhex(state.secret), self._pair_secrets(state, opening)
         keys = {
             at: Keys(
@@ -139,21 +141,23 @@ class Masking:
 
     def shares(self, number: int, context: str, taken: Sequence[str], dealt: Mapping[str, str]) -> dict[Kept, str]:
         """The hospital's shares, in hexadecimal, for the sum of the hospitals that are ``taken``, out of what these
-        have ``dealt`` to it. The same set is answered alike, another one of the same round is refused."""
-        state = self._state()
+        have ``dealt`` to it. The same question is answered alike, another one of the same round is refused: not even
+        shares that a hospital has dealt twice, as one that was set back does, can be had both."""
+        state = _remembered(self.path)
         done = state.rounds.get(number)
         if done is None or done.context != context:
             raise ValueError(f"this hospital has masked nothing in round {number} under this context")
         wanted = tuple(sorted(set(taken)))
         if strangers := sorted(set(wanted) - set(done.opening.keys)):
-            raise ValueError(f"{', '.join(strangers)} had no part in round {number}")
+            raise ValueError(f"{', '.join(strangers)}: a hospital that had no part in round {number} is in its sum")
         if len(wanted) < self.fewest:
             raise ValueError(
                 f"a sum of {len(wanted)} hospitals; this hospital helps to unmask one of {self.fewest} or more"
             )
-        if done.taken is not None and done.taken != wanted:
+        asked = hashlib.sha256(canonical_json([[site, dealt.get(site, "")] for site in wanted]).encode()).hexdigest()
+        if done.asked not in (None, asked):
             raise ValueError(f"this hospital has helped to unmask another sum of round {number}")
-        self._keep(state, number, done.model_copy(update={"taken": wanted}))  # before anything is told
+        _keep(self.path, state, number, done.model_copy(update={"asked": asked}))  # before anything is told
         pairs, found = self._pair_secrets(state, done.opening), dict[Kept, bytes]()
         for dealer in wanted:
             key = self._sealing(pairs, state, context, dealer, self.site)
@@ -163,8 +167,8 @@ class Masking:
 
     def check_opening(self, opening: Opening) -> None:
         """ValueError unless every key of the round is a hospital's that this one trusts, and its own is its own."""
-        if self.site not in opening.keys or opening.keys[self.site].key != self._public(self._state()):
-            raise ValueError("the round's keys lack this hospital's own, or have another in its place")
+        if self.site not in opening.keys or opening.keys[self.site].key != self._public(_remembered(self.path)):
+            raise ValueError(OTHER_KEY)
         if not self.fewest <= len(opening.keys) <= self.hospitals:
             raise ValueError(
                 f"the round has {len(opening.keys)} hospitals, expected {self.fewest} to {self.hospitals} of them"
@@ -195,17 +199,39 @@ class Masking:
     def _public(self, state: RunState) -> str:
         return raw(self._key(state).public_key()).hex()
 
-    def _state(self) -> RunState:
-        """What is remembered of the run; begun anew where nothing is. ValueError where it is damaged."""
-        if self.path.is_file():
-            return RunState.model_validate_json(self.path.read_bytes())
-        state = RunState(key=secrets.token_hex(32), secret=secrets.token_hex(32), identity=secrets.token_hex(32))
-        self._keep(state)
-        return state
 
-    def _keep(self, state: RunState, number: int = 0, done: MaskedRound | None = None) -> None:
-        rounds = state.rounds if done is None else {**state.rounds, number: done}
-        newest = {key: rounds[key] for key in sorted(rounds)[-KEPT_ROUNDS:]}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = state.model_copy(update={"rounds": newest}).model_dump_json() + "\n"
-        write_bytes(self.path, (text.encode(),), PRIVATE)
+def end_run(path: Path) -> None:
+    """The run is over: its secrets go. What was done in its rounds stays known, so none can be done again; a run that
+    gets more rounds gets a new key."""
+    if path.is_file():
+        try:
+            _keep(path, _new_secrets(_remembered(path)))
+        except ValueError:  # damaged: nothing can be made of the secrets either
+            path.unlink()
+
+
+def _remembered(path: Path) -> RunState:
+    """What is remembered of the run; begun anew where nothing is. ValueError where it is damaged."""
+    if not path.is_file():
+        state = _new_secrets(RunState(key="", secret="", identity=secrets.token_hex(32)))
+        _keep(path, state)
+        return state
+    try:
+        return RunState.model_validate_json(path.read_bytes())
+    except ValidationError:  # its words would quote the secrets
+        raise ValueError(
+            f"{path}: what the hospital remembers of the run's masks is damaged; remove the file there, and it goes on "
+            "with a new key"
+        ) from None
+
+
+def _keep(path: Path, state: RunState, number: int = 0, done: MaskedRound | None = None) -> None:
+    rounds = state.rounds if done is None else {**state.rounds, number: done}
+    newest = {key: rounds[key] for key in sorted(rounds)[-KEPT_ROUNDS:]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = state.model_copy(update={"rounds": newest}).model_dump_json() + "\n"
+    write_bytes(path, (text.encode(),), PRIVATE)
+
+
+def _new_secrets(state: RunState) -> RunState:
+    return state.model_copy(update={"key": secrets.token_hex(32), "secret": secrets.token_hex(32)})

@@ -60,24 +60,27 @@ def signed_run_key(
 
 
 def check_run_key(told: RunKey, run: str, site: str, experiment: str, trusted: Roster | None) -> None:
-    """ValueError, naming the hospital, unless ``told`` is its key for this run of this experiment and, where there is a
-    list that is ``trusted``, its identity stands there and it trusts the same list."""
+    """ValueError, the hospital's name before the reason, unless ``told`` is its key for this run of this experiment
+    and, where there is a list that is ``trusted``, its identity stands there and it trusts the same list."""
     if trusted is not None:
         if site not in trusted:
-            raise ValueError(f"{site} does not stand in the roster that this hospital trusts (`fedthorax site trust`)")
+            raise ValueError(
+                f"{site}: a hospital of the round does not stand in the roster that this one trusts (`fedthorax site "
+                "trust`)"
+            )
         if trusted[site] != told.identity:
-            raise ValueError(f"{site} comes with another identity than the roster that this hospital trusts has")
+            raise ValueError(f"{site}: a hospital of the round has another identity than the roster that is trusted")
         if told.roster != roster_digest(trusted):
-            raise ValueError(f"{site} trusts another roster than this hospital does; compare their fingerprints")
+            raise ValueError(f"{site}: a hospital of the round trusts another roster; compare their fingerprints")
     text = _statement(told.identity, told.roster, told.key, told.contributes, run, site, experiment)
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(told.identity)).verify(bytes.fromhex(told.signature), text)
     except (InvalidSignature, ValueError):
-        raise ValueError(f"the key of {site} for this run is not signed by its identity") from None
+        raise ValueError(f"{site}: the key of a hospital for this run is not signed by its identity") from None
     try:  # one of the few points that give everybody the same secret would stop all who meet it
         X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(told.key)))
     except ValueError:
-        raise ValueError(f"the key of {site} for this run gives no secret") from None
+        raise ValueError(f"{site}: the key of a hospital for this run gives no secret") from None
 
 
 def roster_digest(roster: Roster) -> str:

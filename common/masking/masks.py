@@ -82,7 +82,7 @@ def commitment(key: bytes) -> str:
 
 
 def sealing_key(secret: bytes, context: str, sender: str, receiver: str) -> bytes:
-    """The key under which ``sender`` sends its shares to ``receiver`` in a round: used once."""
+    """The key under which ``sender`` sends its shares to ``receiver`` in a round."""
     return derived(secret, b"", _info("shares", context, sender, receiver))
 
 

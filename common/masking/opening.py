@@ -51,26 +51,21 @@ def domains_of(
     by_branch: bool,
     smallest: int,
 ) -> tuple[Domain, ...]:
-    """The parts that at least ``smallest`` hospitals contribute to, put together where the same hospitals mask them: by
-    branch those that contribute, else all. A part with fewer stays as it was: its sum would be a hospital's own."""
+    """The parts that at least ``smallest`` hospitals contribute to, put together where the same ones do. By branch
+    these mask them, else all. A part with fewer stays as it was: its sum would be a hospital's own."""
     wide = {
         segment: np.concatenate(
-            [np.arange(sizes[segment])[where] for where in statistics.get(segment, ())] or [np.empty(0, np.int64)]
+            [np.empty(0, np.int64), *(np.arange(*w.indices(sizes[segment])) for w in statistics.get(segment, ()))]
         )
         for segment in {part.segment for part in parts}
     }
-    found: dict[tuple[str, ...], list[tuple[Part, tuple[str, ...]]]] = {}
+    found: dict[tuple[str, ...], list[Part]] = {}
     for part in parts:
         behind = opening.contributors(part, findings)
         if len(behind) >= smallest:
-            members = behind if by_branch else tuple(sorted(opening.keys))
-            found.setdefault(members, []).append((part, behind))
+            found.setdefault(behind, []).append(part)
+    everybody = tuple(sorted(opening.keys))
     return tuple(
-        Domain(
-            Group(members=members, behind=tuple(behind for _, behind in own)),
-            tuple(part for part, _ in own),
-            sizes,
-            wide,
-        )
-        for members, own in found.items()
+        Domain(Group(members=behind if by_branch else everybody, behind=behind), tuple(own), sizes, wide)
+        for behind, own in found.items()
     )

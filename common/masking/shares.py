@@ -4,6 +4,7 @@ For each domain of a round a hospital deals its own mask's key, and the keys of 
 each other member. From the first a sum is unmasked in which it is; from the second one that it dropped out of.
 """
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from fedthorax.common.masking.sharing import SHARE_BYTES, split
 from fedthorax.common.masking.words import Group
 
 Kept = tuple[int, str, str]  # domain, the hospital that dealt it, and the other of a pair or "" for its own mask
-_NONCE = bytes(12)  # a sealing key is used once
+_NONCE_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,16 @@ def deal(
 
 
 def sealed(key: bytes, context: str, shares: bytes) -> str:
-    return AESGCM(key).encrypt(_NONCE, shares, context.encode()).hex()
+    """A hospital that does a round again deals other shares under the same key, so each dealing has its own nonce."""
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return (nonce + AESGCM(key).encrypt(nonce, shares, context.encode())).hex()
 
 
 def opened(key: bytes, context: str, text: str, groups: Sequence[Group], dealer: str) -> dict[Kept, bytes]:
     """What ``dealer`` has dealt to this hospital. ValueError where it cannot be opened or is no such list."""
     try:
-        content = AESGCM(key).decrypt(_NONCE, bytes.fromhex(text), context.encode())
+        came = bytes.fromhex(text)
+        content = AESGCM(key).decrypt(came[:_NONCE_BYTES], came[_NONCE_BYTES:], context.encode())
     except (InvalidTag, ValueError):
         raise ValueError(f"the shares of {dealer} cannot be opened") from None
     expected = list(slots(groups, dealer))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fedthorax.common.algorithms.aggregation import LIMIT, MaskedSum, all_below, halves, whole_numbers
 from fedthorax.common.algorithms.branchwise import Part
+from fedthorax.common.algorithms.settings import MAX_EXAMPLES
 from fedthorax.common.ground.frozen import Frozen
 
 Words = NDArray[np.uint64]
@@ -21,14 +22,14 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 
 class Group(Frozen):
-    """The ``members`` mask parts of the model together; ``behind`` each part those stand who have something to say."""
+    """The ``members`` mask parts of the model together; ``behind`` them those stand who have something to say."""
 
     members: tuple[str, ...]
-    behind: tuple[tuple[str, ...], ...]
+    behind: tuple[str, ...]
 
     def may_be_summed(self, taken: Collection[str], smallest: int) -> bool:
-        """Whether behind each part at least ``smallest`` of the hospitals stand whose words are ``taken``."""
-        return all(len(set(behind) & set(taken)) >= smallest for behind in self.behind)
+        """Whether at least ``smallest`` of the hospitals whose words are ``taken`` stand behind the parts."""
+        return len({*self.behind} & {*taken}) >= smallest
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ class Domain:
 
     def wide_of(self, part: Part) -> NDArray[np.int64]:
         """Positions within the part of the values that take two words."""
-        positions = np.arange(self.sizes[part.segment])[part.where]
-        return np.flatnonzero(np.isin(positions, self.wide[part.segment]))
+        start, stop, step = part.where.indices(self.sizes[part.segment])
+        places = self.wide[part.segment]
+        own = places[(places >= start) & (places < stop) & ((places - start) % step == 0)]
+        return (own - start) // step
 
     def num_words(self) -> int:
         values = sum(len(range(*part.where.indices(self.sizes[part.segment]))) for part in self.parts)
@@ -78,9 +81,8 @@ def words_of(
         narrow[wide] = 0
         if narrow.size and max(int(narrow.max()), -int(narrow.min())) * weight > most:
             raise ValueError(
-                f"segment {part.segment} of the update has moved too far to be summed under masks "
-                f"(federation.secure_aggregation): {max(int(narrow.max()), -int(narrow.min())) / 2**40:.3g} times a "
-                f"weight of {weight}"
+                f"{max(int(narrow.max()), -int(narrow.min())) / 2**40:.3g} times a weight of {weight}: segment "
+                f"{part.segment} of the update has moved too far to be summed under masks; lower training.learning_rate"
             )
         high, low = halves(steps[wide])
         narrow[wide] = low
@@ -92,8 +94,10 @@ def words_of(
 
 def sums_of(domain: Domain, total: Words, before: Weights) -> list[MaskedSum]:
     """What the unmasked ``total`` of all contributors' words says of each part: weights, and sums by halves as
-    WeightedMean holds them. ``before`` is the model that all came from."""
+    WeightedMean holds them. ``before`` is the model that all came from. ValueError where a weight is none."""
     weights = total[total.size - len(domain.parts) :]
+    if weights.max() > MAX_EXAMPLES:  # what goes below 0 comes back from above
+        raise ValueError("a weight of its parts is none, so a hospital has not masked what it should have")
     found, start = [], 0
     for part, weight in zip(domain.parts, weights.tolist(), strict=True):
         count, wide = len(range(*part.where.indices(domain.sizes[part.segment]))), domain.wide_of(part)

@@ -124,6 +124,7 @@ class Consortium:
     hospitals: tuple[str, ...]
     working: Path | None = None  # where commands are given; None: beside ``data``
     asking: tuple[str, ...] = ()  # hospitals where a person agrees to each run; the others take part in all
+    settings: Mapping[str, str] = field(default_factory=dict)  # what becomes what in each hospital's site.yaml
     cables: dict[str, Cable] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -199,13 +200,25 @@ class Consortium:
             assert fingerprint, said
             self.cables[name] = Cable(port)
             settings = self.site(name) / "site.yaml"
-            ours = settings.read_text()
-            assert "participation: ask" in ours
-            if name not in self.asking:
-                ours = ours.replace("participation: ask", "participation: always")
-            settings.write_text(ours.replace(f"127.0.0.1:{port}", f"127.0.0.1:{self.cables[name].port}"))
+            ours, moved = settings.read_text(), {f"127.0.0.1:{port}": f"127.0.0.1:{self.cables[name].port}"}
+            agrees = {} if name in self.asking else {"participation: ask": "participation: always"}
+            for old, new in {**agrees, **moved, **self.settings}.items():
+                assert old in ours, f"site.yaml lacks {old}"
+                ours = ours.replace(old, new)
+            settings.write_text(ours)
             file = str(self.site(name) / f"{name}.site.json")
             self.lead("server", "admit", file, "--fingerprint", fingerprint.group())
+
+    def trust_each_other(self) -> str:
+        """Every hospital pins the lead's roster, as masked runs need; returns its fingerprint."""
+        file = str(self.place / "roster.json")
+        said = self.lead("server", "roster", "--output", file)
+        found = re.search(r"fingerprint: ([\d ]+)", said)
+        assert found, said
+        heard = found.group(1).strip()
+        for name in self.hospitals:
+            self.command("site", "trust", file, "--fingerprint", heard, "--folder", str(self.site(name)))
+        return heard
 
     def start_server(self, environment: Mapping[str, str] | None = None) -> None:
         (self.place / "lead.txt").touch()
@@ -318,10 +331,15 @@ def models_in(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def consortium(
-    place: Path, data: Path, hospitals: tuple[str, ...], working: Path | None = None, asking: tuple[str, ...] = ()
+    place: Path,
+    data: Path,
+    hospitals: tuple[str, ...],
+    working: Path | None = None,
+    asking: tuple[str, ...] = (),
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Consortium]:
     """A consortium that serves, with every hospital connected."""
-    one = Consortium(place, data, hospitals, working, asking)
+    one = Consortium(place, data, hospitals, working, asking, settings or {})
     try:
         one.set_up()
         one.start_server()

@@ -1,6 +1,5 @@
 """Masked runs in real processes: the same model, bit by bit, as without masks, and nothing of one hospital told."""
 
-import re
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from fedthorax.simulations.phantom import write_phantom
 
 from .conftest import CONFIG, Workplace
-from .consortium import Consortium, consortium, models_in, wait_for
+from .consortium import consortium, models_in, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -62,22 +61,7 @@ MASKED = THREE.replace("name: three", "name: masked").replace(
 )
 
 
-def only_masked(place: Consortium) -> str:
-    """Every hospital wants masks, and trusts the lead's roster; returns the fingerprint."""
-    for name in place.hospitals:
-        settings = place.site(name) / "site.yaml"
-        settings.write_text(settings.read_text().replace("require_masking: false", "require_masking: true"))
-        place.stop(name)  # a worker reads its settings when it starts
-        place.start_site(name)
-    file = place.place / "roster.json"
-    said = place.lead("server", "roster", "--output", str(file))
-    fingerprint = re.search(r"fingerprint: ([\d ]+)", said)
-    assert fingerprint, said
-    for name in place.hospitals:
-        heard = ("--fingerprint", fingerprint.group(1).strip())
-        place.command("site", "trust", str(file), *heard, "--folder", str(place.site(name)))
-    place.wait_connected()
-    return fingerprint.group(1).strip()
+ONLY_MASKED = {"require_masking: false": "require_masking: true"}  # what every hospital wants
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +73,10 @@ def simulated(three) -> dict[str, Any]:
 
 def test_a_masked_consortium_ends_with_the_models_of_the_simulation(three, simulated, tmp_path_factory):
     names = ("north", "south", "west")
-    with consortium(tmp_path_factory.mktemp("c"), three.folder / "data", names) as place:
+    with consortium(tmp_path_factory.mktemp("c"), three.folder / "data", names, settings=ONLY_MASKED) as place:
         said = place.lead("run", "masked.yaml", expect=1)
         assert "trusts no roster yet" in said
-        only_masked(place)
+        place.trust_each_other()
         place.lead("run", "masked.yaml", "--overwrite")
         assert place.models("masked") == simulated
         place.verify_logs("masked")
@@ -106,8 +90,8 @@ def test_a_masked_consortium_ends_with_the_models_of_the_simulation(three, simul
 @pytest.mark.parametrize(("owner", "what"), [("north", "worker"), ("lead", "serverapp"), ("south", "supernode")])
 def test_a_process_that_is_killed_in_a_masked_round_changes_no_bit(three, simulated, tmp_path_factory, owner, what):
     names = ("north", "south", "west")
-    with consortium(tmp_path_factory.mktemp("c"), three.folder / "data", names) as place:
-        only_masked(place)
+    with consortium(tmp_path_factory.mktemp("c"), three.folder / "data", names, settings=ONLY_MASKED) as place:
+        place.trust_each_other()
         run = place.start("run", "masked.yaml", "--folder", str(place.folder), told="run.txt")
         closed = place.run_folder("masked") / "masking" / "closed-0002.json"
         wait_for(closed.exists, "the sum of round 2 to be closed")

@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedthorax.common.algorithms.branchwise import BranchwiseAverage, Part
 from fedthorax.common.masking.hospital import Masking
 from fedthorax.common.masking.keys import _statement, check_run_key, raw, roster_digest, spoken
+from fedthorax.common.masking.masks import add_mask, mask, sign_of
 from fedthorax.common.masking.opening import Opening, domains_of, threshold
+from fedthorax.common.masking.sharing import combine
 from fedthorax.common.masking.words import words_of
 from fedthorax.common.messages.masking import MaskedTold, Unmasked
 from fedthorax.server.masked_round import MaskedRound, forget, name_of, opening_of
@@ -71,7 +73,7 @@ class Consortium:
 
     def opening(self, number: int = 1) -> Opening:
         keys = {site: self.hospital(site).run_key(self.contributes(site)) for site in self.sites}
-        return opening_of(self.folder / "lead", number, dict.fromkeys(SIZES, "0" * 64), keys)
+        return opening_of(self.folder / "lead", number, dict.fromkeys(SIZES, "0" * 64), keys)[0]
 
     def round(self, opening: Opening, number: int = 1) -> MaskedRound:
         context = opening.context("run", number, EXPERIMENT, 0, RATE)
@@ -250,6 +252,54 @@ def test_a_hospital_with_a_wrong_share_does_not_spoil_the_sum(tmp_path):
     )
 
 
+def test_words_that_come_late_stay_under_their_own_mask(tmp_path):
+    """Everything that message 2 reveals of a hospital counted as dropped out, and its words after all."""
+    consortium = Consortium(tmp_path, names(4))
+    opening = consortium.opening()
+    masked_round = consortium.round(opening)
+    late, there = consortium.sites[0], consortium.sites[1:]
+    for site in there:
+        consortium.send(masked_round, site, opening)
+    closed = masked_round.close()
+    given = {
+        site: consortium.hospital(site).shares(1, closed.context, closed.taken, closed.dealt[site]) for site in there
+    }
+    points = {site: place for place, site in enumerate(consortium.sites, 1)}
+    slots = set().union(*given.values())
+    assert not {slot for slot in slots if slot[1] == late or (slot[1], slot[2]) == (late, "")}
+    masked = consortium.masked(late, opening)
+    for number, words in masked.words.items():
+        bare = words.copy()
+        for site in there:
+            shares = {points[giver]: bytes.fromhex(found[number, site, late]) for giver, found in given.items()}
+            add_mask(bare, combine(shares, threshold(4)), -sign_of(late, site))
+        domain = consortium.domains(opening)[number]
+        own = words_of(domain, consortium.updates[late], consortium.model, consortium.weights(late, domain.parts), 4)
+        assert not np.any(bare == own)
+
+
+def test_shares_that_were_dealt_again_are_not_given_beside_the_first(tmp_path):
+    consortium = Consortium(tmp_path, names(3))
+    opening = consortium.opening()
+    masked_round = consortium.round(opening)
+    for site in consortium.sites:
+        consortium.send(masked_round, site, opening)
+    closed = masked_round.close()
+    hospital, dealt = consortium.hospital("hospital-00"), closed.dealt["hospital-00"]
+    hospital.shares(1, closed.context, closed.taken, dealt)
+    again = consortium.masked("hospital-01", opening).shares["hospital-00"]
+    assert again[:24] != dealt["hospital-01"][:24]  # each dealing has its own nonce
+    with pytest.raises(ValueError, match="has helped to unmask another sum of round 1"):
+        hospital.shares(1, closed.context, closed.taken, {**dealt, "hospital-01": again})
+
+
+def test_masked_words_are_uniform_whatever_they_hide(tmp_path):
+    """Chi-squared of the 256 values of a byte: 255 degrees of freedom, below 400 but once in ten million."""
+    for number, update in enumerate((np.zeros(100_000, np.uint64), np.arange(100_000, dtype=np.uint64))):
+        seen = np.bincount(mask(update, "a", bytes([number + 1]) * 32, {"b": bytes(32)}).view(np.uint8), minlength=256)
+        assert float(((seen - 3125.0) ** 2 / 3125.0).sum()) < 400
+
+
 def test_masked_words_say_nothing_of_the_update(tmp_path):
     consortium = Consortium(tmp_path, names(3))
     opening = consortium.opening()
@@ -294,11 +344,11 @@ class TestALyingServer:
             tmp_path / "lie.json", Ed25519PrivateKey.generate(), None, "run", "hospital-01", EXPERIMENT, 4, 3, 1
         ).run_key(("xray",))
         forged = opening.model_copy(update={"keys": {**opening.keys, "hospital-01": stranger}})
-        with pytest.raises(ValueError, match="hospital-01 comes with another identity than the roster"):
+        with pytest.raises(ValueError, match="hospital-01: a hospital of the round has another identity"):
             consortium.masked("hospital-00", forged, 2)
         genuine = opening.keys["hospital-01"].model_copy(update={"key": stranger.key})
         forged = opening.model_copy(update={"keys": {**opening.keys, "hospital-01": genuine}})
-        with pytest.raises(ValueError, match="the key of hospital-01 for this run is not signed by its identity"):
+        with pytest.raises(ValueError, match="hospital-01: the key of a hospital for this run is not signed"):
             consortium.masked("hospital-00", forged, 2)
 
     def test_puts_a_stranger_among_the_hospitals(self, tmp_path):
@@ -307,7 +357,7 @@ class TestALyingServer:
             tmp_path / "lie.json", Ed25519PrivateKey.generate(), None, "run", "south", EXPERIMENT, 4, 3, 1
         ).run_key(("xray",))
         keys = {site: told for site, told in opening.keys.items() if site != "hospital-03"} | {"south": stranger}
-        with pytest.raises(ValueError, match="south does not stand in the roster"):
+        with pytest.raises(ValueError, match="south: a hospital of the round does not stand in the roster"):
             consortium.masked("hospital-00", opening.model_copy(update={"keys": keys}), 2)
 
     def test_gives_one_hospital_another_model(self, tmp_path):
@@ -357,7 +407,7 @@ def test_a_hospital_whose_roster_is_another_is_named(tmp_path):
     keys = {site: consortium.hospital(site).run_key(("xray",)) for site in consortium.sites}
     keys["hospital-02"] = consortium.hospital("hospital-02", odd).run_key(("xray",))
     opening = Opening(nonce="0" * 64, model={}, keys=keys)
-    with pytest.raises(ValueError, match="hospital-02 trusts another roster"):
+    with pytest.raises(ValueError, match="hospital-02: a hospital of the round trusts another roster"):
         consortium.hospital("hospital-00").check_opening(opening)
 
 
@@ -368,7 +418,7 @@ def test_a_key_that_gives_no_secret_is_refused_before_it_stops_anybody(tmp_path,
     told = consortium.hospital("hospital-00").run_key(("xray",))
     text = _statement(told.identity, told.roster, key, told.contributes, "run", "hospital-00", EXPERIMENT)
     forged = told.model_copy(update={"key": key, "signature": identity.sign(text).hex()})
-    with pytest.raises(ValueError, match="the key of hospital-00 for this run gives no secret"):
+    with pytest.raises(ValueError, match="hospital-00: the key of a hospital for this run gives no secret"):
         check_run_key(forged, "run", "hospital-00", EXPERIMENT, None)
 
 

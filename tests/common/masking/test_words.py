@@ -13,7 +13,7 @@ BEFORE = {"ct": np.array([1.0, -2.0, 100.0], np.float32)}
 
 
 def domain(wide=()):
-    group = Group(members=SITES, behind=(SITES,))
+    group = Group(members=SITES, behind=SITES)
     return Domain(group, (PART,), {"ct": 3}, {"ct": np.array(wide, np.int64)})
 
 

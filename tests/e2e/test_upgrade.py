@@ -1,5 +1,6 @@
 """New versions in the middle of a run: copies of the installation with another number, in real processes."""
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import fedthorax
 from fedthorax import __version__
 
 from .consortium import Consortium, consortium, wait_for
+from .same_bits import proof
 
 pytestmark = pytest.mark.slow
 
@@ -55,8 +57,8 @@ def move(place: Consortium, south: Mapping[str, str]) -> None:
     place.wait_connected()
 
 
-def test_lead_and_one_hospital_change_the_last_number_between_two_rounds_and_finish(
-    place: Consortium, tmp_path: Path
+def test_lead_and_one_hospital_change_the_last_number_between_two_rounds_and_reach_the_same_bits(
+    place: Consortium, workplace, simulated, tmp_path: Path
 ) -> None:
     newer = installed(PATCH, tmp_path)
     run = begin(place, "patched")
@@ -72,6 +74,14 @@ def test_lead_and_one_hospital_change_the_last_number_between_two_rounds_and_fin
     resumed = place.start("run", "--resume", "patched", *options, told="patched.txt", environment=newer)
     assert resumed.wait(900) == 0, place.told("patched.txt")
     assert place.metrics("patched")["status"] == "finished"
+    hospitals = json.loads(place.lead("server", "status", "--json"))["hospitals"]
+    here = {hospital["name"]: hospital["software_version"] for hospital in hospitals}
+    assert here == {"south": PATCH, "north": __version__}
+    found, expected = (
+        proof(run, led=True) for run in (place.run_folder("patched"), workplace.folder / "runs" / "tiny")
+    )
+    assert {part: found[part] for part in ("weights", "models")} == {p: expected[p] for p in ("weights", "models")}
+    place.verify_logs("patched")
 
 
 def test_a_hospital_that_changes_the_second_number_is_told_so_and_left_out_of_the_next_run(

@@ -21,12 +21,12 @@ from fedthorax.common.config.training import PhaseConfig  # noqa: E402
 from fedthorax.common.ground.seeds import derive_seed  # noqa: E402
 from fedthorax.common.hospital.images import SplitImages  # noqa: E402
 from fedthorax.common.hospital.overlap import shared_images, without  # noqa: E402
-from fedthorax.common.hospital.pool import pool_sites  # noqa: E402
 from fedthorax.common.hospital.site import load_hospital  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.fit import fit  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
 from fedthorax.common.training.scoring import score  # noqa: E402
+from fedthorax.simulations.centralised import pool_sites  # noqa: E402
 
 
 def images_of(experiment: Experiment) -> tuple[dict[str, SplitImages], SplitImages, SplitImages]:

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from fedthorax.common.config.data import CacheConfig, CtSlices
-from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.ground.machine import num_cpus
 from fedthorax.common.hospital.ct_series import find_slices
 from fedthorax.common.pixels import disk_cache
 from fedthorax.common.pixels.cache import decode_all

@@ -7,7 +7,7 @@ a single grey with faint noise, and tinted as a telephone sees a light box; 48 c
 matplotlib and scikit-learn carry stand for what is no radiograph at all. The sets are as published, so an alarm on an
 untouched image is counted as false although a few are right. Cuts take 30 or 50 % off one side of every fifth X-ray and
 stretch the rest to the old shape. Copies are every tenth image in another size, format, brightness or gamma. Prints the
-tables of docs/check.md, and the 8 x 8 pattern of common/check/chest.py computed again from nih-224.
+tables of docs/check.md, and the 8 x 8 pattern of common/check/facts.py computed again from nih-224.
 """
 
 import argparse

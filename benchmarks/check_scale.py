@@ -27,8 +27,7 @@ from PIL import Image
 
 from fedthorax.common.check.counts import counts
 from fedthorax.common.check.facts import ImageFacts
-from fedthorax.common.check.near_duplicates import near_duplicate_issues, near_pictures
-from fedthorax.common.check.neighbours import neighbour_issues
+from fedthorax.common.check.neighbours import near_duplicate_issues, near_pictures, neighbour_issues
 from fedthorax.common.check.shortcuts import shortcuts
 from fedthorax.common.check.suspects import suspect_issues
 from fedthorax.common.hospital.copies import duplicate_issues, patient_issues, same_pictures

@@ -161,7 +161,7 @@ def child(axis: str, point: str) -> None:
 
     quiet_libraries()
 
-    from fedthorax.common.ground.memory import peak_memory_mb
+    from fedthorax.common.ground.machine import peak_memory_mb
 
     imported = peak_memory_mb()
     found = MEASURES[axis](point if axis == "weights" else int(point))

@@ -51,7 +51,7 @@ def measure(modalities: tuple[str, ...], steps: int, threads: int) -> tuple[floa
     quiet_libraries()
 
     from fedthorax.common.config import Experiment
-    from fedthorax.common.ground.memory import peak_memory_mb
+    from fedthorax.common.ground.machine import peak_memory_mb
     from fedthorax.common.training.network import Network
 
     imported = peak_memory_mb()

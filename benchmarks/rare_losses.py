@@ -17,8 +17,8 @@ from chest_heads import Collection, experiment_of, study
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_auc_score
 
-from fedthorax.common.metrics.certainty import certain_mean
 from fedthorax.common.metrics.figures import FINDING_METRICS, Cells, figures_of
+from fedthorax.common.metrics.resampling import certain_mean
 
 LOSSES = ("plain", "asymmetric", "balanced", "adjusted")
 SAMPLES = 500

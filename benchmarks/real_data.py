@@ -39,7 +39,6 @@ from local_runs import (
 from benchmarks.linear_probe import LinearProbe
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.hospital.pool import pool_sites
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.record.run_folder import RunFolder
@@ -47,7 +46,7 @@ from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions
 from fedthorax.server.central import CentralData
-from fedthorax.simulations.centralised import POOLED
+from fedthorax.simulations.centralised import POOLED, pool_sites
 
 PROBE = "logistic regression"
 TUNING_SEED = 0

@@ -18,7 +18,7 @@ from chest_heads import FINDINGS, Collection, experiment_of, study
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from fedthorax.common.metrics.certainty import area_variance, certain_mean
+from fedthorax.common.metrics.resampling import area_variance, certain_mean
 from fedthorax.common.metrics.score_histogram import binned_roc_auc, pooled, score_histogram
 
 BINS = 100

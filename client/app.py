@@ -12,7 +12,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedthorax.common.disclosure.sentences import INSIDE
-from fedthorax.common.ground.collector import collector_off
+from fedthorax.common.ground.machine import collector_off
 from fedthorax.common.messages.message import Asked, Reply
 from fedthorax.common.messages.sending import closed, from_flower, to_flower
 from fedthorax.common.wire.parcel import Parcel

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.disclosure.co_occurrence import finding_pairs, num_patients
-from fedthorax.common.disclosure.coarse_hash import coarse_hashes
-from fedthorax.common.disclosure.duplicates import read_key, tokens
-from fedthorax.common.disclosure.intensity import halves_distance, image_histograms, mean_histogram
+from fedthorax.common.disclosure.counts import finding_pairs, num_patients
+from fedthorax.common.disclosure.distance import halves_distance, image_histograms, mean_histogram
+from fedthorax.common.disclosure.duplicates import coarse_hashes, read_key, tokens
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import ImageSet, SiteImages
 from fedthorax.common.messages.statistics import (

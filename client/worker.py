@@ -25,7 +25,7 @@ from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.config.privacy import PrivacyConfig, at_least, stricter
 from fedthorax.common.disclosure.passport import EXACT, fingerprint, passport
 from fedthorax.common.ground.events import EventLog
-from fedthorax.common.ground.memory import peak_memory_mb
+from fedthorax.common.ground.machine import peak_memory_mb
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import keyed_digests

@@ -10,7 +10,7 @@ import numpy as np
 from fedthorax.common.algorithms.aggregation import LIMIT, all_below
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.federation import CodecName, FederationConfig
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.metrics.scores import Histograms
 from fedthorax.common.model.segments import SegmentLayout, Weights

@@ -5,13 +5,12 @@ its bins. The form of the reply has been looked at when it was read (common/mess
 from collections.abc import Iterable, Iterator, Sequence
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.messages.message import Reply, Task
 from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, PersonaliseReply, TrainReply
 from fedthorax.common.messages.results import Evaluated
 from fedthorax.common.messages.statistics import UNKNOWN
 from fedthorax.common.messages.tasks import EvaluateTask
-from fedthorax.common.metrics.score_histogram import parse_histogram
 from fedthorax.common.metrics.scores import BothHeads, Personal, Scores, Subgroups, TestedScores
 
 Labels = tuple[str, Iterable[str], Sequence[str]]  # of what, those that came, those that were asked for
@@ -96,8 +95,9 @@ def _check_tests(reply: EvaluateReply, task: EvaluateTask, experiment: Experimen
         raise ValueError(f"the reply lacks the scores of {', '.join(missing)}")
     if told.operating_points is not None and told.operating_points.site != reply.site:
         raise ValueError(f"its own thresholds are of {told.operating_points.site!r}")
-    both = (told.histograms, told.valid_histograms)
-    for histograms in (one for one in both if one is not None):
+    bins = experiment.evaluation.histogram_bins
+    for histograms in filter(None, (told.histograms, told.valid_histograms)):
         parts = (histograms.disease, histograms.cancer, histograms.examination)
-        for found in filter(None, (one for part in parts for one in part.values())):
-            parse_histogram(found.model_dump(mode="json"), experiment.evaluation.histogram_bins)
+        for found in (one for part in parts for one in part.values()):
+            if found is not None and found.bins != bins:
+                raise ValueError(f"expected a histogram of {bins} bins, got one of {found.bins}")

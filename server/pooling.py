@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.metrics.hospital_gap import hospital_gaps
 from fedthorax.common.metrics.operating import Told
-from fedthorax.common.metrics.score_histogram import ScoreHistogram, parse_histogram, pooled, pooled_figures
+from fedthorax.common.metrics.score_histogram import ScoreHistogram, pooled, pooled_figures
 from fedthorax.common.metrics.scores import Histograms
 
 _NO_HOSPITAL = "no hospital tells how its images are scored"
@@ -23,7 +23,7 @@ class Pooling:
     def add(self, site: str, told: Histograms) -> None:
         """Take what a hospital's ``histograms`` say; what it keeps is null."""
         self._heard[site] = {
-            (task, name): parse_histogram(value.model_dump(mode="json"), self._bins)
+            (task, name): value
             for task in (*self._names, "examination")
             for name, value in getattr(told, task).items()
             if value is not None

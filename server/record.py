@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.ground.memory import peak_memory_mb
+from fedthorax.common.ground.machine import peak_memory_mb
 from fedthorax.common.masking.opening import threshold
 from fedthorax.common.privacy import plan
 from fedthorax.common.record.completed import completed

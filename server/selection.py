@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fedthorax.common.config.evaluation import SelectionMetric, SelectionWeights
-from fedthorax.common.metrics.certainty import certain_mean
+from fedthorax.common.metrics.resampling import certain_mean
 
 
 def selection_value(

@@ -12,8 +12,8 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import travelling
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.audit import AuditLog
-from fedthorax.common.ground.disk import full_disk
 from fedthorax.common.ground.events import EventLog
+from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.record.run import ChosenPoints
 from fedthorax.common.record.run_folder import RunFolder, config_sha256, machine_facts, package_versions

@@ -18,8 +18,7 @@ from fedthorax.simulations.partition_lists import by_lists
 from fedthorax.simulations.partition_output import moves, put, write_labels, write_slices
 from fedthorax.simulations.partition_places import CENTRAL, places
 from fedthorax.simulations.partition_plan import PartitionPlan, Rule
-from fedthorax.simulations.site_counts import SiteCounts, count_site
-from fedthorax.simulations.site_plot import FILE_NAME, write_site_plot
+from fedthorax.simulations.site_plot import FILE_NAME, SiteCounts, count_site, write_site_plot
 
 __all__ = ["PartitionPlan", "PartitionSummary", "Rule", "partition"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from fedthorax.common.records.labels import split_of
+from fedthorax.simulations.new_folder import write_rows
 from fedthorax.simulations.partition_input import Slice, Xray, XrayFolder
-from fedthorax.simulations.plain_csv import write_rows
 
 Link = Literal["copy", "hardlink", "symlink"]
 

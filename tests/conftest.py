@@ -12,7 +12,7 @@ import pytest
 from fedthorax.cli.quiet import quiet_libraries
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import DataConfig, SourceConfig
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.config.training import PhaseConfig, TrainingConfig
 

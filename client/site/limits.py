@@ -5,7 +5,7 @@ from typing import Any
 
 from fedthorax.client.site.settings import Limits, SiteSettings
 from fedthorax.common.config import Experiment
-from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.ground.machine import num_cpus
 from fedthorax.common.messages.message import Task
 from fedthorax.common.messages.tasks import TrainTask
 

@@ -27,9 +27,8 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.experiment import require_modalities
 from fedthorax.common.config.load import parse_experiment
 from fedthorax.common.disclosure.sentences import DISK
-from fedthorax.common.ground.collector import collector_off
-from fedthorax.common.ground.cpus import num_cpus
 from fedthorax.common.ground.events import EventLog
+from fedthorax.common.ground.machine import collector_off, num_cpus
 from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.common.messages.message import Reply, Task, failed
 from fedthorax.common.messages.reading import with_segments

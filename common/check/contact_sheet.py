@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from fedthorax.common.config.data import CT_WINDOWS, CtSlices, CtWindow
-from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.ground.machine import num_cpus
 from fedthorax.common.hospital.ct_series import find_slices
 from fedthorax.common.pixels.decode import Modality, fit_square, try_decode
 from fedthorax.common.records.body_region import no_chest_radiograph

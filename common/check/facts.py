@@ -1,4 +1,9 @@
-"""What the check remembers of one image: numbers and a thumbnail, enough for all questions without reading it again."""
+"""What the check remembers of one image: numbers and a thumbnail, enough for all questions without reading it again.
+
+The pattern of an upright frontal chest radiograph is the mean of 500 of NIH ChestX-ray14, reduced to 8 x 8, made
+symmetric, centred, scaled and rounded (`benchmarks/check_calibration.py` computes it again); it holds nothing of any
+single patient.
+"""
 
 import io
 import json
@@ -10,11 +15,90 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedthorax.common.check.chest import chest_likeness, mirror_symmetry
-from fedthorax.common.check.letters import letters_in_a_row
 from fedthorax.common.ground.silence import silence
 from fedthorax.common.pixels.decode import SNIFF_BYTES, format_of, num_outliers, pixel_digest
 from fedthorax.common.pixels.perceptual_hash import SIDE, perceptual_hash, signature
+
+_SIDE = 384  # at which the writing that a hospital's workstation burns in is 4 to 24 pixels high
+_BRIGHT = 200
+_STEP = 80  # above the darkest pixel nearby: ribs and catheters rise less steeply
+_NEIGHBOURHOOD = 9
+_HEIGHTS = (4, 24)
+_SAME_LINE, _SAME_HEIGHT, _REACH = 2.5, 2, 120
+_MOST_MARKS = 500  # a picture of noise has thousands, and none of them is writing
+
+
+def letters_in_a_row(grey: Image.Image) -> int:
+    """How many letter-like marks stand in the longest line of ``grey``; side letters such as L count one."""
+    from scipy import ndimage
+
+    small = np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0), np.int16)
+    bright = small >= _BRIGHT
+    if not bright.any():
+        return 0
+    marks, _ = ndimage.label(bright & (small - ndimage.minimum_filter(small, _NEIGHBOURHOOD) >= _STEP), np.ones((3, 3)))
+    boxes = np.array(
+        [(y.start, y.stop, x.start, x.stop) for y, x in ndimage.find_objects(marks)], dtype=np.float32
+    ).reshape(-1, 4)
+    heights, widths = boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]
+    boxes = boxes[(heights >= _HEIGHTS[0]) & (heights <= _HEIGHTS[1]) & (widths <= _HEIGHTS[1])]
+    if not 0 < len(boxes) <= _MOST_MARKS:
+        return 0
+    middles, heights, lefts = (boxes[:, 0] + boxes[:, 1]) / 2, boxes[:, 1] - boxes[:, 0], boxes[:, 2]
+    in_line = np.abs(middles[:, None] - middles) <= _SAME_LINE
+    in_line &= np.abs(heights[:, None] - heights) <= _SAME_HEIGHT
+    in_line &= np.abs(lefts[:, None] - lefts) <= _REACH
+    return int(in_line.sum(axis=1).max())
+
+
+_LEFT_HALF = (
+    (-25, -21, -15, 0),
+    (-3, -3, -10, -3),
+    (5, 0, -15, -3),
+    (2, -2, -13, 3),
+    (-3, -2, -4, 11),
+    (-8, 1, 7, 18),
+    (-12, 7, 18, 24),
+    (-14, 10, 22, 26),
+)
+_GRID = 8
+
+Floats = NDArray[np.float32]
+
+
+def chest_likeness(small: Floats) -> tuple[float, float, float, float]:
+    """Correlations of ``small`` (a square, its side a multiple of 8) with the pattern turned by 0, 90, 180 and 270
+    degrees counter-clockwise; about -c for inverted greys where the right ones give c, and 0 for a single colour."""
+    picture = _centred(_reduced(small))
+    values = [float((picture * pattern).sum()) for pattern in _PATTERNS]
+    return values[0], values[1], values[2], values[3]
+
+
+def mirror_symmetry(small: Floats) -> float:
+    """Correlation of ``small`` with its mirror image, on the same coarse grid; 0 for a single colour."""
+    picture = _centred(_reduced(small))
+    return float((picture * picture[:, ::-1]).sum())
+
+
+def _reduced(small: Floats) -> Floats:
+    cell = small.shape[0] // _GRID
+    means: Floats = small.reshape(_GRID, cell, _GRID, cell).mean(axis=(1, 3), dtype=np.float32)
+    return means
+
+
+def _centred(picture: Floats) -> Floats:
+    centred = picture - picture.mean()
+    length = float(np.linalg.norm(centred))
+    return centred / np.float32(length) if length > 1e-3 else np.zeros_like(centred)
+
+
+def _pattern() -> Floats:
+    left = np.array(_LEFT_HALF, np.float32)
+    return _centred(np.concatenate([left, left[:, ::-1]], axis=1))
+
+
+_PATTERNS = tuple(np.rot90(_pattern(), turns) for turns in range(4))
+
 
 FACTS_VERSION = 6
 """Part of every key of the store: to be raised when a field is computed, or a picture decoded, in another way."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from fedthorax.common.check.facts import ImageFacts, facts_of
 from fedthorax.common.check.facts_store import FactsStore, facts_key
 from fedthorax.common.config.data import CT_WINDOWS, CtWindow
-from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.ground.machine import num_cpus
 from fedthorax.common.pixels.decode import Modality, decode_frames, read_content
 from fedthorax.common.records.records import BadFile, ImageRef
 

@@ -16,8 +16,7 @@ from fedthorax.common.config.data import (
     SplitFractions,
     XraySource,
 )
-from fedthorax.common.config.label_mapping import LabelMapping
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelMapping, LabelsConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.problems import dotted, shown
 from fedthorax.common.config.yaml_text import read_yaml

@@ -9,7 +9,7 @@ from fedthorax.common.algorithms.settings import MAX_EXAMPLES
 from fedthorax.common.config.data import DataConfig, SourceConfig
 from fedthorax.common.config.evaluation import EvaluationConfig
 from fedthorax.common.config.federation import FederationConfig, SimulationConfig
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.config.output import OutputConfig
 from fedthorax.common.config.patient_privacy import PatientPrivacy, refusal

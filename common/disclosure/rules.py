@@ -10,7 +10,7 @@ from fedthorax.common.disclosure.counts import is_few
 from fedthorax.common.disclosure.sentences import UNSAID, is_sentence
 from fedthorax.common.ground import leaving
 from fedthorax.common.ground.leaving import Rule
-from fedthorax.common.metrics.score_histogram import coarsened, parse_histogram, too_few
+from fedthorax.common.metrics.score_histogram import coarsened, too_few
 
 _SEALED = re.compile(r"([0-9a-f]{2})*")
 _IDENTIFIER = re.compile(r"[0-9a-f]{0,128}|\d{1,4}(\.\d{1,6}){1,3}((a|b|rc|\.post|\.dev)\d{1,6})?(\+[0-9a-f.]{1,40})?")
@@ -66,11 +66,8 @@ def _identifier(value: str, _: Rule, here: Here) -> str:
 def _bins(value: Any, _: Rule, here: Here) -> Any:
     if here.why is not None:
         return None
-    told = value.model_dump(mode="json")
-    histogram = coarsened(parse_histogram(told, told["bins"]), here.allowed.smallest)
-    if too_few(histogram, max(here.allowed.smallest, 1)):
-        return None
-    return type(value)(**vars(histogram))
+    histogram = coarsened(value, here.allowed.smallest)
+    return None if too_few(histogram, max(here.allowed.smallest, 1)) else histogram
 
 
 def _weight(value: int, _: Rule, here: Here) -> int:

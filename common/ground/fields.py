@@ -1,11 +1,31 @@
-"""The kinds of texts and numbers that messages are made of, each with its bounds."""
+"""The kinds of texts and numbers that messages are made of, each with its bounds; texts lose what moves a cursor."""
 
+import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from fedthorax.common.ground import leaving
-from fedthorax.common.ground.one_line import one_line
+
+MOST_CHARACTERS = 2000
+
+
+def one_line(text: str, most: int = MOST_CHARACTERS) -> str:
+    """``text`` as a terminal, a log line or a page can show it; a longer one is cut and says so.
+
+    Control characters, line breaks and lone surrogates become spaces. Format characters, which are not seen, go: with
+    the bidirectional ones a text can show something else than it says.
+    """
+    shown = "".join(map(_shown, text[: most + 1]))  # what is cut off anyway is not looked at
+    return shown if len(text) <= most else f"{shown[: most - 1]}…"
+
+
+def _shown(character: str) -> str:
+    if character.isascii():
+        return character if character.isprintable() else " "
+    kind = unicodedata.category(character)
+    return "" if kind == "Cf" else " " if kind in ("Cc", "Cs", "Zl", "Zp") else character
+
 
 LARGEST_COUNT = 1 << 40  # of images, pairs, bytes: above what there is, and far from where arithmetic breaks
 

@@ -9,13 +9,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fedthorax.common.config.data import CtSlices
-from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.ground.machine import num_cpus
 from fedthorax.common.ground.silence import silence
-from fedthorax.common.pixels.ct_region import height_of, not_axial, not_wanted
+from fedthorax.common.pixels.ct_region import height_of, lung_share, not_axial, not_wanted
 from fedthorax.common.pixels.decode import SNIFF_BYTES, format_of, read_content
 from fedthorax.common.pixels.dicom_pixels import open_dicom_units
 from fedthorax.common.pixels.hounsfield import looked_at, not_hounsfield
-from fedthorax.common.pixels.lung_area import lung_share
 from fedthorax.common.pixels.nifti import open_nifti_units, read_volume
 from fedthorax.common.pixels.undecodable import UndecodableError
 from fedthorax.common.records.dicom_header import Header, read_header

@@ -14,8 +14,7 @@ from fedthorax.common.records.layouts import column_of, plain_cell, refuse_nearl
 from fedthorax.common.records.listing import Listing, normal_name
 from fedthorax.common.records.matching import files_of, relative_file, unmatched
 from fedthorax.common.records.records import Attributes, BadFile, Split
-from fedthorax.common.records.repeats import refuse_repeats
-from fedthorax.common.records.table import read_table
+from fedthorax.common.records.table import read_table, refuse_repeats
 
 SLICES_FILE = "slices.csv"
 

@@ -20,8 +20,7 @@ from fedthorax.common.leakage.found import (
     Units,
 )
 from fedthorax.common.leakage.membership import Members, Values, all_scores
-from fedthorax.common.metrics.ranking import MIN_IMAGES
-from fedthorax.common.metrics.resampling import image_weights, percentile_interval, weighted_ranking
+from fedthorax.common.metrics.resampling import MIN_IMAGES, image_weights, percentile_interval, weighted_ranking
 
 FALSE_ONES = 0.01
 _SAMPLES, _DRAWS = 1000, 400

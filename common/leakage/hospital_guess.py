@@ -7,7 +7,7 @@ import numpy as np
 from fedthorax.common.leakage.found import HospitalGuess
 from fedthorax.common.leakage.membership import Members, Values
 from fedthorax.common.metrics.delong import holm
-from fedthorax.common.metrics.ranking import MIN_IMAGES
+from fedthorax.common.metrics.resampling import MIN_IMAGES
 
 _DRAWS = 200
 

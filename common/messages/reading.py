@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from fedthorax.common.ground.one_line import one_line
+from fedthorax.common.ground.fields import one_line
 from fedthorax.common.messages.message import ARRAYS, Reply, Task, by_field
 from fedthorax.common.messages.replies import REPLIES, TrainReply
 from fedthorax.common.messages.tasks import TASKS, AnyTask, ModelTask

@@ -7,9 +7,8 @@ from pydantic import AfterValidator, Field
 
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground import leaving
-from fedthorax.common.ground.fields import Known, Reason, Shown
+from fedthorax.common.ground.fields import Known, Reason, Shown, one_line
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.ground.one_line import one_line
 from fedthorax.common.metrics.suppression import rounded
 from fedthorax.common.records.attributes import AGE_BANDS
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.metrics.figures import CLASS_METRICS, Cells, mean_of, scored
-from fedthorax.common.metrics.ranking import is_descriptive
+from fedthorax.common.metrics.resampling import is_descriptive
 
 
 def cancer_scores(

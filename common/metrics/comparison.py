@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from fedthorax.common.metrics.delong import delong_difference, holm
 from fedthorax.common.metrics.disease import checked_disease_arrays
 from fedthorax.common.metrics.intervals import cancer_resamples, disease_resamples, paired_difference
-from fedthorax.common.metrics.ranking import is_descriptive
+from fedthorax.common.metrics.resampling import is_descriptive
 
 _UNUSED_THRESHOLD = 0.5  # ROC-AUC does not depend on it
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.metrics.figures import FINDING_METRICS, Cells, mean_of, scored
-from fedthorax.common.metrics.ranking import is_descriptive
+from fedthorax.common.metrics.resampling import is_descriptive
 
 Thresholds = float | Sequence[float]
 """One for all findings, or one for each in their order."""

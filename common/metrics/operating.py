@@ -19,16 +19,16 @@ from fedthorax.common.config.evaluation import EvaluationConfig
 from fedthorax.common.ground import leaving
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.metrics.calibration import (
+    CountedScores,
     class_scaled,
     fit_class_temperature,
     fit_platt,
     fit_temperature,
     scaled,
 )
-from fedthorax.common.metrics.counted import CountedScores
 from fedthorax.common.metrics.examinations import Examinations, examinations_of
 from fedthorax.common.metrics.figures import Score
-from fedthorax.common.metrics.ranking import MIN_IMAGES
+from fedthorax.common.metrics.resampling import MIN_IMAGES
 from fedthorax.common.metrics.score_histogram import ScoreHistogram
 from fedthorax.common.metrics.scores import MOST_LABELS, Label, Number, Reason
 

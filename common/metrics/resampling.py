@@ -2,14 +2,58 @@
 
 A resample draws as many patients as there are, with replacement, and takes all their images; an image therefore has a
 whole-number weight, and every figure is computed from weights for many resamples at once.
+
+How certain an area is by the number of images alone: Hanley and McNeil, Radiology 143 (1982), 29-36. With one
+positive it is a coin toss, and a plain mean over findings that holds it moves by its chance.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.metrics.ranking import SPECIFICITY
+USUAL_AREA = 0.7
+"""The area that weights are worked out at. At its own, an area that came out near 1 by chance would look certain."""
+
+WANTED_ERROR = 0.05
+"""Standard error below which an area says something: its 95 % interval is about 0.2 wide."""
+
+
+def area_variance(positives: int, negatives: int, area: float = USUAL_AREA) -> float:
+    """Of the area of so many images, one a patient; both counts from 1 on."""
+    two_positives, two_negatives = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area) + (positives - 1) * (two_positives - area**2)
+    return (spread + (negatives - 1) * (two_negatives - area**2)) / (positives * negatives)
+
+
+def positives_needed(error: float = WANTED_ERROR, area: float = USUAL_AREA) -> int:
+    """The fewest positives whose area has this standard error, among as many negatives as one likes."""
+    return math.ceil((2 * area**2 / (1 + area) - area**2) / error**2)
+
+
+def certain_mean(rows: Iterable[tuple[float | None, int, int]]) -> float | None:
+    """Mean of areas, each with its positives and negatives, by the inverse of their variance; None where there is none.
+
+    The weights are those of the numbers of images, and so the same in every round."""
+    found = [(area, 1 / area_variance(positives, negatives)) for area, positives, negatives in rows if area is not None]
+    total = sum(weight for _, weight in found)
+    return sum(area * weight for area, weight in found) / total if found else None
+
+
+SPECIFICITY = 0.9
+"""At which ``sensitivity_at_specificity`` is read: no more than one false alarm in ten images without the finding."""
+
+MIN_IMAGES = 10
+
+
+def is_descriptive(positives: int, known: int) -> bool:
+    """Whether a figure only describes the images at hand: fewer than ``MIN_IMAGES`` positives or negatives.
+
+    Such figures have no interval in reports and enter no comparison of models or hospitals.
+    """
+    return min(positives, known - positives) < MIN_IMAGES
+
 
 LEVEL = 0.95
 MAX_CELLS = 2_000_000  # weights held at once: 8 MB

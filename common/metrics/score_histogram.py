@@ -6,31 +6,38 @@ that matters is known exactly and told with each figure. Bins are equal in the l
 probabilities of rare findings lie close to 0. Bins with few images are joined with their neighbours before they leave.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from fedthorax.common.ground.frozen import Frozen
 
 LARGEST_LOGIT = 8.0  # probabilities from 0.0003 to 0.9997 are told apart
 Counts = NDArray[np.int64]
+Number = Annotated[int, Field(ge=0, le=1 << 40)]
 
 
-@dataclass(frozen=True)
-class ScoreHistogram:
+class ScoreHistogram(Frozen):
     """``edges`` are positions among the finest bins, from 0 to ``bins``; ``present`` and ``absent`` count the images
     between two of them."""
 
-    bins: int
-    edges: tuple[int, ...]
-    present: tuple[int, ...]
-    absent: tuple[int, ...]
+    bins: Number
+    edges: Annotated[tuple[Number, ...], Field(strict=False, min_length=2, max_length=10_001)]
+    present: Annotated[tuple[Number, ...], Field(strict=False)]
+    absent: Annotated[tuple[Number, ...], Field(strict=False)]
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "bins": self.bins, "edges": list(self.edges), "present": list(self.present), "absent": list(self.absent)
-        }  # fmt: skip
+    @model_validator(mode="after")
+    def _fits(self) -> "ScoreHistogram":
+        edges = self.edges
+        if list(edges) != sorted(set(edges)) or (edges[0], edges[-1]) != (0, self.bins):
+            raise ValueError(f"a histogram's edges must rise from 0 to {self.bins}, got {str(edges)[:80]}")
+        if not len(edges) - 1 == len(self.present) == len(self.absent):
+            counts = f"{len(self.present)} and {len(self.absent)}"
+            raise ValueError(f"a histogram has {len(edges) - 1} bins, but counts {counts}")
+        return self
 
 
 def score_histogram(
@@ -42,8 +49,7 @@ def score_histogram(
     logit = np.log(probability) - np.log1p(-probability)
     rows = np.clip((logit + LARGEST_LOGIT) / (2 * LARGEST_LOGIT) * bins, 0, bins - 1).astype(np.int64)
     present, absent = (np.bincount(rows[truth == label], minlength=bins) for label in (1, 0))
-    whole = ScoreHistogram(bins, tuple(range(bins + 1)), tuple(map(int, present)), tuple(map(int, absent)))
-    return coarsened(whole, smallest_count)
+    return coarsened(_of(bins, range(bins + 1), present, absent), smallest_count)
 
 
 def coarsened(histogram: ScoreHistogram, smallest_count: int) -> ScoreHistogram:
@@ -64,28 +70,18 @@ def coarsened(histogram: ScoreHistogram, smallest_count: int) -> ScoreHistogram:
     while len(joined) > 1 and small(joined[-1][1:]):
         last = joined.pop()
         joined[-1] = [last[0], joined[-1][1] + last[1], joined[-1][2] + last[2]]
-    ends, present, absent = (tuple(column) for column in zip(*joined, strict=True))
-    return ScoreHistogram(histogram.bins, (histogram.edges[0], *ends), present, absent)
+    ends, present, absent = zip(*joined, strict=True)
+    return _of(histogram.bins, (histogram.edges[0], *ends), present, absent)
+
+
+def _of(bins: int, *counts: Iterable[int]) -> ScoreHistogram:
+    edges, present, absent = (tuple(map(int, numbers)) for numbers in counts)
+    return ScoreHistogram(bins=bins, edges=edges, present=present, absent=absent)
 
 
 def too_few(histogram: ScoreHistogram, smallest_count: int) -> bool:
     """Whether the hospital has so few images with the label, or without, that it keeps the histogram."""
     return min(sum(histogram.present), sum(histogram.absent)) < smallest_count
-
-
-def parse_histogram(value: Any, bins: int) -> ScoreHistogram:
-    """The histogram that a hospital has sent. ValueError where it is none."""
-    if not isinstance(value, Mapping) or set(value) != {"bins", "edges", "present", "absent"} or value["bins"] != bins:
-        raise ValueError(f"expected a histogram of {bins} bins, got {str(value)[:80]}")
-    edges, present, absent = (value[name] for name in ("edges", "present", "absent"))
-    for name, numbers in (("edges", edges), ("present", present), ("absent", absent)):
-        if not isinstance(numbers, list) or not all(type(one) is int and one >= 0 for one in numbers):
-            raise ValueError(f"a histogram's {name} must be whole numbers from 0 on, got {str(numbers)[:80]}")
-    if edges != sorted(set(edges)) or len(edges) < 2 or (edges[0], edges[-1]) != (0, bins):
-        raise ValueError(f"a histogram's edges must rise from 0 to {bins}, got {str(edges)[:80]}")
-    if not len(edges) - 1 == len(present) == len(absent):
-        raise ValueError(f"a histogram has {len(edges) - 1} bins, but counts {len(present)} and {len(absent)}")
-    return ScoreHistogram(bins, tuple(edges), tuple(present), tuple(absent))
 
 
 def pooled(histograms: Sequence[ScoreHistogram]) -> ScoreHistogram:
@@ -94,14 +90,14 @@ def pooled(histograms: Sequence[ScoreHistogram]) -> ScoreHistogram:
         raise ValueError("there is no histogram to pool")
     common = sorted(set.intersection(*(set(one.edges) for one in histograms)))
 
-    def total(counts: str) -> tuple[int, ...]:
+    def total(counts: str) -> Counts:
         sums = np.zeros(len(common) - 1, np.int64)
         for one in histograms:
             starts = np.searchsorted(common, one.edges[:-1], side="right") - 1
             np.add.at(sums, starts, np.asarray(getattr(one, counts), np.int64))
-        return tuple(map(int, sums))
+        return sums
 
-    return ScoreHistogram(histograms[0].bins, tuple(common), total("present"), total("absent"))
+    return _of(histograms[0].bins, common, total("present"), total("absent"))
 
 
 def pooled_figures(histogram: ScoreHistogram) -> dict[str, Any]:

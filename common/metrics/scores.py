@@ -11,16 +11,16 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from fedthorax.common.config.evaluation import ExaminationRule
 from fedthorax.common.config.personalisation import FineTuned
 from fedthorax.common.ground import leaving
+from fedthorax.common.ground.fields import one_line
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.ground.one_line import one_line
 from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, Figures, FindingFigures, Score, Share
+from fedthorax.common.metrics.score_histogram import Number, ScoreHistogram
 
 Task = Literal["disease", "cancer"]
 TASKS: tuple[tuple[Task, str], ...] = (("disease", "X-ray findings"), ("cancer", "CT classes"))
 MOST_LABELS = 1000
 MOST_GROUPS = 100  # of an attribute: scanners have names, and a list without end would swell every report
 
-Number = Annotated[int, Field(ge=0, le=1 << 40)]
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line), leaving.Name()]
 Reason = Annotated[str, Field(max_length=500), AfterValidator(one_line), leaving.Words()]
 Reasons = Annotated[dict[Label, Reason], Field(max_length=100)]
@@ -299,16 +299,7 @@ class Subgroups(Frozen):
     cancer: Annotated[OfAttributes | None, leaving.OfTask("cancer")]
 
 
-class Histogram(Frozen):
-    """As ``score_histogram`` gives it: images with the label and without it between two of the ``edges``."""
-
-    bins: Number
-    edges: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_001)]
-    present: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_000)]
-    absent: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_000)]
-
-
-OfLabels = Annotated[dict[Label, Annotated[Histogram | None, leaving.Bins()]], Field(max_length=MOST_LABELS)]
+OfLabels = Annotated[dict[Label, Annotated[ScoreHistogram | None, leaving.Bins()]], Field(max_length=MOST_LABELS)]
 
 
 class Histograms(Frozen):

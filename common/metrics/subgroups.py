@@ -15,11 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.metrics.answers import Answers
-from fedthorax.common.metrics.difference_guard import safe_groups
-from fedthorax.common.metrics.ranking import is_descriptive
-from fedthorax.common.metrics.resampling import image_weights, percentile_interval, ratio, weighted_ranking
-from fedthorax.common.metrics.suppression import Count, is_small, rounded, shown_counts
+from fedthorax.common.metrics.intervals import Answers
+from fedthorax.common.metrics.resampling import (
+    image_weights,
+    is_descriptive,
+    percentile_interval,
+    ratio,
+    weighted_ranking,
+)
+from fedthorax.common.metrics.suppression import Count, is_small, rounded, safe_groups, shown_counts
 from fedthorax.common.records.attributes import AGE_BANDS, age_band
 from fedthorax.common.records.records import Attributes
 

@@ -12,10 +12,16 @@ module must not be able to undo that. Three rules, each safe for a reason that d
 
 A count of 0 is shown as 0: nobody stands behind it. Background: L. Willenborg and T. de Waal, Elements of Statistical
 Disclosure Control, Springer 2001, chapters 4 and 5 (complementary suppression, rounding).
+
+Groups: whoever has the figures of men, of women and of everyone has those of the few whose sex is not known. So the
+images outside all groups that are told must be none, or of people enough.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fedthorax.common.config.privacy import PrivacyConfig
 
@@ -78,3 +84,32 @@ def _rounding_protects(cells: Mapping[str, Count], small: set[str], policy: Priv
     lowest = max(1, total - most - num_others * largest)
     highest = min(largest, total - least - num_others)
     return highest > lowest
+
+
+Mask = NDArray[np.bool_]
+
+
+def safe_groups(
+    told: Iterable[str],
+    member: Mapping[str, Mask],
+    kinds: Sequence[Mask],
+    patients: NDArray[np.str_],
+    policy: PrivacyConfig,
+) -> set[str]:
+    """The groups of ``told`` that may be told together: without the smallest where need be.
+
+    All masks are (N,): the images of each group, and of ``kinds`` those that must not be few, such as the images with a
+    label and those without it. Groups of equally few people go together, so that a name decides nothing.
+    """
+
+    def people(images: Mask) -> int:
+        return len(set(patients[images]))
+
+    left = set(told)
+    while left:
+        outside = ~np.any([member[name] for name in left], axis=0)
+        if not any(is_small(people(kind & outside), policy) for kind in kinds):
+            break
+        sizes = {name: people(np.any(kinds, axis=0) & member[name]) for name in left}
+        left -= {name for name in left if sizes[name] == min(sizes.values())}
+    return left

@@ -18,7 +18,7 @@ from typing import Any
 
 import keras
 
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.model.backbone import all_layers, build_backbone

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config.data import CT_WINDOWS, CacheConfig, CtWindow
-from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.ground.machine import num_cpus
 from fedthorax.common.pixels.decode import Modality, decode_frames, fit_square, pixel_digest, read_content
 from fedthorax.common.pixels.disk_cache import DiskCache, Entry, FileState, Place, Shard, checksum, file_state, hash_of
 from fedthorax.common.records.records import BadFile, ImageRef

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fedthorax.common.config.data import CtWindow
-from fedthorax.common.pixels.grey_tables import coloured, read_table, white
+from fedthorax.common.pixels.grey_tables import Stored, coloured, read_table, stored_of, white
 from fedthorax.common.pixels.hounsfield import AIR, windowed
 from fedthorax.common.pixels.pillow_image import frame_header, too_many_pixels
 from fedthorax.common.pixels.png import depth_of
-from fedthorax.common.pixels.stored_values import Stored, stored_of
 from fedthorax.common.pixels.undecodable import UndecodableError
 from fedthorax.common.records.body_region import XRAY_MODALITIES
 from fedthorax.common.records.dicom_header import Header, functional_group, header_of, num_frames, number, numbers

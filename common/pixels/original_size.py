@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.ground.machine import num_cpus
 from fedthorax.common.ground.silence import silence
 from fedthorax.common.pixels.nifti import read_volume
 from fedthorax.common.records.dicom_header import read_header

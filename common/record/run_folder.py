@@ -42,10 +42,10 @@ import yaml
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.atomic_write import write_text
-from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.ground.fields import one_line
 from fedthorax.common.ground.inside import Inside
 from fedthorax.common.ground.lock import take
-from fedthorax.common.ground.one_line import one_line
+from fedthorax.common.ground.machine import num_cpus
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
 from fedthorax.common.record.history import history_csv
 from fedthorax.common.record.run import READABLE, Run, checked_run, read_run

@@ -13,8 +13,7 @@ from fedthorax.common.records.listing import IMAGE_KINDS, Listing, list_images
 from fedthorax.common.records.matching import files_of, unmatched
 from fedthorax.common.records.patients import headers, patient_in_path
 from fedthorax.common.records.records import BadFile, XrayRecord
-from fedthorax.common.records.repeats import refuse_repeats
-from fedthorax.common.records.table import TABLES, listed
+from fedthorax.common.records.table import TABLES, listed, refuse_repeats
 
 # labels.csv, and the label files of public collections under the names that they are published with.
 LABEL_FILES = ("labels.csv", "Data_Entry*.csv", "PADCHEST_*.csv*", "mimic-cxr-*-chexpert.csv*")

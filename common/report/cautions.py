@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from fedthorax.common.algorithms import TABLE, algorithm_of
 from fedthorax.common.ground.wording import count, counted, figure, joined, round_ranges
 from fedthorax.common.issues.issue import CODES
-from fedthorax.common.metrics.certainty import WANTED_ERROR, positives_needed
-from fedthorax.common.metrics.ranking import MIN_IMAGES
+from fedthorax.common.metrics.resampling import MIN_IMAGES, WANTED_ERROR, positives_needed
 from fedthorax.common.metrics.scores import TASKS, Row, Task, TestedScores
 from fedthorax.common.record.modalities import WORDS
 from fedthorax.common.record.passport import Modality, Passport

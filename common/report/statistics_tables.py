@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedthorax.common.disclosure.co_occurrence import NEVER_KNOWN
+from fedthorax.common.disclosure.counts import NEVER_KNOWN
 from fedthorax.common.ground.wording import counted, joined
 
 HIDDEN = "hidden"

@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fedthorax.common.ground.wording import UNDEFINED, count, figure, interval, joined
-from fedthorax.common.metrics.ranking import MIN_IMAGES
+from fedthorax.common.metrics.resampling import MIN_IMAGES
 from fedthorax.common.metrics.scores import TASKS, Attribute, Group, GroupFigure, GroupLabel, Task
 from fedthorax.common.page.frame import rendered
 from fedthorax.common.record.run import BySite, Run

@@ -12,7 +12,7 @@ from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
 from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
 from fedthorax.common.metrics.intervals import cancer_resamples, disease_resamples, percentile_interval
-from fedthorax.common.metrics.ranking import is_descriptive
+from fedthorax.common.metrics.resampling import is_descriptive
 from fedthorax.common.training.scoring import Predictions, scored_rows
 
 

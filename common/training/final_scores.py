@@ -4,12 +4,10 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
-from fedthorax.common.metrics.answers import cancer_answers, disease_answers
-from fedthorax.common.metrics.curves import cancer_curves, disease_curves
 from fedthorax.common.metrics.examinations import examination_scores, examinations_of
-from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
+from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease, cancer_answers, disease_answers
 from fedthorax.common.metrics.operating import OperatingPoints
-from fedthorax.common.metrics.reliability import cancer_calibration, disease_calibration
+from fedthorax.common.metrics.reliability import cancer_calibration, cancer_curves, disease_calibration, disease_curves
 from fedthorax.common.metrics.subgroups import subgroup_scores
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network

@@ -11,7 +11,7 @@ from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import unseen
 from fedthorax.common.metrics.examinations import examinations_of
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
-from fedthorax.common.metrics.ranking import MIN_IMAGES
+from fedthorax.common.metrics.resampling import MIN_IMAGES
 from fedthorax.common.metrics.score_histogram import score_histogram, too_few
 from fedthorax.common.records.records import UNKNOWN_CLASS, Split
 from fedthorax.common.training.features import FeatureStore, Progress
@@ -122,5 +122,5 @@ def histograms_of(
         told[task] = {}
         for name, truth, probability in labels:
             histogram = score_histogram(truth, probability, experiment.evaluation.histogram_bins, smallest_count)
-            told[task][name] = None if too_few(histogram, max(smallest_count, 1)) else histogram.as_dict()
+            told[task][name] = None if too_few(histogram, max(smallest_count, 1)) else histogram.model_dump(mode="json")
     return told

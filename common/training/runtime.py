@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from fedthorax.common.ground.cpus import num_cpus
+from fedthorax.common.ground.machine import num_cpus
 
 _threads_set: int | None = None
 # Passes over a graph that take 2 to 3 s of the twin network's first step on a processor, and make no later one faster

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
+from fedthorax.common.ground.fields import one_line
 from fedthorax.common.ground.frozen import Frozen
-from fedthorax.common.ground.one_line import one_line
 
 Arrays = Mapping[str, NDArray[Any]]
 View = memoryview

@@ -26,7 +26,7 @@ def model_file(path: Path) -> Path:
 
 def image_files(paths: Iterable[Path], modality: Literal["xray", "ct"]) -> list[ImageRef]:
     """The named images, and those in any depth of the named folders; what is not used is said on stderr."""
-    from fedthorax.common.release.asked_images import asked_images
+    from fedthorax.common.release.trial import asked_images
 
     found, left_out = asked_images(paths, modality)
     for words in left_out:

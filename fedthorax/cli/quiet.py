@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-from fedthorax.common.ground.collector import collector_off
+from fedthorax.common.ground.machine import collector_off
 
 _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",

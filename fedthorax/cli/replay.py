@@ -90,7 +90,7 @@ def _tell(lines: list[str], out: Console) -> None:
 def _conditions(stored: "StoredRun", out: Console) -> "dict[str, Changes]":
     """By subject what has changed since the run."""
     from fedthorax.common.replay.conditions import data_changes, machine_changes, settings_changes, version_changes
-    from fedthorax.simulations.replay import data_fingerprint, require_replayable
+    from fedthorax.simulations.simulate import data_fingerprint, require_replayable
 
     require_replayable(stored)
 
@@ -108,11 +108,11 @@ def _conditions(stored: "StoredRun", out: Console) -> "dict[str, Changes]":
 
 def _again(stored: "StoredRun", name: str | None, out: Console) -> Path:
     """The folder of the new run, once it has finished."""
-    from fedthorax.simulations.replay import replay_experiment
+    from fedthorax.simulations.simulate import replay_experiment
 
     experiment = replay_experiment(stored, name)
     out.print(f"running again as {experiment.name}", markup=False, soft_wrap=True)
-    from fedthorax.simulations.replay import run_again
+    from fedthorax.simulations.simulate import run_again
 
     with watched(experiment.run_folder / "events.jsonl", out):
         outcome = run_again(stored, experiment)

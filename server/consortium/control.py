@@ -13,7 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 
 from fedthorax.common.consortium.keys import parse_public_key
-from fedthorax.common.ground.disk import full_disk
+from fedthorax.common.ground.machine import full_disk
 from fedthorax.server.consortium.folder import ConsortiumFolder
 from fedthorax.server.consortium.settings import ConsortiumSettings
 

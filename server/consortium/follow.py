@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from fedthorax.common.ground.disk import full_disk
+from fedthorax.common.ground.machine import full_disk
 from fedthorax.server.consortium.control import FlowerRun, ServerNotRunningError, control
 from fedthorax.server.consortium.folder import ConsortiumFolder
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import travelling
 from fedthorax.common.ground.atomic_write import write_text
-from fedthorax.common.ground.disk import full_disk
+from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.server.consortium.control import control
 from fedthorax.server.consortium.folder import ConsortiumFolder

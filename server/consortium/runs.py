@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fedthorax.common.ground.atomic_write import PRIVATE
-from fedthorax.common.ground.disk import full_disk
+from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.record.run_folder import ENDED_FROM_OUTSIDE, RunFolder
 from fedthorax.server.consortium.control import FlowerRun
 from fedthorax.server.consortium.folder import ConsortiumFolder

@@ -15,8 +15,8 @@ from pathlib import Path
 from fedthorax import __version__
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import write_text
-from fedthorax.common.ground.disk import full_disk
 from fedthorax.common.ground.lock import locked
+from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.ground.private import tighten
 from fedthorax.server.consortium.admission import tell_superlink
 from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax.common.consortium.keys import fingerprint
-from fedthorax.common.ground.disk import full_disk
 from fedthorax.common.ground.events import read_events
+from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.ground.progress import RunProgress
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.consortium.certificates import days_left

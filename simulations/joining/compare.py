@@ -55,8 +55,11 @@ def _document(
     runs: dict[str, Run],
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    from fedthorax.simulations.joining.predictions import score_models
-    from fedthorax.simulations.joining.worth import Models, joining_figures  # TensorFlow, after the other processes
+    from fedthorax.simulations.joining.worth import (  # TensorFlow, after the other processes
+        Models,
+        joining_figures,
+        score_models,
+    )
 
     together = RunFolder.load(plan.together.folder)
     files = {arm.name: RunFolder.load(arm.folder).best_model for arm in plan.arms}

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from fedthorax.simulations.phantom.canvas import Plane, Pose, Stroke, ellipse, smooth_noise, step
+from fedthorax.simulations.phantom.canvas import Plane, Pose, Stroke, branches, ellipse, smooth_noise, step
 from fedthorax.simulations.phantom.thorax import Thorax, Tumour
-from fedthorax.simulations.phantom.vessels import branches
 
 AIR_HU = -1000.0
 FAT_HU = -95.0

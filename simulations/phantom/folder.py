@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.simulations.new_folder import new_folder
+from fedthorax.simulations.new_folder import new_folder, write_rows
 from fedthorax.simulations.phantom.chest import FINDINGS
 from fedthorax.simulations.phantom.cohort import (
     CENTRAL_MIX,
@@ -26,10 +26,8 @@ from fedthorax.simulations.phantom.picture import plan_xrays, save_slice, save_x
 from fedthorax.simulations.phantom.scanner import Look
 from fedthorax.simulations.phantom.thorax import CANCER_CLASSES
 from fedthorax.simulations.phantom.variety import Variety
-from fedthorax.simulations.plain_csv import write_rows
-from fedthorax.simulations.site_counts import SiteCounts, count_site
 from fedthorax.simulations.site_limits import SiteLimits
-from fedthorax.simulations.site_plot import FILE_NAME, write_site_plot
+from fedthorax.simulations.site_plot import FILE_NAME, SiteCounts, count_site, write_site_plot
 
 _CENTRAL_SHARES = {"valid": 0.4, "test": 0.6}
 # Share of X-rays in one hospital that lack the label of one finding.

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from fedthorax.simulations.phantom.canvas import Plane, Pose, Stroke, ellipse, smooth_noise, step
+from fedthorax.simulations.phantom.canvas import Plane, Pose, Stroke, branches, ellipse, smooth_noise, step
 from fedthorax.simulations.phantom.chest import Chest, Pathology
-from fedthorax.simulations.phantom.vessels import branches
 
 _APEX_CENTRE = 0.28
 _LUNG_CENTRE = 0.34

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from fedthorax.cli.predict import write_csv
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.consortium.invitation import Invitation
 from fedthorax.common.consortium.names import checked_hospital_name
 from fedthorax.common.consortium.registration import Registration

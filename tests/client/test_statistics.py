@@ -7,7 +7,7 @@ from PIL import Image
 
 from fedthorax.client.statistics import BAD_KEY, NO_KEY, site_statistics
 from fedthorax.client.worker import SiteWorker
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.disclosure.duplicates import KINDS, new_key

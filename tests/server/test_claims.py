@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fedthorax.common.config.federation import FederationConfig
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.config.training import PhaseConfig

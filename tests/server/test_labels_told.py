@@ -14,7 +14,7 @@ from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, PersonaliseReply, TrainReply
 from fedthorax.common.messages.tasks import EvaluateTask, Task
-from fedthorax.common.metrics.answers import disease_answers
+from fedthorax.common.metrics.intervals import disease_answers
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.metrics.score_histogram import ScoreHistogram
 from fedthorax.common.metrics.scores import (
@@ -68,7 +68,7 @@ def by_patient(cancer: CancerScores) -> TestedScores:
 
 
 def histograms(bins: int = 10, **changes: Any) -> Histograms:
-    one = ScoreHistogram(bins, (0, bins), (4,), (4,)).as_dict()
+    one = ScoreHistogram(bins=bins, edges=(0, bins), present=(4,), absent=(4,)).model_dump(mode="json")
     return read(Histograms, **{"disease": dict.fromkeys(FINDINGS, one), "cancer": dict.fromkeys(CLASSES)} | changes)
 
 

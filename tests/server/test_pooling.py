@@ -1,4 +1,4 @@
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.metrics.score_histogram import ScoreHistogram
 from fedthorax.common.metrics.scores import Histograms
 from fedthorax.server.pooling import Pooling
@@ -6,7 +6,7 @@ from fedthorax.server.pooling import Pooling
 from ..told import read
 
 LABELS = LabelsConfig(findings=("Mass",), cancer_classes=("normal", "tumour"))
-HISTOGRAM = ScoreHistogram(2, (0, 1, 2), (0, 4), (4, 0)).as_dict()
+HISTOGRAM = ScoreHistogram(bins=2, edges=(0, 1, 2), present=(0, 4), absent=(4, 0)).model_dump(mode="json")
 
 
 def told(mass=HISTOGRAM, normal=None):

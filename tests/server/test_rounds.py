@@ -23,7 +23,8 @@ from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, Fini
 from fedthorax.common.messages.sending import closed, num_bytes, to_flower
 from fedthorax.common.messages.tasks import sent_arrays
 from fedthorax.common.metrics.operating import fixed_operating_points
-from fedthorax.common.metrics.scores import Histogram, Histograms, Subgroups
+from fedthorax.common.metrics.score_histogram import ScoreHistogram
+from fedthorax.common.metrics.scores import Histograms, Subgroups
 from fedthorax.common.model.segments import SEGMENTS, Slot, segment_sha256
 from fedthorax.common.wire.parcel import Cargo, pack_parcel
 from fedthorax.server.broadcast import Broadcast
@@ -635,7 +636,7 @@ def of_split(images):
 
 
 def histogram(present, absent):
-    return Histogram(bins=100, edges=(0, 40, 100), present=(0, present), absent=(absent, 0))
+    return ScoreHistogram(bins=100, edges=(0, 40, 100), present=(0, present), absent=(absent, 0))
 
 
 def test_thresholds_are_chosen_on_what_hospitals_tell_of_their_validation_images(make):

@@ -7,7 +7,7 @@ import pytest
 
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.replay.conditions import StoredRun
-from fedthorax.simulations.replay import replay_experiment, require_replayable
+from fedthorax.simulations.simulate import replay_experiment, require_replayable
 
 
 def stored(experiment_file: Callable[[], Path], mode: str = "simulate") -> StoredRun:

@@ -128,8 +128,8 @@ def test_thresholds_leave_with_the_scores_that_they_are_for_and_without_their_co
 
 
 def test_histograms_leave_beside_scores_and_those_of_few_images_stay() -> None:
-    many = score_histogram(np.arange(20) % 2 == 0, np.linspace(0, 1, 20), 4).as_dict()
-    few = score_histogram(np.arange(20) == 0, np.linspace(0, 1, 20), 4).as_dict()
+    many = score_histogram(np.arange(20) % 2 == 0, np.linspace(0, 1, 20), 4).model_dump(mode="json")
+    few = score_histogram(np.arange(20) == 0, np.linspace(0, 1, 20), 4).model_dump(mode="json")
     told = {"disease": {"Effusion": many, "Mass": few}, "cancer": {"normal": many, "tumour": None}}
     assert _left({"histograms": told}, _allowed())["histograms"] == told
     left = _left({"histograms": told}, _allowed(2, tasks=("disease",)))["histograms"]

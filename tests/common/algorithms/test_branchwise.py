@@ -7,7 +7,7 @@ import pytest
 
 from fedthorax.common.algorithms.aggregation import FederatedAverage
 from fedthorax.common.algorithms.branchwise import BranchwiseAverage
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.messages.results import BranchCounts
 from fedthorax.common.model.segments import SEGMENTS, Slot

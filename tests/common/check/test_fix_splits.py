@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fedthorax.common.check.fix_splits import fixed_splits
-from fedthorax.common.check.near_duplicates import near_duplicate_issues
+from fedthorax.common.check.check import fixed_splits
+from fedthorax.common.check.neighbours import near_duplicate_issues
 from fedthorax.common.config.data import SplitFractions
 from fedthorax.common.hospital.copies import duplicate_issues, patient_issues, same_pictures
 from fedthorax.common.hospital.labelled import LabelledImage, labelled_images

@@ -4,7 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.disclosure.co_occurrence import HIDDEN_PAIR, NEVER_KNOWN, finding_pairs
+from fedthorax.common.disclosure.counts import HIDDEN_PAIR, NEVER_KNOWN, finding_pairs
 from fedthorax.common.messages.statistics import Table
 from fedthorax.common.metrics.suppression import Count, shown_counts
 

@@ -3,7 +3,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from fedthorax.common.disclosure.coarse_hash import coarse_hashes
+from fedthorax.common.disclosure.duplicates import coarse_hashes
 
 
 def picture(seed: int) -> Image.Image:

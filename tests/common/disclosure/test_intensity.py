@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.disclosure.intensity import halves_distance, image_histograms, mean_histogram
+from fedthorax.common.disclosure.distance import halves_distance, image_histograms, mean_histogram
 
 
 def grey(*levels: int) -> np.ndarray:

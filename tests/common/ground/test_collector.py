@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from fedthorax.common.ground.collector import collector_off
+from fedthorax.common.ground.machine import collector_off
 
 
 @pytest.fixture(autouse=True)

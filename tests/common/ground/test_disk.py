@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fedthorax.common.ground.disk import full_disk
+from fedthorax.common.ground.machine import full_disk
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedthorax.common.ground.one_line import one_line
+from fedthorax.common.ground.fields import one_line
 
 
 def test_what_is_ordinary_writing_stays_as_it_is() -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import CtSource, SourceConfig, XraySource
-from fedthorax.common.config.label_mapping import LabelMapping, SliceMapping
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelMapping, LabelsConfig, SliceMapping
 from fedthorax.common.hospital.ct_folder import ct_records
 from fedthorax.common.hospital.images import SiteImages
 from fedthorax.common.hospital.overlap import shared_images

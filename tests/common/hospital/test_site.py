@@ -10,7 +10,7 @@ import pytest
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import SourceConfig
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.disclosure.passport import passport
 from fedthorax.common.hospital.images import SiteImages
 from fedthorax.common.hospital.site import load_hospital

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.metrics.certainty import area_variance, certain_mean, positives_needed
+from fedthorax.common.metrics.resampling import area_variance, certain_mean, positives_needed
 
 
 def test_the_variance_is_that_of_hanley_and_mcneil():

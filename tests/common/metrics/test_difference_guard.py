@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.metrics.difference_guard import safe_groups
+from fedthorax.common.metrics.suppression import safe_groups
 
 POLICY = PrivacyConfig(smallest_count=3, round_to=1)
 

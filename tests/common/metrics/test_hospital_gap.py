@@ -45,7 +45,7 @@ def test_a_mean_over_labels_is_at_most_as_uncertain_as_the_mean_of_their_errors(
 
 
 def test_few_images_and_a_silent_hospital_are_not_compared():
-    few = ScoreHistogram(4, (0, 2, 4), (3, 6), (30, 20))
+    few = ScoreHistogram(bins=4, edges=(0, 2, 4), present=(3, 6), absent=(30, 20))
     told = {"Mass": {"a": few, "b": histogram(1, 1)}, "Nodule": {"b": histogram(1, 2)}}
     groups = hospital_gaps(told, ["Mass", "Nodule"])["groups"]
     mass = groups["a"]["labels"]["Mass"]
@@ -60,8 +60,8 @@ def test_few_images_and_a_silent_hospital_are_not_compared():
 
 
 def test_two_images_of_either_kind_are_needed():
-    assert roc_auc_with_error(ScoreHistogram(2, (0, 2), (0,), (5,))) is None
-    assert roc_auc_with_error(ScoreHistogram(2, (0, 1, 2), (0, 1), (5, 5))) is None
+    assert roc_auc_with_error(ScoreHistogram(bins=2, edges=(0, 2), present=(0,), absent=(5,))) is None
+    assert roc_auc_with_error(ScoreHistogram(bins=2, edges=(0, 1, 2), present=(0, 1), absent=(5, 5))) is None
 
 
 def test_what_the_bins_leave_open_widens_the_interval():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fedthorax.common.config.evaluation import EvaluationConfig
-from fedthorax.common.metrics.counted import CountedScores
+from fedthorax.common.metrics.calibration import CountedScores
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.operating import (
     OperatingPoints,

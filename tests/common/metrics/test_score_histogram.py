@@ -7,12 +7,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from fedthorax.common.metrics.score_histogram import (
     ScoreHistogram,
     coarsened,
-    parse_histogram,
     pooled,
     pooled_figures,
     score_histogram,
     too_few,
 )
+
+from ...told import read
 
 
 def hospital(seed: int, images: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -57,25 +58,25 @@ def test_fine_bins_give_the_calibration_error_of_those_bins():
 
 def test_hand_sized_numbers():
     """Bins from low to high: one absent; one of each; one present."""
-    figures = pooled_figures(ScoreHistogram(3, (0, 1, 2, 3), (0, 1, 1), (1, 1, 0)))
+    figures = pooled_figures(ScoreHistogram(bins=3, edges=(0, 1, 2, 3), present=(0, 1, 1), absent=(1, 1, 0)))
     assert figures["roc_auc"] == {"value": 0.875, "lowest": 0.75, "highest": 1.0}
     # From the top: precision 1; then 2 of 3, or 2 of 2 where the present one stands first.
     assert figures["pr_auc"] == pytest.approx({"value": 11 / 12, "lowest": (1 + 2 / 3) / 2, "highest": 1.0})
 
 
 def test_small_counts_are_joined_with_their_neighbours():
-    fine = ScoreHistogram(5, (0, 1, 2, 3, 4, 5), (1, 0, 4, 0, 2), (6, 1, 4, 9, 0))
+    fine = ScoreHistogram(bins=5, edges=(0, 1, 2, 3, 4, 5), present=(1, 0, 4, 0, 2), absent=(6, 1, 4, 9, 0))
     coarse = coarsened(fine, 5)
-    assert coarse == ScoreHistogram(5, (0, 5), (7,), (20,))
+    assert coarse == ScoreHistogram(bins=5, edges=(0, 5), present=(7,), absent=(20,))
     assert coarsened(fine, 0) == fine
     assert all(count == 0 or count >= 2 for count in (*coarsened(fine, 2).present, *coarsened(fine, 2).absent))
-    assert too_few(ScoreHistogram(1, (0, 1), (4,), (99,)), 5)
+    assert too_few(ScoreHistogram(bins=1, edges=(0, 1), present=(4,), absent=(99,)), 5)
 
 
 def test_hospitals_with_other_bins_are_pooled_in_those_that_they_share():
-    one = ScoreHistogram(4, (0, 1, 2, 4), (1, 2, 3), (0, 0, 1))
-    other = ScoreHistogram(4, (0, 2, 3, 4), (5, 0, 1), (1, 1, 1))
-    assert pooled([one, other]) == ScoreHistogram(4, (0, 2, 4), (8, 4), (1, 3))
+    one = ScoreHistogram(bins=4, edges=(0, 1, 2, 4), present=(1, 2, 3), absent=(0, 0, 1))
+    other = ScoreHistogram(bins=4, edges=(0, 2, 3, 4), present=(5, 0, 1), absent=(1, 1, 1))
+    assert pooled([one, other]) == ScoreHistogram(bins=4, edges=(0, 2, 4), present=(8, 4), absent=(1, 3))
 
 
 def test_without_one_of_the_labels_the_figures_are_undefined_with_the_reason():
@@ -89,24 +90,26 @@ def test_unknown_labels_do_not_count():
     assert (sum(histogram.present), sum(histogram.absent)) == (1, 1)
 
 
-GOOD = ScoreHistogram(2, (0, 1, 2), (1, 2), (3, 4)).as_dict()
+GOOD = {"bins": 2, "edges": [0, 1, 2], "present": [1, 2], "absent": [3, 4]}
 
 
 def test_a_histogram_arrives_as_it_was_sent():
-    assert parse_histogram(GOOD, 2).as_dict() == GOOD
+    assert read(ScoreHistogram, **GOOD).model_dump(mode="json") == GOOD
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"bins": 3}, "expected a histogram of 2 bins"),
+        ({"bins": 3}, "edges must rise from 0 to 3"),
         ({"edges": [0, 2, 1]}, "edges must rise from 0 to 2"),
         ({"edges": [0, 1]}, "edges must rise from 0 to 2"),
+        ({"edges": [0]}, "at least 2 items"),
         ({"present": [1]}, "has 2 bins, but counts 1 and 2"),
-        ({"absent": [1, -2]}, "absent must be whole numbers from 0 on"),
-        ({"absent": [1, 0.5]}, "absent must be whole numbers from 0 on"),
+        ({"absent": [1, -2]}, "greater than or equal to 0"),
+        ({"absent": [1, 0.5]}, "valid integer"),
+        ({"rows": []}, "Extra inputs"),
     ],
 )
 def test_what_is_no_histogram_is_refused(changes, words):
     with pytest.raises(ValueError, match=words):
-        parse_histogram(GOOD | changes, 2)
+        read(ScoreHistogram, **GOOD | changes)

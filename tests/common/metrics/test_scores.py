@@ -11,11 +11,10 @@ from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
 from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
-from fedthorax.common.metrics.score_histogram import score_histogram
+from fedthorax.common.metrics.score_histogram import ScoreHistogram, score_histogram
 from fedthorax.common.metrics.scores import (
     BothHeads,
     ComparedHeads,
-    Histogram,
     Histograms,
     Personal,
     Scores,
@@ -59,7 +58,7 @@ def compared() -> dict:
     [
         (TestedScores, of_both_heads()),
         (ComparedHeads, compared()),
-        (Histogram, score_histogram(TRUTH[:, 0], PROBABILITY[:, 0], 50, 3).as_dict()),
+        (ScoreHistogram, score_histogram(TRUTH[:, 0], PROBABILITY[:, 0], 50, 3).model_dump(mode="json")),
     ],
 )
 def test_what_is_computed_comes_back_as_it_went(model, value):

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.metrics.answers import cancer_answers, disease_answers
 from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.intervals import cancer_answers, disease_answers
 from fedthorax.common.metrics.resampling import draw_patients
 from fedthorax.common.metrics.subgroups import FIGURES, groups_of, subgroup_scores
 from fedthorax.common.records.records import Attributes

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.model.backbone import all_layers, backbone_names, build_backbone, preprocessing_of
 from fedthorax.common.model.dual import build_model, image_to_logits, pooled_to_logits

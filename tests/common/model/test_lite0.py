@@ -11,9 +11,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from fedthorax.common.model.backbone import build_backbone
-from fedthorax.common.model.lite0 import lite0_file
+from fedthorax.common.model.lite0 import lite0_file, read_torch_file
 from fedthorax.common.model.pretrained import find_weights, load_backbone_weights
-from fedthorax.common.model.torch_file import read_torch_file
 
 PALACE, DAISY = 698, 985  # of ImageNet's thousand classes
 
@@ -77,7 +76,7 @@ def test_a_file_that_ends_early_is_refused(tmp_path, file, share):
 
 @pytest.mark.parametrize(("size", "steps"), [((3,), (2,)), ((5,), (1,)), ((2,), (-1,))])
 def test_a_tensor_outside_its_values_is_refused(size, steps):
-    from fedthorax.common.model.torch_file import _Tensor
+    from fedthorax.common.model.lite0 import _Tensor
 
     with pytest.raises(ValueError, match="lies outside"):
         _Tensor(("storage", "<f4", "0"), 0, size, steps).read(np.zeros(4, np.float32))

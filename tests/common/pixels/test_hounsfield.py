@@ -11,10 +11,10 @@ from pydicom import uid
 
 from fedthorax.common.config.data import CT_WINDOWS, CtSlices, CtWindow
 from fedthorax.common.hospital.ct_series import find_slices
+from fedthorax.common.pixels.ct_region import lung_share
 from fedthorax.common.pixels.decode import decode_image, try_decode
 from fedthorax.common.pixels.dicom_pixels import open_dicom_units
 from fedthorax.common.pixels.hounsfield import looked_at, not_hounsfield, windowed
-from fedthorax.common.pixels.lung_area import lung_share
 from fedthorax.common.records.listing import list_images
 from fedthorax.common.records.records import BadFile, ImageRef
 

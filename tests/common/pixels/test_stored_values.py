@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from fedthorax.common.pixels.decode import decode_image
-from fedthorax.common.pixels.stored_values import stored_of
+from fedthorax.common.pixels.grey_tables import stored_of
 
 Write = Callable[..., Path]
 SLOPE = np.add.outer(np.arange(48), 2 * np.arange(40)).astype(np.uint16) * 32  # 0 to 4000: 12 bits

@@ -9,7 +9,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import CtSource, SourceConfig, SplitFractions, XraySource
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.hospital.ct_folder import ct_records
 from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.records.folder_records import FolderRecords

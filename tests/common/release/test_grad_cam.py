@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedthorax.common.config.labels import LabelsConfig
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.model.dual import build_model, draw_weights
 from fedthorax.common.release.grad_cam import GradCam, map_words, overlay, save_overlay

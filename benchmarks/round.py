@@ -158,6 +158,7 @@ KINDS = {  # part of the command line → what it is
     "gateway_process": "gateway",
     "flwr-serverapp": "ServerApp",
     "supernode_process": "SuperNodes",
+    "site.carrier": "carriers",
     "flower-superexec": "SuperExecs and ClientApps",
     "site.clientapps": "SuperExecs and ClientApps",
     "site worker": "workers",

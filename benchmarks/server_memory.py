@@ -1,8 +1,7 @@
 """Does the memory of a consortium's server grow with the number of hospitals?
 
     python benchmarks/server_memory.py
-    python benchmarks/server_memory.py --hospitals 2 16 --rounds 1
-    python benchmarks/server_memory.py --hospitals 2 64 --rounds 1 --at-once 4
+    python benchmarks/server_memory.py --hospitals 2 64 --rounds 1
 
 A real lead: SuperLink, gateway, ServerApp, TLS, node authentication. The hospitals are fakes: one process speaks
 Flower's protocol for all of them, each with a key and a connection of its own. The first does its tasks with the site
@@ -39,7 +38,7 @@ data:
   central: {{xray: data/central/xray, ct: data/central/ct}}
 model: {{backbone: EfficientNetB0, weights: none, batch_norm: train, image_size: {size}}}
 training: {{batch_size: 16, threads: 1, phases: [{{rounds: {rounds}, trainable: all, learning_rate: 1e-4}}]}}
-federation: {{connect_timeout_s: 600, at_once: {at_once}}}
+federation: {{connect_timeout_s: 600}}
 evaluation: {{bootstrap_samples: 20, partners: 1}}
 output: {{keep_checkpoints: 1}}
 """
@@ -186,7 +185,7 @@ class Memory:
                 self.peaks[part] = max(self.peaks[part], found)
 
 
-def measured(place: Path, hospitals: int, rounds: int, at_once: int | None) -> dict[str, float]:
+def measured(place: Path, hospitals: int, rounds: int) -> dict[str, float]:
     from benchmarks.round import CLASSES, FINDINGS, draw_images
     from fedthorax.client.site.setup import init_site
     from fedthorax.server.consortium.admission import admit
@@ -197,7 +196,7 @@ def measured(place: Path, hospitals: int, rounds: int, at_once: int | None) -> d
     names = [f"h{number:02}" for number in range(hospitals)]
     labels = {"findings": ", ".join(FINDINGS), "classes": ", ".join(CLASSES)}
     listed = ", ".join(f"{name}: null" for name in names)
-    text = EXPERIMENT.format(hospitals=listed, size=SIZE, rounds=rounds, at_once=at_once or "null", **labels)
+    text = EXPERIMENT.format(hospitals=listed, size=SIZE, rounds=rounds, **labels)
     (place / "memory.yaml").write_text(text, encoding="utf-8")
     lead = Consortium(place, place / "data", tuple(names))
     address = f"127.0.0.1:{free_port()}"
@@ -232,7 +231,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hospitals", type=int, nargs="+", default=[2, 64])
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--at-once", type=int, help="federation.at_once")
     parser.add_argument("--keep", type=Path, help="a folder for what the runs leave, instead of a temporary one")
     for name in ("--place", "--address"):
         parser.add_argument(name, help=argparse.SUPPRESS)
@@ -250,7 +248,7 @@ def main() -> None:
             place = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fedthorax-")))
             place.mkdir(parents=True, exist_ok=True)
             begun = time.monotonic()
-            peaks[hospitals] = found = measured(place, hospitals, arguments.rounds, arguments.at_once)
+            peaks[hospitals] = found = measured(place, hospitals, arguments.rounds)
         cells = [f"{found[part]:.0f} MiB" for part in ("together", *PARTS)]
         print(f"| {hospitals} | {' | '.join(cells)} | {time.monotonic() - begun:.0f} |", flush=True)
     first, last = (peaks[arguments.hospitals[end]] for end in (0, -1))

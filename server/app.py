@@ -53,7 +53,7 @@ def main(grid: Grid, context: Context) -> None:
     wait, poll = experiment.federation.connect_timeout_s, _POLL_S if folder else FlowerChannel.poll_s
     channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=poll)
     if folder:  # in a simulation nothing is lost, and its nodes answer questions while they work
-        channel.ask_after_s, channel.at_once = experiment.federation.ask_after_s, experiment.federation.at_once
+        channel.ask_after_s = experiment.federation.ask_after_s
         _hang_bells(channel, Path(folder))
         channel.objects = _objects(Path(folder))
     try:

@@ -9,7 +9,16 @@ from fedthorax.common.messages.message import Reply, Task
 HospitalState = Literal["waiting", "working", "approval", "lost", "replied", "late", "failed", "missing"]
 
 
-Notify = Callable[[str, HospitalState], None]
+@dataclass(frozen=True)
+class Passing:
+    """Bytes of a task's objects that have passed, and of all, as the hospital told them; for a display."""
+
+    stage: str  # fetch, send
+    done: int
+    total: int
+
+
+Notify = Callable[[str, HospitalState | Passing], None]
 
 
 class Interrupted(Exception):  # noqa: N818  not an error: someone asked for the end
@@ -38,7 +47,8 @@ class Channel(Protocol):
     bytes_received: int
 
     def watch(self, notify: Notify) -> None:
-        """Call ``notify`` with a hospital and its new state whenever that is known to have changed."""
+        """Call ``notify`` with a hospital and its new state whenever that is known to have changed, and with how far it
+        is where bytes pass."""
         ...
 
     def gather(self, required: int) -> frozenset[str]:

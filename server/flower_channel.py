@@ -27,7 +27,7 @@ from fedthorax.common.messages.sending import Payload, closed, from_flower, num_
 from fedthorax.common.messages.tasks import HELD_S, DecisionTask, ModelTask, PresentTask, sent_arrays
 from fedthorax.common.wire.parcel import Parcel
 from fedthorax.common.wire.segment import pack_whole
-from fedthorax.server.channel import HospitalState, Interrupted, LateReply, Notify
+from fedthorax.server.channel import HospitalState, Interrupted, LateReply, Notify, Passing
 from fedthorax.server.consortium.objects import ObjectStore
 from fedthorax.server.nodes import Node, Recognise
 
@@ -62,6 +62,7 @@ class _Dispatch:
     questions: int = 0  # asked since the task was sent
     next_question: float = 0.0
     undecided: bool = False  # the task is at the hospital and waits for a person
+    passing: Passing | None = None  # how far its objects are
 
 
 @dataclass
@@ -76,7 +77,6 @@ class FlowerChannel:
     node_poll_s: float = 1.0  # between two looks at who is connected
     retry_s: float = 2.0  # before a task is sent again after Flower failed, doubled each time
     max_failures: int = 3
-    at_once: int | None = None  # hospitals that hold a task at the same time; None: all
     ask_after_s: float | None = None  # silence after which a hospital is asked whether its task was lost; None: never
     stopped: Callable[[], bool] = lambda: False
     sent: Callable[[], None] = lambda: None  # called when messages for hospitals lie at the SuperLink
@@ -124,9 +124,7 @@ class FlowerChannel:
                 connected = self._connected()
                 arrived = False
                 for site, dispatch in list(waiting.items()):
-                    under_way = sum(bool(each.sent) and name in connected for name, each in waiting.items())
-                    may_send = self.at_once is None or under_way < self.at_once
-                    reply = self._advance(dispatch, connected.get(site), now, may_send)
+                    reply = self._advance(dispatch, connected.get(site), now)
                     answered = reply is not None
                     if reply is None and now >= dispatch.task.deadline > 0:
                         self._tell(site, "missing")
@@ -136,6 +134,8 @@ class FlowerChannel:
                         self._close(dispatch, answered)
                         arrived = True
                         yield reply
+                    else:
+                        self._tell_passing(dispatch)
                 self._look_for_late()
                 for site in self._given_up(waiting) if enough() else ():
                     dispatch = waiting.pop(site)
@@ -152,7 +152,7 @@ class FlowerChannel:
         found, self._late = self._late, []
         return found
 
-    def _advance(self, dispatch: _Dispatch, node: Node | None, now: float, may_send: bool) -> Reply | None:
+    def _advance(self, dispatch: _Dispatch, node: Node | None, now: float) -> Reply | None:
         """Look for answers, send the task where it is not on its way; the reply that closes it, if there is one."""
         idle = not dispatch.undecided and self._is_idle(
             dispatch
@@ -198,10 +198,8 @@ class FlowerChannel:
             self._tell(dispatch.task.site, "lost")
         if node not in dispatch.sent.values():
             # Not sent yet, or lost, or forgotten by a SuperNode that has started again.
-            if may_send and now >= dispatch.next_try and not now >= dispatch.task.deadline > 0:
+            if now >= dispatch.next_try and not now >= dispatch.task.deadline > 0:
                 self._send(dispatch, node, now)
-            elif not may_send:
-                dispatch.reason = "it was not asked: other hospitals went first (federation.at_once)"
         elif self.ask_after_s is not None and now >= dispatch.next_question:
             self._ask(dispatch, node, now)
         return None
@@ -365,9 +363,16 @@ class FlowerChannel:
                     self._tell(site, "waiting")
         return self._nodes
 
-    def _tell(self, site: str, state: HospitalState) -> None:
+    def _tell(self, site: str, state: HospitalState | Passing) -> None:
         if self._notify is not None:
             self._notify(site, state)
+
+    def _tell_passing(self, dispatch: _Dispatch) -> None:
+        if self.objects is None or not isinstance(dispatch.task, ModelTask):
+            return
+        if (found := self.objects.passing(dispatch.task)) not in (None, dispatch.passing):
+            dispatch.passing = found
+            self._tell(dispatch.task.site, found)
 
     def _check_stopped(self) -> None:
         if self.stopped():

@@ -14,7 +14,7 @@ from fedthorax.common.messages.replies import REPLIES
 from fedthorax.common.messages.tasks import ModelTask, TrainTask
 from fedthorax.common.model.segments import MODALITIES
 from fedthorax.server.broadcast import Broadcast
-from fedthorax.server.channel import Channel, HospitalState
+from fedthorax.server.channel import Channel, HospitalState, Passing
 from fedthorax.server.held_segments import Holdings
 from fedthorax.server.labels_told import check_labels
 from fedthorax.server.ledger import Ledger
@@ -184,7 +184,10 @@ class Hospitals:
             )
             self.events.emit("note", text=f"the reply of {task.site} to {task.kind} of round {task.round} {what}")
 
-    def _notify(self, site: str, state: HospitalState) -> None:
+    def _notify(self, site: str, state: HospitalState | Passing) -> None:
+        if isinstance(state, Passing):
+            self.events.emit("site", site=site, round=self.record.newest_round, **vars(state))
+            return
         self.events.emit("hospital", site=site, state=state, since=time.time())
         if state == "lost":
             newest = self.record.newest_round

@@ -22,7 +22,6 @@ _FREE = (
     ("federation", "round_timeout_s"),
     ("federation", "connect_timeout_s"),
     ("federation", "min_sites"),
-    ("federation", "at_once"),
     ("federation", "patience"),
 )
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)

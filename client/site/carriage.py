@@ -30,7 +30,8 @@ class GoneError(RuntimeError):
 
 @dataclass
 class Want:
-    """``offset``: so many bytes are where they should be. ``fresh``: nothing was ever sent of it."""
+    """``offset``: so many bytes are where they should be. ``fresh``: nothing was ever sent of it. ``before`` and
+    ``total`` are bytes of the task's objects: those before this one, and of all."""
 
     run: str
     task: str
@@ -38,6 +39,8 @@ class Want:
     bytes: int
     deliver: bool
     fresh: bool
+    before: int
+    total: int
     offset: int = 0
     outcome: str = ""
 
@@ -63,10 +66,13 @@ class Carriage:
             if (held := self._held(entry)) is None:
                 part = self._part(entry.sha256)
                 offset = part.stat().st_size if part.exists() else 0
-                want = Want(task.run, task.id, entry.sha256, entry.bytes, False, False, offset)
-                self._carried(want, memoryview(b""), done, total, heard)
-                if (held := self._held(entry)) is None:
+                want = Want(task.run, task.id, entry.sha256, entry.bytes, False, False, done, total, offset)
+                whole = part.with_suffix("")
+                whole.unlink(missing_ok=True)  # damaged
+                self._carried(want, memoryview(b""), heard)
+                if not whole.exists():
                     raise ValueError(f"segment {entry.name}: the values that came have another hash than the task says")
+                held = whole.read_bytes()  # it has its name once the hash fits
             found[entry.sha256] = memoryview(held)
             done += entry.bytes
         return found
@@ -76,8 +82,8 @@ class Carriage:
         done, total = 0, parcel.contents.data_bytes
         for entry, view in zip(parcel.contents.segments, parcel.data, strict=True):
             if entry.bytes:
-                want = Want(task.run, task.id, entry.sha256, entry.bytes, True, fresh)
-                self._carried(want, view, done, total, heard)
+                want = Want(task.run, task.id, entry.sha256, entry.bytes, True, fresh, done, total)
+                self._carried(want, view, heard)
                 done += entry.bytes
 
     def next_want(self, seconds: float) -> Want | None:
@@ -95,17 +101,17 @@ class Carriage:
         held = part.stat().st_size if part.exists() else 0
         if offset != held:
             raise ValueError(f"{held} bytes are here, not {offset}")
+        digest = hashlib.sha256(part.read_bytes() if held else b"")
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE), "ab") as file:
             for piece in pieces:
                 if held + len(piece) > want.bytes:
                     raise ValueError(f"more than the {want.bytes} bytes that are wanted")
                 file.write(piece)
+                digest.update(piece)
                 held = want.offset = held + len(piece)
                 self._asked = time.monotonic()
         if held == want.bytes:
-            with part.open("rb") as file:
-                right = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-            if right:
+            if digest.hexdigest() == sha256 and part.stat().st_size == held:  # nothing of an earlier call's between
                 part.rename(part.with_suffix(""))
             else:
                 part.unlink()
@@ -127,7 +133,7 @@ class Carriage:
                 self._want.offset, self._want.outcome = min(done, self._want.bytes), outcome
                 self._changed.notify_all()
 
-    def _carried(self, want: Want, view: View, before: int, total: int, heard: Heard) -> None:
+    def _carried(self, want: Want, view: View, heard: Heard) -> None:
         with self._changed:
             self._want, self._outgoing, self._asked = want, view, time.monotonic()
             self._changed.notify_all()
@@ -136,7 +142,7 @@ class Carriage:
                 with self._changed:
                     self._changed.wait_for(lambda: want.outcome, LOOK_S)
                     idle = time.monotonic() - self._asked
-                heard(before + want.offset, total)
+                heard(want.before + want.offset, want.total)
                 if want.outcome == DONE:
                     return
                 if want.outcome == GONE:

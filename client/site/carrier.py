@@ -22,10 +22,12 @@ from fedthorax.common.consortium.keys import read_private_key
 from fedthorax.common.consortium.objects import (
     HELD_HEADER,
     NO_BODY,
+    WAY_HEADER,
     Place,
     call_headers,
     content_range,
     range_from,
+    way,
 )
 
 PIECE_BYTES = 1 << 18
@@ -117,6 +119,7 @@ class Carrier:
     def _fetch(self, want: Want, place: Place) -> tuple[int, str] | None:
         part = range_from(want.offset) if want.offset else ""
         headers = call_headers(self._key(), "GET", place.path, part, NO_BODY) | ({"range": part} if part else {})
+        headers[WAY_HEADER] = way(want.before, want.total)
         broke: list[Exception] = []
         with self._client.stream("GET", place.path, headers=headers) as answer:
             if answer.status_code not in (200, 206):
@@ -150,6 +153,7 @@ class Carrier:
         part = content_range(offset, want.bytes)
         headers = call_headers(self._key(), "PUT", place.path, part, next(given).decode("ascii"))
         headers |= {"content-range": part, "content-length": str(want.bytes - offset)}
+        headers[WAY_HEADER] = way(want.before, want.total)
 
         def pieces() -> Iterator[bytes]:
             done, told = offset, time.monotonic()

@@ -4,6 +4,9 @@ In Flower 1.41 an error in its main loop, such as a TLS handshake that times out
 and leaves the process: the thread of its local API keeps it up, so that no supervisor sees that the hospital is gone.
 The same holds for the thread that sends its heartbeats.
 
+It looks twice a second whether the ClientApp has answered, and so a reply would lie for a quarter of a second; here it
+looks more often.
+
 A message that has been sent hangs in a cycle of references, and Python looks for those so seldom in a process of this
 kind that tens of models pile up: they are collected here.
 
@@ -20,18 +23,29 @@ import traceback
 from fedthorax.client.site.run_and_exit import FAILED, run_and_exit
 
 COLLECT_EVERY_S = 30.0
+LOOK_S = 0.05  # between two looks at its own memory for a reply
 
 
 def main() -> None:
+    from flwr.supernode import start_client_internal
     from flwr.supernode.cli import flower_supernode
 
     from fedthorax.client.site.call_signing import install
 
     install()
+    setattr(start_client_internal, "time", _Clock)  # noqa: B010  a module is no variable to mypy
     sys.argv[0] = "flower-supernode"
     threading.excepthook = _end
     threading.Thread(target=_collect, name="collect", daemon=True).start()
     run_and_exit(flower_supernode)
+
+
+class _Clock:
+    """Of ``time`` what the SuperNode's main loop uses."""
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        time.sleep(LOOK_S if seconds < 1 else seconds)  # the longer one is before it asks the server again
 
 
 def _collect() -> None:

@@ -113,7 +113,7 @@ class WorkerService:
             data = self._desk.carriage.give(what["sha256"], what["offset"])
         except ValueError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        yield hashlib.sha256(data).hexdigest().encode()
+        yield (hashlib.sha256(data).hexdigest() if what["offset"] else what["sha256"]).encode()
         for start in range(0, len(data), PART_BYTES):
             yield bytes(data[start : start + PART_BYTES])
 

@@ -63,12 +63,6 @@ class FederationConfig(Frozen):
         description="In a consortium a hospital that is connected and has said nothing for so long is asked whether "
         "its task was lost on the way, and again after twice as long; a lost one is sent again.",
     )
-    at_once: int | None = Field(
-        default=None,
-        ge=1,
-        description="In a consortium, hospitals that hold a task at the same time; the next one gets its task when one "
-        "has answered. It bounds the server's memory where there are many, and makes rounds longer; null: all.",
-    )
     unusual_updates: Literal["off", "warn", "refuse"] = Field(
         default="refuse",
         description="What happens to an update that moves the weights much more or less than the others: it is "

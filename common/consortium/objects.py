@@ -14,10 +14,13 @@ from fedthorax.common.consortium.signed_call import BODY_HEADER, CALL_HEADER, si
 
 PREFIX = "/fedthorax/objects/"
 HELD_HEADER = "fedthorax-held"  # of an answer about an upload: how many bytes are there
+# Of a call, for the lead's display alone: bytes of the task's objects before this one, and of all of them.
+WAY_HEADER = "fedthorax-way"
 NO_BODY = hashlib.sha256().hexdigest()
 # Flower's own headers: the key in PEM and its signature of the timestamp, both in base64.
 KEY_HEADER, TIME_HEADER, SIGNATURE_HEADER = "flwr-public-key", "flwr-timestamp", "flwr-signature"
 _PATH = re.compile(PREFIX + r"([0-9a-f]{32})/([0-9a-f]{64})/([0-9a-f]{64})")
+_WAY = re.compile(r"(\d{1,15})/(\d{1,15})")
 _RANGE = re.compile(r"bytes=(\d{1,15})-")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})")
 
@@ -62,6 +65,15 @@ def read_content_range(value: str) -> tuple[int, int] | None:
         return None
     first, last, total = map(int, found.groups())
     return (first, total) if first <= last == total - 1 else None
+
+
+def way(before: int, total: int) -> str:
+    return f"{before}/{total}"
+
+
+def read_way(value: str) -> tuple[int, int] | None:
+    found = _WAY.fullmatch(value)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def signed_path(path: str, part: str) -> str:

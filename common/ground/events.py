@@ -5,7 +5,8 @@ file opened for appending, which the operating system never interleaves with ano
 file with ``read_events``. Every event has ``time`` (Unix seconds) and ``kind``:
 
 ``run``      name, mode (simulate, train, consortium), rounds, sites
-``site``     site, round, stage (load, model, features, validate, train), done, total; in training epoch, epochs, loss
+``site``     site, round, stage (load, model, features, validate, train; fetch, send: bytes), done, total; in training
+             epoch, epochs, loss
 ``server``   round, stage (load, evaluate, wait, aggregate), and where it is counted done, total
 ``round``    round, rounds, central (Scores), failures, seconds
 ``failure``  site, round, reason

@@ -67,10 +67,15 @@ class SiteProgress:
         return self.total > 0 and self.done >= self.total and (not self.epochs or self.epoch == self.epochs)
 
     @property
+    def passes(self) -> bool:
+        """Whether bytes are on their way."""
+        return self.stage in _OF_BYTES and self.rate is not None and self.done < self.total
+
+    @property
     def words(self) -> str:
         if self.failure is not None:
             return f"failed: {self.failure}"
-        if self.state is not None:
+        if self.state is not None and not self.passes:
             words = _HOSPITAL_STATES.get(self.state, self.state)
             return words.format(clock=time.strftime("%H:%M", time.localtime(self.since)))
         if self.stage is None:
@@ -126,6 +131,8 @@ class RunProgress:
             site.stage_started, site.loss, site.rate = event.get("time", 0.0), None, None
         site.stage, site.round, site.failure = event.get("stage"), event.get("round"), None
         site.done, site.total = event.get("done") or 0, event.get("total") or 0
+        if site.state is not None and site.done == site.total:  # at the lead, which sees no more of a task than this
+            site.stage, site.done, site.total = None, 0, 0
         if site.stage in _OF_BYTES and (seconds := event.get("time", 0.0) - site.stage_started) > 0:
             site.rate = (site.done - site.done_before) / seconds
         else:
@@ -138,6 +145,7 @@ class RunProgress:
             return
         site = self.sites.setdefault(event["site"], SiteProgress())
         site.state, site.since = event.get("state"), event.get("since") or event.get("time") or 0.0
+        site.stage, site.done, site.total = None, 0, 0
         if site.state not in ("failed", "missing"):
             site.failure = None
 

@@ -1,7 +1,7 @@
 """Messages as bytes: closed into a parcel once, and carried by Flower as it is.
 
 Flower asks for every array and every record of a message in a request of its own, which costs more than the bytes of a
-small one: so there is one record of texts and one array of bytes.
+small one: so there is one record of texts, and where segments travel inside one array of bytes.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Payload:
     @cached_property
     def record(self) -> "ArrayRecord":
         """As Flower carries them: a copy."""
-        return _array_record(b"".join(self.cargo.views), bool(self.cargo.entries))
+        return _array_record(b"".join(self.cargo.views))
 
 
 def to_flower(parcel: Parcel, payload: Payload | None = None) -> "RecordDict":
@@ -48,16 +48,17 @@ def to_flower(parcel: Parcel, payload: Payload | None = None) -> "RecordDict":
     from flwr.app import ConfigRecord, RecordDict
 
     texts = ConfigRecord({_MANIFEST: parcel.manifest, _MESSAGE: parcel.text, _STAMP: parcel.stamp})
-    record = payload.record if payload else _array_record(parcel.joined(), bool(parcel.data))
-    return RecordDict({_TEXT: texts, _WEIGHTS: record})
+    if not parcel.data:
+        return RecordDict({_TEXT: texts})
+    return RecordDict({_TEXT: texts, _WEIGHTS: payload.record if payload else _array_record(parcel.joined())})
 
 
 def from_flower(record: "RecordDict") -> Parcel:
     """Raises ValueError where the record holds no parcel."""
     try:
-        texts, arrays = record.config_records[_TEXT], record.array_records[_WEIGHTS]
+        texts = record.config_records[_TEXT]
         manifest, text, stamp = texts[_MANIFEST], texts[_MESSAGE], texts[_STAMP]
-        data = arrays[_WEIGHTS].data if _WEIGHTS in arrays else None
+        data = record.array_records[_WEIGHTS][_WEIGHTS].data if _WEIGHTS in record.array_records else None
     except KeyError as error:
         raise ValueError(f"not a message of this version of FedThorax: it lacks {error}") from None
     if not (isinstance(manifest, bytes) and isinstance(text, bytes) and isinstance(stamp, str)):
@@ -72,8 +73,7 @@ def num_bytes(record: "RecordDict") -> int:
     return arrays + sum(len(text) for text in texts if isinstance(text, (bytes, str)))
 
 
-def _array_record(data: bytes, there_is_any: bool) -> "ArrayRecord":
+def _array_record(data: bytes) -> "ArrayRecord":
     from flwr.app import Array, ArrayRecord
 
-    array = Array(dtype="uint8", shape=(len(data),), stype=_RAW, data=data)
-    return ArrayRecord({_WEIGHTS: array} if there_is_any else {})
+    return ArrayRecord({_WEIGHTS: Array(dtype="uint8", shape=(len(data),), stype=_RAW, data=data)})

@@ -200,6 +200,8 @@ def _tell_status(found: "ConsortiumStatus") -> None:
             f"{set_cell_size(hospital.name, width)}  {hospital.state:<15}  {ago(hospital.last_seen):<11}  "
             f"{hospital.software_version or '-':<8}  {_images(hospital.data)}"
         )
+        if hospital.passes is not None:
+            say(f"  {hospital.passes}")
         for run, since in hospital.asked.items():
             words = f"a person there has yet to agree to the run {run}, asked {ago(since)}"
             say(f"  {words} (fedthorax site approve {run})")

@@ -9,16 +9,26 @@ import contextlib
 import errno
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from fedthorax.common.consortium.objects import HELD_HEADER, NO_BODY, Place, read_content_range, read_range
+from fedthorax.common.consortium.objects import (
+    HELD_HEADER,
+    NO_BODY,
+    WAY_HEADER,
+    Place,
+    read_content_range,
+    read_range,
+    read_way,
+)
 from fedthorax.common.ground.atomic_write import PRIVATE
 from fedthorax.common.wire.parcel import MOST_SEGMENTS
-from fedthorax.server.consortium.objects import task_folder
+from fedthorax.server.consortium.objects import note_passing, task_folder
 
 PIECE_BYTES = 1 << 18
+_NOTE_SECONDS = 0.5  # between two notes of how far a hospital is
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 Headers = dict[bytes, bytes]
@@ -38,6 +48,7 @@ class ObjectDesk:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writers: dict[Path, object] = {}  # who may write to an upload: the newest call
+        self._noted: dict[Path, float] = {}  # by hospital when it was last noted how far it is
 
     async def answer(
         self, method: str, place: Place, hospital: str, headers: Headers, digest: str, body: Body, send: Send
@@ -47,14 +58,14 @@ class ObjectDesk:
         if not (task / "most").is_file():
             raise RefusedError(404, "no such task: it is not this hospital's, or its round is closed")
         if method == "PUT":
-            await self._take(task, place.sha256, headers, body, send)
+            await self._take(task, place.sha256, headers, digest, body, send)
             return
         if digest != NO_BODY:
             raise RefusedError(400, f"a {method} has no body")
         if method == "HEAD":
             await self._tell(task / "up", place.sha256, send)
         elif method == "GET":
-            await _give(task / "down" / place.sha256, headers.get(b"range", b""), send)
+            await self._give(task, place.sha256, headers, send)
         else:
             raise RefusedError(405, "expected GET, HEAD or PUT")
 
@@ -67,7 +78,7 @@ class ObjectDesk:
         whole, held = _held(folder, name)
         await _say(send, 200 if whole else 202, held)
 
-    async def _take(self, task: Path, name: str, headers: Headers, body: Body, send: Send) -> None:
+    async def _take(self, task: Path, name: str, headers: Headers, digest: str, body: Body, send: Send) -> None:
         if b"content-length" not in headers:
             raise RefusedError(411, "expected the length of the body (Content-Length)")
         length = int(headers[b"content-length"])  # h11 has seen to it that it is a number
@@ -88,9 +99,9 @@ class ObjectDesk:
         part = task / "up" / f"{name}-{total}.part"
         self._writers[part] = me = object()
         try:
-            await self._write(part, offset, body(length), me)
+            await self._write(part, offset, self._noting(task, "send", offset, headers, body(length)), me)
             if part.stat().st_size == total:
-                await _finish(part, name)
+                await _finish(part, name, checked=offset == 0 and digest == name)
         except OSError as error:
             if isinstance(error, FileNotFoundError):
                 raise RefusedError(404, "the round was closed") from None
@@ -114,6 +125,49 @@ class ObjectDesk:
                 offset += len(piece)
         finally:
             os.close(descriptor)
+
+    async def _give(self, task: Path, name: str, headers: Headers, send: Send) -> None:
+        part = headers.get(b"range", b"")
+        offset = read_range(part.decode("latin-1")) if part else 0
+        if offset is None:
+            raise RefusedError(400, "expected Range: bytes=FIRST-")
+        try:
+            file = (task / "down" / name).open("rb")
+        except FileNotFoundError:
+            raise RefusedError(404, "no such object of this task") from None
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            if offset > size or (part and offset == size):
+                raise RefusedError(416, f"the object has {size} bytes; there is nothing from {offset} on")
+            told = [(b"content-length", b"%d" % (size - offset)), (b"content-type", b"application/octet-stream")]
+            if part:
+                told.append((b"content-range", b"bytes %d-%d/%d" % (offset, size - 1, size)))
+            await send({"type": "http.response.start", "status": 206 if part else 200, "headers": told})
+            file.seek(offset)
+            async for piece in self._noting(task, "fetch", offset, headers, _pieces(file)):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _noting(
+        self, task: Path, stage: str, offset: int, headers: Headers, pieces: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        """The pieces; now and then it is written down for the lead how far they are."""
+        found = read_way(headers.get(WAY_HEADER.encode(), b"").decode("latin-1"))
+        async for piece in pieces:
+            yield piece
+            offset += len(piece)
+            if found is None:
+                continue
+            done, now = found[0] + offset, time.monotonic()
+            if done == found[1] or now > self._noted.get(task.parent, 0.0) + _NOTE_SECONDS:
+                self._noted[task.parent] = now
+                with contextlib.suppress(OSError):  # a full disk, or a closed round; no more than a display is lost
+                    note_passing(task, stage, done, found[1])
+
+
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    while piece := file.read(PIECE_BYTES):
+        yield piece
 
 
 def _held(folder: Path, name: str) -> tuple[bool, int]:
@@ -146,8 +200,9 @@ def _announced(path: Path) -> int:
     return int(path.stem.split("-")[1]) if path.suffix == ".part" else path.stat().st_size
 
 
-async def _finish(part: Path, name: str) -> None:
-    found = await asyncio.to_thread(_sha256, part)
+async def _finish(part: Path, name: str, checked: bool = False) -> None:
+    """``checked``: it has come in one body, whose hash was looked at."""
+    found = name if checked else await asyncio.to_thread(_sha256, part)
     if found != name:
         part.unlink(missing_ok=True)
         raise RefusedError(422, f"the object has the SHA-256 {found}, not that of its name; nothing of it is kept")
@@ -158,28 +213,6 @@ async def _finish(part: Path, name: str) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-async def _give(path: Path, part: bytes, send: Send) -> None:
-    offset = read_range(part.decode("latin-1")) if part else 0
-    if offset is None:
-        raise RefusedError(400, "expected Range: bytes=FIRST-")
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        raise RefusedError(404, "no such object of this task") from None
-    with file:
-        size = os.fstat(file.fileno()).st_size
-        if offset > size or (part and offset == size):
-            raise RefusedError(416, f"the object has {size} bytes; there is nothing from {offset} on")
-        headers = [(b"content-length", b"%d" % (size - offset)), (b"content-type", b"application/octet-stream")]
-        if part:
-            headers.append((b"content-range", b"bytes %d-%d/%d" % (offset, size - 1, size)))
-        await send({"type": "http.response.start", "status": 206 if part else 200, "headers": headers})
-        file.seek(offset)
-        while piece := file.read(PIECE_BYTES):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _say(send: Send, status: int, held: int, close: bool = False) -> None:

@@ -7,6 +7,7 @@
     objects/RUN/HOSPITAL/TASK/down/SHA256    the same file under the tasks that may fetch it
     objects/RUN/HOSPITAL/TASK/up/SHA256      whole and checked; SHA256-BYTES.part while it comes
     objects/RUN/HOSPITAL/TASK/most           how many bytes the task's reply may have
+    objects/RUN/HOSPITAL/TASK/passing        how far the hospital is, as the gateway last saw it
 
 A task's folder is its hospital's right to it: it is made before the task is sent and goes when its round is closed.
 """
@@ -22,6 +23,7 @@ from fedthorax.common.ground.atomic_write import PRIVATE, replacing, write_text
 from fedthorax.common.ground.lock import take
 from fedthorax.common.messages.tasks import ModelTask
 from fedthorax.common.wire.parcel import Cargo, Parcel
+from fedthorax.server.channel import Passing
 
 MOST_TIMES = 4  # of the model that a task starts from: a masked update has twice its bytes, what goes beside it as many
 _SPARE_BYTES = 1 << 20
@@ -34,6 +36,10 @@ def hospital_mark(name: str) -> str:
 
 def task_folder(objects: Path, run: str, hospital: str, task: str) -> Path:
     return objects / run / hospital_mark(hospital) / task
+
+
+def note_passing(task: Path, stage: str, done: int, total: int) -> None:
+    (task / "passing").write_text(f"{stage} {done} {total}", encoding="ascii")
 
 
 class ObjectStore:
@@ -72,6 +78,13 @@ class ObjectStore:
             except FileNotFoundError:
                 raise ValueError(f"segment {entry.name} was not delivered") from None
         return parcel.with_data(views)
+
+    def passing(self, task: ModelTask) -> Passing | None:
+        try:
+            stage, done, total = (self._of(task) / "passing").read_text(encoding="ascii").split()
+            return Passing(stage, int(done), int(total))
+        except (OSError, ValueError):  # nothing has passed yet, or it is being written
+            return None
 
     def close(self, task: ModelTask) -> None:
         """Nobody may fetch or send anything for the task any more. Views of what came stay good."""

@@ -28,7 +28,7 @@ _CONNECTED_SECONDS = 60  # a SuperNode sends a heartbeat every 30 s and, when id
 class HospitalStatus:
     """One line of the list. ``last_seen`` is Unix seconds, None if it never called; ``data`` is what its newest run
     said of its images, None before its first run. ``asked`` are runs that wait for a person there, each with since
-    when."""
+    when. ``passes``: how fast a model or an update is on its way, None where nothing is."""
 
     name: str
     state: str  # connected, not connected, never connected, revoked
@@ -37,6 +37,7 @@ class HospitalStatus:
     software_version: str | None
     fingerprint: str
     asked: dict[str, float]
+    passes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
         if full is None and not isinstance(error, ServerNotRunningError):
             raise
         nodes = None
-    seen, described, asked = read_last_seen(folder), _described(folder), _asked(folder)
+    seen, described, (asked, passes) = read_last_seen(folder), _described(folder), _under_way(folder)
     through_gateway = _has_gateway(folder)
     return ConsortiumStatus(
         name=settings.name,
@@ -82,6 +83,7 @@ def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
                 software_version=described.get(hospital.name, {}).get("software_version") or hospital.software_version,
                 fingerprint=fingerprint(hospital.public_key),
                 asked=asked.get(hospital.name, {}),
+                passes=passes.get(hospital.name),
             )
             for hospital in read_hospitals(folder)
         ),
@@ -134,9 +136,9 @@ def _described(folder: ConsortiumFolder) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _asked(folder: ConsortiumFolder) -> dict[str, dict[str, float]]:
-    """By hospital the runs that go on and wait for a person there."""
-    found: dict[str, dict[str, float]] = {}
+def _under_way(folder: ConsortiumFolder) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Of the runs that go on, by hospital: those that wait for a person there, and how fast bytes pass."""
+    found, passes = dict[str, dict[str, float]](), dict[str, str]()
     for path in dict.fromkeys(Path(submission.run_folder) for submission in read_submissions(folder)):
         if not (path / "events.jsonl").is_file() or RunFolder(path).how_it_ended() is not None:
             continue
@@ -146,7 +148,9 @@ def _asked(folder: ConsortiumFolder) -> dict[str, dict[str, float]]:
         for name, site in progress.sites.items():
             if site.state == "approval" and site.failure is None:
                 found.setdefault(name, {})[progress.name] = site.since
-    return found
+            elif site.passes:
+                passes[name] = f"{site.words} ({site.amount})"
+    return found, passes
 
 
 def ago(moment: float | None, now: float | None = None) -> str:

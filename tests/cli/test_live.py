@@ -202,3 +202,18 @@ def test_a_slow_line_shows_how_much_is_through_how_fast_and_how_long_it_will_tak
     console.print(display.picture(12.0))
     assert "sending the update, 2.0 MB/s, 0:15 left" in _text(console)
     assert "24.0/54.0 MB" in _text(console)
+
+
+def test_the_lead_sees_how_fast_a_model_passes_and_then_that_the_hospital_works() -> None:
+    progress = RunProgress()
+    progress.apply({"time": 0.0, "kind": "run", "name": "r", "mode": "consortium", "rounds": 2, "sites": ["north"]})
+    progress.apply({"time": 1.0, "kind": "hospital", "site": "north", "state": "working", "since": 1.0})
+    passes = {"kind": "site", "site": "north", "round": 1, "stage": "fetch", "total": 54_000_000}
+    words = []
+    for at, done in ((10.0, 20_000_000), (12.0, 24_000_000), (27.0, 54_000_000)):
+        progress.apply(passes | {"time": at, "done": done})
+        words.append(progress.sites["north"].words)
+    assert words[0].startswith("working since")  # of one moment there is no speed
+    assert words[1] == "fetching the model, 2.0 MB/s, 0:15 left"
+    assert words[2].startswith("working since")
+    assert progress.sites["north"].total == 0  # no bar of bytes beside a training

@@ -15,8 +15,8 @@ from fedthorax.common.messages.sending import closed, from_flower, to_flower
 from fedthorax.common.messages.tasks import TrainTask
 from fedthorax.common.model.segments import segment_sha256
 from fedthorax.common.wire.segment import pack_exactly, unpack
-from fedthorax.server.channel import Interrupted
-from fedthorax.server.consortium.objects import ObjectStore
+from fedthorax.server.channel import Interrupted, Passing
+from fedthorax.server.consortium.objects import ObjectStore, note_passing
 from fedthorax.server.flower_channel import FlowerChannel
 from fedthorax.server.nodes import Node, in_turn
 
@@ -141,46 +141,6 @@ def test_replies_come_as_they_arrive_and_one_at_a_time():
     flower.grid.at_look = {3: lambda: flower.grid.waiting.update(m1=(11, good("north")))}
     assert list(exchange(flower)) == ["south", "east", "north"]
     assert flower.grid.pulled_at_once == 1
-
-
-def test_one_at_a_time_nobody_is_asked_before_the_one_before_has_answered():
-    flower = channel(lambda site, _: None, at_once=1)
-    course = []
-
-    def answer(number: int, site: str):
-        course.append(list(flower.grid.sent))
-        flower.grid.waiting[f"m{number}"] = (10 + number, good(site))
-
-    flower.grid.at_look = {
-        look: lambda number=number, site=site: answer(number, site)
-        for look, number, site in ((5, 1, SITES[0]), (10, 2, SITES[1]), (15, 3, SITES[2]))
-    }
-    assert list(exchange(flower)) == list(SITES)
-    assert course == [list(SITES[:1]), list(SITES[:2]), list(SITES)]
-
-
-def test_who_is_away_takes_nobodys_turn_and_who_was_not_asked_in_time_is_told_why():
-    flower = channel(lambda site, _: None if site == "north" else good(site), connected=SITES[1:], at_once=1)
-    assert exchange(flower, enough=lambda: True) == {
-        "south": None,
-        "east": None,
-        "north": "not connected for 0.05 s",
-    }
-    flower = channel(lambda site, _: None, at_once=1)
-    errors = exchange(flower, deadline_s=0.2)
-    assert errors["north"] == "no reply by the deadline; the task was sent"
-    assert "it was not asked: other hospitals went first (federation.at_once)" in errors["south"]
-
-
-def test_who_goes_away_with_a_task_keeps_nobody_from_getting_theirs():
-    flower = channel(lambda site, _: None if site == "north" else good(site), at_once=1)
-    flower.grid.at_look = {3: lambda: flower.grid.connected.pop("north")}
-    assert exchange(flower, enough=lambda: True) == {
-        "south": None,
-        "east": None,
-        "north": "not connected for 0.05 s",
-    }
-    assert flower.grid.sent == list(SITES)
 
 
 def test_bytes_are_counted_both_ways():
@@ -467,6 +427,22 @@ def test_weights_travel_beside_the_messages_and_are_gone_when_the_round_is_close
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["0" * 32 + ".lock"]
     flower.objects.end()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_how_far_a_hospital_is_is_told_when_it_has_changed(tmp_path):
+    flower = channel(lambda site, _: None, objects=ObjectStore(tmp_path))
+    told, asked = [], TASKS_OF_OBJECTS["north"]
+    flower.watch(lambda site, state: told.append(state) if isinstance(state, Passing) else None)
+
+    def notes(*moments):
+        (place,) = tmp_path.glob(f"{asked.run}/*/{asked.id}")
+        note_passing(place, *moments)
+
+    flower.grid.at_look = {2: lambda: notes("fetch", 5, 9), 6: lambda: notes("send", 1, 9)}
+    flower.grid.at_look[9] = lambda: flower.grid.waiting.update(m1=(11, delivers(tmp_path)("north", 1)))
+    assert [reply.error for reply in flower.exchange([asked], lambda: False)] == [None]
+    assert told == [Passing("fetch", 5, 9), Passing("send", 1, 9)]
+    flower.objects.end()
 
 
 def test_a_message_without_its_weights_is_refused_where_they_travel_in_messages():

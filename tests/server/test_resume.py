@@ -114,7 +114,6 @@ def test_a_folder_without_its_experiment_is_not_resumed(experiment):
         "federation.round_timeout_s=60",
         "federation.connect_timeout_s=60",
         "federation.min_sites=1",
-        "federation.at_once=1",
         "simulation.parallel_sites=2",
         "data.cache.memory_mb=1",
         "training.phases.1.rounds=1",

@@ -28,6 +28,7 @@ from fedthorax.common.messages.reading import read_reply
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.messages.sending import closed
 from fedthorax.common.wire.parcel import Cargo
+from fedthorax.server.channel import Passing
 from fedthorax.server.consortium.objects import ObjectStore
 from fedthorax.server.consortium.settings import split_address
 
@@ -165,6 +166,7 @@ def test_a_model_comes_and_an_update_goes_beside_messages_of_a_few_kb(site, stor
     back = site.ask(asked)
     assert back.light
     assert back.num_bytes < 10_000
+    assert store.passing(asked) == Passing("send", 4_000_000, 4_000_000)
     reply = read_reply(store.whole(asked, back), asked)
     assert reply.error is None
     assert np.array_equal(reply.weights["disease"], MODEL + 1)

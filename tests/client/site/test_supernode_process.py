@@ -1,10 +1,15 @@
 """A SuperNode that is alive without working would never be started again, so it must not stay."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from flwr.supernode import start_client_internal
+
+from fedthorax.client.site import supernode_process
 
 PROGRAM = """
 import sys, threading, time, types
@@ -41,3 +46,13 @@ def test_the_process_ends_with_its_main_thread_and_with_its_heartbeat(what: str,
     )
     assert done.returncode == code
     assert words in done.stderr
+
+
+def test_it_looks_often_for_a_reply_and_asks_the_server_as_seldom_as_flower_does(monkeypatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(supernode_process.time, "sleep", slept.append)
+    for seconds in (0.5, 3):
+        supernode_process._Clock.sleep(seconds)
+    assert slept == [supernode_process.LOOK_S, 3]
+    source = Path(start_client_internal.__file__).read_text(encoding="utf-8")
+    assert re.findall(r"\btime\.(\w+\(.*\))", source) == ["sleep(3)", "sleep(0.5)", "sleep(0.5)"]

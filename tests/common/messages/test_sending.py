@@ -71,6 +71,7 @@ def test_whatever_number_of_segments_a_message_has_flower_carries_the_same_numbe
     record = to_flower(closed(changed(TASK, weights={name: np.ones(10, np.float32) for name in names})))
     assert len(get_all_nested_objects(record)) == len(get_all_nested_objects(to_flower(closed(TASK)))) == 5
     assert set(read_task(from_flower(record)).weights) == set(names)
+    assert len(get_all_nested_objects(to_flower(closed(TASK).without_data()))) == 2
 
 
 def test_a_task_is_the_same_however_often_it_is_sent_and_another_from_another_model() -> None:

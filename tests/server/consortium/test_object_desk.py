@@ -10,15 +10,18 @@ from fedthorax.common.consortium.keys import new_private_key
 from fedthorax.common.consortium.objects import (
     HELD_HEADER,
     NO_BODY,
+    WAY_HEADER,
     Place,
     call_headers,
     content_range,
     range_from,
+    way,
 )
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.messages.sending import closed
 from fedthorax.common.messages.tasks import TrainTask
 from fedthorax.common.wire.parcel import MOST_SEGMENTS, Cargo
+from fedthorax.server.channel import Passing
 from fedthorax.server.consortium.admission import admit, revoke
 from fedthorax.server.consortium.objects import MOST_TIMES, ObjectStore, remove_orphans
 
@@ -107,6 +110,28 @@ def send_half(served, where, body, sent):
 def up(served, task):
     (folder,) = served.folder.objects.glob(f"{RUN}/*/{task.id}/up")
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_lead_sees_how_far_a_hospital_is_where_it_tells_so(served, store, task):
+    where = place(task, UPDATE_SHA256)
+    for words in ("", "1/2/3", "-1/2", "1/" + "9" * 16):
+        told = {WAY_HEADER: words} if words else {}
+        headers = call_headers(served.anna, "GET", place(task).path, "", NO_BODY) | told
+        with caller(served.folder) as client:
+            assert client.get(place(task).path, headers=headers).status_code == 200
+        assert store.passing(task) is None
+    head = f"PUT {where.path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(UPDATE)}\r\n"
+    head += head_of(put_headers(served, where, UPDATE) | {WAY_HEADER: way(500, 2_000_500)}) + "\r\n"
+    with secure_socket(served.folder) as secure:
+        secure.sendall(head.encode() + UPDATE[:1_500_000])
+        wait_until(lambda: store.passing(task) is not None)
+    half = store.passing(task)
+    assert (half.stage, half.total) == ("send", 2_000_500)
+    assert 500 < half.done <= 1_500_500
+    headers = call_headers(served.anna, "GET", place(task).path, "", NO_BODY) | {WAY_HEADER: way(500, 2_000_500)}
+    with caller(served.folder) as client:
+        client.get(place(task).path, headers=headers)
+    assert store.passing(task) == Passing("fetch", 2_000_500, 2_000_500)
 
 
 def test_a_hospital_fetches_the_model_of_its_task_whole_and_from_where_it_left_off(served, task):

@@ -1,4 +1,5 @@
 import json
+import re
 import time
 
 import pytest
@@ -40,13 +41,17 @@ def test_a_run_that_waits_for_a_person_is_told_with_its_hospital(folder, applica
             events.emit("run", name="lungs", rounds=2, sites=["St. Anna", "Berta"])
             events.emit("hospital", site="St. Anna", state="approval", since=time.time() - 600)
             events.emit("hospital", site="Berta", state="working", since=time.time())
+            for done in (0, 30_000_000):
+                events.emit("site", site="Berta", round=1, stage="send", done=done, total=54_000_000)
         anna, berta = consortium_status(folder).hospitals
-        assert (list(anna.asked), berta.asked) == (["lungs"], {})
+        assert (list(anna.asked), berta.asked, anna.passes) == (["lungs"], {}, None)
+        assert re.fullmatch(r"sending the update, .* MB/s, .* left \(30.0/54.0 MB\)", berta.passes)
         assert cli.run(["server", "status", "--folder", str(folder.path)]) == 0
         assert (
             "  a person there has yet to agree to the run lungs, asked 10 min ago (fedthorax site approve lungs)\n"
-            in capsys.readouterr().out
+            in (said := capsys.readouterr().out)
         )
+        assert f"  {berta.passes}\n" in said
     assert consortium_status(folder).hospitals[0].asked == {}  # the run is over
 
 

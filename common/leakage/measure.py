@@ -7,8 +7,10 @@ import numpy as np
 
 from fedthorax import __version__
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import CENTRAL
 from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.leakage.audit import audit
 from fedthorax.common.leakage.figures import membership
 from fedthorax.common.leakage.found import Audit, HospitalGuess, Leakage, Membership
@@ -31,6 +33,7 @@ from fedthorax.common.model.segments import SegmentLayout, Weights
 from fedthorax.common.release.saved_model import load_saved_model
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
+from fedthorax.common.training.projection import set_projection
 
 CANARIES = 200
 _TRIED = (
@@ -69,10 +72,15 @@ def measure(
     head_rounds(experiment)
     saved = load_saved_model(model) if model else None
     network = Network(experiment)
-    start = network.layout.read(network.trained_segments("heads"))
+    store = FeatureStore(network, experiment.data.cache.folder)
+    fixed, trained = shape.projection == "fixed", network.trained_segments("heads")
+    if fixed and saved is None:
+        set_projection(network, store, load_hospital(experiment, CENTRAL).splits["valid"])
+    start = network.layout.read(trained)
     if saved is not None:
         network.layout.write(SegmentLayout(saved.model).read())
-    pool = gather(experiment, sites, FeatureStore(network, experiment.data.cache.folder), progress)
+        start |= network.layout.read([name for name in trained if fixed and name.endswith("projection")])
+    pool = gather(experiment, sites, store, progress)
     target = Answers(pool.trained, margins(network, pool)) if saved is not None else None
     found = attacked(network, pool, start, target, folder, canaries, progress, tell)
     write_bytes(folder / "leakage.json", (found.model_dump_json(indent=1).encode(), b"\n"), PRIVATE)
@@ -102,7 +110,8 @@ def attacked(
         told, names = pool.by_patient(kind, whole.margins[kind])[inside], np.array(pool.hospitals)[inside].tolist()
         of_label = {name: of[inside] for name, of in pool.groups(kind, labels).items() if name in labels}
         guesses += hospital_guesses(told, names, of_label, derive_seed(seed, "hospital", kind))
-    audited = audit_run(network, pool, train, canaries, seed, progress) if canaries else None
+    promise = (experiment.privacy.delta, experiment.privacy.epsilon) if experiment.privacy else (0.0, None)
+    audited = audit_run(network, pool, start, train, canaries, seed, progress, *promise) if canaries else None
     return Leakage(
         name=experiment.name,
         software_version=__version__,
@@ -114,11 +123,11 @@ def attacked(
         rounds=len(head_rounds(experiment)),
         dropout=experiment.model.dropout,
         membership=memberships_of(network, pool, target, runs, seed),
-        updates=updates(network, pool, start, seed),
+        updates=() if experiment.privacy else updates(network, pool, start, seed),
         audit=audited,
         hospital_guesses=tuple(guesses),
         tried=(*_TRIED, *(("an audit by canaries",) if audited else ())),
-        not_tried=_NOT_TRIED,
+        not_tried=(*_NOT_TRIED, *(("One update of private steps is not attacked.",) if experiment.privacy else ())),
     )
 
 
@@ -151,6 +160,7 @@ def memberships_of(
 def audit_run(
     network: Network,
     pool: Pool,
+    start: Weights,
     train: Train,
     canaries: int,
     seed: int,
@@ -158,12 +168,14 @@ def audit_run(
     delta: float = 0.0,
     claimed: float | None = None,
 ) -> Audit:
-    """Train once with all who are in and half of the ``canaries``, and guess which. ``claimed`` is the epsilon that
-    ``train`` promises for one patient more or less."""
+    """Train once with all who are in and half of the ``canaries``, and guess which: their margins rose most. ``claimed``
+    is the epsilon that ``train`` promises for one patient more or less."""
     kind = next(kind for kind in kinds_of(network) if len(pool.sets[kind]))
     more = pool.with_canaries(kind, canaries, derive_seed(seed, "canaries"))
     coins = np.random.default_rng(derive_seed(seed, "coins")).random(canaries) < 0.5
+    network.layout.write(start)
+    before = margins(network, more)[kind]
     done = Done(progress, len(head_rounds(network.experiment)))
     train(more, np.concatenate([pool.trained, coins]), derive_seed(seed, "audit"), done)
-    told = more.by_patient(kind, margins(network, more)[kind])[len(pool) :]
-    return audit(np.nanmean(told, axis=1), coins, delta, claimed)
+    rise = more.by_patient(kind, margins(network, more)[kind] - before)[len(pool) :]
+    return audit(np.nanmean(rise, axis=1), coins, delta, claimed)

@@ -127,6 +127,16 @@ class PoolFeatures(FeatureStore):
         rows = [self._rows[modality][digest] for digest in images.digests]
         return [version[rows] for version in self._pool.features[modality][:count]]
 
+    def pooled(
+        self,
+        modality: str,
+        images: ImageSet,
+        keep: bool = False,
+        progress: Progress | None = None,
+        version: int = 0,
+    ) -> NDArray[np.float32]:
+        return self.versions(modality, images, version + 1)[version]
+
 
 def gather(
     experiment: Experiment,
@@ -173,7 +183,8 @@ def joined(parts: Mapping[str, Sequence[tuple[str, Split, ImageSet, Versions]]])
                 whose.append(number)
                 if split == "train":
                     trained.add(number)
-            kept.append((images, np.array(chosen, np.int64), versions))
+            own = replace(images, patients=tuple(f"{site}/{patient}" for patient in images.patients))
+            kept.append((own, np.array(chosen, np.int64), versions))
         sets[name] = _together([_rows_of(images, chosen) for images, chosen, _ in kept])
         rows[name] = np.array(whose, np.int64)
         features[name] = [

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,12 @@ from fedthorax.common.leakage.found import Modality
 from fedthorax.common.leakage.pool import Members, Pool, PoolFeatures
 from fedthorax.common.model.dual import MODALITIES, pooled_to_logits
 from fedthorax.common.model.segments import Weights
+from fedthorax.common.privacy.plan import plan_of
 from fedthorax.common.training.batches import batches, presence_of, rows_of
 from fedthorax.common.training.fit import fit
 from fedthorax.common.training.network import Network
+from fedthorax.common.training.private_fit import PrivateSteps, moved_by
+from fedthorax.common.training.private_step import Fault, PrivateHeads
 from fedthorax.common.training.schedule import plan_round
 
 Margins = Mapping[str, NDArray[np.float64]]
@@ -56,8 +59,11 @@ class Answers:
     margins: Margins
 
 
-def trainer(network: Network, start: Weights) -> Train:
-    """The experiment's own rounds of heads, in one pool, from the weights ``start``."""
+def trainer(network: Network, start: Weights, fault: Fault = "none") -> Train:
+    """The experiment's own rounds of heads, in one pool, from the weights ``start``. ``fault`` is for tests of what
+    finds one in private steps."""
+    if network.experiment.privacy is not None:
+        return _private_trainer(network, start, fault)
     training = network.experiment.training
 
     def train(pool: Pool, members: Members, seed: int, done: Callable[[], None]) -> None:
@@ -71,6 +77,25 @@ def trainer(network: Network, start: Weights) -> Train:
             if not report.pairs:
                 raise ValueError("half of the patients give no pair to train on; the attacks need more images")
             done()
+
+    return train
+
+
+def _private_trainer(network: Network, start: Weights, fault: Fault) -> Train:
+    """The private steps of all hospitals as those of one: one sum, one noise, the step that their mean would be."""
+    experiment = network.experiment
+    plan = replace(plan_of(experiment), shared=1)
+    heads = PrivateHeads(network, plan.privacy.clip, fault)
+
+    def train(pool: Pool, members: Members, seed: int, done: Callable[[], None]) -> None:
+        network.layout.write(start)
+        patients, came = heads.patients(PoolFeatures(network, pool), pool.images_of(members)), {**start}
+        for number in head_rounds(experiment):
+            rate = plan_round(experiment.training, number).learning_rate / len(experiment.data.hospitals)
+            steps = PrivateSteps(heads, plan, str(seed).encode(), ["leakage", number], rate)
+            came = {**moved_by(came, steps.take(came, patients))}
+            done()
+        network.layout.write(came)
 
     return train
 

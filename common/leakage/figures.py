@@ -1,25 +1,15 @@
 """Figures of scores: how many are found at one false one in a hundred, areas, controls, patients, subgroups."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binomtest, rankdata
 
 from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.common.leakage.found import (
-    Area,
-    Attack,
-    Group,
-    Membership,
-    Modality,
-    Null,
-    Patients,
-    Share,
-    Turns,
-    Units,
-)
-from fedthorax.common.leakage.membership import Members, Values, all_scores
+from fedthorax.common.leakage.found import Area, Attack, Group, Membership, Modality, Patients, Share
+from fedthorax.common.leakage.membership import Members, Values, all_scores, lira_scores
+from fedthorax.common.leakage.pool import Pool
+from fedthorax.common.leakage.references import Answers
 from fedthorax.common.metrics.resampling import MIN_IMAGES, image_weights, percentile_interval, weighted_ranking
 
 FALSE_ONES = 0.01
@@ -65,16 +55,13 @@ def attack(scores: Values, members: Members, seed: int, above: float | None = No
     )
 
 
-def null(scores: Values, members: Members, seed: int) -> Null:
+def null(scores: Values, members: Members, seed: int) -> Area:
     """The area with membership drawn anew, as many in as were."""
     random, ranks, count = np.random.default_rng(seed), rankdata(scores), int(members.sum())
-    drawn = [ranks[random.permutation(len(ranks))[:count]].sum() for _ in range(_DRAWS)]
-    return _null((np.array(drawn) - count * (count + 1) / 2) / (count * (len(ranks) - count)))
-
-
-def _null(values: Values) -> Null:
+    drawn = np.array([ranks[random.permutation(len(ranks))[:count]].sum() for _ in range(_DRAWS)])
+    values = (drawn - count * (count + 1) / 2) / (count * (len(ranks) - count))
     low, high = np.percentile(values, (2.5, 97.5))
-    return Null(mean=float(values.mean()), interval=(float(low), float(high)))
+    return Area(value=float(values.mean()), interval=(float(low), float(high)))
 
 
 def groups(scores: Values, members: Members, of: Mapping[str, Members], seed: int) -> tuple[Group, ...]:
@@ -107,58 +94,44 @@ def _right_order(scores: Values, members: Members) -> float:
     return float(((inside > outside) + (inside == outside) / 2).mean()) if inside.size and outside.size else np.nan
 
 
-def in_turn(margins: Values, members: Members) -> dict[str, NDArray[np.float64]]:
-    """By attack (K, P): the scores of each reference run by the others. The run that has the other half of the patients
-    stands last, so that those before it come in pairs."""
-    found: dict[str, list[Values]] = {}
-    runs = list(range(len(margins)))
-    for target in runs:
-        partner = target ^ 1
-        others = [run for run in runs if run not in (target, partner)] + [partner] * (partner in runs)
-        for name, scores in all_scores(margins[target], margins[others], members[others]).items():
-            found.setdefault(name, []).append(scores)
-    return {name: np.stack(scores) for name, scores in found.items()}
-
-
-def turns(scores: Values, members: Members) -> Turns:
-    areas, found = [], []
-    for one, inside in zip(scores, members, strict=True):
-        rank, count = rankdata(one), int(inside.sum())
-        areas.append((rank[inside].sum() - count * (count + 1) / 2) / (count * (len(one) - count)))
-        found.append(float((one[inside] > threshold(one, inside)).mean()))
-    spread = [(float(np.mean(of)), float(min(of)), float(max(of))) for of in (areas, found)]
-    return Turns(runs=len(scores), area=spread[0], found=spread[1])
+def others_of(target: int, runs: int) -> list[int]:
+    """The reference runs that one of them is attacked with. That with the other half of the patients stands last, so
+    that those before it come in pairs."""
+    return [run for run in range(runs) if run // 2 != target // 2] + [target ^ 1] * ((target ^ 1) < runs)
 
 
 def membership(
-    target: tuple[Values, Members] | None,
-    margins: Values,
-    members: Members,
-    modality: Modality,
-    units: Units,
+    pool: Pool,
+    kind: Modality,
     of_groups: Mapping[str, Members],
+    target: Answers | None,
+    runs: Sequence[Answers],
     seed: int,
-) -> Membership:
-    """``target``: margins (P, L) of the run's model and who was in its training (P,); None: the first reference run.
-    ``margins`` (K, P, L) and ``members`` (K, P) are the reference runs'."""
-    each = in_turn(margins, members)
-    if target is None:
-        inside, scores = members[0], {name: of[0] for name, of in each.items()}
-    else:
-        inside, scores = target[1], all_scores(target[0], margins, members)
-    best = scores["lira"]
-    some = np.flatnonzero(inside)
-    half = np.arange(len(some)) < len(some) // 2
+) -> Membership | None:
+    """Of the patients with a known label in images of a ``kind``. ``target``: the run's model; None: the first of the
+    reference ``runs``. None where the target trained on all patients, or on none."""
+    margins = np.stack([pool.by_patient(kind, answers.margins[kind]) for answers in runs])
+    there = np.flatnonzero(~np.isnan(margins[0]).all(axis=1))
+    margins, members = margins[:, there], np.stack([answers.members[there] for answers in runs])
+    others = [others_of(run, len(runs)) for run in range(len(runs))]
+    inside, told, known = members[0], margins[0], others[0]
+    if target is not None:
+        inside, told = target.members[there], pool.by_patient(kind, target.margins[kind])[there]
+        known = list(range(len(runs)))
+    if len(there) < 4 or inside.all() or not inside.any():
+        return None
+    scores = all_scores(told, margins[known], members[known])
+    each = [lira_scores(margins[run], margins[of], members[of]) for run, of in enumerate(others)]
+    best, some = scores["lira"], np.flatnonzero(inside)
     return Membership(
         target="reference" if target is None else "run",
-        modality=modality,
-        units=units,
-        members=int(inside.sum()),
-        others=int((~inside).sum()),
+        modality=kind,
+        units=pool.units(kind),
+        members=len(some),
+        others=len(there) - len(some),
         attacks={name: attack(one, inside, derive_seed(seed, name)) for name, one in scores.items()},
         shuffled=null(best, inside, derive_seed(seed, "shuffled")),
-        members_against_members=null(best[some], half, derive_seed(seed, "members")),
-        groups=groups(best, inside, of_groups, seed),
-        in_turn={name: turns(of, members) for name, of in each.items()},
-        patients=patients(each["lira"], members),
+        members_against_members=null(best[some], np.arange(len(some)) < len(some) // 2, derive_seed(seed, "members")),
+        groups=groups(best, inside, {name: of[there] for name, of in of_groups.items()}, seed),
+        patients=patients(np.stack(each), members),
     )

@@ -36,13 +36,6 @@ class Attack(Frozen):
     found: Share
 
 
-class Null(Frozen):
-    """The area where nothing is to be found, over many draws: mean and the middle 95 %."""
-
-    mean: float
-    interval: Interval
-
-
 class Group(Frozen):
     name: str
     members: int
@@ -62,16 +55,9 @@ class Patients(Frozen):
     almost_surely: Share
 
 
-class Turns(Frozen):
-    """The attack on each reference run by the others: mean, lowest and highest."""
-
-    runs: int
-    area: tuple[float, float, float]
-    found: tuple[float, float, float]
-
-
 class Membership(Frozen):
-    """``target``: the model of the run, or the first of the reference runs. ``modality``: of which images."""
+    """``target``: the model of the run, or the first of the reference runs. ``modality``: of which images. ``shuffled``
+    and ``members_against_members``: the area where nothing is to be found, mean and middle 95 % of many draws."""
 
     target: Literal["run", "reference"]
     modality: Modality
@@ -79,10 +65,9 @@ class Membership(Frozen):
     members: int
     others: int
     attacks: dict[str, Attack]
-    shuffled: Null
-    members_against_members: Null
+    shuffled: Area
+    members_against_members: Area
     groups: tuple[Group, ...]
-    in_turn: dict[str, Turns]
     patients: Patients
 
 

@@ -18,16 +18,7 @@ from fedthorax.common.leakage.hospital_guess import hospital_guesses
 from fedthorax.common.leakage.membership import LIRA_RUNS
 from fedthorax.common.leakage.page import leakage_page
 from fedthorax.common.leakage.pool import Pool, gather
-from fedthorax.common.leakage.references import (
-    Answers,
-    Done,
-    Train,
-    head_rounds,
-    kinds_of,
-    margins,
-    references,
-    trainer,
-)
+from fedthorax.common.leakage.references import Answers, Train, head_rounds, kinds_of, margins, references, trainer
 from fedthorax.common.leakage.update import updates
 from fedthorax.common.model.segments import SegmentLayout, Weights
 from fedthorax.common.release.saved_model import load_saved_model
@@ -63,8 +54,6 @@ def measure(
     What is trained stands in files below; the same call goes on where one was stopped. Raises what ``load_hospital``
     raises, and ValueError where no phase trains heads.
     """
-    if experiment.privacy is not None:
-        raise ValueError("heads with privacy of patients cannot be attacked yet: reference runs take plain steps")
     federation = experiment.federation.model_copy(update={"strategy": "fedavg"})  # one pool: nothing to combine
     weights = experiment.model.weights if model is None else "none"  # else they are in the model
     shape = experiment.model.model_copy(update={"weights": weights})
@@ -72,14 +61,13 @@ def measure(
     head_rounds(experiment)
     saved = load_saved_model(model) if model else None
     network = Network(experiment)
-    store = FeatureStore(network, experiment.data.cache.folder)
-    fixed, trained = shape.projection == "fixed", network.trained_segments("heads")
-    if fixed and saved is None:
+    trained, store = network.trained_segments("heads"), FeatureStore(network, experiment.data.cache.folder)
+    whole = SegmentLayout(saved.model).read() if saved else {}
+    network.layout.write({**whole, **network.layout.read(trained)})  # its encoders, and the heads of the beginning
+    if shape.projection == "fixed" and experiment.data.central is not None:
         set_projection(network, store, load_hospital(experiment, CENTRAL).splits["valid"])
     start = network.layout.read(trained)
-    if saved is not None:
-        network.layout.write(SegmentLayout(saved.model).read())
-        start |= network.layout.read([name for name in trained if fixed and name.endswith("projection")])
+    network.layout.write(whole)
     pool = gather(experiment, sites, store, progress)
     target = Answers(pool.trained, margins(network, pool)) if saved is not None else None
     found = attacked(network, pool, start, target, folder, canaries, progress, tell)
@@ -100,18 +88,20 @@ def attacked(
 ) -> Leakage:
     """``start`` are the heads' first weights, ``target`` the answers of the run's model, None: of the first reference
     run."""
-    experiment, train = network.experiment, trainer(network, start)
-    seed = derive_seed(experiment.seed, "leakage")
+    experiment, rounds = network.experiment, head_rounds(network.experiment)
+    train, seed = trainer(network, start, rounds), derive_seed(experiment.seed, "leakage")
     runs = references(network, pool, train, LIRA_RUNS, folder / "references", seed, progress, tell)
-    whole, guesses = target or runs[0], list[HospitalGuess]()
+    whole, guesses, found = target or runs[0], list[HospitalGuess](), list[Membership]()
     for kind in kinds_of(network):
         labels = experiment.labels.findings if kind == "xray" else experiment.labels.cancer_classes
+        groups = pool.groups(kind, labels)
+        told = membership(pool, kind, groups, target, runs, derive_seed(seed, "figures", kind))
+        found += [told] if told else []
         inside = whole.members & pool.trained & pool.has(kind)
-        told, names = pool.by_patient(kind, whole.margins[kind])[inside], np.array(pool.hospitals)[inside].tolist()
-        of_label = {name: of[inside] for name, of in pool.groups(kind, labels).items() if name in labels}
-        guesses += hospital_guesses(told, names, of_label, derive_seed(seed, "hospital", kind))
-    promise = (experiment.privacy.delta, experiment.privacy.epsilon) if experiment.privacy else (0.0, None)
-    audited = audit_run(network, pool, start, train, canaries, seed, progress, *promise) if canaries else None
+        answers, names = pool.by_patient(kind, whole.margins[kind])[inside], np.array(pool.hospitals)[inside].tolist()
+        of_label = {name: of[inside] for name, of in groups.items() if name in labels}
+        guesses += hospital_guesses(answers, names, of_label, derive_seed(seed, "hospital", kind))
+    audited = audit_run(network, pool, start, train, canaries, seed) if canaries else None
     return Leakage(
         name=experiment.name,
         software_version=__version__,
@@ -120,62 +110,26 @@ def attacked(
         patients=len(pool),
         left_out_images=pool.left_out,
         reference_runs=len(runs),
-        rounds=len(head_rounds(experiment)),
+        rounds=len(rounds),
         dropout=experiment.model.dropout,
-        membership=memberships_of(network, pool, target, runs, seed),
-        updates=() if experiment.privacy else updates(network, pool, start, seed),
+        membership=tuple(found),
+        updates=updates(network, pool, start, trainer(network, start, rounds[:1]), seed),
         audit=audited,
         hospital_guesses=tuple(guesses),
         tried=(*_TRIED, *(("an audit by canaries",) if audited else ())),
-        not_tried=(*_NOT_TRIED, *(("One update of private steps is not attacked.",) if experiment.privacy else ())),
+        not_tried=_NOT_TRIED,
     )
 
 
-def memberships_of(
-    network: Network, pool: Pool, target: Answers | None, runs: Sequence[Answers], seed: int
-) -> tuple[Membership, ...]:
-    """By kind of image, of the patients with a known label in it; nothing where the run trained on all, or on none."""
-    found, labels = [], network.experiment.labels
-    for kind in kinds_of(network):
-        told = [pool.by_patient(kind, answers.margins[kind]) for answers in runs]
-        there = np.flatnonzero(~np.isnan(told[0]).all(axis=1))
-        inside = pool.trained[there]
-        if len(there) < 4 or (target is not None and (inside.all() or not inside.any())):
-            continue
-        of_kind = pool.groups(kind, labels.findings if kind == "xray" else labels.cancer_classes)
-        found.append(
-            membership(
-                (pool.by_patient(kind, target.margins[kind])[there], inside) if target else None,
-                np.stack([one[there] for one in told]),
-                np.stack([answers.members[there] for answers in runs]),
-                kind,
-                pool.units(kind),
-                {name: of[there] for name, of in of_kind.items()},
-                derive_seed(seed, "figures", kind),
-            )
-        )
-    return tuple(found)
-
-
-def audit_run(
-    network: Network,
-    pool: Pool,
-    start: Weights,
-    train: Train,
-    canaries: int,
-    seed: int,
-    progress: Callable[[int, int], None],
-    delta: float = 0.0,
-    claimed: float | None = None,
-) -> Audit:
-    """Train once with all who are in and half of the ``canaries``, and guess which: their margins rose most. ``claimed``
-    is the epsilon that ``train`` promises for one patient more or less."""
+def audit_run(network: Network, pool: Pool, start: Weights, train: Train, canaries: int, seed: int) -> Audit:
+    """Train once with all who are in and half of the ``canaries``, and guess which: their margins rose most. What the
+    experiment promises for one patient more or less is refuted or not."""
     kind = next(kind for kind in kinds_of(network) if len(pool.sets[kind]))
     more = pool.with_canaries(kind, canaries, derive_seed(seed, "canaries"))
     coins = np.random.default_rng(derive_seed(seed, "coins")).random(canaries) < 0.5
     network.layout.write(start)
     before = margins(network, more)[kind]
-    done = Done(progress, len(head_rounds(network.experiment)))
-    train(more, np.concatenate([pool.trained, coins]), derive_seed(seed, "audit"), done)
+    train(more, np.concatenate([pool.trained, coins]), derive_seed(seed, "audit"), lambda: None)
     rise = more.by_patient(kind, margins(network, more)[kind] - before)[len(pool) :]
-    return audit(np.nanmean(rise, axis=1), coins, delta, claimed)
+    promise, scores = network.experiment.privacy, np.nanmean(rise, axis=1)
+    return audit(scores, coins, promise.delta, promise.epsilon) if promise else audit(scores, coins)

@@ -1,6 +1,6 @@
 """``leakage.html``: what the attacks found, in one file that opens offline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fedthorax.common.ground.wording import UNDEFINED, count, figure, interval
@@ -17,48 +17,38 @@ _AREA = ("ROC-AUC", "95 % interval")
 _TEMPLATE = """\
 {%- extends "frame" %}
 {%- from "tables" import table %}
-{%- block title %}{{ name }}: measured leakage{% endblock %}
-{%- block kicker %}FedThorax: {{ name }}{% endblock %}
+{%- block title %}{{ found.name }}: measured leakage{% endblock %}
+{%- block kicker %}FedThorax: {{ found.name }}{% endblock %}
 {%- block heading %}What the model tells of its patients{% endblock %}
 {%- block main %}
 <div class="answer">
 {%- for sentence in answer %}<p>{{ sentence }}</p>{% endfor %}
 </div>
-<p>Attacked: {{ target }}, dropout {{ dropout }}, {{ patients }} patients. Tried: {{ tried|join("; ") }}.
+<p>Attacked: {{ found.target }}, dropout {{ found.dropout }}, {{ patients }} patients.
+Tried: {{ found.tried|join("; ") }}.
 An attack that finds nobody says that these attacks, with these means, did not; it is no promise about others.</p>
-{%- for part in parts %}
-<h2>{{ part.title }}</h2>
-<p>{{ part.lead }}</p>
-{%- for one in part.tables %}{{ table(one.caption, one.names, one.rows, sortable=false) }}{% endfor %}
+{%- for title, lead, tables in parts %}
+<h2>{{ title }}</h2>
+<p>{{ lead }}</p>
+{%- for caption, names, rows in tables %}{{ table(caption, names, rows, sortable=false) }}{% endfor %}
 {%- endfor %}
 <h2>Not tried</h2>
-<ul>{% for line in not_tried %}<li>{{ line }}</li>{% endfor %}</ul>
+<ul>{% for line in found.not_tried %}<li>{{ line }}</li>{% endfor %}</ul>
 {%- endblock %}
-{%- block made %}Made by FedThorax {{ software }}.{% endblock %}
+{%- block made %}Made by FedThorax {{ found.software_version }}.{% endblock %}
 """
+
+Row = dict[str, Any]
+Part = tuple[str, str, list[tuple[str, Sequence[str], list[Row]]]]  # title, lead, tables: caption, columns, rows
 
 
 def leakage_page(found: Leakage) -> str:
-    parts = [_membership(one) for one in found.membership]
-    if found.updates:
-        parts.append(_updates(found))
+    parts = [*map(_membership, found.membership), *_updates(found)]
     if found.audit is not None:
         lead = "Canaries are patients who do not exist, each in the training with probability 1/2."
-        parts.append({"title": "Audit of the training", "lead": f"{lead} {audit_words(found)}", "tables": []})
-    if found.hospital_guesses:
-        parts.append(_hospitals(found))
-    return rendered(
-        _TEMPLATE,
-        name=found.name,
-        answer=answers(found),
-        target=found.target,
-        dropout=found.dropout,
-        patients=count(found.patients),
-        tried=found.tried,
-        not_tried=found.not_tried,
-        parts=parts,
-        software=found.software_version,
-    )
+        parts.append(("Audit of the training", f"{lead} {audit_words(found)}", []))
+    parts += _hospitals(found)
+    return rendered(_TEMPLATE, found=found, answer=answers(found), patients=count(found.patients), parts=parts)
 
 
 def answers(found: Leakage) -> list[str]:
@@ -89,93 +79,62 @@ def audit_words(found: Leakage) -> str:
     return f"{words} {promise}{': IT LEAKS MORE THAN IT PROMISES.' if told.broken else ', which this does not refute.'}"
 
 
-def _membership(one: Membership) -> dict[str, Any]:
-    lead = (
-        f"{one.members} {one.units} in, {one.others} out. "
-        + ("" if one.units == "patients" else "Nobody knows whose the images are: figures count images. ")
-        + "At 1 % false ones: above the score that at most one in a hundred of those who were out reaches."
-    )
+def _membership(one: Membership) -> Part:
+    images = "" if one.units == "patients" else "Nobody knows whose the images are: figures count images. "
+    above = "At 1 % false ones: above the score that at most one in a hundred of those who were out reaches."
+    controls = {"membership shuffled": one.shuffled, "members against members": one.members_against_members}
     attacks = [
-        {"name": ATTACKS[name], "cells": (*_found(told.found), *_area(told.area))} for name, told in one.attacks.items()
+        *(_row(ATTACKS[name], *_found(told.found), *_area(told.area)) for name, told in one.attacks.items()),
+        *(_row(f"Control: {name}", "", "", *_area(of)) for name, of in controls.items()),
     ]
-    controls = [
-        {"name": words, "cells": ("", "", figure(null.mean), interval(null.interval))}
-        for words, null in (
-            ("Control: membership shuffled", one.shuffled),
-            ("Control: members against members", one.members_against_members),
-        )
+    people = [_row(words, str(number)) for words, number in zip(_BINS, one.patients.bins, strict=True)]
+    groups = [_row(of.name, str(of.members), *_found(of.found), *_area(of.area)) for of in one.groups[:_MOST_GROUPS]]
+    units, whose = one.units.capitalize(), "the run's model" if one.target == "run" else "one model"
+    tables: list[tuple[str, Sequence[str], list[Row]]] = [
+        (f"Membership in {whose}", ("Attack", *_FOUND, *_AREA), attacks),
+        (f"{units} by how often LiRA puts a model with them above one without", ("Share", units), people),
+        ("Groups of whom LiRA finds most, at the threshold of all", ("Group", "Members", *_FOUND, *_AREA), groups),
     ]
-    turns = [
-        {"name": ATTACKS[name], "cells": tuple(_spread(values) for values in (told.found, told.area))}
-        for name, told in one.in_turn.items()
-    ]
-    people = [{"name": words, "cells": (str(number),)} for words, number in zip(_BINS, one.patients.bins, strict=True)]
-    groups = [
-        {"name": group.name, "cells": (str(group.members), *_found(group.found), *_area(group.area))}
-        for group in one.groups[:_MOST_GROUPS]
-    ]
-    whose = "the run's model" if one.target == "run" else "one model"
-    tables = [
-        _table(f"Membership in {whose}", ("Attack", *_FOUND, *_AREA), [*attacks, *controls]),
-        _table(
-            "Each reference run attacked by the others: mean, lowest to highest", ("Attack", _FOUND[0], _AREA[0]), turns
-        ),
-        _table(
-            f"{one.units.capitalize()} by how often LiRA puts a model with them above one without",
-            ("Share", one.units.capitalize()),
-            people,
-        ),
-        _table(
-            "Groups of whom LiRA finds most, at the threshold of all", ("Group", "Members", *_FOUND, *_AREA), groups
-        ),
-    ]
-    return {"title": f"Membership: {KINDS[one.modality]}", "lead": lead, "tables": tables}
-
-
-def _updates(found: Leakage) -> dict[str, Any]:
-    names = (
-        *(
-            "Hospital, images, seen",
-            "Error of label shares",
-            "Without the update",
-            "Cosine with features",
-            "Strangers'",
-        ),
-        *("Members by features, ROC-AUC", "95 % interval", "Members by alignment, ROC-AUC", "95 % interval"),
+    return (
+        f"Membership: {KINDS[one.modality]}",
+        f"{one.members} {one.units} in, {one.others} out. {images}{above}",
+        tables,
     )
+
+
+def _updates(found: Leakage) -> Iterator[Part]:
+    errors = ("Error of label shares", "Without the update", "Cosine with features", "Strangers'")
+    areas = [name for by in ("features", "alignment") for name in (f"Members by {by}, {_AREA[0]}", _AREA[1])]
     rows = [
-        {
-            "name": f"{one.hospital}, {KINDS[one.modality]}, {one.seen}",
-            "cells": (
-                *map(figure, (one.label_error, one.label_guess, one.cosine, one.cosine_others)),
-                *_area(one.features),
-                *_area(one.alignment),
-            ),
-        }
+        _row(
+            f"{one.hospital}, {KINDS[one.modality]}, {one.seen}",
+            *map(figure, (one.label_error, one.label_guess, one.cosine, one.cosine_others)),
+            *_area(one.features),
+            *_area(one.alignment),
+        )
         for one in found.updates
     ]
     lead = (
         "What the server sees of a hospital's first update: as it is; its masked words; the sum of all hospitals, all "
         "that masks let the server learn."
     )
-    return {"title": "One update", "lead": lead, "tables": [_table("Attacks of the server", names, rows)]}
+    if rows:
+        yield "One update", lead, [("Attacks of the server", ("Hospital, images, seen", *errors, *areas), rows)]
 
 
-def _hospitals(found: Leakage) -> dict[str, Any]:
+def _hospitals(found: Leakage) -> Iterator[Part]:
     rows = [
-        {
-            "name": one.label,
-            "cells": (str(one.patients), figure(one.accuracy), interval(one.shuffled), figure(one.p)),
-        }
+        _row(one.label, str(one.patients), figure(one.accuracy), interval(one.shuffled), figure(one.p))
         for one in found.hospital_guesses
     ]
     names = ("Label", "Members", "Share put right", "With hospitals shuffled", "p corrected")
     lead = "Members with a label, put to the hospital whose mean answers are nearest."
-    return {"title": "Which hospital", "lead": lead, "tables": [_table("By label", names, rows)]}
+    if rows:
+        yield "Which hospital", lead, [("By label", names, rows)]
 
 
-def _table(caption: str, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {"caption": caption, "names": names, "rows": rows}
+def _row(name: str, *cells: str) -> Row:
+    return {"name": name, "cells": cells}
 
 
 def _share(share: Share) -> str:
@@ -192,7 +151,3 @@ def _found(share: Share) -> tuple[str, str]:
 
 def _area(area: Area) -> tuple[str, str]:
     return figure(area.value), interval(area.interval)
-
-
-def _spread(values: tuple[float, float, float]) -> str:
-    return f"{figure(values[0])}, {figure(values[1])} to {figure(values[2])}"

@@ -1,5 +1,6 @@
 """The patients that the attacks are about: labels and kept features of their images, without the pixels."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,15 +15,17 @@ from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.leakage.found import Units
 from fedthorax.common.metrics.subgroups import groups_of
 from fedthorax.common.model.dual import MODALITIES
-from fedthorax.common.records.records import Split
+from fedthorax.common.records.records import Attributes, Split
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network
 
 Rows = NDArray[np.int64]
 Members = NDArray[np.bool_]
 Versions = Sequence[NDArray[np.float32]]
+Part = tuple[str, Split, ImageSet, Versions]
 _TAKEN: tuple[Split, ...] = ("train", "test")  # validation images choose the round: neither in nor quite out
 _FACTS = ("paths", "patients", "digests", "attributes", "named")
+_UNTOLD = {"attributes": Attributes(), "named": True}  # where a hospital's images say nothing
 _WORDS = {"age_years": "age"}
 
 
@@ -44,11 +47,8 @@ class Pool:
 
     def images_of(self, members: Members) -> SplitImages:
         """What is trained on where these patients are in."""
-        return self.chosen({name: np.flatnonzero(members[rows]) for name, rows in self.rows.items()})
-
-    def chosen(self, rows: Mapping[str, Rows]) -> SplitImages:
-        """Images by their rows, each as often as it is named."""
-        return SplitImages(**{name: _rows_of(images, rows[name]) for name, images in self.sets.items()})
+        chosen = {name: np.flatnonzero(members[rows]) for name, rows in self.rows.items()}
+        return SplitImages(**{name: _rows_of(images, chosen[name]) for name, images in self.sets.items()})
 
     def has(self, modality: str) -> Members:
         """The patients with an image of this kind."""
@@ -121,36 +121,19 @@ class PoolFeatures(FeatureStore):
             name: {digest: row for row, digest in enumerate(images.digests)} for name, images in pool.sets.items()
         }
 
-    def versions(
-        self, modality: str, images: ImageSet, count: int, keep: bool = False, progress: Progress | None = None
-    ) -> list[NDArray[np.float32]]:
+    def _found(self, modality: str, images: ImageSet, version: int, *_: Any, **__: Any) -> NDArray[np.float32]:
         rows = [self._rows[modality][digest] for digest in images.digests]
-        return [version[rows] for version in self._pool.features[modality][:count]]
-
-    def pooled(
-        self,
-        modality: str,
-        images: ImageSet,
-        keep: bool = False,
-        progress: Progress | None = None,
-        version: int = 0,
-    ) -> NDArray[np.float32]:
-        return self.versions(modality, images, version + 1)[version]
+        return np.asarray(self._pool.features[modality][version][rows])
 
 
-def gather(
-    experiment: Experiment,
-    sites: Sequence[str],
-    store: FeatureStore,
-    progress: Progress | None = None,
-) -> Pool:
+def gather(experiment: Experiment, sites: Sequence[str], store: FeatureStore, progress: Progress | None = None) -> Pool:
     """The training and test images of the hospitals ``sites``, and the test images of the server where it is one.
 
     Raises what ``load_hospital`` raises.
     """
     augmentation = experiment.training.augmentation
     count = 1 + (augmentation.feature_versions if augmentation.enabled else 0)
-    parts: dict[str, list[tuple[str, Split, ImageSet, Versions]]] = {name: [] for name in MODALITIES}
+    parts: dict[str, list[Part]] = {name: [] for name in MODALITIES}
     for site in sites:
         loaded = load_hospital(experiment, site, progress)
         for split in _TAKEN if site != CENTRAL else _TAKEN[1:]:
@@ -161,45 +144,28 @@ def gather(
     return joined(parts)
 
 
-def joined(parts: Mapping[str, Sequence[tuple[str, Split, ImageSet, Versions]]]) -> Pool:
+def joined(parts: Mapping[str, Sequence[Part]]) -> Pool:
     """One pool of the parts (site, split, images, features) of each modality; training images come first."""
-    numbers: dict[tuple[str, str], int] = {}
-    trained, left_out = set[int](), 0
-    sets, rows, features = dict[str, ImageSet](), dict[str, Rows](), dict[str, Versions]()
+    sets, features, owners = dict[str, ImageSet](), dict[str, Versions](), dict[str, list[tuple[str, str]]]()
+    trained, left_out = set[tuple[str, str]](), 0
     for name, of_kind in parts.items():
-        seen: dict[str, int] = {}
-        kept: list[tuple[ImageSet, Rows, Versions]] = []
-        whose: list[int] = []
-        for site, split, images, versions in sorted(of_kind, key=lambda part: part[1] != "train"):
-            chosen = []
-            for row, (patient, digest) in enumerate(zip(images.patients, images.digests, strict=True)):
-                number = numbers.setdefault((site, patient), len(numbers))
-                # A copy of a member's picture would be found as a member, and rightly so.
-                if digest in seen:
-                    left_out += 1
-                    continue
-                seen[digest] = number
-                chosen.append(row)
-                whose.append(number)
-                if split == "train":
-                    trained.add(number)
-            own = replace(images, patients=tuple(f"{site}/{patient}" for patient in images.patients))
-            kept.append((own, np.array(chosen, np.int64), versions))
-        sets[name] = _together([_rows_of(images, chosen) for images, chosen, _ in kept])
-        rows[name] = np.array(whose, np.int64)
-        features[name] = [
-            np.concatenate([version[chosen] for (_, chosen, _), version in zip(kept, of_all, strict=True)])
-            for of_all in zip(*(versions for _, _, versions in kept), strict=True)
-        ]
-    held = sorted(set(np.concatenate([*rows.values()]).tolist()))
-    place = np.full(len(numbers), -1)
-    place[held] = np.arange(len(held))
-    names = [site for site, _ in numbers]
+        of_kind = sorted(of_kind, key=lambda part: part[1] != "train")
+        whole = _together([images for _, _, images, _ in of_kind])
+        whose = [(site, patient) for site, _, images, _ in of_kind for patient in images.patients]
+        splits = [split for _, split, images, _ in of_kind for _ in images.patients]
+        # A copy of a member's picture would be found as a member, and rightly so.
+        first = np.sort(np.unique(np.array(whole.digests, np.str_), return_index=True)[1])
+        left_out += len(whose) - len(first)
+        owners[name] = [whose[row] for row in first]
+        trained |= {whose[row] for row in first if splits[row] == "train"}
+        sets[name] = replace(_rows_of(whole, first), patients=tuple("/".join(owner) for owner in owners[name]))
+        features[name] = [np.concatenate(of_all)[first] for of_all in zip(*(own for *_, own in of_kind), strict=True)]
+    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(itertools.chain(*owners.values())))}
     return Pool(
-        tuple(names[number] for number in held),
-        np.array([number in trained for number in held], bool),
+        tuple(site for site, _ in numbers),
+        np.array([owner in trained for owner in numbers], bool),
         sets,
-        {name: place[of] for name, of in rows.items()},
+        {name: np.array([numbers[owner] for owner in of], np.int64) for name, of in owners.items()},
         features,
         left_out,
     )
@@ -213,6 +179,9 @@ def _rows_of(images: ImageSet, rows: Rows) -> ImageSet:
 
 
 def _together(sets: Sequence[ImageSet]) -> ImageSet:
-    facts: dict[str, Any] = {name: tuple(one for images in sets for one in getattr(images, name)) for name in _FACTS}
+    facts: dict[str, Any] = {
+        name: tuple(one for images in sets for one in getattr(images, name) or (_UNTOLD.get(name),) * len(images))
+        for name in _FACTS
+    }
     targets = np.concatenate([images.targets for images in sets])
     return ImageSet(np.zeros((len(targets), 0, 0, 3), np.uint8), targets, **facts)

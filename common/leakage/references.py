@@ -4,10 +4,9 @@ Each pair of runs shares the patients out between its two halves, so everybody i
 run is a file of its own, and only answers are kept of it: a stopped command goes on where it was.
 """
 
-import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,24 +30,13 @@ from fedthorax.common.training.private_step import Fault, PrivateHeads
 from fedthorax.common.training.schedule import plan_round
 
 Margins = Mapping[str, NDArray[np.float64]]
-Train = Callable[[Pool, Members, int, Callable[[], None]], None]
-"""(pool, who is in, seed, what to call after each round) → the trained heads stand in the network."""
+Train = Callable[[Pool, Members, int, Callable[[], None]], int]
+"""(pool, who is in, seed, what to call after each round) → pairs; the trained heads stand in the network."""
 
 KINDS: tuple[Modality, ...] = ("xray", "ct")
 PARTNERS = 4  # images of the other kind beside each image that is asked about; a stranger's changes the answer a little
 _ASKED_AT_ONCE = 256
 _HEADS = {"xray": "disease", "ct": "cancer"}
-
-
-class Done:
-    """Counts rounds, and tells."""
-
-    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
-        self._progress, self._done, self._total = progress, 0, total
-
-    def __call__(self) -> None:
-        self._done += 1
-        self._progress(self._done, self._total)
 
 
 @dataclass(frozen=True)
@@ -59,43 +47,43 @@ class Answers:
     margins: Margins
 
 
-def trainer(network: Network, start: Weights, fault: Fault = "none") -> Train:
-    """The experiment's own rounds of heads, in one pool, from the weights ``start``. ``fault`` is for tests of what
-    finds one in private steps."""
-    if network.experiment.privacy is not None:
-        return _private_trainer(network, start, fault)
-    training = network.experiment.training
+def trainer(network: Network, start: Weights, rounds: Sequence[int], fault: Fault = "none") -> Train:
+    """These of the experiment's own rounds of heads, in one pool, from the weights ``start``. ``fault`` is for tests of
+    what finds one in private steps."""
+    experiment = network.experiment
+    if experiment.privacy is not None:
+        return _private_trainer(network, start, rounds, fault)
 
-    def train(pool: Pool, members: Members, seed: int, done: Callable[[], None]) -> None:
-        store, images = PoolFeatures(network, pool), pool.images_of(members)
+    def train(pool: Pool, members: Members, seed: int, done: Callable[[], None]) -> int:
+        store, images, pairs = PoolFeatures(network, pool), pool.images_of(members), 0
         nobody = pool.images_of(np.zeros(len(pool), bool))
         network.layout.write(start)
-        for number in head_rounds(network.experiment):
-            plan = plan_round(training, number)
-            seed_here = derive_seed(seed, "reference", number)
-            report = fit(network, store, images, nobody, plan.phase, plan.learning_rate, seed_here)
-            if not report.pairs:
-                raise ValueError("half of the patients give no pair to train on; the attacks need more images")
+        for number in rounds:
+            plan, seed_here = plan_round(experiment.training, number), derive_seed(seed, "reference", number)
+            pairs = fit(network, store, images, nobody, plan.phase, plan.learning_rate, seed_here).pairs
             done()
+        return pairs
 
     return train
 
 
-def _private_trainer(network: Network, start: Weights, fault: Fault) -> Train:
-    """The private steps of all hospitals as those of one: one sum, one noise, the step that their mean would be."""
+def _private_trainer(network: Network, start: Weights, rounds: Sequence[int], fault: Fault) -> Train:
+    """All hospitals' private steps as one sum with the least noise that is promised, as long as a hospital's part in
+    their mean: a patient moves the model as far as he does in the run, however many others are in."""
     experiment = network.experiment
     plan = replace(plan_of(experiment), shared=1)
     heads = PrivateHeads(network, plan.privacy.clip, fault)
 
-    def train(pool: Pool, members: Members, seed: int, done: Callable[[], None]) -> None:
+    def train(pool: Pool, members: Members, seed: int, done: Callable[[], None]) -> int:
         network.layout.write(start)
         patients, came = heads.patients(PoolFeatures(network, pool), pool.images_of(members)), {**start}
-        for number in head_rounds(experiment):
+        for number in rounds:
             rate = plan_round(experiment.training, number).learning_rate / len(experiment.data.hospitals)
             steps = PrivateSteps(heads, plan, str(seed).encode(), ["leakage", number], rate)
             came = {**moved_by(came, steps.take(came, patients))}
             done()
         network.layout.write(came)
+        return len(patients.names)
 
     return train
 
@@ -165,45 +153,29 @@ def references(
     progress: Callable[[int, int], None],
     tell: Callable[[str], None],
 ) -> list[Answers]:
-    """The answers of ``runs`` models; those that stand in ``folder`` are read, the others trained. ``tell`` says before
-    how long that will take."""
+    """The answers of ``runs`` models; those that stand in ``folder`` are read, the others trained. After two rounds
+    ``tell`` says how long that will take."""
     chosen = memberships(len(pool), runs, seed)
-    key = _key(network.experiment, pool, seed)
+    key, ends = _key(network.experiment, pool, seed), list[float]()
     files = [folder / f"reference-{number:02d}.npz" for number in range(runs)]
     rounds = len(head_rounds(network.experiment))
     missing = [number for number, file in enumerate(files) if _read(file, key) is None]
-    if missing:
-        seconds = _seconds_a_round(train, pool, chosen[0], rounds)
-        minutes = max(1, round(seconds * rounds * len(missing) / 60))
-        tell(f"{len(missing)} of {runs} reference runs are left, about {minutes} min; a stopped command goes on")
-    step = Done(progress, rounds * len(missing))
+
+    def step() -> None:
+        ends.append(time.monotonic())
+        if len(ends) == 2:  # the first round traces the network
+            minutes = max(1, round((ends[1] - ends[0]) * rounds * len(missing) / 60))
+            tell(f"{len(missing)} of {runs} reference runs are left, about {minutes} min; a stopped command goes on")
+        progress(len(ends), rounds * len(missing))
+
     for number in missing:
-        train(pool, chosen[number], derive_seed(seed, number), step)
+        if not train(pool, chosen[number], derive_seed(seed, number), step):
+            raise ValueError("half of the patients give no pair to train on; the attacks need more images")
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(files[number], PRIVATE) as stream:
             told = margins(network, pool)
             np.savez(stream, key=np.array(key), members=chosen[number], **told)  # type: ignore[arg-type]
-    found = [_read(file, key) for file in files]
-    return [answers for answers in found if answers is not None]
-
-
-class _EnoughError(Exception):
-    """Ends a training that is run for its time a round only."""
-
-
-def _seconds_a_round(train: Train, pool: Pool, members: Members, rounds: int) -> float:
-    """Of the second round; the first one traces the network."""
-    ends: list[float] = []
-
-    def stop() -> None:
-        ends.append(time.monotonic())
-        if len(ends) == min(2, rounds):
-            raise _EnoughError
-
-    ends_before = time.monotonic()
-    with contextlib.suppress(_EnoughError):
-        train(pool, members, 0, stop)
-    return ends[-1] - (ends[0] if len(ends) > 1 else ends_before)
+    return [answers for answers in (_read(file, key) for file in files) if answers is not None]
 
 
 def _key(experiment: Experiment, pool: Pool, seed: int) -> str:
@@ -224,5 +196,4 @@ def _read(file: Path, key: str) -> Answers | None:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
         if str(content["key"]) != key:
             return None
-        told = {name: content[name] for name in MODALITIES if name in content.files}
-        return Answers(content["members"], told)
+        return Answers(content["members"], {name: content[name] for name in MODALITIES if name in content.files})

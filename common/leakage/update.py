@@ -16,18 +16,16 @@ from sklearn.isotonic import IsotonicRegression
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
 from fedthorax.common.leakage.figures import area
-from fedthorax.common.leakage.found import Seen, Update
+from fedthorax.common.leakage.found import Area, Seen, Update
 from fedthorax.common.leakage.membership import Members, Values, loss_scores
-from fedthorax.common.leakage.pool import Pool, PoolFeatures
-from fedthorax.common.leakage.references import head_rounds, kinds_of, margins
+from fedthorax.common.leakage.pool import Pool
+from fedthorax.common.leakage.references import Train, kinds_of, margins
 from fedthorax.common.masking.hospital import Masking
 from fedthorax.common.masking.opening import Opening, domains_of
 from fedthorax.common.masking.words import Domain, Words, words_of
 from fedthorax.common.model.segments import Weights
 from fedthorax.common.training.branch_counts import parts_of
-from fedthorax.common.training.fit import fit
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.schedule import plan_round
 
 _IMAGINED = 6  # hospitals that the server makes up
 _BIAS = {"xray": "disease_logits/bias", "ct": "cancer_logits/bias"}
@@ -38,45 +36,53 @@ _COUNTS = ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer")
 Steps = Mapping[str, NDArray[np.float32]]  # as far as weights have moved: segments
 
 
-def updates(network: Network, pool: Pool, start: Weights, seed: int) -> tuple[Update, ...]:
-    """By hospital and kind of image. Nothing where nobody is outside the training, or a hospital has no pair."""
+def updates(network: Network, pool: Pool, start: Weights, train: Train, seed: int) -> tuple[Update, ...]:
+    """By hospital and kind of image; ``train`` is a first round. Nothing where nobody is outside the training, or a
+    hospital has no pair."""
     others = ~pool.trained
     members = {name: pool.trained & np.array([at == name for at in pool.hospitals]) for name in pool.hospitals}
     members = {name: of for name, of in members.items() if of.any()}
-    images = {name: pool.images_of(of) for name, of in members.items()}
-    trained = {name: _trained(network, pool, start, of, derive_seed(seed, name)) for name, of in images.items()}
+    trained = {name: after(network, pool, train, of, derive_seed(seed, name)) for name, of in members.items()}
     if not others.any() or not all(pairs for pairs, _ in trained.values()):
         return ()
-    imagined = []
-    for number, like in zip(range(_IMAGINED), [*images.values()] * _IMAGINED, strict=False):
-        drawn = _drawn(pool, others, like, derive_seed(seed, "imagined", number))
-        _, update = _trained(network, pool, start, drawn, derive_seed(seed, number))
-        imagined.append((drawn, {name: values - start[name] for name, values in update.items()}))
+    imagined, random = [], np.random.default_rng(derive_seed(seed, "imagined"))
+    for number in range(_IMAGINED):
+        drawn = others & (random.random(len(pool)) < 0.5)
+        _, heads = after(network, pool, train, drawn, derive_seed(seed, number))
+        imagined.append((pool.images_of(drawn), {name: values - start[name] for name, values in heads.items()}))
     usual, found = _losses(network, pool, start), list[Update]()
     for (name, how), steps in as_seen(network, start, trained).items():
         falls = _losses(network, pool, _along(start, steps))
         for kind in kinds_of(network):
-            inside = pool.has(kind) & (members[name] | others)
-            if (members[name] & inside).any() and (others & inside).any():
-                told, guess = label_errors(network, kind, images[name], steps, imagined)
-                nearest = nearest_columns(network, pool, kind, steps)
-                mine = members[name][pool.rows[kind]]
+            inside, whose = pool.has(kind) & (members[name] | others), pool.rows[kind]
+            if not (members[name] & inside).any() or not (others & inside).any():
+                continue
+            told, guess = label_errors(network, kind, pool.images_of(members[name]), steps, imagined)
+            nearest, features = nearest_columns(network, pool, kind, steps), Area(value=None, interval=None)
+            if nearest is not None:
                 of_patients = pool.by_patient(kind, nearest[:, None])[:, 0]
-                found.append(
-                    Update(
-                        hospital=name,
-                        modality=kind,
-                        seen=how,
-                        label_error=told,
-                        label_guess=guess,
-                        cosine=float(nearest[mine].mean()),
-                        cosine_others=float(nearest[others[pool.rows[kind]]].mean()),
-                        features=area(of_patients[inside], members[name][inside], seed),
-                        alignment=area((usual[kind] - falls[kind])[inside], members[name][inside], seed),
-                    )
+                features = area(of_patients[inside], members[name][inside], seed)
+            found.append(
+                Update(
+                    hospital=name,
+                    modality=kind,
+                    seen=how,
+                    label_error=told,
+                    label_guess=guess,
+                    cosine=None if nearest is None else float(nearest[members[name][whose]].mean()),
+                    cosine_others=None if nearest is None else float(nearest[others[whose]].mean()),
+                    features=features,
+                    alignment=area((usual[kind] - falls[kind])[inside], members[name][inside], seed),
                 )
+            )
     network.layout.write(start)
     return tuple(found)
+
+
+def after(network: Network, pool: Pool, train: Train, members: Members, seed: int) -> tuple[int, Weights]:
+    """Pairs, and the heads after a first round."""
+    pairs = train(pool, members, seed, lambda: None)
+    return pairs, network.layout.read(network.trained_segments("heads"))
 
 
 def as_seen(
@@ -101,18 +107,15 @@ def as_seen(
             site: words_of(domain, update, start, [pairs] * len(domain.parts), len(sites))
             for site, (pairs, update) in trained.items()
         }
-        groups = [domain.group]
         masked = {
-            site: halves[site].masked(1, opening, 0, 0.0, groups, {0: own}).words[0] for site, own in words.items()
+            site: halves[site].masked(1, opening, 0, 0.0, [domain.group], {0: own}).words[0]
+            for site, own in words.items()
         }
-    found: dict[tuple[str, Seen], Steps] = {}
-    total = np.asarray(np.sum([*words.values()], axis=0, dtype=np.uint64))
-    for site, own in words.items():
-        found[site, "plain"] = _decoded(domain, own)
-        found[site, "masked words"] = _decoded(domain, masked[site])
-        if len(trained) >= _FEWEST:
-            found[site, "masked sum"] = _decoded(domain, total)
-    return found
+    seen: dict[Seen, Mapping[str, Words]] = {"plain": words, "masked words": masked}
+    if len(trained) >= _FEWEST:
+        total = np.asarray(np.sum([*words.values()], axis=0, dtype=np.uint64))
+        seen["masked sum"] = dict.fromkeys(words, total)
+    return {(site, how): _decoded(domain, of[site]) for site in words for how, of in seen.items()}
 
 
 def _decoded(domain: Domain, words: Words) -> Steps:
@@ -137,39 +140,22 @@ def label_errors(
     if not known.any() or not usable.any():
         return None, None
     fitted = IsotonicRegression(out_of_bounds="clip").fit(moved[usable], shares[usable])
-    told = fitted.predict(_bias(network, kind, steps))
-    guess = np.nan_to_num(shares).mean(axis=0)
+    told, guess = fitted.predict(_bias(network, kind, steps)), np.nan_to_num(shares).mean(axis=0)
     return float(np.abs(told - truth)[known].mean()), float(np.abs(guess - truth)[known].mean())
 
 
-def nearest_columns(network: Network, pool: Pool, kind: str, steps: Steps) -> Values:
+def nearest_columns(network: Network, pool: Pool, kind: str, steps: Steps) -> Values | None:
     """(N,): the largest cosine of an image's features with a unit of the first dense layer's step, both without what
-    all images have in common."""
+    all images have in common. None where that layer is not trained (model.projection: fixed)."""
     moved, features = network.layout.by_variable(steps), pool.features[kind][0]
+    if f"{kind}_dense/kernel" not in moved:
+        return None
     columns = (moved[f"{kind}_dense/kernel"] * np.sign(moved[f"{kind}_dense/bias"])).T
     common = features[~pool.trained[pool.rows[kind]]].mean(axis=0)
     common /= max(float(np.linalg.norm(common)), 1e-12)
     own, of_step = (values - np.outer(values @ common, common) for values in (features, columns))
     lengths = [np.maximum(np.linalg.norm(values, axis=1), 1e-12) for values in (own, of_step)]
     return np.asarray((own @ of_step.T / lengths[0][:, None] / lengths[1]).max(axis=1), np.float64)
-
-
-def _trained(network: Network, pool: Pool, start: Weights, images: SplitImages, seed: int) -> tuple[int, Weights]:
-    """Pairs, and the heads after the first round."""
-    network.layout.write(start)
-    plan = plan_round(network.experiment.training, head_rounds(network.experiment)[0])
-    nobody = pool.images_of(np.zeros(len(pool), bool))
-    report = fit(network, PoolFeatures(network, pool), images, nobody, plan.phase, plan.learning_rate, seed)
-    return report.pairs, network.layout.read(network.trained_segments("heads"))
-
-
-def _drawn(pool: Pool, of: Members, like: SplitImages, seed: int) -> SplitImages:
-    """As many images as ``like`` has, drawn from those of the patients ``of``, some several times."""
-    random, rows = np.random.default_rng(seed), {}
-    for name, whose in pool.rows.items():
-        there = np.flatnonzero(of[whose])
-        rows[name] = random.choice(there, len(like.of(name))) if len(there) else there
-    return pool.chosen(rows)
 
 
 def _bias(network: Network, kind: str, steps: Steps) -> Values:
@@ -182,9 +168,8 @@ def _shares(network: Network, kind: str, images: SplitImages) -> Values:
     """Of the images of known label those that have it, by label; NaN where none is known."""
     targets = images.of(kind).targets
     if targets.ndim == 1:
-        targets = np.where(
-            targets[:, None] < 0, np.nan, targets[:, None] == np.arange(len(network.experiment.labels.cancer_classes))
-        )
+        classes = np.arange(len(network.experiment.labels.cancer_classes))
+        targets = np.where(targets[:, None] < 0, np.nan, targets[:, None] == classes)
     known, present = (~np.isnan(targets)).sum(axis=0), (targets == 1).sum(axis=0)
     return np.divide(present, known, out=np.full(targets.shape[1], np.nan), where=known > 0)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fedthorax.common.config.patient_privacy import PatientPrivacy
 from fedthorax.common.config.training import AugmentationConfig, PhaseConfig
 from fedthorax.common.leakage.pool import joined
 
@@ -50,6 +51,51 @@ def draw_pool(heads, draw_images):
                     one = images.of(kind)
                     own = tuple(f"{split} {row}" for row in range(count))
                     of_kind.append((site, split, replace(one, patients=own, named=(True,) * count), [features]))
+        return joined(parts)
+
+    return draw
+
+
+@pytest.fixture(scope="package")
+def private_network(small_experiment):
+    """Linear heads on fixed directions, private for patients: epsilon 1 in ten steps."""
+    from fedthorax.common.training.network import Network
+
+    privacy = PatientPrivacy(
+        mechanism="local", epsilon=1.0, delta=1e-5, clip=0.1, sampling_rate=1.0, steps=10, patients=100
+    )
+    narrow = {"absent": "token", "projection": "fixed", "feature_units": 64, "fusion_units": (), "head_norm": "none"}
+    model = small_experiment.model.model_copy(update=narrow)
+    labels = small_experiment.labels.model_copy(update={"findings": tuple(f"finding {n}" for n in range(12))})
+    phases = (PhaseConfig(rounds=10, trainable="heads", learning_rate=10.0),)
+    training = small_experiment.training.model_copy(update={"phases": phases})
+    hospitals = dict.fromkeys(("north", "south"), small_experiment.data.hospitals["north"])
+    data = small_experiment.data.model_copy(update={"hospitals": hospitals})
+    changed = {"data": data, "model": model, "labels": labels, "training": training, "privacy": privacy}
+    return Network(small_experiment.model_copy(update=changed))
+
+
+@pytest.fixture
+def private_start(private_network):
+    """Heads that answer nothing yet."""
+    sizes = private_network.layout.sizes
+    return {name: np.zeros(sizes[name], np.float32) for name in private_network.trained_segments("heads")}
+
+
+@pytest.fixture
+def draw_private_pool(private_network, draw_images):
+    """Patients of twelve findings, each with one X-ray, and none with a slice: ``train`` and ``test`` a hospital."""
+
+    def draw(train=20, test=0, hospitals=("north",)):
+        parts, random = {"xray": [], "ct": []}, np.random.default_rng(0)
+        for place, site in enumerate(hospitals):
+            for number, (split, count) in enumerate((("train", train), ("test", test))):
+                images = draw_images(count, 0, seed=10 * place + number)
+                targets = random.integers(0, 2, (count, 12)).astype(np.float32)
+                xray = replace(images.xray, targets=targets, named=(True,) * count)
+                for kind, one in (("xray", xray), ("ct", images.ct)):
+                    features = random.normal(size=(len(one), private_network.pooled_width(kind))).astype(np.float32)
+                    parts[kind].append((site, split, one, [features]))
         return joined(parts)
 
     return draw

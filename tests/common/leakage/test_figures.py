@@ -35,7 +35,7 @@ def test_shuffled_membership_gives_a_half_whatever_the_scores():
     scores, members = np.arange(100.0), np.arange(100) >= 50
     assert figures.area(scores, members, 1).value == 1
     null = figures.null(scores, members, 1)
-    assert null.mean == pytest.approx(0.5, abs=0.01)
+    assert null.value == pytest.approx(0.5, abs=0.01)
     assert 0.36 < null.interval[0] < 0.42
     assert 0.58 < null.interval[1] < 0.64
 
@@ -60,11 +60,10 @@ def test_patients_are_counted_by_how_often_the_right_run_scores_higher():
     assert (told.almost_surely.hits, told.almost_surely.of) == (1, 4)
 
 
-def test_turns_tell_mean_and_extremes():
-    members = np.array([[True, True, False, False], [False, False, True, True]])
-    told = figures.turns(np.array([[4.0, 3, 2, 1], [4, 3, 2, 1]]), members)
-    assert told.area == (0.5, 0.0, 1.0)
-    assert told.found == (0.5, 0.0, 1.0)
+def test_a_run_is_attacked_with_pairs_that_share_the_patients_out_and_its_own_partner_last():
+    assert figures.others_of(0, 6) == [2, 3, 4, 5, 1]
+    assert figures.others_of(3, 6) == [0, 1, 4, 5, 2]
+    assert figures.others_of(4, 5) == [0, 1, 2, 3]
 
 
 def test_the_nearest_hospital_is_found_without_the_patient_himself():

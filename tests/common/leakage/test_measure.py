@@ -10,6 +10,7 @@ from fedthorax.common.leakage.found import Leakage, leakage_schema
 from fedthorax.common.leakage.page import answers, audit_words, leakage_page
 from fedthorax.common.leakage.references import Answers, margins, trainer
 
+pytestmark = pytest.mark.ci  # the one measurement that all of them read
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
@@ -24,7 +25,7 @@ def found(heads, start, draw_pool, tmp_path, monkeypatch, kept):
     if "found" not in kept:
         monkeypatch.setattr(measure, "LIRA_RUNS", 4)
         pool = draw_pool(16, 48, ("north", "south", "east"))
-        trainer(heads, start)(pool, pool.trained, 1, lambda: None)
+        trainer(heads, start, range(1, 13))(pool, pool.trained, 1, lambda: None)
         target = Answers(pool.trained, margins(heads, pool))
         nothing = lambda *of: None  # noqa: E731
         kept["found"] = measure.attacked(heads, pool, start, target, tmp_path, 40, nothing, nothing)
@@ -76,3 +77,18 @@ def test_a_broken_promise_stands_in_capitals(found):
     kept_promise = found.audit.model_copy(update={"claimed": 8.0, "broken": False})
     assert "does not refute" in audit_words(found.model_copy(update={"audit": kept_promise}))
     assert audit_words(found.model_copy(update={"audit": None})) == "No audit by canaries was made."
+
+
+def test_private_heads_are_attacked_and_their_promise_is_audited(
+    private_network, private_start, draw_private_pool, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(measure, "LIRA_RUNS", 2)
+    pool, nothing = draw_private_pool(12, 24, ("north", "south", "east")), lambda *of: None
+    found = measure.attacked(private_network, pool, private_start, None, tmp_path, 60, nothing, nothing)
+    (told,) = found.membership
+    assert (told.modality, told.units, told.members, told.others) == ("xray", "patients", 54, 54)
+    assert (found.audit.claimed, found.audit.delta, found.audit.broken) == (1.0, 1e-5, False)
+    assert {one.seen for one in found.updates} == {"plain", "masked words", "masked sum"}
+    assert all(one.features.value is None and one.cosine is None for one in found.updates), "no such layer is trained"
+    assert all(one.alignment.value is not None for one in found.updates)
+    assert "The training promises 1, which this does not refute." in leakage_page(found)

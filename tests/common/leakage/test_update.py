@@ -3,46 +3,67 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.leakage.update import _trained, as_seen, updates
+from fedthorax.common.leakage.references import trainer
+from fedthorax.common.leakage.update import after, as_seen, updates
+from fedthorax.common.masking import hospital
 
 
-def by_how(found, kind="xray"):
-    return {one.seen: one for one in found if one.modality == kind and one.hospital == "north"}
+@pytest.fixture(autouse=True)
+def known_masks(monkeypatch):
+    """Keys of masks are secret and new in every run; here they come from a seed, for what is found to be the same."""
+    random = np.random.default_rng(0)
+
+    class Secrets:
+        @staticmethod
+        def token_hex(number):
+            return random.bytes(number).hex()
+
+    monkeypatch.setattr(hospital, "secrets", Secrets)
 
 
-def test_in_the_clear_an_update_names_its_patients_and_under_masks_it_does_not(heads, start, draw_pool):
+@pytest.fixture
+def train(heads, start):
+    return trainer(heads, start, [1])
+
+
+def means_of(found, how):
+    """Over three hospitals and two kinds of image."""
+    told = [one for one in found if one.seen == how]
+    assert len(told) == 6
+    return {
+        "alignment": np.mean([one.alignment.value for one in told]),
+        "features": np.mean([one.features.value for one in told]),
+        "cosine": np.mean([one.cosine - one.cosine_others for one in told]),
+    }
+
+
+@pytest.mark.ci
+def test_in_the_clear_an_update_names_its_patients_and_under_masks_it_does_not(heads, start, train, draw_pool):
     pool = draw_pool(16, 40, ("north", "south", "east"))
-    found = updates(heads, pool, start, 1)
+    found = updates(heads, pool, start, train, 1)
     assert len(found) == 3 * 3 * 2
-    told = by_how(found)
-    assert told["plain"].alignment.interval[0] > 0.6
-    assert told["plain"].cosine > told["plain"].cosine_others + 0.05
-    assert told["plain"].features.interval[0] > 0.5
-    # Masks are secret and new in every run, so an interval would leave out a half now and then: the mean of six does
-    # not, at six of its standard deviations.
-    masked = [one for one in found if one.seen == "masked words"]
-    assert len(masked) == 6
-    assert np.mean([one.alignment.value for one in masked]) == pytest.approx(0.5, abs=0.2)
-    assert np.mean([one.features.value for one in masked]) == pytest.approx(0.5, abs=0.2)
-    assert np.mean([one.cosine - one.cosine_others for one in masked]) == pytest.approx(0, abs=0.02)
-    assert told["masked sum"].alignment.value < told["plain"].alignment.value
+    means = {how: means_of(found, how) for how in ("plain", "masked words", "masked sum")}
+    assert means["plain"]["alignment"] > 0.7
+    assert means["plain"]["features"] > 0.9
+    assert means["plain"]["cosine"] > 0.3
+    assert means["masked words"]["alignment"] == pytest.approx(0.5, abs=0.2)
+    assert means["masked words"]["features"] == pytest.approx(0.5, abs=0.2)
+    assert means["masked words"]["cosine"] == pytest.approx(0, abs=0.02)
+    assert means["masked sum"]["alignment"] < means["plain"]["alignment"]
 
 
-def test_a_hospital_alone_masks_with_made_up_ones_and_sees_no_sum(heads, start, draw_pool):
-    assert set(by_how(updates(heads, draw_pool(8, 8), start, 1))) == {"plain", "masked words"}
+def test_a_hospital_alone_masks_with_made_up_ones_and_sees_no_sum(heads, start, train, draw_pool):
+    assert {one.seen for one in updates(heads, draw_pool(8, 8), start, train, 1)} == {"plain", "masked words"}
 
 
-def test_without_strangers_to_compare_with_nothing_is_said(heads, start, draw_pool):
-    assert updates(heads, draw_pool(8, 0), start, 1) == ()
+def test_without_strangers_to_compare_with_nothing_is_said(heads, start, train, draw_pool):
+    assert updates(heads, draw_pool(8, 0), start, train, 1) == ()
 
 
-def test_steps_in_the_clear_are_the_update_and_the_sum_is_that_of_all(heads, start, draw_pool):
+def test_steps_in_the_clear_are_the_update_and_the_sum_is_that_of_all(heads, start, train, draw_pool):
     pool = draw_pool(8, 0, ("a", "b", "c"))
     chosen = {name: pool.trained & np.array([at == name for at in pool.hospitals]) for name in "abc"}
-    trained = {
-        name: _trained(heads, pool, start, pool.images_of(of), number)
-        for number, (name, of) in enumerate(chosen.items())
-    }
+    trained = {name: after(heads, pool, train, of, number) for number, (name, of) in enumerate(chosen.items())}
     seen = as_seen(heads, start, trained)
     steps = {name: 8 * (update["disease"] - start["disease"]) for name, (_, update) in trained.items()}
     assert seen["a", "plain"]["disease"] == pytest.approx(steps["a"], abs=1e-6)

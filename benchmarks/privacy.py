@@ -1,12 +1,16 @@
 """What differential privacy of patients costs: macro ROC-AUC on the central test images against epsilon.
 
     python benchmarks/privacy.py configs/private.yaml --output privacy.json
+    python benchmarks/privacy.py configs/private.yaml --attack
 
 Both mechanisms at epsilon 1, 3, 8 and 32, and the same heads trained as usual (Adam, --rate), five seeds each, the
 model of the last round. The hospitals take their turns in this process: a simulation's own steps and sums
 (``rounds_in_one_place``), of which tests/client/test_private.py holds that they have the same bits, without messages.
 Findings with fewer than --fewest positives among the test images are left out of the mean: with one, chance alone moves
 it by several hundredths. Intervals resample the test patients and are of the mean over the seeds.
+
+With --attack, in place of that, what the models tell of who was trained on: sixteen runs each of the same rounds on
+half of every hospital's patients, and LiRA on the first of them with the others as its references.
 """
 
 import argparse
@@ -28,8 +32,13 @@ from fedthorax.common.algorithms.aggregation import FederatedAverage  # noqa: E4
 from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.config.load import absolute, load_experiment  # noqa: E402
 from fedthorax.common.ground.seeds import derive_seed  # noqa: E402
-from fedthorax.common.hospital.images import SplitImages  # noqa: E402
+from fedthorax.common.hospital.images import ImageSet, SplitImages  # noqa: E402
 from fedthorax.common.hospital.site import load_hospital  # noqa: E402
+from fedthorax.common.leakage.figures import membership  # noqa: E402
+from fedthorax.common.leakage.found import Area, Share  # noqa: E402
+from fedthorax.common.leakage.membership import LIRA_RUNS  # noqa: E402
+from fedthorax.common.leakage.pool import Members, PoolFeatures, gather  # noqa: E402
+from fedthorax.common.leakage.references import KINDS, Answers, margins, memberships  # noqa: E402
 from fedthorax.common.metrics.intervals import cancer_resamples, disease_resamples  # noqa: E402
 from fedthorax.common.metrics.resampling import percentile_interval  # noqa: E402
 from fedthorax.common.privacy.plan import plan_of  # noqa: E402
@@ -58,6 +67,7 @@ class Study:
         self.valid, self.test = central["valid"], central["test"]
         set_projection(self.network, self.store, self.valid)
         self.start = self.network.layout.read(self.network.trained_segments("heads"))
+        self.pool = gather(self.base, [*self.base.data.hospitals], self.store)
         self.heads = PrivateHeads(self.network, plan_of(self.base).privacy.clip)
         self.patients = {name: self.heads.patients(self.store, train) for name, train in self.hospitals.items()}
         positives = np.nansum(self.test.xray.targets, axis=0)
@@ -70,24 +80,40 @@ class Study:
         changes = [f"privacy={json.dumps(privacy)}", f"seed={seed}", f"federation.secure_aggregation={masks}"]
         return absolute(load_experiment(self.path, changes))
 
-    def privately(self, experiment: Experiment) -> None:
+    def privately(self, experiment: Experiment, members: Members | None = None) -> None:
+        """``members`` of the pool are trained on; None: all."""
         training = experiment.training
         rates = [plan_round(training, number + 1).learning_rate for number in range(training.num_rounds)]
-        for weights in rounds_in_one_place(experiment, self.heads, self.start, self.patients, rates):
+        patients = self.patients
+        if members is not None:
+            inside = {name for images, rows in self._rows() for name in np.array(images.patients)[members[rows]]}
+            patients = {
+                site: of.only([place for place, name in enumerate(of.names) if f"{site}/{name}" in inside])
+                for site, of in self.patients.items()
+            }
+        for weights in rounds_in_one_place(experiment, self.heads, self.start, patients, rates):
             self.network.layout.write(weights)
 
-    def as_usual(self, seed: int) -> None:
+    def _rows(self) -> list[tuple[ImageSet, NDArray[np.int64]]]:
+        return [(self.pool.sets[kind], self.pool.rows[kind]) for kind in self.pool.sets]
+
+    def as_usual(self, seed: int, members: Members | None = None) -> None:
         """The same heads by Adam, averaged by the hospitals' numbers of pairs."""
+        store, hospitals = self.store, self.hospitals
+        if members is not None:
+            at = np.array(self.pool.hospitals)
+            store = PoolFeatures(self.network, self.pool)
+            hospitals = {name: self.pool.images_of(members & (at == name)) for name in hospitals}
         training, weights = self.base.training, dict[str, Any](self.start)
-        nothing = SplitImages(*(self.hospitals["north"].of(side) for side in ("xray", "ct")))
+        nothing = SplitImages(*(hospitals["north"].of(side) for side in ("xray", "ct")))
         for number in range(1, training.num_rounds + 1):
             plan = plan_round(training, number)
             rate = self.rate * plan.learning_rate / plan_round(training, 1).learning_rate
             mean = FederatedAverage({name: values.size for name, values in self.start.items()})
-            for name, train in self.hospitals.items():
+            for name, train in hospitals.items():
                 self.network.layout.write(weights)
                 told = fit(
-                    self.network, self.store, train, nothing, plan.phase, rate, derive_seed(seed, "fit", name, number)
+                    self.network, store, train, nothing, plan.phase, rate, derive_seed(seed, "fit", name, number)
                 )
                 mean.add(self.network.layout.read(weights), told.pairs)
             weights = mean.result(weights)
@@ -116,6 +142,35 @@ def arms(study: Study, seeds: int) -> Iterator[tuple[str, float | None, int, dic
         yield mechanism, epsilon, seed, study.scored(study.test), plan_of(experiment).noise
 
 
+def attacks(study: Study) -> None:
+    """One line an arm and kind of image, of patients."""
+    chosen = memberships(len(study.pool), LIRA_RUNS, 1)
+    print(f"{'mechanism':12} {'epsilon':>7}  images  {'found at 1 % false ones':>24} {'ROC-AUC':>24}  almost surely")
+    for mechanism, epsilon in [("none", None), *itertools.product(MECHANISMS, EPSILONS)]:
+        runs = []
+        for number, members in enumerate(chosen):
+            if epsilon is None:
+                study.as_usual(number, members)
+            else:
+                study.privately(study.private(mechanism, epsilon, number), members)
+            runs.append(Answers(members, margins(study.network, study.pool)))
+        for kind in KINDS:
+            told = membership(study.pool, kind, {}, None, runs, 1)
+            assert told is not None
+            lira, surely = told.attacks["lira"], told.patients.almost_surely
+            print(
+                f"{mechanism:12} {epsilon or '':>7}  {kind:6}  {_words(lira.found, 100):>24} {_words(lira.area):>24}  "
+                f"{surely.hits} of {surely.of}; {told.members} in, {told.others} out",
+                flush=True,
+            )
+
+
+def _words(told: Share | Area, times: int = 1) -> str:
+    low, high = told.interval or (np.nan, np.nan)
+    digits = 1 if times > 1 else 3
+    return f"{(told.value or 0) * times:.{digits}f} ({low * times:.{digits}f}-{high * times:.{digits}f})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
@@ -123,9 +178,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--fewest", type=int, default=10, help="positives of a finding among the test images")
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--attack", action="store_true", help="what the models tell, in place of what they are worth")
     given = parser.parse_args()
     started = time.monotonic()
     study = Study(given.config, given.rate, given.fewest)
+    if given.attack:
+        attacks(study)
+        print(f"{time.monotonic() - started:.0f} s")
+        return
     print(f"{study.heads.size} values are trained; {len(study.findings)} findings")
     found: dict[tuple[str, float | None], list[dict[str, Values]]] = {}
     noise: dict[tuple[str, float | None], float] = {}

@@ -118,5 +118,5 @@ def test_private_reference_runs_step_as_far_as_the_mean_of_the_hospitals(
     train = trainer(private_network, private_start, range(1, 4), "no noise")
     assert train(pool, pool.trained, 1, lambda: None) == 10
     together = private_network.layout.read(private_start)
-    assert np.abs(apart["disease"]).max() > 0.01
-    assert together["disease"] == pytest.approx(apart["disease"], abs=1e-5)
+    assert np.abs(apart["disease"]).max() > 0.005
+    assert together["disease"] == pytest.approx(apart["disease"], abs=2e-6), "but for rounding to the grid"

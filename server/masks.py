@@ -113,6 +113,7 @@ class Masks:
         if list(closed.taken) != last:
             roster = ask.record.document["masks"]["roster"] or "identities made up for a simulation"
             told = f"the sum is of {', '.join(closed.taken)}, and nobody can see or check the update of one"
-            ask.events.emit("note", text=f"round {masked.number} is masked: {told}; roster: {roster}")
+            text = f"round {masked.number} is masked: {told}; roster: {roster}"
+            ask.events.emit("note", text=text, about="masks")
         for site in sorted(masked.wrong):
             ask.warn(site, "shares that it gave do not belong to the masks that they are of; the others' were enough")

@@ -12,7 +12,7 @@ file with ``read_events``. Every event has ``time`` (Unix seconds) and ``kind``:
 ``failure``  site, round, reason
 ``hospital`` site, state (waiting: not connected; working: the task was sent; lost: it or its reply was, on the way;
              replied, late, failed, missing), since
-``note``     text
+``note``     text; ``about``: masks, where it says whose sum a round is
 ``process``  pid of a process that serves hospitals
 ``end``      status
 """

@@ -111,6 +111,7 @@ class RunProgress:
     server_done: int = 0
     server_total: int = 0
     status: str | None = None
+    masks: str | None = None  # whose sum the newest round is that was masked, and what nobody can check
     on_this_machine: bool = False  # the hospitals' own events are seen and say more than what the server knows of them
 
     def apply(self, event: Mapping[str, Any]) -> None:
@@ -165,6 +166,10 @@ class RunProgress:
         self.round_started = event.get("time")
         for name, site in self.sites.items():
             self.sites[name] = SiteProgress(failure=site.failure, state=site.state, since=site.since)
+
+    def _on_note(self, event: Mapping[str, Any]) -> None:
+        if event.get("about") == "masks":
+            self.masks = event.get("text")
 
     def _on_end(self, event: Mapping[str, Any]) -> None:
         self.status = event.get("status")

@@ -190,6 +190,8 @@ def _tell_status(found: "ConsortiumStatus") -> None:
     from fedthorax.server.consortium.status import ago
 
     say(f"{found.name} at {found.address}: {_standing(found)}")
+    for run, words in found.masked.items():
+        say(f"run {run}: {words}")
     if not found.hospitals:
         say("no hospital is admitted yet")
         return

@@ -43,7 +43,8 @@ class HospitalStatus:
 @dataclass(frozen=True)
 class ConsortiumStatus:
     """``running``: the SuperLink answers; ``gateway``: the gateway does, None where another one stands in
-    front; ``full_disk`` where the lead's disk takes no file, and what to do."""
+    front; ``full_disk`` where the lead's disk takes no file, and what to do. ``masked``: of the runs that go on under
+    masks, whose sum the newest round is."""
 
     name: str
     address: str
@@ -53,6 +54,7 @@ class ConsortiumStatus:
     certificate_days: int
     authority_days: int
     hospitals: tuple[HospitalStatus, ...]
+    masked: dict[str, str]
 
 
 def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
@@ -64,7 +66,7 @@ def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
         if full is None and not isinstance(error, ServerNotRunningError):
             raise
         nodes = None
-    seen, described, (asked, passes) = read_last_seen(folder), _described(folder), _under_way(folder)
+    seen, described, (asked, passes, masked) = read_last_seen(folder), _described(folder), _under_way(folder)
     through_gateway = _has_gateway(folder)
     return ConsortiumStatus(
         name=settings.name,
@@ -87,6 +89,7 @@ def consortium_status(folder: ConsortiumFolder) -> ConsortiumStatus:
             )
             for hospital in read_hospitals(folder)
         ),
+        masked=masked,
     )
 
 
@@ -136,21 +139,24 @@ def _described(folder: ConsortiumFolder) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _under_way(folder: ConsortiumFolder) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Of the runs that go on, by hospital: those that wait for a person there, and how fast bytes pass."""
-    found, passes = dict[str, dict[str, float]](), dict[str, str]()
+def _under_way(folder: ConsortiumFolder) -> tuple[dict[str, dict[str, float]], dict[str, str], dict[str, str]]:
+    """Of the runs that go on, by hospital: those that wait for a person there, and how fast bytes pass; by run whose
+    sum its newest round is, under masks."""
+    found, passes, masked = dict[str, dict[str, float]](), dict[str, str](), dict[str, str]()
     for path in dict.fromkeys(Path(submission.run_folder) for submission in read_submissions(folder)):
         if not (path / "events.jsonl").is_file() or RunFolder(path).how_it_ended() is not None:
             continue
         progress = RunProgress()
         for event in read_events(path / "events.jsonl", 0)[0]:
             progress.apply(event)
+        if progress.masks is not None:
+            masked[progress.name] = progress.masks
         for name, site in progress.sites.items():
             if site.state == "approval" and site.failure is None:
                 found.setdefault(name, {})[progress.name] = site.since
             elif site.passes:
                 passes[name] = f"{site.words} ({site.amount})"
-    return found, passes
+    return found, passes, masked
 
 
 def ago(moment: float | None, now: float | None = None) -> str:

@@ -32,7 +32,9 @@ def test_a_server_that_does_not_run_is_told_with_all_that_is_known(folder, appli
     assert berta.software_version == "0.1.0"  # of its registration: no run has heard of it
 
 
-def test_a_run_that_waits_for_a_person_is_told_with_its_hospital(folder, applicant, tmp_path, capsys):
+def test_of_a_run_that_goes_on_is_told_who_waits_for_a_person_what_passes_and_whose_sum_it_is(
+    folder, applicant, tmp_path, capsys
+):
     for name in ("St. Anna", "Berta"):
         admit(folder, applicant(name).file)
     with RunFolder.create(tmp_path / "lungs") as run:
@@ -41,9 +43,13 @@ def test_a_run_that_waits_for_a_person_is_told_with_its_hospital(folder, applica
             events.emit("run", name="lungs", rounds=2, sites=["St. Anna", "Berta"])
             events.emit("hospital", site="St. Anna", state="approval", since=time.time() - 600)
             events.emit("hospital", site="Berta", state="working", since=time.time())
+            events.emit("note", text="round 1 is masked: the sum is of St. Anna, Berta", about="masks")
+            events.emit("note", text="another word")
             for done in (0, 30_000_000):
                 events.emit("site", site="Berta", round=1, stage="send", done=done, total=54_000_000)
-        anna, berta = consortium_status(folder).hospitals
+        standing = consortium_status(folder)
+        assert standing.masked == {"lungs": "round 1 is masked: the sum is of St. Anna, Berta"}
+        anna, berta = standing.hospitals
         assert (list(anna.asked), berta.asked, anna.passes) == (["lungs"], {}, None)
         assert re.fullmatch(r"sending the update, .* MB/s, .* left \(30.0/54.0 MB\)", berta.passes)
         assert cli.run(["server", "status", "--folder", str(folder.path)]) == 0
@@ -52,7 +58,9 @@ def test_a_run_that_waits_for_a_person_is_told_with_its_hospital(folder, applica
             in (said := capsys.readouterr().out)
         )
         assert f"  {berta.passes}\n" in said
-    assert consortium_status(folder).hospitals[0].asked == {}  # the run is over
+        assert "run lungs: round 1 is masked: the sum is of St. Anna, Berta\n" in said
+    standing = consortium_status(folder)  # the run is over
+    assert (standing.hospitals[0].asked, standing.masked) == ({}, {})
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,10 @@ class Masking:
         self.check_opening(opening)
         state = _remembered(self.path)
         context = opening.context(self.run, number, self.experiment, phase, learning_rate)
-        digest = hashlib.sha256(b"".join(words[at].tobytes() for at in sorted(words))).hexdigest()
+        every = hashlib.sha256()
+        for at in sorted(words):
+            every.update(words[at].data)
+        digest = every.hexdigest()
         before = state.rounds.get(number)
         if before is not None and (before.context, before.masked) != (context, digest):
             raise ValueError(f"another update was masked for round {number} before: two of one round tell more")

@@ -203,6 +203,10 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   tr, .card, li, caption, .wide:not(:has(tr:nth-child(16))) { break-inside: avoid; }
   thead { display: table-header-group; }
   thead { break-inside: avoid; break-after: avoid; }
+  details.page { break-before: page; break-after: page; } /* a page by itself */
+  main:has(#privacy:target) > :not(:has(#privacy)) { display: none; } /* and of report.html#privacy the only one */
+  details.page:has(:target) { break-before: auto; break-after: auto; }
+  html:has(#privacy:target) { font-size: 10.5px; } html:has(#privacy:target) footer { margin-top: 0; }
   details:not(.bulky)::details-content { content-visibility: visible; height: auto; }
 }
 """

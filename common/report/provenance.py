@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fedthorax.common.algorithms import TABLE, algorithm_of
-from fedthorax.common.ground.wording import UNDEFINED, at
+from fedthorax.common.ground.wording import UNDEFINED, at, figure
 from fedthorax.common.page.frame import rendered
 from fedthorax.common.record.passport import Modality
 from fedthorax.common.record.run import Masks, Privacy, Run
@@ -16,6 +16,13 @@ _PRIVACY = """\
 <ul>
 {%- for words in privacy %}<li>{{ words }}</li>{% endfor %}
 </ul>
+{%- if seen %}
+<h3>Who could see what of a hospital's training</h3>
+<dl class="glossary">{% for who, what in seen.items() %}<dt>{{ who }}</dt><dd>{{ what }}</dd>{% endfor %}</dl>
+{{- table("What each hospital gave.", given.names, given.rows, sortable=false) }}
+<p>A hospital, or a patient, that withdraws is left out of what comes: what earlier rounds learnt stays in the models
+that they gave, and what was spent stays spent. Only training anew without them undoes it.</p>
+{%- endif %}
 {%- if rows %}
 {{- table("Fingerprints, the first 16 of 64 digits. Data: over all pixels, labels and splits of a hospital; it changes
 when they do. Log: newest entry of the hospital's own log of what left it, as the server knows it.",
@@ -36,8 +43,15 @@ _AGAIN = {"simulate": "simulate", "train": "train", "consortium": "run"}
 
 def privacy_section(run: Run, config: Mapping[str, Any], audit: tuple[int, str] | None) -> Markup:
     """``config`` is the content of config.yaml; ``audit`` the number of lines of the run's log, and its newest hash."""
-    rows = fingerprint_rows(run)
-    return rendered(_PRIVACY, privacy=privacy_words(run, config), rows=rows, audit=_audit_words(audit))
+    apart = run.mode != "train" and (run.masks is not None or run.privacy is not None)
+    return rendered(
+        _PRIVACY,
+        privacy=privacy_words(run, config),
+        seen=who_sees(run) if apart else {},
+        given=given_table(run),
+        rows=fingerprint_rows(run),
+        audit=_audit_words(audit),
+    )
 
 
 def commands_section(run: Run, absent: Modality | None = None) -> Markup:
@@ -88,12 +102,11 @@ def _patients(privacy: Privacy | None, simulated: bool) -> list[str]:
     """What was promised to patients, what of it was spent, and what the promise does not cover."""
     if privacy is None:
         return ["The model may remember single patients: no differential privacy was asked for."]
-    spent = [f"{site} {value:.3g} ({privacy.steps_taken[site]} steps)" for site, value in privacy.spent.items()]
     told = [
         f"Differential privacy, mechanism {privacy.mechanism}: whether a patient, all his training images at one "
         f"hospital, was among the others changes the chance of any model by a factor of e to the power of epsilon at "
-        f"most, but for delta {privacy.delta:g}. Planned epsilon {privacy.epsilon:g}; spent: "
-        f"{', '.join(spent) or 'nothing yet'}. Someone who is a patient of two hospitals spends both.",
+        f"most, but for delta {privacy.delta:g}. What is planned and spent stands below; someone who is a patient "
+        "of two hospitals spends both.",
         f"Noise multiplier {privacy.noise:g}, sampling rate {privacy.sampling_rate:g}, {privacy.steps} steps, "
         f"clip {privacy.clip:g}, at most {privacy.images_per_patient} images of a patient in a step; worked out "
         f"with {privacy.accountant}.",
@@ -108,6 +121,42 @@ def _patients(privacy: Privacy | None, simulated: bool) -> list[str]:
     if simulated:
         told.insert(0, "The noise came from the seed, which is in this report: it protects nobody.")
     return told
+
+
+def who_sees(run: Run) -> dict[str, str]:
+    """Who could see what, of a run with masks or privacy of patients."""
+    masks, privacy = run.masks, run.privacy
+    each = "the steps of each hospital, each private by itself" if privacy else "the weights of each hospital"
+    server, together = each, each
+    if masks is not None:
+        server = f"sums of at least {masks.smallest_sum} hospitals, no update of one"
+        lying = 2 * masks.threshold - len(run.sites)
+        together = (
+            f"an update of one hospital, where {lying} hospitals break the rules together with the server, or all "
+            "others in its sum take their own off"
+        )
+    if masks is not None and privacy is not None:
+        server += "; each sum is private"
+        together += f". More than {privacy.colluding} of them see less noise than was promised"
+    return {
+        "The lead's server": server,
+        "Another hospital": "the common models" + (", and its own part of a sum" if masks else ""),
+        "Lead and hospitals together": together,
+        "Who gets the model": "the model" + (", which is private for each patient" if privacy else ""),
+    }
+
+
+def given_table(run: Run) -> dict[str, Any]:
+    """By hospital: in how many rounds' sums it is, and what of the planned epsilon its patients have spent."""
+    privacy, names = run.privacy, ["Hospital", "Rounds that it is in"]
+    rows: list[dict[str, Any]] = [
+        {"name": name, "cells": [str(sum(one.trained(name) for one in run.rounds))]} for name in run.sites
+    ]
+    if privacy is not None:
+        for row in rows:
+            steps, spent = privacy.steps_taken.get(row["name"], 0), privacy.spent.get(row["name"])
+            row["cells"] += [f"{privacy.epsilon:g}", figure(spent), str(steps)]
+    return {"names": [*names, *(["Epsilon planned", "spent", "Steps"] if privacy else [])], "rows": rows}
 
 
 def fingerprint_rows(run: Run) -> list[dict[str, Any]]:

@@ -3,8 +3,8 @@
 TEMPLATE = """\
 {%- extends "frame" %}
 {%- from "tables" import table, heads, body, cards %}
-{%- macro fold(id, title, hint="") %}
-<details class="fold"><summary><h2 id="{{ id }}">{{ title }}</h2>
+{%- macro fold(id, title, hint="", style="") %}
+<details class="fold{{ style }}"><summary><h2 id="{{ id }}">{{ title }}</h2>
 {%- if hint %} <span class="small">{{ hint }}</span>{% endif %}</summary>
 {{ caller() }}
 </details>
@@ -334,7 +334,7 @@ pooled.rows) }}
 {{- statistics }}{% endcall %}
 {%- endif %}
 {%- call fold("costs", "Costs", "time, bytes, memory") %}{{ costs }}{% endcall %}
-{%- call fold("privacy", "Privacy and audit", "what was exchanged, who saw it") %}{{ privacy }}{% endcall %}
+{%- call fold("privacy", "Privacy and audit", "what was exchanged, who saw it", " page") %}{{ privacy }}{% endcall %}
 {%- call fold("again", "Versions, commands and settings", "how to run it again") %}{{ again }}
 <p class="small">Fingerprint of the settings: {{ run.config_sha256[:16] }}.</p>
 <h3>config.yaml, all settings of this run</h3>

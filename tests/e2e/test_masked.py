@@ -1,14 +1,16 @@
 """Masked runs in real processes: the same model, bit by bit, as without masks, and nothing of one hospital told."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fedthorax.common.ground.events import read_events
 from fedthorax.simulations.phantom import write_phantom
 
 from .conftest import CONFIG, Workplace
-from .consortium import consortium, models_in, wait_for
+from .consortium import Consortium, consortium, models_in, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +59,7 @@ def test_a_masked_run_has_the_bits_of_a_plain_one(three, changes):
 
 
 MASKED = THREE.replace("name: three", "name: masked").replace(
-    "evaluation:", "federation: {secure_aggregation: true, min_sites: 3}\nevaluation:"
+    "evaluation:", "federation: {secure_aggregation: true, min_sites: 3, ask_after_s: 5}\nevaluation:"
 )
 
 
@@ -87,19 +89,52 @@ def test_a_masked_consortium_ends_with_the_models_of_the_simulation(three, simul
     assert place.processes() == []
 
 
-@pytest.mark.parametrize(("owner", "what"), [("north", "worker"), ("lead", "serverapp"), ("south", "supernode")])
-def test_a_process_that_is_killed_in_a_masked_round_changes_no_bit(three, simulated, tmp_path_factory, owner, what):
+def working(place: Consortium, site: str, number: int) -> bool:
+    """Whether the hospital has the round's task, and builds its network."""
+    events = read_events(place.site(site) / "run" / "events.jsonl")[0]
+    return any((event.get("stage"), event.get("round")) == ("model", number) for event in events)
+
+
+def has_masked(place: Consortium, site: str, number: int) -> bool:
+    """Whether the hospital has masked an update of the round: from then on it is on its way."""
+    return any(str(number) in json.loads(file.read_text())["rounds"] for file in place.site(site).rglob("masking.json"))
+
+
+def closed(place: Consortium, number: int) -> bool:
+    """Whether the round's second message goes out."""
+    return (place.run_folder("masked") / "masking" / f"closed-{number:04d}.json").exists()
+
+
+def test_hospitals_that_are_killed_before_and_in_each_message_change_no_bit(three, simulated, tmp_path_factory):
     names = ("north", "south", "west")
     with consortium(tmp_path_factory.mktemp("c"), three.folder / "data", names, settings=ONLY_MASKED) as place:
         place.trust_each_other()
         run = place.start("run", "masked.yaml", "--folder", str(place.folder), told="run.txt")
-        closed = place.run_folder("masked") / "masking" / "closed-0002.json"
-        wait_for(closed.exists, "the sum of round 2 to be closed")
-        place.kill(owner, what)
-        if what == "serverapp":
-            assert run.wait(300) == 1
-            place.lead("run", "--resume", "masked")
-        else:
-            assert run.wait(600) == 0
+        wait_for(lambda: working(place, "north", 1), "north to work on round 1")
+        place.kill("north", "worker")
+        wait_for(lambda: has_masked(place, "south", 2), "south to mask in round 2")
+        place.kill("south", "supernode")
+        wait_for(lambda: closed(place, 2), "the sum of round 2")
+        place.kill("north", "worker")
+        wait_for(lambda: closed(place, 3), "the sum of round 3")
+        place.kill("south", "supernode")
+        assert run.wait(600) == 0
+        assert place.models("masked") == simulated
+    assert place.processes() == []
+
+
+def test_a_lead_that_is_killed_in_each_message_goes_on_to_the_same_bits(three, simulated, tmp_path_factory):
+    names = ("north", "south", "west")
+    with consortium(tmp_path_factory.mktemp("c"), three.folder / "data", names, settings=ONLY_MASKED) as place:
+        place.trust_each_other()
+        run = place.start("run", "masked.yaml", "--folder", str(place.folder), told="run.txt")
+        wait_for(lambda: has_masked(place, "south", 2), "south to mask in round 2")
+        place.kill("lead", "serverapp")
+        assert run.wait(300) == 1
+        run = place.start("run", "--resume", "masked", "--folder", str(place.folder), told="again.txt")
+        wait_for(lambda: closed(place, 3), "the sum of round 3")
+        place.kill("lead", "serverapp")
+        assert run.wait(300) == 1
+        place.lead("run", "--resume", "masked")
         assert place.models("masked") == simulated
     assert place.processes() == []

@@ -4,10 +4,14 @@ Needs Debian's chromium, or the browser that FEDTHORAX_CHROMIUM names; none is d
 skipped, unless FEDTHORAX_BROWSER=required: then they fail, as in .ci/run.
 """
 
+import re
+
 import pytest
 
 from fedthorax.common.record.run import read_run
 from fedthorax.common.report.document import render
+
+from .synthetic import PRIVACY
 
 CONFIG = "name: demo\nevaluation:\n  threshold: 0.4\ndata:\n  privacy: {smallest_count: 5, round_to: 5}\n"
 
@@ -42,6 +46,18 @@ def column(page, table, index):
     return page.locator(f"{table} tbody:first-of-type tr").evaluate_all(
         "(rows, index) => rows.map((row) => row.cells[index].textContent.trim())", index
     )
+
+
+def test_the_part_about_privacy_prints_by_itself_on_one_sheet(opened, metrics):
+    metrics["masks"] = {"smallest_sum": 3, "threshold": 3, "roster": " ".join(["12345"] * 12)}
+    metrics["privacy"] = PRIVACY
+    page = opened(metrics, unfolded=False)
+    page.goto(f"{page.url}#privacy")
+    sheets = re.findall(rb"/Type /Page\b", page.pdf(format="A4"))
+    page.emulate_media(media="print")
+    assert page.get_by_text("The lead's server").is_visible()
+    assert page.get_by_text("What was trained?").is_hidden()
+    assert len(sheets) == 1
 
 
 FINDINGS = "table[aria-labelledby=findings-table]"

@@ -3,7 +3,17 @@ import json
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.record.run import read_run
 from fedthorax.common.report import write_report
-from fedthorax.common.report.provenance import commands, commands_section, fingerprint_rows, privacy_words
+from fedthorax.common.report.provenance import (
+    commands,
+    commands_section,
+    fingerprint_rows,
+    given_table,
+    privacy_section,
+    privacy_words,
+    who_sees,
+)
+
+from .synthetic import PRIVACY
 
 CONFIG = {"data": {"privacy": {"smallest_count": 7, "round_to": 5}}}
 
@@ -23,15 +33,10 @@ def test_each_mode_says_what_was_exchanged_and_who_saw_it(metrics):
 
 def test_the_page_says_what_was_promised_to_patients_what_is_spent_and_what_is_not_covered(metrics):
     assert "The model may remember single patients" in " ".join(privacy_words(read_run(metrics), CONFIG))
-    privacy = {
-        "mechanism": "distributed", "epsilon": 8.0, "delta": 1e-4, "clip": 0.1, "sampling_rate": 1.0, "steps": 30,
-        "images_per_patient": 4, "patients": 480, "colluding": 1, "noise": 2.975, "shared": 2,
-        "accountant": "dp-accounting 0.6.0", "steps_taken": {"north": 20}, "spent": {"north": 6.31},
-    }  # fmt: skip
+    privacy = PRIVACY
     said = privacy_words(read_run({**metrics, "privacy": privacy}), CONFIG)
     assert said[3] == "The noise came from the seed, which is in this report: it protects nobody."
     for words in (
-        "Planned epsilon 8; spent: north 6.31 (20 steps)",
         "but for delta 0.0001",
         "Noise multiplier 2.975, sampling rate 1, 30 steps, clip 0.1",
         "worked out with dp-accounting 0.6.0",
@@ -39,9 +44,34 @@ def test_the_page_says_what_was_promised_to_patients_what_is_spent_and_what_is_n
         "Not covered: scores of validation and test images",
     ):
         assert words in " ".join(said)
+    site = "St. Anna"
+    privacy = privacy | {"steps_taken": {site: 20}, "spent": {site: 6.31}}
+    given = given_table(read_run({**metrics, "privacy": privacy}))
+    assert given["names"] == ["Hospital", "Rounds that it is in", "Epsilon planned", "spent", "Steps"]
+    told = {row["name"]: row["cells"][1:] for row in given["rows"]}
+    assert (told.pop(site), *told.values()) == (["8", "6.310", "20"], *[["8", "\N{EN DASH}", "0"]] * 2)
     consortium = read_run({**metrics, "mode": "consortium", "privacy": {**privacy, "mechanism": "local"}})
     assert "Values without noise: nobody outside the hospital saw any." in privacy_words(consortium, CONFIG)
     assert "protects nobody" not in " ".join(privacy_words(consortium, CONFIG))
+
+
+def test_a_masked_run_says_who_could_see_what_and_how_often_each_hospital_was_in_a_sum(metrics):
+    assert "Who could see what" not in privacy_section(read_run(metrics), CONFIG, None)
+    for one in metrics["rounds"][1:]:
+        one["sites"]["St. Anna"] |= {"train": None, "masked": True}
+    metrics["masks"] = {"smallest_sum": 2, "threshold": 3, "roster": "12345 67890"}
+    run = read_run(metrics)
+    told = who_sees(run)
+    assert told["The lead's server"] == "sums of at least 2 hospitals, no update of one"
+    assert told["Lead and hospitals together"].startswith(
+        "an update of one hospital, where 3 hospitals break the rules"
+    )
+    assert told["Who gets the model"] == "the model"
+    rounds = len(metrics["rounds"]) - 1
+    assert {"name": "St. Anna", "cells": [str(rounds)]} in given_table(run)["rows"]
+    page = privacy_section(run, CONFIG, None)
+    assert "the roster 12345 67890" in page
+    assert "Only training anew without them undoes it." in page
 
 
 def test_fingerprints_of_data_and_heads_of_logs_stand_side_by_side(metrics):

@@ -1,7 +1,7 @@
 """A whole masked round between hospitals and a server, honest and lying, without processes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -311,6 +311,33 @@ def test_masked_words_say_nothing_of_the_update(tmp_path):
     assert words.size == np.unique(words).size
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("run", "run 2"), ("number", 2), ("experiment", "f" * 64), ("phase", 1), ("learning_rate", 0.002)],
+)
+def test_a_round_of_anything_else_has_other_masks(tmp_path, name, other):
+    opening = Consortium(tmp_path, names(3)).opening()
+    facts = {"run": "run", "number": 1, "experiment": EXPERIMENT, "phase": 0, "learning_rate": RATE}
+    assert opening.context(**facts) == opening.context(**facts)
+    assert opening.context(**{**facts, name: other}) != opening.context(**facts)
+    for change in ({"nonce": "7" * 64}, {"model": {"xray": "1" * 64}}, {"keys": dict(list(opening.keys.items())[:2])}):
+        assert opening.model_copy(update=change).context(**facts) != opening.context(**facts)
+
+
+@pytest.mark.parametrize(("smallest", "least"), [(5, 1), (3, 5)], ids=["smallest_sum", "min_sites"])
+def test_a_hospital_helps_with_no_sum_that_is_smaller_than_was_agreed(tmp_path, smallest, least):
+    """Of five hospitals the threshold is four."""
+    consortium = Consortium(tmp_path, names(5))
+    opening = consortium.opening()
+    masked_round = consortium.round(opening)
+    for site in consortium.sites[:4]:
+        consortium.send(masked_round, site, opening)
+    closed = masked_round.close()
+    hospital = replace(consortium.hospital("hospital-00"), smallest=smallest, least=least)
+    with pytest.raises(ValueError, match="a sum of 4 hospitals; this hospital helps to unmask one of 5 or more"):
+        hospital.shares(1, closed.context, closed.taken, closed.dealt["hospital-00"])
+
+
 class TestALyingServer:
     """Each attempt is refused at the hospital, by name."""
 
@@ -348,6 +375,32 @@ class TestALyingServer:
             consortium.masked("hospital-00", forged, 2)
         genuine = opening.keys["hospital-01"].model_copy(update={"key": stranger.key})
         forged = opening.model_copy(update={"keys": {**opening.keys, "hospital-01": genuine}})
+        with pytest.raises(ValueError, match="hospital-01: the key of a hospital for this run is not signed"):
+            consortium.masked("hospital-00", forged, 2)
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"contributes": ("xray", "ct", "Mass")}, "the key of a hospital for this run"),
+            ({"roster": "a" * 64}, "a hospital"),
+        ],
+        ids=["contributes", "roster"],
+    )
+    def test_changes_what_a_hospital_has_signed(self, tmp_path, change, reason):
+        """That it contributes to more parts, so that a part looks as if enough stood behind it; or whom it trusts."""
+        consortium, opening, _ = self.honest(tmp_path)
+        told = opening.keys["hospital-01"].model_copy(update=change)
+        forged = opening.model_copy(update={"keys": {**opening.keys, "hospital-01": told}})
+        with pytest.raises(ValueError, match=f"hospital-01: {reason}"):
+            consortium.masked("hospital-00", forged, 2)
+
+    @pytest.mark.parametrize(("run", "experiment"), [("another", EXPERIMENT), ("run", "f" * 64)], ids=str)
+    def test_brings_a_key_of_another_run_or_experiment(self, tmp_path, run, experiment):
+        consortium, opening, _ = self.honest(tmp_path)
+        honest = consortium.hospital("hospital-01")
+        elsewhere = replace(honest, path=tmp_path / "elsewhere.json", run=run, experiment=experiment)
+        told = elsewhere.run_key(consortium.contributes("hospital-01"))
+        forged = opening.model_copy(update={"keys": {**opening.keys, "hospital-01": told}})
         with pytest.raises(ValueError, match="hospital-01: the key of a hospital for this run is not signed"):
             consortium.masked("hospital-00", forged, 2)
 

@@ -12,7 +12,7 @@ CANDIDATES := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real test test-ci test-all test-browser check bench format clean
+.PHONY: help demo real natural test test-ci test-all test-browser check bench format clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -45,6 +45,10 @@ real: $(STAMP) ## Deal real X-rays and CT out to three hospitals in data/real, f
 		--hospitals north,south,east --holdout-valid 0.1 --holdout-test 0.2 \
 		--ct-valid $(REAL)/ct-kaggle/valid --ct-test $(REAL)/ct-kaggle/test --link symlink --seed 1
 	@cp $(REAL)/weights/efficientnetb0_notop.h5 data/real/
+
+natural: $(STAMP) ## Deal five real collections out to seven unlike hospitals in data/natural.
+	@$(BIN)/python benchmarks/natural.py data/natural --real $(REAL)
+	@cp $(REAL)/weights/efficientnetb0_notop.h5 data/natural/
 
 test: $(STAMP) ## Run the tests of units, on up to four cores.
 	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile

@@ -34,7 +34,7 @@ class PictureFeatures(FeatureStore):
     """
 
     def __init__(self, network: Network, folder: Path | None) -> None:
-        if any(phase.trainable != "heads" for phase in network.experiment.training.phases):
+        if any(phase.trains_backbones for phase in network.experiment.training.phases):
             raise ValueError("training.phases must train heads only: other backbones have other features")
         super().__init__(network, folder)
         self._known: dict[tuple[str, int], dict[str, NDArray[np.float32]]] = {}
@@ -61,7 +61,13 @@ class PictureFeatures(FeatureStore):
         return self._sets[key]
 
     def versions(
-        self, modality: str, images: ImageSet, count: int, keep: bool = False, progress: Progress | None = None
+        self,
+        modality: str,
+        images: ImageSet,
+        count: int,
+        keep: bool = False,
+        progress: Progress | None = None,
+        top: int = 0,
     ) -> list[NDArray[np.float32]]:
         return [self.pooled(modality, images, keep, progress, version) for version in range(count)]
 

@@ -71,6 +71,7 @@ from fedthorax.common.training.fit import epoch_pairs, fit
 from fedthorax.common.training.hospital_scores import hospital_tests, validation_histograms
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.personalise import own_model
+from fedthorax.common.training.schedule import scope_of
 from fedthorax.common.training.scoring import Scores, score
 
 NOTHING_TOLD = 1 << 40  # a smallest count that nothing reaches
@@ -178,7 +179,7 @@ class SiteWorker:
         masks = experiment.federation.secure_aggregation
         if masks:
             self.masks.require(task, experiment, len(epoch_pairs(experiment, images.splits["train"], experiment.seed)))
-        valid = self._score(task, experiment, network, store, images, "valid", phase.trainable == "heads")
+        valid = self._score(task, experiment, network, store, images, "valid", not phase.trains_backbones)
 
         def report(stage: str, done: int, total: int, epoch: int, loss: float | None) -> None:
             facts: dict[str, Any] = {"epoch": epoch + 1, "epochs": phase.local_epochs, "loss": loss}
@@ -186,7 +187,8 @@ class SiteWorker:
 
         half = algorithm_of(experiment.federation.strategy).hospital
         kept = self.own.own_part(task) if half.keeps else {}
-        trained = network.trained_segments(phase.trainable)
+        scope = scope_of(phase, task.stopped)
+        trained = network.trained_segments(scope)
         private: PrivateUpdate | None = None
         if experiment.privacy is not None:
             private = self._private.train(task, experiment, network, store, images.splits["train"])
@@ -203,11 +205,12 @@ class SiteWorker:
                 self._keep_optimizer,
                 report,
                 given=half.give(task.beside, kept, trained),
+                stopped=task.stopped,
             )
         leaving = Leaving(private.update if private else {})
         if fitted.pairs and not private:
             update = network.layout.read(segments_of(_modalities(experiment, images), trained))
-            gathered = network.gathered(phase.trainable, fitted.steps)
+            gathered = network.gathered(scope, fitted.steps)
             leaving = half.leave(Trained(network.layout, came, began, update, kept, gathered))
             if half.keeps:
                 self.own.keep_own_part(task, leaving.keep, half.keep_rounds)

@@ -124,12 +124,13 @@ def check_step(step: Step, reply: TrainReply, experiment: Experiment, plan: Roun
     if not plan.learning_rate:
         return
     training, steps = experiment.training, steps_of(reply, experiment, plan)
-    rate, codec = plan.learning_rate, _ROUNDING_CODEC.get(experiment.federation.codec)
+    rate, codec = plan.learning_rate * plan.phase.highest_factor, _ROUNDING_CODEC.get(experiment.federation.codec)
     if codec is not None:  # what is left of an earlier phase was moved at that phase's rate
         before = training.phases[: plan.phase_index]
-        rate = max([rate, *(phase.learning_rate or training.learning_rate for phase in before)])
+        rates = ((phase.learning_rate or training.learning_rate) * phase.highest_factor for phase in before)
+        rate = max([rate, *rates])
     moved = rate * adam_reach(steps)
-    decay = plan.learning_rate * training.weight_decay
+    decay = plan.learning_rate * plan.phase.highest_factor * training.weight_decay
     allowed = moved + steps * (decay + _SPACING) * (step.largest + moved)
     allowed *= codec or _ROUNDING
     if step.norm == 0:
@@ -137,7 +138,7 @@ def check_step(step: Step, reply: TrainReply, experiment: Experiment, plan: Roun
     if step.farthest > allowed:
         raise ValueError(
             f"the update moves a value of {step.variable} by {step.farthest:.3g}, but {steps} steps of Adam at "
-            f"learning rate {plan.learning_rate:.3g} move none by more than {allowed:.3g}"
+            f"learning rate {rate:.3g} move none by more than {allowed:.3g}"
         )
     share, variable = step.left
     if share < _ROUNDING_DOWN * experiment.model.batch_norm_momentum**steps:

@@ -105,6 +105,7 @@ class RunRecord:
             "trainable": plan.phase.trainable,
             "learning_rate": plan.learning_rate,
             "local_epochs": plan.phase.local_epochs,
+            "parts": [part for part in plan.phase.parts if part not in plan.stopped],
         }
         sites: dict[str, Any] = {site: {} for site in self._sites}
         begun = {"round": number, "phase": phase, "sites": sites, "bytes_sent": 0, "bytes_received": 0}

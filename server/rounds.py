@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.projection import set_projection
-from fedthorax.common.training.schedule import RoundPlan, plan_round
+from fedthorax.common.training.schedule import RoundPlan, plan_round, scope_of, segments_of_part
 from fedthorax.common.training.scoring import Predictions, Scores
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
@@ -54,7 +54,7 @@ from fedthorax.server.masks import Masks, StillMaskedError
 from fedthorax.server.newcomers import Newcomers
 from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
-from fedthorax.server.selection import Selection, selection_value
+from fedthorax.server.selection import Selection, selection_value, stopped_parts
 from fedthorax.server.steps import KeptUpdates, far_from_others, measured
 
 MOST_LOST_ROUNDS = 3  # in a row whose model is not taken
@@ -118,6 +118,7 @@ class Rounds:
                 self.events.emit("note", text=f"stopped early: no better round for {patience} rounds")
                 break
             plan = plan_round(training, number, self.selection.plateau_reductions)
+            weights, plan = self._without_stopped(number, weights, plan)
             weights = self._train_round(number, weights, plan)
         return self._close_run(weights)
 
@@ -129,7 +130,7 @@ class Rounds:
         started = time.monotonic()
         self.hospitals.gather()
         self.record.open_round(number, plan)
-        segments = self.network.trained_segments(plan.phase.trainable)
+        segments = self.network.trained_segments(scope_of(plan.phase, plan.stopped))
         state = self._strategy_state
         aggregate = self._algorithm.aggregate(self.experiment.federation.strategy_settings, self._shape(segments))
         try:
@@ -158,6 +159,22 @@ class Rounds:
         self._lost_rounds = 0
         self._close_round(number, weights, started, scores)
         return weights
+
+    def _without_stopped(self, number: int, weights: Weights, plan: RoundPlan) -> tuple[Weights, RoundPlan]:
+        """The model with the parts that have had enough as they were in their best round, from which they stay so."""
+        first = number - plan.position - 1  # whose model the phase began with
+        scores = [entry["central"] for entry in self.record.rounds[first:number]]
+        stopped = stopped_parts(plan.phase, scores, self.experiment.evaluation.selection_weights)
+        before = stopped_parts(plan.phase, scores[:-1], self.experiment.evaluation.selection_weights)
+        for part in sorted(set(stopped) - set(before)):
+            best = first + stopped[part]
+            kept = self.checkpoints.load(best).weights
+            back = {segment: kept[segment] for segment in segments_of_part(plan.phase, part)}
+            weights = self.hospitals.broadcast.following(weights, {**weights, **back})
+            self.events.emit(
+                "note", text=f"{part} is trained no longer: no better round since round {best}, to which it returns"
+            )
+        return weights, replace(plan, stopped=tuple(sorted(stopped)))
 
     def _averaged(self, number: int, found: Weights, rounds: int) -> Weights:
         """Of what was trained the exact mean of this round and those before it, ``rounds`` in all; of one nothing."""
@@ -190,7 +207,7 @@ class Rounds:
         self, number: int, weights: Weights, segments: tuple[str, ...], plan: RoundPlan, aggregate: Aggregate
     ) -> set[str]:
         """The hospitals whose updates are in ``aggregate`` in the end."""
-        work = {"phase": plan.phase_index, "learning_rate": plan.learning_rate}
+        work = {"phase": plan.phase_index, "learning_rate": plan.learning_rate, "stopped": plan.stopped}
         ask = self.hospitals
         ask.left_out, self.leave_out = self.leave_out, ()
         for site in ask.left_out:
@@ -375,7 +392,7 @@ class Rounds:
 
     def _validate(self, number: int, plan: RoundPlan | None) -> Scores:
         """Scores of the present weights on the central validation split."""
-        frozen = plan is None or plan.phase.trainable == "heads"
+        frozen = plan is None or not plan.phase.trains_backbones
         self.events.emit("server", round=number, stage="evaluate")
         return self.central.validate(self.network, self.store, frozen, self._progress(number))
 

@@ -1,10 +1,11 @@
 """The best round by a central validation figure, and when to give up waiting for a better one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from fedthorax.common.config.evaluation import SelectionMetric, SelectionWeights
+from fedthorax.common.config.training import PartName, PhaseConfig
 from fedthorax.common.metrics.resampling import certain_mean
 
 
@@ -34,6 +35,32 @@ def _mean_area(task: Mapping[str, Any], weights: SelectionWeights) -> float | No
     return certain_mean(
         (row["roc_auc"], row["support"], row.get("known", task.get("known")) - row["support"]) for row in rows
     )
+
+
+_TASKS = {"xray": "disease", "disease": "disease", "ct": "cancer", "cancer": "cancer"}
+
+
+def stopped_parts(
+    phase: PhaseConfig, scores: Sequence[Mapping[str, Any] | None], weights: SelectionWeights
+) -> dict[PartName, int]:
+    """The parts of ``phase`` that have had enough, with their best rounds as places in ``scores``: those of the model
+    that the phase began with and of every round since, None where a round's model was not taken. One part always goes
+    on."""
+    found: dict[PartName, int] = {}
+    for part in phase.parts if phase.part_patience else ():
+        if part not in _TASKS or len(found) + 1 == len(phase.parts):
+            continue
+        areas = [None if one is None else _mean_area(one[_TASKS[part]], weights) for one in scores]
+        best, highest, waited = 0, float("-inf"), 0
+        for place, area in enumerate(areas):
+            if area is not None and area > highest:
+                best, highest, waited = place, area, 0
+            elif area is not None:
+                waited += 1
+            if waited == phase.part_patience:
+                found[part] = best
+                break
+    return found
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,9 @@ def run_session(
         totals = record.document["totals"]
         begun -= totals["seconds"]
         channel.bytes_sent, channel.bytes_received = totals["bytes_sent"], totals["bytes_received"]
-    averaged = max(phase.average_last for phase in experiment.training.phases)
-    checkpoints = Checkpoints(folder.checkpoints, max(experiment.output.keep_checkpoints, averaged))
+    # Rounds to average, and the one that a part goes back to when it stops.
+    needed = max(max(phase.average_last, 1 + (phase.part_patience or 0)) for phase in experiment.training.phases)
+    checkpoints = Checkpoints(folder.checkpoints, max(experiment.output.keep_checkpoints, needed))
     network: Network | None = None
     tracking: Tracking | None = None
     status, problem, failed = "failed", "stopped without a word", True

@@ -42,7 +42,8 @@ def _exceeded(task: Task, experiment: Experiment, limits: Limits) -> Iterator[tu
     training, model = experiment.training, experiment.model
     rates = [task.learning_rate] if isinstance(task, TrainTask) else []
     rates += [
-        training.learning_rate if phase.learning_rate is None else phase.learning_rate for phase in training.phases
+        phase.highest_factor * (training.learning_rate if phase.learning_rate is None else phase.learning_rate)
+        for phase in training.phases
     ]
     if experiment.privacy is not None:  # how far private steps move the model tells nothing more of anybody
         rates = [limits.max_learning_rate]

@@ -159,10 +159,9 @@ def run_summary(
     training, model, limits = experiment.training, experiment.model, settings.limits
     phases = []
     for phase in training.phases:
-        what = "the whole network" if phase.trainable == "all" else "fusion and heads"
         rate = training.learning_rate if phase.learning_rate is None else phase.learning_rate
         passes = "once" if phase.local_epochs == 1 else f"{phase.local_epochs} times"
-        phases.append(f"{phase.rounds} rounds: {what}, {passes} over the images, learning rate {rate:g}")
+        phases.append(f"{phase.rounds} rounds: {phase.words}, {passes} over the images, learning rate {rate:g}")
     masked = experiment.federation.secure_aggregation
     half = algorithm_of(experiment.federation.strategy).hospital
     own = [half.keeps] if half.keeps else []

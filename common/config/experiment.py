@@ -81,7 +81,7 @@ class Experiment(Frozen):
                 "model.batch_norm is frozen, but model.weights is none: a random network whose normalisation never "
                 "learns gives features near 0; set model.batch_norm to train, or give weights"
             )
-        if self.model.weights == "none" and self.training.phases[0].trainable == "heads":
+        if self.model.weights == "none" and not self.training.phases[0].trains_backbones:
             raise ValueError(
                 "training.phases begins with heads, but model.weights is none: heads learn little from random "
                 "features; begin with a phase that trains all, or give weights"
@@ -111,6 +111,11 @@ class Experiment(Frozen):
             )
         if words := refusal(self):
             raise ValueError(words)
+        if self.federation.secure_aggregation and any(phase.part_patience for phase in self.training.phases):
+            raise ValueError(
+                "training.phases[].part_patience changes what is trained from round to round, but masks are dealt for "
+                "a phase as it stands (federation.secure_aggregation); leave part_patience out"
+            )
         if self.federation.secure_aggregation:
             self._check_masks(refuses.masks)
         if algorithm_of(strategy).measures_batch_norm and (

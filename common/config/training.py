@@ -6,13 +6,44 @@ from pydantic import Field, model_validator
 
 from fedthorax.common.ground.frozen import Frozen
 
+Trained = Literal["heads", "all", "parts"]
+PartName = Literal["heads", "xray", "ct", "fusion", "disease", "cancer"]
+ENCODERS = ("xray", "ct")
+TRAINED_WORDS = {"heads": "fusion and heads, backbones frozen", "all": "the whole network"}
+
+
+class PartConfig(Frozen):
+    """How one part of the network is trained."""
+
+    rate_factor: float = Field(default=1.0, gt=0, description="Its learning rate as a multiple of the phase's.")
+    top: int | None = Field(
+        default=None,
+        ge=0,
+        description="Of xray and ct: so many of the backbone's last blocks, as Keras names them, on features below "
+        "them that are computed once; 0: the projection alone; null: the whole backbone.",
+    )
+
 
 class PhaseConfig(Frozen):
     """A stretch of rounds in which the same part of the network is trained."""
 
     rounds: int = Field(ge=1, description="Number of federated rounds.")
-    trainable: Literal["heads", "all"] = Field(
-        description="heads: everything after the backbones, on pooled features that are computed once; all: everything."
+    trainable: Trained = Field(
+        description="heads: everything after the backbones, on pooled features that are computed once; all: "
+        "everything; parts: what parts names."
+    )
+    parts: dict[PartName, PartConfig] = Field(
+        default={},
+        description="With trainable parts: what is trained, by name. xray, ct: the encoder; fusion, disease, cancer: "
+        "these layers; heads: everything after the backbones (xray and ct are the backbones alone beside it). What is "
+        "not named is frozen: used as in inference, not sent, and computed once where nothing below it changes.",
+    )
+    part_patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="With trainable parts: rounds without a better mean ROC-AUC of its own task (findings for xray and "
+        "disease, classes for ct and cancer) on the central validation images before a part goes back to its best "
+        "round and stops, while the others go on; null: never.",
     )
     learning_rate: float | None = Field(
         default=None, gt=0, description="Learning rate at the start of this phase; null: training.learning_rate."
@@ -26,10 +57,40 @@ class PhaseConfig(Frozen):
     )
 
     @model_validator(mode="after")
-    def _rounds_to_average(self) -> "PhaseConfig":
+    def _fits_together(self) -> "PhaseConfig":
         if self.average_last > self.rounds:
             raise ValueError(f"average_last is {self.average_last}, but the phase has only {self.rounds} rounds")
+        if (self.trainable == "parts") != bool(self.parts):
+            raise ValueError(f"trainable is {self.trainable}, but parts names {', '.join(self.parts) or 'nothing'}")
+        if self.part_patience and not self.parts:
+            raise ValueError("part_patience stops one part before the others; name them: trainable: parts")
+        twice = sorted({"fusion", "disease", "cancer"} & set(self.parts)) if "heads" in self.parts else []
+        if twice:
+            raise ValueError(f"parts: heads holds {', '.join(twice)} too; name either")
+        for name, part in self.parts.items():
+            if part.top is not None and name not in ENCODERS:
+                raise ValueError(f"parts.{name}.top: only the encoders xray and ct have blocks")
         return self
+
+    @property
+    def trains_backbones(self) -> bool:
+        encoders = [part for name, part in self.parts.items() if name in ENCODERS]
+        return self.trainable == "all" or any(part.top != 0 for part in encoders)
+
+    @property
+    def words(self) -> str:
+        """What is trained, for a person."""
+        if self.trainable != "parts":
+            return TRAINED_WORDS[self.trainable]
+        told = []
+        for name, part in self.parts.items():
+            top = "" if part.top is None else f" (its last {part.top} blocks)" if part.top else " (no block of it)"
+            told.append(f"{name}{top}" + (f" at {part.rate_factor:g} times the rate" if part.rate_factor != 1 else ""))
+        return ", ".join(told)
+
+    @property
+    def highest_factor(self) -> float:
+        return max((part.rate_factor for part in self.parts.values()), default=1.0)
 
 
 class ScheduleConfig(Frozen):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from fedthorax.common.config.data import CtWindow
 from fedthorax.common.config.evaluation import ExaminationRule
+from fedthorax.common.config.training import PartName
 from fedthorax.common.ground.fields import Digest, Mark, Name, Positive, Round
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.masking.opening import Opening
@@ -74,6 +75,7 @@ class TrainTask(ModelTask):
     kind: Literal["train"] = "train"
     phase: Annotated[int, Field(ge=0, le=1000)] = 0  # index into training.phases
     learning_rate: Positive = 0.0
+    stopped: Annotated[tuple[PartName, ...], Field(max_length=6)] = ()  # of the phase's parts: trained no longer
     masking: Opening | None = None  # under masks: the keys of all whom the round asks
 
 

@@ -7,6 +7,7 @@ outside the saved model has to know how a family wants its input scaled.
 
 import difflib
 import inspect
+import re
 from typing import Literal
 
 import keras
@@ -102,6 +103,30 @@ def build_backbone(
             scaled
         )
     return keras.Model(images, network(scaled), name=name)
+
+
+_BLOCK = re.compile(r".*?(?:expanded_conv(?:_\d+)?|blocks?[._]?\d+[a-z]?)(?=[._]|$)")
+
+
+def split_backbone(backbone: keras.Model, top: int) -> tuple[keras.Model, keras.Model]:
+    """What lies below the last ``top`` blocks of a backbone, as Keras names them, and these with all that follows; both
+    share its weights. Raises ValueError where there are not as many, or they cannot be cut off."""
+    *before, network = backbone.layers[1:]
+    starts: dict[str, keras.layers.Layer] = {}
+    for layer in network.layers:
+        if found := _BLOCK.match(layer.name):
+            starts.setdefault(found[0], layer)
+    if not 0 < top < len(starts):
+        raise ValueError(
+            f"training.phases: parts.top is {top}, but the backbone {network.name} has {len(starts)} blocks that can "
+            "be told by their names; take fewer, or all of it by leaving top out"
+        )
+    boundary = list(starts.values())[-top].input
+    images = scaled = backbone.input
+    for layer in before:
+        scaled = layer(scaled)
+    below = keras.Model(images, keras.Model(network.input, boundary)(scaled))
+    return below, keras.Model(boundary, network.output)
 
 
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:

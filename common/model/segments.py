@@ -52,7 +52,7 @@ class SegmentLayout:
         for layer in [*(layer for layer in model.layers if layer not in tokens), *tokens]:
             for variable in layer.weights:
                 if keras.backend.is_float_dtype(variable.dtype):
-                    self._variables[_segment_of(layer.name)].append(variable)
+                    self._variables[segment_of(layer.name)].append(variable)
         for segment, variables in self._variables.items():
             start = 0
             slots = []
@@ -164,7 +164,8 @@ def segments_of(modalities: Iterable[str], segments: Iterable[str] = SEGMENTS) -
     return tuple(name for name in segments if "." not in name or name.partition(".")[0] in present)
 
 
-def _segment_of(layer_name: str) -> str:
+def segment_of(layer_name: str) -> str:
+    """The segment that the weights of a layer of the whole network lie in."""
     branch, _, part = layer_name.partition("_")
     if branch in ("xray", "ct"):
         return f"{branch}.backbone" if part == "backbone" else f"{branch}.projection"

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
+from fedthorax.common.config.training import PartName, Trained
 from fedthorax.common.ground import leaving
 from fedthorax.common.ground.fields import Done, Positive
 from fedthorax.common.ground.frozen import Frozen
@@ -33,9 +34,10 @@ Pair = Annotated[tuple[float, float], Field(strict=False)]
 
 class Phase(Frozen):
     index: Number
-    trainable: Literal["heads", "all"]
+    trainable: Trained
     learning_rate: Positive
     local_epochs: Number
+    parts: Annotated[tuple[PartName, ...], Field(strict=False)] = ()  # trained in this round, with trainable parts
 
 
 class FitTold(Frozen):

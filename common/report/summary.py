@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedthorax.common.config.training import TRAINED_WORDS
 from fedthorax.common.ground.wording import (
     counted,
     figure,
@@ -28,7 +29,6 @@ SELECTION_WORDS = {
     "loss": "the loss",
 }
 _IMAGES: dict[Modality, str] = {"xray": "X-ray", "ct": "CT slice"}
-_PARTS = {"heads": "fusion and heads, backbones frozen", "all": "the whole network"}
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def phases(run: Run) -> list[str]:
     for entry in run.rounds:
         if entry.phase is None:
             continue
-        if not groups or groups[-1][0].index != entry.phase.index:
+        if not groups or (groups[-1][0].index, groups[-1][0].parts) != (entry.phase.index, entry.phase.parts):
             groups.append((entry.phase, []))
         groups[-1][1].append((entry.round, entry.phase.learning_rate))
     told = []
@@ -165,8 +165,9 @@ def phases(run: Run) -> list[str]:
         if last_rate != rate:
             rates += f" falling to {last_rate:g}" if last_rate < rate else f" to {last_rate:g}"
         local = f"{counted(phase.local_epochs, 'pass', 'passes')} over the data a round"
+        what = TRAINED_WORDS.get(phase.trainable) or f"{joined(phase.parts)}, all else frozen"
         which = round_ranges([one for one, _ in rounds])
-        told.append(f"Phase {number}, {which}: {_PARTS[phase.trainable]}; {rates}, {local}.")
+        told.append(f"Phase {number}, {which}: {what}; {rates}, {local}.")
     return told
 
 

@@ -19,12 +19,19 @@ class Adam:
     """Steps of ``variables``. ``learning_rate`` is a variable too, and not part of what ``reset`` forgets."""
 
     def __init__(
-        self, variables: Sequence[keras.Variable], learning_rate: float, clip_norm: float | None, weight_decay: float
+        self,
+        variables: Sequence[keras.Variable],
+        learning_rate: float,
+        clip_norm: float | None,
+        weight_decay: float,
+        factors: Sequence[float] | None = None,
     ) -> None:
-        """``clip_norm`` is the largest norm of all gradients together; None: no clipping."""
+        """``clip_norm`` is the largest norm of all gradients together; None: no clipping. ``factors`` of the learning
+        rate, by variable; None: 1."""
         self.learning_rate = tf.Variable(learning_rate, dtype=tf.float32, trainable=False)
         self._clip_norm, self._weight_decay = clip_norm, weight_decay
         self._variables = [variable.value for variable in variables]
+        self._factors = factors or [1.0] * len(variables)
         self._decays = [variable.name in _DECAYED for variable in variables]
         self._steps = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._means, self._squares = (
@@ -49,23 +56,24 @@ class Adam:
         scalars = {
             "beta1_power": tf.pow(BETA_1, step),
             "beta2_power": tf.pow(BETA_2, step),
-            "lr": rate,
             "beta1": tf.constant(BETA_1),
             "beta2": tf.constant(BETA_2),
             "epsilon": tf.constant(EPSILON),
         }
         scale = self._clipping(gradients)
-        for variable, decays, mean, square, gradient in zip(
-            self._variables, self._decays, self._means, self._squares, gradients, strict=True
+        rates = {factor: rate if factor == 1 else rate * factor for factor in self._factors}
+        for variable, factor, decays, mean, square, gradient in zip(
+            self._variables, self._factors, self._decays, self._means, self._squares, gradients, strict=True
         ):
             if gradient is None:
                 continue
             if self._weight_decay and decays:
-                variable.assign_sub(variable * (self._weight_decay * rate))
+                variable.assign_sub(variable * (self._weight_decay * rates[factor]))
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
                 m=mean.handle,
                 v=square.handle,
+                lr=rates[factor],
                 grad=gradient if scale is None else gradient * scale,
                 **scalars,
             )

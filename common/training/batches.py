@@ -1,7 +1,7 @@
 """What a step is given: an epoch's pairs in even batches, as rows of images or pooled features, with their labels."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.hospital.images import SplitImages
+from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.pairing import ABSENT, Indices, Pairs
 from fedthorax.common.records.records import UNKNOWN_CLASS
 from fedthorax.common.training.network import Network
@@ -55,19 +56,35 @@ _THREADS = 2
 _AHEAD = 3  # batches that are there or being made while a step runs
 
 
-def image_batches(network: Network, train: SplitImages, pairs: Pairs, seed: int) -> Iterator[list[Any]]:
-    """Batches of one epoch as ``Network.step_on_images`` takes them; the same ``seed`` gives the same numbers.
+Versions = Sequence[NDArray[np.float32]]  # the features of an image set, one array a version
+
+
+def image_batches(
+    network: Network, train: SplitImages, pairs: Pairs, seed: int, kept: Mapping[str, Versions] | None = None
+) -> Iterator[list[Any]]:
+    """Batches of one epoch as ``Network.step`` takes them; the same ``seed`` gives the same numbers. In place of a
+    modality's images stand features that are ``kept``, of a version at random.
 
     No ``tf.data``: to build and start its pipeline takes a quarter of a second, for each epoch of each hospital, and
     what it would overlap is one gathering and one traced function.
     """
-    pixels = {name: train.of(name).images for name in network.modalities}
+    kept = kept or {}
+    pixels = {name: train.of(name).images for name in network.modalities if name not in kept}
+    size = network.experiment.model.image_size
+    none = np.zeros((0, size, size, 3), np.uint8)
+    versions = max(map(len, kept.values()), default=1)
+    chosen = dict(zip(MODALITIES, np.random.default_rng(seed).integers(versions, size=(2, len(pairs))), strict=True))
 
     def prepared(number: int, rows: Indices) -> list[Any]:
         x, c = pairs.xray[rows], pairs.ct[rows]
-        gathered = network_inputs(network, pixels, x, c)
-        images = network.augmented(tf.constant([seed, number], tf.int32), *gathered[: len(pixels)])
-        return [*images, *gathered[len(pixels) :], *targets_of(train, x, c)]
+        sides = {"xray": x, "ct": c}
+        given = {name: _versions_of(of, sides[name], chosen[name][rows]) for name, of in kept.items()}
+        if pixels:
+            images = [rows_of(pixels[name], sides[name]) if name in pixels else none for name in network.modalities]
+            changed = network.augmented(tf.constant([seed, number], tf.int32), *images)
+            given = dict(zip(network.modalities, changed, strict=True)) | given
+        inputs = [given[name] for name in network.modalities]
+        return [*inputs, *presence_of(network, x, c), *targets_of(train, x, c)]
 
     runs = enumerate(batches(len(pairs.xray), network.experiment.training.batch_size))
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="batches") as threads:
@@ -77,3 +94,10 @@ def image_batches(network: Network, train: SplitImages, pairs: Pairs, seed: int)
             if not ahead:
                 return
             yield ahead.popleft().result()
+
+
+def _versions_of(features: Versions, rows: Indices, versions: Indices) -> NDArray[np.float32]:
+    """Row ``rows[i]`` of ``features[versions[i]]`` for each i; zeros where there is no image at all."""
+    if not len(features[0]):
+        return rows_of(features[0], rows)
+    return np.stack([features[version][row] for row, version in zip(rows, versions, strict=True)])

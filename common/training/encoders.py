@@ -7,21 +7,21 @@ serves every modality: layers are traced once, and so is the gradient.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from fedthorax.common.model.backbone import all_layers
-from fedthorax.common.model.dual import modalities_of
 
 
-def training_encoders(model: keras.Model) -> Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]:
-    """Image batches (N, S, S, 3) in the order of the modalities → pooled features (N, D), in training mode.
+def training_encoders(backbones: Sequence[keras.Model]) -> Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]:
+    """For backbones alike, or as many of the last blocks of each: a batch for each, of images (N, S, S, 3) or of what
+    lies below the blocks → pooled features (N, D), in training mode.
 
     To be called inside a graph function. Moving statistics and random states change as they do when the backbones
     themselves are called.
     """
-    backbones = [model.get_layer(f"{name}_backbone") for name in modalities_of(model)]
     pattern = backbones[0]
     changed: list[int] = []  # places of the variables that a call changes, known once it is traced
 
@@ -65,6 +65,23 @@ def fused_batch_norm(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
     finally:
         for layer in changed:
             del layer.call
+
+
+@contextmanager
+def as_in_inference(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
+    """While a graph is traced in here, ``layers`` of a network in training neither drop out nor learn statistics."""
+    changed = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization | keras.layers.Dropout)]
+    try:
+        for layer in changed:
+            layer.call = partial(_still, layer)
+        yield
+    finally:
+        for layer in changed:
+            del layer.call
+
+
+def _still(layer: keras.layers.Layer, inputs: tf.Tensor, training: bool | None = None, **rest: Any) -> tf.Tensor:
+    return type(layer).call(layer, inputs, training=False, **rest)
 
 
 def _can_be_fused(layer: keras.layers.Layer) -> bool:

@@ -28,10 +28,10 @@ class FeatureStore:
         self._network = network
         self._folder = folder
         experiment = network.experiment
-        phases = {phase.trainable for phase in experiment.training.phases}
-        self._frozen = "all" not in phases | set(experiment.personalisation.fine_tune)
-        self._newest: dict[tuple[str, str], tuple[str, NDArray[np.float32]]] = {}
-        self._backbones: dict[str, tuple[NDArray[np.float32], str]] = {}  # weights and their key, by modality
+        trained = any(phase.trains_backbones for phase in experiment.training.phases)
+        self._frozen = not trained and "all" not in experiment.personalisation.fine_tune
+        self._newest: dict[tuple[str, str, int], tuple[str, NDArray[np.float32]]] = {}
+        self._backbones: dict[tuple[str, int], tuple[NDArray[np.float32], str]] = {}  # weights and their key
 
     def pooled(
         self,
@@ -48,23 +48,28 @@ class FeatureStore:
         1, 2, … are changed as ``training.augmentation`` says: how depends on the image's pixels and the version alone,
         so that every run finds the same ones.
         """
-        return self._found(modality, images, version, self._backbone_key(modality), keep, progress)
+        return self._found(modality, images, version, self._backbone_key(modality, 0), keep, progress, 0)
 
     def versions(
-        self, modality: str, images: ImageSet, count: int, keep: bool = False, progress: Progress | None = None
+        self,
+        modality: str,
+        images: ImageSet,
+        count: int,
+        keep: bool = False,
+        progress: Progress | None = None,
+        top: int = 0,
     ) -> list[NDArray[np.float32]]:
-        """``pooled`` of the versions 0 … ``count`` - 1."""
-        key = self._backbone_key(modality)
-        return [self._found(modality, images, version, key, keep, progress) for version in range(count)]
+        """``pooled`` of the versions 0 … ``count`` - 1; with ``top`` the features below so many of the last blocks."""
+        key = self._backbone_key(modality, top)
+        return [self._found(modality, images, version, key, keep, progress, top) for version in range(count)]
 
-    def _backbone_key(self, modality: str) -> str:
+    def _backbone_key(self, modality: str, top: int) -> str:
         # Asked for in every task, but in a phase of the heads the weights are those of before: to compare them costs a
         # fraction of a hash, and unlike a count of changes it cannot miss one.
-        weights = self._network.layout.read([f"{modality}.backbone"])
-        (flat,) = weights.values()
-        known = self._backbones.get(modality)
+        flat = self._network.weights_below(modality, top)
+        known = self._backbones.get((modality, top))
         if known is None or not np.array_equal(known[0].view(np.uint32), flat.view(np.uint32)):
-            known = self._backbones[modality] = flat, weights_digest(weights)
+            known = self._backbones[modality, top] = flat, weights_digest({f"{modality}.backbone": flat})
         return known[1]
 
     def _found(
@@ -75,29 +80,32 @@ class FeatureStore:
         backbone_key: str,
         keep: bool,
         progress: Progress | None,
+        top: int,
     ) -> NDArray[np.float32]:
         image_key = self._image_key(images, version)
-        known = self._newest.get((modality, image_key))
+        known = self._newest.get((modality, image_key, top))
         if known is not None and known[0] == backbone_key:
             return known[1]
         file = self._file(modality, image_key, backbone_key)
-        features = _read(file, len(images), self._network.pooled_width(modality)) if file else None
+        features = _read(file, (len(images), *self._network.feature_shape(modality, top))) if file else None
         if features is None:
-            features = self._compute(modality, images, version, progress)
+            features = self._compute(modality, images, version, progress, top)
             if file and (keep or self._frozen):
                 _write(file, features)
-        self._newest[modality, image_key] = (backbone_key, features)
+        self._newest[modality, image_key, top] = (backbone_key, features)
         return features
 
-    def _compute(self, modality: str, images: ImageSet, version: int, progress: Progress | None) -> NDArray[np.float32]:
-        features = np.empty((len(images), self._network.pooled_width(modality)), np.float32)
+    def _compute(
+        self, modality: str, images: ImageSet, version: int, progress: Progress | None, top: int
+    ) -> NDArray[np.float32]:
+        features = np.empty((len(images), *self._network.feature_shape(modality, top)), np.float32)
         done = 0
         for rows in batches(len(images), self._network.experiment.evaluation.batch_size):
             pictures = images.images[rows].astype(np.float32)
             digests = [images.digests[row] for row in rows]
             config = self._network.experiment.training.augmentation
             pictures = view_of(pictures, digests, config, version, may_flip=modality == "ct")
-            features[rows] = self._network.pooled[modality](pictures).numpy()
+            features[rows] = self._network.features(modality, top)(pictures).numpy()
             done += len(rows)
             if progress:
                 progress(done, len(images))
@@ -120,12 +128,12 @@ class FeatureStore:
         return self._folder / f"features-{modality}-{key[:32]}.npy"
 
 
-def _read(file: Path, rows: int, width: int) -> NDArray[np.float32] | None:
+def _read(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
     if not file.is_file():
         return None
     # Mapped: the versions of many images need not fit into memory.
     features: NDArray[np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return features if features.shape == (rows, width) else None
+    return features if features.shape == shape else None
 
 
 def _write(file: Path, features: NDArray[np.float32]) -> None:

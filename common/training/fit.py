@@ -1,7 +1,7 @@
 """Local training: some epochs over randomly paired images, the same for a hospital and a centralised run."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,9 +23,10 @@ from fedthorax.common.pairing import (
     one_sided_pairs,
     training_pairs,
 )
-from fedthorax.common.training.batches import batches, image_batches, network_inputs, rows_of, targets_of
+from fedthorax.common.training.batches import image_batches
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.network import Network, Trainable
+from fedthorax.common.training.network import Network
+from fedthorax.common.training.schedule import Trainable, scope_of
 from fedthorax.common.training.scoring import mean_losses, predict
 
 # (stage, done, total, epoch, loss): a stage of work, its progress, and the mean loss of the epoch so far.
@@ -60,14 +61,16 @@ def fit(
     seed: int,
     keep_optimizer: bool = False,
     progress: FitProgress | None = None,
-    part: Trainable | None = None,
+    part: str | None = None,
     patience: int | None = None,
     given: Weights | None = None,
+    stopped: Collection[str] = (),
 ) -> FitReport:
     """Train the present weights for ``phase.local_epochs`` epochs and leave the result in the network.
 
     ``part`` of the network instead of what the phase trains, and ``patience`` instead of ``training.local_patience``,
-    are for personalisation. ``given`` are vectors for the algorithm's local step.
+    are for personalisation. ``given`` are vectors for the algorithm's local step. ``stopped`` parts of the phase are
+    left as they are; where the network has nothing that is trained, the report says 0 pairs too.
 
     Everything random (pairs, dropout, augmentation) comes from ``seed``. With ``training.local_patience`` the epochs
     end early when the loss on ``valid`` has not fallen for so long, and the weights return to the best epoch. Without a
@@ -75,7 +78,9 @@ def fit(
     """
     started = time.monotonic()
     training = network.experiment.training
-    trainable = part or phase.trainable
+    trainable = part or scope_of(phase, stopped)
+    if not network.trained_segments(trainable):
+        return FitReport(None, None, None, 0, 0, 0, time.monotonic() - started)
     network.start(trainable, derive_seed(seed, "dropout"), keep_optimizer, given)
     network.set_learning_rate(trainable, learning_rate)
     network.know_labels(train.xray.targets)
@@ -145,39 +150,20 @@ def _epoch_steps(
     epoch: int,
 ) -> Iterator[NDArray[np.float64]]:
     augmentation = network.experiment.training.augmentation
-    if trainable != "all":
-        step = network.step(trainable)
-        versions = augmentation.feature_versions if augmentation.enabled else 0
+    versions = augmentation.feature_versions if augmentation.enabled else 0
 
-        def report(done: int, total: int) -> None:
-            if progress:
-                progress("features", done, total, epoch, None)
+    def report(done: int, total: int) -> None:
+        if progress:
+            progress("features", done, total, epoch, None)
 
-        pooled = {
-            name: store.versions(name, train.of(name), versions + 1, keep=True, progress=report)
-            for name in network.modalities
-        }
-        chosen = np.random.default_rng(seed).integers(versions + 1, size=(2, len(pairs)))
-        for rows in batches(len(pairs.xray), network.experiment.training.batch_size):
-            x, c = pairs.xray[rows], pairs.ct[rows]
-            wanted = {"xray": (x, chosen[0, rows]), "ct": (c, chosen[1, rows])}
-            features = {name: _versions_of(pooled[name], *wanted[name]) for name in network.modalities}
-            in_order = np.arange(len(rows))
-            present = [np.where(side == ABSENT, ABSENT, in_order) for side in (x, c)]
-            sums = step(*network_inputs(network, features, *present), *targets_of(train, x, c))
-            yield sums.numpy().astype(np.float64)
-    else:
-        for batch in image_batches(network, train, pairs, seed):
-            yield network.step_on_images(*batch).numpy().astype(np.float64)
-
-
-def _versions_of(
-    features: list[NDArray[np.float32]], rows: NDArray[np.int64], versions: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Row ``rows[i]`` of ``features[versions[i]]`` for each i; zeros where there is no image at all."""
-    if not len(features[0]):
-        return rows_of(features[0], rows)
-    return np.stack([features[version][row] for row, version in zip(rows, versions, strict=True)])
+    kept = {
+        name: store.versions(name, train.of(name), versions + 1, keep=True, progress=report, top=top)
+        for name, top in network.given(trainable).items()
+        if top is not None
+    }
+    step = network.step(trainable)
+    for batch in image_batches(network, train, pairs, seed, kept):
+        yield step(*batch).numpy().astype(np.float64)
 
 
 class LocalStopper:
@@ -203,7 +189,7 @@ class LocalStopper:
         """Score the epoch that has just ended; True when the patience is used up."""
         if not self._active:
             return False
-        keep = self._trainable != "all"
+        keep = None not in self._network.given(self._trainable).values()
         loss = predict(self._network, self._store, self._valid, self._seed, keep)[1]["loss"]
         if loss is not None and loss < self._best_loss:
             self._best_loss, self._since_best = loss, 0

@@ -14,12 +14,12 @@ from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.algorithms.algorithm import LocalStep
 from fedthorax.common.config import Experiment
 from fedthorax.common.model import SEGMENTS
-from fedthorax.common.model.backbone import all_layers
+from fedthorax.common.model.backbone import all_layers, split_backbone
 from fedthorax.common.model.dual import MODALITIES, build_model, pooled_to_logits
-from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout, Weights, segments_of
+from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout, Weights, segment_of, segments_of
 from fedthorax.common.training.adam import Adam
 from fedthorax.common.training.augmentation import augment
-from fedthorax.common.training.encoders import training_encoders
+from fedthorax.common.training.encoders import as_in_inference, training_encoders
 from fedthorax.common.training.losses import (
     LossSum,
     balancing,
@@ -29,8 +29,7 @@ from fedthorax.common.training.losses import (
     masked_sparse_cross_entropy,
 )
 from fedthorax.common.training.runtime import prepare_tensorflow
-
-Trainable = str  # "heads" or "all", as in training.phases; or another part of personalisation.fine_tune
+from fedthorax.common.training.schedule import Scope, Trainable
 
 
 class Network:
@@ -52,6 +51,11 @@ class Network:
         self._local_steps: dict[Trainable, LocalStep] = {}  # what the algorithm changes of them
         self._optimizers: dict[Trainable, Adam] = {}
         self._steps: dict[Trainable, Any] = {}
+        self._features: dict[tuple[str, int], Callable[[tf.Tensor], tf.Tensor]] = {}
+        self._split: dict[tuple[str, int], tuple[keras.Model, keras.Model]] = {}
+        tops = {(name, part.top) for phase in experiment.training.phases for name, part in phase.parts.items()}
+        for name, top in sorted((name, top) for name, top in tops if top and name in self.modalities):
+            self._split[name, top] = split_backbone(self.model.get_layer(f"{name}_backbone"), top)
         # A dropout of rate 0 draws nothing and has no generator.
         self._dropouts = [
             layer for layer in all_layers(self.model) if isinstance(layer, keras.layers.Dropout) and layer.rate
@@ -112,9 +116,21 @@ class Network:
 
     def trained_segments(self, trainable: Trainable) -> tuple[str, ...]:
         """The segments that change in a phase, and so the ones that a hospital sends back."""
-        fixed = trainable != "all" and self.experiment.model.projection == "fixed"
-        trained = [name for name in HEAD_SEGMENTS if not (fixed and name.endswith(".projection"))]
-        return segments_of(self.modalities, SEGMENTS if trainable == "all" else trained)
+        if trainable == "all":
+            return segments_of(self.modalities)
+        named = dict(trainable.factors) if isinstance(trainable, Scope) else HEAD_SEGMENTS
+        fixed = self.experiment.model.projection == "fixed"
+        return segments_of(
+            self.modalities,
+            [name for name in SEGMENTS if name in named and not (fixed and name.endswith(".projection"))],
+        )
+
+    def given(self, trainable: Trainable) -> dict[str, int | None]:
+        """What a step is given of each modality: images for None, else features below so many of the last blocks."""
+        if trainable == "all":
+            return dict.fromkeys(self.modalities)
+        trained, tops = self.trained_segments(trainable), dict(trainable.tops) if isinstance(trainable, Scope) else {}
+        return {name: tops.get(name) if f"{name}.backbone" in trained else 0 for name in self.modalities}
 
     def losses(self, labels: dict[str, tf.Tensor], logits: dict[str, tf.Tensor]) -> tuple[LossSum, LossSum]:
         """Masked losses of both heads, as sums with their weights."""
@@ -138,50 +154,72 @@ class Network:
         return disease, cancer
 
     def step(self, trainable: Trainable) -> Any:
-        """One step of what is trained: on images for all of the network, else on pooled features."""
-        if trainable == "all":
-            return self.step_on_images
-        return self.step_on_pooled if trainable == "heads" else self._step_on_part(trainable)
+        """One step of what is trained: from images where a backbone is, else from features.
 
-    def _step_on_part(self, trainable: Trainable) -> Any:
+        A batch of what is ``given`` for each modality (images in 0…255), with tokens what is present (N, 1) of X-ray
+        and of CT, disease labels (N, findings), cancer labels (N,) → loss sums (4,).
+        """
         if trainable not in self._steps:
-            specs = [tf.TensorSpec((None, self.pooled_width(name)), tf.float32) for name in self.modalities]
-            self._steps[trainable] = self._make_step(pooled_to_logits(self.model), trainable, *specs)
+            self._steps[trainable] = self._traced_step(trainable)
         return self._steps[trainable]
 
-    @cached_property
+    @property
     def step_on_images(self) -> Any:
-        """One step of the whole network.
+        """One step of the whole network."""
+        return self.step("all")
 
-        An image batch (N, S, S, 3) in 0…255 for each modality, with tokens what is present (N, 1) of X-ray and of CT,
-        disease labels (N, findings), cancer labels (N,) → loss sums (4,).
-        """
-        size = self.experiment.model.image_size
-        images = tf.TensorSpec((None, size, size, 3), tf.float32)
-        encode, heads, number = training_encoders(self.model), pooled_to_logits(self.model), len(self.modalities)
+    @property
+    def step_on_pooled(self) -> Any:
+        """One step of everything after the backbones, from batches of pooled features (N, D)."""
+        return self.step("heads")
 
-        def network(given: list[tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
-            logits: dict[str, tf.Tensor] = heads([*encode(given[:number]), *given[number:]], training=training)
+    def _traced_step(self, trainable: Trainable) -> Any:
+        heads, given, trained = pooled_to_logits(self.model), self.given(trainable), self.trained_segments(trainable)
+        alike: dict[int | None, list[int]] = {}  # places of the modalities that share one graph
+        for place, top in enumerate(given.values()):
+            alike.setdefault(top, []).append(place)
+        encoders = {
+            top: training_encoders([self._halves(self.modalities[place], top)[1] for place in places])
+            for top, places in alike.items()
+            if top != 0
+        }
+        still = [layer for layer in self.model.layers if segment_of(layer.name) not in trained]
+
+        def network(came: list[tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
+            pooled = list(came)
+            for top, encode in encoders.items():
+                for place, features in zip(alike[top], encode([came[place] for place in alike[top]]), strict=True):
+                    pooled[place] = features
+            with as_in_inference(still if isinstance(trainable, Scope) else ()):
+                logits: dict[str, tf.Tensor] = heads(pooled, training=training)
             return logits
 
-        return self._make_step(network, "all", *[images] * number)
+        shapes = [self.feature_shape(name, top) for name, top in given.items()]
+        return self._make_step(network, trainable, *(tf.TensorSpec((None, *shape), tf.float32) for shape in shapes))
 
-    @cached_property
-    def step_on_pooled(self) -> Any:
-        """One step of everything after the backbones, from two batches of pooled features (N, D)."""
-        specs = [tf.TensorSpec((None, self.pooled_width(name)), tf.float32) for name in self.modalities]
-        return self._make_step(pooled_to_logits(self.model), "heads", *specs)
+    def _halves(self, modality: str, top: int | None) -> tuple[keras.Model, keras.Model]:
+        """What gives the features of a modality, and what is trained; without ``top`` both are the whole backbone."""
+        whole = self.model.get_layer(f"{modality}_backbone")
+        return self._split[modality, top] if top else (whole, whole)
 
-    @cached_property
-    def pooled(self) -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
-        """For each modality: images (N, S, S, 3) in 0…255 → pooled features (N, D), in inference mode."""
-        size = self.experiment.model.image_size
-        spec = tf.TensorSpec((None, size, size, 3), tf.float32)
+    def features(self, modality: str, top: int = 0) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Images (N, S, S, 3) in 0…255 → pooled features (N, D), or those below the ``top`` last blocks, in inference
+        mode."""
+        if (modality, top) not in self._features:
+            spec = tf.TensorSpec((None, *self.feature_shape(modality, None)), tf.float32)
+            part, _ = self._halves(modality, top)
+            traced = tf.function(lambda images: part(images, training=False), input_signature=[spec])
+            self._features[modality, top] = traced
+        return self._features[modality, top]
 
-        def traced(backbone: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-            return tf.function(lambda images: backbone(images, training=False), input_signature=[spec])
-
-        return {name: traced(self.model.get_layer(f"{name}_backbone")) for name in self.modalities}
+    def weights_below(self, modality: str, top: int) -> NDArray[np.float32]:
+        """The weights that features below the ``top`` last blocks depend on; of pooled ones all of the backbone's."""
+        segment = f"{modality}.backbone"
+        (flat,) = self.layout.read([segment]).values()
+        if not top:
+            return flat
+        used, slots = {variable.path for variable in self._halves(modality, top)[0].weights}, self.layout.slots[segment]
+        return np.concatenate([flat[slot.start : slot.stop] for slot in slots if slot.name in used])
 
     @cached_property
     def logits_of_pooled(self) -> Callable[..., dict[str, tf.Tensor]]:
@@ -217,23 +255,41 @@ class Network:
     def _presence_specs(self) -> list[tf.TensorSpec]:
         return [tf.TensorSpec((None, 1), tf.float32) for _ in MODALITIES] if self.tokens else []
 
+    def feature_shape(self, modality: str, top: int | None) -> tuple[int, ...]:
+        """Of one image what a step is given: itself for None, else its features below the ``top`` last blocks."""
+        if top is None:
+            return (self.experiment.model.image_size, self.experiment.model.image_size, 3)
+        return tuple(self._halves(modality, top)[0].output.shape[1:])
+
     def pooled_width(self, modality: str) -> int:
-        return int(self.model.get_layer(f"{modality}_backbone").output.shape[-1])
+        return self.feature_shape(modality, 0)[-1]
 
     def trainable_variables(self, trainable: Trainable) -> list[keras.Variable]:
-        backbones = {f"{name}_backbone" for name in MODALITIES}
-        return [
-            variable
-            for layer in self.model.layers
-            for variable in layer.trainable_variables
-            if trainable == "all" or (layer.name not in backbones and _belongs(layer, trainable))
-        ]
+        return [variable for variable, _ in self._trained(trainable)]
+
+    def _trained(self, trainable: Trainable) -> list[tuple[keras.Variable, float]]:
+        """The variables that are trained, and the factors of their learning rates."""
+        found: list[tuple[keras.Variable, float]] = []
+        factors = dict(trainable.factors) if isinstance(trainable, Scope) else {}
+        for layer in self.model.layers:
+            segment, part = segment_of(layer.name), layer
+            if isinstance(trainable, Scope):
+                if segment not in factors:
+                    continue
+                if segment.endswith(".backbone"):
+                    modality = segment.partition(".")[0]
+                    _, part = self._halves(modality, dict(trainable.tops).get(modality))
+            elif trainable != "all" and (segment.endswith(".backbone") or not _belongs(layer, trainable)):
+                continue
+            found += [(variable, factors.get(segment, 1.0)) for variable in part.trainable_variables]
+        return found
 
     def _optimizer(self, trainable: Trainable) -> Adam:
         if trainable not in self._optimizers:
-            training, variables = self.experiment.training, self.trainable_variables(trainable)
+            training, trained = self.experiment.training, self._trained(trainable)
+            variables, factors = [variable for variable, _ in trained], [factor for _, factor in trained]
             self._optimizers[trainable] = Adam(
-                variables, training.learning_rate, training.clip_norm, training.weight_decay
+                variables, training.learning_rate, training.clip_norm, training.weight_decay, factors
             )
         return self._optimizers[trainable]
 
@@ -246,7 +302,7 @@ class Network:
         learns = trainable != "outputs"  # else dropout and normalisation stay as they are in use
         federation = self.experiment.federation
         changed = algorithm_of(federation.strategy).hospital.step
-        if changed and trainable in ("heads", "all"):  # the other parts are trained for a hospital's own model alone
+        if changed and trainable not in ("outputs", "batch_norm"):  # these are trained for a hospital's own model alone
             self._local_steps[trainable] = changed(federation.strategy_settings, variables)
         local = self._local_steps.get(trainable)
         labels = [tf.TensorSpec((None, len(self.experiment.labels.findings))), tf.TensorSpec((None,), tf.int32)]

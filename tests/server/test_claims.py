@@ -174,6 +174,13 @@ def test_as_far_as_training_can_go_is_allowed(experiment):
     check_step(step(norm=0.0), of_steps(2), experiment, plan(rate=0.0))
 
 
+def test_the_highest_rate_of_the_parts_counts(experiment):
+    phase = PhaseConfig(rounds=1, trainable="parts", local_epochs=2, parts={"fusion": {"rate_factor": 3}, "ct": {}})
+    check_step(step(farthest=0.6), of_steps(2), experiment, RoundPlan(0, phase, 0.1))
+    with pytest.raises(ValueError, match=r"by 0\.61, but 2 steps of Adam at learning rate 0\.3 move none"):
+        check_step(step(farthest=0.61), of_steps(2), experiment, RoundPlan(0, phase, 0.1))
+
+
 def test_weight_decay_and_a_rounding_codec_leave_room(experiment_file):
     more = load_experiment(experiment_file(), ["training.weight_decay=0.5", "training.batch_size=16"])
     check_step(step(farthest=0.4, largest=2.0), of_steps(2), more, plan())  # each step takes 5 % of 2 away

@@ -738,6 +738,48 @@ def test_the_last_model_of_a_phase_is_the_mean_of_its_last_rounds_also_after_a_r
     assert rest.network.layout.weights["fusion"].tobytes() == vector(2.5, 2.5).tobytes()
 
 
+BY_PARTS = (
+    "training.phases=[{rounds: 4, trainable: parts, parts: {cancer: {}, fusion: {}}, part_patience: 1, "
+    "learning_rate: 100.0}]"
+)
+
+
+def trained_by_parts(make, values, *more, start=None):
+    """Hospitals that train two parts; the central figures of the rounds are ``values``."""
+
+    def two(task, reply):
+        if task.kind != "train":
+            return reply
+        return changed(reply, weights={name: task.weights[name] + 1 for name in PARTS if name not in task.stopped})
+
+    rounds = make(FakeChannel(two), BY_PARTS, *more, start=start)
+    rounds.network.trained_segments = lambda scope: tuple(name for name in PARTS if name in dict(scope.factors))
+    came = iter(values)
+    rounds.central.validate = lambda *_: scores(next(came))
+    rounds.run()
+    return rounds
+
+
+PARTS = ("fusion", "cancer")
+
+
+def test_a_part_that_has_had_enough_goes_back_to_its_best_round_and_the_others_go_on_also_after_a_resume(
+    make, tmp_path
+):
+    whole = trained_by_parts(make, [0.5, 0.6, 0.5, 0.7, 0.8])
+    weights = whole.network.layout.weights
+    assert (weights["fusion"][0], weights["cancer"][0]) == (4, 1)
+    told = {task.round: task.stopped for task in whole.hospitals.channel.tasks if task.kind == "train"}
+    assert told == {1: (), 2: (), 3: ("cancer",), 4: ("cancer",)}
+    assert [tuple(entry["phase"]["parts"]) for entry in whole.record.rounds[1:]] == 2 * [PARTS[::-1]] + 2 * [
+        ("fusion",)
+    ]
+    assert "cancer is trained no longer: no better round since round 1, to which it returns" in notes(tmp_path)
+    rest = trained_by_parts(make, [0.7, 0.8], start=whole.checkpoints.load(2))
+    for part in PARTS:
+        assert rest.network.layout.weights[part].tobytes() == weights[part].tobytes()
+
+
 LOOSE = ("federation.unusual_factor=100",)  # these hospitals move the weights by very different amounts
 
 

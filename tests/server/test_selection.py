@@ -1,6 +1,7 @@
 import pytest
 
-from fedthorax.server.selection import Selection, selection_value
+from fedthorax.common.config.training import PhaseConfig
+from fedthorax.server.selection import Selection, selection_value, stopped_parts
 
 
 def scores(disease: float | None, cancer: float | None, loss: float | None = 1.5) -> dict:
@@ -63,3 +64,31 @@ def test_a_plateau_reduces_once_per_patience():
     assert run("loss", [1.0, 1.1, 1.2], patience=2).plateau_reductions == 1
     assert run("loss", [1.0, 1.1, 1.2, 1.3, 1.4], patience=2).plateau_reductions == 2
     assert run("loss", [1.0, 1.1, 0.9, 1.0], patience=2).plateau_reductions == 0
+
+
+ENCODERS = {"xray": {}, "ct": {}}
+
+
+def stopped(xray: list[float | None], ct: list[float | None], parts: dict | None = None) -> dict[str, int]:
+    phase = PhaseConfig(rounds=9, trainable="parts", parts=parts or ENCODERS | {"heads": {}}, part_patience=2)
+    return stopped_parts(phase, [scores(*pair) for pair in zip(xray, ct, strict=True)], "equal")
+
+
+def test_a_part_stops_by_its_own_task_and_goes_back_to_its_best_round_while_the_other_goes_on():
+    assert stopped([0.6, 0.5, 0.5], [0.6, 0.7, 0.8]) == {"xray": 0}
+    assert stopped([0.6, 0.7, 0.6], [0.6, 0.7, 0.8]) == {}
+    assert stopped([0.6, 0.7, 0.6, 0.5], [0.6, 0.7, 0.6, 0.5]) == {"xray": 1, "ct": 1}
+
+
+def test_a_part_that_has_stopped_stays_so_whatever_the_others_make_of_it():
+    assert stopped([0.6, 0.5, 0.5, 0.9], [0.6, 0.7, 0.8, 0.9]) == {"xray": 0}
+
+
+def test_the_last_part_goes_on():
+    assert stopped([0.6, 0.5, 0.5], [0.6, 0.5, 0.5], ENCODERS) == {"xray": 0}
+
+
+def test_a_round_without_a_figure_does_not_count():
+    assert stopped([0.6, None, 0.5], [0.6, 0.7, 0.8]) == {}
+    phase = PhaseConfig(rounds=9, trainable="parts", parts=ENCODERS, part_patience=1)
+    assert stopped_parts(phase, [scores(0.6, 0.6), None], "equal") == {}

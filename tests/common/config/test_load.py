@@ -86,7 +86,23 @@ REFUSED = [
     (
         ["training.phases.0={rounds: 2}"],
         "--set: training.phases.0.trainable: missing, but required: heads: everything after the backbones, "
-        "on pooled features that are computed once; all: everything",
+        "on pooled features that are computed once; all: everything; parts: what parts names",
+    ),
+    (
+        ["training.phases=[{rounds: 1, trainable: parts}]"],
+        "--set: training.phases.0: trainable is parts, but parts names nothing",
+    ),
+    (
+        ["training.phases=[{rounds: 1, trainable: heads, part_patience: 2}]"],
+        "--set: training.phases.0: part_patience stops one part before the others; name them: trainable: parts",
+    ),
+    (
+        ["training.phases=[{rounds: 1, trainable: parts, parts: {heads: {}, fusion: {}}}]"],
+        "--set: training.phases.0: parts: heads holds fusion too; name either",
+    ),
+    (
+        ["training.phases=[{rounds: 1, trainable: parts, parts: {fusion: {top: 2}}}]"],
+        "--set: training.phases.0: parts.fusion.top: only the encoders xray and ct have blocks",
     ),
     (["model.fusion_units=[512, wide]"], "--set: model.fusion_units.1: expected a whole number, got 'wide'"),
     (["labels.findings=[Mass, Mass]"], "--set: labels.findings: names must be distinct, but these are repeated: Mass"),
@@ -187,7 +203,7 @@ training: {phases: [{rounds: 0, trainable: head}], learning_rate: 3e-4}
         "tiny.yaml: labels: missing, but required: what is predicted",
         "tiny.yaml: data.batch_size: unknown key; did you mean `training.batch_size`?",
         "tiny.yaml: training.phases.0.rounds: expected a number of at least 1, got 0",
-        "tiny.yaml: training.phases.0.trainable: expected heads or all, got 'head'",
+        "tiny.yaml: training.phases.0.trainable: expected heads, all or parts, got 'head'",
         "tiny.yaml: lables: unknown key; did you mean `labels`?",
     ]
 

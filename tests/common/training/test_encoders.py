@@ -17,13 +17,17 @@ def of_backbone(network, name):
     return network.model.get_layer(f"{name}_backbone")
 
 
+def encoders_of(network):
+    return training_encoders([of_backbone(network, name) for name in network.modalities])
+
+
 def moving(network, name):
     return {v.path: np.asarray(v) for v in of_backbone(network, name).non_trainable_variables if "moving" in v.path}
 
 
 def test_traced_once_they_do_what_the_two_backbones_do(fresh):
     batches = [pictures(1), pictures(2)]
-    encode = tf.function(training_encoders(fresh.model))
+    encode = tf.function(encoders_of(fresh))
     together = [features.numpy() for features in encode(batches)]
     after = {name: moving(fresh, name) for name in ("xray", "ct")}
     fresh.layout.write(fresh.starting_weights)
@@ -43,7 +47,7 @@ def test_each_has_gradients_of_its_own(fresh):
         variables = [of_backbone(fresh, name).trainable_variables for name in ("xray", "ct")]
         return tape.gradient(loss, [[v.value for v in own] for own in variables])
 
-    encode = training_encoders(fresh.model)
+    encode = encoders_of(fresh)
     of_xray, of_ct = gradients(pictures(1), pictures(2))
     assert max(float(tf.reduce_max(tf.abs(g))) for g in of_xray) > 0
     assert all(g is None or not np.any(g.numpy()) for g in of_ct)
@@ -61,7 +65,7 @@ def test_frozen_batch_norm_is_left_as_it_is(fresh, small_experiment):
     model = small_experiment.model.model_copy(update={"batch_norm": "frozen"})
     network = Network(small_experiment.model_copy(update={"model": model}))
     before = moving(network, "xray")
-    tf.function(training_encoders(network.model))([pictures(1), pictures(2)])
+    tf.function(encoders_of(network))([pictures(1), pictures(2)])
     for path, values in moving(network, "xray").items():
         np.testing.assert_array_equal(values, before[path])
 
@@ -74,7 +78,7 @@ def test_random_states_go_on_for_each_by_itself(small_experiment):
     network.start("all", seed=1)
     states = [layer.seed_generator.state for layer in network._dropouts]
     before = [np.asarray(state) for state in states]
-    tf.function(training_encoders(network.model))([pictures(1), pictures(2)])
+    tf.function(encoders_of(network))([pictures(1), pictures(2)])
     assert len({tuple(state) for state in before}) == len(before)
     for old, state in zip(before, states, strict=True):
         assert (np.asarray(state) != old).any()
@@ -108,7 +112,7 @@ def test_their_gradients_are_those_of_the_two_backbones(fresh):
     learned = [variable.value for variable in variables]
     theirs = gradients(lambda batches: [b(images, training=True) for b, images in zip(backbones, batches, strict=True)])
     fresh.layout.write(fresh.starting_weights)
-    ours = tf.function(lambda: gradients(training_encoders(fresh.model)))()
+    ours = tf.function(lambda: gradients(encoders_of(fresh)))()
     largest = max(float(tf.norm(gradient)) for gradient in theirs)
     for variable, mine, other in zip(variables, ours, theirs, strict=True):
         # A shift before a batch normalisation changes nothing: its gradient is rounding and no more.

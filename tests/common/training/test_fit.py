@@ -53,7 +53,7 @@ def test_heads_train_on_every_version_of_an_image_each_with_the_labels_of_that_i
         return step(xray.astype(np.float32), ct.astype(np.float32), disease, cancer)
 
     remember.get_concrete_function = step.get_concrete_function
-    monkeypatch.setattr(fresh, "step_on_pooled", remember)
+    monkeypatch.setitem(fresh._steps, "heads", remember)
     fit(fresh, store, images, draw_images(0, 0), HEADS, 1e-3, seed=1)
     assert seen == {"xray": {0, 1, 2}, "ct": {0, 1, 2}}
 

@@ -54,17 +54,17 @@ def test_the_same_seed_changes_images_the_same_way_and_another_seed_another_way(
 
 def test_batches_come_in_their_order_when_the_first_takes_longest(plainly, draw_images, monkeypatch):
     images, second_is_made, made = numbered(draw_images(6, 6), 6), threading.Event(), []
-    pairs, gather = pairs_of(images), module.network_inputs
+    pairs, gather = pairs_of(images), module.presence_of
 
-    def slow_first(network, values, x, c):
+    def slow_first(network, x, c):
         made.append(tuple(x))
         if tuple(x) == tuple(pairs.xray[: len(x)]):
             assert second_is_made.wait(60)
         else:
             second_is_made.set()
-        return gather(network, values, x, c)
+        return gather(network, x, c)
 
-    monkeypatch.setattr(module, "network_inputs", slow_first)
+    monkeypatch.setattr(module, "presence_of", slow_first)
     came = [np.asarray(batch[0])[:, 0, 0, 0] for batch in image_batches(plainly, images, pairs, 1)]
     assert len(came) == len(made) > 1
     assert np.array_equal(np.concatenate(came), pairs.xray)

@@ -33,7 +33,7 @@ def test_a_network_with_received_weights_is_the_servers_bit_by_bit(experiment):
     # Before anything is traced, as in the site worker: a Normalization layer's numbers become constants of the graph.
     site.layout.write(server.layout.read())
     for modality in ("xray", "ct"):
-        ours, theirs = (network.pooled[modality](images).numpy() for network in (site, server))
+        ours, theirs = (network.features(modality)(images).numpy() for network in (site, server))
         assert ours.tobytes() == theirs.tobytes()
     ours, theirs = (network.model({"xray": images, "ct": images}) for network in (site, server))
     assert {name: value.numpy().tobytes() for name, value in ours.items()} == {

@@ -83,12 +83,12 @@ class Pool:
         return found | {f"hospital {name}": np.array([at == name for at in self.hospitals]) for name in names}
 
     def with_canaries(self, modality: str, number: int, seed: int) -> "Pool":
-        """As many patients more, who do not exist: features in directions of their own, as long as those of images,
+        """As many patients more, who do not exist: features drawn with the mean and the covariance of the images' own,
         under labels drawn at random. Only a model that was trained on one can answer with its labels."""
         random, images, features = np.random.default_rng(seed), self.sets[modality], self.features[modality]
-        length = float(np.linalg.norm(features[0], axis=1).mean())
-        drawn = random.normal(size=(number, features[0].shape[1])).astype(np.float32)
-        drawn *= length / np.linalg.norm(drawn, axis=1, keepdims=True)
+        mean = features[0].mean(axis=0)
+        mixed = random.normal(size=(number, len(images))).astype(np.float32) / np.float32(len(images) ** 0.5)
+        drawn = mean + mixed @ (features[0] - mean)
         labels = random.integers(0, 2, (number, *images.targets.shape[1:]))
         if images.targets.ndim == 1:
             labels = random.integers(0, max(int(images.targets.max()) + 1, 2), number)

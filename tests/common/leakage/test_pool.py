@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from fedthorax.common.config.data import CENTRAL
 from fedthorax.common.hospital.images import SiteImages
@@ -65,18 +66,20 @@ def test_groups_are_of_attributes_labels_and_hospitals(draw_images):
     assert told["hospital north"] == [True] * 3
 
 
-def test_canaries_are_patients_more_in_directions_of_their_own(draw_images):
+def test_canaries_are_patients_more_whose_features_are_spread_as_those_of_images(draw_images):
+    features = np.array([[0, 5, 1], [4, 5, 1], [0, 5, 2], [4, 5, 2]], np.float32)
     pool = joined(
         {
-            "xray": [part(draw_images(4, 0).xray, "north", "train", 1)],
+            "xray": [("north", "train", draw_images(4, 0).xray, [features])],
             "ct": [part(draw_images(0, 0).ct, "north", "train", 1)],
         }
     )
-    more = pool.with_canaries("xray", 50, 1)
-    assert (len(more), more.trained.sum()) == (54, 4)
-    features = more.features["xray"][0]
-    assert np.allclose(np.linalg.norm(features[4:], axis=1), np.linalg.norm(features[0]))
-    assert len({*more.sets["xray"].digests}) == 54
+    more = pool.with_canaries("xray", 500, 1)
+    assert (len(more), more.trained.sum()) == (504, 4)
+    drawn = more.features["xray"][0][4:]
+    assert drawn.mean(axis=0) == pytest.approx([2, 5, 1.5], abs=0.2)
+    assert drawn.std(axis=0) == pytest.approx([2, 0, 0.5], abs=0.2)
+    assert len({*more.sets["xray"].digests}) == len({*map(bytes, drawn)}) + 4 == 504
     assert 0.3 < np.nanmean(more.sets["xray"].targets[4:]) < 0.7
 
 

@@ -5,9 +5,8 @@ hospitals on its own images and learns from them how shares of positives move th
 kernel moves towards what came in. Alignment: the loss of an image that was trained on falls along the update.
 """
 
-import tempfile
+import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,8 @@ from fedthorax.common.leakage.found import Area, Seen, Update
 from fedthorax.common.leakage.membership import Members, Values, loss_scores
 from fedthorax.common.leakage.pool import Pool
 from fedthorax.common.leakage.references import Train, kinds_of, margins
-from fedthorax.common.masking.hospital import Masking
-from fedthorax.common.masking.opening import Opening, domains_of
-from fedthorax.common.masking.words import Domain, Words, words_of
+from fedthorax.common.masking.masks import mask
+from fedthorax.common.masking.words import Domain, Group, Words, wide_places, words_of
 from fedthorax.common.model.segments import Weights
 from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.common.training.network import Network
@@ -30,8 +28,7 @@ from fedthorax.common.training.network import Network
 _IMAGINED = 6  # hospitals that the server makes up
 _BIAS = {"xray": "disease_logits/bias", "ct": "cancer_logits/bias"}
 _NEAR = 0.01  # of the heads' length: how far along an update a loss is looked at
-_FEWEST = 3  # hospitals of a masked round; one that is alone here masks with made-up ones, and there is no sum
-_COUNTS = ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer")
+_FEWEST = 3  # hospitals in a sum
 
 Steps = Mapping[str, NDArray[np.float32]]  # as far as weights have moved: segments
 
@@ -51,7 +48,7 @@ def updates(network: Network, pool: Pool, start: Weights, train: Train, seed: in
         _, heads = after(network, pool, train, drawn, derive_seed(seed, number))
         imagined.append((pool.images_of(drawn), {name: values - start[name] for name, values in heads.items()}))
     usual, found = _losses(network, pool, start), list[Update]()
-    for (name, how), steps in as_seen(network, start, trained).items():
+    for (name, how), steps in as_seen(network, start, trained, seed).items():
         falls = _losses(network, pool, _along(start, steps))
         for kind in kinds_of(network):
             inside, whose = pool.has(kind) & (members[name] | others), pool.rows[kind]
@@ -86,31 +83,20 @@ def after(network: Network, pool: Pool, train: Train, members: Members, seed: in
 
 
 def as_seen(
-    network: Network, start: Weights, trained: Mapping[str, tuple[int, Weights]]
+    network: Network, start: Weights, trained: Mapping[str, tuple[int, Weights]], seed: int
 ) -> dict[tuple[str, Seen], Steps]:
     """By hospital and how, the steps that the server can read; ``trained`` are each hospital's pairs and heads. Words
-    and masks are those of a run."""
+    are those of a run, under each hospital's own mask."""
     layout, names = network.layout, network.trained_segments("heads")
-    findings = network.experiment.labels.findings
-    sites = [*trained, *(f"made up {number}" for number in range(_FEWEST - len(trained)))]
-    with tempfile.TemporaryDirectory() as folder:
-        halves = {
-            site: Masking(Path(folder) / str(place), None, None, "run", site, "0" * 64, len(sites), 2, 1)
-            for place, site in enumerate(sites)
-        }
-        keys = {site: half.run_key((*_COUNTS, *findings)) for site, half in halves.items()}
-        opening = Opening(nonce="00", model={}, keys=keys)
-        statistics = {name: layout.statistics(name) for name in names}
-        parts = parts_of(layout, names, len(findings))
-        (domain,) = domains_of(opening, parts, layout.sizes, statistics, findings, False, 2)
-        words = {
-            site: words_of(domain, update, start, [pairs] * len(domain.parts), len(sites))
-            for site, (pairs, update) in trained.items()
-        }
-        masked = {
-            site: halves[site].masked(1, opening, 0, 0.0, [domain.group], {0: own}).words[0]
-            for site, own in words.items()
-        }
+    wide = {name: wide_places(layout.sizes[name], layout.statistics(name)) for name in names}
+    parts = parts_of(layout, names, len(network.experiment.labels.findings))
+    domain = Domain(Group(members=(*trained,), behind=()), parts, layout.sizes, wide)
+    words = {
+        site: words_of(domain, update, start, [pairs] * len(parts), len(trained))
+        for site, (pairs, update) in trained.items()
+    }
+    keys = {site: hashlib.sha256(f"{seed} {site}".encode()).digest() for site in words}
+    masked = {site: mask(own, site, keys[site], {}) for site, own in words.items()}
     seen: dict[Seen, Mapping[str, Words]] = {"plain": words, "masked words": masked}
     if len(trained) >= _FEWEST:
         total = np.asarray(np.sum([*words.values()], axis=0, dtype=np.uint64))

@@ -5,14 +5,13 @@ from it alike: the context, and which parts of the model are summed together.
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
 from fedthorax.common.algorithms.branchwise import Part
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.masking.keys import Hex32, RunKey
 from fedthorax.common.masking.masks import context_of
-from fedthorax.common.masking.words import Domain, Group
+from fedthorax.common.masking.words import Domain, Group, wide_places
 
 MOST_HOSPITALS = 200  # shares grow with the square
 
@@ -53,12 +52,7 @@ def domains_of(
 ) -> tuple[Domain, ...]:
     """The parts that at least ``smallest`` hospitals contribute to, put together where the same ones do. By branch
     these mask them, else all. A part with fewer stays as it was: its sum would be a hospital's own."""
-    wide = {
-        segment: np.concatenate(
-            [np.empty(0, np.int64), *(np.arange(*w.indices(sizes[segment])) for w in statistics.get(segment, ()))]
-        )
-        for segment in {part.segment for part in parts}
-    }
+    wide = {segment: wide_places(sizes[segment], statistics.get(segment, ())) for segment in sizes}
     found: dict[tuple[str, ...], list[Part]] = {}
     for part in parts:
         behind = opening.contributors(part, findings)

@@ -56,6 +56,11 @@ class Domain:
         return values + sum(len(self.wide_of(part)) for part in self.parts) + len(self.parts)
 
 
+def wide_places(size: int, statistics: Sequence[slice]) -> NDArray[np.int64]:
+    """Of a segment of ``size`` values those that are moving statistics."""
+    return np.concatenate([np.empty(0, np.int64), *(np.arange(*where.indices(size)) for where in statistics)])
+
+
 def words_of(
     domain: Domain,
     update: Weights,

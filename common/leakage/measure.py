@@ -59,8 +59,8 @@ def measure(
     shape = experiment.model.model_copy(update={"weights": weights})
     experiment = experiment.model_copy(update={"federation": federation, "model": shape})
     head_rounds(experiment)
+    network = Network(experiment)  # sets how TensorFlow works, which must be before anything is loaded
     saved = load_saved_model(model) if model else None
-    network = Network(experiment)
     trained, store = network.trained_segments("heads"), FeatureStore(network, experiment.data.cache.folder)
     whole = SegmentLayout(saved.model).read() if saved else {}
     network.layout.write({**whole, **network.layout.read(trained)})  # its encoders, and the heads of the beginning

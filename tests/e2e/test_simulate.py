@@ -68,6 +68,16 @@ def test_the_run_folder_is_complete(workplace, simulated):
     verify(run / "audit.jsonl")
 
 
+def test_the_models_of_the_run_can_be_attacked(workplace, simulated):
+    said = workplace.run("leakage", "runs/tiny", "--canaries", "20")
+    folder = workplace.folder / "runs" / "tiny-leakage"
+    found = json.loads((folder / "leakage.json").read_text(encoding="utf-8"))
+    assert (found["target"], found["reference_runs"], found["audit"]["canaries"]) == ("the model of the run", 16, 20)
+    assert {(one["target"], one["modality"]) for one in found["membership"]} == {("run", "xray"), ("run", "ct")}
+    assert "X-rays: the best attack" in said
+    assert (folder / "leakage.html").stat().st_mode & 0o077 == 0
+
+
 def test_the_metrics_hold_every_round_of_every_side(workplace, simulated):
     metrics = workplace.metrics("tiny")
     assert (metrics["schema_version"], metrics["status"], metrics["error"]) == (3, "finished", None)

@@ -133,7 +133,7 @@ def who_sees(run: Run) -> dict[str, str]:
         lying = 2 * masks.threshold - len(run.sites)
         together = (
             f"an update of one hospital, where {lying} hospitals break the rules together with the server, or all "
-            "others in its sum take their own off"
+            "others behind one part of a sum take their own off"
         )
     if masks is not None and privacy is not None:
         server += "; each sum is private"

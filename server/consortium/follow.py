@@ -9,6 +9,7 @@ from fedthorax.server.consortium.folder import ConsortiumFolder
 
 POLL_SECONDS = 2.0
 STANDSTILL_SECONDS = 60.0  # of a full disk
+NOT_BEGUN_SECONDS = 60.0  # some time more than a loaded machine needs to start a process
 
 
 def wait_until_over(
@@ -20,11 +21,12 @@ def wait_until_over(
 ) -> FlowerRun | None:
     """The run ``run_id`` as Flower sees it once it is over; None if the SuperLink does not know it.
 
-    While the SuperLink does not answer, that is told once, and waited for. Not on a full disk: there its state cannot
-    be written, and it would call the run running for ever. None, then, once the run's process has ``ended`` or
-    STANDSTILL_SECONDS have passed.
+    While the SuperLink does not answer, that is told once, and waited for; so is a run that it gives no process. Not on
+    a full disk: there its state cannot be written, and it would call the run running for ever. None, then, once the
+    run's process has ``ended`` or STANDSTILL_SECONDS have passed.
     """
     silent: float | None = None
+    waited = 0.0
     while True:
         try:
             with control(folder) as link:
@@ -42,4 +44,8 @@ def wait_until_over(
                 silent = None
             if run is None or run.over:
                 return run
+            if run.status in ("pending", "starting"):
+                if waited <= NOT_BEGUN_SECONDS < waited + poll:
+                    tell(f"the run has had no process for {NOT_BEGUN_SECONDS:.0f} s; see logs/superlink.log")
+                waited += poll
         time.sleep(poll)

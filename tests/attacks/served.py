@@ -124,12 +124,12 @@ def gateway_process(folder: ConsortiumFolder, files: int | None = None) -> Itera
             return os.pread(printed.fileno(), 1 << 24, 0).decode()
 
         try:
-            wait_until(lambda: answers(folder) or process.poll() is not None)
+            wait_until(lambda: answers(folder) or process.poll() is not None, 120)
             assert process.poll() is None, log()
             yield log
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def free_port() -> int:

@@ -109,6 +109,19 @@ def test_a_silent_server_is_told_once_and_waited_for(folder, answers):
     assert told == ["no answer; waiting for it", "the server answers again"]
 
 
+def test_a_run_that_gets_no_process_is_told_once_and_waited_for(folder, answers, monkeypatch):
+    monkeypatch.setattr(follow.time, "sleep", lambda seconds: None)
+    pending, starting = (FlowerRun(7, status, "", "") for status in ("pending", "starting"))
+    answers += [pending] * 20 + [starting] * 20
+    told: list[str] = []
+    with pytest.raises(IndexError):  # no answer is left
+        wait_until_over(folder, 7, told.append, poll=2.0)
+    assert told == ["the run has had no process for 60 s; see logs/superlink.log"]
+    answers += [pending] * 10 + [FlowerRun(7, "running", "", "")] * 90 + [flower("completed")]
+    wait_until_over(folder, 7, told.append, poll=2.0)
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize(
     ("error", "full"),
     [(RuntimeError("HTTP 500"), None), (RuntimeError("HTTP 500"), "full"), (ServerNotRunningError("away"), "full")],

@@ -16,6 +16,7 @@ half of every hospital's patients, and LiRA on the first of them with the others
 import argparse
 import itertools
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fedthorax.cli.quiet import quiet_libraries
 
@@ -45,11 +48,11 @@ from fedthorax.common.privacy.plan import plan_of  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.fit import fit  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
-from fedthorax.common.training.private_fit import rounds_in_one_place  # noqa: E402
 from fedthorax.common.training.private_step import PrivateHeads  # noqa: E402
 from fedthorax.common.training.projection import set_projection  # noqa: E402
 from fedthorax.common.training.schedule import plan_round  # noqa: E402
 from fedthorax.common.training.scoring import Repeats, predict  # noqa: E402
+from tests.private_rounds import rounds_in_one_place  # noqa: E402
 
 EPSILONS, MECHANISMS = (1.0, 3.0, 8.0, 32.0), ("distributed", "local")
 SAMPLES = 1000

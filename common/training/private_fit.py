@@ -2,19 +2,18 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.algorithms import algorithm_of
-from fedthorax.common.algorithms.aggregation import FRACTION_BITS, RESOLUTION, MaskedSum, halves, whole_numbers
-from fedthorax.common.algorithms.algorithm import RoundShape, Segments, State, TakesSums, Update
+from fedthorax.common.algorithms.aggregation import FRACTION_BITS, RESOLUTION, whole_numbers
+from fedthorax.common.algorithms.algorithm import Segments
 from fedthorax.common.config import Experiment
 from fedthorax.common.model.segments import Weights, weights_digest
 from fedthorax.common.privacy.noise import chosen, key_of, rounded_gaussian
-from fedthorax.common.privacy.plan import Plan, plan_of
+from fedthorax.common.privacy.plan import Plan
 from fedthorax.common.training.private_step import Patients, PrivateHeads
 
 Moved = Mapping[str, NDArray[np.int64]]  # by segment, multiples of RESOLUTION
@@ -79,40 +78,6 @@ def moved_by(came: Weights, moved: Moved) -> Segments:
         )
         for segment, values in came.items()
     }
-
-
-def rounds_in_one_place(
-    experiment: Experiment,
-    heads: PrivateHeads,
-    start: Weights,
-    hospitals: Mapping[str, Patients],
-    rates: Sequence[float],
-) -> Iterator[Segments]:
-    """The trained segments after each round of a run in which all ``hospitals`` take part, without messages; ``rates``
-    are the rounds' learning rates. The same bits as a simulation's."""
-    plan, federation = plan_of(experiment), experiment.federation
-    sizes = {name: values.size for name, values in start.items()}
-    algorithm, came = algorithm_of(federation.strategy), start
-    state: State = {}
-    for number, rate in enumerate(rates, start=1):
-        aggregate = algorithm.aggregate(federation.strategy_settings, RoundShape(sizes, None, {}))
-        sums = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
-        for site, patients in hospitals.items():
-            steps = PrivateSteps(heads, plan, simulated_secret(experiment, site), simulated(site, number), rate)
-            moved = steps.take(came, patients)
-            if federation.secure_aggregation:
-                sums = {name: sums[name] + moved[name] for name in sums}
-            else:
-                aggregate.add(Update(site, moved_by(came, moved), 1, {}, None))
-        if federation.secure_aggregation and isinstance(aggregate, TakesSums):
-            whole = {name: len(hospitals) * whole_numbers(values) + sums[name] for name, values in came.items()}
-            everywhere = {name: slice(0, size) for name, size in sizes.items()}
-            aggregate.add_sums(
-                [MaskedSum(name, everywhere[name], *halves(whole[name]), len(hospitals)) for name in whole]
-            )
-        came, state = aggregate.result(came, state)
-        aggregate.close()
-        yield dict(came)
 
 
 def simulated_secret(experiment: Experiment, site: str) -> bytes:

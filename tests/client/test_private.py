@@ -21,8 +21,9 @@ from fedthorax.common.privacy.budget import Limit
 from fedthorax.common.privacy.plan import plan_of
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.private_fit import rounds_in_one_place
 from fedthorax.common.training.private_step import PrivateHeads
+
+from ..private_rounds import rounds_in_one_place
 
 PRIVACY = {"mechanism": "local", "epsilon": 8.0, "delta": 1e-3, "sampling_rate": 0.5, "steps": 4, "patients": 8}
 

@@ -7,8 +7,9 @@ from fedthorax.common.leakage import references as module
 from fedthorax.common.leakage.figures import membership
 from fedthorax.common.leakage.pool import PoolFeatures
 from fedthorax.common.leakage.references import _margins_of, memberships, references, trainer
-from fedthorax.common.training.private_fit import rounds_in_one_place
 from fedthorax.common.training.private_step import PrivateHeads
+
+from ...private_rounds import rounds_in_one_place
 
 
 def test_of_each_two_runs_a_patient_is_in_one():

@@ -16,7 +16,13 @@ from fedthorax.common.ground.events import EventLog
 from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.record.run import ChosenPoints
-from fedthorax.common.record.run_folder import RunFolder, config_sha256, machine_facts, package_versions
+from fedthorax.common.record.run_folder import (
+    ENDED_FROM_OUTSIDE,
+    RunFolder,
+    config_sha256,
+    machine_facts,
+    package_versions,
+)
 from fedthorax.common.report import write_report
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
@@ -85,7 +91,7 @@ def run_session(
     checkpoints = Checkpoints(folder.checkpoints, max(experiment.output.keep_checkpoints, needed))
     network: Network | None = None
     tracking: Tracking | None = None
-    status, problem, failed = "failed", "stopped without a word", True
+    status, problem, failed = "failed", ENDED_FROM_OUTSIDE, True
     with EventLog(folder.events) as events:
         audit = AuditLog(folder.audit)
         try:

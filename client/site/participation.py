@@ -20,6 +20,7 @@ from fedthorax.common.disclosure.allowed import Allowed
 from fedthorax.common.disclosure.in_words import said
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.leaving import Count, Figure, Loss, Rule, Shown
+from fedthorax.common.ground.wording import counted
 from fedthorax.common.messages.message import Task
 
 Standing = Literal["takes part", "paused", "withdrawn"]
@@ -161,7 +162,8 @@ def run_summary(
     for phase in training.phases:
         rate = training.learning_rate if phase.learning_rate is None else phase.learning_rate
         passes = "once" if phase.local_epochs == 1 else f"{phase.local_epochs} times"
-        phases.append(f"{phase.rounds} rounds: {phase.words}, {passes} over the images, learning rate {rate:g}")
+        how = f"{phase.words}, {passes} over the images, learning rate {rate:g}"
+        phases.append(f"{counted(phase.rounds, 'round')}: {how}")
     masked = experiment.federation.secure_aggregation
     half = algorithm_of(experiment.federation.strategy).hospital
     own = [half.keeps] if half.keeps else []

@@ -10,6 +10,10 @@ looks more often.
 A message that has been sent hangs in a cycle of references, and Python looks for those so seldom in a process of this
 kind that tens of models pile up: they are collected here.
 
+The main loop receives one message and sends what lies ready, be it the answer to that message or not. The late answer
+to a run that has ended in between would take that place, and from then on every answer would lie there until the next
+message comes: here it goes on sending until the message that was received is answered.
+
 Its calls are signed as a whole (call_signing.py).
 """
 
@@ -19,6 +23,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 from fedthorax.client.site.run_and_exit import FAILED, run_and_exit
 
@@ -34,6 +40,7 @@ def main() -> None:
 
     install()
     setattr(start_client_internal, "time", _Clock)  # noqa: B010  a module is no variable to mypy
+    answer_what_was_received(start_client_internal)
     sys.argv[0] = "flower-supernode"
     threading.excepthook = _end
     threading.Thread(target=_collect, name="collect", daemon=True).start()
@@ -46,6 +53,33 @@ class _Clock:
     @staticmethod
     def sleep(seconds: float) -> None:
         time.sleep(LOOK_S if seconds < 1 else seconds)  # the longer one is before it asks the server again
+
+
+def answer_what_was_received(loop: Any) -> None:
+    """``loop`` is Flower's module of the main loop, which calls its two halves by name and with keywords."""
+    pull, push = loop._pull_and_store_message, loop._push_messages
+    received = ""
+
+    def pull_one(*, receive: Callable[[], Any], **others: Any) -> Any:
+        def noted() -> Any:
+            nonlocal received
+            if (found := receive()) is not None:
+                received = found[0].metadata.message_id
+            return found
+
+        return pull(receive=noted, **others)
+
+    def push_all(*, send: Callable[..., Any], **others: Any) -> None:
+        answered = set()
+
+        def noted(message: Any, *how: Any) -> Any:
+            answered.add(message.metadata.reply_to_message_id)
+            return send(message, *how)
+
+        while received not in answered:
+            push(send=noted, **others)
+
+    loop._pull_and_store_message, loop._push_messages = pull_one, push_all
 
 
 def _collect() -> None:

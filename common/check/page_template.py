@@ -75,7 +75,8 @@ Do not send it, and do not put it where others can read it.</p>
 {%- for held in site.holdings %}
 <h3>{{ held.kind }}: {{ held.images }} images, {{ held.patients }} patients</h3>
 <div class="wide"><table>
-<caption>Images by side of the split; of findings: present, of all whose label is known.</caption>
+<caption>Images by split (not given: the run draws it, by patient). Of findings: present, of all whose label is known.
+</caption>
 <thead><tr><th scope="col" class="left">Label</th>
 {%- for side in held.sides %}<th scope="col">{{ side.name }}</th>{% endfor %}</tr></thead>
 <tbody>

@@ -65,17 +65,6 @@ details.fold > summary { padding: .15rem 0; } .fold > summary .small { margin-le
 .card .value { font-size: 2rem; line-height: 1.2; font-weight: 600; }
 .card .range { font-weight: 600; }
 .card .note { font-size: .88rem; color: var(--soft); }
-.cautions {
-  border: 1px solid var(--rule); border-left: 4px solid var(--soft);
-  border-radius: 4px; padding: .7rem 1rem .5rem;
-}
-.cautions h2 { border: 0; margin: 0 0 .4rem; padding: 0; font-size: 1.05rem; }
-.cautions ul { margin: 0; padding: 0; list-style: none; }
-.cautions li { margin: .3rem 0; }
-.cautions .grave { background: var(--grave-panel); margin: .3rem -.6rem; padding: .3rem .6rem; border-radius: 3px; }
-.cautions .grave strong { color: var(--grave); }
-nav { margin: 1.1rem 0 0; font-size: .92rem; }
-nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; margin: 0; list-style: none; }
 .wide { overflow-x: auto; margin: .6rem 0 .4rem; }
 table { border-collapse: collapse; font-size: .9rem; line-height: 1.35; min-width: min(26rem, 100%); }
 caption { text-align: left; color: var(--soft); padding-bottom: .4rem; max-width: min(46rem, 100vw - 2.5rem); }
@@ -87,7 +76,7 @@ th[scope="row"], th.left, td.left { text-align: left; }
 th[scope="row"] { font-weight: 500; }
 td.text, th.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 11rem; }
 th.site, td.site { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; max-width: 18rem; }
-tbody.means tr:first-child > *, tbody.next tr:first-child > *, tr.central > * { border-top: 2px solid var(--soft); }
+tbody.means tr:first-child > *, tr.central > * { border-top: 2px solid var(--soft); }
 tbody.means th, tbody.means td, tr.central th { font-weight: 600; }
 tr.best > * { background: var(--panel); font-weight: 600; }
 .over { color: var(--soft); font-weight: 400; font-size: .82em; }
@@ -96,6 +85,7 @@ tr.best > * { background: var(--panel); font-weight: 600; }
 .small { font-size: .88rem; color: var(--soft); }
 ul.small { padding-left: 1.1rem; margin: .3rem 0; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(23rem, 100%), 1fr)); gap: 1.1rem 1.5rem; }
+.charts > figure { max-width: 36rem; }
 figure { margin: 0; break-inside: avoid; }
 figcaption { font-weight: 600; font-size: .92rem; margin-bottom: .15rem; }
 .legend {
@@ -190,14 +180,14 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   body { font-size: 1rem; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   main, header, footer { max-width: none; padding-left: 0; padding-right: 0; }
-  nav, .tip, .skip, .unfold, svg .cursor, p:has(> select) { display: none; }
+  .tip, .skip, .unfold, svg .cursor, p:has(> select) { display: none; }
   .cards { grid-template-columns: repeat(3, 1fr); }
   .charts { grid-template-columns: 1fr 1fr; }
   .examples { grid-template-columns: repeat(3, 1fr); gap: .6rem 1rem; }
   .squares { grid-template-columns: repeat(6, 1fr); gap: .6rem; }
   .wide { overflow: visible; } .keep, .legend { break-inside: avoid; }
   .card .range { font-size: .92rem; }
-  table { font-size: .84rem; } th, td { padding: .18rem .4rem; }
+  table { font-size: .84rem; } th, td { padding: .18rem .4rem; white-space: normal; }
   svg.bar { width: 5rem; }
   h2, h3, summary { break-after: avoid; }
   tr, .card, li, caption, .wide:not(:has(tr:nth-child(16))) { break-inside: avoid; }

@@ -43,13 +43,12 @@ def asked_images(paths: Iterable[Path], modality: Modality) -> tuple[list[ImageR
     """The named images and those in the named folders, in the order of their names, and what is not used, in words.
 
     CT series and volumes give their axial slices from the feet to the head. A file that cannot be read is among the
-    images, for decoding to name. Raises FileNotFoundError, and ValueError where nothing of a path can be used.
+    images, for decoding to name. Raises FileNotFoundError for a folder without images, ValueError where nothing of a
+    path can be used.
     """
     found: list[ImageRef] = []
     told: list[str] = []
     for path in paths:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such image or folder")
         inside = dict(list_images(path).images) if path.is_dir() else {path.name: path}
         if not inside:
             raise FileNotFoundError(f"{path}: no image in this folder; expected {IMAGE_KINDS} files")

@@ -1,8 +1,7 @@
 """The page of ``fedthorax try``. What files and models are called is set as text, never as HTML."""
 
-from markupsafe import Markup
-
 from fedthorax.common.page import style
+from fedthorax.common.page.frame import rendered
 from fedthorax.common.release.model_facts import NOT_A_DEVICE
 from fedthorax.common.release.saved_model import SavedModel
 
@@ -13,7 +12,7 @@ STYLE = (
   position: sticky; top: 0; z-index: 3; margin: 0; max-width: none; padding: .45rem 1.25rem; text-align: center;
   background: var(--grave-panel); color: var(--grave); font-weight: 600; border-bottom: 1px solid var(--rule);
 }
-main, header { max-width: 82rem; }
+main, header, footer { max-width: 82rem; }
 .asks { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1rem; }
 .drop {
   margin: 0; padding: .9rem 1rem; border: 2px dashed var(--soft); border-radius: 8px; background: var(--panel);
@@ -75,7 +74,7 @@ const kinds = {
   xray: { name: "X-ray", labels: "disease", one: "X-ray" }, ct: { name: "CT", labels: "cancer", one: "CT slice" },
 };
 const most = 512 * 2 ** 20;
-const alone = document.body.hasAttribute("data-alone");
+const alone = document.querySelector("form").hasAttribute("data-alone");
 const status = document.querySelector("#status"), results = document.querySelector("#results");
 const ask = document.querySelector("#ask"), clear = document.querySelector("#clear");
 let chosen = { xray: [], ct: [] }, found = null, at = 0, maps = new Map(), busy = false;
@@ -382,56 +381,52 @@ clear.addEventListener("click", () => {
 for (const kind of Object.keys(kinds)) choose(kind, []);
 """
 
-_PAGE = Markup("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Try {name} - FedThorax</title>
+_PAGE = """\
+{%- extends "frame" %}
+{%- block head %}
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="style.css">
 <script src="try.js" defer></script>
-</head>
-<body{alone}>
-<p class="notice" role="note">{notice}</p>
-<header><p class="kicker">FedThorax</p><h1>Try {name}</h1>
-<p>The model looks at {what}. Findings it knows on an X-ray: {findings}. Classes it knows on CT: {classes}.</p>
-<p class="small">{site}The images stay on this computer and are kept only while they are answered.</p></header>
-<main>
-<form>
-<div class="asks">{places}</div>
+{%- endblock %}
+{%- block title %}Try {{ name }} - FedThorax{% endblock %}
+{%- block skip %}<p class="notice" role="note">{{ notice }}</p>
+{% endblock %}
+{%- block kicker %}FedThorax{% endblock %}
+{%- block heading %}Try {{ name }}{% endblock %}
+{%- block facts %}
+<p>The model looks at {{ "an X-ray, a CT slice, or both" if alone else "an X-ray and a CT slice together" }}.
+Findings it knows on an X-ray: {{ saved.findings|join(", ") }}.
+Classes it knows on CT: {{ saved.cancer_classes|join(", ") }}.</p>
+<p class="small">{% if saved.site %}Thresholds and test are those of {{ saved.site }}. {% endif %}The images stay on
+this computer and are kept only while they are answered.</p>
+{%- endblock %}
+{%- block main %}
+<form{% if alone %} data-alone{% endif %}>
+<div class="asks">
+{%- for kind, name, what in places %}
+<fieldset class="drop" id="drop-{{ kind }}"><legend>{{ name }}</legend>
+<p class="small">{{ what }}</p>
+<input type="file" id="file-{{ kind }}" multiple><label class="button" for="file-{{ kind }}">{{ name }} files…</label>
+<input type="file" id="folder-{{ kind }}" webkitdirectory><label class="button" for="folder-{{ kind }}">{{ name }}
+folder…</label>
+<p class="chosen" id="chosen-{{ kind }}" role="status"></p></fieldset>
+{%- endfor %}
+</div>
 <p class="does"><button class="ask" id="ask" type="submit" disabled>Ask the model</button>
 <button class="plain" id="clear" type="button" disabled>Clear everything</button> <span id="missing"></span></p>
 </form>
 <p id="status" role="status" aria-live="polite"></p>
 <section id="results" aria-label="Answers"></section>
-</main>
-</body>
-</html>
-""")
-_PLACE = Markup("""<fieldset class="drop" id="drop-{kind}"><legend>{name}</legend>
-<p class="small">{what}</p>
-<input type="file" id="file-{kind}" multiple><label class="button" for="file-{kind}">{name} files…</label>
-<input type="file" id="folder-{kind}" webkitdirectory><label class="button" for="folder-{kind}">{name} folder…</label>
-<p class="chosen" id="chosen-{kind}" role="status"></p></fieldset>
-""")
-_TAKES = {
-    "xray": ("X-ray", "Drop an image here, or choose it: DICOM, PNG or JPEG, frontal."),
-    "ct": ("CT", "Drop a slice, a DICOM series or folder, a zip or a NIfTI volume here, or choose it."),
-}
+{%- endblock %}
+{%- block made %}Served by FedThorax on this computer.{% endblock %}
+"""
+_PLACES = (
+    ("xray", "X-ray", "Drop an image here, or choose it: DICOM, PNG or JPEG, frontal."),
+    ("ct", "CT", "Drop a slice, a DICOM series or folder, a zip or a NIfTI volume here, or choose it."),
+)
 
 
 def trial_page(saved: SavedModel) -> str:
     """The HTML for one model."""
-    alone = saved.facts.get("absent") == "token"
-    places = [_PLACE.format(kind=kind, name=name, what=what) for kind, (name, what) in _TAKES.items()]
-    return _PAGE.format(
-        name=saved.facts.get("name", saved.path.stem),
-        alone=Markup(" data-alone") if alone else "",
-        notice=NOT_A_DEVICE,
-        what="an X-ray, a CT slice, or both" if alone else "an X-ray and a CT slice together",
-        findings=", ".join(saved.findings),
-        classes=", ".join(saved.cancer_classes),
-        site=f"Thresholds and test are those of {saved.site}. " if saved.site else "",
-        places=Markup("").join(places),
-    )
+    name, alone = saved.facts.get("name", saved.path.stem), saved.facts.get("absent") == "token"
+    return rendered(_PAGE, name=name, alone=alone, notice=NOT_A_DEVICE, saved=saved, places=_PLACES)

@@ -11,6 +11,7 @@ from fedthorax.common.metrics.scores import TASKS, Row, Task, TestedScores
 from fedthorax.common.record.modalities import WORDS
 from fedthorax.common.record.passport import Modality, Passport
 from fedthorax.common.record.run import Run
+from fedthorax.common.report.subgroups import gaps_of, of_task, striking
 
 FEW_IMAGES = MIN_IMAGES
 MAX_TOLD = 8  # failures on the first screen
@@ -39,6 +40,7 @@ def cautions(run: Run, absent: Modality | None = None) -> list[Caution]:
         *_status(run),
         *_rounds(run),
         *_replies(run),
+        *_groups(run),
         *_test(run.test),
         *_data(run, absent),
         *_chosen_by_few(run),
@@ -78,6 +80,9 @@ def _rounds(run: Run) -> Iterator[Caution]:
         for name in run.sites if entry.round else ():
             if name not in silent and not entry.trained(name):
                 missing.setdefault(name, []).append(entry.round)
+    if run.best_round == 0 and run.last_round:
+        words = "No round gave a better model than the one before any training, of which the figures below are."
+        yield Caution("Nothing learnt.", words, grave=True)
     told = [
         Caution("Failure.", f"{_named(site, run)} failed in {round_ranges(sorted(set(rounds)))}: {reason}", grave=True)
         for (site, reason), rounds in failed.items()
@@ -114,29 +119,14 @@ def _replies(run: Run) -> Iterator[Caution]:
 
 def _test(test: TestedScores | None) -> Iterator[Caution]:
     if test is None:
-        yield Caution(
-            "No test scores.", "Figures below come from validation images, which also selected the model.", grave=True
-        )
         return
-    rows = [(task, name, row) for task, _ in TASKS for name, row in test.head(task).rows.items()]
-    absent = [name for _, name, row in rows if row.roc_auc is None]
+    rows = [(name, row) for task, _ in TASKS for name, row in test.head(task).rows.items()]
+    absent = [name for name, row in rows if row.roc_auc is None]
     if absent:
         yield Caution(
             "Undefined.",
             f"ROC-AUC cannot be computed for {joined(absent)}; reasons stand below the tables. Means leave these out.",
         )
-    for which, words in ((0, "show"), (1, "do not show")):
-        few = [
-            f"{name} ({number})"
-            for task, name, row in rows
-            if is_few(row) and (number := _positives_negatives(test, task, name)[which]) < FEW_IMAGES
-        ]
-        if few:
-            yield Caution(
-                "Descriptive only.",
-                f"Fewer than {FEW_IMAGES} test images {words} {joined(few, limit=20)}. These figures describe the "
-                "images at hand and say little about others; no interval is shown for them.",
-            )
     silent = [name for name, row in test.disease.rows.items() if row.known and row.precision is None]
     if silent:
         yield Caution(
@@ -147,26 +137,11 @@ def _test(test: TestedScores | None) -> Iterator[Caution]:
     if test.intervals is None:
         yield Caution("No intervals.", "No 95 % intervals were computed; how far chance matters is unknown.")
         return
-    at_chance = [
-        name
-        for task, name, row in rows
-        if (low_high := test.interval(task, "roc_auc", name)) and low_high[0] <= 0.5 and not is_few(row)
-    ]
-    if at_chance:
-        yield Caution(
-            "No better than chance?", f"The 95 % interval of ROC-AUC reaches 0.5 for {joined(at_chance, 20)}."
-        )
     yield Caution(
         "One training.",
         "The intervals cover the chance of which patients are in the test set, not that of the training: "
         "another seed gives another model.",
     )
-
-
-def _positives_negatives(test: TestedScores, task: Task, name: str) -> tuple[int, int]:
-    head = test.head(task)
-    positives = head.rows[name].support or 0
-    return positives, max(0, (head.known_of(name) or 0) - positives)
 
 
 def _data(run: Run, absent: Modality | None) -> Iterator[Caution]:
@@ -233,9 +208,20 @@ def _chosen_by_few(run: Run) -> Iterator[Caution]:
         equal = run.selection.weights == "equal"
         yield Caution(
             "Selected by few.",
-            f"A ROC-AUC is known to within {WANTED_ERROR:g} (its standard error) from {needed} images with the finding "
-            f"on. Fewer of the validation images that chose the round show {joined(few, limit=20)}; in the choice "
-            + ("each counted like the others, and so did chance." if equal else "these counted for less."),
+            f"Fewer than {needed} of the validation images that chose the round show {joined(few, limit=20)}. From "
+            f"{needed} on a ROC-AUC is known to within {WANTED_ERROR:g} (standard error); in the choice "
+            + ("each counted alike, and so did chance." if equal else "these counted for less."),
+        )
+
+
+def _groups(run: Run) -> Iterator[Caution]:
+    """People for whom the model is better or worse than for others, as far as more than chance shows."""
+    gaps = [gap for task, _ in TASKS for gap in gaps_of(of_task(run, task)) if gap[2] == "mean"]
+    if told := striking(gaps):
+        yield Caution(
+            "Not alike for all.",
+            f"Of {counted(len(gaps), 'gap')} between groups of patients, {len(told)} with a 95 % interval that "
+            f"leaves 0 out; chance alone gives one in twenty. The widest: {told[0]} More under Subgroups.",
         )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.wording import UNDEFINED, count, figure, interval
 from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
-from fedthorax.common.metrics.scores import TASKS, Compared, ComparedHeads, Task
+from fedthorax.common.metrics.scores import TASKS, Compared, ComparedHeads, PairedMean, Task
 from fedthorax.common.page.frame import rendered
 from fedthorax.common.record.run import Labels, Run
 from fedthorax.common.record.run_folder import RunFolder
@@ -119,8 +119,8 @@ def _compared_rows(found: Compared) -> dict[str, Any]:
     rows = [
         {
             "name": row.name,
-            "support": f"{count(row.support)} of {count(row.known)}",
             "cells": [
+                f"{count(row.support)} of {count(row.known)}",
                 figure(row.second),
                 figure(row.first),
                 signed(row.difference),
@@ -129,27 +129,24 @@ def _compared_rows(found: Compared) -> dict[str, Any]:
                 _p(row.p_holm),
             ],
             "few": row.descriptive,
-            "significant": row.p_holm is not None and row.p_holm < 0.05,
-            "reason": row.reason,
+            "style": "best" if row.p_holm is not None and row.p_holm < 0.05 else "",
         }
         for row in found.rows
     ]
     means = [
         {
             "name": name,
-            "cells": [figure(None)] * 4
-            if mean is None
-            else [
-                figure(mean.second),
-                figure(mean.first),
-                signed(mean.difference.value),
-                interval(mean.difference.interval),
-            ],
+            "cells": ["", *([figure(None)] * 4 if mean is None else _mean_cells(mean)), "", ""],
         }
         for name, mean in (("Mean over the labels that are not descriptive", found.mean), ("Accuracy", found.accuracy))
         if name != "Accuracy" or "accuracy" in found.model_fields_set
     ]
     return {"rows": rows, "means": means}
+
+
+def _mean_cells(mean: PairedMean) -> list[str]:
+    difference = mean.difference
+    return [figure(mean.second), figure(mean.first), signed(difference.value), interval(difference.interval)]
 
 
 def headline_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ TEMPLATE = """\
 {%- block heading %}{{ names|join(", ") }}{% endblock %}
 {%- block main %}
 <p>Selected models on the same central test images. Not a medical device: the figures hold for these images only.</p>
-{%- from "tables" import table %}
+{%- from "tables" import table, heads, body %}
 {{- table("Test scores of each run with its own 95 % interval. Whether two runs differ is told below, not by whether
 these intervals overlap.", ["Figure"] + names, headlines, sortable=false) }}
 {%- for pair in pairs %}
@@ -18,22 +18,8 @@ these intervals overlap.", ["Figure"] + names, headlines, sortable=false) }}
 <caption>ROC-AUC, and the difference: above 0 where {{ pair.second }} is better. Labels: DeLong's interval and p, on the
 same patients; p corrected for all labels of the table (Holm). Means: patients resampled. Shaded: corrected p below
 0.05.</caption>
-<thead><tr><th scope="col" class="left">Label</th><th scope="col">Positives</th><th scope="col">{{ pair.first }}</th>
-<th scope="col">{{ pair.second }}</th><th scope="col">Difference</th><th scope="col">95 % interval</th>
-<th scope="col">p</th><th scope="col">p corrected</th></tr></thead>
-<tbody>
-{%- for row in table.rows %}
-<tr class="{{ 'few' if row.few else ('best' if row.significant else '') }}"><th scope="row">{{ row.name }}</th>
-<td>{{ row.support }}{% if row.few %}*{% endif %}</td>
-{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody>
-<tbody class="means">
-{%- for row in table.means %}
-<tr><th scope="row">{{ row.name }}</th><td></td>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}<td></td>
-<td></td></tr>
-{%- endfor %}
-</tbody></table></div>
+{{- heads(["Label", "Positives", pair.first, pair.second, "Difference", "95 % interval", "p", "p corrected"]) }}
+{{- body(table.rows) }}{{ body(table.means, "means") }}</table></div>
 {%- if table.rows|selectattr("few")|list %}
 <p class="small">* fewer than ten images with it, or without it: descriptive, neither tested nor part of the mean.</p>
 {%- endif %}

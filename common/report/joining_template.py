@@ -5,6 +5,7 @@ TEMPLATE = """\
 {%- block title %}{{ name }}: did joining pay?{% endblock %}
 {%- block kicker %}FedThorax: {{ name }}{% endblock %}
 {%- block heading %}Did joining pay?{% endblock %}
+{%- from "tables" import heads, body %}
 {%- block main %}
 <div class="answer">
 {%- for sentence in answer %}<p>{{ sentence }}</p>{% endfor %}
@@ -50,32 +51,16 @@ validates on the same picture.{% endif %}</p>
 {%- for table in hospital.tables %}
 <div class="wide"><table>
 <caption>{{ table.title }}{% if table.over %} <span class="small">({{ table.over }})</span>{% endif %}</caption>
-<thead><tr><td></td><th scope="col">X-ray findings</th><th scope="col">95 % interval</th><th scope="col">CT classes</th>
-<th scope="col">95 % interval</th></tr></thead>
-<tbody>
-{%- for row in table.rows[:3] %}
-<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody><tbody class="means">
-{%- for row in table.rows[3:] %}
-<tr><th scope="row">{{ row.name }}</th>{% for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div>
+{{- heads(["", "X-ray findings", "95 % interval", "CT classes", "95 % interval"]) }}
+{{- body(table.rows[:3]) }}{{ body(table.rows[3:], "means") }}</table></div>
 {%- endfor %}
 <details><summary>Label by label, on its own test images</summary>
 {%- for table in hospital.labels %}
 <div class="wide"><table>
 <caption>{{ table.title }}. ROC-AUC; DeLong's interval; p corrected for all labels of the table (Holm). *: fewer than
 ten positives or negatives, not tested.</caption>
-<thead><tr><th scope="col" class="left">Label</th><th scope="col">Positives</th><th scope="col">Known</th>
-<th scope="col">Alone</th><th scope="col">Joined</th><th scope="col">Difference</th><th scope="col">95 % interval</th>
-<th scope="col">p corrected</th></tr></thead>
-<tbody>
-{%- for row in table.rows %}
-<tr{% if row.few %} class="few"{% endif %}><th scope="row">{{ row.name }}{% if row.few %}*{% endif %}</th>
-{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></div>
+{{- heads(["Label", "Positives", "Known", "Alone", "Joined", "Difference", "95 % interval", "p corrected"]) }}
+{{- body(table.rows) }}</table></div>
 {%- endfor %}
 </details>
 </section>

@@ -30,7 +30,7 @@ def subgroup_section(run: Run) -> Markup:
             "title": title,
             "attributes": [_table(name, described) for name, described in found.items()],
             "num_gaps": len(gaps),
-            "striking": _striking(gaps),
+            "striking": striking(gaps),
             "hospitals": _at_hospitals(hospitals),
         }
         if found or any(hospitals.values()):
@@ -75,7 +75,7 @@ def _at_hospitals(told: Mapping[str, Groups | None]) -> dict[str, Any]:
         "silent": joined(words, limit=20),
         "open": bool(gaps) and len(told) <= MAX_UNFOLDED,
         "num_gaps": len(gaps),
-        "striking": _striking(gaps),
+        "striking": striking(gaps),
     }
 
 
@@ -100,7 +100,7 @@ def gaps_of(found: Groups) -> Iterator[tuple[str, str, str, GroupFigure]]:
                         yield f"{TITLES[attribute]} {name}", word, label, value
 
 
-def _striking(gaps: Sequence[tuple[str, str, str, GroupFigure]]) -> list[str]:
+def striking(gaps: Sequence[tuple[str, str, str, GroupFigure]]) -> list[str]:
     """Gaps of means whose interval leaves 0 out, the widest first."""
     found = [
         (abs(value.gap or 0), f"{group}: {word} {figure(value.value)}, others {figure(value.others)}.")

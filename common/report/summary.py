@@ -1,6 +1,6 @@
 """The first screen: what was trained and what came out, in plain sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from fedthorax.common.metrics.scores import TASKS, Scores, Task, TestedScores
 from fedthorax.common.record.modalities import TASK_OF
 from fedthorax.common.record.passport import Modality
 from fedthorax.common.record.run import Phase, Run
-from fedthorax.common.report.cautions import is_few
+from fedthorax.common.report.cautions import FEW_IMAGES, is_few
 from fedthorax.common.report.joining import answer as answer_to_joining
 
 SELECTION_WORDS = {
@@ -66,8 +66,9 @@ def _selected(run: Run, absent: Modality | None) -> list[str]:
     if metric == "mean_roc_auc" and absent:
         metric = "disease_roc_auc" if absent == "ct" else "cancer_roc_auc"
     weighed = ", each weighed by its certainty," if run.selection.weights == "certainty" and metric != "loss" else ""
+    untrained = "" if run.best_round else ", the one before any training,"
     return [
-        f"The model of round {run.best_round} was selected: on the central validation images, "
+        f"The model of round {run.best_round}{untrained} was selected: on the central validation images, "
         f"{SELECTION_WORDS.get(metric, metric)}{weighed} was best there ({figure(run.selection.value)})."
     ]
 
@@ -83,11 +84,13 @@ def _good(run: Run, absent: Modality | None) -> list[str]:
     told = [f"Scored once on central test images that selected nothing: {_test_size(run, absent)}."]
     above, at_chance, few = against_chance(run.test)
     if number := len(above) + len(at_chance) + len(few):
-        told.append(
-            f"Of {counted(number, 'label')}, {_are(above)} better than chance (the 95 % interval lies above 0.5)"
-        )
-        told[-1] += f", {_are(at_chance)} not shown to be" if at_chance else ""
-        told[-1] += f", {_have(few)} too few images to tell." if few else "."
+        parts = [f"{len(above) or 'none'} better than chance (the 95 % interval of ROC-AUC lies above 0.5)"]
+        if at_chance:
+            parts.append(f"{len(at_chance)} not shown to be ({joined(at_chance, limit=20)})")
+        if few:
+            fewer = f"fewer than {FEW_IMAGES} with it or without it"
+            parts.append(f"{len(few)} with too few images to tell ({fewer}: {joined(few, limit=20)})")
+        told.append(f"Of {counted(number, 'label')}: {'; '.join(parts)}.")
     return told
 
 
@@ -106,19 +109,11 @@ def against_chance(test: TestedScores) -> tuple[list[str], list[str], list[str]]
     return above, at_chance, few
 
 
-def _are(names: Sequence[str]) -> str:
-    return f"{len(names)} {'is' if len(names) == 1 else 'are'}"
-
-
-def _have(names: Sequence[str]) -> str:
-    return f"{len(names)} {'has' if len(names) == 1 else 'have'}"
-
-
 def _alone(run: Run, absent: Modality | None, joined_at: tuple[str, Mapping[str, Any]] | None) -> list[str]:
     if run.mode == "train" or len(run.sites) < 2:
         return []
     if joined_at is None:
-        return ["Not known from this run: it trained no hospital alone. fedthorax joining does, and compares."]
+        return ["Not known: no hospital was trained alone here. The command fedthorax joining does that, and compares."]
     place, document = joined_at
     told = [answer_to_joining(document, task, words) for task, words in TASKS if not absent or task != TASK_OF[absent]]
     return [*told, f"From {place}, where every hospital was also trained alone."]
@@ -134,19 +129,27 @@ def headlines(scores: Scores | None, absent: Modality | None = None) -> list[Hea
         low_high = scores.interval(task, of)
         return Headline(name, figure(scores.mean(task, of)), None if low_high is None else interval(low_high), note)
 
-    over = {task: f"over {_over(scores, task)}" for task, _ in TASKS}
-    slices = counted(scores.cancer.known or 0, "slice")
+    classes = f"{_over(scores, 'cancer')} classes, each against the rest; 0.5 is chance"
+    accuracy = f"of {counted(scores.cancer.known or 0, 'slice')}"
+    if by_class := [sum(row) for row in scores.cancer.confusion_matrix or () if sum(row)]:
+        accuracy += f"; always the commonest class: {max(by_class) / sum(by_class):.3f}"
     found = [
-        headline("X-ray findings: mean ROC-AUC", "disease", "roc_auc", f"{over['disease']} findings"),
-        headline("CT classes: mean ROC-AUC", "cancer", "roc_auc", f"{over['cancer']} classes, each against the rest"),
-        headline("CT classes: accuracy", "cancer", "accuracy", f"of {slices}"),
+        headline(
+            "X-ray findings: mean ROC-AUC",
+            "disease",
+            "roc_auc",
+            f"{_over(scores, 'disease')} findings; 0.5 is chance, 1 is without fault",
+        ),
+        headline("CT classes: mean ROC-AUC", "cancer", "roc_auc", classes),
+        headline("CT classes: accuracy", "cancer", "accuracy", accuracy),
     ]
     return found[1:] if absent == "xray" else found[:1] if absent == "ct" else found
 
 
 def _over(scores: Scores, task: Task) -> str:
     head = scores.head(task)
-    return f"{head.macro.over.get('roc_auc', 0)} of {len(head.rows)}"
+    over, labels = head.macro.over.get("roc_auc", 0), len(head.rows)
+    return f"over {labels}" if over == labels else f"over {over} of {labels}"
 
 
 def phases(run: Run) -> list[str]:
@@ -208,13 +211,25 @@ def _who(run: Run, absent: Modality | None) -> list[str]:
         ("at least " if len(numbers) < len(told[word]) else "") + counted(sum(numbers), word)
         for word, numbers in known.items()
     )
-    if described and not any(known.values()):
-        images = "images that they do not count to the server"
     if run.mode == "train":
         return [f"In one place, on the images of {joined(sites)}: {images} to train on."]
     who = f"One hospital, {sites[0]}" if len(sites) == 1 else f"{len(sites)} hospitals, {joined(sites)}"
     where = ", simulated on one machine" if run.mode == "simulate" else ""
-    return [f"{who}, with {images} to train on{where}.", "They exchanged model weights and figures, no images."]
+    whom = f"{who}, with {images} to train on{where}."
+    if described and not any(known.values()):
+        whom = f"{who}{where}; on how many images they train they do not tell."
+    return [whom, _exchanged(run)]
+
+
+def _exchanged(run: Run) -> str:
+    masked = run.masks and f", masked so that the server read sums of {run.masks.smallest_sum} hospitals or more,"
+    private = run.privacy
+    return f"They exchanged model weights{masked or ''} and figures, no images." + (
+        f" With differential privacy for patients: epsilon {private.epsilon:g} planned, delta {private.delta:g} "
+        "(Privacy, below, says what that covers)."
+        if private
+        else ""
+    )
 
 
 def _participation(run: Run) -> list[str]:

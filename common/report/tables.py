@@ -157,32 +157,15 @@ def confusion(scores: Scores | None) -> dict[str, Any] | None:
 def site_rows(run: Run, absent: Modality | None = None) -> list[dict[str, Any]]:
     """Every hospital beside the central set: validation scores of the round whose scores are shown, and its own test.
     Without the figures of the modality that is ``absent`` everywhere, here and below."""
-    heads = len(main_heads(absent))
-    rows = []
-
-    def add(
-        name: str,
-        images: list[str],
-        valid: Scores | None,
-        test: TestedScores | None,
-        copies: Heads | None,
-        same: str,
-        style: str = "",
-    ) -> None:
-        cells = [*images, *_main_cells(valid, absent), *_main_cells(test, absent)]
-        rows.append({"name": name, "cells": cells, "style": style})
-        if copies:
-            empty = [""] * (len(images) + heads)
-            rows.append({"name": same, "cells": [*empty, *_main_cells(copies, absent)], "style": style})
-
-    scored = run.scored_round
+    scored, rows = run.scored_round, []
     for name, site in run.sites.items():
         train = site.data.splits.get("train") if site.data else None
         images = [count(getattr(train, key, None)) for key in WORDS if key != absent]
         valid = scored.sites[name].valid if scored and name in scored.sites else None
-        add(name, images, valid, site.test, site.test_with_duplicates, f"{name}, duplicates counted too")
-    none, same = [""] * (1 if absent else 2), "the same, duplicates counted too"
-    add(CENTRAL, none, scored.central if scored else None, run.test, run.test_with_duplicates, same, "central")
+        cells = [*images, *_main_cells(valid, absent), *_main_cells(site.test, absent)]
+        rows.append({"name": name, "cells": cells, "style": ""})
+    central = [*_main_cells(scored.central if scored else None, absent), *_main_cells(run.test, absent)]
+    rows.append({"name": CENTRAL, "cells": [""] * (1 if absent else 2) + central, "style": "central"})
     return rows
 
 

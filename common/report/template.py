@@ -337,8 +337,8 @@ pooled.rows) }}
 {%- call fold("privacy", "Privacy and audit", "what was exchanged, who saw it", " page") %}{{ privacy }}{% endcall %}
 {%- call fold("again", "Versions, commands and settings", "how to run it again") %}{{ again }}
 <p class="small">Fingerprint of the settings: {{ run.config_sha256[:16] }}.</p>
-<h3>config.yaml, all settings of this run</h3>
-<pre>{{ config }}</pre>{% endcall %}
+<details class="bulky"><summary>config.yaml, all settings of this run</summary>
+<pre>{{ config }}</pre></details>{% endcall %}
 {%- call fold("glossary", "What the words mean") %}
 <dl class="glossary">
 {%- for word, meaning in glossary %}

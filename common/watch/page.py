@@ -84,7 +84,7 @@ _CONTENT = """\
 {%- if share is not none %}
 <p><progress class="whole" max="1" value="{{ share }}" aria-label="Rounds done"></progress></p>
 {%- endif %}
-{%- if error %}<p class="cautions"><strong>{{ error }}</strong></p>{% endif %}
+{%- if error %}<ul class="limits"><li class="grave"><strong>{{ error }}</strong></li></ul>{% endif %}
 {%- if report %}<p><a href="report">The report</a> has scores on test images, with intervals.</p>{% endif %}
 {{- cards(headlines, "" if is_test else " (validation, round %d)"|format(round)) }}
 {%- if sites %}
@@ -135,14 +135,6 @@ _CONTENT = """\
 {%- endif %}
 """
 
-_WORDS = {
-    "starting": "starting",
-    "running": "running",
-    "finished": "finished",
-    "interrupted": "stopped by a person",
-    "failed": "failed",
-}
-
 
 def page(state: RunState) -> str:
     """The whole document, with the content of this moment, so that it is of use without a script too."""
@@ -153,7 +145,8 @@ def content(state: RunState, now: float | None = None) -> Markup:
     """The part that changes; equal states give equal text once the run has ended."""
     run, progress = state.run, state.progress
     running = state.status in ("starting", "running") and not state.writer_gone
-    words = "stopped: its process is gone; go on with --resume" if state.writer_gone else _WORDS[state.status]
+    words = "stopped by a person" if state.status == "interrupted" else state.status
+    words = "stopped: its process is gone; go on with --resume" if state.writer_gone else words
     closed = [entry for entry in run.rounds if entry.central] if run else []
     newest = closed[-1].round if closed else 0
     absent = lacking(run) if run else None

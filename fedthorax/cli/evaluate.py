@@ -35,9 +35,10 @@ def evaluate(
     if site not in sites:
         raise ValueError(f"--site {site}: expected one of {', '.join(sites)}")
     path = model_file(model)
-    from fedthorax.common.release.evaluate import evaluate_model
+    with console(to_stderr=True).status("loading TensorFlow and the model, then scoring"):
+        from fedthorax.common.release.evaluate import evaluate_model
 
-    done = evaluate_model(path, experiment, site, split)
+        done = evaluate_model(path, experiment, site, split)
     if as_json:
         facts = {"model": str(path), "site": site, "split": split, "scores": done.scores}
         print_json(facts | {"scores_with_duplicates": done.with_duplicates, "left_out": done.left_out})

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fedthorax.cli.files import image_files, model_file
-from fedthorax.cli.output import JsonOption, near, print_json
+from fedthorax.cli.output import JsonOption, console, near, print_json
 
 
 def export(
@@ -37,11 +37,11 @@ def export(
     path = model_file(model)
     name = path.stem if path.suffix == ".zip" or not model.is_dir() else model.absolute().name
     target = out or Path(f"{name}.zip" if to == "zip" else f"{name}-{to}")
-    xrays = image_files(xray, "xray") if xray else []
-    slices = image_files(ct, "ct") if ct else []
-    from fedthorax.common.release.export import export_model
+    with console(to_stderr=True).status("loading TensorFlow and the model, then writing and comparing it"):
+        xrays, slices = image_files(xray or (), "xray"), image_files(ct or (), "ct")
+        from fedthorax.common.release.export import export_model
 
-    result = export_model(path, to, target, xrays, slices)
+        result = export_model(path, to, target, xrays, slices)
     if as_json:
         print_json(result)
         return

@@ -26,6 +26,9 @@ def model_file(path: Path) -> Path:
 
 def image_files(paths: Iterable[Path], modality: Literal["xray", "ct"]) -> list[ImageRef]:
     """The named images, and those in any depth of the named folders; what is not used is said on stderr."""
+    paths = [path.expanduser() for path in paths]
+    if missing := next((path for path in paths if not path.exists()), None):
+        raise FileNotFoundError(f"{missing}: no such image or folder")  # before seconds of imports
     from fedthorax.common.release.trial import asked_images
 
     found, left_out = asked_images(paths, modality)

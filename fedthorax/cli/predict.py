@@ -56,8 +56,8 @@ def predict(
     if not xray and not ct:
         raise typer.BadParameter("give --xray, --ct, or both")
     path = model_file(model)
-    xrays, slices = image_files(xray or (), "xray"), image_files(ct or (), "ct")
     with console(to_stderr=True).status("loading TensorFlow and the model, then answering"):
+        xrays, slices = image_files(xray or (), "xray"), image_files(ct or (), "ct")
         from fedthorax.common.release.predict import predict_files
 
         document = predict_files(path, xrays, slices, maps, all_maps, site, together)

@@ -96,7 +96,7 @@ def test_a_person_is_shown_what_would_be_trained_and_what_would_leave(experiment
     assert summary["leaves"][6:] == [
         "of this hospital's own images: losses",
         "counts of images: from 10 on; below that, or where what is left of the whole is less: null (images)",
-        "losses: where losses leave, over none or 10 images and more of each kind; else null",
+        "losses: where losses leave, over none or at least 10 of each kind; else null",
         "nothing else: every field has a rule, and `fedthorax site leaves` prints them all",
     ]
     groups = "once, at the end, the scores of its test images by sex, age, view and scanner"
@@ -110,7 +110,7 @@ def test_a_person_is_shown_what_would_be_trained_and_what_would_leave(experiment
     assert private[6].startswith("these are private for patients (local): epsilon 8 of delta 0.0001 for the whole run")
     strict = run_summary(experiment, settings(limits={"smallest_count": 10}))["leaves"]
     assert f"{groups}, without groups of fewer than 10 patients" in strict
-    assert "scores: where 10 images or more have the label, and as many lack it; else null" in strict
+    assert "scores: where at least 10 have the label, and as many lack it; else null" in strict
 
 
 def test_a_damaged_decision_file_is_named(participation: Participation, experiment: Experiment) -> None:

@@ -4,12 +4,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from flwr.supernode import start_client_internal
 
 from fedthorax.client.site import supernode_process
+from fedthorax.client.site.supernode_process import answer_what_was_received
 
 PROGRAM = """
 import sys, threading, time, types
@@ -56,3 +60,27 @@ def test_it_looks_often_for_a_reply_and_asks_the_server_as_seldom_as_flower_does
     assert slept == [supernode_process.LOOK_S, 3]
     source = Path(start_client_internal.__file__).read_text(encoding="utf-8")
     assert re.findall(r"\btime\.(\w+\(.*\))", source) == ["sleep(3)", "sleep(0.5)", "sleep(0.5)"]
+
+
+def test_the_late_answer_to_an_ended_run_does_not_take_the_place_of_the_one_that_is_waited_for() -> None:
+    """A loop as Flower's: what lies ready is sent, one at a time here, and then the next message is asked for."""
+    ready = ["to an ended run", "first", "second"]
+
+    def message(**metadata: str) -> SimpleNamespace:
+        return SimpleNamespace(metadata=SimpleNamespace(**metadata))
+
+    def pull(receive: Callable[[], Any], state: None) -> Any:
+        return receive()
+
+    def push(send: Callable[[Any, int], None], state: None) -> None:
+        send(message(reply_to_message_id=ready.pop(0)), 0)
+
+    loop = SimpleNamespace(_pull_and_store_message=pull, _push_messages=push)
+    answer_what_was_received(loop)
+    sent: list[list[str]] = []
+    for name in ("first", "second"):
+        loop._pull_and_store_message(receive=lambda name=name: (message(message_id=name), None), state=None)
+        sent.append([])
+        loop._push_messages(send=lambda one, _: sent[-1].append(one.metadata.reply_to_message_id), state=None)
+    assert sent == [["to an ended run", "first"], ["second"]]
+    assert loop._pull_and_store_message(receive=lambda: None, state=None) is None

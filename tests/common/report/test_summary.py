@@ -9,7 +9,11 @@ from .synthetic import SITES
 def test_headlines_say_over_how_many_they_run(metrics):
     metrics["test"]["disease"]["macro"]["num_findings"]["roc_auc"] = 12
     notes = [headline.note for headline in headlines(read_run(metrics).test)]
-    assert notes == ["over 12 of 14 findings", "over 4 of 4 classes, each against the rest", "of 180 slices"]
+    assert notes == [
+        "over 12 of 14 findings; 0.5 is chance, 1 is without fault",
+        "over 4 classes, each against the rest; 0.5 is chance",
+        "of 180 slices; always the commonest class: 0.339",
+    ]
     assert [headline.interval for headline in headlines(read_run(metrics).rounds[1].central)] == [None] * 3
 
 
@@ -68,7 +72,7 @@ def test_under_masks_a_hospital_took_part_and_hidden_counts_are_not_none(metrics
     assert not any(caution.lead == "Missing." for caution in cautions(run))
     assert round_rows(run)[1]["cells"][1] == "3 of 3"
     first |= {"xray": None, "ct": None}
-    assert "with images that they do not count to the server to train on" in answers(read_run(metrics))["who"][0]
+    assert "; on how many images they train they do not tell." in answers(read_run(metrics))["who"][0]
 
 
 def test_a_resumed_run_says_so(metrics):
@@ -91,8 +95,27 @@ def test_how_many_labels_are_better_than_chance_is_told(metrics):
     for name in above:
         task, group = ("disease", "per_finding") if name in metrics["labels"]["findings"] else ("cancer", "per_class")
         assert metrics["test"]["intervals"][task][group][name]["roc_auc"][0] > 0.5
-    assert f"Of 18 labels, {len(above)} are better than chance" in answers(read_run(metrics))["good"][1]
-    assert f"{len(few)} have too few images to tell." in answers(read_run(metrics))["good"][1]
+    told = answers(read_run(metrics))["good"][1]
+    assert told.startswith(f"Of 18 labels: {len(above)} better than chance")
+    assert f"{len(at_chance)} not shown to be ({', '.join(at_chance[:-1])} and {at_chance[-1]})" in told
+    assert f"{len(few)} with too few images to tell (fewer than 10 with it or without it: " in told
+    for row in metrics["test"]["intervals"]["disease"]["per_finding"].values():
+        row["roc_auc"] = [0.5, 0.9]
+    for row in metrics["test"]["intervals"]["cancer"]["per_class"].values():
+        row["roc_auc"] = [0.4, 0.9]
+    assert "labels: none better than chance" in answers(read_run(metrics))["good"][1]
+
+
+def test_what_hid_the_weights_is_told_with_what_was_exchanged(metrics):
+    assert answers(read_run(metrics))["who"][1] == "They exchanged model weights and figures, no images."
+    metrics["masks"] = {"roster": "ab", "smallest_sum": 3, "threshold": 2}
+    masked = answers(read_run(metrics))["who"][1]
+    assert ", masked so that the server read sums of 3 hospitals or more, and figures, no images." in masked
+
+
+def test_a_model_that_was_never_trained_is_called_so(metrics):
+    metrics["best_round"] = 0
+    assert "The model of round 0, the one before any training, was selected" in answers(read_run(metrics))["what"][1]
 
 
 def test_whether_joining_paid_is_told_where_it_was_measured_and_not_known_otherwise(metrics):

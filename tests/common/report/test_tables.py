@@ -69,15 +69,6 @@ def test_rounds_count_the_hospitals_that_trained(metrics):
     assert [row["name"] for row in rows if row["style"] == "best"] == ["8 (best)"]
 
 
-def test_scores_with_copies_stand_below_those_without(metrics):
-    macro = {"disease": {"macro": {"roc_auc": 0.91}}, "cancer": {"accuracy": 0.92, "macro": {"roc_auc": 0.93}}}
-    metrics["test_with_duplicates"] = macro
-    metrics["sites"]["St. Anna"]["test_with_duplicates"] = macro
-    rows = {row["name"]: row for row in tables.site_rows(read_run(metrics))}
-    for name in ("the same, duplicates counted too", "St. Anna, duplicates counted too"):
-        assert rows[name]["cells"][-3:] == ["0.910", "0.930", "0.920"]
-
-
 def test_a_dash_in_a_hospitals_row_has_its_reason_below_once(metrics):
     few = "Fewer than 8 images: the hospital keeps it."
     macro = {"roc_auc": None, "reasons": {"roc_auc": few}}

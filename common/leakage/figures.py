@@ -1,4 +1,5 @@
-"""Figures of scores: how many are found at one false one in a hundred, areas, controls, patients, subgroups."""
+"""Figures of scores: how many are found at one false one in a hundred, areas, controls, patients, subgroups; and which
+hospital a member is of."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,14 +7,16 @@ import numpy as np
 from scipy.stats import binomtest, rankdata
 
 from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.common.leakage.found import Area, Attack, Group, Membership, Modality, Patients, Share
+from fedthorax.common.leakage.found import Area, Attack, Group, HospitalGuess, Membership, Modality, Patients, Share
 from fedthorax.common.leakage.membership import Members, Values, all_scores, lira_scores
 from fedthorax.common.leakage.pool import Pool
 from fedthorax.common.leakage.references import Answers
+from fedthorax.common.metrics.delong import holm
 from fedthorax.common.metrics.resampling import MIN_IMAGES, image_weights, percentile_interval, weighted_ranking
 
 FALSE_ONES = 0.01
 _SAMPLES, _DRAWS = 1000, 400
+_SHUFFLED = 200  # times that hospitals are shuffled
 _BINS = (0.5, 0.7, 0.9, 0.95)
 
 
@@ -135,3 +138,43 @@ def membership(
         groups=groups(best, inside, {name: of[there] for name, of in of_groups.items()}, seed),
         patients=patients(np.stack(each), members),
     )
+
+
+def hospital_guesses(
+    answers: Values, hospitals: Sequence[str], of_label: Mapping[str, Members], seed: int
+) -> tuple[HospitalGuess, ...]:
+    """From the model's answers alone, label by label against shuffled hospitals. ``answers`` (P, L) and ``hospitals``
+    (P,) of the members, ``of_label`` who has it. A label counts where two hospitals have ten with it; patients of
+    others are left out."""
+    found, p_values = [], {}
+    for label, chosen in of_label.items():
+        names, place = np.unique(np.asarray(hospitals)[chosen], return_inverse=True)
+        kept = np.flatnonzero(np.bincount(place, minlength=len(names)) >= MIN_IMAGES)
+        if len(kept) < 2:
+            continue
+        rows = np.isin(place, kept)
+        values, whose = np.nan_to_num(answers[chosen][rows]), np.searchsorted(kept, place[rows])
+        values = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-9)
+        random = np.random.default_rng(seed)
+        accuracy = accuracy_of(values, whose)
+        shuffled = np.array([accuracy_of(values, random.permutation(whose)) for _ in range(_SHUFFLED)])
+        p_values[label] = (1 + int((shuffled >= accuracy).sum())) / (1 + _SHUFFLED)
+        low, high = np.percentile(shuffled, (2.5, 97.5))
+        found.append((label, int(rows.sum()), accuracy, (float(low), float(high))))
+    corrected = holm(p_values)
+    return tuple(
+        HospitalGuess(label=label, patients=count, accuracy=accuracy, shuffled=usual, p=corrected[label])
+        for label, count, accuracy, usual in found
+    )
+
+
+def accuracy_of(values: Values, whose: np.ndarray) -> float:
+    """Of the nearest hospital's mean, each patient left out of his own; a mean over hospitals."""
+    count = np.bincount(whose)
+    sums = np.stack([values[whose == place].sum(axis=0) for place in range(len(count))])
+    distance = ((values[:, None] - (sums / count[:, None])[None]) ** 2).sum(axis=2)
+    rows = np.arange(len(values))
+    without = (sums[whose] - values) / np.maximum(count[whose] - 1, 1)[:, None]
+    distance[rows, whose] = ((values - without) ** 2).sum(axis=1)
+    right = distance.argmin(axis=1) == whose
+    return float(np.mean([right[whose == place].mean() for place in range(len(count))]))

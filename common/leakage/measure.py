@@ -12,9 +12,8 @@ from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.leakage.audit import audit
-from fedthorax.common.leakage.figures import membership
+from fedthorax.common.leakage.figures import hospital_guesses, membership
 from fedthorax.common.leakage.found import Audit, HospitalGuess, Leakage, Membership
-from fedthorax.common.leakage.hospital_guess import hospital_guesses
 from fedthorax.common.leakage.membership import LIRA_RUNS
 from fedthorax.common.leakage.page import leakage_page
 from fedthorax.common.leakage.pool import Pool, gather

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedthorax.common.leakage import figures
-from fedthorax.common.leakage.hospital_guess import accuracy_of, hospital_guesses
+from fedthorax.common.leakage.figures import accuracy_of, hospital_guesses
 
 
 def test_shares_have_exact_intervals():

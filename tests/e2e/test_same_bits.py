@@ -114,16 +114,19 @@ def resumed_from_the_round_before(place: Workplace, run: Path, start: tuple[str,
 def end_when(
     place: Workplace, process: subprocess.Popen, run: Path, pattern: str, number: int = signal.SIGKILL
 ) -> None:
-    """Wait until the events since the start of ``process`` show the pattern, then send it the signal."""
+    """Wait until the events since the start of ``process`` show the pattern, then send it the signal.
+
+    While it lives it is waited for: on a busy machine a start alone takes minutes. What it has written is told where it
+    ends or hangs."""
     events = run / "events.jsonl"
     old = len(events.read_text()) if events.exists() else 0
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 1200
     while not (events.exists() and re.search(pattern, events.read_text()[old:])):
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, events.read_text()[old:] if events.exists() else "no event"
         time.sleep(0.02)
     process.send_signal(number)
-    process.communicate(timeout=120)
+    process.communicate(timeout=600)
 
 
 @pytest.fixture

@@ -186,12 +186,7 @@ class CentralData:
         return plain_cells([modality, self._relative(images, row), images.patients[row]])
 
     def _relative(self, images: ImageSet, row: int) -> str:
-        path, frame = images.paths[row], images.ref(row).frame
-        mark = "" if frame is None else f"#{frame}"
-        for source in self._sources.by_modality.values():
-            if path.is_relative_to(source):
-                return path.relative_to(source).as_posix() + mark
-        return path.name + mark
+        return images.ref(row).below(self._sources.by_modality.values())
 
     def _seed(self, split: str) -> int:
         return derive_seed(self._experiment.seed, "evaluation pairs", CENTRAL, split)

@@ -10,7 +10,7 @@ from pydantic import Field
 from fedthorax.common.check.target import with_labels
 from fedthorax.common.config.data import CtSource, SourceConfig, XraySource
 from fedthorax.common.config.label_mapping import LabelFormat, LabelMapping, SliceMapping
-from fedthorax.common.config.settings_file import read_settings
+from fedthorax.common.config.load import read_settings
 from fedthorax.common.hospital.scan import scan
 from fedthorax.common.records.layouts import layout_of
 from fedthorax.common.records.records import SPLITS, UNKNOWN_CLASS, CtRecord, XrayRecord

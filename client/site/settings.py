@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from fedthorax.common.config.data import CacheConfig, CtSource, SourceConfig, XraySource, folder_shorthand
+from fedthorax.common.config.load import read_settings
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.config.settings_file import read_settings
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.privacy.budget import Limit
 

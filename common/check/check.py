@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from fedthorax.common.check.counts import counts
 from fedthorax.common.check.facts import ImageFacts
@@ -23,6 +23,8 @@ from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import SPLITS, CtRecord, ImageRef, Split, XrayRecord
 from fedthorax.common.records.split_file import relative_name
 from fedthorax.common.records.splits import assign_splits
+
+Record = TypeVar("Record", XrayRecord, CtRecord)
 
 
 def fixed_splits(
@@ -52,12 +54,11 @@ def fixed_splits(
         if record.split is not None:
             held = sides.get(groups[record.patient], record.split)
             sides[groups[record.patient]] = min(held, record.split, key=SPLITS.index)
-    drawn_xray, drawn_ct = assign_splits(
-        [replace(record, patient=groups[record.patient], split=sides.get(groups[record.patient])) for record in xray],
-        [replace(record, patient=groups[record.patient], split=sides.get(groups[record.patient])) for record in ct],
-        fractions,
-        seed,
-    )
+
+    def grouped(held: Sequence[Record]) -> list[Record]:
+        return [replace(one, patient=groups[one.patient], split=sides.get(groups[one.patient])) for one in held]
+
+    drawn_xray, drawn_ct = assign_splits(grouped(xray), grouped(ct), fractions, seed)
     return (
         tuple(replace(drawn, patient=record.patient) for drawn, record in zip(drawn_xray, xray, strict=True)),
         tuple(replace(drawn, patient=record.patient) for drawn, record in zip(drawn_ct, ct, strict=True)),

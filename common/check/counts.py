@@ -54,7 +54,7 @@ def _of_modality(
         "co_occurrence": _co_occurrence(images, labels) if modality == "xray" else {},
         "attributes": {
             "sex": _tally(image.attributes.sex for image in images),
-            "age": _tally(_band(image.attributes.age_years) for image in images),
+            "age": _tally(None if (age := image.attributes.age_years) is None else age_band(age) for image in images),
             "view": _tally(image.attributes.view for image in images),
             "scanner": _tally(image.attributes.scanner for image in images),
         },
@@ -99,7 +99,3 @@ def _tally(values: Iterable[str | None]) -> dict[str, int]:
     """The commonest first; what is not known last."""
     found = Counter(UNKNOWN if value is None else value for value in values)
     return dict(sorted(found.items(), key=lambda item: (item[0] == UNKNOWN, -item[1], item[0])))
-
-
-def _band(age_years: float | None) -> str | None:
-    return None if age_years is None else age_band(age_years)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fedthorax.common.check.facts import ImageFacts
 from fedthorax.common.hospital.labelled import KINDS, LabelledImage
 from fedthorax.common.issues.issue import Issue
+from fedthorax.common.metrics.resampling import area_variance
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import ImageRef
 
@@ -51,11 +52,7 @@ class Shortcut:
 
     @property
     def is_warning(self) -> bool:
-        return (
-            self.roc_auc is not None
-            and self.interval is not None
-            and (self.roc_auc > WARN_FROM and self.interval[0] > 0.5)
-        )
+        return self.roc_auc is not None and self.roc_auc > WARN_FROM and (self.interval or (0.0,))[0] > 0.5
 
 
 def shortcuts(
@@ -135,7 +132,8 @@ def _shortcut(
         return Shortcut(modality, label, by, None, None, num_positive, num_negative, reason)
     area = _roc_auc(values[positive], values[negative])
     area = max(area, 1 - area)
-    margin = NormalDist().inv_cdf(1 - 0.025 / questions) * _standard_error(area, num_positive, num_negative)
+    error = math.sqrt(max(area_variance(num_positive, num_negative, area), 0.0))
+    margin = NormalDist().inv_cdf(1 - 0.025 / questions) * error
     interval = (max(0.0, area - margin), min(1.0, area + margin))
     return Shortcut(modality, label, by, area, interval, num_positive, num_negative)
 
@@ -146,11 +144,3 @@ def _roc_auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> fl
     below = np.searchsorted(ordered, positive, "left")
     up_to = np.searchsorted(ordered, positive, "right")
     return float((below + up_to).mean() / 2 / len(negative))
-
-
-def _standard_error(area: float, num_positive: int, num_negative: int) -> float:
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = (area * (1 - area) + (num_positive - 1) * (q1 - area**2) + (num_negative - 1) * (q2 - area**2)) / (
-        num_positive * num_negative
-    )
-    return math.sqrt(max(variance, 0.0))

@@ -1,12 +1,13 @@
 """The outcome of a check: what a program reads, and whether a person has to act."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from fedthorax import __version__
 from fedthorax.common.check.check import SiteCheck
 from fedthorax.common.check.shortcuts import MIN_PATIENTS, WARN_FROM
-from fedthorax.common.issues.issue import CODES, Issue, Level, counts_by_level
+from fedthorax.common.issues.issue import CODES, Issue, counts_by_level
 
 SCHEMA_VERSION = 1
 
@@ -27,7 +28,7 @@ def to_json(checks: Sequence[SiteCheck], seconds: float) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "fedthorax": __version__,
         "seconds": round(seconds, 2),
-        "levels": _levels([issue for check in checks for issue in check.issues]),
+        "levels": counts_by_level([issue for check in checks for issue in check.issues]),
         "sites": [_site(check) for check in checks],
     }
 
@@ -36,25 +37,13 @@ def _site(check: SiteCheck) -> dict[str, Any]:
     return {
         "name": check.target.name,
         "folders": {modality: str(folder) for modality, folder in check.target.folders.items()},
-        "levels": _levels(check.issues),
+        "levels": counts_by_level(check.issues),
         "findings": [_finding(issue) for issue in check.issues],
         "counts": check.counts,
         "shortcuts": {
             "warn_from": WARN_FROM,
             "min_patients": MIN_PATIENTS,
-            "figures": [
-                {
-                    "modality": shortcut.modality,
-                    "label": shortcut.label,
-                    "by": shortcut.by,
-                    "roc_auc": shortcut.roc_auc,
-                    "interval": shortcut.interval,
-                    "positives": shortcut.positives,
-                    "negatives": shortcut.negatives,
-                    "reason": shortcut.reason,
-                }
-                for shortcut in check.shortcuts
-            ],
+            "figures": [asdict(shortcut) for shortcut in check.shortcuts],
         },
         "images_decoded": check.num_decoded,
     }
@@ -72,7 +61,3 @@ def _finding(issue: Issue) -> dict[str, Any]:
         "files": list(issue.files),
         "groups": [list(group) for group in issue.groups],
     }
-
-
-def _levels(issues: Sequence[Issue]) -> dict[Level, int]:
-    return counts_by_level(issues)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -17,9 +17,8 @@ from fedthorax.common.config.data import (
     XraySource,
 )
 from fedthorax.common.config.label_mapping import LabelMapping, LabelsConfig
-from fedthorax.common.config.load import load_experiment
-from fedthorax.common.config.problems import dotted, shown
-from fedthorax.common.config.yaml_text import read_yaml
+from fedthorax.common.config.load import load_experiment, read_keys
+from fedthorax.common.config.problems import dotted
 from fedthorax.common.hospital.ct_folder import class_names
 from fedthorax.common.hospital.ct_table import SLICES_FILE
 from fedthorax.common.pixels.decode import Modality
@@ -30,6 +29,7 @@ from fedthorax.common.records.named_findings import named_findings
 from fedthorax.common.records.table import TABLES, listed, read_table
 from fedthorax.common.records.xray_folder import named_label_file
 
+AnySource = TypeVar("AnySource", XraySource, CtSource)
 _FRACTIONS, _ALL_SLICES = SplitFractions(), CtSlices()
 
 
@@ -69,7 +69,7 @@ def targets_of(path: Path, site: str | None = None, modality: Modality = "xray")
     if path.is_dir():
         _refuse_site(site, path, "a folder")
         return [_of_folder(path, modality)]
-    raw = _read(path)
+    raw = read_keys(path, "an experiment file, or keys xray and ct")
     if "data" in raw:
         return _of_experiment(path, site)
     _refuse_site(site, path, "the file of one hospital")
@@ -79,16 +79,6 @@ def targets_of(path: Path, site: str | None = None, modality: Modality = "xray")
 def _refuse_site(site: str | None, path: Path, what: str) -> None:
     if site is not None:
         raise ValueError(f"--site {site}: {path} is {what}; --site is for experiment files")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        raw = read_yaml(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path}: expected an experiment file, or keys xray and ct, got {shown(raw)}")
-    return raw
 
 
 def _of_experiment(path: Path, site: str | None) -> list[Target]:
@@ -143,18 +133,7 @@ def _of_site_file(path: Path, raw: dict[str, Any]) -> Target:
     if site.xray is None and site.ct is None:
         raise ValueError(f"{path}: expected a key xray or ct with a folder, found {', '.join(map(str, raw))}")
     root = path.absolute().parent
-    xray = site.xray and site.xray.model_copy(
-        update={
-            "folder": root / site.xray.folder.expanduser(),
-            "labels": site.xray.labels and root / site.xray.labels.expanduser(),
-        }
-    )
-    ct = site.ct and site.ct.model_copy(
-        update={
-            "folder": root / site.ct.folder.expanduser(),
-            "labels": site.ct.labels and root / site.ct.labels.expanduser(),
-        }
-    )
+    xray, ct = site.xray and _placed(site.xray, root), site.ct and _placed(site.ct, root)
     splits = None if site.splits is None else root / Path(site.splits).expanduser()
     return Target(
         site.name,
@@ -162,6 +141,11 @@ def _of_site_file(path: Path, raw: dict[str, Any]) -> Target:
         findings=site.labels.findings if site.labels else None,
         classes=site.labels.cancer_classes if site.labels else None,
     )
+
+
+def _placed(source: AnySource, root: Path) -> AnySource:
+    labels = source.labels and root / source.labels.expanduser()
+    return source.model_copy(update={"folder": root / source.folder.expanduser(), "labels": labels})
 
 
 def _of_folder(folder: Path, modality: Modality) -> Target:
@@ -231,12 +215,6 @@ def why_no_labels(table: Path) -> str | None:
     except ValueError as error:
         return str(error).removeprefix(f"{table}: ")
     return None
-
-
-def findings_in(labels: Path) -> tuple[str, ...]:
-    """The findings that a label file itself names; ValueError where it names none."""
-    table = read_table(labels)
-    return named_findings(table, layout_of(table, "auto", LabelMapping()))[0]
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ Relative paths in an experiment file are relative to the working directory, not 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,6 +21,34 @@ from fedthorax.common.config.yaml_text import read_yaml, write_yaml
 _WEIGHTS_BY_NAME = ("imagenet", "none", RECEIVED)
 
 
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def read_keys(path: Path, expected: str) -> dict[str, Any]:
+    """What a YAML file says, or one ValueError that names the file and the line, or that ``expected`` was not there."""
+    try:
+        raw = read_yaml(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: expected {expected}, got {shown(raw)}")
+    return raw
+
+
+def read_settings(path: Path, model: type[Settings]) -> Settings:
+    """The settings of a machine, such as ``consortium.yaml`` or ``site.yaml``: one YAML file into one frozen model.
+
+    Raises FileNotFoundError, or one ValueError with one line a problem: the file, the key's path, what was expected and
+    what came.
+    """
+    if not path.is_file():
+        what = "is a folder; expected a YAML file" if path.is_dir() else "no such file; expected a YAML file"
+        keys = ", ".join(name for name, field in model.model_fields.items() if field.is_required())
+        raise FileNotFoundError(f"{path}: {what}" + (f" with at least the keys {keys}" if keys else ""))
+    raw = read_keys(path, f"keys such as {', '.join(model.model_fields)}")
+    return _validated(lambda: model.model_validate(raw), str(path), (), model)
+
+
 def load_experiment(path: Path | str, overrides: Sequence[str] = (), base: Path | None = None) -> Experiment:
     """The experiment in the YAML file at ``path``, changed by ``overrides`` of the form ``a.b.c=value``.
 
@@ -31,12 +59,7 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = (), base: Path 
     if not path.is_file():
         what = "is a folder; expected an experiment file" if path.is_dir() else "no such file; expected an experiment"
         raise FileNotFoundError(f"{path}: {what} in YAML, such as configs/demo.yaml")
-    try:
-        raw = read_yaml(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path}: expected keys such as name, labels and data, got {shown(raw)}")
+    raw = read_keys(path, "keys such as name, labels and data")
     changed = [apply_override(raw, *parse_override(text)) for text in overrides]
     experiment = _validated(lambda: Experiment.model_validate(raw), str(path), changed)
     experiment = _map_paths(experiment, Path.expanduser)
@@ -62,12 +85,17 @@ def absolute(experiment: Experiment, base: Path | None = None) -> Experiment:
     return _map_paths(experiment, lambda path: root / path)
 
 
-def _validated(parse: Callable[[], Experiment], source: str, changed: Sequence[tuple[str | int, ...]]) -> Experiment:
+def _validated(
+    parse: Callable[[], Settings],
+    source: str,
+    changed: Sequence[tuple[str | int, ...]],
+    root: type[BaseModel] = Experiment,
+) -> Settings:
     try:
         return parse()
     except ValidationError as error:
         lines = []
-        for keys, words in problem_lines(error):
+        for keys, words in problem_lines(error, root):
             from_command_line = any(keys[: len(set_keys)] == set_keys for set_keys in changed)
             place = [("--set" if from_command_line else source)] + ([dotted(keys)] if keys else [])
             lines.append(": ".join([*place, words]))

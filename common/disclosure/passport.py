@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -107,19 +106,9 @@ def _pairing(report: PairingReport, hidden: set[Modality], policy: PrivacyConfig
 
 
 def _skipped(site: SiteImages) -> list[Skipped]:
-    return [
-        Skipped(fault=bad.fault, count=1, file=_relative(bad, site.folders), reason=bad.reason) for bad in site.skipped
-    ]
+    folders = site.folders
+    return [Skipped(fault=bad.fault, count=1, file=bad.ref.below(folders), reason=bad.reason) for bad in site.skipped]
 
 
 def _by_fault(skipped: Sequence[BadFile]) -> list[Skipped]:
     return [Skipped(fault=fault, count=number) for fault, number in sorted(Counter(b.fault for b in skipped).items())]
-
-
-def _relative(bad: BadFile, folders: Sequence[Path]) -> str:
-    """Never an absolute path: how a hospital's disks are arranged is nobody's business outside."""
-    mark = "" if bad.frame is None else f"#{bad.frame}"
-    for folder in folders:
-        if bad.path.is_relative_to(folder):
-            return bad.path.relative_to(folder).as_posix() + mark
-    return bad.path.name + mark

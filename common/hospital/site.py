@@ -135,7 +135,7 @@ def _stop_if_bad(bad: Mapping[Modality, Sequence[BadFile]], data: DataConfig) ->
     if files and data.on_bad_file == "error":
         by_reason: dict[str, list[str]] = {}
         for file in files:
-            by_reason.setdefault(file.reason, []).append(str(ImageRef(file.path, file.frame)))
+            by_reason.setdefault(file.reason, []).append(str(file.ref))
         told = [f"{listed(same, 3)}: {reason}" for reason, same in by_reason.items()]
         first = "; ".join(told[:5])
         more = f"; and {len(told) - 5} more reasons" if len(told) > 5 else ""

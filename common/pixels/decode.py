@@ -56,7 +56,7 @@ def decode_image(
     """
     decoded = try_decode(image, modality, ct_windows)
     if isinstance(decoded, BadFile):
-        raise ValueError(f"{ImageRef(decoded.path, decoded.frame)}: {decoded.reason}")
+        raise ValueError(str(decoded))
     return decoded
 
 

@@ -1,5 +1,6 @@
 """What is known of an image before it is decoded."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -48,6 +49,13 @@ class ImageRef:
     def __str__(self) -> str:
         return str(self.path) if self.frame is None else f"{self.path} (slice {self.frame})"
 
+    def below(self, folders: Iterable[Path]) -> str:
+        """Its name below one of the folders, never an absolute path: how a hospital's disks are arranged is nobody's
+        business outside."""
+        mark = "" if self.frame is None else f"#{self.frame}"
+        inside = [self.path.relative_to(folder).as_posix() for folder in folders if self.path.is_relative_to(folder)]
+        return (inside or [self.path.name])[0] + mark
+
 
 @dataclass(frozen=True, slots=True)
 class XrayRecord:
@@ -91,3 +99,10 @@ class BadFile:
     reason: str
     frame: int | None = None
     fault: Fault = field(default="other", compare=False)
+
+    @property
+    def ref(self) -> ImageRef:
+        return ImageRef(self.path, self.frame)
+
+    def __str__(self) -> str:
+        return f"{self.ref}: {self.reason}"

@@ -114,12 +114,5 @@ def _as_trained(experiment: Experiment, saved: SavedModel) -> Experiment:
 def _without(images: ImageSet, modality: str, source: XraySource | CtSource | None, seen: Seen) -> ImageSet:
     if source is None:
         return images
-    rows = [row for row in range(len(images)) if (modality, _name(images, row, source.folder)) in seen]
+    rows = [row for row in range(len(images)) if (modality, images.ref(row).below([source.folder])) in seen]
     return without(images, rows)
-
-
-def _name(images: ImageSet, row: int, folder: Path) -> str:
-    """As server/central.py names it in ``left_out``."""
-    path, frame = images.paths[row], images.ref(row).frame
-    mark = "" if frame is None else f"#{frame}"
-    return (path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name) + mark

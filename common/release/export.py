@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fedthorax.common.config.data import CT_WINDOWS, CacheConfig, CtWindow
+from fedthorax.common.config.data import CacheConfig
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import image_to_logits, presence_inputs
@@ -127,16 +127,15 @@ def _images(saved: SavedModel, xrays: Sequence[ImageRef], slices: Sequence[Image
         batch = {name: rng.uniform(0, 255, (count, size, size, 3)).astype(np.float32) for name in MODALITIES}
         words = f"{count} pairs of drawn noise (name real images with --xray and --ct)"
     else:
-        windows = [CtWindow(**window) for window in saved.facts.get("ct_windows", ())] or CT_WINDOWS
         count = min(len(given[name]) for name in here)
         for name in MODALITIES:
             modality: Literal["xray", "ct"] = "xray" if name == "xray" else "ct"
             if name not in here:
                 batch[name] = np.zeros((count, size, size, 3), np.float32)
                 continue
-            found = decode_all(given[name][:count], size, aspect, CacheConfig(), None, modality, windows)
+            found = decode_all(given[name][:count], size, aspect, CacheConfig(), None, modality, saved.windows)
             if found.bad:
-                raise ValueError(f"{ImageRef(found.bad[0].path, found.bad[0].frame)}: {found.bad[0].reason}")
+                raise ValueError(str(found.bad[0]))
             batch[name] = np.asarray(found.images, np.float32)
         kinds = {"xray": "real X-rays alone", "ct": "real CT slices alone"}
         words = f"{count} {kinds[here[0]] if len(here) == 1 else 'pairs of real images'}"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.check.flags import flags_of
-from fedthorax.common.config.data import CT_WINDOWS, CacheConfig, CtWindow
+from fedthorax.common.config.data import CacheConfig
 from fedthorax.common.pixels.cache import DecodedImages, decode_all
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import ImageRef
@@ -58,11 +58,10 @@ def predict_files(
         )
     size, aspect = saved.facts["image_size"], saved.facts["aspect"]
     count = max(num_xray, num_ct)
-    windows = [CtWindow(**window) for window in saved.facts.get("ct_windows", ())] or CT_WINDOWS
 
     refs: dict[Modality, Sequence[Path | ImageRef]] = {"xray": xrays, "ct": slices}
     found = {
-        name: decode_all(files, size, aspect, CacheConfig(), None, name, windows)
+        name: decode_all(files, size, aspect, CacheConfig(), None, name, saved.windows)
         for name, files in refs.items()
         if files
     }
@@ -82,7 +81,8 @@ def predict_files(
         raise ValueError(f"{skipped[0]['reasons'][0]}{more}")
     flags = {
         name: {
-            index: flags_of(refs[name][index], name, windows) for index in {pair[name] for pair in answered.values()}
+            index: flags_of(refs[name][index], name, saved.windows)
+            for index in {pair[name] for pair in answered.values()}
         }
         for name in found
     }
@@ -121,9 +121,7 @@ def _files(refs: Mapping[Modality, Sequence[Path | ImageRef]], pair: Mapping[Mod
 def _faults(found: DecodedImages, count: int) -> dict[int, str]:
     """What is wrong, by number, with those of ``count`` pictures that were not decoded."""
     missing = [index for index in range(count) if index not in set(found.kept)]
-    return {
-        index: f"{ImageRef(bad.path, bad.frame)}: {bad.reason}" for index, bad in zip(missing, found.bad, strict=True)
-    }
+    return dict(zip(missing, map(str, found.bad), strict=True))
 
 
 def _probabilities(

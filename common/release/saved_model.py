@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import keras
 from pydantic import ValidationError
 
+from fedthorax.common.config.data import CT_WINDOWS, CtWindow
 from fedthorax.common.config.training import AugmentationConfig
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.model.segments import SegmentLayout, weights_digest
@@ -51,6 +53,11 @@ class SavedModel:
     def augmentation(self) -> AugmentationConfig:
         """How the views after the first are made."""
         return AugmentationConfig(**self.facts.get("augmentation", {}))
+
+    @property
+    def windows(self) -> Sequence[CtWindow]:
+        """Through which the network sees a CT slice."""
+        return [CtWindow(**window) for window in self.facts.get("ct_windows", ())] or CT_WINDOWS
 
     @property
     def entry(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fedthorax.common.check.flags import FLAG_WORDS
-from fedthorax.common.config.data import CT_WINDOWS, CacheConfig, CtSlices, CtWindow
+from fedthorax.common.config.data import CacheConfig, CtSlices
 from fedthorax.common.hospital.ct_series import find_slices
 from fedthorax.common.pixels.cache import decode_all
 from fedthorax.common.pixels.decode import Modality
@@ -61,8 +61,8 @@ def asked_images(paths: Iterable[Path], modality: Modality) -> tuple[list[ImageR
             raw = [bad for bad in slices.bad if bad.fault == "other_scale"]
             left_out = [*slices.left_out, *raw]
             images = [slice_.image for slice_ in slices.slices]
-            images += [ImageRef(bad.path, bad.frame) for bad in slices.bad if bad not in raw]
-        words = [f"{ImageRef(left.path, left.frame)} {left.reason}" for left in left_out]
+            images += [bad.ref for bad in slices.bad if bad not in raw]
+        words = [f"{left.ref} {left.reason}" for left in left_out]
         if words and not images:
             raise ValueError(words[0])
         found += images
@@ -215,8 +215,7 @@ def _answer(saved: SavedModel, folders: Mapping[Modality, Path], folder: Path) -
 def _pictures(saved: SavedModel, refs: Sequence[ImageRef], kind: Modality) -> dict[str, str]:
     if not refs:
         return {}
-    windows = [CtWindow(**window) for window in saved.facts.get("ct_windows", ())] or CT_WINDOWS
-    seen = decode_all(refs, saved.facts["image_size"], saved.facts["aspect"], CacheConfig(), None, kind, windows)
+    seen = decode_all(refs, saved.facts["image_size"], saved.facts["aspect"], CacheConfig(), None, kind, saved.windows)
     return {str(ref): _url(Image.fromarray(picture)) for ref, picture in zip(refs, seen.images, strict=True)}
 
 

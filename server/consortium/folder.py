@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax import __version__
-from fedthorax.common.config.settings_file import read_settings
+from fedthorax.common.config.load import read_settings
 from fedthorax.common.consortium.invitation import Invitation, write_invitation
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.audit import AuditLog

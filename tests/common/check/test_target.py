@@ -8,8 +8,7 @@ import pytest
 
 from fedthorax.common.check.check import SiteCheck, check_site
 from fedthorax.common.check.facts_store import FactsStore
-from fedthorax.common.check.target import class_folders, findings_in, targets_of
-from fedthorax.common.records.layouts import NIH_FINDINGS
+from fedthorax.common.check.target import class_folders, targets_of
 from fedthorax.common.records.xray_folder import xray_records
 
 Draw = Callable[..., np.ndarray]
@@ -30,7 +29,6 @@ def test_a_label_file_makes_a_folder_of_x_rays(tmp_path: Path) -> None:
     assert target.source.xray is not None
     assert target.source.xray.labels == tmp_path / "mine.csv"
     assert target.source.ct is None
-    assert findings_in(tmp_path / "mine.csv") == ("Mass", "Effusion")
 
 
 def test_class_folders_with_or_without_splits_make_a_folder_of_ct(tmp_path: Path, body: Draw, save: Save) -> None:
@@ -93,11 +91,6 @@ def test_a_missing_path_and_a_needless_site_are_refused(tmp_path: Path) -> None:
         targets_of(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"--site north: .* is a folder"):
         targets_of(tmp_path, "north")
-
-
-def test_findings_of_listed_labels(tmp_path: Path) -> None:
-    nih = write(tmp_path / "a.csv", "Image Index,Finding Labels,Patient ID\na.png,Mass|Edema,1\nb.png,No Finding,2\n")
-    assert set(findings_in(nih)) == NIH_FINDINGS, "what was searched for and is not listed is absent"
 
 
 @pytest.mark.parametrize(

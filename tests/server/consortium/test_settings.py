@@ -1,6 +1,6 @@
 import pytest
 
-from fedthorax.common.config.settings_file import read_settings
+from fedthorax.common.config.load import read_settings
 from fedthorax.server.consortium.settings import ConsortiumSettings, is_loopback, refuse_plain_http
 
 

@@ -1,25 +1,17 @@
 """A whole consortium on one machine, on Flower's simulation runtime; and a finished run again from its own record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import CENTRAL
+from fedthorax.common.config.load import absolute
+from fedthorax.common.config.travelling import require_local
 from fedthorax.common.disclosure.passport import fingerprint
 from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.replay.conditions import StoredRun
-from fedthorax.simulations.centralised import pool_sites
-
-if TYPE_CHECKING:
-    from fedthorax.server.session import Outcome
-
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from fedthorax.common.config.load import absolute
-from fedthorax.common.config.travelling import require_local
 from fedthorax.server.resume import open_run
+from fedthorax.simulations.centralised import pool_sites
 from fedthorax.simulations.flower_runtime import on_flower
 
 if TYPE_CHECKING:

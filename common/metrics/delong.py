@@ -1,8 +1,7 @@
-"""ROC-AUC with DeLong's standard error, alone and of two models on the same patients.
+"""DeLong's standard error of ROC-AUC: the test for comparing two models on the same patients, finding by finding.
 
-A cross-check of the bootstrap, and the test for comparing two models finding by finding. Images of one patient are not
-independent, so their structural components are summed by patient first; with one image a patient this is DeLong's own
-estimate.
+Images of one patient are not independent, so their structural components are summed by patient first; with one image a
+patient this is DeLong's own estimate.
 
 DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988), 837-845. Several images a patient: Obuchowski, Biometrics 53
 (1997), 567-578. Correction for many comparisons: Holm, Scandinavian Journal of Statistics 6 (1979), 65-70.
@@ -19,16 +18,6 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class RocAuc:
-    """``interval`` is symmetric around ``value`` and cut off at 0 and 1; None, as is the error, where fewer than two
-    patients have positives or negatives."""
-
-    value: float
-    standard_error: float | None
-    interval: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
 class RocAucDifference:
     """``value`` is first minus second. ``p_value`` is two-sided, of the hypothesis that they are equal; it is 1 where
     the two rank all images alike."""
@@ -39,33 +28,19 @@ class RocAucDifference:
     p_value: float
 
 
-def delong_roc_auc(present: NDArray[np.bool_], score: NDArray[np.floating], patients: Sequence[str]) -> RocAuc | None:
-    """Arrays are (N,), one row an image; None where only positives or only negatives are there."""
-    if present.all() or not present.any():
-        return None
-    areas, covariance = _areas(present, np.asarray(score, np.float64)[None], patients)
-    if covariance is None:
-        return RocAuc(float(areas[0]), None, None)
-    error = float(np.sqrt(covariance[0, 0]))
-    low, high = _around(areas[0], error)
-    return RocAuc(float(areas[0]), error, (max(0.0, low), min(1.0, high)))
-
-
 def delong_difference(
     present: NDArray[np.bool_], first: NDArray[np.floating], second: NDArray[np.floating], patients: Sequence[str]
 ) -> RocAucDifference | None:
     """Two models' scores of the same images; None where an area or its error is undefined."""
     if present.all() or not present.any():
         return None
-    areas, covariance = _areas(present, np.stack([first, second]).astype(np.float64), patients)
+    areas, covariance = areas_with_covariance(present, np.stack([first, second]).astype(np.float64), patients)
     if covariance is None:
         return None
     value = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     error = float(np.sqrt(max(variance, 0.0)))
-    if (
-        error < 1e-12
-    ):  # no spread: the two rank alike, or both without any chance, which tells nothing of other patients
+    if error < 1e-12:  # the two rank alike, or both without any chance, which tells nothing of other patients
         return RocAucDifference(0.0, 0.0, (0.0, 0.0), 1.0) if abs(value) < 1e-12 else None
     return RocAucDifference(value, error, _around(value, error), float(2 * norm.sf(abs(value) / error)))
 
@@ -79,7 +54,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def _areas(
+def areas_with_covariance(
     present: NDArray[np.bool_], scores: NDArray[np.float64], patients: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Areas (M,) of M models, and their covariance (M, M) or None; ``scores`` is (M, N)."""
@@ -104,7 +79,7 @@ def _areas(
         + cross
         + cross.T
     )
-    return areas, np.maximum(covariance, 0) if len(areas) == 1 else covariance
+    return areas, covariance
 
 
 def _by_patient(components: NDArray[np.float64], patient: NDArray[np.int64], count: int) -> NDArray[np.float64]:

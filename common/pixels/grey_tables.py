@@ -1,4 +1,6 @@
-"""Look-up tables in DICOM files: of grey values (PS3.3 C.11.1, C.11.2) and of colours (PS3.3 C.7.6.3.1.5)."""
+"""Look-up tables in DICOM files: of grey values (PS3.3 C.11.1, C.11.2) and of colours (PS3.3 C.7.6.3.1.5); which bits
+of a file are the picture, and where it says that nothing was measured.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -6,15 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.records.dicom_header import number
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
-
-from typing import TYPE_CHECKING
-
-from fedthorax.common.records.dicom_header import numbers
+from fedthorax.common.records.dicom_header import number, numbers
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

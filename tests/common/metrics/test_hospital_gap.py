@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.metrics.delong import delong_roc_auc
 from fedthorax.common.metrics.hospital_gap import hospital_gaps, roc_auc_with_error
 from fedthorax.common.metrics.score_histogram import ScoreHistogram, score_histogram
+
+from .one_area import delong_roc_auc
 
 
 def histogram(skill, seed, num_images=400, bins=100):

@@ -28,8 +28,8 @@ from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.messages.results import UpdateTold
 from fedthorax.common.messages.sending import closed, from_flower, to_flower
 from fedthorax.common.messages.tasks import TrainTask
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.answers import class_answers, finding_answers
+from fedthorax.common.metrics.heads import head_scores
 from fedthorax.common.metrics.scores import Scores
 from fedthorax.common.model.segments import SEGMENTS, Slot, segment_sha256
 from fedthorax.common.record.run import FitTold
@@ -75,8 +75,10 @@ def some_scores() -> Scores:
     """What goes along with an update: scores of four X-rays and four slices."""
     truth, guess = np.array([[1.0], [1], [0], [0]]), np.array([[0.9], [0.4], [0.6], [0.1]])
     found = {
-        "disease": disease_scores(truth, guess, ("Mass",), 0.5),
-        "cancer": cancer_scores(np.array([0, 0, 0, 1]), np.hstack([guess, 1 - guess]), ("normal", "tumour")),
+        "disease": head_scores(finding_answers(truth, guess, ("Mass",))),
+        "cancer": head_scores(
+            class_answers(np.array([0, 0, 0, 1]), np.hstack([guess, 1 - guess]), ("normal", "tumour"))
+        ),
     }
     return Scores.model_validate_json(json.dumps(dict.fromkeys(("loss", "disease_loss", "cancer_loss"), 1.0) | found))
 

@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from fedthorax.common.metrics.intervals import bootstrap_disease
+from fedthorax.common.metrics.answers import finding_answers
+from fedthorax.common.metrics.intervals import bootstrap
 
 IMAGES, FINDINGS, PATIENTS, SAMPLES = 25_000, 14, 8_000, 1000
 
@@ -18,7 +19,7 @@ def main() -> None:
     probability = 1 / (1 + np.exp(-(rng.normal(size=truth.shape) + truth)))
     patients = [f"p{number}" for number in rng.integers(0, PATIENTS, IMAGES)]
     started = time.perf_counter()
-    bootstrap_disease(truth, probability, patients, [str(f) for f in range(FINDINGS)], 0.5, SAMPLES, 0)
+    bootstrap(finding_answers(truth, probability, [str(f) for f in range(FINDINGS)], 0.5, patients), SAMPLES, 0)
     print(f"{time.perf_counter() - started:.1f} s")
 
 

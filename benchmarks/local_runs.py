@@ -27,16 +27,15 @@ from fedthorax.common.hospital.site import load_hospital  # noqa: E402
 from fedthorax.common.metrics.intervals import (  # noqa: E402
     Figure,
     Resamples,
-    cancer_resamples,
-    disease_resamples,
     paired_difference,
+    resampled,
 )
 from fedthorax.common.model.dual import MODALITIES  # noqa: E402
 from fedthorax.common.model.segments import SegmentLayout  # noqa: E402
 from fedthorax.common.record.run_folder import RunFolder  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
 from fedthorax.common.training.network import Network  # noqa: E402
-from fedthorax.common.training.scoring import Given, Predictions, Repeats, predict  # noqa: E402
+from fedthorax.common.training.scoring import Given, Predictions, Repeats, answers_of, predict  # noqa: E402
 from fedthorax.server.central import CentralData  # noqa: E402
 from fedthorax.server.resume import OpenRun  # noqa: E402
 from fedthorax.server.session import run_session  # noqa: E402
@@ -119,17 +118,9 @@ def predictions_on_test(
 
 def resamples_of(predictions: Predictions, central: CentralData, experiment: Experiment) -> dict[str, Resamples]:
     """By head; the same patients in every resample of every arm. A head whose images have no prediction is not in."""
-    labels, xray, ct = experiment.labels, central.test.xray, central.test.ct
-    found = {}
-    if not np.isnan(predictions.disease).any():
-        found["disease"] = disease_resamples(
-            xray.targets, predictions.disease, xray.patients, labels.findings, 0.5, SAMPLES, 1
-        )
-    if not np.isnan(predictions.cancer).any():
-        found["cancer"] = cancer_resamples(
-            ct.targets, predictions.cancer, ct.patients, labels.cancer_classes, SAMPLES, 1
-        )
-    return found
+    answers = answers_of(experiment, central.test, predictions)
+    whole = [task for task in answers if not np.isnan(getattr(predictions, task)).any()]
+    return {task: resampled(answers[task], SAMPLES, 1) for task in whole}
 
 
 def figure_of(resamples: Sequence[Mapping[str, Resamples]], score: Score) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from fedthorax.common.leakage.found import Area, Share  # noqa: E402
 from fedthorax.common.leakage.membership import LIRA_RUNS  # noqa: E402
 from fedthorax.common.leakage.pool import Members, PoolFeatures, gather  # noqa: E402
 from fedthorax.common.leakage.references import KINDS, Answers, margins, memberships  # noqa: E402
-from fedthorax.common.metrics.intervals import cancer_resamples, disease_resamples  # noqa: E402
+from fedthorax.common.metrics.intervals import resampled  # noqa: E402
 from fedthorax.common.metrics.resampling import percentile_interval  # noqa: E402
 from fedthorax.common.privacy.plan import plan_of  # noqa: E402
 from fedthorax.common.training.features import FeatureStore  # noqa: E402
@@ -51,7 +51,7 @@ from fedthorax.common.training.network import Network  # noqa: E402
 from fedthorax.common.training.private_step import PrivateHeads  # noqa: E402
 from fedthorax.common.training.projection import set_projection  # noqa: E402
 from fedthorax.common.training.schedule import plan_round  # noqa: E402
-from fedthorax.common.training.scoring import Repeats, predict  # noqa: E402
+from fedthorax.common.training.scoring import Repeats, answers_of, predict  # noqa: E402
 from tests.private_rounds import rounds_in_one_place  # noqa: E402
 
 EPSILONS, MECHANISMS = (1.0, 3.0, 8.0, 32.0), ("distributed", "local")
@@ -127,12 +127,9 @@ class Study:
         labels = self.base.labels
         said = predict(self.network, self.store, split, 1, keep_features=True, repeats=Repeats(1, 1))[0]
         names = [labels.findings[place] for place in self.findings]
-        xray = disease_resamples(
-            split.xray.targets[:, self.findings], said.disease[:, self.findings], split.xray.patients, names, 0.5,
-            SAMPLES, 1,
-        )  # fmt: skip
-        ct = cancer_resamples(split.ct.targets, said.cancer, split.ct.patients, labels.cancer_classes, SAMPLES, 1)
-        return {"xray": xray.values["macro", "roc_auc"], "ct": ct.values["macro", "roc_auc"]}
+        answers = answers_of(self.base, split, said)
+        areas = {"xray": answers["disease"].of_labels(names), "ct": answers["cancer"]}
+        return {kind: resampled(of_kind, SAMPLES, 1).values["macro", "roc_auc"] for kind, of_kind in areas.items()}
 
 
 def arms(study: Study, seeds: int) -> Iterator[tuple[str, float | None, int, dict[str, Values], float]]:

@@ -39,12 +39,11 @@ from local_runs import (
 from benchmarks.linear_probe import LinearProbe
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.heads import head_scores
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Predictions
+from fedthorax.common.training.scoring import Predictions, answers_of
 from fedthorax.server.central import CentralData
 from fedthorax.simulations.centralised import POOLED, pool_sites
 
@@ -96,13 +95,13 @@ def logistic_regression(bench: Bench) -> tuple[dict[str, float], dict[int, Predi
     _, store = bench.build(experiment)
     central = central_without(experiment, [bench.sites[POOLED]])
     probe = LinearProbe(store, bench.sites[POOLED].splits["train"], len(experiment.labels.cancer_classes))
-    labels, valid = experiment.labels, central.valid
+    valid = central.valid
     best: dict[str, tuple[float, float]] = {}
     for strength in STRENGTHS:
         predictions = probe.predict(valid, strength, strength)
-        disease = disease_scores(valid.xray.targets, predictions.disease, labels.findings, 0.5)["macro"]["roc_auc"]
-        cancer = cancer_scores(valid.ct.targets, predictions.cancer, labels.cancer_classes)["macro"]["roc_auc"]
-        for task, value in (("xray", disease), ("ct", cancer)):
+        answers = answers_of(experiment, valid, predictions)
+        areas = {task: head_scores(of_task)["macro"]["roc_auc"] for task, of_task in answers.items()}
+        for task, value in (("xray", areas["disease"]), ("ct", areas["cancer"])):
             best[task] = max(best.get(task, (-1.0, 0.0)), (value, strength))
     chosen = {task: strength for task, (_, strength) in best.items()}
     views = sorted({1, experiment.evaluation.views})

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config.evaluation import ExaminationRule
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.intervals import bootstrap_cancer
+from fedthorax.common.metrics.answers import class_answers
+from fedthorax.common.metrics.heads import head_scores
+from fedthorax.common.metrics.intervals import bootstrap
 from fedthorax.common.records.records import UNKNOWN_CLASS
 
 NO_SERIES = "No patient is known to have several slices."
@@ -76,13 +77,11 @@ def examination_scores(
     """``ExaminationScores`` of common/metrics/scores.py, JSON-ready, with intervals by patient where ``samples``."""
     if found is None:
         return {"rule": rule, "mixed": None, "reason": NO_SERIES, "cancer": None, "intervals": None}
-    intervals = (
-        bootstrap_cancer(found.truth, found.probability, found.patients, classes, samples, seed) if samples else None
-    )
+    answers = class_answers(found.truth, found.probability, classes, found.patients)
     return {
         "rule": rule,
         "mixed": found.mixed,
         "reason": None,
-        "cancer": cancer_scores(found.truth, found.probability, classes),
-        "intervals": intervals and {"cancer": intervals},
+        "cancer": head_scores(answers),
+        "intervals": {"cancer": bootstrap(answers, samples, seed)} if samples else None,
     }

@@ -3,13 +3,13 @@
 A resample draws as many patients as there are, with replacement, and takes all their images; an image therefore has a
 whole-number weight, and every figure is computed from weights for many resamples at once. The interval runs from the
 2.5th to the 97.5th percentile of the resamples in which the figure is defined, and ``defined`` counts those. A mean
-runs in each resample over the findings (classes) that are defined there, as it does in ``disease_scores``.
+runs in each resample over the findings (classes) that are defined there, as it does in ``head_scores``.
 
 Percentile bootstrap: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13. ROC-AUC from mid-ranks:
 Hanley and McNeil, Radiology 143 (1982), 29-36.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,40 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.common.metrics.cancer import known_cancer_rows
-from fedthorax.common.metrics.disease import Thresholds, checked_disease_arrays, threshold_row
-from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, Cells, Metric, figures_of
+from fedthorax.common.metrics.answers import Answers
+from fedthorax.common.metrics.figures import figures_of
 from fedthorax.common.metrics.resampling import LEVEL, MAX_CELLS, image_weights, percentile_interval, ratio
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Of N images and K labels: all (N, K); ``predicted`` at its thresholds."""
-
-    known: NDArray[np.bool_]
-    present: NDArray[np.bool_]
-    predicted: NDArray[np.bool_]
-    score: NDArray[np.float64]
-
-    def cells(self, weights: NDArray[np.int32], images: NDArray[np.int64], columns: NDArray[np.int64]) -> Cells:
-        chosen = (images, columns)
-        return Cells(weights[images], self.present[chosen], self.predicted[chosen], self.score[chosen])
-
-
-def disease_answers(
-    truth: NDArray[np.floating], probability: NDArray[np.floating], thresholds: Sequence[float] | NDArray[np.float64]
-) -> Answers:
-    """Arrays as in ``disease_scores``."""
-    return Answers(~np.isnan(truth), truth == 1, probability >= np.asarray(thresholds), probability.astype(np.float64))
-
-
-def cancer_answers(truth: NDArray[np.integer], probability: NDArray[np.floating]) -> Answers:
-    """Arrays as in ``cancer_scores``: each class against all others, predicted where it is the most probable one."""
-    classes = np.arange(probability.shape[1])
-    known = np.repeat((truth >= 0)[:, None], len(classes), axis=1)
-    predicted = probability.argmax(axis=1)[:, None] == classes
-    return Answers(known, truth[:, None] == classes, predicted, probability.astype(np.float64))
-
 
 MEANS = ("macro", "weighted", "micro")
 
@@ -78,65 +47,59 @@ class Resamples:
         return self.draw[1]
 
 
-def bootstrap_disease(
-    truth: NDArray[np.floating],
-    probability: NDArray[np.floating],
-    patients: Sequence[str],
-    findings: Sequence[str],
-    threshold: Thresholds,
-    samples: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Intervals shaped like ``disease_scores``: ``[low, high]`` or None, and ``defined`` beside them."""
-    resamples = disease_resamples(truth, probability, patients, findings, threshold, samples, seed)
-    return _intervals(resamples, "per_finding", findings, FINDING_METRICS)
+def bootstrap(answers: Answers, samples: int, seed: int) -> dict[str, Any]:
+    """Intervals shaped like ``head_scores``: ``[low, high]`` or None, and ``defined`` beside them."""
+    resamples = resampled(answers, samples, seed)
+
+    def block(*path: str) -> dict[str, Any]:
+        found = {m: percentile_interval(resamples.values[(*path, m)], resamples.num_patients) for m in answers.metrics}
+        intervals: dict[str, Any] = {metric: interval for metric, (interval, _) in found.items()}
+        return {**intervals, "defined": {metric: defined for metric, (_, defined) in found.items()}}
+
+    accuracy: dict[str, Any] = {}
+    if answers.task == "cancer":
+        low_high, defined = percentile_interval(resamples.values[("accuracy",)], resamples.num_patients)
+        accuracy = {"accuracy": low_high, "defined": {"accuracy": defined}}
+    return {
+        **accuracy,
+        "samples": resamples.samples,
+        "level": LEVEL,
+        "patients": resamples.num_patients,
+        **{mean: block(mean) for mean in MEANS},
+        answers.group: {name: block(answers.group, name) for name in answers.names},
+    }
 
 
-def bootstrap_cancer(
-    truth: NDArray[np.integer],
-    probability: NDArray[np.floating],
-    patients: Sequence[str],
-    classes: Sequence[str],
-    samples: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Intervals shaped like ``cancer_scores``: ``[low, high]`` or None, and ``defined`` beside them."""
-    resamples = cancer_resamples(truth, probability, patients, classes, samples, seed)
-    intervals = _intervals(resamples, "per_class", classes, CLASS_METRICS)
-    low_high, defined = percentile_interval(resamples.values[("accuracy",)], resamples.num_patients)
-    return {"accuracy": low_high, "defined": {"accuracy": defined}, **intervals}
-
-
-def disease_resamples(
-    truth: NDArray[np.floating],
-    probability: NDArray[np.floating],
-    patients: Sequence[str],
-    findings: Sequence[str],
-    threshold: Thresholds,
-    samples: int,
-    seed: int,
-) -> Resamples:
-    """The figures of ``disease_scores`` on every resample; ``patients`` names the patient of each of the N images."""
-    truth, probability = checked_disease_arrays(truth, probability, findings)
-    labels = disease_answers(truth, probability, threshold_row(threshold, findings))
-    return _resamples(labels, patients, "per_finding", findings, FINDING_METRICS, samples, seed)
-
-
-def cancer_resamples(
-    truth: NDArray[np.integer],
-    probability: NDArray[np.floating],
-    patients: Sequence[str],
-    classes: Sequence[str],
-    samples: int,
-    seed: int,
-) -> Resamples:
-    """The figures of ``cancer_scores`` on every resample; ``patients`` names the patient of each of the N slices."""
-    known_cancer_rows(truth, probability, classes)  # ValueError where they do not fit
-    labels = cancer_answers(np.asarray(truth), np.asarray(probability))
-    resamples = _resamples(labels, patients, "per_class", classes, CLASS_METRICS, samples, seed)
-    # One class a slice: the share of the right slices is the precision of all cells together.
-    resamples.values[("accuracy",)] = resamples.values[("micro", "precision")]
-    return resamples
+def resampled(answers: Answers, samples: int, seed: int) -> Resamples:
+    """The figures of ``head_scores`` on every resample."""
+    metrics, group, names = answers.metrics, answers.group, answers.names
+    found: dict[Figure, list[NDArray[np.float64]]] = {}
+    supports: list[NDArray[np.float64]] = []
+    rows = [np.flatnonzero(answers.known[:, column]) for column in range(len(names))]
+    everywhere = np.nonzero(answers.known)
+    step = max(1, MAX_CELLS // max(1, len(everywhere[0])))
+    for weights in image_weights(answers.patients, len(answers.known), samples, seed):
+        supports.append(weights.astype(np.float64).T @ (answers.known & answers.present))
+        for column, name in enumerate(names):
+            cells = answers.cells(weights, rows[column], np.full(len(rows[column]), column))
+            for metric, block in figures_of(cells, metrics).items():
+                found.setdefault((group, name, metric), []).append(block)
+        for start in range(0, weights.shape[1], step):  # of so many cells all resamples at once would be large
+            cells = answers.cells(weights[:, start : start + step], *everywhere)
+            for metric, block in figures_of(cells, metrics).items():
+                found.setdefault(("micro", metric), []).append(block)
+    values = {figure: np.concatenate(blocks) for figure, blocks in found.items()}
+    of_support = np.concatenate(supports)  # (samples + 1, L)
+    for metric in metrics:
+        single = np.stack([values[(group, name, metric)] for name in names], axis=1)
+        defined = np.isfinite(single)
+        for mean, shares in (("macro", np.ones_like(single)), ("weighted", of_support)):
+            weight = np.where(defined, shares, 0.0)
+            values[(mean, metric)] = ratio((np.where(defined, single, 0.0) * weight).sum(axis=1), weight.sum(axis=1))
+    if answers.task == "cancer":
+        # One class a slice: the share of the right slices is the precision of all cells together.
+        values[("accuracy",)] = values[("micro", "precision")]
+    return Resamples(values, (seed, samples, answers.patients))
 
 
 def paired_difference(
@@ -170,58 +133,6 @@ def paired_difference(
         interval, defined = percentile_interval(values, first[0].num_patients)
         result[name] = {"value": _number(values[0]), "interval": interval, "defined": defined}
     return result
-
-
-def _resamples(
-    labels: Answers,
-    patients: Sequence[str],
-    group: str,
-    names: Sequence[str],
-    metrics: Mapping[str, Metric],
-    samples: int,
-    seed: int,
-) -> Resamples:
-    found: dict[Figure, list[NDArray[np.float64]]] = {}
-    supports: list[NDArray[np.float64]] = []
-    rows = [np.flatnonzero(labels.known[:, column]) for column in range(len(names))]
-    everywhere = np.nonzero(labels.known)
-    step = max(1, MAX_CELLS // max(1, len(everywhere[0])))
-    for weights in image_weights(patients, len(labels.known), samples, seed):
-        supports.append(weights.astype(np.float64).T @ (labels.known & labels.present))
-        for column, name in enumerate(names):
-            cells = labels.cells(weights, rows[column], np.full(len(rows[column]), column))
-            for metric, block in figures_of(cells, metrics).items():
-                found.setdefault((group, name, metric), []).append(block)
-        for start in range(0, weights.shape[1], step):  # of so many cells all resamples at once would be large
-            cells = labels.cells(weights[:, start : start + step], *everywhere)
-            for metric, block in figures_of(cells, metrics).items():
-                found.setdefault(("micro", metric), []).append(block)
-    values = {figure: np.concatenate(blocks) for figure, blocks in found.items()}
-    of_support = np.concatenate(supports)  # (samples + 1, L)
-    for metric in metrics:
-        single = np.stack([values[(group, name, metric)] for name in names], axis=1)
-        defined = np.isfinite(single)
-        for mean, shares in (("macro", np.ones_like(single)), ("weighted", of_support)):
-            weight = np.where(defined, shares, 0.0)
-            values[(mean, metric)] = ratio((np.where(defined, single, 0.0) * weight).sum(axis=1), weight.sum(axis=1))
-    return Resamples(values, (seed, samples, tuple(patients)))
-
-
-def _intervals(resamples: Resamples, group: str, names: Sequence[str], metrics: Iterable[str]) -> dict[str, Any]:
-    def block(*path: str) -> dict[str, Any]:
-        found = {
-            metric: percentile_interval(resamples.values[(*path, metric)], resamples.num_patients) for metric in metrics
-        }
-        intervals: dict[str, Any] = {metric: interval for metric, (interval, _) in found.items()}
-        return {**intervals, "defined": {metric: defined for metric, (_, defined) in found.items()}}
-
-    return {
-        "samples": resamples.samples,
-        "level": LEVEL,
-        "patients": resamples.num_patients,
-        **{mean: block(mean) for mean in MEANS},
-        group: {name: block(group, name) for name in names},
-    }
 
 
 def _number(value: np.float64) -> float | None:

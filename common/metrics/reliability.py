@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from fedthorax.common.metrics.cancer import known_cancer_rows
-from fedthorax.common.metrics.disease import checked_disease_arrays
+from fedthorax.common.metrics.answers import Answers
 from fedthorax.common.metrics.resampling import image_weights, percentile_interval
 
 Curve = dict[str, list[float]]
@@ -39,80 +38,43 @@ def roc_points(present: NDArray[np.bool_], score: NDArray[np.floating], limit: i
     return {"fpr": np.round(fpr, 5).tolist(), "tpr": np.round(tpr, 5).tolist()}
 
 
-def disease_curves(
-    truth: NDArray[np.floating], probability: NDArray[np.floating], findings: Sequence[str], limit: int = 200
-) -> dict[str, Curve | None]:
-    """One curve a finding, over the images whose label is known; arrays as in ``disease_scores``."""
-    truth, probability = checked_disease_arrays(truth, probability, findings)
-    curves: dict[str, Curve | None] = {}
-    for column, name in enumerate(findings):
-        known = ~np.isnan(truth[:, column])
-        curves[name] = roc_points(truth[known, column] == 1, probability[known, column], limit)
-    return curves
+def curves(answers: Answers, limit: int = 200) -> dict[str, Curve | None]:
+    """One curve a label, over the images whose label is known; a class stands against all others."""
+    cells = {name: answers.once(column) for column, name in enumerate(answers.names)}
+    return {name: roc_points(of_label.present, of_label.score, limit) for name, of_label in cells.items()}
 
 
-def cancer_curves(
-    truth: NDArray[np.integer], probability: NDArray[np.floating], classes: Sequence[str], limit: int = 200
-) -> dict[str, Curve | None]:
-    """One curve a class against all others, over the slices whose class is known; arrays as in ``cancer_scores``."""
-    labels, scores = known_cancer_rows(truth, probability, classes)
-    return {name: roc_points(labels == index, scores[:, index], limit) for index, name in enumerate(classes)}
-
-
-def disease_calibration(
-    truth: NDArray[np.floating],
-    probability: NDArray[np.floating],
-    patients: Sequence[str],
-    findings: Sequence[str],
-    bins: int,
-    samples: int,
-    seed: int,
-) -> dict[str, Any]:
-    """By finding ``ece``, ``ece_interval``, ``brier``, ``brier_interval``, ``known``, ``bins`` and ``reason``.
+def calibration(answers: Answers, bins: int, samples: int, seed: int) -> dict[str, Any]:
+    """By finding ``ece``, ``ece_interval``, ``brier``, ``brier_interval``, ``known``, ``bins`` and ``reason``; of
+    classes the same of the most probable one of each slice: is it right as often as it is sure?
 
     A bin is ``{low, high, count, mean_probability, share_positive}``; empty bins are left out. Without a known label
     figures are None and ``reason`` says so.
     """
-    truth, probability = checked_disease_arrays(truth, probability, findings)
-    return {
-        name: _calibration(truth[:, column], probability[:, column], None, patients, bins, samples, seed)
-        for column, name in enumerate(findings)
-    }
-
-
-def cancer_calibration(
-    truth: NDArray[np.integer],
-    probability: NDArray[np.floating],
-    patients: Sequence[str],
-    classes: Sequence[str],
-    bins: int,
-    samples: int,
-    seed: int,
-) -> dict[str, Any]:
-    """The same of the most probable class of each slice: is it right as often as it is sure?"""
-    labels, scores = known_cancer_rows(truth, probability, classes)
-    known = np.asarray(truth) >= 0
-    right, confidence, brier = (np.full(len(known), np.nan) for _ in range(3))
-    if len(labels):
-        right[known] = scores.argmax(axis=1) == labels
-        confidence[known] = np.minimum(scores.max(axis=1), 1.0)
-        brier[known] = ((scores - np.eye(len(classes))[labels]) ** 2).sum(axis=1)
-    return _calibration(right, confidence, brier, patients, bins, samples, seed)
+    rest = (bins, samples, seed)
+    if answers.task == "disease":
+        found = {}
+        for column, name in enumerate(answers.names):
+            cells = answers.once(column)
+            truth = cells.present.astype(np.float64)
+            found[name] = _calibration(truth, cells.score, (cells.score - truth) ** 2, answers.people(column), *rest)
+        return found
+    mine = answers.of_images(answers.with_label)
+    right = np.asarray((mine.present & mine.predicted).any(axis=1), np.float64)
+    brier = np.asarray(((mine.score - mine.present) ** 2).sum(axis=1))
+    surest = mine.score.max(axis=1, initial=0)
+    return _calibration(right, np.minimum(np.asarray(surest), 1.0), brier, mine.patients, *rest)
 
 
 def _calibration(
     truth: NDArray[np.float64],
     probability: NDArray[np.float64],
-    squared_error: NDArray[np.float64] | None,
+    squared_error: NDArray[np.float64],
     patients: Sequence[str],
     bins: int,
     samples: int,
     seed: int,
 ) -> dict[str, Any]:
-    known = ~np.isnan(truth)
-    mine = [patient for patient, is_known in zip(patients, known, strict=True) if is_known]
-    truth, probability = truth[known], probability[known]
-    squared_error = (probability - truth) ** 2 if squared_error is None else squared_error[known]
     if not len(truth):
         nothing = dict.fromkeys(("ece", "ece_interval", "brier", "brier_interval"))
         return {**nothing, "known": 0, "bins": [], "reason": "No label is known."}
@@ -120,13 +82,13 @@ def _calibration(
     inside = (chosen[:, None] == np.arange(bins)).astype(np.float64)
     distance = inside * (probability - truth)[:, None]
     errors, scores = [], []
-    for weights in image_weights(mine, len(truth), samples, seed):
+    for weights in image_weights(patients, len(truth), samples, seed):
         as_float = weights.T.astype(np.float64)
         total = as_float.sum(axis=1)
         errors.append(np.abs(as_float @ distance).sum(axis=1) / total)
         scores.append(as_float @ squared_error / total)
     ece, brier = np.concatenate(errors), np.concatenate(scores)
-    num_patients = len(set(mine))
+    num_patients = len(set(patients))
     return {
         "ece": float(ece[0]),
         "ece_interval": percentile_interval(ece, num_patients)[0],

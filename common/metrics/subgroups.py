@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.metrics.intervals import Answers
+from fedthorax.common.metrics.answers import Answers
 from fedthorax.common.metrics.resampling import (
     image_weights,
     is_descriptive,
@@ -49,9 +49,7 @@ def groups_of(attributes: Sequence[Attributes]) -> dict[str, list[str | None]]:
 
 def subgroup_scores(
     answers: Answers,
-    patients: Sequence[str],
     attributes: Sequence[Attributes],
-    labels: Sequence[str],
     samples: int,
     seed: int,
     policy: PrivacyConfig,
@@ -67,7 +65,7 @@ def subgroup_scores(
     ``guard_differences`` is for readers who do not hold the images: labels are hidden too that would give hidden
     figures away beside those of all images, and ``others`` are all other images, those of no group among them.
     """
-    people = np.asarray(patients, dtype=np.str_)
+    patients, labels, people = answers.patients, answers.names, np.asarray(answers.patients, dtype=np.str_)
     described = {}
     for attribute, of_images in groups_of(attributes).items():
         cells = ["unknown" if group is None else group for group in of_images]

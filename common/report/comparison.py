@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.wording import UNDEFINED, count, figure, interval
-from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
+from fedthorax.common.metrics.answers import class_answers, finding_answers
+from fedthorax.common.metrics.comparison import compare
 from fedthorax.common.metrics.scores import TASKS, Compared, ComparedHeads, PairedMean, Task
 from fedthorax.common.page.frame import rendered
 from fedthorax.common.record.run import Labels, Run
@@ -101,10 +102,10 @@ def compared(
     known = ~np.isnan(classes).any(axis=1)
     truth = np.full(len(classes), -1)
     truth[known] = classes[known].argmax(axis=1)
-    new, old, patients = second.probability, first.probability, first.patients
-    findings, classes_ = list(labels.findings), list(labels.cancer_classes)
-    disease = compare_disease(first.truth["xray"], new["xray"], old["xray"], patients["xray"], findings, SAMPLES, 0)
-    cancer = compare_cancer(truth, new["ct"], old["ct"], patients["ct"], classes_, SAMPLES, 0)
+    models, patients = (second.probability, first.probability), first.patients
+    xray = [finding_answers(first.truth["xray"], one["xray"], labels.findings, 0.5, patients["xray"]) for one in models]
+    ct = [class_answers(truth, one["ct"], labels.cancer_classes, patients["ct"]) for one in models]
+    disease, cancer = (compare(new, old, SAMPLES, 0) for new, old in (xray, ct))
     return ComparedHeads.model_validate({"disease": disease, "cancer": cancer}, strict=False)
 
 

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
-from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
-from fedthorax.common.metrics.intervals import cancer_resamples, disease_resamples, percentile_interval
-from fedthorax.common.metrics.resampling import is_descriptive
+from fedthorax.common.metrics.answers import Answers, class_answers, finding_answers
+from fedthorax.common.metrics.comparison import compare
+from fedthorax.common.metrics.intervals import resampled
+from fedthorax.common.metrics.resampling import is_descriptive, percentile_interval
+from fedthorax.common.metrics.scores import Task
 from fedthorax.common.training.scoring import Predictions, scored_rows
 
 
@@ -29,17 +32,15 @@ class Truth:
     def of(cls, split: SplitImages) -> "Truth":
         return cls(split.xray.targets, split.ct.targets, tuple(split.xray.patients), tuple(split.ct.patients))
 
-    def ranked(self, findings: Sequence[str], classes: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Findings with ten positives and negatives or more; all classes where each has them, else none."""
-        known, present = ~np.isnan(self.findings), self.findings == 1
-        ranked = [
-            name
-            for column, name in enumerate(findings)
-            if not is_descriptive(int(present[:, column].sum()), int(known[:, column].sum()))
-        ]
-        of_known = self.classes[self.classes >= 0]
-        enough = all(not is_descriptive(int(np.sum(of_known == c)), len(of_known)) for c in range(len(classes)))
-        return ranked, list(classes) if enough else []
+    def answers(self, labels: LabelsConfig, said: Predictions) -> dict[Task, Answers]:
+        """Of the images that have a prediction."""
+        disease, cancer = np.nan_to_num(said.disease), np.nan_to_num(said.cancer)
+        xray = finding_answers(self.findings, disease, labels.findings, 0.5, self.xray_patients)
+        ct = class_answers(self.classes, cancer, labels.cancer_classes, self.ct_patients)
+        return {
+            "disease": xray.of_images(scored_rows(said.disease)),
+            "cancer": ct.of_images(scored_rows(said.cancer)),
+        }
 
 
 def joined(truths: Mapping[str, Truth]) -> Truth:
@@ -59,63 +60,33 @@ def joined_predictions(parts: Sequence[Predictions]) -> Predictions:
 def mean_areas(experiment: Experiment, truth: Truth, predictions: Predictions) -> dict[str, Any]:
     """``disease`` and ``cancer``: the mean ROC-AUC (``value``), its 95 % ``interval`` by patients, and over which
     ``names`` it runs; null with a ``reason`` where no label has ten positives and negatives."""
-    labels = experiment.labels
-    xray, ct = scored_rows(predictions.disease), scored_rows(predictions.cancer)
-    truth, predictions = _scored(truth, predictions, xray, ct)
-    findings, classes = truth.ranked(labels.findings, labels.cancer_classes)
-    columns = [labels.findings.index(name) for name in findings]
     samples, seed = experiment.evaluation.bootstrap_samples, derive_seed(experiment.seed, "bootstrap")
     found: dict[str, Any] = {}
-    for task, names in (("disease", findings), ("cancer", classes)):
-        if not names:
+    for task, answers in truth.answers(experiment.labels, predictions).items():
+        if not (names := _ranked(answers)):
             found[task] = {"value": None, "interval": None, "names": [], "reason": "Too few images of each kind."}
             continue
-        if task == "disease":
-            resamples = disease_resamples(
-                truth.findings[:, columns],
-                predictions.disease[:, columns],
-                truth.xray_patients,
-                names,
-                0.5,
-                samples,
-                seed,
-            )
-        else:
-            resamples = cancer_resamples(truth.classes, predictions.cancer, truth.ct_patients, names, samples, seed)
+        resamples = resampled(answers.of_labels(names), samples, seed)
         values = resamples.values[("macro", "roc_auc")]
         interval, _ = percentile_interval(values, resamples.num_patients)
         found[task] = {"value": float(values[0]), "interval": interval, "names": names, "reason": None}
     return found
 
 
+def _ranked(answers: Answers) -> list[str]:
+    """Findings with ten positives and negatives or more; all classes where each has them, else none."""
+    present, known = (answers.present & answers.known).sum(axis=0), answers.known.sum(axis=0)
+    counts = zip(answers.names, present.tolist(), known.tolist(), strict=True)
+    names = [name for name, positives, of in counts if not is_descriptive(positives, of)]
+    return names if answers.task == "disease" or len(names) == len(answers.names) else []
+
+
 def compared(experiment: Experiment, truth: Truth, first: Predictions, second: Predictions) -> dict[str, Any]:
     """``disease`` and ``cancer``: the first model against the second, patient by patient (metrics/comparison.py)."""
-    labels = experiment.labels
     samples, seed = experiment.evaluation.bootstrap_samples, derive_seed(experiment.seed, "bootstrap")
-    xray = scored_rows(first.disease) & scored_rows(second.disease)
-    ct = scored_rows(first.cancer) & scored_rows(second.cancer)
-    mine, first = _scored(truth, first, xray, ct)
-    _, second = _scored(truth, second, xray, ct)
-    return {
-        "disease": compare_disease(
-            mine.findings, first.disease, second.disease, mine.xray_patients, labels.findings, samples, seed
-        ),
-        "cancer": compare_cancer(
-            mine.classes, first.cancer, second.cancer, mine.ct_patients, labels.cancer_classes, samples, seed
-        ),
-    }
-
-
-def _scored(
-    truth: Truth, predictions: Predictions, xray: NDArray[np.bool_], ct: NDArray[np.bool_]
-) -> tuple[Truth, Predictions]:
-    """Without images that a model could not score: those of a split without a partner for them."""
-    return (
-        Truth(
-            truth.findings[xray],
-            truth.classes[ct],
-            tuple(np.asarray(truth.xray_patients, dtype=object)[xray]),
-            tuple(np.asarray(truth.ct_patients, dtype=object)[ct]),
-        ),
-        Predictions(predictions.disease[xray], predictions.cancer[ct]),
-    )
+    disease, cancer = (np.stack([getattr(model, task) for model in (first, second)]) for task in ("disease", "cancer"))
+    odd = [np.isnan(both).any(axis=(0, 2)) for both in (disease, cancer)]  # images that a model could not score
+    for both, rows in zip((disease, cancer), odd, strict=True):
+        both[:, rows] = np.nan
+    one, other = (truth.answers(experiment.labels, Predictions(*both)) for both in zip(disease, cancer, strict=True))
+    return {task: compare(one[task], other[task], samples, seed) for task in one}

@@ -1,17 +1,17 @@
 """Everything that is measured of a model on images that neither trained nor selected it."""
 
-from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
 from fedthorax.common.metrics.examinations import examination_scores, examinations_of
-from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease, cancer_answers, disease_answers
+from fedthorax.common.metrics.heads import head_scores
+from fedthorax.common.metrics.intervals import bootstrap
 from fedthorax.common.metrics.operating import OperatingPoints
-from fedthorax.common.metrics.reliability import cancer_calibration, cancer_curves, disease_calibration, disease_curves
+from fedthorax.common.metrics.reliability import calibration, curves
 from fedthorax.common.metrics.subgroups import subgroup_scores
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import GIVEN, Predictions, Scores, in_use, predict, scores_of
+from fedthorax.common.training.scoring import GIVEN, Predictions, Scores, answers_of, in_use, predict, scores_of
 
 
 def calibrated(predictions: Predictions, points: OperatingPoints) -> Predictions:
@@ -29,30 +29,17 @@ def tested(
     network: Network, split: SplitImages, predictions: Predictions, losses: Scores, points: OperatingPoints
 ) -> Scores:
     """Scores of calibrated ``predictions`` at the thresholds of ``points``, with 95 % intervals by patient."""
-    scores = scores_of(network, split, predictions, losses, points.disease_thresholds)
-    experiment, xray, ct = network.experiment, split.xray, split.ct
-    labels, samples = experiment.labels, experiment.evaluation.bootstrap_samples
-    seed = derive_seed(experiment.seed, "bootstrap")
+    experiment, ct = network.experiment, split.ct
+    answers = answers_of(experiment, split, predictions, points.disease_thresholds)
+    scores = losses | {task: head_scores(of_task) for task, of_task in answers.items()}
+    samples, seed = experiment.evaluation.bootstrap_samples, derive_seed(experiment.seed, "bootstrap")
     scores["intervals"], scores["examinations"] = None, None
     if _scored(network, split):
-        rule = experiment.evaluation.examination
+        rule, classes = experiment.evaluation.examination, experiment.labels.cancer_classes
         found = examinations_of(ct.targets, predictions.cancer, ct.patients, ct.named, rule)
-        scores["examinations"] = examination_scores(found, labels.cancer_classes, rule, samples, seed)
-    if samples and _scored(network, split):
-        scores["intervals"] = {
-            "disease": bootstrap_disease(
-                xray.targets,
-                predictions.disease,
-                xray.patients,
-                labels.findings,
-                points.disease_thresholds,
-                samples,
-                seed,
-            ),
-            "cancer": bootstrap_cancer(
-                ct.targets, predictions.cancer, ct.patients, labels.cancer_classes, samples, seed
-            ),
-        }
+        scores["examinations"] = examination_scores(found, classes, rule, samples, seed)
+        if samples:
+            scores["intervals"] = {task: bootstrap(of_task, samples, seed) for task, of_task in answers.items()}
     return scores
 
 
@@ -64,31 +51,22 @@ def final_scores(
     With 95 % intervals by patient, ROC curves, the calibration before and after, and figures by subgroup. Losses are
     the network's own.
     """
-    experiment = network.experiment
-    labels, evaluation = experiment.labels, experiment.evaluation
+    experiment, evaluation = network.experiment, network.experiment.evaluation
     predictions = calibrated(raw, points)
     scores = tested(network, split, predictions, losses, points)
-    xray, ct = split.xray, split.ct
+    answers = answers_of(experiment, split, predictions, points.disease_thresholds)
     scores["calibration"] = scores["subgroups"] = None
     if _scored(network, split):
-        seed = derive_seed(experiment.seed, "bootstrap")
-        samples, bins = evaluation.bootstrap_samples, evaluation.calibration_bins
+        rest = (evaluation.calibration_bins, evaluation.bootstrap_samples, derive_seed(experiment.seed, "bootstrap"))
         scores["calibration"] = {
-            name: {
-                "disease": disease_calibration(
-                    xray.targets, given.disease, xray.patients, labels.findings, bins, samples, seed
-                ),
-                "cancer": cancer_calibration(
-                    ct.targets, given.cancer, ct.patients, labels.cancer_classes, bins, samples, seed
-                ),
-            }
-            for name, given in (("before", raw), ("after", predictions))
+            name: {task: calibration(of_task, *rest) for task, of_task in given.items()}
+            for name, given in (("before", answers_of(experiment, split, raw)), ("after", answers))
         }
         # Exact, because whoever reads this holds the images, but nothing about a handful of people.
         policy = PrivacyConfig(smallest_count=experiment.data.privacy.smallest_count, round_to=1)
         scores["subgroups"] = by_subgroup(network, split, predictions, points, policy)
-    scores["curves"] = _curves(experiment, split, predictions)
-    scores["patients"] = {"xray": len(set(xray.patients)), "ct": len(set(ct.patients))}
+    scores["curves"] = {task: curves(of_task) for task, of_task in answers.items()}
+    scores["patients"] = {"xray": len(set(split.xray.patients)), "ct": len(set(split.ct.patients))}
     return scores
 
 
@@ -103,30 +81,11 @@ def by_subgroup(
     """``disease`` and ``cancer`` as ``subgroup_scores`` gives them, of calibrated ``predictions``; None without any."""
     if not _scored(network, split):
         return None
-    experiment, xray, ct = network.experiment, split.xray, split.ct
-    labels, samples = experiment.labels, experiment.evaluation.bootstrap_samples
-    seed = derive_seed(experiment.seed, "bootstrap")
-    found = {}
-    for task, answers, images, names in (
-        (
-            "disease",
-            disease_answers(xray.targets, predictions.disease, points.disease_thresholds),
-            xray,
-            labels.findings,
-        ),
-        ("cancer", cancer_answers(ct.targets, predictions.cancer), ct, labels.cancer_classes),
-    ):
-        found[task] = subgroup_scores(
-            answers, images.patients, images.attributes, names, samples, seed, policy, guard_differences
-        )
-    return found
-
-
-def _curves(experiment: Experiment, split: SplitImages, predictions: Predictions) -> Scores:
-    labels = experiment.labels
+    experiment, images = network.experiment, {"disease": split.xray, "cancer": split.ct}
+    rest = (experiment.evaluation.bootstrap_samples, derive_seed(experiment.seed, "bootstrap"), policy)
     return {
-        "disease": disease_curves(split.xray.targets, predictions.disease, labels.findings),
-        "cancer": cancer_curves(split.ct.targets, predictions.cancer, labels.cancer_classes),
+        task: subgroup_scores(answers, images[task].attributes, *rest, guard_differences)
+        for task, answers in answers_of(experiment, split, predictions, points.disease_thresholds).items()
     }
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.answers import Answers, class_answers, finding_answers
+from fedthorax.common.metrics.heads import head_scores
+from fedthorax.common.metrics.scores import Task
 from fedthorax.common.pairing import EvaluationPairs, evaluation_pairs, one_sided_pairs
 from fedthorax.common.records.records import UNKNOWN_CLASS
 from fedthorax.common.training.batches import batches, network_inputs, rows_of
@@ -141,14 +142,23 @@ def scores_of(
     thresholds: Sequence[float] | None = None,
 ) -> Scores:
     """Losses and the figures of both heads, as ``metrics.json`` holds them; without ``thresholds`` at the fixed one."""
-    labels = network.experiment.labels
-    threshold = network.experiment.evaluation.threshold if thresholds is None else thresholds
-    scored_xray, scored_ct = scored_rows(predictions.disease), scored_rows(predictions.cancer)
-    return losses | {
-        "disease": disease_scores(
-            split.xray.targets[scored_xray], predictions.disease[scored_xray], labels.findings, threshold
-        ),
-        "cancer": cancer_scores(split.ct.targets[scored_ct], predictions.cancer[scored_ct], labels.cancer_classes),
+    answers = answers_of(network.experiment, split, predictions, thresholds)
+    return losses | {task: head_scores(of_task) for task, of_task in answers.items()}
+
+
+def answers_of(
+    experiment: Experiment, split: SplitImages, predictions: Predictions, thresholds: Sequence[float] | None = None
+) -> dict[Task, Answers]:
+    """Of the images that have a prediction; without ``thresholds`` at the fixed one."""
+    labels = experiment.labels
+    threshold = experiment.evaluation.threshold if thresholds is None else thresholds
+    xray = finding_answers(
+        split.xray.targets, np.nan_to_num(predictions.disease), labels.findings, threshold, split.xray.patients
+    )
+    ct = class_answers(split.ct.targets, np.nan_to_num(predictions.cancer), labels.cancer_classes, split.ct.patients)
+    return {
+        "disease": xray.of_images(scored_rows(predictions.disease)),
+        "cancer": ct.of_images(scored_rows(predictions.cancer)),
     }
 
 

@@ -12,8 +12,8 @@ from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import shared_images, without
 from fedthorax.common.hospital.site import load_hospital
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.disease import disease_scores
+from fedthorax.common.metrics.heads import head_scores
+from fedthorax.common.metrics.scores import Task
 from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.common.records.records import SPLITS, Split
 from fedthorax.common.release.saved_model import load_saved_model
@@ -21,7 +21,7 @@ from fedthorax.common.training.compared import Truth, compared, joined, joined_p
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
-from fedthorax.common.training.scoring import Predictions, in_use, predict, scored_rows
+from fedthorax.common.training.scoring import Predictions, in_use, predict
 
 ByModel = Mapping[str, Mapping[str, Predictions]]
 
@@ -83,7 +83,7 @@ def _new_to_all(sites: Mapping[str, SiteImages]) -> tuple[dict[str, SplitImages]
 
 
 Verdict = Literal["helped", "harmed", "no difference shown", "cannot be told"]
-TASKS = ("disease", "cancer")
+TASKS: tuple[Task, ...] = ("disease", "cancer")
 
 
 @dataclass(frozen=True)
@@ -171,15 +171,8 @@ def _cross_site(
     return table
 
 
-def _mean_area(experiment: Experiment, task: str, truth: Truth, predictions: Predictions) -> float | None:
-    labels = experiment.labels
-    if task == "disease":
-        rows = scored_rows(predictions.disease)
-        scores = disease_scores(truth.findings[rows], predictions.disease[rows], labels.findings, 0.5)
-    else:
-        rows = scored_rows(predictions.cancer)
-        scores = cancer_scores(truth.classes[rows], predictions.cancer[rows], labels.cancer_classes)
-    area: float | None = scores["macro"]["roc_auc"]
+def _mean_area(experiment: Experiment, task: Task, truth: Truth, predictions: Predictions) -> float | None:
+    area: float | None = head_scores(truth.answers(experiment.labels, predictions)[task])["macro"]["roc_auc"]
     return area
 
 

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 
 from fedthorax.cli.tables import aligned, duplicate_lines, headline_lines, number, score_lines
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.record.run import read_run
 
+from ..heads import cancer_scores, disease_scores
 from ..runs import central_test, intervals, partial_run
 
 

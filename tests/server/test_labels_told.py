@@ -14,7 +14,6 @@ from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, PersonaliseReply, TrainReply
 from fedthorax.common.messages.tasks import EvaluateTask, Task
-from fedthorax.common.metrics.intervals import disease_answers
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.metrics.score_histogram import ScoreHistogram
 from fedthorax.common.metrics.scores import (
@@ -26,10 +25,10 @@ from fedthorax.common.metrics.scores import (
     Subgroups,
     TestedScores,
 )
-from fedthorax.common.metrics.subgroups import subgroup_scores
 from fedthorax.common.records.records import Attributes
 from fedthorax.server.labels_told import check_labels
 
+from ..heads import disease_answers, subgroup_scores
 from ..told import CLASSES, FINDINGS, changed, described, evaluated, read, scores, statistics, trained
 
 FACTS: dict[str, Any] = {"site": "north", "round": 1}

@@ -13,12 +13,10 @@ from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.disclosure.allowed import Allowed, NoRuleError
 from fedthorax.common.messages.replies import EvaluateReply, PersonaliseReply, TrainReply
 from fedthorax.common.messages.results import Evaluated, UpdateTold
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
-from fedthorax.common.metrics.disease import disease_scores
-from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
 from fedthorax.common.metrics.score_histogram import score_histogram
 from fedthorax.common.metrics.scores import Personal
+
+from ...heads import bootstrap_cancer, bootstrap_disease, cancer_scores, compare_cancer, compare_disease, disease_scores
 
 FINDINGS, CLASSES = ("Effusion", "Mass"), ("normal", "tumour")
 TRUTH = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], np.float32)

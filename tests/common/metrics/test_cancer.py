@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.figures import CLASS_METRICS as METRICS
+
+from ...heads import cancer_scores
 
 CLASSES = ("adenocarcinoma", "normal", "squamous")
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
 from fedthorax.common.metrics.delong import delong_difference, holm
+
+from ...heads import compare_cancer, compare_disease
 
 FINDINGS = ("Mass", "Nodule", "Hernia")
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import auc, roc_auc_score
 
-from fedthorax.common.metrics.reliability import cancer_curves, disease_curves, roc_points
+from fedthorax.common.metrics.reliability import roc_points
+
+from ...heads import cancer_curves, disease_curves
 
 
 def test_a_perfect_score_goes_up_and_then_right():

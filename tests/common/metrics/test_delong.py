@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fedthorax.common.metrics.delong import delong_difference, holm
-from fedthorax.common.metrics.intervals import disease_resamples
 
+from ...heads import disease_resamples
 from .one_area import delong_roc_auc
 
 # Albumin, total protein, K-G score (10 minus it ranks) and outcome of the ovarian-cancer patients of DeLong, DeLong and

@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.figures import FINDING_METRICS as METRICS
+
+from ...heads import disease_scores
 
 NAN = math.nan
 

@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 
 from fedthorax.common.metrics import resampling
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.figures import CLASS_METRICS as METRICS
-from fedthorax.common.metrics.intervals import (
+from fedthorax.common.metrics.intervals import paired_difference
+from fedthorax.common.metrics.resampling import draw_patients
+
+from ...heads import (
     bootstrap_cancer,
     bootstrap_disease,
     cancer_resamples,
+    cancer_scores,
     disease_resamples,
-    paired_difference,
+    disease_scores,
 )
-from fedthorax.common.metrics.resampling import draw_patients
 
 FINDINGS = ("Mass", "Nodule", "Hernia")
 CLASSES = ("adeno", "normal", "squamous")

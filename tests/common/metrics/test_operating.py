@@ -3,7 +3,6 @@ import pytest
 
 from fedthorax.common.config.evaluation import EvaluationConfig
 from fedthorax.common.metrics.calibration import CountedScores
-from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.operating import (
     OperatingPoints,
     choose_operating_points,
@@ -11,6 +10,8 @@ from fedthorax.common.metrics.operating import (
     fixed_operating_points,
 )
 from fedthorax.common.metrics.score_histogram import score_histogram
+
+from ...heads import disease_scores
 
 PRESENT = np.array([1.0, 0, 1, 1, 0, 0, 0, 0])
 PROBABILITY = np.array([0.9, 0.8, 0.6, 0.3, 0.25, 0.2, 0.1, 0.1])

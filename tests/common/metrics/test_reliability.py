@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
-from fedthorax.common.metrics.reliability import cancer_calibration, disease_calibration
+from ...heads import cancer_calibration, disease_calibration
 
 
 def of_one(truth, probability, bins=2, samples=50):

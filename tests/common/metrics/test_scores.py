@@ -7,10 +7,6 @@ import pytest
 from pydantic import ValidationError
 
 from fedthorax.common.ground.leaving import require_rules
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.comparison import compare_cancer, compare_disease
-from fedthorax.common.metrics.disease import disease_scores
-from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease
 from fedthorax.common.metrics.score_histogram import ScoreHistogram, score_histogram
 from fedthorax.common.metrics.scores import (
     BothHeads,
@@ -21,6 +17,8 @@ from fedthorax.common.metrics.scores import (
     Subgroups,
     TestedScores,
 )
+
+from ...heads import bootstrap_cancer, bootstrap_disease, cancer_scores, compare_cancer, compare_disease, disease_scores
 
 FINDINGS, CLASSES = ("Mass", "Hernia"), ("normal", "tumour")
 random = np.random.default_rng(3)

@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.disease import disease_scores
-from fedthorax.common.metrics.intervals import cancer_answers, disease_answers
 from fedthorax.common.metrics.resampling import draw_patients
-from fedthorax.common.metrics.subgroups import FIGURES, groups_of, subgroup_scores
+from fedthorax.common.metrics.subgroups import FIGURES, groups_of
 from fedthorax.common.records.records import Attributes
+
+from ...heads import cancer_answers, cancer_scores, disease_answers, disease_scores, subgroup_scores
 
 FINDINGS = ("Mass", "Nodule")
 EXACT = PrivacyConfig(smallest_count=5, round_to=1)

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.disease import disease_scores
+from ...heads import cancer_scores, disease_scores
 
 
 def a_run(**changes: Any) -> dict[str, Any]:

@@ -10,10 +10,11 @@ import pytest
 from fedthorax.common.ground.leaving import Figure, require_rules
 from fedthorax.common.ground.strict_json import plain_value
 from fedthorax.common.metrics import figures
-from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.figures import FindingFigures, Metric, metrics_of, shown_in
 from fedthorax.common.record.run import Run, read_run, run_schema
 from fedthorax.common.record.run_folder import RunFolder
+
+from ...heads import disease_scores
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 

@@ -8,15 +8,24 @@ import numpy as np
 
 from fedthorax.common.config.evaluation import EvaluationConfig
 from fedthorax.common.config.privacy import PrivacyConfig
-from fedthorax.common.metrics.cancer import cancer_scores
-from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.hospital_gap import hospital_gaps
-from fedthorax.common.metrics.intervals import bootstrap_cancer, bootstrap_disease, cancer_answers, disease_answers
 from fedthorax.common.metrics.operating import choose_operating_points
-from fedthorax.common.metrics.reliability import cancer_calibration, cancer_curves, disease_calibration, disease_curves
 from fedthorax.common.metrics.score_histogram import pooled, pooled_figures, score_histogram
-from fedthorax.common.metrics.subgroups import subgroup_scores
 from fedthorax.common.records.records import Attributes
+
+from ...heads import (
+    bootstrap_cancer,
+    bootstrap_disease,
+    cancer_answers,
+    cancer_calibration,
+    cancer_curves,
+    cancer_scores,
+    disease_answers,
+    disease_calibration,
+    disease_curves,
+    disease_scores,
+    subgroup_scores,
+)
 
 FINDINGS = [
     "Atelectasis",

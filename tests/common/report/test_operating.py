@@ -3,11 +3,11 @@ import pytest
 
 from fedthorax.common.config.evaluation import EvaluationConfig
 from fedthorax.common.metrics.operating import choose_operating_points
-from fedthorax.common.metrics.reliability import cancer_calibration, disease_calibration
 from fedthorax.common.record.run import CalibrationBin, read_run
 from fedthorax.common.report.document import render
 from fedthorax.common.report.operating import calibration_rows, operating_section, reliability_square
 
+from ...heads import cancer_calibration, disease_calibration
 from ...runs import central_test, intervals
 
 FINDINGS, CLASSES = ("Mass", "Hernia"), ("normal", "tumour")

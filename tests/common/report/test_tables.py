@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.metrics.cancer import cancer_scores
 from fedthorax.common.metrics.scores import Scores
 from fedthorax.common.record.completed import completed
 from fedthorax.common.record.run import read_run
 from fedthorax.common.report import tables
 from fedthorax.common.report.document import render
+
+from ...heads import cancer_scores
 
 
 def scores_of(parts):

@@ -6,12 +6,13 @@ import pytest
 
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.hospital.images import SiteImages, SplitImages
-from fedthorax.common.metrics.disease import disease_scores
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.records.records import Attributes
 from fedthorax.common.training.final_scores import calibrated
 from fedthorax.common.training.hospital_scores import hospital_tests, validation_histograms
 from fedthorax.common.training.scoring import Repeats, predict, scores_of
+
+from ...heads import disease_scores
 
 
 @pytest.fixture

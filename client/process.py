@@ -4,19 +4,17 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
-from fedthorax.client.private import Private
 from fedthorax.client.segment_store import SegmentStore
 from fedthorax.client.site_store import SiteStore
-from fedthorax.client.worker import Modalities, SiteWorker
+from fedthorax.client.worker import Here, Modalities, SiteWorker
 from fedthorax.common.config import Experiment
-from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import SiteImages
 from fedthorax.common.hospital.site import load_hospital
-from fedthorax.common.masking.keys import Trust
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
@@ -34,39 +32,14 @@ class SiteProcess:
     must not grow with their number.
     """
 
-    def __init__(
-        self,
-        events: EventLog | None = None,
-        privacy: PrivacyConfig | None = None,
-        duplicate_key: Path | None = None,
-        file_names: bool = True,
-        segments: SegmentStore | None = None,
-        own: SiteStore | None = None,
-        smallest_score: int = 0,
-        trust: Callable[[], Trust] | None = None,
-        private: Private | None = None,
-    ) -> None:
-        """A real hospital gives its own ``privacy``, ``duplicate_key``, ``file_names``, ``smallest_score``, ``trust``
-        and ``private``; see SiteWorker. In a simulation the environment names the duplicate key."""
-        if events is None:
-            path = os.environ.get(EVENTS_VARIABLE)
-            events = EventLog(Path(path) if path else None)
+    def __init__(self, events: EventLog | None = None, **here: Unpack[Here]) -> None:
+        """In a simulation the environment names what a real hospital gives."""
+        events = events or EventLog(_named(EVENTS_VARIABLE))
         events.emit("process", pid=os.getpid())
-        if duplicate_key is None and (named := os.environ.get(DUPLICATE_KEY_VARIABLE)):
-            duplicate_key = Path(named)
-        self.worker = SiteWorker(
-            self._load,
-            self._build,
-            events,
-            privacy=privacy,
-            duplicate_key=duplicate_key,
-            file_names=file_names,
-            segments=segments or SegmentStore(_named(SEGMENTS_VARIABLE)),
-            own=own or SiteStore(_named(OWN_VARIABLE)),
-            smallest_score=smallest_score,
-            trust=trust,
-            private=private,
-        )
+        here["duplicate_key"] = here.get("duplicate_key") or _named(DUPLICATE_KEY_VARIABLE)
+        here["segments"] = here.get("segments") or SegmentStore(_named(SEGMENTS_VARIABLE))
+        here["own"] = here.get("own") or SiteStore(_named(OWN_VARIABLE))
+        self.worker = SiteWorker(self._load, self._build, events, **here)
         self._experiment: Experiment | None = None
         self._networks: dict[Modalities, tuple[Network, FeatureStore]] = {}
         self._sites: OrderedDict[str, SiteImages] = OrderedDict()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -86,6 +86,19 @@ _SCORED: tuple[Split, ...] = ("train", "valid")
 _COUNTED_ANYWAY = ("duplicate-across-splits", "duplicate-different-labels", "patient-across-splits")
 
 
+class Here(TypedDict, total=False):
+    """What a hospital brings along; see SiteWorker."""
+
+    privacy: PrivacyConfig | None
+    duplicate_key: Path | None
+    file_names: bool
+    segments: SegmentStore | None
+    own: SiteStore | None
+    smallest_score: int
+    trust: Callable[[], Trust] | None
+    private: Private | None
+
+
 class SiteWorker:
     """Answers a closed list of tasks; anything that goes wrong becomes a Reply with the reason in one line.
 
@@ -107,27 +120,17 @@ class SiteWorker:
         build_network: BuildNetwork,
         events: EventLog,
         keep_optimizer: bool = False,
-        privacy: PrivacyConfig | None = None,
-        duplicate_key: Path | None = None,
-        file_names: bool = True,
-        segments: SegmentStore | None = None,
-        own: SiteStore | None = None,
-        smallest_score: int = 0,
-        trust: Callable[[], Trust] | None = None,
-        private: Private | None = None,
+        **here: Unpack[Here],
     ) -> None:
         self._load_images = load_images
         self._build_network = build_network
         self._events = events
         self._keep_optimizer = keep_optimizer  # right only where the weights come back as they were sent
-        self._privacy = privacy
-        self._duplicate_key = duplicate_key
-        self._file_names = file_names
-        self._smallest_score = smallest_score
-        self.segments = segments or SegmentStore()
-        self.own = own or SiteStore()
-        self.masks = Masks(self.own, trust)
-        self._private = private or Private(self.own)
+        self._privacy, self._duplicate_key = here.get("privacy"), here.get("duplicate_key")
+        self._file_names, self._smallest_score = here.get("file_names", True), here.get("smallest_score", 0)
+        self.segments, self.own = here.get("segments") or SegmentStore(), here.get("own") or SiteStore()
+        self.masks = Masks(self.own, here.get("trust"))
+        self._private = here.get("private") or Private(self.own)
         self._tasks: dict[str, Callable[[Any, Experiment], Reply]] = {
             "describe": self._describe,
             "train": self._train,

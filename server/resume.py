@@ -1,13 +1,14 @@
 """Going on with a run that was stopped: only with the same experiment, from the newest checkpoint that is whole."""
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.ground.strict_json import side_by_side
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.training.schedule import plan_round
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
@@ -121,8 +122,8 @@ def check_same(before: Experiment, now: Experiment, round_number: int) -> None:
     old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
     differing = [
         f"{'.'.join(map(str, keys))} is {_shown(mine)}, was {_shown(theirs)}"
-        for keys, theirs, mine in _differences(old, new, ())
-        if not any(keys[: len(free)] == free for free in _FREE) and not _is_rounds(keys)
+        for keys, theirs, mine in side_by_side(old, new)
+        if theirs != mine and not any(keys[: len(free)] == free for free in _FREE) and not _is_rounds(keys)
     ]
     if not differing and now.training.num_rounds < round_number:
         differing = [f"training.phases has {now.training.num_rounds} rounds, but round {round_number} is done"]
@@ -136,18 +137,6 @@ def check_same(before: Experiment, now: Experiment, round_number: int) -> None:
             f"{now.run_folder} cannot be resumed with another experiment: {'; '.join(differing)}. "
             "Go on with the experiment in its config.yaml, or choose a new name"
         )
-
-
-def _differences(old: Any, new: Any, keys: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
-    """Paths at which two JSON values differ, with both values; None stands for what is not there."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in [*old, *(key for key in new if key not in old)]:
-            yield from _differences(old.get(key), new.get(key), (*keys, key))
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from _differences(one, other, (*keys, index))
-    elif old != new:
-        yield keys, old, new
 
 
 def _is_rounds(keys: tuple[str | int, ...]) -> bool:

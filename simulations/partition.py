@@ -17,10 +17,10 @@ from fedthorax.simulations.partition_input import (
 from fedthorax.simulations.partition_lists import by_lists
 from fedthorax.simulations.partition_output import moves, put, write_labels, write_slices
 from fedthorax.simulations.partition_places import CENTRAL, places
-from fedthorax.simulations.partition_plan import PartitionPlan, Rule
+from fedthorax.simulations.partition_plan import PartitionPlan
 from fedthorax.simulations.site_plot import FILE_NAME, SiteCounts, count_site, write_site_plot
 
-__all__ = ["PartitionPlan", "PartitionSummary", "Rule", "partition"]
+__all__ = ["PartitionPlan", "PartitionSummary", "partition"]
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from fedthorax.common.records.table import listed
 from fedthorax.simulations.partition_input import Xray, XrayFolder
-
-_SHOWN = 3
 
 
 def by_lists(xray: XrayFolder, train_list: Path | None, test_list: Path | None) -> tuple[XrayFolder, frozenset[str]]:
@@ -19,7 +18,7 @@ def by_lists(xray: XrayFolder, train_list: Path | None, test_list: Path | None) 
     training = None if train_list is None else _names(train_list)
     testing = frozenset() if test_list is None else _names(test_list)
     if both := sorted((training or frozenset()) & testing):
-        raise ValueError(f"{train_list} and {test_list} both name {_few(both)}; an image belongs to one")
+        raise ValueError(f"{train_list} and {test_list} both name {listed(both, 3)}; an image belongs to one")
     tested = frozenset(image.patient for image in xray.images if _name(image) in testing)
     trained = {
         image.patient
@@ -28,7 +27,8 @@ def by_lists(xray: XrayFolder, train_list: Path | None, test_list: Path | None) 
     }
     if torn := sorted(tested & trained):
         raise ValueError(
-            f"{test_list} has only a part of the X-rays of patient {_few(torn)}; all of a patient's belong to one side"
+            f"{test_list} has only a part of the X-rays of patient {listed(torn, 3)}; all of a patient's belong to one "
+            "side"
         )
     kept = tuple(
         image for image in xray.images if training is None or _name(image) in training or _name(image) in testing
@@ -63,8 +63,3 @@ def _names(path: Path) -> frozenset[str]:
 
 def _name(image: Xray) -> str:
     return PurePosixPath(image.file).name
-
-
-def _few(names: list[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedthorax.common.records.table import listed
+
 _DRAWS = 100
 
 
@@ -117,12 +119,12 @@ def place_by_column(
     """
     empty = sorted(patient for patient, found in values.items() if "" in found)
     if empty:
-        raise ValueError(f"column {column} is empty for {_few(empty)}; every X-ray needs a hospital")
+        raise ValueError(f"column {column} is empty for {listed(empty, 3)}; every X-ray needs a hospital")
     torn = sorted(patient for patient, found in values.items() if len(found) > 1)
     if torn and not most:
         raise ValueError(
-            f"column {column} puts {_few(torn)} in more than one hospital; a patient belongs to one (--column-most: "
-            "the one with most of the images)"
+            f"column {column} puts {listed(torn, 3)} in more than one hospital; a patient belongs to one "
+            "(--column-most: the one with most of the images)"
         )
     place = {patient: min(found, key=lambda name: (-found[name], name)) for patient, found in values.items()}
     if names is not None and set(names) != set(place.values()):
@@ -154,8 +156,3 @@ def _left_empty(subjects: Sequence[Subject], place: Mapping[str, int], places_fo
         if len(members) >= len(possible) > len({place[subject.patient] for subject in members}):
             return True
     return False
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

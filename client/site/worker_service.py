@@ -200,14 +200,14 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
 
     process = SiteProcess(
         desk.events,
-        settings.privacy,
-        settings.duplicate_key,
-        settings.limits.file_names,
-        SegmentStore(folder.segments),
-        SiteStore(folder.own),
-        settings.limits.smallest_count,
-        lambda: trust_of(folder),
-        Private(SiteStore(), folder.state, settings.limits.privacy),
+        privacy=settings.privacy,
+        duplicate_key=settings.duplicate_key,
+        file_names=settings.limits.file_names,
+        segments=SegmentStore(folder.segments),
+        own=SiteStore(folder.own),
+        smallest_score=settings.limits.smallest_count,
+        trust=lambda: trust_of(folder),
+        private=Private(SiteStore(), folder.state, settings.limits.privacy),
     )
     desk.run(process.worker.run, lambda task, experiment: keep_results(folder, process, task, experiment))
     server.stop(grace=2.0).wait()

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,21 @@ def plain_value(value: Any, where: str = "value", undefined: dict[str, str] | No
     if isinstance(value, (list, tuple)):
         return [plain_value(item, f"{where}[{index}]", undefined) for index, item in enumerate(value)]
     raise ValueError(f"{where} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def side_by_side(
+    one: Any, other: Any, skip: Collection[str] = (), keys: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
+    """Every value of two JSON values, with the path to it; a whole branch that one lacks is one value, None there."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in [*one, *(key for key in other if key not in one)]:
+            if key not in skip:
+                yield from side_by_side(one.get(key), other.get(key), skip, (*keys, key))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, (mine, theirs) in enumerate(zip(one, other, strict=True)):
+            yield from side_by_side(mine, theirs, skip, (*keys, index))
+    else:
+        yield keys, one, other
 
 
 def canonical_json(value: Any) -> str:

@@ -1,12 +1,13 @@
 """Where, and by how much, two runs differ: round by round, value by value, and in the SHA-256 of the weights."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fedthorax.common.ground.audit import verify
+from fedthorax.common.ground.strict_json import side_by_side
 from fedthorax.common.record.run_folder import RunFolder
 
 # Of the clock, the load of the machine, or a nonce: no two runs have them alike.
@@ -130,25 +131,16 @@ def _by_round(metrics: Mapping[str, Any]) -> dict[int, Any]:
 
 
 def _compare(before: Any, now: Any, path: str, tolerance: float) -> tuple[int, tuple[Difference, ...]]:
-    pairs = list(_leaves(before, now, path))
+    pairs = []
+    for keys, one, other in side_by_side(before, now, _NOT_COMPARED):
+        place = path + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+        size = abs(other - one) if _number(one) and _number(other) else None
+        pairs.append(Difference(place, one, other, size))
     return len(pairs), tuple(one for one in pairs if not _alike(one, tolerance))
 
 
 def _alike(pair: Difference, tolerance: float) -> bool:
     return pair.before == pair.now if pair.size is None else pair.size <= tolerance
-
-
-def _leaves(before: Any, now: Any, path: str) -> Iterator[Difference]:
-    """Every value below, on both sides; a whole branch that only one side has is one value."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in [*before, *(key for key in now if key not in before)]:
-            if key not in _NOT_COMPARED:
-                yield from _leaves(before.get(key), now.get(key), f"{path}.{key}")
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for index, (one, other) in enumerate(zip(before, now, strict=True)):
-            yield from _leaves(one, other, f"{path}[{index}]")
-    else:
-        yield Difference(path, before, now, abs(now - before) if _number(before) and _number(now) else None)
 
 
 def _number(value: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fedthorax.cli.files import model_file
-from fedthorax.cli.output import JsonOption, SetOption, console, near, print_json
+from fedthorax.cli.output import JsonOption, SetOption, near, print_json, say
 from fedthorax.cli.tables import duplicate_lines, score_lines
 from fedthorax.common.config.load import load_experiment
 
@@ -43,10 +43,8 @@ def evaluate(
         facts = {"model": str(path), "site": site, "split": split, "scores": done.scores}
         print_json(facts | {"scores_with_duplicates": done.with_duplicates, "left_out": done.left_out})
         return
-    output = console()
-    output.print(f"{near(path)} on the {split} split of {site}", markup=False)
-    for line in score_lines(done.scores):
-        output.print(line, markup=False, soft_wrap=True)
+    lines = [f"{near(path)} on the {split} split of {site}", *score_lines(done.scores)]
     if done.with_duplicates is not None:
-        for line in duplicate_lines(done.scores, done.with_duplicates, done.left_out):
-            output.print(line, markup=False, soft_wrap=True)
+        lines += duplicate_lines(done.scores, done.with_duplicates, done.left_out)
+    for line in lines:
+        say(line)

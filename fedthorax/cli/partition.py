@@ -80,17 +80,10 @@ def partition(
     """
     if sum(value is not None for value in (sizes, size_alpha, alpha, column)) > 1:
         raise typer.BadParameter("--sizes, --size-alpha, --alpha and --column exclude each other")
-    from fedthorax.simulations.partition import PartitionPlan, Rule
+    from fedthorax.simulations.partition import PartitionPlan
     from fedthorax.simulations.partition import partition as deal_out
     from fedthorax.simulations.partition_input import LabelFile
 
-    rules: tuple[tuple[object, Rule], ...] = (
-        (sizes, "sizes"),
-        (size_alpha, "quantity"),
-        (alpha, "dirichlet"),
-        (column, "column"),
-    )
-    rule: Rule = next((name for value, name in rules if value is not None), "equal")
     plan = PartitionPlan(
         out=out,
         xray=xray,
@@ -100,7 +93,6 @@ def partition(
         ct_labels=ct_labels,
         ct_mapping=ct_mapping,
         hospitals=_hospitals(hospitals),
-        by=rule,
         sizes=None if sizes is None else _numbers(sizes),
         alpha=alpha,
         column=column,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fedthorax.cli.files import image_files, model_file
-from fedthorax.cli.output import JsonOption, console, print_json
+from fedthorax.cli.output import JsonOption, console, print_json, say
 from fedthorax.cli.tables import aligned, number
 from fedthorax.common.ground.cells import plain_cells
 
@@ -66,9 +66,8 @@ def predict(
     elif as_csv:
         write_csv(document)
     else:
-        output = console()
         for line in prediction_lines(document):
-            output.print(line, markup=False, soft_wrap=True)
+            say(line)
     if document["skipped"]:
         for row in document["skipped"]:
             typer.echo(f"skipped: {'; '.join(row['reasons'])}", err=True)
@@ -87,19 +86,9 @@ def write_csv(document: Mapping[str, Any]) -> None:
     for row in predictions:
         predicted = row["predicted"]
         flags = [f"{modality} {flag}" for modality, found in row["flags"].items() for flag in found]
-        writer.writerow(
-            plain_cells(
-                [
-                    *(row["xray"], row["ct"], *row["disease"].values(), *row["cancer"].values()),
-                    *(
-                        "; ".join(predicted["findings"]),
-                        predicted["cancer_class"],
-                        "; ".join(flags),
-                        document["notice"],
-                    ),
-                ]
-            )
-        )
+        asked = (row["xray"], row["ct"], *row["disease"].values(), *row["cancer"].values())
+        said = ("; ".join(predicted["findings"]), predicted["cancer_class"], "; ".join(flags), document["notice"])
+        writer.writerow(plain_cells([*asked, *said]))
 
 
 def prediction_lines(document: Mapping[str, Any]) -> list[str]:

@@ -90,7 +90,7 @@ def test_equal_parts_are_alike_in_every_class_and_finding(tmp_path: Path, xray: 
 
 
 def test_sizes_are_ratios_of_patients(tmp_path: Path, xray: Path) -> None:
-    summary = partition(PartitionPlan(tmp_path / "out", xray=xray, hospitals=["a", "b"], by="sizes", sizes=[2, 1]))
+    summary = partition(PartitionPlan(tmp_path / "out", xray=xray, hospitals=["a", "b"], sizes=[2, 1]))
     assert {name: counts.xray_patients for name, counts in summary.sites.items()} == {"a": 20, "b": 10}
 
 
@@ -103,8 +103,8 @@ def skew(summary: PartitionSummary) -> float:
 
 def test_a_small_alpha_skews_the_labels_and_a_large_one_does_not(tmp_path: Path) -> None:
     ct = make_ct(tmp_path / "ct", dict.fromkeys("abcd", 60))
-    strong = partition(PartitionPlan(tmp_path / "strong", ct=ct, by="dirichlet", alpha=0.1))
-    weak = partition(PartitionPlan(tmp_path / "weak", ct=ct, by="dirichlet", alpha=1000.0))
+    strong = partition(PartitionPlan(tmp_path / "strong", ct=ct, alpha=0.1))
+    weak = partition(PartitionPlan(tmp_path / "weak", ct=ct, alpha=1000.0))
     assert skew(strong) > 0.7
     assert skew(weak) < 0.45
     assert all(counts.ct_slices > 0 for counts in strong.sites.values())
@@ -114,14 +114,14 @@ def test_a_small_alpha_skews_the_labels_and_a_large_one_does_not(tmp_path: Path)
 def test_an_alpha_that_always_leaves_a_hospital_empty_is_refused(tmp_path: Path) -> None:
     ct = make_ct(tmp_path / "ct", {"a": 40})
     with pytest.raises(ValueError, match="use a larger alpha or fewer hospitals"):
-        partition(PartitionPlan(tmp_path / "out", ct=ct, hospitals=8, by="dirichlet", alpha=0.001))
+        partition(PartitionPlan(tmp_path / "out", ct=ct, hospitals=8, alpha=0.001))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_column_names_the_hospitals(tmp_path: Path) -> None:
     xray = make_xray(tmp_path / "xray", [("1", "0", "0", "AP"), ("2", "1", "0", "PA"), ("2", "1", "0", "PA")])
     ct = make_ct(tmp_path / "ct", {"a": 4})
-    summary = partition(PartitionPlan(tmp_path / "out", xray=xray, ct=ct, by="column", column="view"))
+    summary = partition(PartitionPlan(tmp_path / "out", xray=xray, ct=ct, column="view"))
     assert {name: (c.xrays, c.ct_slices) for name, c in summary.sites.items()} == {"AP": (1, 2), "PA": (2, 2)}
 
 
@@ -141,7 +141,7 @@ def test_a_column_that_does_not_make_hospitals_is_refused(
 ) -> None:
     xray = make_xray(tmp_path / "xray", rows)
     with pytest.raises(ValueError, match=message):
-        partition(PartitionPlan(tmp_path / "out", **{"xray": xray, "by": "column", "column": "view"} | plan))
+        partition(PartitionPlan(tmp_path / "out", **{"xray": xray, "column": "view"} | plan))
     assert not (tmp_path / "out").exists()
 
 
@@ -316,11 +316,10 @@ def test_an_interrupted_partition_leaves_nothing_behind(tmp_path: Path, xray: Pa
     ("plan", "message"),
     [
         ({"xray": None}, "there is nothing to split"),
-        ({"by": "sizes"}, "by sizes needs sizes"),
-        ({"alpha": 0.5}, "alpha belongs to by dirichlet, but the rule is by equal"),
-        ({"by": "dirichlet", "alpha": 0.0}, "alpha must be above 0, got 0"),
-        ({"by": "sizes", "sizes": [1, 0]}, r"sizes must be ratios above 0, one a hospital, got \[1, 0\]"),
-        ({"by": "sizes", "sizes": [1, 2], "hospitals": 3}, "sizes has 2 ratios, but there are 3 hospitals"),
+        ({"alpha": 0.5, "sizes": [1, 2]}, "sizes and alpha are rules of their own; leave one out"),
+        ({"alpha": 0.0}, "alpha must be above 0, got 0"),
+        ({"sizes": [1, 0]}, r"sizes must be ratios above 0, one a hospital, got \[1, 0\]"),
+        ({"sizes": [1, 2], "hospitals": 3}, "sizes has 2 ratios, but there are 3 hospitals"),
         ({"holdout_valid": 0.5, "holdout_test": 0.5}, "sum to less than 1, got 0.5 and 0.5"),
         ({"hospitals": ["a", "a"]}, "hospital names must be distinct, but these are repeated: a"),
         ({"hospitals": ["central"]}, "no hospital may be called 'central'"),
@@ -333,8 +332,8 @@ def test_impossible_plans_are_refused(tmp_path: Path, xray: Path, plan: dict, me
 
 
 def test_a_column_rule_without_x_rays_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="by column needs an X-ray folder"):
-        PartitionPlan(tmp_path / "out", ct=tmp_path, by="column", column="view")
+    with pytest.raises(ValueError, match="a column needs an X-ray folder"):
+        PartitionPlan(tmp_path / "out", ct=tmp_path, column="view")
 
 
 @pytest.mark.parametrize(
@@ -455,7 +454,7 @@ def test_a_hospital_without_ct_gets_none_and_the_others_get_it_all(tmp_path: Pat
 def test_skewed_labels_heed_what_a_hospital_lacks(tmp_path: Path, xray: Path) -> None:
     ct = make_ct(tmp_path / "ct", {"normal": 30, "tumour": 30})
     limits = SiteLimits({"north": ("ct",)})
-    summary = partition(PartitionPlan(tmp_path / "out", xray=xray, ct=ct, by="dirichlet", alpha=0.5, limits=limits))
+    summary = partition(PartitionPlan(tmp_path / "out", xray=xray, ct=ct, alpha=0.5, limits=limits))
     assert summary.sites["north"].ct_slices == 0
     assert sum(site.ct_slices for site in summary.sites.values()) == 60
     assert summary.sites["north"].xrays > 0
@@ -496,7 +495,7 @@ def test_limits_that_cannot_be_are_refused(tmp_path: Path, xray: Path, limits: S
 def test_sizes_are_drawn_and_nobody_stays_empty(tmp_path: Path, xray: Path) -> None:
     sizes = []
     for alpha in (0.3, 100.0):
-        plan = PartitionPlan(tmp_path / f"out{alpha}", xray=xray, by="quantity", size_alpha=alpha, hospitals=4)
+        plan = PartitionPlan(tmp_path / f"out{alpha}", xray=xray, size_alpha=alpha, hospitals=4)
         sizes.append(sorted(site.patients for site in partition(plan).sites.values()))
     assert [sum(found) for found in sizes] == [30, 30]
     assert min(map(min, sizes)) >= 1
@@ -507,8 +506,8 @@ def test_a_patient_with_several_values_goes_where_most_images_are(tmp_path: Path
     rows = [("a", "0", "0", "PA"), ("a", "1", "0", "PA"), ("a", "0", "1", "AP"), ("b", "0", "0", "AP")]
     folder = make_xray(tmp_path / "xray", rows)
     with pytest.raises(ValueError, match=r"puts a in more than one hospital.*--column-most"):
-        partition(PartitionPlan(tmp_path / "out", xray=folder, by="column", column="view"))
-    summary = partition(PartitionPlan(tmp_path / "out", xray=folder, by="column", column="view", column_most=True))
+        partition(PartitionPlan(tmp_path / "out", xray=folder, column="view"))
+    summary = partition(PartitionPlan(tmp_path / "out", xray=folder, column="view", column_most=True))
     assert {name: site.xrays for name, site in summary.sites.items()} == {"AP": 1, "PA": 3}
 
 

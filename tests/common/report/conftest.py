@@ -1,14 +1,10 @@
 import copy
-import importlib.util
-from pathlib import Path
 
 import pytest
 
 from ...runs import partial_run
+from . import synthetic
 
-_spec = importlib.util.spec_from_file_location("synthetic", Path(__file__).with_name("synthetic.py"))
-synthetic = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(synthetic)
 _finished = synthetic.run_metrics()
 
 

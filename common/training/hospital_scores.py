@@ -9,15 +9,16 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import unseen
+from fedthorax.common.metrics.answers import Answers, class_answers
 from fedthorax.common.metrics.examinations import examinations_of
 from fedthorax.common.metrics.operating import OperatingPoints, choose_operating_points
 from fedthorax.common.metrics.resampling import MIN_IMAGES
 from fedthorax.common.metrics.score_histogram import score_histogram, too_few
-from fedthorax.common.records.records import UNKNOWN_CLASS, Split
+from fedthorax.common.records.records import Split
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.final_scores import by_subgroup, calibrated, tested
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Predictions, in_use, predict, scores_of, with_duplicates
+from fedthorax.common.training.scoring import Predictions, answers_of, in_use, predict, scores_of, with_duplicates
 
 
 def validation_histograms(
@@ -98,29 +99,16 @@ def histograms_of(
 
     None where fewer than ``smallest_count`` images have the label, or lack it. A class stands against all others.
     """
-    classes = split.ct.targets
-    known = np.where(classes == UNKNOWN_CLASS, np.nan, 1.0)
-    columns = {
-        "disease": [
-            (name, split.xray.targets[:, i], predictions.disease[:, i])
-            for i, name in enumerate(experiment.labels.findings)
-        ],
-        "cancer": [
-            (name, np.where(classes == i, 1.0, 0.0) * known, predictions.cancer[:, i])
-            for i, name in enumerate(experiment.labels.cancer_classes)
-        ],
-    }
-    ct, rule = split.ct, experiment.evaluation.examination
-    if (found := examinations_of(classes, predictions.cancer, ct.patients, ct.named, rule)) is not None:
-        of_class = np.where(found.truth == UNKNOWN_CLASS, np.nan, 1.0)
-        columns["examination"] = [
-            (name, np.where(found.truth == i, 1.0, 0.0) * of_class, found.probability[:, i])
-            for i, name in enumerate(experiment.labels.cancer_classes)
-        ]
+    labels, bins, ct = experiment.labels, experiment.evaluation.histogram_bins, split.ct
+    answers: dict[str, Answers] = dict(answers_of(experiment, split, predictions).items())
+    rule = experiment.evaluation.examination
+    if (found := examinations_of(ct.targets, predictions.cancer, ct.patients, ct.named, rule)) is not None:
+        answers["examination"] = class_answers(found.truth, found.probability, labels.cancer_classes)
     told: dict[str, dict[str, Any]] = {}
-    for task, labels in columns.items():
+    for task, of_task in answers.items():
         told[task] = {}
-        for name, truth, probability in labels:
-            histogram = score_histogram(truth, probability, experiment.evaluation.histogram_bins, smallest_count)
+        for column, name in enumerate(of_task.names):
+            cells = of_task.once(column)
+            histogram = score_histogram(cells.present.astype(np.float64), cells.score, bins, smallest_count)
             told[task][name] = None if too_few(histogram, max(smallest_count, 1)) else histogram.model_dump(mode="json")
     return told

@@ -128,7 +128,7 @@ def choose_operating_points(
     people: tuple[Sequence[str], Sequence[bool]] = ((), ()),
     fewest: int = MIN_IMAGES,
 ) -> OperatingPoints:
-    """``disease`` and ``cancer`` are truth and the model's probability as in ``disease_scores`` and ``cancer_scores``.
+    """``disease`` and ``cancer`` are truth and the model's probability as in ``finding_answers`` and ``class_answers``.
 
     Images with NaN probability were not scored and are left out. ``told`` are other hospitals' images, ``common`` the
     points that stay where fewer than ``fewest`` images have the label, or lack it, ``people`` the patients of the

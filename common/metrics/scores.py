@@ -1,6 +1,6 @@
 """What was measured of a model on one side's images, as models: the form in which scores travel and are written down.
 
-``disease_scores``, ``cancer_scores`` and their neighbours give these shapes; reasons say why a figure is null. A rule
+``head_scores`` and its neighbours give these shapes; reasons say why a figure is null. A rule
 of what may leave a hospital stands beside every field.
 """
 

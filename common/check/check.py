@@ -40,8 +40,8 @@ def fixed_splits(
     is there, else to valid, so that no image moves from what was trained on into what is scored. Groups without any
     split are drawn as patients are, by ``fractions``.
     """
-    patient_of: dict[ImageRef, str] = {ImageRef(record.path): record.patient for record in xray}
-    patient_of |= {ImageRef(record.path, record.frame): record.patient for record in ct}
+    records: list[XrayRecord | CtRecord] = [*xray, *ct]
+    patient_of = {record.ref: record.patient for record in records}
     parents = {patient: patient for patient in patient_of.values()}
     for group in together:
         patients = [patient_of[image.ref] for image in group if image.ref in patient_of]
@@ -49,7 +49,6 @@ def fixed_splits(
             parents[_root(patient, parents)] = _root(patients[0], parents)
     groups = {patient: _root(patient, parents) for patient in parents}
     sides: dict[str, Split] = {}
-    records: list[XrayRecord | CtRecord] = [*xray, *ct]
     for record in records:
         if record.split is not None:
             held = sides.get(groups[record.patient], record.split)

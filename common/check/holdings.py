@@ -61,11 +61,7 @@ def hold(target: Target) -> Holdings:
         told, mend = class_questions(tuple(found.strange), found.ct.labels)
         number = counted(len(found.strange), "class", "classes")
         words = f"{number} not among {', '.join(found.ct.labels)}: {told}. {mend}".rstrip()
-        files = [
-            slice_name(record.path, folders["ct"], record.frame)
-            for records in found.strange.values()
-            for record in records
-        ]
+        files = [slice_name(record.ref, folders["ct"]) for records in found.strange.values() for record in records]
         issues.append(Issue("unknown-class", len(found.strange), words, tuple(files), "ct"))
     issues += [Issue("remark", 1, note) for note in found.notes]
     xray, ct = found.xray.records, found.ct.records
@@ -148,7 +144,7 @@ def _loose_slice(slice_: CtSlice, folder: Path) -> LabelledImage:
     header, ref = slice_.header, slice_.image
     patient = (header.patient_id or header.series if header else "") or f"image {slice_.name}"
     attributes = header.attributes if header else Attributes()
-    name = slice_name(ref.path, folder, ref.frame)
+    name = slice_name(ref, folder)
     known = bool(header and header.patient_id)
     return LabelledImage("ct", ref, name, patient, (math.nan,), None, attributes, known)
 

@@ -37,7 +37,7 @@ def bad_file_issues(bad: Sequence[BadFile], modality: Modality, folder: Path) ->
         by_code.setdefault("remark" if file.fault == "not_used" else bad_file_code(file), []).append(file)
     issues = []
     for code, files in by_code.items():
-        listed_names = tuple(slice_name(file.path, folder, file.frame) for file in files)
+        listed_names = tuple(slice_name(file.ref, folder) for file in files)
         reasons = Counter(file.reason for file in files)
         if code == "remark":
             left = "; ".join(f"{reason} ({number:,})" for reason, number in reasons.most_common())

@@ -64,37 +64,18 @@ def labelled_images(
     xray: Sequence[XrayRecord], ct: Sequence[CtRecord], folders: Mapping[Modality, Path]
 ) -> tuple[LabelledImage, ...]:
     """The records as the check sees them, X-rays first."""
+
+    def labelled(modality: Modality, record: XrayRecord | CtRecord, labels: tuple[float, ...]) -> LabelledImage:
+        name, of = slice_name(record.ref, folders[modality]), record
+        return LabelledImage(modality, of.ref, name, of.patient, labels, of.split, of.attributes, of.identified)
+
+    shown = [math.nan if record.cancer_class == UNKNOWN_CLASS else float(record.cancer_class) for record in ct]
     return (
-        *(
-            LabelledImage(
-                "xray",
-                ImageRef(record.path),
-                relative_name(record.path, folders["xray"]),
-                record.patient,
-                record.findings,
-                record.split,
-                record.attributes,
-                record.identified,
-            )
-            for record in xray
-        ),
-        *(
-            LabelledImage(
-                "ct",
-                ImageRef(record.path, record.frame),
-                slice_name(record.path, folders["ct"], record.frame),
-                record.patient,
-                (math.nan if record.cancer_class == UNKNOWN_CLASS else float(record.cancer_class),),
-                record.split,
-                record.attributes,
-                record.identified,
-            )
-            for record in ct
-        ),
+        *(labelled("xray", record, record.findings) for record in xray),
+        *(labelled("ct", record, (label,)) for record, label in zip(ct, shown, strict=True)),
     )
 
 
-def slice_name(path: Path, folder: Path, frame: int | None) -> str:
+def slice_name(image: ImageRef, folder: Path) -> str:
     """The path below ``folder`` and, of a file that holds several slices, which of them."""
-    name = relative_name(path, folder)
-    return name if frame is None else f"{name} (slice {frame})"
+    return str(ImageRef(Path(relative_name(image.path, folder)), image.frame))

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from fedthorax.common.hospital.images import ImageSet, SplitImages
 from fedthorax.common.records.records import Split
@@ -22,16 +23,9 @@ def without(images: ImageSet, indices: Collection[int]) -> ImageSet:
         raise ValueError(f"indices must be rows 0 to {len(images) - 1} of the images, found {unknown[0]}")
     left_out = frozenset(indices)
     kept = [row for row in range(len(images)) if row not in left_out]
-    return ImageSet(
-        images=images.images[kept],
-        targets=images.targets[kept],
-        paths=tuple(images.paths[row] for row in kept),
-        patients=tuple(images.patients[row] for row in kept),
-        digests=tuple(images.digests[row] for row in kept),
-        frames=None if images.frames is None else tuple(images.frames[row] for row in kept),
-        attributes=tuple(images.attributes[row] for row in kept) if images.attributes else (),
-        named=tuple(images.named[row] for row in kept) if images.named else (),
-    )
+    parts = {name: getattr(images, name) for name in ("paths", "patients", "digests", "attributes", "frames", "named")}
+    rows = {name: tuple(part[row] for row in kept) for name, part in parts.items() if part}
+    return replace(images, images=images.images[kept], targets=images.targets[kept], **rows)
 
 
 def unseen(splits: Mapping[Split, SplitImages]) -> SplitImages:

@@ -71,7 +71,7 @@ def _load(
         nonlocal done
         before = done
         report = None if progress is None else lambda number: progress(before + number, total)
-        refs = [ImageRef(r.path, r.frame if isinstance(r, CtRecord) else None) for r in records]
+        refs = [record.ref for record in records]
         size = experiment.model.image_size
         decoded = decode_all(refs, size, data.aspect, data.cache, report, modality, data.ct_windows)
         done += len(records)

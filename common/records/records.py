@@ -74,6 +74,10 @@ class XrayRecord:
     identified: bool = True
     line: int = 0
 
+    @property
+    def ref(self) -> ImageRef:
+        return ImageRef(self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class CtRecord:
@@ -86,6 +90,10 @@ class CtRecord:
     attributes: Attributes = Attributes()
     frame: int | None = None  # of a file that holds several slices, see ImageRef
     identified: bool = True
+
+    @property
+    def ref(self) -> ImageRef:
+        return ImageRef(self.path, self.frame)
 
 
 @dataclass(frozen=True, slots=True)

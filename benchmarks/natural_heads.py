@@ -22,7 +22,8 @@ from local_runs import ACCURACY, CANCER, DISEASE, SAMPLES, CentralData, compared
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
-from fedthorax.common.metrics.intervals import Resamples, cancer_resamples, disease_resamples
+from fedthorax.common.metrics.answers import class_answers, finding_answers
+from fedthorax.common.metrics.intervals import Resamples, resampled
 from fedthorax.common.training.scoring import in_use, predict
 
 TOGETHER, CENTRE = "together", "the centre's"
@@ -57,13 +58,12 @@ class Bench:
         images, labels, found = self.tests[test], self.experiment.labels, {}
         if len(images.xray):
             disease = np.array(told[test]["disease"], np.float32)
-            of = images.xray.targets, disease, images.xray.patients, labels.findings
-            found["disease"] = disease_resamples(*of, 0.5, SAMPLES, 1)
+            xray = finding_answers(images.xray.targets, disease, labels.findings, 0.5, images.xray.patients)
+            found["disease"] = resampled(xray, SAMPLES, 1)
         if len(images.ct):
             cancer = np.array(told[test]["cancer"], np.float32)
-            found["cancer"] = cancer_resamples(
-                images.ct.targets, cancer, images.ct.patients, labels.cancer_classes, SAMPLES, 1
-            )
+            ct = class_answers(images.ct.targets, cancer, labels.cancer_classes, images.ct.patients)
+            found["cancer"] = resampled(ct, SAMPLES, 1)
         return found
 
 

@@ -45,7 +45,7 @@ def test_a_figure_that_is_declared_in_one_place_is_everywhere(monkeypatch):
 
     require_rules(Trial)
     found = metrics_of(Trial)
-    monkeypatch.setattr("fedthorax.common.metrics.disease.FINDING_METRICS", found)
+    monkeypatch.setattr("fedthorax.common.metrics.answers.FINDING_METRICS", found)
     scores = disease_scores(np.array([[1.0], [0.0], [0.0]]), np.array([[0.9], [0.8], [0.1]]), ("Mass",), 0.5)
     assert scores["per_finding"]["Mass"]["balanced_accuracy"] == 0.75  # recall 1, specificity 1 of 2
     assert scores["macro"]["balanced_accuracy"] == 0.75

@@ -20,17 +20,9 @@ from fedthorax.common.metrics.operating import OperatingPoints, Told, choose_ope
 from fedthorax.common.records.records import SPLITS, Split
 from fedthorax.common.training.batch_norm import measure_batch_norm
 from fedthorax.common.training.features import FeatureStore, Progress
-from fedthorax.common.training.final_scores import calibrated, final_scores, scores_by_given
+from fedthorax.common.training.final_scores import calibrated, final_scores, scores_by_given, with_duplicates
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import (
-    Predictions,
-    Scores,
-    in_use,
-    predict,
-    score,
-    scores_of,
-    with_duplicates,
-)
+from fedthorax.common.training.scoring import Predictions, Scores, in_use, predict, score
 
 
 class CentralData:
@@ -81,12 +73,10 @@ class CentralData:
         """Give the network statistics of batch normalisation of its own: those of the validation images."""
         measure_batch_norm(network, store, self.valid)
 
-    def valid_in_use(
-        self, network: Network, store: FeatureStore, keep: bool, progress: Progress | None = None
-    ) -> Predictions:
+    def valid_in_use(self, network: Network, store: FeatureStore, progress: Progress | None = None) -> Predictions:
         """What the present weights say of the validation split, as who uses the model sees it."""
-        repeats = in_use(self._experiment)
-        return predict(network, store, self.valid, self._seed("valid"), keep, progress, repeats=repeats)[0]
+        used = in_use(self._experiment)
+        return predict(network, store, self.valid, self._seed("valid"), progress=progress, repeats=used)[0]
 
     def operating_points(self, predictions: Predictions, told: Told | None = None) -> OperatingPoints:
         """Calibration and thresholds, chosen on the validation split and what hospitals have ``told`` of theirs."""
@@ -104,19 +94,14 @@ class CentralData:
         )
 
     def final_test(
-        self,
-        network: Network,
-        store: FeatureStore,
-        points: OperatingPoints,
-        keep: bool,
-        progress: Progress | None = None,
+        self, network: Network, store: FeatureStore, points: OperatingPoints, progress: Progress | None = None
     ) -> tuple[Scores, Predictions]:
         """Scores of the present weights on the test split, and the calibrated predictions that they are of."""
         raw, losses = predict(
-            network, store, self.test, self._seed("test"), keep, progress, repeats=in_use(self._experiment)
+            network, store, self.test, self._seed("test"), progress=progress, repeats=in_use(self._experiment)
         )
         scores = final_scores(network, self.test, raw, losses, points)
-        given = scores_by_given(network, store, self.test, self._seed("test"), points, keep)
+        given = scores_by_given(network, store, self.test, self._seed("test"), points)
         if given is not None:
             scores["by_given"] = given
         return scores, calibrated(raw, points)
@@ -127,20 +112,10 @@ class CentralData:
         network: Network,
         store: FeatureStore,
         points: OperatingPoints,
-        keep: bool,
         progress: Progress | None = None,
     ) -> Scores | None:
-        """Figures on the whole test split, with the images that were left out of ``clean``: how much they would flatter
-        the model. None if none was left out. Without intervals: copies of a training image are no sample of anything.
-        """
-        if not self.left_out:
-            return None
         whole = self.images.splits["test"]
-        raw, losses = predict(
-            network, store, whole, self._seed("test"), keep, progress, repeats=in_use(self._experiment)
-        )
-        scores = scores_of(network, whole, calibrated(raw, points), losses, points.disease_thresholds)
-        return with_duplicates(clean, scores, self.test, whole)
+        return with_duplicates(network, store, self._seed("test"), points, clean, self.test, whole, progress)
 
     def predictions_csv(self, predictions: Predictions) -> str:
         """One row an image of the test split: file, patient, modality, then truth and probability of each label."""

@@ -456,10 +456,10 @@ class Rounds:
         for reply in self._evaluate(best_round, best, "test", points):
             self._site_tests(reply)
         self.network.layout.write(best)  # in a run in one place the hospitals have used the same network
-        scores, predictions = self.central.final_test(self.network, self.store, points, False, progress)
+        scores, predictions = self.central.final_test(self.network, self.store, points, progress)
         self.record.document["test"] = scores | {"round": best_round}
         self.record.document["test_with_duplicates"] = self.central.test_with_duplicates(
-            scores, self.network, self.store, points, False, progress
+            scores, self.network, self.store, points, progress
         )
         self._personalise(best_round, best)
         self.hospitals.ledger.settle()
@@ -468,7 +468,7 @@ class Rounds:
     def _operating_points(self, number: int, weights: Weights, progress: Progress) -> OperatingPoints:
         """Chosen on the centre's validation images and the hospitals', who count theirs in bins."""
         self.network.layout.write(weights)
-        mine = self.central.valid_in_use(self.network, self.store, False, progress)
+        mine = self.central.valid_in_use(self.network, self.store, progress)
         told = Pooling(self.experiment.labels, self.experiment.evaluation.histogram_bins)
         for reply in self._evaluate(number, weights, "valid", self.central.operating_points(mine)):
             if number == self.record.newest_round:

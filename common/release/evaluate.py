@@ -15,10 +15,10 @@ from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.records.records import SPLITS, Split
 from fedthorax.common.release.saved_model import SavedModel, load_saved_model
 from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.final_scores import calibrated, final_scores
+from fedthorax.common.training.final_scores import final_scores, with_duplicates
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
-from fedthorax.common.training.scoring import Scores, in_use, predict, scores_of, with_duplicates
+from fedthorax.common.training.scoring import Scores, in_use, predict
 
 Seen = frozenset[tuple[str, str]]  # (modality, file below the source folder, as a run's left_out names it)
 
@@ -91,11 +91,8 @@ def evaluate_model(
     raw = predict(network, store, images, seed, repeats=in_use(network.experiment))
     scores = final_scores(network, images, *raw, saved.points)
     left_out = len(whole.xray) + len(whole.ct) - len(images.xray) - len(images.ct)
-    if not left_out:
-        return Evaluation(scores)
-    of_whole, losses = predict(network, store, whole, seed, repeats=in_use(network.experiment))
-    of_all = scores_of(network, whole, calibrated(of_whole, saved.points), losses, saved.points.disease_thresholds)
-    return Evaluation(scores, with_duplicates(scores, of_all, images, whole), left_out)
+    more = with_duplicates(network, store, seed, saved.points, scores, images, whole)
+    return Evaluation(scores, more, left_out)
 
 
 def _as_trained(experiment: Experiment, saved: SavedModel) -> Experiment:

@@ -9,7 +9,7 @@ from fedthorax.common.metrics.intervals import bootstrap
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.metrics.reliability import calibration, curves
 from fedthorax.common.metrics.subgroups import subgroup_scores
-from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import GIVEN, Predictions, Scores, answers_of, in_use, predict, scores_of
 
@@ -89,8 +89,31 @@ def by_subgroup(
     }
 
 
+def with_duplicates(
+    network: Network,
+    store: FeatureStore,
+    seed: int,
+    points: OperatingPoints,
+    clean: Scores,
+    tested_on: SplitImages,
+    whole: SplitImages,
+    progress: Progress | None = None,
+) -> Scores | None:
+    """The figures on ``whole``, with the images that were left out of ``clean``: how much they would flatter the model.
+
+    None if none was left out. Without losses and intervals: copies of a training image are no sample of anything. A
+    modality that lacks none keeps its ``clean`` figures: others would only come of other partners.
+    """
+    more = {"disease": len(whole.xray) > len(tested_on.xray), "cancer": len(whole.ct) > len(tested_on.ct)}
+    if not any(more.values()):
+        return None
+    raw, losses = predict(network, store, whole, seed, progress=progress, repeats=in_use(network.experiment))
+    scores = scores_of(network, whole, calibrated(raw, points), losses, points.disease_thresholds)
+    return {task: (scores if of_task else clean)[task] for task, of_task in more.items()}
+
+
 def scores_by_given(
-    network: Network, store: FeatureStore, split: SplitImages, seed: int, points: OperatingPoints, keep: bool = False
+    network: Network, store: FeatureStore, split: SplitImages, seed: int, points: OperatingPoints
 ) -> dict[str, Scores] | None:
     """Scores with X-ray alone, CT alone, and both; None for a network that needs both.
 
@@ -100,6 +123,6 @@ def scores_by_given(
         return None
     cases: dict[str, Scores] = {}
     for given in GIVEN:
-        raw, losses = predict(network, store, split, seed, keep, None, given, in_use(network.experiment))
+        raw, losses = predict(network, store, split, seed, given=given, repeats=in_use(network.experiment))
         cases[given] = scores_of(network, split, calibrated(raw, points), losses, points.disease_thresholds)
     return cases

@@ -16,9 +16,9 @@ from fedthorax.common.metrics.resampling import MIN_IMAGES
 from fedthorax.common.metrics.score_histogram import score_histogram, too_few
 from fedthorax.common.records.records import Split
 from fedthorax.common.training.features import FeatureStore, Progress
-from fedthorax.common.training.final_scores import by_subgroup, calibrated, tested
+from fedthorax.common.training.final_scores import by_subgroup, calibrated, tested, with_duplicates
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import Predictions, answers_of, in_use, predict, scores_of, with_duplicates
+from fedthorax.common.training.scoring import Predictions, answers_of, in_use, predict
 
 
 def validation_histograms(
@@ -83,12 +83,9 @@ def hospital_tests(
         told = own if policy else own.without_counts()  # a real hospital's gate looks at the counts, and keeps them
         results["operating_points"] = told.model_dump(mode="json")
         results["test_at_own_thresholds"] = tested(network, test, calibrated(raw, own), losses, own)
-    if len(test.xray) < len(whole.xray) or len(test.ct) < len(whole.ct):
-        of_whole, losses = predict(
-            network, store, whole, seed_of("test"), False, progress, repeats=in_use(network.experiment)
-        )
-        scores = scores_of(network, whole, calibrated(of_whole, points), losses, points.disease_thresholds)
-        results["test_with_duplicates"] = with_duplicates(results["test"], scores, test, whole)
+    more = with_duplicates(network, store, seed_of("test"), points, results["test"], test, whole, progress)
+    if more is not None:
+        results["test_with_duplicates"] = more
     return results
 
 

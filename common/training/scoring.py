@@ -181,18 +181,6 @@ def score(
     return scores_of(network, split, predictions, losses)
 
 
-def with_duplicates(clean: Scores, whole: Scores, clean_split: SplitImages, whole_split: SplitImages) -> Scores:
-    """The figures of both heads with the images that ``clean_split`` lacks, without losses.
-
-    A modality that lacks none keeps its ``clean`` figures: in ``whole`` they would differ only because its images had
-    other partners.
-    """
-    return {
-        "disease": (whole if len(whole_split.xray) > len(clean_split.xray) else clean)["disease"],
-        "cancer": (whole if len(whole_split.ct) > len(clean_split.ct) else clean)["cancer"],
-    }
-
-
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from PIL import Image
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.metrics.operating import LabelOperation, OperatingPoints
+from fedthorax.common.training import final_scores
 from fedthorax.common.training.scoring import Predictions
-from fedthorax.server import central as central_module
 from fedthorax.server.central import CentralData
 
 LABEL = LabelOperation(threshold=0.5, method="youden", slope=2.0, positives=20, negatives=20)
@@ -65,34 +66,43 @@ def test_what_hospitals_hold_and_what_selects_the_model_is_left_out(experiment: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("copies", "told", "expected"),
+    [
+        (1, {}, {"disease": "clean", "cancer": "with copies"}),
+        (0, {"north": [0]}, {"disease": "with copies", "cancer": "clean"}),
+    ],
+)
 def test_the_second_score_counts_them_and_leaves_the_other_modality_alone(
-    experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+    experiment: Callable[..., Experiment],
+    monkeypatch: pytest.MonkeyPatch,
+    copies: int,
+    told: dict[str, list[int]],
+    expected: dict[str, str],
 ) -> None:
     scored = []
 
     def scores_of(network: Any, split: Any, predictions: Predictions, *rest: Any) -> dict[str, Any]:
         scored.append((len(split.xray), len(split.ct)))
         assert predictions.disease[0, 0] < 0.4  # calibrated, as the scores without copies are
-        return {"loss": 1.0, "disease": "other partners", "cancer": "with copies"}
+        return {"loss": 1.0, "disease": "with copies", "cancer": "with copies"}
 
     raw = Predictions(np.full((2, 2), 0.4), np.full((3, 2), 0.5))
-    monkeypatch.setattr(central_module, "predict", lambda *rest, repeats: (raw, {}))
-    monkeypatch.setattr(central_module, "scores_of", scores_of)
-    central = CentralData(experiment(1, *ACCEPT))
-    central.leave_out({})
+    monkeypatch.setattr(final_scores, "predict", lambda *rest, **more: (raw, {}))
+    monkeypatch.setattr(final_scores, "scores_of", scores_of)
+    central = CentralData(experiment(copies, *ACCEPT))
+    central.leave_out(told)
+    network = SimpleNamespace(experiment=experiment(0))
     clean = {"disease": "clean", "cancer": "clean"}
-    assert central.test_with_duplicates(clean, None, None, POINTS, False) == {
-        "disease": "clean",
-        "cancer": "with copies",
-    }
-    assert scored == [(2, 3)]
+    assert central.test_with_duplicates(clean, network, None, POINTS) == expected
+    assert scored == [(len(central.images.splits["test"].xray), len(central.images.splits["test"].ct))]
 
 
 def test_without_copies_there_is_no_second_score(experiment: Callable[..., Experiment]) -> None:
     central = CentralData(experiment(0))
     central.leave_out({"north": []})
     assert central.left_out == []
-    assert central.test_with_duplicates({}, None, None, POINTS, False) is None
+    assert central.test_with_duplicates({}, None, None, POINTS) is None
 
 
 def test_copies_across_the_servers_own_splits_are_refused_unless_accepted(

@@ -104,19 +104,19 @@ class FakeCentral:
     def validate(self, network, store, keep, progress=None):
         return scores(float(network.layout.weights["fusion"][0]) / 100)
 
-    def valid_in_use(self, network, store, keep, progress=None):
+    def valid_in_use(self, network, store, progress=None):
         return "predictions"
 
     def operating_points(self, predictions, told=None):
         self.told = told
         return fixed_operating_points(("Mass",), ("normal", "tumour"), 0.5, "not chosen here")
 
-    def final_test(self, network, store, points, keep, progress=None):
+    def final_test(self, network, store, points, progress=None):
         more = dict.fromkeys(("calibration", "subgroups", "intervals"))
         curves, patients = {"disease": {}, "cancer": {}}, {"xray": 9, "ct": 9}
         return {**scores(0.5), **more, "curves": curves, "patients": patients}, "predictions"
 
-    def test_with_duplicates(self, clean, network, store, points, keep, progress=None):
+    def test_with_duplicates(self, clean, network, store, points, progress=None):
         return {task: scores(0.75)[task] for task in ("disease", "cancer")} if self.left_out else None
 
 

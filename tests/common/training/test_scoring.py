@@ -3,7 +3,7 @@ import pytest
 
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.pairing import evaluation_pairs
-from fedthorax.common.training.scoring import Repeats, during_rounds, in_use, predict, score, with_duplicates
+from fedthorax.common.training.scoring import Repeats, during_rounds, in_use, predict, score
 
 
 def test_every_image_is_scored_once_with_the_partner_that_the_seed_draws(fresh, store, draw_images):
@@ -86,15 +86,3 @@ def test_a_split_without_one_modality_has_no_figure_and_no_zero(fresh, store, dr
     assert scores["loss"] is None
     assert scores["disease"]["macro"]["roc_auc"] is None
     assert scores["cancer"]["accuracy"] is None
-
-
-def test_with_duplicates_only_the_modality_that_has_them_changes(draw_images):
-    clean, whole = {"disease": "clean", "cancer": "clean"}, {"loss": 1.0, "disease": "whole", "cancer": "whole"}
-    assert with_duplicates(clean, whole, draw_images(3, 5), draw_images(3, 7)) == {
-        "disease": "clean",
-        "cancer": "whole",
-    }
-    assert with_duplicates(clean, whole, draw_images(2, 7), draw_images(3, 7)) == {
-        "disease": "whole",
-        "cancer": "clean",
-    }

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fedthorax.cli.files import model_file
-from fedthorax.cli.output import JsonOption, SetOption, near, print_json, say
+from fedthorax.cli.output import JsonOption, SetOption, console, near, print_json, say
 from fedthorax.cli.tables import duplicate_lines, score_lines
 from fedthorax.common.config.load import load_experiment
 

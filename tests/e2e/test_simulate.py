@@ -74,7 +74,7 @@ def test_the_models_of_the_run_can_be_attacked(workplace, simulated):
     found = json.loads((folder / "leakage.json").read_text(encoding="utf-8"))
     assert (found["target"], found["reference_runs"], found["audit"]["canaries"]) == ("the model of the run", 16, 20)
     assert {(one["target"], one["modality"]) for one in found["membership"]} == {("run", "xray"), ("run", "ct")}
-    assert "X-rays: the best attack" in said
+    assert "X-rays: the best attack" in said.stdout
     assert (folder / "leakage.html").stat().st_mode & 0o077 == 0
 
 

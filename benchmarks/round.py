@@ -2,6 +2,7 @@
 
     python benchmarks/round.py --rounds 4
     python benchmarks/round.py --rounds 4 --only ours nvflare training
+    python benchmarks/round.py --rounds 3 --only ours --mbit-per-s 20 --delay-ms 50
     python benchmarks/round.py --size 64 --backbone MobileNetV3Small --rounds 2  # whether everything works
 
 Two hospitals, the twin EfficientNet-B0 at 224 pixels from random weights, in a round 32 pairs to train on (two steps
@@ -10,6 +11,8 @@ of 16) and 16 to score. Ours runs as a consortium: TLS, node authentication, the
 Flower's TensorFlow quickstart runs on a SuperLink and two SuperNodes without TLS, NVFlare's TensorFlow recipe in its
 simulator; both as their documentation writes them (benchmarks/rivals), in environments that this program makes below
 --out. `training` is the work alone: a process for each hospital that stays, without a server. One after the other.
+
+With --mbit-per-s ours goes over a line of that speed, a proxy of this program's for each hospital.
 
 A warm round is any but the first. Its overhead is its wall time less the longer of both hospitals' own work in it. Ours
 also scores the server's own images (16 pairs), which the others do not: that time is told apart and taken off too.
@@ -71,6 +74,8 @@ class Work:
     size: int  # of images
     backbone: str = "EfficientNetB0"
     codec: str = "float32"  # of ours
+    mbit_per_s: float | None = None  # of each hospital's line, each way; None: loopback as it is. Ours only
+    delay_ms: float = 0.0  # each way
     masked: str = "false"  # of ours, as YAML
 
     def experiment(self) -> str:
@@ -137,7 +142,10 @@ def ours(out: Path, work: Work) -> Timing:
     (out / "round.yaml").write_text(work.experiment(), encoding="utf-8")
     timing = Timing()
     agreed = {"smallest_sum: 3": "smallest_sum: 2"}  # two hospitals that have agreed to sums of two
-    with consortium(out / "c", out / "data", HOSPITALS, working=out, settings=agreed) as place:
+    cabled = work.mbit_per_s is not None
+    with consortium(out / "c", out / "data", HOSPITALS, working=out, settings=agreed, cabled=cabled) as place:
+        for cable in place.cables.values():
+            cable.bytes_per_second, cable.delay = (work.mbit_per_s or 0) * 125_000, work.delay_ms / 1000
         place.trust_each_other()
         with ProcessorTimes(place) as spent:
             place.lead("run", "round.yaml", seconds=3600.0)
@@ -187,10 +195,12 @@ class ProcessorTimes:
         return [{kind: after[kind] - before[kind] for kind in after} for before, after in pairs]
 
     def _look(self) -> None:
+        from fedthorax.common.ground.events import read_events
+
+        path, offset = self._place.run_folder("round") / "events.jsonl", 0
         while not self._over.wait(0.1):
-            ended = sum(event["kind"] == "round" for event in self._place.events("round"))
-            if ended > len(self._found):
-                self._found.append(self._now())
+            events, offset = read_events(path, offset)
+            self._found += [self._now() for event in events if event["kind"] == "round"]
 
     def _now(self) -> dict[str, float]:
         spent = dict.fromkeys(KINDS.values(), 0.0)
@@ -416,6 +426,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--backbone", default=Work.backbone)
+    parser.add_argument("--mbit-per-s", type=float, help="of each hospital's line each way; of ours alone")
+    parser.add_argument("--delay-ms", type=float, default=0.0, help="of that line, each way")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/round"))
     arguments = parser.parse_args()
     out = arguments.out.absolute()
@@ -424,7 +436,8 @@ def main() -> None:
     for name in arguments.only:
         print(f"{name}: {time.strftime('%H:%M:%S')}, load {os.getloadavg()[0]:.1f}", flush=True)
         rounds = arguments.flower_rounds if name == "flower" else arguments.rounds
-        found[name] = ARMS[name](out, Work(rounds, arguments.size, arguments.backbone))
+        line = (arguments.mbit_per_s, arguments.delay_ms)
+        found[name] = ARMS[name](out, Work(rounds, arguments.size, arguments.backbone, "float32", *line))
         print(f"  wall {spread(found[name].wall)}, load {os.getloadavg()[0]:.1f}", flush=True)
         facts = {arm: vars(timing) for arm, timing in found.items()}  # as soon as it is there: the next arm may fail
         (out / "summary.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

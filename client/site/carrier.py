@@ -186,6 +186,12 @@ def _words(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, reason_of(answer)
 
 
+def gateway_client(server: str, root_certificates: Path) -> httpx.Client:
+    """``server`` is HOST:PORT, reached through HTTPS_PROXY where there is one."""
+    verify = ssl.create_default_context(cafile=str(root_certificates))
+    return httpx.Client(base_url=f"https://{server}", verify=verify, timeout=_TIMEOUT)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--server", required=True, help="HOST:PORT of the gateway")
@@ -197,11 +203,7 @@ def main() -> None:
     import tomllib
 
     node = tomllib.loads(options.node_config.read_text(encoding="utf-8"))
-    verify = ssl.create_default_context(cafile=str(options.root_certificates))
-    with (
-        open_channel(node) as channel,
-        httpx.Client(base_url=f"https://{options.server}", verify=verify, timeout=_TIMEOUT) as client,
-    ):
+    with open_channel(node) as channel, gateway_client(options.server, options.root_certificates) as client:
         Carrier(channel, client, lambda: read_private_key(options.private_key), Throttle(options.mbit_per_s)).run()
 
 

@@ -188,6 +188,16 @@ class TrainingConfig(Frozen):
         "returns to its best epoch; null: never.",
     )
     augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="Changes to training images.")
+    precision: Literal["float32", "mixed_float16", "bfloat16"] = Field(
+        default="float32",
+        description="How the encoders calculate on an accelerator where everything is trained; weights, heads, losses "
+        "and scores stay float32. A processor always calculates in float32.",
+    )
+    jit_compile: bool = Field(
+        default=False,
+        description="Whether XLA compiles the training step on an accelerator, which takes minutes; a processor does "
+        "without.",
+    )
     threads: int | None = Field(
         default=None, ge=1, description="Processor threads of TensorFlow; null: the cores this process may use."
     )

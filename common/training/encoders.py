@@ -14,22 +14,38 @@ import tensorflow as tf
 
 from fedthorax.common.model.backbone import all_layers
 
+_POLICIES = {"mixed_float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
+_SCALE = 1024.0  # of gradients in float16, which has nothing between 0 and 6e-8
 
-def training_encoders(backbones: Sequence[keras.Model]) -> Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]:
+
+def training_encoders(
+    backbones: Sequence[keras.Model], precision: str = "float32"
+) -> Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]:
     """For backbones alike, or as many of the last blocks of each: a batch for each, of images (N, S, S, 3) or of what
     lies below the blocks → pooled features (N, D), in training mode.
 
     To be called inside a graph function. Moving statistics and random states change as they do when the backbones
     themselves are called.
+
+    In another ``precision`` their layers calculate in half of it, from weights that stay float32 to features that are
+    again; batch normalisation keeps float32 statistics. The gradients of float16 are scaled up on their way in and down
+    where they come out, or small ones would vanish.
     """
+    scaled = precision == "mixed_float16"
     pattern = backbones[0]
     changed: list[int] = []  # places of the variables that a call changes, known once it is traced
 
     @tf.function(autograph=False)
     def encode(learned: list[tf.Tensor], kept: list[tf.Tensor], images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        with fused_batch_norm(all_layers(pattern)):
+        if scaled:
+            learned = [_with_gradient_times(values, 1 / _SCALE) for values in learned]
+        with fused_batch_norm(all_layers(pattern)), _calculating(all_layers(pattern), precision):
             features, after = pattern.stateless_call(learned, kept, images, training=True)
         changed[:] = [place for place, (old, new) in enumerate(zip(kept, after, strict=True)) if old is not new]
+        if precision != "float32":
+            features = tf.cast(features, tf.float32)
+        if scaled:
+            features = _with_gradient_times(features, _SCALE)
         # Without the stop, the gradient of what changes is traced too, with zeros coming in.
         return features, [tf.stop_gradient(after[place]) for place in changed]
 
@@ -65,6 +81,30 @@ def fused_batch_norm(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
     finally:
         for layer in changed:
             del layer.call
+
+
+@contextmanager
+def _calculating(layers: Sequence[keras.layers.Layer], precision: str) -> Iterator[None]:
+    """While a graph is traced in here, ``layers`` calculate in ``precision``."""
+    before = [(layer, layer.dtype_policy, layer.autocast) for layer in layers]
+    try:
+        for layer in layers if precision != "float32" else ():
+            if _can_be_fused(layer):
+                layer.autocast = False  # its kernel takes half the precision as it comes, beside float32 statistics
+            else:
+                layer.dtype_policy = _POLICIES[precision]
+        yield
+    finally:
+        for layer, policy, autocast in before:
+            layer.dtype_policy, layer.autocast = policy, autocast
+
+
+def _with_gradient_times(values: tf.Tensor, factor: float) -> tf.Tensor:
+    @tf.custom_gradient
+    def same(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        return tf.identity(values), lambda gradient: gradient * factor
+
+    return same(values)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from fedthorax.common.training.losses import (
     masked_binary_cross_entropy,
     masked_sparse_cross_entropy,
 )
-from fedthorax.common.training.runtime import prepare_tensorflow
+from fedthorax.common.training.runtime import accelerators_here, prepare_tensorflow
 from fedthorax.common.training.schedule import Scope, Trainable
 
 
@@ -175,11 +175,12 @@ class Network:
 
     def _traced_step(self, trainable: Trainable) -> Any:
         heads, given, trained = pooled_to_logits(self.model), self.given(trainable), self.trained_segments(trainable)
+        precision = self.experiment.training.precision if accelerators_here() else "float32"
         alike: dict[int | None, list[int]] = {}  # places of the modalities that share one graph
         for place, top in enumerate(given.values()):
             alike.setdefault(top, []).append(place)
         encoders = {
-            top: training_encoders([self._halves(self.modalities[place], top)[1] for place in places])
+            top: training_encoders([self._halves(self.modalities[place], top)[1] for place in places], precision)
             for top, places in alike.items()
             if top != 0
         }
@@ -307,7 +308,9 @@ class Network:
         local = self._local_steps.get(trainable)
         labels = [tf.TensorSpec((None, len(self.experiment.labels.findings))), tf.TensorSpec((None,), tf.int32)]
 
-        @tf.function(input_signature=[*inputs, *self._presence_specs, *labels], autograph=False)
+        compiled = True if self.experiment.training.jit_compile and accelerators_here() else None
+
+        @tf.function(input_signature=[*inputs, *self._presence_specs, *labels], autograph=False, jit_compile=compiled)
         def step(*parts: tf.Tensor) -> tf.Tensor:
             *given, disease, cancer = parts
             with tf.GradientTape() as tape:

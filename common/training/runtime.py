@@ -1,5 +1,7 @@
 """TensorFlow of this process: threads and determinism, set once, before its first operation."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from fedthorax.common.ground.machine import num_cpus
@@ -17,6 +19,11 @@ _NEEDLESS_PASSES = (
 )
 
 
+def accelerators_here() -> list[Any]:
+    found: list[Any] = tf.config.list_physical_devices("GPU")
+    return found
+
+
 def prepare_tensorflow(threads: int | None) -> int:
     """Fix the number of threads and switch on deterministic kernels; returns the number of threads.
 
@@ -30,7 +37,7 @@ def prepare_tensorflow(threads: int | None) -> int:
         tf.config.threading.set_intra_op_parallelism_threads(wanted)
         tf.config.threading.set_inter_op_parallelism_threads(2)
         tf.config.experimental.enable_op_determinism()
-        accelerators = tf.config.list_physical_devices("GPU")
+        accelerators = accelerators_here()
         for device in accelerators:
             tf.config.experimental.set_memory_growth(device, True)
         if not accelerators:  # nobody has measured there

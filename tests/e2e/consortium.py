@@ -4,6 +4,7 @@ folders of their own, TLS, node authentication, the gateway. Everything can be k
 import contextlib
 import json
 import os
+import queue
 import re
 import signal
 import socket
@@ -21,6 +22,7 @@ import psutil
 from fedthorax.common.ground.audit import verify
 from fedthorax.common.ground.events import read_events
 
+_WINDOW = 1 << 16  # bytes that the system takes from a socket before somebody reads them
 MARK = "FEDTHORAX_TEST_PLACE"  # in the environment of everything that is started here, so that it can be found again
 
 
@@ -47,13 +49,19 @@ def heed_ctrl_c() -> None:
 
 
 class Cable:
-    """A TCP way from a port of its own to ``target``, which can be cut and mended."""
+    """A TCP way from a port of its own to ``target``, which can be cut and mended, and be slow: so many bytes a second
+    each way, each so many seconds under way."""
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.cut = False
+        self.bytes_per_second: float | None = None
+        self.delay = 0.0
+        self.passed = {"up": 0, "down": 0}
+        self._free = {"up": 0.0, "down": 0.0}  # when the line has sent what it took
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW)  # else megabytes lie in the machine
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -91,11 +99,11 @@ class Cable:
             if self.cut:
                 self._drain(near)
             else:
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.target)) as far:
+                with contextlib.suppress(OSError), self._reach() as far:
                     self._open.add(far)
-                    back = threading.Thread(target=self._copy, args=(far, near), daemon=True)
+                    back = threading.Thread(target=self._copy, args=(far, near, "down"), daemon=True)
                     back.start()
-                    self._copy(near, far)
+                    self._copy(near, far, "up")
                     back.join()
                     self._open.discard(far)
         self._open.discard(near)
@@ -106,13 +114,39 @@ class Cable:
             while near.recv(65536):
                 continue
 
-    @staticmethod
-    def _copy(source: socket.socket, target: socket.socket) -> None:
+    def _reach(self) -> socket.socket:
+        far = socket.socket()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW)
+        far.connect(("127.0.0.1", self.target))
+        return far
+
+    def _copy(self, source: socket.socket, target: socket.socket, way: str) -> None:
+        under_way = queue.Queue[tuple[float, bytes]](64)
+        deliver = threading.Thread(target=self._deliver, args=(under_way, target, way), daemon=True)
+        deliver.start()
         with contextlib.suppress(OSError):
             while piece := source.recv(65536):
-                target.sendall(piece)
+                self.passed[way] += len(piece)
+                if self.bytes_per_second is not None:
+                    now = time.monotonic()
+                    self._free[way] = max(self._free[way], now) + len(piece) / self.bytes_per_second
+                    time.sleep(self._free[way] - now)
+                under_way.put((time.monotonic() + self.delay, piece))
+        under_way.put((0.0, b""))
+        deliver.join()
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
+
+    def _deliver(self, under_way: "queue.Queue[tuple[float, bytes]]", target: socket.socket, way: str) -> None:
+        broken = False
+        while (found := under_way.get())[1]:
+            if broken:
+                continue  # so that the other thread comes to its end
+            time.sleep(max(found[0] - time.monotonic(), 0.0))
+            try:
+                target.sendall(found[1])
+            except OSError:
+                broken = True
 
 
 @dataclass
@@ -125,6 +159,7 @@ class Consortium:
     working: Path | None = None  # where commands are given; None: beside ``data``
     asking: tuple[str, ...] = ()  # hospitals where a person agrees to each run; the others take part in all
     settings: Mapping[str, str] = field(default_factory=dict)  # what becomes what in each hospital's site.yaml
+    cabled: bool = True  # each hospital's line to the server goes over a cable of its own
     cables: dict[str, Cable] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -184,7 +219,7 @@ class Consortium:
         return self.place / name
 
     def set_up(self) -> None:
-        """The folders, made and admitted; each hospital's line to the server goes over a cable of its own."""
+        """The folders, made and admitted."""
         heed_ctrl_c()
         port = free_port()
         self.place.mkdir(parents=True, exist_ok=True)
@@ -198,9 +233,12 @@ class Consortium:
             said = self.command("site", "init", "--name", name, *images, *invitation, *folder)
             fingerprint = re.search(r"SHA256:\S+", said)
             assert fingerprint, said
-            self.cables[name] = Cable(port)
+            moved = {}
+            if self.cabled:
+                self.cables[name] = Cable(port)
+                moved = {f"127.0.0.1:{port}": f"127.0.0.1:{self.cables[name].port}"}
             settings = self.site(name) / "site.yaml"
-            ours, moved = settings.read_text(), {f"127.0.0.1:{port}": f"127.0.0.1:{self.cables[name].port}"}
+            ours = settings.read_text()
             agrees = {} if name in self.asking else {"participation: ask": "participation: always"}
             for old, new in {**agrees, **moved, **self.settings}.items():
                 assert old in ours, f"site.yaml lacks {old}"
@@ -337,9 +375,10 @@ def consortium(
     working: Path | None = None,
     asking: tuple[str, ...] = (),
     settings: Mapping[str, str] | None = None,
+    cabled: bool = True,
 ) -> Iterator[Consortium]:
     """A consortium that serves, with every hospital connected."""
-    one = Consortium(place, data, hospitals, working, asking, settings or {})
+    one = Consortium(place, data, hospitals, working, asking, settings or {}, cabled)
     try:
         one.set_up()
         one.start_server()

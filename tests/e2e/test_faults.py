@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedthorax.common.ground.events import read_events
 from fedthorax.server.checkpoints import Checkpoints
 
-from .consortium import Consortium, consortium, models_in, wait_for
+from .consortium import Cable, Consortium, consortium, models_in, wait_for
 from .same_bits import proof
 
 pytestmark = pytest.mark.slow
@@ -164,6 +165,78 @@ def test_a_run_whose_server_is_killed_says_so_and_goes_on_to_the_same_bits(place
     end(place, process, name)
     assert len(place.metrics(name)["resumed"]) == 2
     nothing_was_lost(place, name, undisturbed)
+
+
+def wait_passing(place: Consortium, stage: str, since: float) -> None:
+    """Until some, and not all, bytes of south's model (fetch) or update (send) are through; told after ``since``."""
+
+    def passing() -> bool:
+        told = read_events(place.site("south") / "run" / "events.jsonl")[0]
+        newest = next((event for event in reversed(told) if event["kind"] == "site"), None)
+        return (
+            newest is not None
+            and (newest["stage"], newest["time"] > since) == (stage, True)
+            and 0 < newest["done"] < newest["total"]
+        )
+
+    wait_for(passing, f"bytes of {stage}", 900)
+
+
+@contextlib.contextmanager
+def slow_line(place: Consortium, bytes_per_second: float, delay: float = 0.0) -> Iterator[Cable]:
+    cable = place.cables["south"]
+    cable.bytes_per_second, cable.delay = bytes_per_second, delay
+    try:
+        yield cable
+    finally:
+        cable.bytes_per_second, cable.delay = None, 0.0
+
+
+def test_whoever_is_killed_while_a_model_or_an_update_passes_nothing_is_lost(place, undisturbed):
+    name = "killed-passing"
+    with slow_line(place, 400_000):
+        process, since = begin(place, name), time.time()
+        for owner, what, stage in (
+            ("south", "carrier", "fetch"),
+            ("lead", "gateway", "fetch"),
+            ("south", "carrier", "send"),
+            ("lead", "gateway", "send"),
+            ("south", "worker", "send"),
+            ("south", "supernode", "send"),
+        ):
+            wait_passing(place, stage, since)
+            place.kill(owner, what)
+            since = time.time()
+        for what, stage in (("serverapp", "send"), ("superlink", "fetch")):
+            wait_passing(place, stage, since)
+            place.kill("lead", what)
+            end(place, process, name, expect=1)
+            wait_for(lambda: place.pid("lead", "superlink"), "the SuperLink to be started again")
+            since = time.time()
+            process = go_on(place, name)
+    end(place, process, name)
+    nothing_was_lost(place, name, undisturbed)
+
+
+def test_a_line_that_is_cut_for_half_a_minute_in_an_upload_goes_on_with_hardly_a_byte_sent_twice(place, undisturbed):
+    name = "cut-passing"
+    with slow_line(place, 20e6 / 8, 0.05) as cable:
+        before = cable.passed["up"]
+        process, since = begin(place, name), time.time()
+        wait_passing(place, "send", since)
+        cable.sever()
+        time.sleep(30)  # what is tested: an outage of so long
+        cable.mend()
+        end(place, process, name)
+    nothing_was_lost(place, name, undisturbed)
+    updates = sum(event["total"] for event in last_of_each_upload(place))
+    # In flight: what is on the line for 50 ms, and what the machines at both ends hold; the rest are messages.
+    assert cable.passed["up"] - before < updates + 1_000_000
+
+
+def last_of_each_upload(place: Consortium) -> list[dict]:
+    told = read_events(place.site("south") / "run" / "events.jsonl")[0]
+    return [event for event in told if event.get("stage") == "send" and event["done"] == event["total"]]
 
 
 def test_who_stops_watching_comes_back_and_who_stops_the_run_goes_on_with_it(place, undisturbed):

@@ -4,19 +4,17 @@ between them lies a line that can break."""
 import contextlib
 import hashlib
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
 from fedthorax.client.site import carriage, carrier
 from fedthorax.client.site.carriage import GONE, Carriage
-from fedthorax.client.site.carrier import Carrier, Throttle
+from fedthorax.client.site.carrier import Carrier, Throttle, gateway_client
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.task_desk import TaskDesk
 from fedthorax.client.site.worker_client import ask_worker, open_channel
@@ -36,6 +34,7 @@ from ...attacks.served import served_consortium, wait_until
 from ...conftest import EXPERIMENT
 from ...told import trained
 from .conftest import settings, task
+from .proxy import connect_proxy
 
 RUN = "0" * 32
 MODEL = np.arange(1_000_000, dtype=np.float32)  # 4 MB
@@ -83,15 +82,14 @@ class Line:
 class Site:
     """A hospital's worker and carrier in this process."""
 
-    def __init__(self, folder: SiteFolder, served, line: Line) -> None:
+    def __init__(self, folder: SiteFolder, served, address: str) -> None:
         folder.make()
         self.folder, self.trained = folder, 0
         self.desk = TaskDesk(folder, settings(name="St. Anna", participation="always"))
         self.server = start_server(self.desk)
         self.thread = threading.Thread(target=self.desk.run, args=(self._train, lambda *_: None), daemon=True)
         self.thread.start()
-        verify = ssl.create_default_context(cafile=served.folder.ca_certificate)
-        self.client = httpx.Client(base_url=f"https://{line.address}", verify=verify, trust_env=False, timeout=20)
+        self.client = gateway_client(address, served.folder.ca_certificate)
         self.channel = open_channel(self.node)
         self.said: list[str] = []
         self.carrier = Carrier(
@@ -140,6 +138,12 @@ def store(served) -> Iterator[ObjectStore]:
     one.end()
 
 
+@pytest.fixture(autouse=True)
+def no_proxy_of_this_machine(monkeypatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def line(served) -> Iterator[Line]:
     one = Line(split_address(served.folder.settings().gateway_address))
@@ -149,7 +153,7 @@ def line(served) -> Iterator[Line]:
 
 @pytest.fixture
 def site(tmp_path_factory, served, line) -> Iterator[Site]:
-    one = Site(SiteFolder(tmp_path_factory.mktemp("s")), served, line)
+    one = Site(SiteFolder(tmp_path_factory.mktemp("s")), served, line.address)
     yield one
     one.close()
 
@@ -180,6 +184,19 @@ def test_a_line_that_breaks_goes_on_where_it_stopped_in_both_directions(site, st
     # What was in flight goes again: a few buffers each time, not the object.
     assert line.passed["down"] < 4_000_000 + 2 * 1_000_000
     assert line.passed["up"] < 4_000_000 + 2_500_000
+
+
+def test_both_go_through_the_proxy_that_a_hospital_has(tmp_path_factory, served, store, asked, monkeypatch):
+    address = served.folder.settings().gateway_address
+    with connect_proxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        site = Site(SiteFolder(tmp_path_factory.mktemp("s")), served, address)
+        try:
+            reply = read_reply(store.whole(asked, site.ask(asked)), asked)
+        finally:
+            site.close()
+    assert np.array_equal(reply.weights["disease"], MODEL + 1)
+    assert set(proxy.asked) == {address}
 
 
 def test_what_the_hospital_holds_is_not_fetched_again(site, store, asked, line):

@@ -84,6 +84,56 @@ def test_random_states_go_on_for_each_by_itself(small_experiment):
         assert (np.asarray(state) != old).any()
 
 
+def losses_of_steps(small_experiment, images, **training):
+    """Mean losses of both heads in three steps, and the network."""
+    raw = small_experiment.model_dump(mode="json")
+    raw["training"] |= training
+    network = Network(Experiment.model_validate(raw))
+    network.start("all", seed=1)
+    network.set_learning_rate("all", 1e-4)
+    pixels = [part.images.astype(np.float32) for part in (images.xray, images.ct)]
+    found = []
+    for _ in range(3):
+        sums = network.step_on_images(*pixels, images.xray.targets, images.ct.targets).numpy()
+        found.append(sums[::2] / sums[1::2])
+    return np.array(found), network
+
+
+@pytest.mark.ci
+def test_half_the_precision_gives_the_losses_of_float32_within_a_bound_and_leaves_the_network_float32(
+    small_experiment, draw_images, monkeypatch
+):
+    images = draw_images(8, 8)
+    monkeypatch.setattr("fedthorax.common.training.network.accelerators_here", lambda: ["a stand-in"])
+    whole, network = losses_of_steps(small_experiment, images)
+    policies = [layer.dtype_policy.name for layer in all_layers(network.model)]
+    for precision, bound in (("bfloat16", 0.03), ("mixed_float16", 0.005)):
+        found, halved = losses_of_steps(small_experiment, images, precision=precision)
+        first = np.abs(found / whole - 1).max(axis=1)[0]
+        assert 0 < first < bound, (precision, found, whole)
+        assert (found[2] < found[0]).all(), (precision, found)  # it learns; later steps part ways after any rounding
+        assert [layer.dtype_policy.name for layer in all_layers(halved.model)] == policies
+        assert all(variable.dtype == "float32" for variable in halved.model.trainable_variables)
+
+
+def test_a_processor_calculates_in_float32_and_compiles_nothing_whatever_the_lead_asks_for(small_experiment):
+    raw = small_experiment.model_dump(mode="json")
+    raw["training"] |= {"precision": "bfloat16", "jit_compile": True}
+    step = Network(Experiment.model_validate(raw)).step_on_images
+    assert step._jit_compile is None
+    types = {tensor.dtype for node in step.get_concrete_function().graph.get_operations() for tensor in node.outputs}
+    assert tf.bfloat16 not in types
+
+
+@pytest.mark.slow
+def test_a_compiled_step_gives_the_losses_of_one_that_is_not(small_experiment, draw_images, monkeypatch):
+    images = draw_images(8, 8)
+    monkeypatch.setattr("fedthorax.common.training.network.accelerators_here", lambda: ["a stand-in"])
+    plain, _ = losses_of_steps(small_experiment, images)
+    found, _ = losses_of_steps(small_experiment, images, jit_compile=True)
+    np.testing.assert_allclose(found, plain, rtol=0.01)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["MobileNetV2", "DenseNet121", "ResNet50"])
 def test_a_step_trains_the_backbones_of_other_families(small_experiment, draw_images, backbone):

@@ -7,11 +7,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-_PROGRAMS = "fedthorax|make|python|pip|flwr|flower-superlink|flower-supernode"
+_PROGRAMS = "fedthorax|make|python|pip|flwr"
 _ELLIPSES = ("...", "…")
 
 _REAL = "trains on the real images for minutes; the figures beside it were made with it"
-_OPEN = "no test runs it yet"
 NOT_RUN = {
     "fedthorax simulate configs/nih-chestxray14.yaml --name nih-224 ": _REAL,
     "fedthorax partition data/nih --xray CXR14 ": "the 112,120 X-rays of NIH ChestX-ray14 are not at hand",
@@ -25,45 +24,14 @@ NOT_RUN = {
     "fedthorax train configs/real.yaml": _REAL,
     "fedthorax report runs/real-20 ": _REAL,
     "fedthorax leakage configs/real.yaml ": _REAL,
-    "flwr stop ": _OPEN,
-    "flower-superlink ": _OPEN,
-    "flower-supernode ": _OPEN,
-    "python -m fedthorax.client.site.supernode_process ": _OPEN,
-    "python -m fedthorax.client.site.carrier ": _OPEN,
-    "fedthorax run runs/chest/config.yaml ": _OPEN,
 }
 """By its beginning, why no test runs a command."""
 
 ELSEWHERE = {
-    "fedthorax server init ": ("e2e/consortium.py", '"server", "init"'),
-    "fedthorax server start": ("e2e/consortium.py", '"server", "start"'),
-    "fedthorax server admit ": ("e2e/consortium.py", '"server", "admit"'),
-    "fedthorax server status": ("e2e/consortium.py", '"server", "status"'),
-    "fedthorax server log --verify": ("attacks/test_chains.py", '"server", "log"'),
-    "fedthorax server renew": ("e2e/test_hospital_connection.py", '"server", "renew"'),
-    "fedthorax site init ": ("e2e/consortium.py", '"site", "init"'),
-    "fedthorax site check ": ("e2e/conftest.py", '"site", "check"'),
-    "fedthorax site start": ("e2e/consortium.py", '"site", "start"'),
-    "fedthorax site approve": ("cli/test_site.py", '"approve"'),
-    "fedthorax site log ": ("e2e/consortium.py", '"site", "log"'),
-    "fedthorax site results ": ("e2e/test_consortium.py", '"site", "results"'),
-    "fedthorax site worker ": ("e2e/test_site_worker.py", '"site", "worker"'),
     # what they measure: tests/common/leakage
-    "fedthorax leakage runs/NAME": ("cli/test_leakage.py", '"leakage", "runs/mine"'),
-    "fedthorax leakage my.yaml": ("cli/test_leakage.py", '"leakage", "tiny.yaml"'),
     "fedthorax site leakage ": ("cli/test_leakage.py", '"site", "leakage"'),
-    "fedthorax site worker-certificates ": ("client/site/test_setup.py", '"site", "worker-certificates"'),
-    "fedthorax site renew ": ("client/site/test_setup.py", '"site", "renew"'),
-    "flwr list": ("e2e/conftest.py", '"list"'),
-    "flwr supernode list": ("e2e/conftest.py", '"supernode list"'),
-    "flwr log ": ("e2e/conftest.py", '"log {number}"'),
-    "fedthorax run tiny.yaml": ("e2e/conftest.py", '"run", "tiny.yaml"'),
-    "fedthorax run my.yaml": ("e2e/conftest.py", '"run", "tiny.yaml"'),
-    "fedthorax run --resume demo": ("e2e/test_faults.py", '"run", "--resume"'),
     "fedthorax stats CONFIG --consortium ": ("e2e/conftest.py", '"stats", "tiny.yaml", "--consortium"'),
     "fedthorax stats configs/statistics.yaml": ("e2e/test_real_statistics.py", '"statistics.yaml"'),
-    "fedthorax replay runs/chest --against ": ("e2e/test_replay.py", '"--against"'),
-    "python -m fedthorax.server.consortium.gateway_process ": ("attacks/served.py", "gateway_process"),
 }
 """By its beginning, which other test runs a command, with other names and a small network, and by what one sees it."""
 

@@ -29,6 +29,8 @@ NOT_RUN = {
 
 ELSEWHERE = {
     # what they measure: tests/common/leakage
+    "fedthorax leakage runs/NAME": ("cli/test_leakage.py", '"leakage", "runs/mine"'),
+    "fedthorax leakage my.yaml": ("cli/test_leakage.py", '"leakage", "tiny.yaml"'),
     "fedthorax site leakage ": ("cli/test_leakage.py", '"site", "leakage"'),
     "fedthorax stats CONFIG --consortium ": ("e2e/conftest.py", '"stats", "tiny.yaml", "--consortium"'),
     "fedthorax stats configs/statistics.yaml": ("e2e/test_real_statistics.py", '"statistics.yaml"'),

@@ -125,14 +125,6 @@ def test_the_run_made_again_has_the_same_bits(shell: Shell, here: Path) -> None:
     assert (here / "runs/demo-replay").is_dir()
 
 
-def test_a_model_is_attacked(shell: Shell, here: Path) -> None:
-    heads = "--set 'training.phases=[{rounds: 1, trainable: heads}]' --set model.image_size=64"
-    shell.run(f"fedthorax simulate my.yaml --name heads {heads}", here)
-    few = "--canaries 2"
-    assert "leakage.html" in shell.printed("fedthorax leakage runs/NAME", here, {"NAME": "heads"}, more=few)
-    assert "leakage.html" in shell.printed("fedthorax leakage my.yaml", here, more=f"{few} --name mine {heads}")
-
-
 @pytest.mark.usefixtures("demo")
 def test_a_page_opens_and_ctrl_c_ends_it(shell: Shell, here: Path) -> None:
     for page, told in (

@@ -1,92 +1,92 @@
 """Flower's SuperExec, with ClientApps that need import nothing more: ``python -m … ARGUMENTS of flower-superexec``.
 
 Flower starts the program ``flwr-clientapp`` for every task, and its imports cost 1.5 s of CPU. This process has them
-behind it and starts the SuperExec, first on whose PATH stands a program of that name, ``clientapp_request.py``: it
-hands its arguments over through a FIFO in FLWR_HOME and ends. Each task has a process of its own as before, forked from
-here, under the same user. No thread is ever started in this one, so a fork copies no lock that is held.
+behind it, and each task has a process of its own as before, forked from here, under the same user. No thread is ever
+started in this one, so a fork copies no lock that is held.
+
+A SuperExec asks again and again whether there is a task. This one asks when the SuperNode (supernode_process.py) has
+rung: it sets the time of the file that TASK_BELL names.
 """
 
 import ctypes
 import gc
-import json
+import importlib
 import os
-import select
-import shlex
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from fedthorax.client.site.run_and_exit import run_and_exit
 
-FIFO = "clientapps.fifo"
-LOOK_S = 0.5  # how soon the end of the SuperExec or of a ClientApp is seen
+TASK_BELL = "FEDTHORAX_TASK_BELL"
+LOOK_S = 0.05  # between two looks at the bell
 _PR_SET_NAME = 15
 _NAME = "flwr-clientapp"
 
 
-def main() -> int:
-    folder, arguments = Path(os.environ["FLWR_HOME"]), sys.argv[1:]
-    fifo = folder / FIFO
-    program = make_program(folder, fifo)
-    fifo.unlink(missing_ok=True)  # whoever still waits there waits for a process that is gone
-    os.mkfifo(fifo, 0o600)
-    requests = os.open(fifo, os.O_RDWR)  # for writing too: with nobody at the other end it would read as ended
-    _import_what_tasks_need()
-    superexec = _start_superexec(program.parent, arguments)
-    rest = b""
-    while True:
-        if select.select([requests], [], [], LOOK_S)[0]:
-            *lines, rest = (rest + os.read(requests, 1 << 16)).split(b"\n")
-            for line in lines:
-                if os.fork() == 0:
-                    os.close(requests)
-                    _run_task(json.loads(line))
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            if ended[0] == superexec:
-                print(f"flower-superexec ended with exit status {os.waitstatus_to_exitcode(ended[1])}", flush=True)
-                return 1
+class Clock:
+    """Of ``time`` what the SuperExec's loop uses: it sleeps between two questions."""
+
+    def __init__(self) -> None:
+        self._heard = last_ring()
+
+    def sleep(self, seconds: float) -> None:
+        """Until the bell has rung since the last time, or for so many seconds."""
+        until = time.monotonic() + seconds
+        while last_ring() == self._heard and time.monotonic() < until:
+            time.sleep(LOOK_S)
+            _bury()
+        self._heard = last_ring()
 
 
-def make_program(folder: Path, fifo: Path) -> Path:
-    """``flwr-clientapp`` as the SuperExec finds it; returns its path."""
-    request = Path(__file__).with_name("clientapp_request.py")
-    instead = Path(sys.executable).with_name(_NAME)
-    program = folder / "bin" / _NAME
-    program.parent.mkdir(exist_ok=True)
-    words = [sys.executable, "-I", "-S", str(request), str(fifo), str(instead)]
-    program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
-    program.chmod(0o700)
-    return program
+class Forked:
+    """Of ``subprocess`` what the SuperExec uses to start a task's process."""
+
+    DEVNULL = subprocess.DEVNULL
+
+    @staticmethod
+    def Popen(arguments: Sequence[str], **_: object) -> None:  # noqa: N802  its name there
+        if os.fork() == 0:
+            from flwr.supernode.cli import flwr_clientapp
+
+            if sys.platform == "linux":
+                ctypes.CDLL(None).prctl(_PR_SET_NAME, _NAME.encode())
+            sys.argv = [_NAME, *arguments[1:]]
+            run_and_exit(flwr_clientapp)
 
 
-def _import_what_tasks_need() -> None:
+def last_ring() -> int:
+    try:
+        return Path(os.environ[TASK_BELL]).stat().st_mtime_ns
+    except (KeyError, OSError):  # no SuperNode of ours: it is asked as often as Flower asks
+        return 0
+
+
+def main() -> None:
     import flwr.supernode.cli  # noqa: F401  for those who come after
+    from flwr.supercore.cli.flower_superexec import flower_superexec
+    from flwr.supercore.superexec.executor import subprocess_executor
 
     import fedthorax.client.site.worker_client
     import fedthorax.client_app  # noqa: F401
 
+    # A package's function has the module's name.
+    setattr(importlib.import_module("flwr.supercore.superexec.run_superexec"), "time", Clock())  # noqa: B010
+    setattr(subprocess_executor, "subprocess", Forked)  # noqa: B010  a module is no variable to mypy
     gc.freeze()  # a collection in a ClientApp does not look at, and so not copy, what was there before it
+    sys.argv[0] = "flower-superexec"
+    run_and_exit(flower_superexec)
 
 
-def _start_superexec(programs: Path, arguments: Sequence[str]) -> int:
-    parent = os.getpid()
-    superexec = str(Path(sys.executable).with_name("flower-superexec"))
-    tied = str(Path(__file__).parents[2] / "common" / "consortium" / "tied.py")
-    command = [sys.executable, "-I", "-S", tied, str(parent), superexec, *arguments]
-    path = os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])
-    return os.posix_spawn(sys.executable, command, os.environ | {"PATH": path})
-
-
-def _run_task(arguments: list[str]) -> NoReturn:
-    """What ``flwr-clientapp ARGUMENTS`` does, in a process that was just forked."""
-    from flwr.supernode.cli import flwr_clientapp
-
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, _NAME.encode())
-    sys.argv = [_NAME, *arguments]
-    run_and_exit(flwr_clientapp)
+def _bury() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

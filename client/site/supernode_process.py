@@ -5,7 +5,7 @@ and leaves the process: the thread of its local API keeps it up, so that no supe
 The same holds for the thread that sends its heartbeats.
 
 It looks twice a second whether the ClientApp has answered, and so a reply would lie for a quarter of a second; here it
-looks more often.
+looks more often. When a task has come it rings for what starts the ClientApp (clientapps.py).
 
 A message that has been sent hangs in a cycle of references, and Python looks for those so seldom in a process of this
 kind that tens of models pile up: they are collected here.
@@ -17,6 +17,7 @@ message comes: here it goes on sending until the message that was received is an
 Its calls are signed as a whole (call_signing.py).
 """
 
+import contextlib
 import gc
 import os
 import sys
@@ -26,6 +27,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from fedthorax.client.site.clientapps import TASK_BELL
 from fedthorax.client.site.run_and_exit import FAILED, run_and_exit
 
 COLLECT_EVERY_S = 30.0
@@ -70,6 +72,7 @@ def answer_what_was_received(loop: Any) -> None:
         return pull(receive=noted, **others)
 
     def push_all(*, send: Callable[..., Any], **others: Any) -> None:
+        ring()  # a task has come
         answered = set()
 
         def noted(message: Any, *how: Any) -> Any:
@@ -80,6 +83,12 @@ def answer_what_was_received(loop: Any) -> None:
             push(send=noted, **others)
 
     loop._pull_and_store_message, loop._push_messages = pull_one, push_all
+
+
+def ring() -> None:
+    now = time.time_ns()
+    with contextlib.suppress(KeyError, OSError):  # nobody listens; whoever starts the ClientApp asks by himself
+        os.utime(os.environ[TASK_BELL], ns=(now, now), follow_symlinks=False)
 
 
 def _collect() -> None:

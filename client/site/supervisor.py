@@ -22,6 +22,7 @@ from pathlib import Path
 
 from fedthorax.client.site.about import server_fault
 from fedthorax.client.site.carriage import STANDS_STILL
+from fedthorax.client.site.clientapps import TASK_BELL
 from fedthorax.client.site.connection import Connection
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.heartbeat import watch_heartbeat
@@ -39,7 +40,7 @@ from fedthorax.common.ground.private import tighten
 _FLOWER = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # seconds until a task that has come is begun
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "3",  # seconds until a task is begun whose bell was not heard
     "PYTHONSAFEPATH": "1",  # what lies in the working directory is not imported
 }
 # glibc's malloc gives freed models back to the system at once instead of scattering them over a heap for each thread
@@ -104,7 +105,8 @@ def site_services(
             tell(line)
 
     supernode = _supernode(folder, settings, port)
-    environment = network_environment(settings) | _GIVE_BACK
+    bell = {TASK_BELL: str(folder.run / "task.bell")}
+    environment = network_environment(settings) | _GIVE_BACK | bell
     services.append(
         _service(folder, "supernode", supernode, users.supernode, users.group, environment, connection.take)
     )
@@ -114,7 +116,7 @@ def site_services(
     clientapps = [sys.executable, "-m", "fedthorax.client.site.clientapps", "--insecure"]
     clientapps += ["--runtime-api-address", f"127.0.0.1:{port}"]
     clientapps += ["--superexec-auth-secret-file", str(_secret_file(folder))]
-    services.append(_service(folder, "clientapp", tuple(clientapps), users.clientapp, users.group, _ONE_THREAD))
+    services.append(_service(folder, "clientapp", tuple(clientapps), users.clientapp, users.group, _ONE_THREAD | bell))
     return services
 
 
@@ -132,9 +134,11 @@ def restart_supernode(folder: SiteFolder) -> bool:
 def _supernode(folder: SiteFolder, settings: SiteSettings, port: int) -> tuple[str, ...]:
     facts = node_facts(folder, settings)
     write_text(folder.run / "node.toml", "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items()))
+    write_text(folder.run / "task.bell", "")
     if settings.users.supernode is not None:
         user = pwd.getpwnam(settings.users.supernode).pw_uid
-        os.chown(folder.run / "node.toml", user, -1, follow_symlinks=False)  # the folder is the worker's
+        for name in ("node.toml", "task.bell"):
+            os.chown(folder.run / name, user, -1, follow_symlinks=False)  # the folder is the worker's
     command = [sys.executable, "-m", "fedthorax.client.site.supernode_process"]
     command += ["--superlink", settings.server, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--root-certificates", str(folder.ca_certificate)]

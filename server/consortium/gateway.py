@@ -51,7 +51,7 @@ FLEET_PATHS = frozenset(
 )
 PULL_PATH = "/v1/fleet/pull-messages"
 _REGULAR = (PULL_PATH, "/v1/fleet/send-node-heartbeat")  # each hospital's, all the time
-_OF_REPLIES = ("/v1/fleet/push-messages", "/v1/fleet/push-object")
+_PUSH_OBJECT = "/v1/fleet/push-object"  # follows a reply's announcement; who fetches the reply before it waits for 1 s
 ABOUT_PATH = "/fedthorax/about"
 BODY_PATIENCE_SECONDS = 60  # between two pieces of a body, and before the least speed is asked for
 LEAST_BYTES_PER_SECOND = 4096  # on average, of a whole body and of a whole answer
@@ -188,7 +188,7 @@ class Gateway:
                     pace.bytes += len(piece)
                     await pace.wait(send({"type": "http.response.body", "body": piece, "more_body": True}))
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-                if path in _OF_REPLIES:
+                if path == _PUSH_OBJECT:
                     self._replies.ring()
             finally:
                 await answer.aclose()

@@ -1,7 +1,9 @@
 """ClientApps are forked from a process that has imported everything, and each is a process of its own."""
 
+import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,34 +14,39 @@ from typing import Any
 
 import psutil
 import pytest
+from flwr.supercore.superexec.executor import subprocess_executor
 
 import fedthorax
-from fedthorax.client.site.clientapps import FIFO, make_program
+from fedthorax.client.site import clientapps, supernode_process
 
-# Stands in for Flower's programs: the SuperExec asks for one ClientApp with its own arguments and stays; a ClientApp
+# Stands in for Flower's SuperExec and ClientApp: the SuperExec starts one when it has slept, and stays; a ClientApp
 # writes down who it is, and what it finds imported.
 PROGRAM = """
-import json, os, sys, types
+import importlib, json, os, sys, types
 def clientapp():
     with open(sys.argv[1], "w") as file:
         imported = "fedthorax.client_app" in sys.modules
         json.dump({"pid": os.getpid(), "parent": os.getppid(), "argv": sys.argv, "imported": imported}, file)
     os.rename(sys.argv[1], sys.argv[1] + ".done")
     sys.exit(int(sys.argv[2]))
-fake = types.ModuleType("flwr.supernode.cli")
-fake.flwr_clientapp = clientapp
-sys.modules["flwr.supernode.cli"] = fake
+def superexec():
+    loop = importlib.import_module("flwr.supercore.superexec.run_superexec")
+    from flwr.supercore.superexec.executor import subprocess_executor
+    for place in sys.argv[1:]:
+        subprocess_executor.subprocess.Popen(["flwr-clientapp", place, "3"])
+        loop.time.sleep(600)
+for name, function, value in (
+    ("flwr.supernode.cli", "flwr_clientapp", clientapp),
+    ("flwr.supercore.cli.flower_superexec", "flower_superexec", superexec),
+):
+    sys.modules[name] = types.ModuleType(name)
+    setattr(sys.modules[name], function, value)
 from fedthorax.client.site import clientapps
-clientapps.sys.executable = sys.argv.pop(1)
-sys.exit(clientapps.main())
-"""
-SUPEREXEC = """#!/bin/sh
-for place in "$@"; do flwr-clientapp "$place" 3; done
-exec sleep 600
+clientapps.main()
 """
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 300.0) -> Any:
     until = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < until, "waited too long"
@@ -48,72 +55,73 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 
 @pytest.fixture
-def programs(tmp_path: Path) -> Path:
-    """A folder that holds Python and a SuperExec beside it, as an installation does."""
-    folder = tmp_path / "with a space"
-    folder.mkdir()
-    (folder / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (folder / "flower-superexec").write_text(SUPEREXEC)
-    (folder / "flwr-clientapp").write_text('#!/bin/sh\necho "$@" > "$1"\n')
-    for path in folder.iterdir():
-        path.chmod(0o755)
-    return folder
+def bell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "task.bell"
+    file.touch()
+    monkeypatch.setenv(clientapps.TASK_BELL, str(file))
+    return file
 
 
 @pytest.fixture
-def running(tmp_path: Path, programs: Path) -> Iterator[subprocess.Popen[str]]:
-    home = tmp_path / "home"
-    home.mkdir()
+def running(tmp_path: Path, bell: Path) -> Iterator[subprocess.Popen[str]]:
     source = Path(fedthorax.__file__).parents[1]
-    command = [sys.executable, "-c", PROGRAM, str(programs / "python"), str(tmp_path / "a"), str(tmp_path / "b")]
-    environment = os.environ | {"FLWR_HOME": str(home), "PYTHONPATH": str(source)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    with process:  # closes what it prints to
-        yield process
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "a"), str(tmp_path / "b")]
+    environment = os.environ | {"PYTHONPATH": str(source)}
+    process = subprocess.Popen(command, env=environment, text=True, start_new_session=True)
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def told(tmp_path: Path, at: str) -> dict[str, Any]:
+    place = tmp_path / f"{at}.done"
+    found: dict[str, Any] = json.loads(wait_for(lambda: place.read_text() if place.exists() else ""))
+    return found
 
 
 def test_every_task_gets_a_process_of_its_own_that_has_nothing_left_to_import(
     running: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    told = [json.loads(wait_for(lambda at=at: _text(tmp_path / f"{at}.done"))) for at in "ab"]
-    assert [each["argv"] for each in told] == [["flwr-clientapp", str(tmp_path / at), "3"] for at in "ab"]
-    assert len({running.pid, *(each["pid"] for each in told)}) == 3
-    assert {each["parent"] for each in told} == {running.pid}
-    assert all(each["imported"] for each in told)
-    wait_for(lambda: not any(psutil.pid_exists(each["pid"]) for each in told))  # they are not left as zombies
-    assert running.poll() is None
+    first = told(tmp_path, "a")
+    wait_for(lambda: not psutil.pid_exists(first["pid"]))  # it is not left as a zombie
+    assert not (tmp_path / "b.done").exists()  # nobody has rung
+    supernode_process.ring()
+    second = told(tmp_path, "b")
+    for at, each in (("a", first), ("b", second)):
+        assert (each["argv"], each["parent"]) == (["flwr-clientapp", str(tmp_path / at), "3"], running.pid)
+        assert each["imported"]
+    assert len({running.pid, first["pid"], second["pid"]}) == 3
+    supernode_process.ring()
+    assert running.wait(300) == 0  # it ends with its SuperExec, so that both are started again
 
 
-def test_it_ends_with_its_superexec_so_that_both_are_started_again(running: subprocess.Popen[str]) -> None:
-    superexec = wait_for(lambda: [c for c in psutil.Process(running.pid).children() if c.name() == "sleep"])[0]
-    superexec.kill()
-    assert running.wait(60) == 1
-    assert running.stdout is not None
-    assert "flower-superexec ended with exit status -9" in running.stdout.read()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the tie to a parent's end is Linux's")
-def test_the_superexec_ends_with_it(running: subprocess.Popen[str]) -> None:
-    superexec = wait_for(lambda: [c for c in psutil.Process(running.pid).children() if c.name() == "sleep"])[0]
-    running.kill()
-    running.wait()
-    wait_for(lambda: not superexec.is_running() or superexec.status() == psutil.STATUS_ZOMBIE)
-
-
-@pytest.mark.parametrize("left_over", [True, False])
-def test_where_nobody_reads_the_requests_flowers_own_program_is_run(
-    tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch, left_over: bool
+def test_a_ring_before_the_question_is_not_missed_and_without_one_it_is_asked_as_often_as_flower_asks(
+    bell: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "executable", str(programs / "python"))
-    program = make_program(tmp_path, tmp_path / FIFO)
-    if left_over:
-        os.mkfifo(tmp_path / FIFO)
-    place = tmp_path / "asked"
-    subprocess.run([program, str(place), "--token", "x"], check=True, timeout=60)
-    assert place.read_text() == f"{place} --token x\n"
+    slept: list[float] = []
+    moment = [0.0]
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        moment[0] += seconds
+
+    monkeypatch.setattr(clientapps.time, "sleep", sleep)
+    monkeypatch.setattr(clientapps.time, "monotonic", lambda: moment[0])
+    clock = clientapps.Clock()
+    supernode_process.ring()
+    clock.sleep(3)
+    assert slept == []
+    clock.sleep(1)
+    assert sum(slept) == pytest.approx(1, abs=clientapps.LOOK_S)
+    bell.unlink()
+    supernode_process.ring()  # to nobody
+    clock.sleep(1)
+    assert clientapps.last_ring() == 0
 
 
-def _text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+def test_flower_uses_of_both_modules_what_stands_in_their_place_and_no_more() -> None:
+    loop = importlib.import_module("flwr.supercore.superexec.run_superexec")
+    for module, name, used in ((loop, "time", {"sleep"}), (subprocess_executor, "subprocess", {"Popen", "DEVNULL"})):
+        source = Path(str(module.__file__)).read_text(encoding="utf-8")
+        assert set(re.findall(rf"\b{name}\.(\w+)", source)) == used

@@ -49,7 +49,7 @@ def ours(size: int, steps: int) -> None:
     xray, ct, findings, classes = noise(size, len(experiment.labels.findings), len(experiment.labels.cancer_classes))
     network.start("all", seed=1)
     for _ in range(steps):
-        network.step_on_images(xray, ct, findings, classes).numpy()
+        network.step("all")(xray, ct, findings, classes).numpy()
         tell("step")
 
 

@@ -171,7 +171,7 @@ def one_pass(
     versions = random.integers(1 + trained_versions, size=(2, len(pairs)))
     for rows in batches(len(pairs), network.experiment.training.batch_size):
         x, c = xray[pairs.xray[rows]], ct[pairs.ct[rows]]
-        network.step_on_pooled(
+        network.step("heads")(
             found["xray"].versions[versions[0, rows], x],
             found["ct"].versions[versions[1, rows], c],
             found["xray"].labels[x],

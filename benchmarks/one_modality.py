@@ -82,7 +82,7 @@ def measure(modalities: tuple[str, ...], steps: int, threads: int) -> tuple[floa
     seconds = []
     for _ in range(steps + 1):
         begun = time.perf_counter()
-        network.step_on_images(*images, *present, disease, cancer).numpy()
+        network.step("all")(*images, *present, disease, cancer).numpy()
         seconds.append(time.perf_counter() - begun)
     received = sum(values.nbytes for values in network.layout.read(network.trained_segments("all")).values())
     peak = peak_memory_mb()

@@ -189,7 +189,7 @@ class LocalStopper:
         """Score the epoch that has just ended; True when the patience is used up."""
         if not self._active:
             return False
-        keep = None not in self._network.given(self._trainable).values()
+        keep = not any(top != 0 for top in self._network.given(self._trainable).values())
         loss = predict(self._network, self._store, self._valid, self._seed, keep)[1]["loss"]
         if loss is not None and loss < self._best_loss:
             self._best_loss, self._since_best = loss, 0

@@ -163,16 +163,6 @@ class Network:
             self._steps[trainable] = self._traced_step(trainable)
         return self._steps[trainable]
 
-    @property
-    def step_on_images(self) -> Any:
-        """One step of the whole network."""
-        return self.step("all")
-
-    @property
-    def step_on_pooled(self) -> Any:
-        """One step of everything after the backbones, from batches of pooled features (N, D)."""
-        return self.step("heads")
-
     def _traced_step(self, trainable: Trainable) -> Any:
         heads, given, trained = pooled_to_logits(self.model), self.given(trainable), self.trained_segments(trainable)
         precision = self.experiment.training.precision if accelerators_here() else "float32"
@@ -209,7 +199,7 @@ class Network:
         if (modality, top) not in self._features:
             spec = tf.TensorSpec((None, *self.feature_shape(modality, None)), tf.float32)
             part, _ = self._halves(modality, top)
-            traced = tf.function(lambda images: part(images, training=False), input_signature=[spec])
+            traced = tf.function(lambda images: part(images, training=False), input_signature=[spec], autograph=False)
             self._features[modality, top] = traced
         return self._features[modality, top]
 

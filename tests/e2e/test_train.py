@@ -33,3 +33,18 @@ def test_an_unknown_hospital_is_refused(workplace, simulated):
     refused = workplace.run("train", "tiny.yaml", "--hospital", "west", "--name", "nobody", expect=1)
     assert "west" in refused.stderr
     assert "north, south" in refused.stderr
+
+
+def test_parts_of_the_network_are_trained_and_one_that_gets_no_better_stops(workplace):
+    phases = (
+        "training.phases=[{rounds: 3, trainable: parts, learning_rate: 1e-7, part_patience: 1, "
+        "parts: {ct: {top: 3, rate_factor: 0.5}, fusion: {}}}]"
+    )
+    workplace.run("train", "tiny.yaml", "--name", "parts", "--set", phases)
+    metrics = workplace.metrics("parts")
+    assert [entry["failures"] for entry in metrics["rounds"]] == 4 * [[]]
+    areas = [entry["central"]["cancer"]["macro"]["roc_auc"] for entry in metrics["rounds"]]
+    worse = next((number for number in (1, 2, 3) if areas[number] <= max(areas[:number])), 3)
+    parts = [entry["phase"]["parts"] for entry in metrics["rounds"][1:]]
+    assert parts == worse * [["ct", "fusion"]] + (3 - worse) * [["fusion"]]
+    assert "all else frozen" in (workplace.folder / "runs" / "parts" / "report.html").read_text()

@@ -143,7 +143,7 @@ def test_a_step_trains_the_backbones_of_other_families(small_experiment, draw_im
     before = network.layout.read(BACKBONE_SEGMENTS)
     network.start("all", seed=1)
     pixels = (part.images.astype(np.float32) for part in (images.xray, images.ct))
-    assert np.isfinite(network.step_on_images(*pixels, images.xray.targets, images.ct.targets)).all()
+    assert np.isfinite(network.step("all")(*pixels, images.xray.targets, images.ct.targets)).all()
     for name, values in network.layout.read(BACKBONE_SEGMENTS).items():
         assert np.isfinite(values).all()
         assert not np.array_equal(values, before[name])

@@ -33,7 +33,7 @@ def test_heads_train_on_every_version_of_an_image_each_with_the_labels_of_that_i
     augmentation = training.augmentation.model_copy(update={"feature_versions": 2})
     changed = training.model_copy(update={"augmentation": augmentation})
     monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"training": changed}))
-    images, seen, step = draw_images(6, 9), {"xray": set(), "ct": set()}, fresh.step_on_pooled
+    images, seen, step = draw_images(6, 9), {"xray": set(), "ct": set()}, fresh.step("heads")
 
     def told_apart(kind, pictures, count, **_):
         """Features that are 10 times the image's number plus the version's."""

@@ -25,7 +25,7 @@ def test_the_heads_phase_leaves_the_backbones_as_they_were(fresh):
     before = fresh.layout.read()
     fresh.start("heads", seed=1)
     fresh.set_learning_rate("heads", 0.01)
-    fresh.step_on_pooled(*pooled_batch(fresh, [[1, 0, 1], [0, 1, 0]], [0, 1]))
+    fresh.step("heads")(*pooled_batch(fresh, [[1, 0, 1], [0, 1, 0]], [0, 1]))
     assert changed(before, fresh.layout.read()) == set(HEAD_SEGMENTS)
     assert fresh.trained_segments("heads") == HEAD_SEGMENTS
 
@@ -37,14 +37,14 @@ def test_the_whole_network_learns_in_a_phase_of_all(fresh, draw_images):
     fresh.start("all", seed=1)
     fresh.set_learning_rate("all", 0.01)
     pixels = (part.images.astype(np.float32) for part in (images.xray, images.ct))
-    fresh.step_on_images(*pixels, images.xray.targets, images.ct.targets)
+    fresh.step("all")(*pixels, images.xray.targets, images.ct.targets)
     assert changed(before, fresh.layout.read()) >= set(BACKBONE_SEGMENTS)
 
 
 def test_a_step_reports_sums_over_the_known_labels_only(fresh):
     fresh.start("heads", seed=1)
     disease = [[1, UNKNOWN, UNKNOWN], [UNKNOWN, UNKNOWN, 0]]
-    sums = fresh.step_on_pooled(*pooled_batch(fresh, disease, [-1, 1])).numpy()
+    sums = fresh.step("heads")(*pooled_batch(fresh, disease, [-1, 1])).numpy()
     assert (sums[1], sums[3]) == (2, 1)
 
 
@@ -52,7 +52,7 @@ def test_a_head_without_a_known_label_does_not_change(fresh):
     before = fresh.layout.read()
     fresh.start("heads", seed=1)
     fresh.set_learning_rate("heads", 0.01)
-    fresh.step_on_pooled(*pooled_batch(fresh, np.full((2, 3), UNKNOWN), [0, 1]))
+    fresh.step("heads")(*pooled_batch(fresh, np.full((2, 3), UNKNOWN), [0, 1]))
     after = fresh.layout.read()
     assert "cancer" in changed(before, after)
     assert "disease" not in changed(before, after)
@@ -64,7 +64,7 @@ def test_a_new_task_begins_with_a_fresh_optimiser(fresh):
         fresh.start("heads", seed=1)
         fresh.set_learning_rate("heads", 0.01)
         for _ in range(2):
-            fresh.step_on_pooled(*pooled_batch(fresh, [[1, 0, 1], [0, 1, 0]], [0, 1]))
+            fresh.step("heads")(*pooled_batch(fresh, [[1, 0, 1], [0, 1, 0]], [0, 1]))
         return fresh.layout.read()
 
     assert changed(two_steps(), two_steps()) == set()
@@ -90,7 +90,7 @@ def test_the_findings_are_trained_by_the_loss_that_is_asked_for(small_experiment
     network.layout.write({name: np.zeros(network.layout.sizes[name], np.float32) for name in HEAD_SEGMENTS})
     network.start("heads", seed=1)
     network.know_labels(KNOWN)
-    sums = network.step_on_pooled(*pooled_batch(network, [[1, 0, 1], [0, 1, 0]], [-1, -1])).numpy()
+    sums = network.step("heads")(*pooled_batch(network, [[1, 0, 1], [0, 1, 0]], [-1, -1])).numpy()
     assert sums[0] == pytest.approx(3 * of_a_present_and_an_absent, rel=1e-5)
     assert network.losses(
         {"disease": KNOWN, "cancer": np.full(4, -1)}, {"disease": 0 * KNOWN, "cancer": np.zeros((4, 2), np.float32)}

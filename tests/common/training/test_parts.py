@@ -65,6 +65,14 @@ def test_what_lies_below_is_computed_once_for_all_rounds(parted, draw_images, mo
     assert sorted(computed) == ["ct", "xray"]
 
 
+def test_features_of_a_backbone_that_is_trained_fill_no_disk(parted, draw_images, tmp_path):
+    phase = TOP.model_copy(update={"local_epochs": 3})
+    fit(
+        parted, FeatureStore(parted, tmp_path), draw_images(6, 5), draw_images(3, 3, seed=2), phase, 0.01, 1, patience=3
+    )
+    assert sorted(file.name.split("-")[1] for file in tmp_path.iterdir()) == ["ct", "xray"]
+
+
 def test_the_two_halves_of_a_backbone_are_the_backbone(parted, draw_images):
     images = draw_images(3, 0).xray.images.astype(np.float32)
     backbone = parted.model.get_layer("xray_backbone")

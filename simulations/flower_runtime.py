@@ -28,7 +28,6 @@ _ENVIRONMENT = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 _LAST_WORDS_SECONDS = 60  # for the server to write down how far it came
 _OBJECT_STORE_BYTES = 512 << 20  # a few models in flight; Ray would take 30 % of the machine's memory

@@ -117,7 +117,11 @@ class Cable:
     def _reach(self) -> socket.socket:
         far = socket.socket()
         far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW)
-        far.connect(("127.0.0.1", self.target))
+        try:
+            far.connect(("127.0.0.1", self.target))
+        except OSError:
+            far.close()
+            raise
         return far
 
     def _copy(self, source: socket.socket, target: socket.socket, way: str) -> None:

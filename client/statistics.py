@@ -127,7 +127,7 @@ def _modality(parts: Sequence[ImageSet], patients: NDArray[np.int64], policy: Pr
         sex=fixed(lambda known: known.sex, SEXES, "sex"),
         age=fixed(lambda known: None if known.age_years is None else age_band(known.age_years), AGE_BANDS, "age"),
         shorter_side=_table(
-            [UNKNOWN if side is None else _size_band(side) for side in sides],
+            [UNKNOWN if side is None else SIZE_BANDS[sum(side >= limit for limit in _SIZE_LIMITS)] for side in sides],
             (*SIZE_BANDS, UNKNOWN),
             patients,
             policy,
@@ -177,7 +177,3 @@ def _numbered(parts: Sequence[ImageSet]) -> NDArray[np.int64]:
     """A number for each image's patient."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for part in parts for name in part.patients], np.int64)
-
-
-def _size_band(side: int) -> str:
-    return SIZE_BANDS[sum(side >= limit for limit in _SIZE_LIMITS)]

@@ -1,7 +1,6 @@
 """Models and reports for hospitals that were away when their run ended: ``fedthorax run --deliver NAME``."""
 
 import time
-from collections.abc import Sequence
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import travelling
@@ -47,7 +46,9 @@ def deliver_late(
         )
         with writable(folder.path, "make room, and try again"):
             served = deliver(hospitals, Checkpoints(folder.checkpoints, experiment.output.keep_checkpoints), names)
-            _note_served(record, served)
+            for failure in record.rounds[-1]["failures"]:  # it happened, so it stays in the record
+                if failure["stage"] == "finish" and failure["site"] in served:
+                    failure["reason"] = f"{failure['reason']}; delivered later"
             seconds = (totals["seconds"] or 0.0) + time.monotonic() - begun
             totals |= {
                 "seconds": seconds,
@@ -61,10 +62,3 @@ def deliver_late(
     if left:
         raise RuntimeError(f"still without models and report: {', '.join(left)}; try again once they are connected")
     return Outcome("finished", folder.path, document)
-
-
-def _note_served(record: RunRecord, served: Sequence[str]) -> None:
-    """A failure that was made good stays in the record, which tells what happened, and says so."""
-    for failure in record.rounds[-1]["failures"]:
-        if failure["stage"] == "finish" and failure["site"] in served:
-            failure["reason"] = f"{failure['reason']}; delivered later"

@@ -123,7 +123,9 @@ def check_same(before: Experiment, now: Experiment, round_number: int) -> None:
     differing = [
         f"{'.'.join(map(str, keys))} is {_shown(mine)}, was {_shown(theirs)}"
         for keys, theirs, mine in side_by_side(old, new)
-        if theirs != mine and not any(keys[: len(free)] == free for free in _FREE) and not _is_rounds(keys)
+        if theirs != mine
+        and not any(keys[: len(free)] == free for free in _FREE)
+        and (keys[:2] != ("training", "phases") or keys[3:] != ("rounds",))
     ]
     if not differing and now.training.num_rounds < round_number:
         differing = [f"training.phases has {now.training.num_rounds} rounds, but round {round_number} is done"]
@@ -137,10 +139,6 @@ def check_same(before: Experiment, now: Experiment, round_number: int) -> None:
             f"{now.run_folder} cannot be resumed with another experiment: {'; '.join(differing)}. "
             "Go on with the experiment in its config.yaml, or choose a new name"
         )
-
-
-def _is_rounds(keys: tuple[str | int, ...]) -> bool:
-    return keys[:2] == ("training", "phases") and keys[3:] == ("rounds",)
 
 
 def _shown(value: Any) -> str:

@@ -36,16 +36,18 @@ def finding_pairs(
     present, known = targets == 1, ~np.isnan(targets)
     found = []
     for (i, one), (j, other) in combinations(enumerate(findings), 2):
+        first, second = present[:, i], present[:, j]
+        parts = first & second, first & ~second, ~first & second, ~first & ~second
         images: int | None = None
         reason: str | None = None
         if not np.any(known[:, i] & known[:, j]):
             reason = NEVER_KNOWN
         elif any(tables[name].cells["present"] is None for name in (one, other)) or any(
-            is_small(num_patients(patients, rows), policy) for rows in _four(present[:, i], present[:, j])
+            is_small(num_patients(patients, rows), policy) for rows in parts
         ):
             reason = HIDDEN_PAIR
         else:
-            images = rounded(int(np.sum(present[:, i] & present[:, j])), policy)
+            images = rounded(int(np.sum(parts[0])), policy)
         found.append(Pair(findings=(one, other), images=images, reason=reason))
     return tuple(found)
 
@@ -53,10 +55,6 @@ def finding_pairs(
 def num_patients(patients: NDArray[np.int64], rows: NDArray[np.bool_]) -> int:
     """Different patients among the chosen rows."""
     return int(np.unique(patients[rows]).size)
-
-
-def _four(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[np.bool_], ...]:
-    return one & other, one & ~other, ~one & other, ~one & ~other
 
 
 COUNTS = (leaving.Count, leaving.Shown)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from fedthorax.common.record.passport import (
     SplitCounts,
     UsesTold,
 )
-from fedthorax.common.records.records import BadFile
 
 MODALITIES: tuple[Modality, ...] = ("xray", "ct")
 EXACT = PrivacyConfig(smallest_count=1, round_to=1)
@@ -39,10 +37,16 @@ def passport(
     anything that stands in them is quoted, only how many there are of each fault.
     """
     hidden = _hidden(site, policy)
+    skipped = [
+        Skipped(fault=bad.fault, count=1, file=bad.ref.below(site.folders), reason=bad.reason) for bad in site.skipped
+    ]
+    if not file_names:
+        faults = Counter(bad.fault for bad in site.skipped)
+        skipped = [Skipped(fault=fault, count=number) for fault, number in sorted(faults.items())]
     return Passport(
         splits={split: _sizes(images, hidden, policy) for split, images in site.splits.items()},
         modalities=tuple(name for name in MODALITIES if name in site.modalities),
-        skipped=tuple(_skipped(site) if file_names else _by_fault(site.skipped)),
+        skipped=tuple(skipped),
         notes=site.notes if file_names else (),
         notes_kept=0 if file_names else len(site.notes),
         check=tuple(_found(issue, policy) for issue in site.issues),
@@ -103,12 +107,3 @@ def _pairing(report: PairingReport, hidden: set[Modality], policy: PrivacyConfig
         ct_uses=uses("ct", report.ct_uses),
         same_patient_pairs=None if same is None else shown_total(same, same, policy),
     )
-
-
-def _skipped(site: SiteImages) -> list[Skipped]:
-    folders = site.folders
-    return [Skipped(fault=bad.fault, count=1, file=bad.ref.below(folders), reason=bad.reason) for bad in site.skipped]
-
-
-def _by_fault(skipped: Sequence[BadFile]) -> list[Skipped]:
-    return [Skipped(fault=fault, count=number) for fault, number in sorted(Counter(b.fault for b in skipped).items())]

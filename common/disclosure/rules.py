@@ -24,11 +24,7 @@ class How:
     apply: Callable[[Any, Any, Here], Any]
 
 
-def _count(value: int, rule: leaving.Count, here: Here) -> int | None:
-    return None if is_few(value, rule, here.counts, here.allowed) else value
-
-
-def _shown(value: int, rule: leaving.Shown, here: Here) -> int | None:
+def _count(value: int, rule: leaving.Count | leaving.Shown, here: Here) -> int | None:
     return None if is_few(value, rule, here.counts, here.allowed) else value
 
 
@@ -70,17 +66,13 @@ def _bins(value: Any, _: Rule, here: Here) -> Any:
     return None if too_few(histogram, max(here.allowed.smallest, 1)) else histogram
 
 
-def _weight(value: int, _: Rule, here: Here) -> int:
-    return value if value >= here.allowed.smallest else 0
-
-
 def _as_it_is(value: Any, _: Rule, here: Here) -> Any:
     return value
 
 
 RULES: Mapping[type[Rule], How] = {
     leaving.Count: How("from {smallest} on; below that, or where what is left of the whole is less: null", _count),
-    leaving.Shown: How("from {shown} patients on, rounded to {rounded}; else null", _shown),
+    leaving.Shown: How("from {shown} patients on, rounded to {rounded}; else null", _count),
     leaving.Figure: How("where at least {smallest} have the label, and as many lack it; else null", _as_it_is),
     leaving.Loss: How("where losses leave, over none or at least {smallest} of each kind; else null", _loss),
     leaving.Behind: How("never; figures beside it leave from {smallest} on", lambda value, rule, here: None),
@@ -93,7 +85,10 @@ RULES: Mapping[type[Rule], How] = {
     leaving.Bins: How("bins joined until each counts none or at least {smallest}", _bins),
     leaving.Weights: How("the values of the model that was trained", _as_it_is),
     leaving.Sealed: How("under masks: what another hospital alone can open, or a share of a key", _sealed),
-    leaving.Weight: How("from {smallest} on; else 0, and the part is not averaged", _weight),
+    leaving.Weight: How(
+        "from {smallest} on; else 0, and the part is not averaged",
+        lambda value, rule, here: value if value >= here.allowed.smallest else 0,
+    ),
     leaving.Stays: How("never", lambda value, rule, here: None),
 }
 WHOLE = (leaving.Bins, leaving.Weights, leaving.Stays)

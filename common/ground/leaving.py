@@ -197,7 +197,8 @@ def _rules(kind: Any, metadata: tuple[Any, ...], where: str, place: str) -> Iter
             yield from ((f"{place}.{below}", its) for below, its in rules_of(kind))
     elif parts := _parts(kind):
         for part in parts:
-            inherited = () if rule is None or _own_rule(part) else (rule,)
+            own = get_origin(part) is Annotated and rule_of(get_args(part)[1:]) is not None
+            inherited = () if rule is None or own else (rule,)
             yield from ((at, its) for at, its in _rules(part, inherited, where, place) if its is not rule)
     elif kind is not NoneType:
         name = str(kind) if get_origin(kind) else getattr(kind, "__name__", str(kind))
@@ -216,10 +217,6 @@ def _parts(kind: Any) -> tuple[Any, ...]:
     if origin in (Union, UnionType) or (isinstance(origin, type) and issubclass(origin, (Mapping, tuple, list))):
         return tuple(part for part in get_args(kind) if part is not Ellipsis)
     return ()
-
-
-def _own_rule(kind: Any) -> bool:
-    return get_origin(kind) is Annotated and rule_of(get_args(kind)[1:]) is not None
 
 
 def _fits(kind: Any, rule: Rule) -> bool:

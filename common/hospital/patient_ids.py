@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from fedthorax.common.hospital.labelled import KINDS, LabelledImage, counted, kind, splits_of
 from fedthorax.common.issues.issue import Issue
@@ -77,11 +77,8 @@ def _ids(group: Sequence[LabelledImage]) -> tuple[str, ...]:
     held: dict[str, Counter[str]] = {}
     for image in group:
         held.setdefault(image.patient, Counter())[image.modality] += 1
-    return tuple(f"{patient} ({_told(number)})" for patient, number in held.items())
-
-
-def _told(number: Mapping[str, int]) -> str:
-    return ", ".join(kind(modality, number[modality]) for modality in KINDS if number[modality])
+    told = {patient: [kind(name, of[name]) for name in KINDS if of[name]] for patient, of in held.items()}
+    return tuple(f"{patient} ({', '.join(kinds)})" for patient, kinds in told.items())
 
 
 def _spelled(patient: str) -> str:

@@ -42,7 +42,8 @@ def delong_difference(
     error = float(np.sqrt(max(variance, 0.0)))
     if error < 1e-12:  # the two rank alike, or both without any chance, which tells nothing of other patients
         return RocAucDifference(0.0, 0.0, (0.0, 0.0), 1.0) if abs(value) < 1e-12 else None
-    return RocAucDifference(value, error, _around(value, error), float(2 * norm.sf(abs(value) / error)))
+    half = float(norm.ppf((1 + LEVEL) / 2)) * error
+    return RocAucDifference(value, error, (value - half, value + half), float(2 * norm.sf(abs(value) / error)))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -84,8 +85,3 @@ def areas_with_covariance(
 
 def _by_patient(components: NDArray[np.float64], patient: NDArray[np.int64], count: int) -> NDArray[np.float64]:
     return np.stack([np.bincount(patient, weights=row, minlength=count) for row in components])
-
-
-def _around(value: float, error: float) -> tuple[float, float]:
-    half = float(norm.ppf((1 + LEVEL) / 2)) * error
-    return float(value - half), float(value + half)

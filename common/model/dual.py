@@ -61,9 +61,11 @@ def _built(config: ModelConfig, labels: LabelsConfig, modalities: Sequence[str])
         inputs |= presence
         for name in MODALITIES:
             absent = keras.layers.Rescaling(-1.0, 1.0, name=f"{name}_absent")(presence[f"{name}_present"])
-            token = keras.layers.Dense(
-                config.feature_units, use_bias=False, name=f"fusion_{name}{TOKEN}", **_without_fusion(config)
-            )(absent)
+            # A token says nothing where no head sees the other modality: it stays 0.
+            options: dict[str, Any] = {"use_bias": False, "name": f"fusion_{name}{TOKEN}"}
+            if not config.fusion_units:
+                options |= {"kernel_initializer": "zeros", "trainable": False}
+            token = keras.layers.Dense(config.feature_units, **options)(absent)
             if name in features:
                 kept = keras.layers.Multiply(name=f"{name}_kept")([features[name], presence[f"{name}_present"]])
                 token = keras.layers.Add(name=f"{name}_or_token")([kept, token])
@@ -143,11 +145,6 @@ def _fuse(
     outputs = {"disease": len(labels.findings), "cancer": len(labels.cancer_classes)}
     start = {"kernel_initializer": "zeros"} if config.projection == "fixed" and not config.fusion_units else {}
     return {head: keras.layers.Dense(outputs[head], name=f"{head}_logits", **start)(seen[head]) for head in HEADS}
-
-
-def _without_fusion(config: ModelConfig) -> dict[str, Any]:
-    """A token says nothing where no head sees the other modality: it stays 0."""
-    return {} if config.fusion_units else {"kernel_initializer": "zeros", "trainable": False}
 
 
 def image_to_logits(model: keras.Model) -> keras.Model:

@@ -104,11 +104,6 @@ def _detail(signatures: Bytes) -> NDArray[np.float32]:
     return np.divide(detail, lengths, out=np.zeros_like(detail), where=lengths > 1e-3)
 
 
-def _cosines() -> NDArray[np.float32]:
-    places, frequencies = np.arange(SIDE) + 0.5, np.arange(_FREQUENCIES)[:, None]
-    return np.cos(np.pi * places * frequencies / SIDE).astype(np.float32)
-
-
 def _smoothing(sigma: float = 2.0) -> NDArray[np.float32]:
     """A Gaussian as a matrix; at the edges it is cut off and scaled to 1."""
     places = np.arange(SIDE)
@@ -116,7 +111,7 @@ def _smoothing(sigma: float = 2.0) -> NDArray[np.float32]:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-_COSINES = _cosines()
+_COSINES = np.cos(np.pi * (np.arange(SIDE) + 0.5) * np.arange(_FREQUENCIES)[:, None] / SIDE).astype(np.float32)
 _SMOOTHING = _smoothing()
 # Neighbouring frequencies vary together; shuffled, every band gets its share of what tells pictures apart.
 _BIT_ORDER = np.random.default_rng(2026).permutation(HASH_BYTES * 8)

@@ -31,7 +31,7 @@ def model_card(facts: Mapping[str, Any], entry: Mapping[str, Any], run: Run) -> 
         f"# Model card: {facts['name']}",
         "**For research. Not a medical device; it must not guide diagnosis or treatment.**",
         _model(facts, entry, run, absent),
-        _use(absent),
+        f"## Intended use\n{intended_use(absent)}\n\nNot intended: {'; '.join(not_intended(absent))}.",
         _data(run),
         _scores(test, tasks),
         _operating(points, tasks),
@@ -66,11 +66,6 @@ def _how(run: Run) -> str:
         return f"in one place on the images of {joined(list(run.sites))}"
     where = " (simulated on one machine)" if run.mode == "simulate" else ""
     return f"by {joined(list(run.sites), limit=99)} together{where}"
-
-
-def _use(absent: Modality | None) -> str:
-    use, misuse = intended_use(absent), not_intended(absent)
-    return f"## Intended use\n{use}\n\nNot intended: {'; '.join(misuse)}."
 
 
 def _data(run: Run) -> str:

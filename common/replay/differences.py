@@ -136,11 +136,8 @@ def _compare(before: Any, now: Any, path: str, tolerance: float) -> tuple[int, t
         place = path + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
         size = abs(other - one) if _number(one) and _number(other) else None
         pairs.append(Difference(place, one, other, size))
-    return len(pairs), tuple(one for one in pairs if not _alike(one, tolerance))
-
-
-def _alike(pair: Difference, tolerance: float) -> bool:
-    return pair.before == pair.now if pair.size is None else pair.size <= tolerance
+    differing = (pair for pair in pairs if (pair.before != pair.now if pair.size is None else pair.size > tolerance))
+    return len(pairs), tuple(differing)
 
 
 def _number(value: Any) -> bool:

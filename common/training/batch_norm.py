@@ -24,17 +24,14 @@ def measure_batch_norm(network: Network, store: FeatureStore, images: SplitImage
         if not len(images.of(name)):
             continue
         backbone = network.model.get_layer(f"{name}_backbone")
-        learning = [layer for layer in all_layers(backbone) if _learns(layer)]
+        normalising = keras.layers.BatchNormalization
+        learning = [layer for layer in all_layers(backbone) if isinstance(layer, normalising) and layer.trainable]
         if learning:
             _measure_backbone(network, backbone, learning, images.of(name))
         layer = network.model.get_layer(f"{name}_batch_norm")
         hidden = network.model.get_layer(f"{name}_dense")(store.pooled(name, images.of(name)))
         values = np.asarray(hidden, np.float64)
         _set(layer, values.mean(axis=0), values.var(axis=0))
-
-
-def _learns(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
 
 
 def _measure_backbone(

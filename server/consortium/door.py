@@ -74,17 +74,14 @@ class Places:
                 stranger = next((held for held in group if not held.known), None)
                 if stranger is None:
                     return None
-                self._put_out(stranger)
+                self.leave(stranger)
+                stranger.close()
         connection = Connection(address, taken)
         self._held[connection] = None
         return connection
 
     def leave(self, connection: Connection) -> None:
         self._held.pop(connection, None)
-
-    def _put_out(self, stranger: Connection) -> None:
-        self.leave(stranger)
-        stranger.close()
 
 
 def place_of(address: str) -> str:

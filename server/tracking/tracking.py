@@ -157,7 +157,7 @@ class Tracking:
         if experiment.output.tensorboard:
             self.add("TensorBoard", lambda: _TensorBoard(folder / "tensorboard"), run)
         if (store := experiment.output.mlflow) is not None:
-            self.add("MLflow", lambda: _mlflow(store, experiment, run.run), run)
+            self.add("MLflow", lambda: MlflowTracker(store, experiment, run.run), run)
         return self
 
     def add(self, name: str, opener: Callable[[], Tracker], run: Run) -> None:
@@ -216,8 +216,3 @@ class _TensorBoard:
 
     def close(self, status: str) -> None:
         self._writer.close()
-
-
-def _mlflow(store: Path, experiment: Experiment, run: str) -> Tracker:
-
-    return MlflowTracker(store, experiment, run)

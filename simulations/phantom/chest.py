@@ -104,7 +104,7 @@ def draw_pathology(rng: np.random.Generator, chest: Chest, present: Collection[s
     """
     streams = dict(zip(FINDINGS, rng.spawn(len(FINDINGS)), strict=True))
     return Pathology(
-        heart_scale=_heart_scale(streams["Cardiomegaly"]) if "Cardiomegaly" in present else 1.0,
+        heart_scale=float(streams["Cardiomegaly"].uniform(1.13, 1.40)) if "Cardiomegaly" in present else 1.0,
         effusions=_effusions(streams["Effusion"], chest) if "Effusion" in present else (),
         pneumothorax=_pneumothorax(streams["Pneumothorax"]) if "Pneumothorax" in present else None,
         nodules=_nodules(streams["Nodule"], chest) if "Nodule" in present else (),
@@ -124,10 +124,6 @@ def _inside_lung(rng: np.random.Generator, chest: Chest, side: int, top: float, 
     innermost = 0.24 if side < 0 or share < 0.5 else 0.40
     reach = chest.lung_half_width * min(1.0, 0.55 + 0.9 * share) - 0.12
     return side * rng.uniform(innermost, max(innermost + 0.05, reach)), v
-
-
-def _heart_scale(rng: np.random.Generator) -> float:
-    return float(rng.uniform(1.13, 1.40))
 
 
 def _effusions(rng: np.random.Generator, chest: Chest) -> tuple[Effusion, ...]:

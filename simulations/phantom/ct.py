@@ -116,11 +116,8 @@ def _bones(u: Plane, v: Plane, pose: Pose, thorax: Thorax, hu: Plane) -> Plane:
             radii = width + 0.03, height + 0.03
             points = [(side * radii[0] * float(np.cos(a)), radii[1] * float(np.sin(a))) for a in angles]
             processes += [Stroke(points, 0.038, 255), Stroke(points, 0.014, 170)]
-    return _mix_plane(hu, BONE_HU + 80, pose.strokes(processes))
-
-
-def _mix_plane(hu: Plane, value: float, share: Plane) -> Plane:
-    return np.where(share > 0, np.maximum(hu, hu + share * (np.float32(value) - hu)), hu)
+    share = pose.strokes(processes)
+    return np.where(share > 0, np.maximum(hu, hu + share * (np.float32(BONE_HU + 80) - hu)), hu)
 
 
 def _table(u: Plane, v: Plane, thorax: Thorax, hu: Plane) -> Plane:

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import hashlib
 import json
+import re
 import socket
 import ssl
 import time
@@ -93,8 +94,8 @@ def moment(seconds):
         ("nothing", "no valid SuperNode authentication"),
         ("unknown key", "this key does not belong to an admitted hospital"),
         ("known key, signed by another", "no valid SuperNode authentication"),
-        ("old signature", "the hospital's clock is 600 s behind the server's, more than 300 s: set it (NTP)"),
-        ("signature of a minute that is to come", "60 s ahead of the server's, more than 5 s: set it (NTP)"),
+        ("old signature", r"the hospital's clock is 6\d\d s behind the server's, more than 300 s: set it \(NTP\)"),
+        ("signature of a minute that is to come", r"[1-6]\d s ahead of the server's, more than 5 s: set it \(NTP\)"),
         ("not base64", "no valid SuperNode authentication"),
     ],
 )
@@ -111,7 +112,7 @@ def test_who_is_not_admitted_reaches_nothing(superlink, served, what, reason):
     with caller(served.folder) as client:
         answer = client.post("/v1/fleet/pull-messages", headers=headers)
     assert answer.status_code == 401
-    assert reason in answer.json()["detail"]
+    assert re.search(reason, answer.json()["detail"])  # the seconds until the answer count too
     assert superlink.paths == []
 
 

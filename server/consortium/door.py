@@ -52,10 +52,10 @@ def room_for(wanted: int) -> int:
 
 
 class Connection:
-    """One taken connection. ``known`` once it has made a call of an admitted hospital."""
+    """One taken connection. ``made`` once TLS stands; ``known`` once it has made a call of an admitted hospital."""
 
     def __init__(self, address: str, taken: socket.socket) -> None:
-        self.address, self.socket, self.known = address, taken, False
+        self.address, self.socket, self.known, self.made = address, taken, False, False
         self.close: Callable[[], object] = taken.close
 
 
@@ -149,7 +149,10 @@ class DoorServer(uvicorn.Server):
         # Put out, perhaps before it had begun; no TLS; or too slow. What else it may be is the caller's fault as well.
         if handshake.cancelled() or handshake.exception() is not None:
             self._places.leave(connection)
-            _reset(connection.socket)
+            if connection.made:  # put out in the very moment in which TLS stood: asyncio holds the socket, and would
+                connection.close()  # wait for the other side's farewell under a number that others get meanwhile
+            else:
+                _reset(connection.socket)
 
 
 class Protocol(H11Protocol):
@@ -163,7 +166,7 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._connection.close = transport.abort
+        self._connection.close, self._connection.made = transport.abort, True
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -7,7 +7,7 @@ from fedthorax.common.privacy.accountant import epsilon, noise_multiplier
 from fedthorax.simulations.phantom import write_phantom
 
 from .consortium import consortium
-from .test_masked import only_masked
+from .test_masked import ONLY_MASKED
 
 pytestmark = pytest.mark.slow
 
@@ -66,9 +66,9 @@ def test_hospitals_whose_sum_alone_is_private_take_part_under_masks(tmp_path):
     text = CONFIG.replace("  central:", "    west: {xray: data/west/xray, ct: data/west/ct}\n  central:")
     text = text.replace("mechanism: local", "mechanism: distributed").replace("steps: 6", "steps: 3")
     text = text.replace("min_sites: 1", "secure_aggregation: true").replace("name: private", "name: together")
-    with consortium(tmp_path / "c", tmp_path / "data", names) as place:
+    with consortium(tmp_path / "c", tmp_path / "data", names, settings=ONLY_MASKED) as place:
         (tmp_path / "together.yaml").write_text(text, encoding="utf-8")
-        only_masked(place)
+        place.trust_each_other()
         place.lead("run", "together.yaml")
         metrics = place.metrics("together")
         assert metrics["privacy"]["shared"] == 2

@@ -87,7 +87,9 @@ def test_a_name_that_means_no_run_or_two_says_which_wait(participation: Particip
 
 def test_a_person_is_shown_what_would_be_trained_and_what_would_leave(experiment: Experiment) -> None:
     summary = run_summary(experiment, settings(limits={"smallest_count": 10, "metrics": ("loss",)}))
-    assert summary["phases"] == ["2 rounds: fusion and heads, once over the images, learning rate 0.001"]
+    assert summary["phases"] == [
+        "2 rounds: fusion and heads, backbones frozen, once over the images, learning rate 0.001"
+    ]
     assert summary["leaves"][:2] == [
         "how many images there are by finding, class, sex, age, size, view and scanner, and of pairs of findings",
         "of these counts: from 10 patients on, rounded to 5; else null (images)",

@@ -94,7 +94,7 @@ def losses_of_steps(small_experiment, images, **training):
     pixels = [part.images.astype(np.float32) for part in (images.xray, images.ct)]
     found = []
     for _ in range(3):
-        sums = network.step_on_images(*pixels, images.xray.targets, images.ct.targets).numpy()
+        sums = network.step("all")(*pixels, images.xray.targets, images.ct.targets).numpy()
         found.append(sums[::2] / sums[1::2])
     return np.array(found), network
 
@@ -119,7 +119,7 @@ def test_half_the_precision_gives_the_losses_of_float32_within_a_bound_and_leave
 def test_a_processor_calculates_in_float32_and_compiles_nothing_whatever_the_lead_asks_for(small_experiment):
     raw = small_experiment.model_dump(mode="json")
     raw["training"] |= {"precision": "bfloat16", "jit_compile": True}
-    step = Network(Experiment.model_validate(raw)).step_on_images
+    step = Network(Experiment.model_validate(raw)).step("all")
     assert step._jit_compile is None
     types = {tensor.dtype for node in step.get_concrete_function().graph.get_operations() for tensor in node.outputs}
     assert tf.bfloat16 not in types

@@ -119,7 +119,7 @@ class Collection:
                 network.layout.write(before)
                 seed = derive_seed(experiment.seed, "fit", hospital, number)
                 network.start("heads", seed)
-                network.know_labels(self.labels[rows])
+                network.know_labels(self.labels[rows], np.empty(0, np.int32))
                 network.set_learning_rate("heads", plan.learning_rate)
                 if keep_moments and hospital in moments:
                     _restore(network, moments[hospital])

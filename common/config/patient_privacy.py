@@ -67,6 +67,10 @@ def refusal(experiment: Any) -> str | None:  # an Experiment, whose module needs
             f"model.dropout is {model.dropout:g}; a private step has none: set it to 0",
         ),
         (
+            training.loss.cancer != "plain",
+            f"training.loss.cancer is {training.loss.cancer}, which a private step does not have; set it to plain",
+        ),
+        (
             training.loss.disease != "plain",
             f"training.loss.disease is {training.loss.disease}, which a private step does not have; set it to plain",
         ),

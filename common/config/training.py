@@ -111,6 +111,7 @@ class ScheduleConfig(Frozen):
 
 
 DiseaseLoss = Literal["plain", "asymmetric", "balanced", "adjusted"]
+CancerLoss = Literal["plain", "own"]
 
 
 class LossConfig(Frozen):
@@ -122,6 +123,12 @@ class LossConfig(Frozen):
         "less, the easiest nothing (Ridnik et al., ICCV 2021); balanced: present and absent ones by the inverse of "
         "their effective numbers at the hospital (Cui et al., CVPR 2019); adjusted: the hospital's own log-odds of "
         "each finding are added to the logits (Menon et al., ICLR 2021). Validation losses stay plain.",
+    )
+    cancer: CancerLoss = Field(
+        default="plain",
+        description="Loss of the CT classes in training; plain: categorical cross-entropy over all of them; own: over "
+        "those that the hospital has slices of, so that it does not teach the others away (after Li and Zhan, KDD "
+        "2021). For consortia whose hospitals have unlike classes. Validation losses stay plain.",
     )
     disease_weight: float = Field(default=1.0, ge=0, description="Weight of the masked binary cross-entropy.")
     cancer_weight: float = Field(
@@ -136,6 +143,10 @@ class LossConfig(Frozen):
     def _positive(self) -> "LossConfig":
         if self.disease_weight == 0 and self.cancer_weight == 0:
             raise ValueError("disease_weight and cancer_weight must not both be 0")
+        if self.cancer == "own" and self.label_smoothing:
+            raise ValueError(
+                "label_smoothing spreads the target over all classes; cancer: own leaves some out; use one"
+            )
         for finding, weight in self.positive_weights.items():
             if weight <= 0:
                 raise ValueError(f"positive_weights.{finding} must be above 0, got {weight:g}")

@@ -83,7 +83,7 @@ def fit(
         return FitReport(None, None, None, 0, 0, 0, time.monotonic() - started)
     network.start(trainable, derive_seed(seed, "dropout"), keep_optimizer, given)
     network.set_learning_rate(trainable, learning_rate)
-    network.know_labels(train.xray.targets)
+    network.know_labels(train.xray.targets, train.ct.targets)
     sums, steps, epochs, num_pairs, without = np.zeros(4), 0, 0, 0, {"without_xray": 0, "without_ct": 0}
     stopper = LocalStopper(network, store, valid, trainable, seed, patience or training.local_patience)
     for epoch in range(phase.local_epochs):

@@ -85,6 +85,13 @@ def log_odds(labels: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.log((present + 1) / (absent + 1)).astype(np.float32)
 
 
+def absent_classes(labels: NDArray[np.int32], classes: int) -> NDArray[np.float32]:
+    """(classes,) what is added to the logits so that classes without a label in ``labels`` (N,), -1 where unknown, have
+    no part in the softmax; nothing where no label is known."""
+    counts = np.bincount(labels[labels >= 0], minlength=classes)
+    return np.where((counts == 0) & counts.any(), np.float32(-1e9), np.float32(0))
+
+
 def _counts(labels: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return (labels == 1).sum(axis=0).astype(np.float64), (labels == 0).sum(axis=0).astype(np.float64)
 

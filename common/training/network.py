@@ -22,6 +22,7 @@ from fedthorax.common.training.augmentation import augment
 from fedthorax.common.training.encoders import as_in_inference, training_encoders
 from fedthorax.common.training.losses import (
     LossSum,
+    absent_classes,
     balancing,
     log_odds,
     masked_asymmetric_loss,
@@ -70,6 +71,8 @@ class Network:
             [tf.Variable(alike, trainable=False) for _ in range(2)] if loss.disease == "balanced" else []
         )
         self._log_odds = tf.Variable(0 * alike, trainable=False) if loss.disease == "adjusted" else None
+        nothing = np.zeros(len(experiment.labels.cancer_classes), np.float32)
+        self._absent_classes = tf.Variable(nothing, trainable=False) if loss.cancer == "own" else None
 
     def start(
         self, trainable: Trainable, seed: int, keep_optimizer: bool = False, given: Weights | None = None
@@ -90,8 +93,11 @@ class Network:
         for layer, stream in zip(self._dropouts, streams, strict=True):
             layer.seed_generator.state.assign([int(stream), 0])
 
-    def know_labels(self, labels: NDArray[np.float32]) -> None:
-        """``labels`` (N, findings) are what the next steps are trained on; some losses go by how rare a finding is."""
+    def know_labels(self, labels: NDArray[np.float32], classes: NDArray[np.int32]) -> None:
+        """``labels`` (N, findings) and ``classes`` (M,) are what the next steps are trained on; some losses go by how
+        rare a finding is, and by which classes there are."""
+        if self._absent_classes is not None:
+            self._absent_classes.assign(absent_classes(classes, self._absent_classes.shape[0]))
         for variable, values in zip(self._label_weights, balancing(labels), strict=False):
             variable.assign(values)
         if self._log_odds is not None:
@@ -141,7 +147,9 @@ class Network:
         )
 
     def _training_losses(self, labels: dict[str, tf.Tensor], logits: dict[str, tf.Tensor]) -> tuple[LossSum, LossSum]:
-        """``losses``, with that of the findings as ``training.loss.disease`` says."""
+        """``losses``, with those that ``training.loss`` names."""
+        if self._absent_classes is not None:
+            logits = {**logits, "cancer": logits["cancer"] + self._absent_classes}
         disease, cancer = self.losses(labels, logits)
         truth, given, heavier = labels["disease"], logits["disease"], self._positive_weights
         if self.experiment.training.loss.disease == "asymmetric":

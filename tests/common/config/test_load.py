@@ -171,6 +171,10 @@ REFUSED = [
     (["federation={min_site: 3}"], "--set: federation.min_site: unknown key; did you mean `min_sites`?"),
     (["federation.min_sites=3"], "tiny.yaml: federation.min_sites is 3, but data.hospitals has only 2"),
     (
+        ["training.loss={cancer: own, label_smoothing: 0.1}"],
+        "--set: training.loss: label_smoothing spreads the target over all classes; cancer: own leaves some out; use one",
+    ),
+    (
         ["training.loss.positive_weights.Nodule=2"],
         "tiny.yaml: training.loss.positive_weights names Nodule, which labels.findings does not have",
     ),

@@ -24,6 +24,7 @@ def test_what_privacy_allows_is_read(experiment_file):
         (["model.absent=refused"], "model.absent is refused"),
         (["training.phases=[{rounds: 2, trainable: all}]"], "a phase trains the encoders"),
         (["training.phases=[{rounds: 2, trainable: heads, local_epochs: 2}]"], "several local_epochs"),
+        (["training.loss.cancer=own"], "training.loss.cancer is own"),
         (["training.loss.disease=balanced"], "training.loss.disease is balanced"),
         (["model.projection=learned", "model.dropout=0"], "model.head_norm is batch"),
         (["model.projection=learned", "model.head_norm=none"], "model.dropout is 0.3"),

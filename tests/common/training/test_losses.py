@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from fedthorax.common.training.losses import (
     MARGIN,
+    absent_classes,
     balancing,
     log_odds,
     masked_asymmetric_loss,
@@ -102,6 +103,11 @@ def test_labels_are_balanced_by_their_effective_numbers():
     assert of_present[0] == pytest.approx(effective)
     assert weight[0] * (of_present[0] * 1 + 3) / 4 == pytest.approx(1)  # the mean weight of a label
     assert (weight[1:], of_present[1:]) == (pytest.approx([1, 1]), pytest.approx([1, 1]))
+
+
+def test_classes_that_no_slice_is_known_to_be_of_have_no_part_in_the_softmax():
+    assert absent_classes(np.array([2, -1, 0, 2]), 4).tolist() == [0, np.float32(-1e9), 0, np.float32(-1e9)]
+    assert absent_classes(np.array([-1]), 2).tolist() == [0, 0]
 
 
 def test_log_odds_are_of_the_known_labels_with_one_of_each_kind_added():

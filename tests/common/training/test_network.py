@@ -89,9 +89,30 @@ def test_the_findings_are_trained_by_the_loss_that_is_asked_for(small_experiment
     network = Network(small_experiment.model_copy(update={"training": training}))
     network.layout.write({name: np.zeros(network.layout.sizes[name], np.float32) for name in HEAD_SEGMENTS})
     network.start("heads", seed=1)
-    network.know_labels(KNOWN)
+    network.know_labels(KNOWN, np.empty(0, np.int32))
     sums = network.step("heads")(*pooled_batch(network, [[1, 0, 1], [0, 1, 0]], [-1, -1])).numpy()
     assert sums[0] == pytest.approx(3 * of_a_present_and_an_absent, rel=1e-5)
     assert network.losses(
         {"disease": KNOWN, "cancer": np.full(4, -1)}, {"disease": 0 * KNOWN, "cancer": np.zeros((4, 2), np.float32)}
     )[0].mean().numpy() == pytest.approx(math.log(2))
+
+
+def test_a_hospital_trains_the_softmax_of_the_classes_that_it_has_and_leaves_the_others_alone(small_experiment):
+    asked = small_experiment.training.loss.model_copy(update={"cancer": "own"})
+    training = small_experiment.training.model_copy(update={"loss": asked})
+    labels = small_experiment.labels.model_copy(update={"cancer_classes": ("normal", "tumour", "benign")})
+    network = Network(small_experiment.model_copy(update={"training": training, "labels": labels}))
+    zeros = {name: np.zeros(network.layout.sizes[name], np.float32) for name in HEAD_SEGMENTS}
+    batch = pooled_batch(network, np.full((2, 3), UNKNOWN), [0, 2])
+    losses, biases = [], []
+    for classes in ([0, 2, 0, -1], [-1]):
+        network.layout.write(zeros)
+        network.start("heads", seed=1)
+        network.set_learning_rate("heads", 0.01)
+        network.know_labels(KNOWN, np.array(classes, np.int32))
+        losses.append(network.step("heads")(*batch).numpy()[2] / 2)
+        network.step("heads")(*pooled_batch(network, np.full((2, 3), UNKNOWN), [0, 0]))
+        biases.append(network.model.get_layer("cancer_logits").bias.numpy())
+    assert losses == [pytest.approx(math.log(2)), pytest.approx(math.log(3))]  # two classes; no label tells which
+    assert biases[0][1] == 0
+    assert biases[1][1] < 0

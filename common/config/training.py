@@ -145,7 +145,7 @@ class LossConfig(Frozen):
             raise ValueError("disease_weight and cancer_weight must not both be 0")
         if self.cancer == "own" and self.label_smoothing:
             raise ValueError(
-                "label_smoothing spreads the target over all classes; cancer: own leaves some out; use one"
+                "label_smoothing spreads the target over all classes; with cancer: own set it to 0"
             )
         for finding, weight in self.positive_weights.items():
             if weight <= 0:

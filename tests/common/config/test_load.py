@@ -172,7 +172,7 @@ REFUSED = [
     (["federation.min_sites=3"], "tiny.yaml: federation.min_sites is 3, but data.hospitals has only 2"),
     (
         ["training.loss={cancer: own, label_smoothing: 0.1}"],
-        "--set: training.loss: label_smoothing spreads the target over all classes; cancer: own leaves some out; use one",
+        "--set: training.loss: label_smoothing spreads the target over all classes; with cancer: own set it to 0",
     ),
     (
         ["training.loss.positive_weights.Nodule=2"],

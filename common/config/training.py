@@ -144,9 +144,7 @@ class LossConfig(Frozen):
         if self.disease_weight == 0 and self.cancer_weight == 0:
             raise ValueError("disease_weight and cancer_weight must not both be 0")
         if self.cancer == "own" and self.label_smoothing:
-            raise ValueError(
-                "label_smoothing spreads the target over all classes; with cancer: own set it to 0"
-            )
+            raise ValueError("label_smoothing spreads the target over all classes; with cancer: own set it to 0")
         for finding, weight in self.positive_weights.items():
             if weight <= 0:
                 raise ValueError(f"positive_weights.{finding} must be above 0, got {weight:g}")

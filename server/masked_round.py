@@ -201,7 +201,7 @@ def _key(shares: Mapping[int, bytes], needed: int, promised: str, whose: str) ->
     points, drawn = sorted(shares), random.Random(0)
 
     def found(chosen: Sequence[int]) -> bytes | None:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError):  # some of these shares are wrong: others may do
             key = combine({point: shares[point] for point in chosen}, needed)
             return key if commitment(key) == promised else None
         return None

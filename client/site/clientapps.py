@@ -84,7 +84,7 @@ def _bury() -> None:
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    except ChildProcessError:
+    except ChildProcessError:  # none is left
         return
 
 

@@ -77,6 +77,7 @@ def stopped(xray: list[float | None], ct: list[float | None], parts: dict | None
 def test_a_part_stops_by_its_own_task_and_goes_back_to_its_best_round_while_the_other_goes_on():
     assert stopped([0.6, 0.5, 0.5], [0.6, 0.7, 0.8]) == {"xray": 0}
     assert stopped([0.6, 0.7, 0.6], [0.6, 0.7, 0.8]) == {}
+    assert stopped([0.6, 0.5, 0.7, 0.6], [0.6, 0.7, 0.8, 0.9]) == {}  # what is better begins the count anew
     assert stopped([0.6, 0.7, 0.6, 0.5], [0.6, 0.7, 0.6, 0.5]) == {"xray": 1, "ct": 1}
 
 

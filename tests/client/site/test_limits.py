@@ -8,6 +8,7 @@ from fedthorax.client.site.limits import refusals
 from fedthorax.client.site.task_desk import at_this_site
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.patient_privacy import PatientPrivacy
+from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.disclosure.sentences import error_outside
 
 from .conftest import settings, task
@@ -37,6 +38,14 @@ def test_what_exceeds_a_limit_is_refused_with_its_name(
     found = refusals(task(experiment, **asked), experiment, settings(limits=limits))
     assert words in "; ".join(found)
     assert all(error_outside(one) == one for one in found)
+
+
+def test_the_fastest_part_of_a_phase_is_measured_against_the_limit(experiment: Experiment) -> None:
+    parts = {"ct": {"rate_factor": 200.0}, "heads": {}}
+    phase = PhaseConfig.model_validate({"rounds": 1, "trainable": "parts", "parts": parts, "learning_rate": 1e-3})
+    training = experiment.training.model_copy(update={"phases": (phase,)})
+    found = refusals(task(experiment), experiment.model_copy(update={"training": training}), settings())
+    assert found == ["the hospital allows at most 0.1 learning rate (limits.max_learning_rate), but 0.2 was asked"]
 
 
 def test_a_hospital_with_a_budget_takes_part_in_private_runs_only_of_the_mechanism_that_it_allows(

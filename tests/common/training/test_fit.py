@@ -16,6 +16,15 @@ def test_a_fit_reports_what_it_did(fresh, store, draw_images):
     assert report.loss == pytest.approx(report.disease_loss + report.cancer_loss)
 
 
+def test_a_fit_tells_the_loss_which_labels_there_are(fresh, store, draw_images, monkeypatch):
+    told, images = list[tuple[np.ndarray, np.ndarray]](), draw_images(6, 9)
+    monkeypatch.setattr(fresh, "know_labels", lambda *labels: told.append(labels))
+    fit(fresh, store, images, draw_images(0, 0), HEADS, 1e-3, seed=1)
+    ((findings, classes),) = told
+    assert np.array_equal(findings, images.xray.targets, equal_nan=True)
+    assert np.array_equal(classes, images.ct.targets)
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(fresh, store, draw_images):
     def trained(seed):
         fresh.layout.write(fresh.starting_weights)

@@ -267,6 +267,12 @@ def test_a_model_of_several_hospitals_lies_there_once(served, store, task):
     assert store.offer(other, Cargo.of(other.weights)) == 0  # sent again: nothing new
     store.close(other)
     assert fetch(served, place(task)).status_code == 200
+    third = task.model_copy(update={"site": "Carla"})
+    store.offer(third, Cargo.of(third.weights))
+    assert (served.folder.objects / RUN / "sent" / SHA256).stat().st_nlink == 3  # it shares the file that was kept
+    for one in (task, third):
+        store.close(one)
+    assert not (served.folder.objects / RUN / "sent" / SHA256).exists()
 
 
 def test_what_a_run_has_left_that_was_killed_goes_when_the_next_one_begins(tmp_path):

@@ -494,7 +494,9 @@ class Rounds:
         try:
             check_histograms(histograms, self.record.passport(reply.site), split, untold)
         except ValueError as error:
-            self.hospitals.warn(reply.site, f"how its {split} images are scored is not taken: {error}")
+            self.hospitals.warn(
+                reply.site, f"its {split} images have no part in common thresholds and figures: {error}"
+            )
             return None
         return histograms
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
-from fedthorax.common.check.check import SiteCheck, check_site
+from fedthorax.common.check.check import SiteCheck, Told, check_site
 from fedthorax.common.check.facts_store import FactsStore, default_folder
 from fedthorax.common.check.page import write_page
 from fedthorax.common.check.survey import Progress
@@ -15,14 +15,14 @@ from fedthorax.common.check.target import Target, with_labels
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import SourceConfig
 from fedthorax.common.hospital.labelled import KINDS, counted
-from fedthorax.common.issues.issue import Issue, Level
+from fedthorax.common.issues.issue import Issue
 from fedthorax.common.pixels.decode import Modality
 
 Mark = Literal["good", "warning", "problem"]
 Said = tuple[str, Mark, str]  # subject, mark, words
 Bar = Callable[[], AbstractContextManager[Progress | None]]
 
-_MARKS: dict[Level, Mark] = {"error": "problem", "warning": "warning", "note": "good"}
+_MARKS: dict[Told, Mark] = {"error": "problem", "accepted error": "warning", "warning": "warning", "note": "good"}
 _EXAMPLES = 3
 
 
@@ -52,13 +52,10 @@ def data_findings(
             yield from _labels(done, modality)
     if experiment is not None:
         yield from _splits(done, either=experiment.model.absent == "token")
-    accepted = frozenset(experiment.data.accept) if experiment else frozenset[str]()
-    skips = experiment is not None and experiment.data.on_bad_file == "skip"
     for issue in done.issues:
         if issue.level != "note":
-            taken = issue.code in accepted or (skips and issue.code.startswith(("file-", "label-without")))
             subject = KINDS[issue.modality] if issue.modality else "images"
-            yield subject, "warning" if taken else _MARKS[issue.level], _words(issue, taken)
+            yield subject, _MARKS[done.level(issue)], _words(issue, done.advice(issue))
     notes = sum(issue.level == "note" for issue in done.issues)
     page = folder.state / "check.html"
     write_page(page, [done])
@@ -79,6 +76,7 @@ def target_of(settings: SiteSettings, experiment: Experiment | None) -> Target:
         seed=experiment.seed,
         ct_windows=data.ct_windows,
         ct_slices=data.ct_slices,
+        accepted=data.accepted,
     )
 
 
@@ -100,8 +98,7 @@ def _splits(done: SiteCheck, either: bool) -> Iterator[Said]:
             yield "train split", "problem", f"it needs {words} to train on"
 
 
-def _words(issue: Issue, taken: bool) -> str:
+def _words(issue: Issue, advice: str) -> str:
     named = "; ".join(issue.files[:_EXAMPLES])
     more = f" and {len(issue.files) - _EXAMPLES:,} more" if len(issue.files) > _EXAMPLES else ""
-    advice = "The experiment accepts it." if taken else issue.advice
     return f"{issue.sentence} ({issue.code}){': ' + named + more if named else ''}. {advice}"

@@ -1,8 +1,9 @@
 """One hospital's check, from the folders to what is found."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fedthorax.common.check.counts import counts
 from fedthorax.common.check.facts import ImageFacts
@@ -16,7 +17,7 @@ from fedthorax.common.check.target import Target
 from fedthorax.common.config.data import SplitFractions
 from fedthorax.common.hospital.bad_files import bad_file_issues
 from fedthorax.common.hospital.copies import Group, duplicate_issues, patient_issues, same_pictures
-from fedthorax.common.hospital.labelled import KINDS, LabelledImage
+from fedthorax.common.hospital.labelled import KINDS, LabelledImage, counted
 from fedthorax.common.hospital.patient_ids import unclear_issues, unclear_patients
 from fedthorax.common.issues.issue import Issue, Level, in_order
 from fedthorax.common.pixels.decode import Modality
@@ -25,6 +26,8 @@ from fedthorax.common.records.split_file import relative_name
 from fedthorax.common.records.splits import assign_splits
 
 Record = TypeVar("Record", XrayRecord, CtRecord)
+Told = Level | Literal["accepted error"]
+TOLD: tuple[Told, ...] = ("error", "accepted error", "warning", "note")
 
 
 def fixed_splits(
@@ -89,16 +92,34 @@ class SiteCheck:
     together: tuple[Group, ...]
     num_decoded: int
 
+    def level(self, issue: Issue) -> Told:
+        """An error with which the experiment goes on is an accepted one; a folder or table that cannot be read, an
+        issue without files, stops every run."""
+        accepted = issue.level == "error" and issue.files and issue.code in self.target.accepted
+        return "accepted error" if accepted else issue.level
+
+    def advice(self, issue: Issue) -> str:
+        return "The experiment accepts it." if self.level(issue) == "accepted error" else issue.advice
+
     @property
-    def worst(self) -> Level | None:
-        """The gravest level found."""
-        return self.issues[0].level if self.issues else None
+    def levels(self) -> dict[Told, int]:
+        """How many issues of each level."""
+        found = Counter(map(self.level, self.issues))
+        return {level: found[level] for level in TOLD}
+
+    @property
+    def level_words(self) -> dict[Told, str]:
+        """The same in words; accepted errors only where there are some."""
+        levels = self.levels.items()
+        return {level: counted(number, level) for level, number in levels if number or level != "accepted error"}
 
     @property
     def meaning(self) -> str:
         """What a run does with these data, in a sentence."""
-        if self.worst == "error":
+        if self.levels["error"]:
             return "A run refuses these data until the errors are repaired or accepted (data.accept)."
+        if self.levels["accepted error"]:
+            return "A run takes these data: the experiment accepts the errors, and its report will name them."
         if not any(self.holdings.label_names.values()):
             return "A run needs labels too; nothing else in these images stands in its way."
         return "A run takes these data."

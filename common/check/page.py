@@ -13,8 +13,8 @@ from fedthorax import __version__
 from fedthorax.common.check.check import SiteCheck
 from fedthorax.common.check.page_template import STYLE, TEMPLATE
 from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
-from fedthorax.common.hospital.labelled import KINDS, counted
-from fedthorax.common.issues.issue import CODES, LEVELS, Issue, counts_by_level
+from fedthorax.common.hospital.labelled import KINDS
+from fedthorax.common.issues.issue import CODES, Issue
 from fedthorax.common.page.frame import rendered
 from fedthorax.common.pixels.decode import Modality, try_decode
 from fedthorax.common.records.records import BadFile, ImageRef
@@ -43,13 +43,12 @@ def render(checks: Sequence[SiteCheck]) -> str:
 
 def _site(check: SiteCheck) -> dict[str, Any]:
     pictures = _Pictures(check)
-    numbers = counts_by_level(check.issues)
     return {
         "name": check.target.name,
         "folders": [f"{KINDS[modality]}: {folder}" for modality, folder in check.target.folders.items()],
-        "levels": [{"level": level, "words": counted(numbers[level], level)} for level in LEVELS],
+        "levels": [{"level": level, "words": words} for level, words in check.level_words.items()],
         "meaning": check.meaning,
-        "issues": [_issue(issue, pictures) for issue in check.issues],
+        "issues": [_issue(check, issue, pictures) for issue in check.issues],
         "holdings": [
             _holding(kind, check.counts[modality])
             for modality, kind in KINDS.items()
@@ -69,14 +68,14 @@ def _site(check: SiteCheck) -> dict[str, Any]:
     }
 
 
-def _issue(issue: Issue, pictures: "_Pictures") -> dict[str, Any]:
+def _issue(check: SiteCheck, issue: Issue, pictures: "_Pictures") -> dict[str, Any]:
     groups = issue.groups or tuple((file,) for file in issue.files)
     return {
         "code": issue.code,
-        "level": issue.level,
+        "level": check.level(issue),
         "title": CODES[issue.code].title,
         "sentence": issue.sentence,
-        "advice": issue.advice,
+        "advice": check.advice(issue),
         "groups": [
             {
                 "pictures": [pictures.thumbnail(issue.modality, name) for name in group[:_MOST_IN_GROUP]],

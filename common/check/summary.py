@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from fedthorax import __version__
-from fedthorax.common.check.check import SiteCheck
+from fedthorax.common.check.check import TOLD, SiteCheck, Told
 from fedthorax.common.check.shortcuts import MIN_PATIENTS, WARN_FROM
-from fedthorax.common.issues.issue import CODES, Issue, counts_by_level
+from fedthorax.common.issues.issue import CODES, Issue
 
 SCHEMA_VERSION = 1
 
@@ -15,11 +15,16 @@ EXIT_GOOD, EXIT_STRICT, EXIT_ERRORS = 0, 1, 2
 
 
 def exit_status(checks: Sequence[SiteCheck], strict: bool) -> int:
-    """2 if there is an error; 1 if there is a warning and ``strict``; else 0."""
-    worst = {check.worst for check in checks}
-    if "error" in worst:
+    """2 if there is an error that the experiment does not accept; 1 if it accepts one, or there is a warning, and
+    ``strict``; else 0."""
+    found = _levels(checks)
+    if found["error"]:
         return EXIT_ERRORS
-    return EXIT_STRICT if strict and "warning" in worst else EXIT_GOOD
+    return EXIT_STRICT if strict and (found["accepted error"] or found["warning"]) else EXIT_GOOD
+
+
+def _levels(checks: Sequence[SiteCheck]) -> dict[Told, int]:
+    return {level: sum(check.levels[level] for check in checks) for level in TOLD}
 
 
 def to_json(checks: Sequence[SiteCheck], seconds: float) -> dict[str, Any]:
@@ -28,7 +33,7 @@ def to_json(checks: Sequence[SiteCheck], seconds: float) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "fedthorax": __version__,
         "seconds": round(seconds, 2),
-        "levels": counts_by_level([issue for check in checks for issue in check.issues]),
+        "levels": _levels(checks),
         "sites": [_site(check) for check in checks],
     }
 
@@ -37,8 +42,8 @@ def _site(check: SiteCheck) -> dict[str, Any]:
     return {
         "name": check.target.name,
         "folders": {modality: str(folder) for modality, folder in check.target.folders.items()},
-        "levels": counts_by_level(check.issues),
-        "findings": [_finding(issue) for issue in check.issues],
+        "levels": check.levels,
+        "findings": [_finding(check, issue) for issue in check.issues],
         "counts": check.counts,
         "shortcuts": {
             "warn_from": WARN_FROM,
@@ -49,15 +54,15 @@ def _site(check: SiteCheck) -> dict[str, Any]:
     }
 
 
-def _finding(issue: Issue) -> dict[str, Any]:
+def _finding(check: SiteCheck, issue: Issue) -> dict[str, Any]:
     return {
         "code": issue.code,
-        "level": issue.level,
+        "level": check.level(issue),
         "title": CODES[issue.code].title,
         "modality": issue.modality,
         "count": issue.count,
         "sentence": issue.sentence,
-        "advice": issue.advice,
+        "advice": check.advice(issue),
         "files": list(issue.files),
         "groups": [list(group) for group in issue.groups],
     }

@@ -38,7 +38,7 @@ class Target:
     """One hospital's folders, ``source`` or else ``loose``: a folder of images without any labels, of
     ``loose_modality`` unless their DICOM header says otherwise. ``findings`` and ``classes`` are None where the folder
     itself has to tell them. Splits are drawn as the run would draw them where ``seed`` is known, else only given splits
-    count.
+    count. ``accepted`` are the codes of errors with which the run goes on.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Target:
     seed: int | None = None
     ct_windows: tuple[CtWindow, ...] = CT_WINDOWS
     ct_slices: CtSlices = _ALL_SLICES
+    accepted: frozenset[str] = frozenset()
 
     @property
     def folders(self) -> dict[Modality, Path]:
@@ -104,6 +105,7 @@ def _of_experiment(path: Path, site: str | None) -> list[Target]:
             seed=experiment.seed,
             ct_windows=data.ct_windows,
             ct_slices=data.ct_slices,
+            accepted=data.accepted,
         )
         for name, (source, fractions) in sources.items()
     ]

@@ -11,7 +11,7 @@ from fedthorax.common.config.label_mapping import LabelFormat, MappingValue, Sli
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.names import fault_of_name
-from fedthorax.common.issues.issue import ERROR_CODES
+from fedthorax.common.issues.issue import ACCEPTABLE, ERROR_CODES, UNUSABLE_FILES
 
 CENTRAL = "central"
 """What the server's own folders are called where a hospital's name could stand."""
@@ -261,11 +261,18 @@ class DataConfig(Frozen):
     @classmethod
     def _known_codes(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
         for code in codes:
+            if code in ERROR_CODES - ACCEPTABLE:
+                raise ValueError(f"{code} cannot be accepted: without these labels no run can use the images")
             if code not in ERROR_CODES:
-                close = get_close_matches(code, ERROR_CODES, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"the errors are {', '.join(sorted(ERROR_CODES))}"
+                close = get_close_matches(code, ACCEPTABLE, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"the errors are {', '.join(sorted(ACCEPTABLE))}"
                 raise ValueError(f"{code!r} is no error of the check; {hint}")
         return codes
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """Codes of check errors with which a run goes on."""
+        return frozenset(self.accept) | (UNUSABLE_FILES if self.on_bad_file == "skip" else frozenset())
 
     @model_validator(mode="after")
     def _plain_hospital_names(self) -> "DataConfig":

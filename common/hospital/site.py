@@ -61,7 +61,7 @@ def _load(
     xray, ct = found.drawn(name, fractions, experiment.seed)
     images = labelled_images(xray, ct, found.folders)
     issues = patient_issues(images) + unclear_issues(unclear_patients(images))
-    admit(issues, data.accept)
+    admit(issues, data.accepted)
 
     total, done = len(xray) + len(ct), 0
 
@@ -89,7 +89,7 @@ def _load(
         )
     _stop_if_bad(bad, data)
     issues += duplicate_issues(same_pictures(images, digests))
-    admit(issues, data.accept)
+    admit(issues, data.accepted)
     for modality, folder in found.folders.items():
         issues += bad_file_issues(bad[modality], modality, folder)
     issues += record_issues(found.xray, "xray") + record_issues(found.ct, "ct")
@@ -131,8 +131,8 @@ def _classes(records: Sequence[CtRecord]) -> NDArray[np.int32]:
 
 
 def _stop_if_bad(bad: Mapping[Modality, Sequence[BadFile]], data: DataConfig) -> None:
-    files = [file for files in bad.values() for file in files if bad_file_code(file) not in data.accept]
-    if files and data.on_bad_file == "error":
+    files = [file for files in bad.values() for file in files if bad_file_code(file) not in data.accepted]
+    if files:
         by_reason: dict[str, list[str]] = {}
         for file in files:
             by_reason.setdefault(file.reason, []).append(str(file.ref))

@@ -4,7 +4,7 @@ No advice here tells anybody to delete an image: such words have cost consortia 
 looked at, or accepted knowingly.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -234,13 +234,11 @@ CODES: Mapping[str, Code] = {
 """By code, the gravest first."""
 
 ERROR_CODES = frozenset(code for code, meaning in CODES.items() if meaning.level == "error")
+ACCEPTABLE = ERROR_CODES - {"labels-unreadable", "unknown-class"}  # without labels there is nothing to go on with
+UNUSABLE_FILES = frozenset(code for code in CODES if code.startswith(("file-", "label-without")))
 
 
 def in_order(issues: Iterable[Issue]) -> tuple[Issue, ...]:
     """Errors, then warnings, then notes, each in the order of ``CODES``."""
     rank = {code: position for position, code in enumerate(CODES)}
     return tuple(sorted(issues, key=lambda issue: (LEVELS.index(issue.level), rank[issue.code], issue.modality or "")))
-
-
-def counts_by_level(issues: Sequence[Issue]) -> dict[Level, int]:
-    return {level: sum(issue.level == level for issue in issues) for level in LEVELS}

@@ -32,7 +32,8 @@ def check(
     """Check the images, labels and splits of a hospital: unreadable files,
     copies across train and test, patients on two sides, sideways or inverted
     pictures, shortcuts. Nothing is changed. Exit status: 2 if there are
-    errors, 1 if there are warnings and --strict, else 0.
+    errors that the experiment does not accept, 1 if there are warnings and
+    --strict, else 0.
 
     \b
     Example:

@@ -8,7 +8,7 @@ from fedthorax.cli.tables import aligned
 from fedthorax.common.check.check import SiteCheck
 from fedthorax.common.check.shortcuts import Shortcut
 from fedthorax.common.hospital.labelled import KINDS, counted
-from fedthorax.common.issues.issue import CODES, LEVELS, Issue, counts_by_level
+from fedthorax.common.issues.issue import CODES, Issue
 from fedthorax.common.pixels.decode import Modality
 
 WIDTH = 80
@@ -25,19 +25,18 @@ def check_lines(check: SiteCheck) -> list[str]:
         if held["images"]:
             lines += ["", *_holding_lines(kind, held), *_shortcut_lines(check.shortcuts, modality)]
     for issue in check.issues:
-        lines += ["", *issue_lines(issue)]
+        lines += ["", *_issue_lines(check, issue)]
     return [*lines, "", *_wrapped(verdict(check), "")]
 
 
 def verdict(check: SiteCheck) -> str:
     """``2 errors, 1 warning, 3 notes.`` and what they mean for a run."""
-    numbers = counts_by_level(check.issues)
-    told = ", ".join(counted(numbers[level], level) for level in LEVELS)
-    return f"{told if any(numbers.values()) else 'Nothing found'}. {check.meaning}"
+    told = ", ".join(check.level_words.values())
+    return f"{told if check.issues else 'Nothing found'}. {check.meaning}"
 
 
-def issue_lines(issue: Issue) -> list[str]:
-    lines = _wrapped(f"{issue.level.upper()}  {issue.code}: {CODES[issue.code].title}", "", "  ")
+def _issue_lines(check: SiteCheck, issue: Issue) -> list[str]:
+    lines = _wrapped(f"{check.level(issue).upper()}  {issue.code}: {CODES[issue.code].title}", "", "  ")
     lines += _wrapped(issue.sentence, "  ")
     examples = issue.groups or tuple((file,) for file in issue.files)
     for group in examples[:_EXAMPLES]:
@@ -45,7 +44,7 @@ def issue_lines(issue: Issue) -> list[str]:
         lines += [f"    {'' if place == 0 else '= '}{name}" for place, name in enumerate(group[:_EXAMPLES])]
         lines += [f"    = {len(group) - _EXAMPLES:,} more"] if len(group) > _EXAMPLES else []
     lines += [f"    and {len(examples) - _EXAMPLES:,} more"] if len(examples) > _EXAMPLES else []
-    return [*lines, *_wrapped(issue.advice, "  -> ", "     ")]
+    return [*lines, *_wrapped(check.advice(issue), "  -> ", "     ")]
 
 
 def _holding_lines(kind: str, held: Mapping[str, Any]) -> list[str]:

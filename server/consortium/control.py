@@ -131,8 +131,8 @@ def control(folder: ConsortiumFolder, settings: ConsortiumSettings | None = None
         yield Control(client)
     except httpx.TransportError as error:
         raise ServerNotRunningError(
-            f"{folder.path}: the consortium's server does not answer at {settings.superlink_address}; start it with "
-            f"`fedthorax server start`{_disk(folder)}"
+            f"{folder.path.name}: the consortium's server does not answer at {settings.superlink_address}; start it "
+            f"with `fedthorax server start`{_disk(folder)}"
         ) from error
     except httpx.HTTPStatusError as error:
         raise RuntimeError(

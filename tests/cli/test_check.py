@@ -72,6 +72,52 @@ def test_warnings_end_with_1_only_if_strict(folder: Path) -> None:
     assert cli.run(["check", "ct", "--strict"]) == 1
 
 
+def test_an_error_that_the_experiment_accepts_is_called_so_and_ends_with_0(
+    folder: Path, experiment_file: Callable[..., Path], capsys: Captured
+) -> None:
+    copy_across(folder)
+    (folder / "train/normal/p2__1.png").write_bytes(b"no image")
+    (folder.parent / "xray").mkdir()
+    text = experiment_file().read_text(encoding="utf-8").replace("data/north/", "")
+
+    def checked(*more: str, settings: str) -> int:
+        experiment_file(text.replace("data:", f"data:\n  {settings}", 1))
+        return cli.run(["check", "tiny.yaml", "--site", "north", *more])
+
+    copies = "accept: [duplicate-across-splits, duplicate-different-labels]"
+    assert checked(settings=copies) == 2
+    assert "1 error, 2 accepted errors, 0 warnings" in capsys.readouterr().out
+    assert checked(settings=f"{copies}\n  on_bad_file: skip") == 0
+    out = capsys.readouterr().out
+    assert "ACCEPTED ERROR  duplicate-across-splits: The same picture" in out
+    assert "  -> The experiment accepts it." in out
+    assert " ".join(out.split()).endswith(
+        "0 errors, 3 accepted errors, 0 warnings, 1 note. A run takes these data: the experiment accepts the errors, "
+        "and its report will name them."
+    )
+    assert checked("--strict", settings=f"{copies}\n  on_bad_file: skip") == 1
+    capsys.readouterr()
+    assert checked("--json", "--html", "page.html", settings=f"{copies}\n  on_bad_file: skip") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["levels"] == {"error": 0, "accepted error": 3, "warning": 0, "note": 1}
+    assert [finding["level"] for finding in document["sites"][0]["findings"]] == ["accepted error"] * 3 + ["note"]
+    assert "3 accepted errors" in Path("page.html").read_text()
+
+
+def test_a_table_that_cannot_be_read_is_an_error_whatever_is_accepted(
+    folder: Path, experiment_file: Callable[..., Path], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("labels.csv may not be read")
+
+    (folder.parent / "xray").mkdir()
+    text = experiment_file().read_text(encoding="utf-8").replace("data/north/", "")
+    experiment_file(text.replace("data:", "data:\n  on_bad_file: skip", 1))
+    monkeypatch.setattr("fedthorax.common.hospital.scan.xray_records", refuse)
+    assert cli.run(["check", "tiny.yaml", "--site", "north"]) == 2
+    assert "ERROR  file-no-permission" in capsys.readouterr().out
+
+
 def test_json_lists_code_level_count_and_files_of_each_finding(folder: Path, capsys: Captured) -> None:
     copy_across(folder)
     assert cli.run(["check", "ct", "--json"]) == 2
@@ -141,6 +187,11 @@ def test_an_unknown_code_to_accept_gets_a_suggestion(experiment_file: Callable[.
         load_experiment(experiment_file(), ["data.accept=[duplicates-across-split]"])
     with pytest.raises(ValueError, match="'shortcut' is no error of the check"):
         load_experiment(experiment_file(), ["data.accept=[shortcut]"])
+
+
+def test_what_no_run_can_go_on_with_is_not_accepted(experiment_file: Callable[..., Path]) -> None:
+    with pytest.raises(ValueError, match="unknown-class cannot be accepted: without these labels no run can use"):
+        load_experiment(experiment_file(), ["data.accept=[unknown-class]"])
 
 
 def test_every_code_stands_in_the_documentation() -> None:

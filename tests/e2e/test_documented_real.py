@@ -63,7 +63,7 @@ def test_published_lists_are_kept(shell: Shell, here: Path) -> None:
 
 def test_real_images_are_dealt_out_and_checked(shell: Shell, here: Path) -> None:
     shell.printed("make real", here, more=f"-f {ROOT}/Makefile -o .venv/installed BIN={BIN}")
-    # 2: the collection has errors, those that the experiment accepts
-    told = shell.printed("fedthorax check configs/real.yaml --site north --json", here, expect=2)
+    # The collection has errors, those that the experiment accepts.
+    told = shell.printed("fedthorax check configs/real.yaml --site north --json", here)
     (north,) = json.loads(told[told.index("{") :])["sites"]
     assert north["name"] == "north"

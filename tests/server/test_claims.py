@@ -8,10 +8,18 @@ from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.metrics.scores import Histograms, ScoreHistogram
 from fedthorax.common.model.dual import build_model
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout
 from fedthorax.common.training.schedule import RoundPlan
-from fedthorax.server.claims import check_beside, check_counts, check_described, check_step, check_update
+from fedthorax.server.claims import (
+    check_beside,
+    check_counts,
+    check_described,
+    check_histograms,
+    check_step,
+    check_update,
+)
 from fedthorax.server.steps import Step
 
 from ..told import images, passport, trained
@@ -113,6 +121,24 @@ def test_impossible_counts_are_refused(reply, words):
 def test_a_hospital_that_described_no_pair_gives_no_update():
     with pytest.raises(ValueError, match="described only 0"):
         check_counts(counted(1), passport(None))
+
+
+@pytest.mark.parametrize(
+    ("described", "words"),
+    [
+        (images(30, 30), "it counts 61 images for Mass, but described only 30"),
+        (images(0, 30), "it counts 61 images for Mass, but described only 0"),
+        (images(None, 30), "it keeps back how many X-rays it has, so .* that is meant"),
+    ],
+)
+def test_a_histogram_counts_no_more_images_than_were_described(described, words):
+    told = Histograms(
+        disease={"Mass": ScoreHistogram(bins=10, edges=(0, 10), present=(1,), absent=(60,))}, cancer={"tumour": None}
+    )
+    with pytest.raises(ValueError, match=words):
+        check_histograms(told, passport(9, valid=described), "valid")
+    check_histograms(told, passport(9, valid=images(40, 0)), "valid")
+    check_histograms(told, passport(9, valid=images(None, 0)), "valid", untold=40)
 
 
 ALLOWED = FederationConfig(largest_hospital=100)

@@ -3,7 +3,7 @@
 McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017: the new
 weights are the mean of the hospitals' weights, weighted by their number of examples. Sums of floating-point numbers
 depend on their order; sums of integers do not, so every value is rounded once to a multiple of RESOLUTION and then
-added exactly.
+added exactly. A value that no sum of steps has moved on that grid keeps its bits, so what is frozen stays what it was.
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,10 +88,10 @@ class WeightedMean:
             np.multiply(whole, weight, out=whole)
             self._low[block] += whole
 
-    def mean(self) -> NDArray[np.float32]:
+    def mean(self, before: NDArray[np.float32]) -> NDArray[np.float32]:
         """The weighted mean: a function of the exact quotient, so that equal weights give the same bits whatever they
-        are, and a sum that came as one those of its parts. Raises ValueError when nothing was added: there is no mean
-        of nothing."""
+        are, and a sum that came as one those of its parts. Where it is what the value ``before`` is on the grid, that
+        value stays. Raises ValueError when nothing was added: there is no mean of nothing."""
         if not self.num_examples:
             raise ValueError("no hospital has given an update, so there is nothing to average")
         total, found = np.int64(self.num_examples), np.empty(self._high.size, np.float32)
@@ -104,7 +104,10 @@ class WeightedMean:
             lower = rest // total
             # The whole number, then the fraction: both depend on the quotient alone, however it came about.
             whole = (upper << _LOW_BITS) + lower
-            found[block] = (whole + (rest - lower * total) / total) * RESOLUTION
+            rest -= lower * total
+            found[block] = (whole + rest / total) * RESOLUTION
+            old = before[block]
+            np.copyto(found[block], old, where=(rest == 0) & (whole == whole_numbers(old)))
         return found
 
 
@@ -169,6 +172,6 @@ class FederatedAverage:
         if not self.num_examples:
             raise ValueError("no hospital has given an update, so there is nothing to average")
         return {
-            segment: mean.mean() if mean.num_examples else before[segment].copy()
+            segment: mean.mean(before[segment]) if mean.num_examples else before[segment].copy()
             for segment, mean in self._means.items()
         }

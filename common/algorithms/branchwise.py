@@ -73,5 +73,6 @@ class BranchwiseAverage:
         averaged = {part.segment: before[part.segment].copy() for part in self._parts}
         for part, mean in zip(self._parts, self._means, strict=True):
             if mean.num_examples:
-                averaged[part.segment][part.where] = mean.mean()
+                values = averaged[part.segment][part.where]
+                values[:] = mean.mean(values)
         return averaged

@@ -167,6 +167,24 @@ def test_a_masked_run_has_the_bits_of_a_plain_one(run, strategy, weigh):
     assert {entry["train"] for each in rounds.record.rounds for entry in each["sites"].values()} == {None}
 
 
+@pytest.mark.parametrize("strategy", ["fedavg", "fedadam"])
+def test_weights_that_no_hospital_moves_keep_their_bits_masked_or_not(run, strategy):
+    """Far below the grid of the sums; the others of the same segment are trained."""
+    tiny, moved = np.array([3e-13, -4e-13], np.float32), []
+    for masks in (True, False):
+        rounds = run(f"federation.strategy={strategy}", masks=masks, place=f"tiny-{masks}")
+        for hospital in rounds.hospitals.channel.hospitals.values():
+            hospital.changes = np.array([1, 0], np.float32)
+        layout = rounds.network.layout
+        layout.write({"fusion": tiny, "cancer": tiny[::-1].copy()})
+        rounds.run()
+        assert layout.weights["fusion"][1].tobytes() == tiny[1].tobytes()
+        assert layout.weights["cancer"][1].tobytes() == tiny[0].tobytes()
+        moved.append((layout.weights["fusion"][0], layout.weights["cancer"][0]))
+    assert moved[0] == moved[1]
+    assert min(moved[0]) > 0.01
+
+
 @pytest.mark.parametrize("sent", [False, True], ids=["before it masks", "after it has masked"])
 def test_who_drops_out_of_message_1_is_unmasked_from_the_others_shares(run, sent):
     def change(task, reply):

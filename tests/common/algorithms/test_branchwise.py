@@ -72,6 +72,16 @@ def test_a_finding_that_a_hospital_never_annotates_is_not_washed_out_there():
     assert result["disease"] == [3, 4, 3, 4, 3, 4]
 
 
+def test_values_that_nobody_moves_keep_their_bits_in_every_part():
+    tiny = model(3e-13)
+    average = BranchwiseAverage(Layout.sizes, parts_of(Layout, SEGMENTS, 2))
+    for pairs in (3, 8):
+        average.add(tiny | {"cancer": np.float32([pairs])}, COUNTS)
+    found = average.result(tiny)
+    assert found.pop("cancer").tolist() == [5.5]
+    assert all(values.tobytes() == tiny[name].tobytes() for name, values in found.items())
+
+
 def test_what_nobody_has_anything_to_say_about_stays_as_it_was():
     result = averaged((model(0), {"findings": [1, 0], "xray_token": 0}))
     assert result["disease"] == [0, -1, 0, -1, 0, -1]
@@ -87,7 +97,7 @@ def test_where_all_hospitals_are_equal_it_is_federated_averaging_to_the_bit():
     for update in updates:
         plain.add(update, 20)
         branchwise.add(update, equal)
-    expected, result = plain.result({}), branchwise.result(model(-1))
+    expected, result = plain.result(model(-1)), branchwise.result(model(-1))
     assert all(result[name].tobytes() == expected[name].tobytes() for name in SEGMENTS)
 
 

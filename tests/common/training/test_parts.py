@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fedthorax.common.algorithms.aggregation import FederatedAverage
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.model.backbone import build_backbone, split_backbone
@@ -63,6 +64,34 @@ def test_what_lies_below_is_computed_once_for_all_rounds(parted, draw_images, mo
     for seed in (1, 2, 3):
         fit(parted, store, images, draw_images(0, 0), TOP, 0.01, seed)
     assert sorted(computed) == ["ct", "xray"]
+
+
+def test_what_lies_below_keeps_its_bits_and_its_features_when_hospitals_are_averaged(
+    parted, draw_images, tmp_path, monkeypatch
+):
+    """Also values far below the grid of the sums, as pretrained backbones have some."""
+    segments = parted.trained_segments(scope_of(TOP))
+    common = parted.layout.read()
+    common["xray.backbone"][common["xray.backbone"] == 0] = 3e-13
+    parted.layout.write(common)
+    below = parted.weights_below("xray", 2)
+    assert (np.abs(below) < 1e-12).any()
+    hospitals = {pairs: draw_images(pairs, pairs, seed=pairs) for pairs in (5, 8)}
+    store, computed = FeatureStore(parted, tmp_path), []
+    real = store._compute
+    monkeypatch.setattr(store, "_compute", lambda modality, *rest: computed.append(modality) or real(modality, *rest))
+    for _ in range(2):
+        average = FederatedAverage({segment: parted.layout.sizes[segment] for segment in segments})
+        for pairs, images in hospitals.items():
+            parted.layout.write(common)
+            fit(parted, store, images, draw_images(0, 0), TOP, 0.01, 1)
+            average.add(parted.layout.read(segments), pairs)
+        before, common = common, common | average.result(common)
+        parted.layout.write(common)
+        assert not np.array_equal(before["xray.backbone"], common["xray.backbone"])
+        assert parted.weights_below("xray", 2).tobytes() == below.tobytes()
+    assert sorted(computed) == ["ct", "ct", "xray", "xray"]
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_features_of_a_backbone_that_is_trained_fill_no_disk(parted, draw_images, tmp_path):

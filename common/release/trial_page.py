@@ -45,24 +45,31 @@ button:disabled { opacity: .55; cursor: default; }
 .share b { position: absolute; top: -.2rem; bottom: -.2rem; left: calc(var(--at) * 100%); width: 2px;
   background: var(--ink); }
 .yes th, .yes td:nth-child(3), .yes .said { font-weight: 700; }
-td button { text-decoration: underline; color: var(--accent); }
+td.where { white-space: normal; }
+td button { white-space: nowrap; text-decoration: underline; color: var(--accent); }
 #results h2, .slice { scroll-margin-top: 2.4rem; }
-#results th[scope=row] { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; }
+#results th[scope=row] { white-space: normal; overflow-wrap: break-word; }
+.answers thead tr:last-child td { border-color: var(--soft); }
 @media (max-width: 72rem) {
   .two { grid-template-columns: minmax(0, 1fr); }
   .two img { max-width: 18rem; }
   .answers thead { display: none; }
   .answers { min-width: 0; width: 100%; }
-  .answers tr { display: grid; grid-template-columns: 1fr auto auto auto; border-bottom: 1px solid var(--grid);
-    padding: .45rem 0; align-items: center; gap: .1rem .7rem; }
-  .answers th, .answers td { border: 0; padding: 0; white-space: normal; overflow-wrap: anywhere; }
-  .answers td.of { grid-column: 1 / -1; text-align: left; font-size: .85rem; }
-  .answers .said { grid-column: 4; grid-row: 1; }
+  .answers tr { display: flex; flex-wrap: wrap; border-bottom: 1px solid var(--grid); padding: .45rem 0;
+    align-items: center; gap: .1rem .9rem; }
+  .answers th, .answers td { border: 0; padding: 0; }
+  .answers th { flex: 1 0 100%; }
+  .answers td.of { order: 1; font-size: .85rem; }
   .answers td.of::before { content: attr(data-of) ": "; color: var(--soft); }
   #results table { min-width: 0; }
+  #results thead th { white-space: normal; }
   .notice { font-size: .85rem; padding: .35rem .8rem; }
   #results h2, .slice { scroll-margin-top: 3.6rem; }
   .slice { top: 3.3rem; }
+}
+@media (max-width: 30rem) {
+  #results table:not(.answers) { font-size: .76rem; }
+  #results table:not(.answers) :is(th, td) { padding: .35rem .16rem; }
 }
 @media print { .asks, .does, .slice input, .two select, .two label { display: none; } }
 """
@@ -160,18 +167,25 @@ async function post(address, files) {
   return read;
 }
 
+function named(line, name) {
+  // A long name breaks behind a dot or an underscore.
+  const made = add(line, "th", "", { scope: "row" });
+  made.append(...name.split(/(?<=[._])/).flatMap((part) => [part, document.createElement("wbr")]));
+}
+function ranged(figure) {
+  const range = figure.interval;
+  return three(figure.value) + (range ? " (" + three(range[0]) + " to " + three(range[1]) + ")" : "");
+}
 function careful(parent, row, kind) {
-  for (const words of row.flags[kind])
-    add(parent, "p", "Look at this picture: " + words + ". Then the answer is worth little.", { class: "problem" });
+  const words = row.flags[kind].join("; ");
+  if (words) add(parent, "p", "Look at this picture: " + words + ". If so, the answer is worth little.",
+    { class: "problem" });
 }
 function tested(facts) {
   const test = facts.evaluation;
   if (!test || !test.roc_auc || test.roc_auc.value === null) return ["not tested", "-", "-", "-"];
-  const range = test.descriptive ? null : test.roc_auc.interval, share = (of) => of ? percent(of.value) : "-";
-  const text = test.descriptive ? "too few to tell"
-    : three(test.roc_auc.value) + (range ? " (" + three(range[0]) + " to " + three(range[1]) + ")" : "");
-  const few = test.descriptive || false;
-  return [text, few ? "-" : share(test.recall), few ? "-" : share(test.specificity),
+  const few = test.descriptive || false, share = (of) => of ? percent(of.value) : "-";
+  return [few ? "too few to tell" : ranged(test.roc_auc), few ? "-" : share(test.recall), few ? "-" : share(test.specificity),
     test.support + (test.known ? " of " + test.known : "")];
 }
 function above(row, kind) { return row.predicted[kind === "xray" ? "findings" : "cancer_above_threshold"]; }
@@ -201,7 +215,7 @@ function table(parent, row, kind) {
   for (const [name, value] of Object.entries(row[kinds[kind].labels]).sort((a, b) => order(b) - order(a))) {
     const label = facts[name], yes = reached.includes(name), set = label.method === "fixed";
     const line = add(body, "tr", null, { class: yes ? "yes" : "no" });
-    add(line, "th", name, { scope: "row" });
+    named(line, name);
     const bar = add(add(line, "td", null, { "aria-hidden": "true" }), "div", null, { class: "share" });
     add(bar, "i").style.setProperty("--part", value);
     add(bar, "b").style.setProperty("--at", label.threshold);
@@ -285,8 +299,8 @@ function overview(parent, go) {
         : reached.includes(first) ? "." : ", which does not reach its threshold."));
       const test = found.tested_by_patient;
       add(parent, "p", test === null ? "The model was not tested by patient, only by slice."
-        : "In its own test of " + test.patients + " patients: accuracy " + three(test.accuracy.value) + ", ROC-AUC " +
-          three(test.roc_auc.value) + ".", { class: "small" });
+        : "In its own test of " + test.patients + " patients: accuracy " + ranged(test.accuracy) + ", ROC-AUC " +
+          ranged(test.roc_auc) + "; in brackets 95 %.", { class: "small" });
     }
     for (const kind of Object.keys(kinds)) {
       const task = kinds[kind].labels;
@@ -294,20 +308,20 @@ function overview(parent, go) {
       const facts = found.labels[task], limits = one && kind === "ct" ? one.thresholds : null;
       const made = add(add(parent, "div", null, { class: "wide" }), "table");
       const rule = one && kind === "ct" && one.rule === "highest" ? "Highest, to sum 1" : "Mean";
-      add(made, "caption", one ? kinds[kind].name + " of this series" : kinds[kind].name + ": all " + rows.length +
+      add(made, "caption", one ? kind === "ct" ? "CT of this series" : "The X-ray, asked with each of its slices"
+        : kinds[kind].name + ": all " + rows.length +
         " answers together. Thresholds and the model's own test are of single answers, not of means.");
       const head = add(add(made, "thead"), "tr");
-      for (const text of ["Label", rule, ...limits ? ["Threshold"] : [], "Highest", "in", "Reached by"])
+      for (const text of ["Label", rule, ...limits ? ["Threshold"] : [], "Highest, in", "Reached by"])
         add(head, "th", text, text === "Label" ? { class: "left" } : {});
       const body = add(made, "tbody");
       for (const name of Object.keys(facts)) {
         const values = rows.map(({ row }) => row[task][name]), highest = Math.max(...values);
         const { number } = rows[values.indexOf(highest)], line = add(body, "tr");
-        add(line, "th", name, { scope: "row" });
+        named(line, name);
         add(line, "td", three(one ? one[task][name] : values.reduce((sum, value) => sum + value, 0) / values.length));
         if (limits) add(line, "td", three(limits[name]));
-        add(line, "td", three(highest));
-        const there = add(add(line, "td"), "button", "no. " + (number + 1), { type: "button" });
+        const there = add(add(line, "td", three(highest) + " ", { class: "where" }), "button", "no. " + (number + 1), { type: "button" });
         there.addEventListener("click", () => go(number, true));
         add(line, "td", values.filter((value) => value >= facts[name].threshold).length + " of " + values.length);
       }
@@ -328,7 +342,7 @@ function show() {
   }
   const rows = found.predictions, pair = document.createElement("div");
   if (rows.length > 1) {
-    let number, told;
+    let number, slider, told;
     const go = (position, scroll) => {
       at = position;
       number.value = position + 1;
@@ -336,10 +350,10 @@ function show() {
       told.textContent = "Answer " + (at + 1) + " of " + rows.length + ": " + (row.ct || row.xray);
       number.setAttribute("aria-valuetext", told.textContent);
       draw(pair);
-      if (scroll) number.scrollIntoView({ block: "start" }), number.focus();
+      if (scroll) slider.scrollIntoView({ block: "start" }), number.focus({ preventScroll: true });
     };
     overview(results, go);
-    const slider = add(results, "div", null, { class: "slice" });
+    slider = add(results, "div", null, { class: "slice" });
     told = add(slider, "label", "", { for: "number" });
     number = add(slider, "input", null, { id: "number", type: "range", min: 1, max: rows.length, step: 1 });
     number.addEventListener("input", () => go(Number(number.value) - 1));
@@ -398,7 +412,10 @@ _PAGE = """\
 Findings it knows on an X-ray: {{ saved.findings|join(", ") }}.
 Classes it knows on CT: {{ saved.cancer_classes|join(", ") }}.</p>
 <p class="small">{% if saved.site %}Thresholds and test are those of {{ saved.site }}. {% endif %}The images stay on
-this computer and are kept only while they are answered.</p>
+this computer and are kept only while they are answered.
+{%- if colours|length == 3 %} CT in Hounsfield units is shown as the model gets it, a range a colour:
+{%- for colour, window in colours %} {{ colour }} {{ (window.center - window.width / 2)|round|int }} to {{
+(window.center + window.width / 2)|round|int }} HU{{ "." if loop.last else "," }}{% endfor %}{% endif %}</p>
 {%- endblock %}
 {%- block main %}
 <form{% if alone %} data-alone{% endif %}>
@@ -429,4 +446,5 @@ _PLACES = (
 def trial_page(saved: SavedModel) -> str:
     """The HTML for one model."""
     name, alone = saved.facts.get("name", saved.path.stem), saved.facts.get("absent") == "token"
-    return rendered(_PAGE, name=name, alone=alone, notice=NOT_A_DEVICE, saved=saved, places=_PLACES)
+    colours = tuple(zip(("red", "green", "blue"), saved.windows, strict=False))
+    return rendered(_PAGE, name=name, alone=alone, notice=NOT_A_DEVICE, saved=saved, places=_PLACES, colours=colours)

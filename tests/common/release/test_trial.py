@@ -242,6 +242,14 @@ def test_a_person_drops_a_series_asks_by_keyboard_and_sees_answers_maps_and_alwa
     page.get_by_role("img", name="The X-ray with the places in red that speak for Nodule").wait_for()
     page.mouse.wheel(0, 4000)
     assert page.evaluate("document.querySelector('.notice').getBoundingClientRect().top") == 0
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="no. 1").first.click()
+    page.get_by_role("slider", name="Answer 1 of 2: series/c.png").wait_for()
+    seen = "one => one.getBoundingClientRect()"
+    slider, title = page.locator(".slice").evaluate(seen), page.locator(".slice ~ div h3").first.evaluate(seen)
+    assert slider["bottom"] <= title["top"] < title["bottom"] < 844
+    for table in page.locator("#results .wide").all():
+        assert table.evaluate("one => one.scrollWidth <= one.clientWidth"), table.inner_text()
     page.get_by_role("button", name="Clear everything").click()
     page.get_by_text("Nothing is shown or kept any more.").wait_for()
     assert page.get_by_role("img").count() == 0

@@ -26,7 +26,9 @@ _ROUNDING_CODEC = {"int8": 1.3, "int4": 3.3}
 _ROUNDING = 1.001  # of Adam's own arithmetic in float32
 _ROUNDING_DOWN = 0.999
 _SPACING = 2.0**-23  # of float32: at each step a value near w is rounded to w times this
-LARGEST_GROWTH = 1e6  # of a moving variance in one task: no bound is known, the largest measured is in docs/rounds.md
+# Of a moving variance in one task, and of a moving mean in standard deviations: no bounds are known, the largest that
+# were measured are in docs/rounds.md.
+LARGEST_GROWTH, LARGEST_SHIFT = 1e6, 1e3
 
 
 def check_described(data: Passport, federation: FederationConfig) -> None:
@@ -139,7 +141,7 @@ def check_step(step: Step, reply: TrainReply, experiment: Experiment, plan: Roun
     decay = plan.learning_rate * plan.phase.highest_factor * training.weight_decay
     allowed = moved + steps * (decay + _SPACING) * (step.largest + moved)
     allowed *= codec or _ROUNDING
-    if step.norm == 0:
+    if step.is_none:
         raise ValueError(f"the update changes nothing, but claims {steps} steps")
     if step.farthest > allowed:
         raise ValueError(
@@ -154,6 +156,9 @@ def check_step(step: Step, reply: TrainReply, experiment: Experiment, plan: Roun
     factor, variable = step.grown
     if factor > LARGEST_GROWTH:
         raise ValueError(f"the update multiplies the moving variance of {variable} by {factor:.3g}")
+    deviations, variable = step.shifted
+    if deviations > LARGEST_SHIFT:
+        raise ValueError(f"the update moves the moving mean of {variable} by {deviations:.3g} standard deviations")
 
 
 def steps_of(reply: TrainReply, experiment: Experiment, plan: RoundPlan) -> int:

@@ -8,10 +8,13 @@ gradients and v that of their squares, Cauchy and Schwarz give
 and Kingma and Ba's corrections for the start (ICLR 2015, algorithm 1) multiply it by sqrt(1 - b2^t) / (1 - b1^t). It is
 1 in the first step, 1.04 in the tenth, and 7.3 in the end; the sum over the steps is how many learning rates a value
 can have moved, whatever the gradients were. Moving statistics are not moved by Adam: of a variance, which is a mean of
-numbers that are not negative, as much is left after each step as their momentum says.
+numbers that are not negative, as much is left after each step as their momentum says; a mean is measured in standard
+deviations.
 
 Steps of one round are compared by the logarithm of their norms over the square root of their number, with the median:
-nearly half of them may be wild without moving the yardstick far. Their directions are not compared. On real images an
+nearly half of them may be wild without moving the yardstick far. Only trained values make the norm: where an encoder
+begins to be trained the statistics behind it move by hundreds of times what weights move, and at one honest hospital
+fourteen times as far as at the next. Their directions are not compared. On real images an
 honest hospital's step stands almost at right angles to the mean of the others', and with unequal labels it points away
 from it (docs/rounds.md), so a step that was turned round cannot be told from one of other patients.
 """
@@ -45,10 +48,11 @@ def adam_reach(steps: int) -> float:
 
 @dataclass(frozen=True)
 class Step:
-    """``norm`` is the Euclidean norm of the whole change. ``farthest`` is the largest change of a trained value,
+    """``norm`` is the Euclidean norm of the change of all trained values. ``farthest`` is the largest change of one,
     ``variable`` the one that it stands in, ``largest`` the largest incoming value there is, in size. ``left`` is the
-    smallest share that is left of a moving variance, ``grown`` the largest factor by which one grew, both as
-    normalisation sees it, with their variables."""
+    smallest share that is left of a moving variance, ``grown`` the largest factor by which one grew, ``shifted`` the
+    most standard deviations, of before or after, by which a moving mean moved; all three as normalisation sees them,
+    with their variables."""
 
     norm: float
     farthest: float
@@ -56,29 +60,41 @@ class Step:
     largest: float
     left: tuple[float, str]
     grown: tuple[float, str]
+    shifted: tuple[float, str]
+
+    @property
+    def is_none(self) -> bool:
+        return not self.norm and not self.shifted[0] and self.left[0] == self.grown[0] == 1
 
 
 def measured(update: Weights, before: Weights, layout: SegmentLayout) -> Step:
     """``update`` holds finite float32 vectors; ``before`` holds the same segments."""
     total, farthest, variable, largest = 0.0, 0.0, "", 0.0
-    left, grown = (1.0, ""), (1.0, "")
+    left, grown, shifted = (1.0, ""), (1.0, ""), (0.0, "")
     for segment, values in update.items():
+        slot_of = {slot.name: slot for slot in layout.slots[segment]}
         for slot in layout.slots[segment]:
             new, old = values[slot.start : slot.stop], before[segment][slot.start : slot.stop]
             if not new.size:
                 continue
             change = new - old
-            total += float(np.einsum("i,i", change, change, dtype=np.float64))
-            if slot.name.endswith("moving_variance"):
+            if slot.name.endswith("moving_mean"):
+                variance = slot_of[slot.name.removesuffix("mean") + "variance"]
+                wider = np.maximum(*(of[segment][variance.start : variance.stop] for of in (update, before)))
+                # A variance below 0 is refused for what is left of it.
+                moved = float((np.abs(change) / np.sqrt(np.maximum(wider, 0) + _EPSILON, dtype=np.float64)).max())
+                shifted = max(shifted, (moved, slot.name))
+            elif slot.name.endswith("moving_variance"):
                 ratio = (new.astype(np.float64) + _EPSILON) / (old + _EPSILON)
                 left = min(left, (float(ratio.min()), slot.name))
                 grown = max(grown, (float(ratio.max()), slot.name))
-            elif not slot.name.endswith("moving_mean"):
+            else:
+                total += float(np.einsum("i,i", change, change, dtype=np.float64))
                 largest = max(largest, float(old.max()), -float(old.min()))
                 moved = max(float(change.max()), -float(change.min()))
                 if moved > farthest:
                     farthest, variable = moved, slot.name
-    return Step(math.sqrt(total), farthest, variable, largest, left, grown)
+    return Step(math.sqrt(total), farthest, variable, largest, left, grown, shifted)
 
 
 def far_from_others(paces: Mapping[str, float], factor: float) -> dict[str, str]:

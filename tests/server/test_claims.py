@@ -173,6 +173,7 @@ def plan(rate=0.1) -> RoundPlan:
 def step(**changes) -> Step:
     return Step(
         **{"norm": 1.0, "farthest": 0.1, "variable": "a", "largest": 0.0, "left": (1.0, ""), "grown": (1.0, "")}
+        | {"shifted": (0.0, "")}
         | changes
     )
 
@@ -186,6 +187,7 @@ def step(**changes) -> Step:
         (of_steps(2), step(left=(0.8, "b")), "leaves 0.8 of the moving variance of b; 2 steps leave more"),
         (of_steps(2), step(left=(-1.0, "b")), "leaves -1 of the moving variance"),
         (of_steps(2), step(grown=(1e7, "b")), "multiplies the moving variance of b by 1e"),
+        (of_steps(2), step(shifted=(2e3, "b")), r"moves the moving mean of b by 2e\+03 standard deviations"),
         (of_steps(5), step(), "claims 5 steps, but 32 pairs in batches of 16 make at most 4 in 2 local epochs"),
         (of_steps(0), step(), "claims 0 steps"),
     ],
@@ -193,6 +195,10 @@ def step(**changes) -> Step:
 def test_a_step_that_training_cannot_have_made_is_refused(experiment, reply, found, words):
     with pytest.raises(ValueError, match=words):
         check_step(found, reply, experiment, plan())
+
+
+def test_moving_statistics_alone_are_a_step_too(experiment):
+    check_step(step(norm=0.0, farthest=0.0, shifted=(0.1, "b")), of_steps(2), experiment, plan())
 
 
 def test_as_far_as_training_can_go_is_allowed(experiment):

@@ -32,10 +32,11 @@ def test_a_step_is_measured_by_what_was_trained_and_by_moving_statistics():
     before = {"fusion": np.array([1, -4, 1, 1, 0, 0, 2, 8], np.float32)}
     update = {"fusion": np.array([1, -3, 1, 0.5, 9, 0, 1, 80], np.float32)}
     found = measured(update, before, SimpleNamespace(slots={"fusion": slots}))
-    assert found.norm == pytest.approx(math.sqrt(1 + 0.25 + 81 + 1 + 72**2))
+    assert found.norm == pytest.approx(math.sqrt(1 + 0.25))  # of what is trained alone
     assert (found.farthest, found.variable, found.largest) == (1.0, "kernel", 4.0)
     assert found.left == (pytest.approx(1.001 / 2.001), "bn/moving_variance")
     assert found.grown == (pytest.approx(80.001 / 8.001), "bn/moving_variance")
+    assert found.shifted == (pytest.approx(9 / math.sqrt(2.001)), "bn/moving_mean")  # the variance fell from 2 to 1
 
 
 def test_a_unit_may_fall_silent_and_wake_up_again():

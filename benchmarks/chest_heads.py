@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from fedthorax.cli.quiet import quiet_libraries
 
 quiet_libraries()
+
+import tensorflow as tf  # noqa: E402  after it has been told to be quiet
 
 from fedthorax.common.algorithms.aggregation import FederatedAverage  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402
@@ -37,6 +39,7 @@ FINDINGS = (
     "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
 )  # fmt: skip
 HOSPITALS = 3
+Moments = Literal["anew", "at home", "averaged"]
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
@@ -103,16 +106,17 @@ class Collection:
             tuple(rows(part[:count]) for part, count in zip(hospitals, held, strict=True)),
         )
 
-    def rounds(self, experiment: Experiment, deal: Deal, keep_moments: bool = False) -> Iterator[int]:
-        """Train round by round, the common model in the network after each; ``keep_moments``: every hospital goes on
-        with the moments of Adam that its last round left."""
+    def rounds(self, experiment: Experiment, deal: Deal, moments: Moments = "anew") -> Iterator[int]:
+        """Train round by round, the common model in the network after each. Adam begins ``anew`` at every hospital in
+        every round, as in the product, or goes on with the moments that its last round left ``at home``, or with those
+        of all hospitals, ``averaged`` like their weights."""
         network, training = self.network, experiment.training
         network.experiment = experiment
         draw_weights(network.model, experiment.seed)
         network.layout.write(self._backbone)
         segments = network.trained_segments("heads")
         sizes = {name: network.layout.sizes[name] for name in segments}
-        moments: dict[int, list[Any]] = {}
+        known: dict[int, list[Floats]] = {}  # moments, by hospital
         for number in range(1, training.num_rounds + 1):
             plan, before, average = plan_round(training, number), network.layout.read(segments), FederatedAverage(sizes)
             for hospital, rows in enumerate(deal.train):
@@ -121,14 +125,20 @@ class Collection:
                 network.start("heads", seed)
                 network.know_labels(self.labels[rows], np.empty(0, np.int32))
                 network.set_learning_rate("heads", plan.learning_rate)
-                if keep_moments and hospital in moments:
-                    _restore(network, moments[hospital])
+                if hospital in known:
+                    for variable, values in zip(_moments(network), known[hospital], strict=True):
+                        variable.assign(tf.cast(values, variable.dtype))
                 order = np.random.default_rng(seed).permutation(rows)
                 for part in batches(len(order), training.batch_size):
                     network.step("heads")(*self._inputs(order[part]), self.labels[order[part]], _unknown(len(part)))
-                if keep_moments:
-                    moments[hospital] = _moments(network)
+                if moments != "anew":
+                    known[hospital] = [variable.numpy() for variable in _moments(network)]
                 average.add(network.layout.read(segments), len(rows))
+            if moments == "averaged":
+                shares = np.array([len(rows) for rows in deal.train]) / sum(len(rows) for rows in deal.train)
+                of_all = zip(*(known[hospital] for hospital in range(HOSPITALS)), strict=True)
+                mean = [sum(share * each for share, each in zip(shares, values, strict=True)) for values in of_all]
+                known = dict.fromkeys(range(HOSPITALS), mean)
             network.layout.write(average.result(before))
             yield number
 
@@ -147,13 +157,7 @@ def _unknown(count: int) -> NDArray[np.int32]:
 
 def _moments(network: Network) -> list[Any]:
     adam = network._optimizer("heads")
-    return [variable.numpy() for variable in (adam._steps, *adam._means, *adam._squares)]
-
-
-def _restore(network: Network, values: list[Any]) -> None:
-    adam = network._optimizer("heads")
-    for variable, value in zip((adam._steps, *adam._means, *adam._squares), values, strict=True):
-        variable.assign(value)
+    return [adam._steps, *adam._means, *adam._squares]
 
 
 def study(path: Path, settings: Mapping[str, Any], keys: Sequence[str], run: Callable[[str], Any]) -> dict[str, Any]:

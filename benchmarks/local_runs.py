@@ -62,8 +62,12 @@ def run_locally(
 ) -> Path:
     """Run ``experiment`` with these hospitals, or find it finished; returns its run folder.
 
-    ``build`` gives the network of an experiment and some modalities. ``keep_optimizer`` is for a single hospital.
+    ``build`` gives the network of an experiment and some modalities. ``keep_optimizer`` is for a single hospital, whose
+    steps are not judged either, as in `fedthorax train`: the bound on them is that of an Adam that begins anew.
     """
+    if keep_optimizer:
+        federation = experiment.federation.model_copy(update={"unusual_updates": "off"})
+        experiment = experiment.model_copy(update={"federation": federation})
     path, names = experiment.run_folder, tuple(sites)
     if is_finished(path):
         return path

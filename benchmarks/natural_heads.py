@@ -4,6 +4,8 @@
     python benchmarks/natural_heads.py configs/natural.yaml --seeds 3
 
 Features are computed once. Every arm has the same rounds, and its round is chosen on the central validation images.
+`at home` is the common model of `together` after the hospital has tried what `personalisation.fine_tune` names on its
+own training images, and kept it where its own validation images have a lower loss.
 One JSON file holds what every model says of the test images; after a stop the command goes on. In the tables: means
 over the seeds, 95 % intervals that resample patients and seeds, differences on the same of both.
 """
@@ -17,14 +19,16 @@ from typing import Any
 import numpy as np
 from chest_heads import study
 from heads_federation import HeadsRun, Networks
-from local_runs import ACCURACY, CANCER, DISEASE, SAMPLES, CentralData, compared, figure_of, load_hospitals
+from local_runs import ACCURACY, CANCER, DISEASE, SAMPLES, CentralData, Experiment, compared, figure_of, load_hospitals
 
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
 from fedthorax.common.metrics.answers import class_answers, finding_answers
 from fedthorax.common.metrics.intervals import Resamples, resampled
-from fedthorax.common.training.scoring import in_use, predict
+from fedthorax.common.model.segments import Weights
+from fedthorax.common.training.personalise import personalise
+from fedthorax.common.training.scoring import Predictions, in_use, predict
 
 TOGETHER, CENTRE = "together", "the centre's"
 SCORES = {"X-ray macro ROC-AUC": DISEASE, "CT macro ROC-AUC": CANCER, "CT accuracy": ACCURACY}
@@ -51,29 +55,43 @@ class Bench:
             found, _ = predict(
                 network, store, self.tests[name], derive_seed(1, "test", name), repeats=in_use(experiment)
             )
-            told[name] = {"disease": np.round(found.disease, 4).tolist(), "cancer": np.round(found.cancer, 4).tolist()}
+            told[name] = _kept(found)
+        if arm == TOGETHER:
+            told |= {at_home(name): self._personal(experiment, name, heads.best) for name in sites}
         return told
 
-    def resamples(self, told: Mapping[str, Any], test: str) -> dict[str, Resamples]:
+    def _personal(self, experiment: Experiment, name: str, best: Weights) -> dict[str, Any]:
+        """What a hospital's own model says of its test images, after further training there."""
+        images = self.sites[name]
+        network, store = self.networks.build(experiment, images.modalities)
+        network.layout.write({segment: best[segment] for segment in network.trained_segments("heads")})
+        seed = derive_seed(experiment.seed, "personalise", name)
+        done = personalise(network, store, images.splits["train"], images.splits["valid"], seed)
+        seed = derive_seed(1, "test", name)
+        found, _ = predict(network, store, self.tests[name], seed, repeats=in_use(experiment))
+        return {"kept": done.kept, "valid_loss": done.valid_loss} | _kept(found)
+
+    def resamples(self, told: Mapping[str, Any], test: str, at: str | None = None) -> dict[str, Resamples]:
         images, labels, found = self.tests[test], self.experiment.labels, {}
+        told = told[at or test]
         if len(images.xray):
-            disease = np.array(told[test]["disease"], np.float32)
+            disease = np.array(told["disease"], np.float32)
             xray = finding_answers(images.xray.targets, disease, labels.findings, 0.5, images.xray.patients)
             found["disease"] = resampled(xray, SAMPLES, 1)
         if len(images.ct):
-            cancer = np.array(told[test]["cancer"], np.float32)
+            cancer = np.array(told["cancer"], np.float32)
             ct = class_answers(images.ct.targets, cancer, labels.cancer_classes, images.ct.patients)
             found["cancer"] = resampled(ct, SAMPLES, 1)
         return found
 
 
 def rows(bench: Bench, runs: Mapping[str, Any], seeds: range) -> Iterator[str]:
-    yield "| test images of | score | together | alone | together less alone |"
-    yield "|---|---|---|---|---|"
+    yield "| test images of | score | together | at home | alone | together less alone | at home less alone |"
+    yield "|---|---|---|---|---|---|---|"
 
     @cache
-    def arm(name: str, test: str) -> list[dict[str, Resamples]]:
-        return [bench.resamples(runs[f"{seed} {name}"], test) for seed in seeds]
+    def arm(name: str, test: str, at: str | None = None) -> list[dict[str, Resamples]]:
+        return [bench.resamples(runs[f"{seed} {name}"], test, at) for seed in seeds]
 
     for test in bench.tests:
         for title, score in SCORES.items():
@@ -81,13 +99,22 @@ def rows(bench: Bench, runs: Mapping[str, Any], seeds: range) -> Iterator[str]:
                 continue
             joined = figure_of(arm(TOGETHER, test), score)
             spread = f"seeds {min(joined['seeds']):.3f}-{max(joined['seeds']):.3f}"
-            cells = [f"{joined['value']:.3f} ({interval(joined, '.3f')}; {spread})", "", ""]
+            cells = [f"{joined['value']:.3f} ({interval(joined, '.3f')}; {spread})", "", "", "", ""]
             if test != CENTRE:
-                alone = figure_of(arm(test, test), score)
-                less = compared(arm(TOGETHER, test), arm(test, test), score)["difference"]
-                cells[1:] = [f"{alone['value']:.3f} ({interval(alone, '.3f')})"]
-                cells.append(f"{less['value']:+.3f} ({interval(less, '+.3f')})")
+                models = arm(TOGETHER, test), arm(TOGETHER, test, at_home(test)), arm(test, test)
+                own, alone = (figure_of(of, score) for of in models[1:])
+                cells[1:] = [f"{value['value']:.3f} ({interval(value, '.3f')})" for value in (own, alone)]
+                less = [compared(of, models[2], score)["difference"] for of in models[:2]]
+                cells += [f"{value['value']:+.3f} ({interval(value, '+.3f')})" for value in less]
             yield f"| {test} | {title} | {' | '.join(cells)} |"
+
+
+def at_home(name: str) -> str:
+    return f"{name} at home"
+
+
+def _kept(found: Predictions) -> dict[str, Any]:
+    return {"disease": np.round(found.disease, 4).tolist(), "cancer": np.round(found.cancer, 4).tolist()}
 
 
 def interval(value: Mapping[str, Any], form: str) -> str:

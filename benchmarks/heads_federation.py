@@ -183,7 +183,8 @@ class HeadsRun:
     def _validate(self, number: int, weights: Weights, network: Network, store: FeatureStore) -> None:
         scores = self.central.validate(network, store, True)
         self.validation[number] = scores
-        self.selection = self.selection.after(number, selection_value(scores, self.selection.metric), None)
+        weights_of = self.experiment.evaluation.selection_weights
+        self.selection = self.selection.after(number, selection_value(scores, self.selection.metric, weights_of), None)
         if self.selection.best_round == number:
             self.best = weights
 
@@ -192,7 +193,7 @@ def _graph_of(experiment: Experiment) -> tuple[Any, ...]:
     """What a network is built and traced from; all else it reads as it goes."""
     training, federation = experiment.training, experiment.federation
     step = algorithm_of(federation.strategy).hospital.step
-    built = (training.loss, training.clip_norm, training.weight_decay, training.threads)
+    built = (training.loss, training.clip_norm, training.weight_decay, training.warmup_steps, training.threads)
     return experiment.model, experiment.labels, *built, step, federation.strategy_settings if step else None
 
 

@@ -2,16 +2,18 @@
 
     make natural
     python benchmarks/natural_heads.py configs/natural.yaml --seeds 3
+    python benchmarks/natural_heads.py configs/natural.yaml --strategies fedavg/branches fedavg/pairs scaffold/branches
 
 Features are computed once. Every arm has the same rounds, and its round is chosen on the central validation images.
 `at home` is the common model of `together` after the hospital has tried what `personalisation.fine_tune` names on its
-own training images, and kept it where its own validation images have a lower loss.
+own training images, and kept it where its own validation images have a lower loss. With --strategies only those are
+run, together, and compared with the first.
 One JSON file holds what every model says of the test images; after a stop the command goes on. In the tables: means
 over the seeds, 95 % intervals that resample patients and seeds, differences on the same of both.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from chest_heads import study
 from heads_federation import HeadsRun, Networks
 from local_runs import ACCURACY, CANCER, DISEASE, SAMPLES, CentralData, Experiment, compared, figure_of, load_hospitals
 
+from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
@@ -46,7 +49,12 @@ class Bench:
         """What the selected model of an arm says of the test images that it is scored on."""
         seed, arm = key.split()
         experiment = self.experiment.model_copy(update={"seed": int(seed)})
-        sites = self.sites if arm == TOGETHER else {arm: self.sites[arm]}
+        strategy, _, weigh_by = arm.partition("/")
+        sites = {arm: self.sites[arm]} if arm in self.sites else self.sites
+        if weigh_by:
+            told = {"strategy": strategy, "weigh_by": weigh_by}
+            federation = FederationConfig.model_validate(experiment.federation.model_dump() | told, strict=False)
+            experiment = experiment.model_copy(update={"federation": federation})
         heads = HeadsRun(experiment, sites, self.networks, self.central)
         heads.run(every=2)
         network, store = self.networks.build(experiment)
@@ -109,6 +117,20 @@ def rows(bench: Bench, runs: Mapping[str, Any], seeds: range) -> Iterator[str]:
             yield f"| {test} | {title} | {' | '.join(cells)} |"
 
 
+def strategy_rows(bench: Bench, runs: Mapping[str, Any], seeds: range, strategies: Sequence[str]) -> Iterator[str]:
+    """Of the centre's test images, and the paired differences from the first strategy."""
+    yield "| strategy | " + " | ".join(f"{title} | less {strategies[0]}" for title in SCORES) + " |"
+    yield "|---" * (1 + 2 * len(SCORES)) + "|"
+    scored = {name: [bench.resamples(runs[f"{seed} {name}"], CENTRE) for seed in seeds] for name in strategies}
+    for name, found in scored.items():
+        cells = []
+        for score in SCORES.values():
+            value, less = figure_of(found, score), compared(found, scored[strategies[0]], score)["difference"]
+            cells.append(f"{value['value']:.3f} ({interval(value, '.3f')})")
+            cells.append("" if name == strategies[0] else f"{less['value']:+.3f} ({interval(less, '+.3f')})")
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
 def at_home(name: str) -> str:
     return f"{name} at home"
 
@@ -126,15 +148,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--strategies", nargs="+", metavar="NAME/WEIGH_BY", help="Only these, together.")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/natural.json"))
     arguments = parser.parse_args()
     bench, seeds = Bench(arguments.config, arguments.overrides), range(1, arguments.seeds + 1)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     settings = bench.experiment.model_dump(mode="json", exclude={"output", "data"})
-    keys = [f"{seed} {arm}" for seed in seeds for arm in (TOGETHER, *bench.sites)]
-    runs = study(arguments.out, settings, keys, bench.run)
-    print(*rows(bench, runs, seeds), sep="\n")
+    arms = arguments.strategies or (TOGETHER, *bench.sites)
+    runs = study(arguments.out, settings, [f"{seed} {arm}" for seed in seeds for arm in arms], bench.run)
+    if arguments.strategies:
+        print(*strategy_rows(bench, runs, seeds, arms), sep="\n")
+    else:
+        print(*rows(bench, runs, seeds), sep="\n")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ The heads of three hospitals on the same kept features, three deals.
 
     python benchmarks/rare_losses.py ../shared/data/nih-128 --weights ../shared/data/weights/efficientnetb0_notop.h5
 
-`at-home` and `averaged` are the plain loss with Adam's moments carried over (chest_heads.py). Each arm may choose its
-learning rate and its round by the central validation (mean area by certainty), and its thresholds by F1 there. On the
-held-out patients: macro ROC-AUC, PR-AUC and F1 over the findings with ten positives or more, the mean over the deals,
-and the paired difference from the plain loss with a 95 % interval that resamples the test patients within every deal
-and draws deals anew.
+`at-home` and `averaged` are the plain loss with Adam's moments carried over (chest_heads.py), `warm-up` that with a
+rate that rises over the first --warm-up steps of every hospital's round. Each arm may choose its learning rate and its
+round by the central validation (mean area by certainty), and its thresholds by F1 there. On the held-out patients:
+macro ROC-AUC, PR-AUC and F1 over the findings with ten positives or more, the mean over the deals, and the paired
+difference from the plain loss with a 95 % interval that resamples the test patients within every deal and draws deals
+anew.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from fedthorax.common.metrics.resampling import certain_mean
 PLAIN = "plain"
 LOSSES = (PLAIN, "asymmetric", "balanced", "adjusted")
 CARRIED: dict[str, Moments] = {"at-home": "at home", "averaged": "averaged"}
+WARM_UP = "warm-up"
 SAMPLES = 500
 SHOWN = {name: FINDING_METRICS[name] for name in ("roc_auc", "pr_auc", "f1")}
 Values = NDArray[np.float64]
@@ -57,9 +59,11 @@ def thresholds(labels: Values, logits: Values) -> list[float]:
 
 def run(collection: Collection, arguments: argparse.Namespace, key: str) -> Any:
     seed, arm, rate = int(key.split()[0]), key.split()[1], float(key.split()[2])
-    loss = PLAIN if arm in CARRIED else arm
-    experiment = experiment_for(arguments, loss, rate).model_copy(update={"seed": seed})
-    if collection.network.experiment.training.loss != experiment.training.loss:
+    warm = arguments.warm_up if arm == WARM_UP else 0
+    loss = PLAIN if arm in CARRIED or warm else arm
+    experiment = experiment_for(arguments, loss, rate, warm).model_copy(update={"seed": seed})
+    now, then = experiment.training, collection.network.experiment.training
+    if (now.loss, now.warmup_steps) != (then.loss, then.warmup_steps):
         collection.renew(experiment)
     deal, best = collection.deal(seed), None
     for number in collection.rounds(experiment, deal, CARRIED.get(arm, "anew")):
@@ -75,10 +79,16 @@ def run(collection: Collection, arguments: argparse.Namespace, key: str) -> Any:
     return best
 
 
-def experiment_for(arguments: argparse.Namespace, loss: str, rate: float) -> Any:
+def experiment_for(arguments: argparse.Namespace, loss: str, rate: float, warm_up: int = 0) -> Any:
     phase = {"rounds": arguments.rounds, "trainable": "heads", "learning_rate": rate}
     return experiment_of(
-        arguments.folder, arguments.weights, 128, phases=(phase,), batch_size=32, loss={"disease": loss}
+        arguments.folder,
+        arguments.weights,
+        128,
+        phases=(phase,),
+        batch_size=32,
+        loss={"disease": loss},
+        warmup_steps=warm_up,
     )
 
 
@@ -97,8 +107,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", default="imagenet")
-    parser.add_argument("--arms", nargs="+", default=[*LOSSES, *CARRIED], help=f"{PLAIN} first")
+    parser.add_argument("--arms", nargs="+", default=[*LOSSES, *CARRIED, WARM_UP], help=f"{PLAIN} first")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--warm-up", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3])
     parser.add_argument("--out", type=Path, default=Path("runs/rare_losses.json"))

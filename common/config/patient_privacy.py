@@ -77,6 +77,7 @@ def refusal(experiment: Any) -> str | None:  # an Experiment, whose module needs
         (training.local_patience is not None, "training.local_patience looks at the hospital's images; set it to null"),
         (training.modality_dropout > 0, "training.modality_dropout is not 0; a private step takes a patient's own"),
         (training.weight_decay > 0, "training.weight_decay is not 0; a private step has none"),
+        (training.warmup_steps > 0, "training.warmup_steps is not 0; a private step is as long as it was told"),
         (bool(experiment.personalisation.fine_tune), "personalisation.fine_tune trains without noise; leave it out"),
         (
             not algorithm_of(federation.strategy).hospital.plain,

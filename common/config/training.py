@@ -182,6 +182,12 @@ class TrainingConfig(Frozen):
     weight_decay: float = Field(
         default=0.0, ge=0, description="Decoupled weight decay of dense and convolution kernels."
     )
+    warmup_steps: int = Field(
+        default=0,
+        ge=0,
+        description="Steps over which the learning rate of each task rises to its height: Adam begins anew in every "
+        "round at every hospital, and its first steps are as long as the learning rate, whatever the gradients are.",
+    )
     loss: LossConfig = Field(default=LossConfig(), description="The two losses.")
     modality_dropout: float = Field(
         default=0.0,

@@ -25,11 +25,13 @@ class Adam:
         clip_norm: float | None,
         weight_decay: float,
         factors: Sequence[float] | None = None,
+        warmup: int = 0,
     ) -> None:
         """``clip_norm`` is the largest norm of all gradients together; None: no clipping. ``factors`` of the learning
-        rate, by variable; None: 1."""
+        rate, by variable; None: 1. Over the first ``warmup`` steps since a reset the learning rate rises to its height
+        (Goyal et al., "Accurate, Large Minibatch SGD", 2017)."""
         self.learning_rate = tf.Variable(learning_rate, dtype=tf.float32, trainable=False)
-        self._clip_norm, self._weight_decay = clip_norm, weight_decay
+        self._clip_norm, self._weight_decay, self._warmup = clip_norm, weight_decay, warmup
         self._variables = [variable.value for variable in variables]
         self._factors = factors or [1.0] * len(variables)
         self._decays = [variable.name in _DECAYED for variable in variables]
@@ -52,6 +54,8 @@ class Adam:
         """One step. A variable whose gradient is None stays as it is."""
         step = tf.cast(self._steps.assign_add(1), tf.float32)
         rate = tf.convert_to_tensor(self.learning_rate)
+        if self._warmup:
+            rate *= tf.minimum(1.0, step / self._warmup)
         # Made once: a number given to each kernel would be a node of the graph each time.
         scalars = {
             "beta1_power": tf.pow(BETA_1, step),

@@ -288,7 +288,12 @@ class Network:
             training, trained = self.experiment.training, self._trained(trainable)
             variables, factors = [variable for variable, _ in trained], [factor for _, factor in trained]
             self._optimizers[trainable] = Adam(
-                variables, training.learning_rate, training.clip_norm, training.weight_decay, factors
+                variables,
+                training.learning_rate,
+                training.clip_norm,
+                training.weight_decay,
+                factors,
+                training.warmup_steps,
             )
         return self._optimizers[trainable]
 

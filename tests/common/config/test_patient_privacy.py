@@ -35,6 +35,7 @@ def test_what_privacy_allows_is_read(experiment_file):
         (["federation.strategy=fedprox"], "federation.strategy is fedprox"),
         (["federation.weigh_by=branches"], "federation.weigh_by is branches"),
         (["federation.unusual_updates=warn"], "federation.unusual_updates"),
+        (["training.warmup_steps=5"], "training.warmup_steps"),
         ([f"privacy={PRIVACY.replace('steps: 4', 'steps: 3')}"], "privacy.steps 3 cannot be shared out among 2"),
         ([f"privacy={PRIVACY.replace('1e-4', '9.9e-3').replace('100', '200')}"], "privacy.delta 0.0099 is not below"),
         ([f"privacy={DISTRIBUTED}"], "needs masks"),

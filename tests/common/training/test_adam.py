@@ -43,6 +43,18 @@ def test_the_first_step_is_as_long_as_the_learning_rate():
     np.testing.assert_allclose(np.asarray(moved[1]), [0.24, -3.99], atol=1e-4)
 
 
+def test_the_rate_rises_over_the_first_steps():
+    moved = variables()
+    optimizer = Adam(moved, 0.01, None, 0.0, warmup=2)
+    steady = [tf.constant([[5.0, 5.0], [5.0, 5.0]]), tf.constant([1.0, -1.0])]  # each step is as long as the rate
+    for place, far in enumerate((0.005, 0.015, 0.025)):
+        optimizer.apply(steady)
+        np.testing.assert_allclose(np.asarray(moved[1]), [0.25 - far, -4.0 + far], atol=1e-5, err_msg=str(place))
+    optimizer.reset()
+    optimizer.apply(steady)
+    np.testing.assert_allclose(np.asarray(moved[1]), [0.22, -3.97], atol=1e-5)
+
+
 def test_a_variable_that_the_loss_does_not_depend_on_stays_as_it_is():
     moved = variables()
     Adam(moved, 0.01, 1.0, 0.1).apply([None, tf.constant([1.0, 1.0])])

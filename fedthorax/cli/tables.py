@@ -1,5 +1,6 @@
 """Scores as text, within 80 columns. An undefined figure is a dash; its reason stands below the table."""
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,16 @@ def _cut(text: str) -> str:
 
 
 def score_lines(scores: Mapping[str, Any]) -> list[str]:
-    """The two tables of one model on one split, with the reasons for what is undefined."""
+    """The two tables of one model on one split, with intervals and the reasons for what is undefined. A finding without
+    a known label has no row."""
     from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS, shown_in  # NumPy, not before --help
 
     of_findings, of_classes = shown_in("table", FINDING_METRICS), shown_in("table", CLASS_METRICS)
     disease, cancer = scores["disease"], scores["cancer"]
     lines = ["Findings on X-ray" + _loss(scores.get("disease_loss"))]
     rows: list[Row] = [("", *(FINDING_METRICS[name].words for name in of_findings), "positive", "known")]
-    for finding, figure in disease["per_finding"].items():
+    known = {finding: figure for finding, figure in disease["per_finding"].items() if figure["known"]}
+    for finding, figure in known.items():
         rows.append(
             (
                 finding,
@@ -57,8 +60,10 @@ def score_lines(scores: Mapping[str, Any]) -> list[str]:
         )
     for mean in ("macro", "weighted", "micro"):
         rows.append((f"{mean} mean", *(number(disease[mean][name]) for name in of_findings), "", ""))
-    lines += aligned(rows) + _reasons(disease["per_finding"])
-    if not any(figure["known"] for figure in disease["per_finding"].values()):
+    lines += [*aligned(rows), *_interval_line(scores, "disease"), *_reasons(known)]
+    if unknown := [finding for finding in disease["per_finding"] if finding not in known]:
+        lines += _wrapped(f"No label is known of {', '.join(unknown)}.")
+    if not known:
         lines = ["Findings on X-ray: there is no X-ray with a known finding"]
     if not cancer["known"]:
         return [*lines, "", "Classes on CT: there is no CT slice with a known class"]
@@ -67,7 +72,8 @@ def score_lines(scores: Mapping[str, Any]) -> list[str]:
     for name, figure in cancer["per_class"].items():
         rows.append((name, *(number(figure[key]) for key in of_classes), str(figure["support"])))
     rows.append(("macro mean", *(number(cancer["macro"][key]) for key in of_classes), str(cancer["known"])))
-    lines += [*aligned(rows), f"accuracy {number(cancer['accuracy'])}", *_reasons(cancer["per_class"])]
+    lines += [*aligned(rows), f"accuracy {number(cancer['accuracy'])}"]
+    lines += [*_interval_line(scores, "cancer"), *_reasons(cancer["per_class"])]
     return [*lines, "", *confusion_lines(cancer), *_examination_lines(scores)]
 
 
@@ -176,13 +182,32 @@ def _loss(value: float | None) -> str:
     return "" if value is None else f", loss {value:.4f}"
 
 
+def _interval_line(scores: Mapping[str, Any], task: str) -> list[str]:
+    """The macro ROC-AUC with its 95 % interval, where there is one."""
+    low_high = at(scores, "intervals", task, "macro", "roc_auc")
+    if not low_high:
+        return []
+    area = number(scores[task]["macro"]["roc_auc"])
+    return [f"macro ROC-AUC {area}, 95 % interval {low_high[0]:.3f} to {low_high[1]:.3f}"]
+
+
 def _reasons(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Each reason once, with the names it holds for."""
+    """Each reason once, with the names it holds for and the figures that are undefined for it."""
     from fedthorax.common.metrics.figures import words_of
 
-    by_reason: dict[str, list[str]] = {}
+    of_names: dict[tuple[str, str], list[str]] = {}
     for name, figure in figures.items():
+        undefined: dict[str, list[str]] = {}
         for metric, reason in (figure.get("reasons") or {}).items():
-            text = f"{words_of(metric)} undefined: {reason}"
-            by_reason.setdefault(text, []).append(name)
-    return [f"  {', '.join(names)}: {text}" for text, names in by_reason.items()]
+            undefined.setdefault(reason, []).append(words_of(metric))
+        for reason, metrics in undefined.items():
+            of_names.setdefault((", ".join(metrics), reason), []).append(name)
+    return [
+        line
+        for (metrics, reason), names in of_names.items()
+        for line in _wrapped(f"{', '.join(names)}: {metrics} undefined: {reason}")
+    ]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 79, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)

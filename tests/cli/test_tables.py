@@ -35,7 +35,9 @@ def test_scores_stand_in_two_tables_with_the_reason_for_every_dash() -> None:
         "Mass                 -          -       -      -     1.000         0      3",
     ]
     assert "macro mean       1.000      1.000   0.500  0.667     0.875" in lines
-    assert "  Mass: ROC-AUC undefined: None of the 3 known labels is present." in lines
+    reasons = " ".join(line.strip() for line in lines if line.startswith("  "))
+    assert "Mass: ROC-AUC, PR-AUC, sensitivity at specificity 0.9, recall" in reasons
+    assert reasons.count("None of the 3 known labels is present.") == 1
     classes = lines.index("Classes on CT")
     assert lines[classes + 2] == "normal                        1.000      0.500   1.000  0.667       1"
     assert lines[classes + 3].startswith("large.cell.carcinoma.of...")
@@ -45,6 +47,17 @@ def test_scores_stand_in_two_tables_with_the_reason_for_every_dash() -> None:
         "(1) normal                    1    0",
         "(2) large.cell.carcinom...    1    1",
     ]
+
+
+def test_findings_that_nobody_labelled_have_no_rows_and_one_sentence() -> None:
+    truth = np.array([[1, np.nan], [0, np.nan]], np.float32)
+    names = ["Effusion", "Mass that nobody here has ever annotated at all"]
+    disease = disease_scores(truth, np.array([[0.9, 0.1], [0.2, 0.2]], np.float32), names, 0.5)
+    between = {"disease": {"macro": {"roc_auc": [0.9, 1.0]}}}
+    lines = score_lines(_scores() | {"disease": disease, "intervals": between})
+    assert not [line for line in lines if line.startswith("Mass")]
+    assert "macro ROC-AUC 1.000, 95 % interval 0.900 to 1.000" in lines
+    assert "  No label is known of Mass that nobody here has ever annotated at all." in lines
 
 
 def test_the_headline_has_intervals_where_there_are_some() -> None:

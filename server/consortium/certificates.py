@@ -7,27 +7,26 @@ one go on as before until it ends, those that know only the new one as well.
 """
 
 import datetime
-import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fedthorax.common.consortium.certificates import AUTHORITY, SIDE, certificate_of, in_days, key_pem
 from fedthorax.common.consortium.keys import write_secret
 from fedthorax.common.ground.atomic_write import write_text
 
 AUTHORITY_DAYS = 3650
-_SKEW = datetime.timedelta(hours=1)  # hospitals' clocks may be behind
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def create_authority(consortium: str, certificate: Path, key: Path) -> None:
     """A new authority in files that do not exist yet."""
     private = ec.generate_private_key(ec.SECP384R1())
-    write_secret(key, _key_pem(private))
+    write_secret(key, key_pem(private))
     write_text(certificate, _pem(_authority(consortium, private)))
 
 
@@ -36,23 +35,9 @@ def renew_authority(consortium: str, certificate: Path, key: Path) -> x509.Certi
     old_certificate, old_key = read_certificate(certificate), _read_key(key)
     private = ec.generate_private_key(ec.SECP384R1())
     new = _authority(consortium, private)
-    cross = (
-        x509.CertificateBuilder()
-        .subject_name(new.subject)
-        .issuer_name(old_certificate.subject)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(new.not_valid_before_utc)
-        .not_valid_after(old_certificate.not_valid_after_utc)
-    )
-    for extension in new.extensions:
-        if not isinstance(extension.value, x509.AuthorityKeyIdentifier):
-            cross = cross.add_extension(extension.value, extension.critical)
-    cross = cross.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(old_key.public_key()), critical=False
-    )
-    signed = cross.sign(old_key, hashes.SHA384())
-    write_secret(key, _key_pem(private), replace=True)
+    ends = old_certificate.not_valid_after_utc
+    signed = certificate_of(new.subject, private.public_key(), old_key, ends, AUTHORITY, old_certificate.subject)
+    write_secret(key, key_pem(private), replace=True)
     write_text(certificate, _pem(new))
     return signed
 
@@ -74,26 +59,18 @@ def issue_server_certificate(
     if ca_key.public_key() != ca_certificate.public_key():
         raise ValueError(f"{authority[0]} and {authority[1]} do not belong together; restore both from the backup")
     private = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.UTC)
-    entries = [_general_name(name) for name in dict.fromkeys((*names, *_LOCAL))]
-    leaf = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])]))
-        .issuer_name(ca_certificate.subject)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(min(now + datetime.timedelta(days=days), ca_certificate.not_valid_after_utc))
-        .add_extension(x509.SubjectAlternativeName(entries), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(_usage(digital_signature=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA384())
+    leaf = certificate_of(
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])]),
+        private.public_key(),
+        ca_key,
+        min(in_days(days), ca_certificate.not_valid_after_utc),
+        SIDE,
+        ca_certificate.subject,
+        tuple(dict.fromkeys((*names, *_LOCAL))),
+        ExtendedKeyUsageOID.SERVER_AUTH,
     )
-    chain = [*([cross] if cross is not None else []), *_present_chain(certificate, now)]
-    write_secret(key, _key_pem(private), replace=True)
+    chain = [*([cross] if cross is not None else []), *_present_chain(certificate)]
+    write_secret(key, key_pem(private), replace=True)
     write_text(certificate, _pem(leaf, *chain))
 
 
@@ -104,23 +81,10 @@ def issue_loopback_certificate(certificate: Path, key: Path) -> None:
     """
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "FedThorax SuperLink on loopback")])
-    now = datetime.datetime.now(datetime.UTC)
-    own = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(now + datetime.timedelta(days=AUTHORITY_DAYS))
-        .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in _LOCAL]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(digital_signature=True, key_cert_sign=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(private.public_key()), critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    write_secret(key, _key_pem(private), replace=True)
+    uses = (*SIDE, "key_cert_sign")
+    ends = in_days(AUTHORITY_DAYS)
+    own = certificate_of(name, private.public_key(), private, ends, uses, hosts=_LOCAL, path_length=0)
+    write_secret(key, key_pem(private), replace=True)
     write_text(certificate, _pem(own))
 
 
@@ -146,49 +110,14 @@ def _authority(consortium: str, private: ec.EllipticCurvePrivateKey) -> x509.Cer
             x509.NameAttribute(NameOID.COMMON_NAME, f"FedThorax consortium authority {serial % 16**8:08x}"),
         ]
     )
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(serial)
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(now + datetime.timedelta(days=AUTHORITY_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(private.public_key()), critical=False)
-        .sign(private, hashes.SHA384())
-    )
+    return certificate_of(name, private.public_key(), private, in_days(AUTHORITY_DAYS), AUTHORITY, serial=serial)
 
 
-def _present_chain(path: Path, now: datetime.datetime) -> list[x509.Certificate]:
+def _present_chain(path: Path) -> list[x509.Certificate]:
     if not path.is_file():
         return []
-    behind = x509.load_pem_x509_certificates(path.read_bytes())[1:]
+    now, behind = datetime.datetime.now(datetime.UTC), x509.load_pem_x509_certificates(path.read_bytes())[1:]
     return [certificate for certificate in behind if certificate.not_valid_after_utc > now]
-
-
-def _usage(**uses: bool) -> x509.KeyUsage:
-    known = (
-        "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign "
-        "encipher_only decipher_only"
-    )
-    return x509.KeyUsage(**(dict.fromkeys(known.split(), False) | uses))
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:

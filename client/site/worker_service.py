@@ -19,7 +19,7 @@ from fedthorax.client.site.content import PART_BYTES, Assembly, parts_of
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.task_desk import TaskDesk, warm_up
-from fedthorax.common.ground.events import read_events
+from fedthorax.common.ground.events import EventTail
 from fedthorax.common.ground.lock import take
 from fedthorax.common.messages.message import Task
 from fedthorax.common.messages.reading import read_task
@@ -86,10 +86,9 @@ class WorkerService:
         yield from parts_of(self._desk.decision(task))
 
     def watch(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-        path, offset = self._desk.folder.events, 0
+        tail = EventTail(self._desk.folder.events)
         while context.is_active():
-            events, offset = read_events(path, offset)
-            for event in events:
+            for event in tail.read()[0]:
                 yield json.dumps(event, ensure_ascii=False).encode()
             time.sleep(WATCH_S)
 

@@ -74,6 +74,30 @@ class EventLog:
         self.close()
 
 
+class EventTail:
+    """Follows the events of a file that grows, may not be there yet, and is replaced where a run begins anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._offset = path, 0
+        self._file: int | None = None
+
+    def read(self) -> tuple[list[dict[str, Any]], bool]:
+        """What is new, and whether it is the beginning of another file than before."""
+        while True:
+            present = self._number()
+            replaced = present != self._file
+            found, offset = read_events(self._path, 0 if replaced else self._offset)
+            if self._number() == present:  # else whose events these are is not known
+                self._file, self._offset = present, offset
+                return found, replaced
+
+    def _number(self) -> int | None:
+        try:
+            return self._path.stat().st_ino
+        except OSError:
+            return None
+
+
 def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     """The complete events from byte ``offset`` on, and the offset to go on from.
 

@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedthorax.common.ground.events import read_events
+from fedthorax.common.ground.events import EventTail
 from fedthorax.common.ground.progress import RunProgress
 from fedthorax.common.record.run import Run
 from fedthorax.common.record.run_folder import RunFolder
@@ -28,17 +28,16 @@ class RunState:
     writer_gone: bool = False
     last_words: str | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
-    _offset: int = 0
-    _events_file: int | None = None
     _metrics_file: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        self._events = EventTail(self.path / "events.jsonl")
 
     def refresh(self) -> None:
         """Call with ``lock`` held. A run of the same name that replaces this one is followed from its beginning."""
-        events = self.path / "events.jsonl"
-        if (number := _file_mark(events, 0)) != self._events_file:
-            self._events_file, self._offset = number, 0
+        new, replaced = self._events.read()
+        if replaced:
             self.progress, self.run, self.notes, self._metrics_file = RunProgress(), None, [], None
-        new, self._offset = read_events(events, self._offset)
         for event in new:
             if event["kind"] == "run":  # also where a run goes on: its notes before that stay
                 self.progress = RunProgress()
@@ -56,13 +55,14 @@ class RunState:
 
     def _read_run(self) -> None:
         file = self.path / "metrics.json"
-        mark = _file_mark(file, 1), _file_mark(file, 0)
-        if None in mark or mark == self._metrics_file:
+        try:
+            found = file.stat()
+        except OSError:
             return
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # replaced at this moment, or damaged: the page keeps what it has
-            self.run, self._metrics_file = RunFolder(self.path).read_run(), mark  # type: ignore[assignment]
+        if (mark := (found.st_ino, found.st_mtime_ns)) == self._metrics_file:
+            return
+        with contextlib.suppress(OSError, ValueError):  # damaged, or gone again: the page keeps what it has
+            self.run, self._metrics_file = RunFolder(self.path).read_run(), mark
 
 
 def require_run(path: Path) -> None:
@@ -71,12 +71,3 @@ def require_run(path: Path) -> None:
         raise FileNotFoundError(
             f"{path} holds no run; expected a run folder such as runs/demo, of a run that has begun"
         )
-
-
-def _file_mark(path: Path, which: int) -> int | None:
-    """0: which file it is, 1: when it was written; None where it is not there."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_ino, found.st_mtime_ns)[which]

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fedthorax.cli.tables import number
-from fedthorax.common.ground.events import read_events
+from fedthorax.common.ground.events import EventTail
 from fedthorax.common.ground.progress import RunProgress, SiteProgress, clock
 
 POLL_SECONDS = 0.25
@@ -163,14 +163,6 @@ def _bar(share: float, ascii_only: bool) -> Text:
     return Text(mark * full, "cyan").append(("-" if ascii_only else mark) * (_BAR_WIDTH - full), "bright_black")
 
 
-def _file_number(path: Path) -> int | None:
-    """Tells the file of this run from an earlier one of the same name, which may be removed at any moment."""
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return None
-
-
 @contextmanager
 def watched(events_file: Path, output: Console, since: float | None = None) -> Iterator[RunDisplay]:
     """Show the run that is about to write ``events_file`` until the block ends; all events are shown by then.
@@ -183,16 +175,10 @@ def watched(events_file: Path, output: Console, since: float | None = None) -> I
     live = Live(console=output, refresh_per_second=4, transient=True) if output.is_terminal else None
 
     def follow() -> None:
-        offset = 0
-        file_number: int | None = None
+        tail = EventTail(events_file)
         while True:
             last = finish.is_set()
-            if (present := _file_number(events_file)) != file_number:
-                offset, file_number = 0, present
-            events, offset = read_events(events_file, offset)
-            if _file_number(events_file) != present:
-                continue  # whose events these are is not known; the file that is there now is read from its start
-            for event in events:
+            for event in tail.read()[0]:
                 if event.get("time", since) >= since:
                     display.take(event)
             if last:

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fedthorax.cli import live
 from fedthorax.cli.live import RunDisplay, watched
-from fedthorax.common.ground.events import EventLog
+from fedthorax.common.ground.events import EventLog, EventTail
 from fedthorax.common.ground.progress import RunProgress, clock
 
 SITES = ["north", "Klinikum Süd", "a hospital with a long name"]
@@ -150,17 +149,17 @@ def test_an_error_of_the_run_ends_the_display_and_goes_on(tmp_path: Path) -> Non
 
 
 def test_a_file_that_appears_between_two_looks_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, console, look, looks = tmp_path / "events.jsonl", _plain(), live._file_number, []
+    path, console, look, looks = tmp_path / "events.jsonl", _plain(), EventTail._number, []
 
-    def appears_after_the_first_look(of: Path) -> int | None:
-        found = look(of)
+    def appears_after_the_first_look(tail: EventTail) -> int | None:
+        found = look(tail)
         if not looks:
             with EventLog(path) as log:
                 log.emit("run", name="x", rounds=1, sites=["north"])
         looks.append(found)
         return found
 
-    monkeypatch.setattr(live, "_file_number", appears_after_the_first_look)
+    monkeypatch.setattr(EventTail, "_number", appears_after_the_first_look)
     with watched(path, console):
         pass
     assert looks[0] is None

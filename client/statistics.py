@@ -53,7 +53,11 @@ def site_statistics(
     xray_patients, ct_patients = _numbered(xray), _numbered(ct)
     findings = {
         name: _table(
-            _labels(targets[:, column]), ("present", "absent", UNKNOWN), xray_patients, policy, "label of this finding"
+            [UNKNOWN if np.isnan(value) else "present" if value == 1 else "absent" for value in targets[:, column]],
+            ("present", "absent", UNKNOWN),
+            xray_patients,
+            policy,
+            "label of this finding",
         )
         for column, name in enumerate(labels.findings)
     }
@@ -167,10 +171,6 @@ def _folded(cells: Sequence[str], patients: NDArray[np.int64], policy: PrivacyCo
     """Names of few patients become ``OTHER``: that such a name occurs is already a statement about someone."""
     rare = {name for name, count in _counts(cells, patients).items() if is_small(count.patients, policy)}
     return [OTHER if name in rare - {UNKNOWN} else name for name in cells]
-
-
-def _labels(column: NDArray[np.float32]) -> list[str]:
-    return [UNKNOWN if np.isnan(value) else "present" if value == 1 else "absent" for value in column]
 
 
 def _numbered(parts: Sequence[ImageSet]) -> NDArray[np.int64]:

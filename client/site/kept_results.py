@@ -12,7 +12,7 @@ from fedthorax.client.process import SiteProcess
 from fedthorax.client.segment_store import LackingSegmentsError
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.common.config import Experiment
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.messages.message import Reply
 from fedthorax.common.messages.replies import FinishReply
 from fedthorax.common.messages.tasks import FinishTask
@@ -53,7 +53,7 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: FinishTask, exp
             unselected = measured.model_copy(update={"operating_points": None})  # they are the common model's
             models[target.name] = model_entry(facts, unselected, task.round, weights_digest(network.layout.read()))
         write_model_facts(run.model, facts, models, measured)
-        write_text(path / "delivery.json", json.dumps({"run": task.run, "hospital": task.site}, indent=1) + "\n")
+        write_json(path / "delivery.json", {"run": task.run, "hospital": task.site})
         write_report(path)
     process.worker.masks.end(task, experiment)
     return FinishReply(site=task.site, round=task.round, task_id=task.id)

@@ -18,7 +18,7 @@ from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config import Experiment
 from fedthorax.common.disclosure.allowed import Allowed
 from fedthorax.common.disclosure.in_words import said
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.leaving import Count, Figure, Loss, Rule, Shown
 from fedthorax.common.ground.wording import counted
 from fedthorax.common.messages.message import Task
@@ -134,7 +134,7 @@ class Participation:
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
         path = self.folder / f"{name}.json"
-        write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+        write_json(path, value)
         if os.geteuid() == 0:  # a person decides as root, and the worker's user has to read it
             owner = self.folder.stat()
             os.chown(path, owner.st_uid, owner.st_gid)

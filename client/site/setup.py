@@ -7,7 +7,7 @@ from pathlib import Path
 from fedthorax import __version__
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings, load_settings, settings_text
-from fedthorax.common.consortium.invitation import Invitation, read_invitation, write_invitation
+from fedthorax.common.consortium.invitation import Invitation, read_invitation
 from fedthorax.common.consortium.keys import (
     fingerprint,
     new_private_key,
@@ -16,9 +16,9 @@ from fedthorax.common.consortium.keys import (
     write_private_key,
 )
 from fedthorax.common.consortium.names import checked_hospital_name
-from fedthorax.common.consortium.registration import new_registration, write_registration
+from fedthorax.common.consortium.registration import new_registration
 from fedthorax.common.consortium.roster import new_identity, public_identity, read_identity
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def init_site(name: str, xray: Path | None, ct: Path | None, invitation_file: Pa
     write_text(site.public_key, public_key_text(key) + "\n")
     registration = site.registration(name)
     identity = public_identity(new_identity(site.identity))
-    write_registration(registration, new_registration(name, key, __version__, identity=identity))
+    write_json(registration, new_registration(name, key, __version__, identity=identity))
     text = settings_text(
         name, invitation.consortium, invitation.address, xray and xray.absolute(), ct and ct.absolute()
     )
@@ -69,7 +69,7 @@ def new_key(site: SiteFolder, settings: SiteSettings) -> Registered:
     write_private_key(site.next_private_key, key)
     registration = site.registration(settings.name)
     identity = public_identity(read_identity(site.identity) if site.identity.is_file() else new_identity(site.identity))
-    write_registration(registration, new_registration(settings.name, key, __version__, present, identity))
+    write_json(registration, new_registration(settings.name, key, __version__, present, identity))
     return Registered(site, registration, fingerprint(public_key_text(key)))
 
 
@@ -112,7 +112,7 @@ def require_private_key(site: SiteFolder) -> str:
 
 def _take_invitation(site: SiteFolder, invitation: Invitation) -> None:
     write_text(site.ca_certificate, invitation.ca_certificate)
-    write_invitation(site.invitation, invitation)
+    write_json(site.invitation, invitation)
     for path in (site.ca_certificate, site.invitation):
         path.chmod(0o644)  # the SuperNode's user reads them
 

@@ -10,8 +10,8 @@ from fedthorax.common.consortium.roster import (
     public_identity,
     read_identity,
     read_roster,
-    write_roster,
 )
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.masking.keys import Trust
 
 
@@ -36,7 +36,7 @@ def pin(folder: SiteFolder, settings: SiteSettings, file: Path, fingerprint: str
     if fingerprint is not None and fingerprint.split() != roster.fingerprint.split():
         raise ValueError(f"{file}: its fingerprint is {roster.fingerprint}, not {fingerprint}: it is another roster")
     before = trusted(folder)
-    write_roster(folder.roster, roster)
+    write_json(folder.roster, roster)
     return Pinned(roster, before == roster)
 
 

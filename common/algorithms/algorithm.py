@@ -174,14 +174,6 @@ class Leaving:
     keep: Weights = field(default_factory=dict)
 
 
-def _nothing(told: Weights, kept: Weights, segments: Sequence[str]) -> Weights:
-    return {}
-
-
-def _all_of_it(trained: Trained) -> Leaving:
-    return Leaving(trained.update)
-
-
 @dataclass(frozen=True)
 class AtHospital:
     """The half at a hospital.
@@ -197,8 +189,8 @@ class AtHospital:
 
     step: Callable[[StrategySettings, Sequence[Any]], LocalStep] | None = None
     arrive: Callable[[Layout, Weights, Weights], Weights] | None = None
-    give: Callable[[Weights, Weights, Sequence[str]], Weights] = _nothing
-    leave: Callable[[Trained], Leaving] = _all_of_it
+    give: Callable[[Weights, Weights, Sequence[str]], Weights] = lambda told, kept, segments: {}
+    leave: Callable[[Trained], Leaving] = lambda trained: Leaving(trained.update)
     keeps: str | None = None
     sends: str | None = None
     keep_rounds: int | None = None
@@ -207,10 +199,6 @@ class AtHospital:
     def plain(self) -> bool:
         """Whether hospitals train from the model that came, step by step as without it, and send the result."""
         return self == AtHospital()
-
-
-def _nothing_told(state: State) -> Segments:
-    return {}
 
 
 @dataclass(frozen=True)
@@ -222,7 +210,7 @@ class Algorithm:
 
     refuses: Refuses
     aggregate: Callable[[StrategySettings, RoundShape], Aggregate]
-    tell: Callable[[State], Weights] = _nothing_told
+    tell: Callable[[State], Weights] = lambda state: {}
     hospital: AtHospital = AtHospital()
     measures_batch_norm: bool = False
     caution: tuple[str, str] | None = None

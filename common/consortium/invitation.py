@@ -1,18 +1,17 @@
 """``invitation.json``: what the lead gives to every hospital. It holds no secret."""
 
-import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cryptography import x509
 from pydantic import Field, ValidationError, field_validator
 
 from fedthorax.common.config.problems import dotted, problem_lines
-from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.frozen import Frozen
 
 CONSORTIUM_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 VERSION = r"^[0-9A-Za-z.+!_-]{1,64}$"  # it is printed on the other side
+Sent = TypeVar("Sent", bound=Frozen)
 LARGEST_FILE = 256 * 1024  # bytes; the real ones have 2 to 4 KiB
 
 
@@ -39,21 +38,14 @@ class Invitation(Frozen):
         return text
 
 
-def write_invitation(path: Path, invitation: Invitation) -> None:
-    write_text(path, json.dumps(invitation.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
-
-
 def read_invitation(path: Path) -> Invitation:
     """The file's content; FileNotFoundError, or ValueError with one line a problem."""
-    try:
-        return Invitation.model_validate_json(read_small_file(path, "the lead's invitation.json"))
-    except ValidationError as error:
-        lines = [f"{path}: {': '.join([*([dotted(k)] if k else []), w])}" for k, w in problem_lines(error, Invitation)]
-        raise ValueError("\n".join(lines)) from None
+    return read_sent(path, Invitation, "the lead's invitation.json")
 
 
-def read_small_file(path: Path, expected: str) -> bytes:
-    """The content of a file that another party sent; ValueError if it is larger than any real one."""
+def read_sent(path: Path, kind: type[Sent], expected: str) -> Sent:
+    """The content of a file that another party sent. FileNotFoundError; ValueError if it is larger than any real one,
+    or with one line a problem."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise FileNotFoundError(f"{path}: {what}; expected {expected}")
@@ -61,4 +53,8 @@ def read_small_file(path: Path, expected: str) -> bytes:
         data = file.read(LARGEST_FILE + 1)
     if len(data) > LARGEST_FILE:
         raise ValueError(f"{path}: larger than {LARGEST_FILE} bytes, so it is not {expected}")
-    return data
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        lines = [f"{path}: {': '.join([*([dotted(k)] if k else []), w])}" for k, w in problem_lines(error, kind)]
+        raise ValueError("\n".join(lines)) from None

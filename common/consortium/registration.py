@@ -10,7 +10,6 @@ A hospital that changes its key signs the file with the key that is admitted so 
 import base64
 import binascii
 import datetime
-import json
 import secrets
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +17,11 @@ from typing import Any, Literal
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from fedthorax.common.config.problems import dotted, problem_lines
-from fedthorax.common.consortium.invitation import VERSION, read_small_file
+from fedthorax.common.consortium.invitation import VERSION, read_sent
 from fedthorax.common.consortium.keys import canonical_public_key, parse_public_key, public_key_text
 from fedthorax.common.consortium.names import checked_hospital_name
-from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.strict_json import canonical_json
 
@@ -107,20 +104,9 @@ def new_registration(
     )
 
 
-def write_registration(path: Path, registration: Registration) -> None:
-    write_text(path, json.dumps(registration.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
-
-
 def read_registration(path: Path) -> Registration:
     """The file's content, its signature verified; FileNotFoundError, or ValueError with one line a problem."""
-    data = read_small_file(path, "a hospital's NAME.site.json")
-    try:
-        registration = Registration.model_validate_json(data)
-    except ValidationError as error:
-        lines = [
-            f"{path}: {': '.join([*([dotted(k)] if k else []), w])}" for k, w in problem_lines(error, Registration)
-        ]
-        raise ValueError("\n".join(lines)) from None
+    registration = read_sent(path, Registration, "a hospital's NAME.site.json")
     content = registration.model_dump(mode="json")
     if not _fits(registration.public_key, registration.signature, _signed_text(content)):
         raise ValueError(

@@ -4,18 +4,16 @@ An identity is an Ed25519 key that the site worker holds, apart from the key by 
 list's fingerprint is compared in the consortium's call: the lead cannot put a hospital of its own in unheard.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from fedthorax.common.config.problems import dotted, problem_lines
-from fedthorax.common.consortium.invitation import read_small_file
+from fedthorax.common.consortium.invitation import read_sent
 from fedthorax.common.consortium.names import checked_hospital_name
-from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes, write_text
+from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.masking.keys import raw, roster_digest, spoken
 
@@ -35,17 +33,9 @@ class RosterFile(Frozen):
         return spoken(roster_digest(self.hospitals))
 
 
-def write_roster(path: Path, roster: RosterFile) -> None:
-    write_text(path, json.dumps(roster.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
-
-
 def read_roster(path: Path) -> RosterFile:
     """The file's content; FileNotFoundError, or ValueError with one line a problem."""
-    try:
-        roster = RosterFile.model_validate_json(read_small_file(path, "the lead's roster.json"))
-    except ValidationError as error:
-        lines = [f"{path}: {': '.join([*([dotted(k)] if k else []), w])}" for k, w in problem_lines(error, RosterFile)]
-        raise ValueError("\n".join(lines)) from None
+    roster = read_sent(path, RosterFile, "the lead's roster.json")
     for name in roster.hospitals:
         checked_hospital_name(name)
     return roster

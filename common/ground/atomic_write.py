@@ -1,11 +1,14 @@
 """A file is either the old one or the new one, never half of the new one."""
 
+import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from pydantic import BaseModel
 
 PRIVATE = 0o600  # for what only the file's owner may read
 
@@ -13,6 +16,12 @@ PRIVATE = 0o600  # for what only the file's owner may read
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` by ``text`` in UTF-8; on any error the old file stays as it was and no other file is left."""
     write_bytes(path, (text.encode(),))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace ``path`` by ``value``, a model or what JSON holds. ValueError where a number is not finite."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    write_text(path, json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_bytes(path: Path, pieces: Iterable[bytes | memoryview], mode: int = 0o666) -> None:

@@ -41,7 +41,7 @@ from typing import Any
 import yaml
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import write_json, write_text
 from fedthorax.common.ground.fields import one_line
 from fedthorax.common.ground.inside import Inside
 from fedthorax.common.ground.lock import take
@@ -190,8 +190,7 @@ class RunFolder:
         one of a Run."""
         self._require_lock()
         run = checked_run(metrics)
-        value = run.model_dump(mode="json", exclude_unset=True)
-        write_text(self.metrics, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_json(self.metrics, run.model_dump(mode="json", exclude_unset=True))
         write_text(self.history, history_csv(run))
         return run
 

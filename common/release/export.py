@@ -6,7 +6,6 @@ The exported network takes two float32 batches ``xray`` and ``ct`` (N, S, S, 3) 
 beside it says how (image_size, aspect, ct_windows), and holds the thresholds.
 """
 
-import json
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.config.data import CacheConfig
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import image_to_logits, presence_inputs
 from fedthorax.common.model.segments import MODALITIES
@@ -69,7 +68,7 @@ def export_model(
             )
         exported = {"to": target, "inputs": _INPUTS, "views": 1}  # the network's; the caller means over the model's
         facts = {**saved.facts, "models": {saved.path.name: saved.entry}, "exported": exported}
-        write_text(temporary / "model.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        write_json(temporary / "model.json", facts)
         card = saved.path.with_name("card.md")
         if card.is_file():
             shutil.copyfile(card, temporary / "card.md")

@@ -7,12 +7,11 @@ are noticed. ``card.md`` names the hash of the weights it is about.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import write_json, write_text
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
 from fedthorax.common.metrics.figures import CLASS_METRICS
 from fedthorax.common.metrics.scores import TASKS, Task, TestedScores
@@ -71,7 +70,7 @@ def write_model_facts(
     """``model.json`` and ``card.md``; the card is about the selected model, or else about the last one."""
     common = {key: value for key, value in facts.items() if key != "models"}
     value = plain_value({**common, "models": entries}, "model.json")
-    write_text(folder / "model.json", json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_json(folder / "model.json", value)
     name = next((name for name, entry in entries.items() if entry["operating_points"]), next(iter(entries)))
     write_text(folder / "card.md", model_card(common, entries[name], run))
 

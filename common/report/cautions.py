@@ -44,7 +44,7 @@ def cautions(run: Run, absent: Modality | None = None) -> list[Caution]:
         *_test(run.test),
         *_data(run, absent),
         *_chosen_by_few(run),
-        *_own_parts(run),
+        *([Caution(*told)] if run.strategy in TABLE and (told := algorithm_of(run.strategy).caution) else []),
         *_always(run, absent),
     ]
     return sorted(found, key=lambda caution: not caution.grave)
@@ -223,11 +223,6 @@ def _groups(run: Run) -> Iterator[Caution]:
             f"Of {counted(len(gaps), 'gap')} between groups of patients, {len(told)} with a 95 % interval that "
             f"leaves 0 out; chance alone gives one in twenty. The widest: {told[0]} More under Subgroups.",
         )
-
-
-def _own_parts(run: Run) -> Iterator[Caution]:
-    if run.strategy in TABLE and (told := algorithm_of(run.strategy).caution):
-        yield Caution(*told)
 
 
 def _always(run: Run, absent: Modality | None) -> Iterator[Caution]:

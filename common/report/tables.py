@@ -21,7 +21,7 @@ from fedthorax.common.metrics.scores import (
 )
 from fedthorax.common.record.modalities import TASK_OF, WORDS
 from fedthorax.common.record.passport import FAULT_WORDS, Found, Modality, Passport, Skipped, UsesTold
-from fedthorax.common.record.run import Bounded, CentralTest, Run
+from fedthorax.common.record.run import CentralTest, Run
 from fedthorax.common.report.cautions import is_few, num_skipped
 from fedthorax.common.report.plots import ForestRow, forest, roc_square
 
@@ -285,7 +285,7 @@ def pooled(run: Run) -> dict[str, list[Any]]:
     for task, _ in TASKS if run.pooled else ():
         for name, found in getattr(run.pooled, task).items():
             values = found.roc_auc, found.pr_auc, found.calibration_error
-            if all(_leaves_open(value) for value in values):
+            if all(value is None or (value.lowest <= 0 and value.highest >= 1) for value in values):
                 open_to_all = "the counts that hospitals may tell leave every figure open from 0 to 1"
                 reasons.append(f"{name}: {found.reason or open_to_all}")
                 continue
@@ -295,10 +295,6 @@ def pooled(run: Run) -> dict[str, list[Any]]:
                 cells += [figure(value and value.value), within]
             rows.append({"name": name, "cells": cells})
     return {"rows": rows, "reasons": reasons}
-
-
-def _leaves_open(value: Bounded | None) -> bool:
-    return value is None or (value.lowest <= 0 and value.highest >= 1)
 
 
 def passports(run: Run) -> list[tuple[str, Passport]]:

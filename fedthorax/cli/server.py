@@ -8,8 +8,10 @@ import typer
 from rich.cells import cell_len, set_cell_size
 
 from fedthorax.cli.output import JsonOption, near, print_json, say, until_interrupted
+from fedthorax.common.ground.atomic_write import write_json
 
 if TYPE_CHECKING:
+    from fedthorax.server.consortium.folder import ConsortiumFolder
     from fedthorax.server.consortium.status import ConsortiumStatus
 
 FolderOption = Annotated[
@@ -67,17 +69,10 @@ def start(
     Example:
       fedthorax server start --folder thorax-network
     """
-    from fedthorax.server.consortium.folder import open_consortium
     from fedthorax.server.consortium.start import start as serve
 
     with until_interrupted() as stop:
-        serve(
-            open_consortium(folder),
-            say,
-            stop,
-            insecure=insecure,
-            gateway=not no_gateway,
-        )
+        serve(_opened(folder), say, stop, insecure=insecure, gateway=not no_gateway)
     say("stopped")
 
 
@@ -101,9 +96,8 @@ def admit(
       fedthorax server admit "St. Anna.site.json" --fingerprint SHA256:2Tb6...
     """
     from fedthorax.server.consortium.admission import admit as admit_file
-    from fedthorax.server.consortium.folder import open_consortium
 
-    done = admit_file(open_consortium(folder), file, expected)
+    done = admit_file(_opened(folder), file, expected)
     if as_json:
         print_json(
             {
@@ -134,13 +128,11 @@ def roster(
     Example:
       fedthorax server roster
     """
-    from fedthorax.common.consortium.roster import write_roster
     from fedthorax.server.consortium.admission import roster as roster_of
-    from fedthorax.server.consortium.folder import open_consortium
 
-    place = open_consortium(folder)
+    place = _opened(folder)
     found, without = roster_of(place, place.settings().name)
-    write_roster(output, found)
+    write_json(output, found)
     for name in without:
         say(f"{name} has told no identity: ask it for `fedthorax site renew`")
     say(f"{len(found.hospitals)} hospitals in {near(output)}: send it to all of them")
@@ -160,9 +152,8 @@ def revoke(
       fedthorax server revoke "St. Anna"
     """
     from fedthorax.server.consortium.admission import revoke as shut_out
-    from fedthorax.server.consortium.folder import open_consortium
 
-    shut_out(open_consortium(folder), name)
+    shut_out(_opened(folder), name)
     say(f"{name} is revoked; it can register again with a new key only")
 
 
@@ -174,10 +165,9 @@ def status(folder: FolderOption = None, as_json: JsonOption = False) -> None:
     Example:
       fedthorax server status
     """
-    from fedthorax.server.consortium.folder import open_consortium
     from fedthorax.server.consortium.status import consortium_status
 
-    found = consortium_status(open_consortium(folder))
+    found = consortium_status(_opened(folder))
     if as_json:
         print_json(asdict(found))
     else:
@@ -224,9 +214,8 @@ def log(
     """
     from fedthorax.common.ground.audit import read_lines
     from fedthorax.common.ground.audit import verify as verify_chain
-    from fedthorax.server.consortium.folder import open_consortium
 
-    audit = open_consortium(folder).audit
+    audit = _opened(folder).audit
     if verify:
         count = verify_chain(audit.path)
         say(f"{near(audit.path)}: {count} lines, the chain is whole")
@@ -255,10 +244,9 @@ def renew(
     Example:
       fedthorax server renew
     """
-    from fedthorax.server.consortium.folder import open_consortium
     from fedthorax.server.consortium.renewal import renew as renew_certificate
 
-    consortium = open_consortium(folder)
+    consortium = _opened(folder)
     done = renew_certificate(consortium, authority)
     say(f"the server's certificate is good for {done.certificate_days} days")
     if authority:
@@ -267,6 +255,12 @@ def renew(
             f"give every hospital the new {near(consortium.invitation)}; until the old authority ends, those that do "
             "not have it connect as before"
         )
+
+
+def _opened(folder: Path | None) -> "ConsortiumFolder":
+    from fedthorax.server.consortium.folder import open_consortium
+
+    return open_consortium(folder)
 
 
 def _standing(found: "ConsortiumStatus") -> str:

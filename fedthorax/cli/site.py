@@ -4,12 +4,15 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedthorax.cli.leakage import CanariesOption
 from fedthorax.cli.output import JsonOption, console, counted, near, print_json, say, until_interrupted
+
+if TYPE_CHECKING:
+    from fedthorax.client.site.participation import Participation
 
 FolderOption = Annotated[
     Path, typer.Option("--folder", metavar="DIR", help="The hospital's folder; else the one that you are in.")
@@ -115,12 +118,10 @@ def start(folder: FolderOption = Path()) -> None:
       fedthorax site start --folder "St. Anna"
     """
     from fedthorax.cli.live import watched
-    from fedthorax.client.site.participation import Participation
     from fedthorax.client.site.supervisor import run_site
 
     place, settings = _opened(folder)
-    standing = Participation(place.state).standing
-    if standing == "withdrawn":
+    if _participation(folder).standing == "withdrawn":
         raise ValueError(f"{settings.name} has withdrawn from {settings.consortium}; to return: fedthorax site resume")
     out = console()
     say(f"{settings.name} in {settings.consortium}, server {settings.server}")
@@ -163,10 +164,7 @@ def approve(
       fedthorax site approve              the runs that wait
       fedthorax site approve lungs-2026
     """
-    from fedthorax.client.site.participation import Participation
-
-    place, _ = _opened(folder)
-    participation = Participation(place.state)
+    participation = _participation(folder)
     if run is None:
         waiting = participation.waiting()
         for found, entry in waiting.items():
@@ -238,10 +236,7 @@ def leaves(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
 @site.command("refuse")
 def refuse(run: RunArgument, folder: FolderOption = Path()) -> None:
     """Take no part in a run, or no more. What has left cannot be called back."""
-    from fedthorax.client.site.participation import Participation
-
-    place, _ = _opened(folder)
-    participation = Participation(place.state)
+    participation = _participation(folder)
     participation.decide(participation.find(run), "refused")
     say(f"{run}: this hospital takes no part; updates that have left stay in the model")
 
@@ -415,11 +410,15 @@ def _opened(folder: Path) -> tuple[Any, Any]:
     return place, load_settings(place.settings)
 
 
-def _stand(folder: Path, standing: Any, words: str) -> None:
+def _participation(folder: Path) -> "Participation":
     from fedthorax.client.site.participation import Participation
 
-    place, settings = _opened(folder)
-    Participation(place.state).stand(standing)
+    return Participation(_opened(folder)[0].state)
+
+
+def _stand(folder: Path, standing: Any, words: str) -> None:
+    _participation(folder).stand(standing)
+    _, settings = _opened(folder)
     say(words if words.startswith(settings.name) else f"{settings.name} {words}")
 
 

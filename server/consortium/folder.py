@@ -30,8 +30,8 @@ from typing import Any
 
 from fedthorax import __version__
 from fedthorax.common.config.load import read_settings
-from fedthorax.common.consortium.invitation import Invitation, write_invitation
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.consortium.invitation import Invitation
+from fedthorax.common.ground.atomic_write import write_json, write_text
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.inside import Inside
 from fedthorax.common.ground.lock import locked
@@ -160,7 +160,7 @@ def certificate_names(settings: ConsortiumSettings) -> tuple[str, ...]:
 
 def offer_invitation(folder: ConsortiumFolder, settings: ConsortiumSettings) -> None:
     """``invitation.json`` as it is true now."""
-    write_invitation(
+    write_json(
         folder.invitation,
         Invitation(
             consortium=settings.name,
@@ -238,4 +238,4 @@ def _write(folder: ConsortiumFolder, register: _Register) -> None:
             "identity": hospital.identity,
         }
     value = {"format": 1, "hospitals": entries, "nonces": list(register.nonces)}
-    write_text(folder.hospitals, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_json(folder.hospitals, value)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.travelling import travelling
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.server.consortium.control import control
@@ -69,9 +69,7 @@ def answer_query(experiment: Experiment, sites: Sequence[str], channel: "Channel
     except (RuntimeError, OSError, ValueError) as problem:
         error = " ".join(str(problem).split()) or type(problem).__name__
     told = {"name": experiment.name, "error": error, "statistics": document}
-    write_text(
-        place.statistics / f"{name}.json", json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    write_json(place.statistics / f"{name}.json", told)
     digest = hashlib.sha256(canonical_json(document).encode()).hexdigest() if document else None
     answered = list(document["sites"]) if document else []
     place.audit.append("statistics_gathered", name=experiment.name, hospitals=answered, sha256=digest, error=error)

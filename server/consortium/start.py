@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedthorax import __version__
 from fedthorax.common.consortium.supervision import Service, supervise
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.ground.private import tighten
@@ -172,7 +172,7 @@ def _write_state(
         "since": time.time(),
         "objects": gateway and not settings.unbound_calls,
     }
-    write_text(folder.state, json.dumps(value, indent=1) + "\n")
+    write_json(folder.state, value)
 
 
 class _Readiness:

@@ -1,6 +1,5 @@
 """Did joining pay? All arms, their models on every hospital's test images, and the page that says so."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -9,7 +8,7 @@ from fedthorax import __version__
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute
 from fedthorax.common.config.travelling import require_local
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import write_json, write_text
 from fedthorax.common.ground.strict_json import plain_value
 from fedthorax.common.record.run import Run
 from fedthorax.common.record.run_folder import RunFolder
@@ -44,7 +43,7 @@ def compare_joining(
             done = run_arm(arm, output)
         runs[arm.name] = done
     document = _document(experiment, plan, runs, progress)
-    write_text(folder / "joining.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_json(folder / "joining.json", document)
     write_text(folder / "joining.html", joining_page(document))
     return folder, document
 

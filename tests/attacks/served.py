@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedthorax.common.consortium.keys import new_private_key, public_key_text
-from fedthorax.common.consortium.registration import new_registration, write_registration
+from fedthorax.common.consortium.registration import new_registration
 from fedthorax.common.consortium.signed_call import BODY_HEADER, CALL_HEADER, sign_call
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.server.consortium.admission import admit
 from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, create_consortium
@@ -102,7 +103,7 @@ def served_consortium(path: Path, more: str = "", files: int | None = None) -> I
     (path / "consortium.yaml").write_text(f"name: thorax\n{text}{more}")
     folder = create_consortium(path / "consortium.yaml", path / "thorax")
     anna = new_private_key()
-    write_registration(path / "anna.site.json", new_registration("St. Anna", anna, "0.1.0"))
+    write_json(path / "anna.site.json", new_registration("St. Anna", anna, "0.1.0"))
     admit(folder, path / "anna.site.json")
     superlink = StandIn(folder)
     try:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fedthorax.common.consortium.keys import new_private_key, public_key_text
-from fedthorax.common.consortium.registration import new_registration, write_registration
+from fedthorax.common.consortium.registration import new_registration
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.audit import verify
 from fedthorax.server.consortium import refusals
 from fedthorax.server.consortium.admission import admit, revoke
@@ -34,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def admitted(folder: ConsortiumFolder, name: str) -> Any:
     key = new_private_key()
-    write_registration(folder.path / "file.json", new_registration(name, key, "0.1.0"))
+    write_json(folder.path / "file.json", new_registration(name, key, "0.1.0"))
     admit(folder, folder.path / "file.json")
     return key
 

@@ -21,7 +21,8 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from fedthorax.client.site.call_signing import CallSigning
 from fedthorax.common.consortium.keys import new_private_key, public_key_text, read_private_key, write_private_key
-from fedthorax.common.consortium.registration import new_registration, write_registration
+from fedthorax.common.consortium.registration import new_registration
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.audit import verify
 from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
@@ -69,7 +70,7 @@ class Lead:
         key, file = self.folder.path.parent / f"{name}.key", self.folder.path.parent / f"{name}.site.json"
         private = new_private_key()
         write_private_key(key, private)
-        write_registration(file, new_registration(name, private, "0.1.0"))
+        write_json(file, new_registration(name, private, "0.1.0"))
         self.command("server", "admit", str(file))
         return key
 
@@ -231,7 +232,7 @@ def test_altered_and_replayed_files_and_taken_names_are_refused_on_the_command_l
     altered.write_text(file.read_text().replace("St. Anna", "St. Berta"))
     assert "the signature does not fit" in lead.command("server", "admit", str(altered), expect=1)
     impostor = tmp_path / "impostor.site.json"
-    write_registration(impostor, new_registration("St. Anna", new_private_key(), "0.1.0"))
+    write_json(impostor, new_registration("St. Anna", new_private_key(), "0.1.0"))
     assert "admitted already, with another key" in lead.command("server", "admit", str(impostor), expect=1)
 
 

@@ -22,7 +22,8 @@ from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.setup import init_site
 from fedthorax.client.site.supervisor import network_environment
 from fedthorax.common.config import Experiment
-from fedthorax.common.consortium.invitation import Invitation, write_invitation
+from fedthorax.common.consortium.invitation import Invitation
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.simulations.phantom import write_phantom
 
 from .certificates import authority_pem, write_server_certificate
@@ -93,7 +94,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def site(tmp_path: Path, server: Server, images: Path) -> SiteFolder:
-    write_invitation(
+    write_json(
         tmp_path / "invitation.json",
         Invitation(
             consortium="net", address=server.address, ca_certificate=authority_pem(), software_version=__version__

@@ -16,8 +16,9 @@ from fedthorax.client.site.setup import (
     switch_key,
 )
 from fedthorax.client.site.supervisor import node_facts
-from fedthorax.common.consortium.invitation import Invitation, write_invitation
+from fedthorax.common.consortium.invitation import Invitation
 from fedthorax.common.consortium.registration import read_registration
+from fedthorax.common.ground.atomic_write import write_json
 
 from .certificates import authority_pem
 
@@ -25,7 +26,7 @@ from .certificates import authority_pem
 @pytest.fixture
 def invitation(tmp_path: Path) -> Path:
     path = tmp_path / "invitation.json"
-    write_invitation(
+    write_json(
         path,
         Invitation(
             consortium="net", address="fl.example.org:8443", ca_certificate=authority_pem(), software_version="0.1.0"
@@ -122,7 +123,7 @@ def test_an_invitation_of_another_consortium_or_address_is_not_taken_over(made: 
         ("net", "evil.example.org:8443", "the server is at evil.example.org:8443 now"),
     ):
         path = tmp_path / f"{consortium}.json"
-        write_invitation(path, Invitation(consortium=consortium, address=address, **facts))
+        write_json(path, Invitation(consortium=consortium, address=address, **facts))
         with pytest.raises(ValueError, match=words):
             renew_invitation(made.folder, path)
 

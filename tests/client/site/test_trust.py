@@ -8,7 +8,8 @@ import pytest
 from fedthorax.client.site.settings import load_settings
 from fedthorax.client.site.trust import pin, trust_of, trusted
 from fedthorax.common.consortium.registration import read_registration
-from fedthorax.common.consortium.roster import RosterFile, write_roster
+from fedthorax.common.consortium.roster import RosterFile
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.masking.keys import raw
 
 from .test_setup import invitation, made  # noqa: F401
@@ -21,7 +22,7 @@ def roster(made, tmp_path) -> Path:
 
 
 def written(folder: Path, hospitals: dict[str, str], consortium: str = "net") -> Path:
-    write_roster(folder / "roster.json", RosterFile(consortium=consortium, hospitals=hospitals))
+    write_json(folder / "roster.json", RosterFile(consortium=consortium, hospitals=hospitals))
     return folder / "roster.json"
 
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from fedthorax.common.consortium.invitation import Invitation, read_invitation, write_invitation
+from fedthorax.common.consortium.invitation import Invitation, read_invitation
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.server.consortium.certificates import create_authority
 
 
@@ -20,7 +21,7 @@ def content(tmp_path):
 
 def test_an_invitation_comes_back_as_it_was_written(tmp_path, content):
     invitation = Invitation(**content)
-    write_invitation(tmp_path / "invitation.json", invitation)
+    write_json(tmp_path / "invitation.json", invitation)
     assert read_invitation(tmp_path / "invitation.json") == invitation
 
 

@@ -3,13 +3,14 @@ import json
 import pytest
 
 from fedthorax.common.consortium.keys import fingerprint, new_private_key, public_key_text
-from fedthorax.common.consortium.registration import new_registration, read_registration, write_registration
+from fedthorax.common.consortium.registration import new_registration, read_registration
+from fedthorax.common.ground.atomic_write import write_json
 
 
 @pytest.fixture
 def file(tmp_path):
     """The registration file of St. Anna."""
-    write_registration(tmp_path / "anna.site.json", new_registration("St. Anna", new_private_key(), "0.1.0"))
+    write_json(tmp_path / "anna.site.json", new_registration("St. Anna", new_private_key(), "0.1.0"))
     return tmp_path / "anna.site.json"
 
 
@@ -21,7 +22,7 @@ def change(file, **values):
 def test_a_registration_comes_back_as_it_was_made(tmp_path):
     key = new_private_key()
     registration = new_registration("Süd-Klinik 2", key, "0.1.0")
-    write_registration(tmp_path / "x.site.json", registration)
+    write_json(tmp_path / "x.site.json", registration)
     assert read_registration(tmp_path / "x.site.json") == registration
     assert registration.public_key == public_key_text(key)
 

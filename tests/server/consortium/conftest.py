@@ -9,7 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedthorax.common.consortium.keys import new_private_key
-from fedthorax.common.consortium.registration import new_registration, write_registration
+from fedthorax.common.consortium.registration import new_registration
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.server.consortium.folder import ConsortiumFolder, create_consortium
 
 
@@ -49,7 +50,7 @@ def applicant(tmp_path: Path) -> Callable[..., Applicant]:
     def make(name: str, previous: Applicant | None = None, key: ec.EllipticCurvePrivateKey | None = None) -> Applicant:
         key = key or new_private_key()
         file = tmp_path / f"{len(made)}.site.json"
-        write_registration(file, new_registration(name, key, "0.1.0", previous and previous.key))
+        write_json(file, new_registration(name, key, "0.1.0", previous and previous.key))
         made.append(Applicant(key, file))
         return made[-1]
 

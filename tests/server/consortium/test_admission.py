@@ -3,7 +3,8 @@ import json
 import pytest
 
 from fedthorax.common.consortium.keys import fingerprint, new_private_key, public_key_text
-from fedthorax.common.consortium.registration import new_registration, write_registration
+from fedthorax.common.consortium.registration import new_registration
+from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.audit import verify
 from fedthorax.server.consortium.admission import admit, revoke, roster
 from fedthorax.server.consortium.folder import read_hospitals
@@ -112,9 +113,7 @@ def test_only_an_admitted_hospital_is_revoked(folder, applicant):
 
 def test_the_roster_holds_the_identities_of_all_that_are_admitted(folder, tmp_path):
     for name, identity in (("north", "1" * 64), ("south", None), ("west", "2" * 64)):
-        write_registration(
-            tmp_path / f"{name}.json", new_registration(name, new_private_key(), "0.1.0", identity=identity)
-        )
+        write_json(tmp_path / f"{name}.json", new_registration(name, new_private_key(), "0.1.0", identity=identity))
         admit(folder, tmp_path / f"{name}.json")
     revoke(folder, "west")
     found, without = roster(folder, "net")
@@ -124,9 +123,7 @@ def test_the_roster_holds_the_identities_of_all_that_are_admitted(folder, tmp_pa
 
 def test_an_identity_that_is_anothers_is_refused(folder, tmp_path):
     for name in ("north", "south"):
-        write_registration(
-            tmp_path / f"{name}.json", new_registration(name, new_private_key(), "0.1.0", identity="1" * 64)
-        )
+        write_json(tmp_path / f"{name}.json", new_registration(name, new_private_key(), "0.1.0", identity="1" * 64))
     admit(folder, tmp_path / "north.json")
     with pytest.raises(ValueError, match="its identity for masking is north's"):
         admit(folder, tmp_path / "south.json")

@@ -25,6 +25,7 @@ body.lost .lost { display: block; } body.lost main { opacity: .6; }
 progress { width: 9rem; height: .7rem; accent-color: var(--accent); vertical-align: middle; }
 progress.whole { width: 100%; max-width: 46rem; height: .9rem; }
 tr.failed td, tr.failed th { color: var(--grave); } td.words { text-align: left; white-space: normal; }
+@media (max-width: 40rem) { td progress { width: 3rem; } th.site { min-width: 4rem; } }
 .notes { margin: .3rem 0; padding-left: 1.1rem; }
 """
 )

@@ -125,14 +125,7 @@ def _objects(folder: Path) -> ObjectStore | None:
 
 def _of_consortium(folder: Path, sites: tuple[str, ...]) -> Recognise:
     """Hospitals by their registered keys. Raises ValueError where the experiment names one that is not admitted."""
-    from fedthorax.server.consortium.folder import read_hospitals
+    from fedthorax.server.consortium.folder import read_hospitals, require_admitted
 
-    hospitals = read_hospitals(folder)
-    admitted = [one.name for one in hospitals if not one.revoked]
-    strangers = [site for site in sites if site not in admitted]
-    if strangers:
-        raise ValueError(
-            f"data.hospitals names {', '.join(strangers)}, but the consortium has admitted "
-            f"{', '.join(admitted) or 'nobody'}; see `fedthorax server status`"
-        )
+    require_admitted(folder, sites)
     return by_key(lambda: read_hospitals(folder))

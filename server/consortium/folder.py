@@ -22,7 +22,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -182,6 +182,16 @@ class _Register:
 def read_hospitals(folder: Path | ConsortiumFolder) -> tuple[Hospital, ...]:
     """All hospitals that were ever admitted, in the order of their admission, revoked ones included."""
     return _read(_folder(folder)).hospitals
+
+
+def require_admitted(folder: Path | ConsortiumFolder, names: Iterable[str]) -> None:
+    """ValueError where an experiment names a hospital that is not admitted."""
+    admitted = [one.name for one in read_hospitals(folder) if not one.revoked]
+    if strangers := sorted({*names} - {*admitted}):
+        raise ValueError(
+            f"data.hospitals names {', '.join(strangers)}, not admitted to this consortium; admitted are "
+            f"{', '.join(admitted) or 'none'}"
+        )
 
 
 def read_nonces(folder: ConsortiumFolder) -> frozenset[str]:

@@ -16,9 +16,9 @@ from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.server.consortium.control import control
-from fedthorax.server.consortium.folder import ConsortiumFolder
+from fedthorax.server.consortium.folder import ConsortiumFolder, require_admitted
 from fedthorax.server.consortium.follow import POLL_SECONDS, wait_until_over
-from fedthorax.server.consortium.submit import check_hospitals, hand_in
+from fedthorax.server.consortium.submit import hand_in
 from fedthorax.server.statistics import ask_statistics
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def ask_consortium(
     ValueError where a hospital is not admitted, ServerNotRunningError where nobody serves, RuntimeError with every
     hospital's reason where none answers. Who interrupts ends the query.
     """
-    check_hospitals(experiment, folder)
+    require_admitted(folder, experiment.data.hospitals)
     with control(folder) as link:
         link.nodes()
     run_id, submitted = hand_in(experiment, folder, {"statistics": True})

@@ -16,7 +16,7 @@ from fedthorax.common.config.load import absolute, to_yaml
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.machine import full_disk
 from fedthorax.server.consortium.flower_home import CONNECTION, flower_environment, write_connection
-from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
+from fedthorax.server.consortium.folder import ConsortiumFolder, require_admitted
 from fedthorax.server.consortium.runs import Submission, note_submission, submissions_folder
 from fedthorax.server.tracking import require_trackers
 
@@ -67,7 +67,7 @@ def for_consortium(experiment: Experiment, folder: ConsortiumFolder) -> Experime
 
 def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite: bool, resume: bool) -> None:
     """Refuse with ValueError or OSError what could not become a run; ``experiment`` is ``for_consortium``."""
-    check_hospitals(experiment, folder)
+    require_admitted(folder, experiment.data.hospitals)
     require_trackers(experiment.output)
     central = experiment.data.central_sources()
     for path in central.by_modality.values():
@@ -80,17 +80,6 @@ def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite
         raise FileExistsError(
             f"{run_folder} already holds a run; add --overwrite to replace it, --resume {experiment.name} to go on "
             "with it, or choose a new name"
-        )
-
-
-def check_hospitals(experiment: Experiment, folder: ConsortiumFolder) -> None:
-    """Raise ValueError where the experiment names a hospital that is not admitted."""
-    admitted = [h.name for h in read_hospitals(folder) if not h.revoked]
-    unknown = sorted(set(experiment.data.hospitals) - set(admitted))
-    if unknown:
-        raise ValueError(
-            f"data.hospitals names {', '.join(unknown)}, not admitted to this consortium; "
-            f"admitted are {', '.join(admitted) or 'none'}"
         )
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedthorax.common.ground.inside import Inside
-from fedthorax.common.ground.private import only_for_owner
+from fedthorax.common.ground.owner_only import only_for_owner
 
 
 @dataclass(frozen=True)

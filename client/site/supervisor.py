@@ -35,7 +35,7 @@ from fedthorax.client.site.worker_service import socket_path
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.lock import locked
-from fedthorax.common.ground.private import tighten
+from fedthorax.common.ground.owner_only import tighten
 
 _FLOWER = {
     "FLWR_TELEMETRY_ENABLED": "0",

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedthorax.common.consortium.certificates import AUTHORITY, SIDE, certificate_of, in_days, key_pem
+from fedthorax.common.consortium.issuing import AUTHORITY, SIDE, certificate_of, in_days, key_pem
 from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 
 VALID_DAYS = 825  # longest life of a server certificate that all TLS libraries accept

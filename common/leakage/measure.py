@@ -11,7 +11,7 @@ from fedthorax.common.config.data import CENTRAL
 from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.site import load_hospital
-from fedthorax.common.leakage.audit import audit
+from fedthorax.common.leakage.canaries import audit
 from fedthorax.common.leakage.figures import hospital_guesses, membership
 from fedthorax.common.leakage.found import Audit, HospitalGuess, Leakage, Membership
 from fedthorax.common.leakage.membership import LIRA_RUNS

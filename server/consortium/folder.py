@@ -35,7 +35,7 @@ from fedthorax.common.ground.atomic_write import write_json, write_text
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.inside import Inside
 from fedthorax.common.ground.lock import locked
-from fedthorax.common.ground.private import only_for_owner
+from fedthorax.common.ground.owner_only import only_for_owner
 from fedthorax.server.consortium.certificates import (
     create_authority,
     issue_loopback_certificate,

@@ -17,7 +17,7 @@ from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.machine import full_disk
-from fedthorax.common.ground.private import tighten
+from fedthorax.common.ground.owner_only import tighten
 from fedthorax.server.consortium.admission import tell_superlink
 from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate
 from fedthorax.server.consortium.control import ServerNotRunningError

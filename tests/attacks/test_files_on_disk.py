@@ -16,7 +16,7 @@ from fedthorax.client.site import supervisor
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.setup import init_site
 from fedthorax.common.ground.events import EventLog
-from fedthorax.common.ground.private import tighten
+from fedthorax.common.ground.owner_only import tighten
 from fedthorax.server.consortium.folder import ConsortiumFolder, create_consortium, open_consortium
 
 LOOK = """

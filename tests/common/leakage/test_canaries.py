@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fedthorax.common.leakage.audit import audit, lower_bound, probability
+from fedthorax.common.leakage.canaries import audit, lower_bound, probability
 from fedthorax.common.leakage.measure import audit_run
 from fedthorax.common.leakage.references import trainer
 

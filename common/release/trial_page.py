@@ -185,7 +185,8 @@ function tested(facts) {
   const test = facts.evaluation;
   if (!test || !test.roc_auc || test.roc_auc.value === null) return ["not tested", "-", "-", "-"];
   const few = test.descriptive || false, share = (of) => of ? percent(of.value) : "-";
-  return [few ? "too few to tell" : ranged(test.roc_auc), few ? "-" : share(test.recall), few ? "-" : share(test.specificity),
+  const [found, spared] = few ? ["-", "-"] : [share(test.recall), share(test.specificity)];
+  return [few ? "too few to tell" : ranged(test.roc_auc), found, spared,
     test.support + (test.known ? " of " + test.known : "")];
 }
 function above(row, kind) { return row.predicted[kind === "xray" ? "findings" : "cancer_above_threshold"]; }
@@ -321,7 +322,8 @@ function overview(parent, go) {
         named(line, name);
         add(line, "td", three(one ? one[task][name] : values.reduce((sum, value) => sum + value, 0) / values.length));
         if (limits) add(line, "td", three(limits[name]));
-        const there = add(add(line, "td", three(highest) + " ", { class: "where" }), "button", "no. " + (number + 1), { type: "button" });
+        const where = add(line, "td", three(highest) + " ", { class: "where" });
+        const there = add(where, "button", "no. " + (number + 1), { type: "button" });
         there.addEventListener("click", () => go(number, true));
         add(line, "td", values.filter((value) => value >= facts[name].threshold).length + " of " + values.length);
       }

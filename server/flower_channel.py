@@ -91,6 +91,7 @@ class FlowerChannel:
     _overdue: dict[str, tuple[Task, Node]] = field(default_factory=dict)  # messages nobody waits for any more
     _closed: dict[str, float] = field(default_factory=dict)  # Task.id → when it was answered
     _late: list[LateReply] = field(default_factory=list)
+    _mail: dict[str, Message] = field(default_factory=dict)  # by the message that each answers
     _notify: Notify | None = None
 
     def watch(self, notify: Notify) -> None:
@@ -122,6 +123,9 @@ class FlowerChannel:
                 self._check_stopped()
                 now = time.time()
                 connected = self._connected()
+                if self.objects is not None:
+                    asked = [name for one in waiting.values() for name in (*one.sent, one.question) if name]
+                    self._collect([*asked, *self._overdue])
                 arrived = False
                 for site, dispatch in list(waiting.items()):
                     reply = self._advance(dispatch, connected.get(site), now)
@@ -283,14 +287,18 @@ class FlowerChannel:
             )
         return payloads[key]
 
+    def _collect(self, message_ids: list[str]) -> None:
+        for message in self.grid.pull_messages(message_ids) if message_ids else ():
+            self._mail[message.metadata.reply_to_message_id] = message
+            if not message.has_error():
+                self.bytes_received += num_bytes(message.content)
+
     def _pull(self, message_id: str) -> Message | None:
-        """One message at a time: all at once would be a model for each hospital in memory."""
-        messages = list(self.grid.pull_messages([message_id]))
-        if not messages:
-            return None
-        if not messages[0].has_error():
-            self.bytes_received += num_bytes(messages[0].content)
-        return messages[0]
+        """What was collected. Where models travel in messages, one is asked for at a time: all at once would be a model
+        for each hospital in memory."""
+        if self.objects is None:
+            self._collect([message_id])
+        return self._mail.pop(message_id, None)
 
     def _checked(self, message: Message, task: Task, node: Node) -> Reply:
         """The reply, or the reason for refusing it. Who sent it is what Flower has authenticated, not what it says."""

@@ -424,6 +424,7 @@ def test_weights_travel_beside_the_messages_and_are_gone_when_the_round_is_close
     assert all(from_flower(message.content).num_bytes < 2000 for message in flower.grid.messages)
     assert flower.bytes_sent > 3 * 4000  # what hospitals fetch counts
     assert flower.bytes_received > 2 * 4000
+    assert flower.grid.pulled_at_once == len(SITES)  # a question of its own for each of 64 hospitals takes seconds
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["0" * 32 + ".lock"]
     flower.objects.end()
     assert list(tmp_path.iterdir()) == []

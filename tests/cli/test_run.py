@@ -4,7 +4,9 @@ import json
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from fedthorax.cli import main as cli
@@ -97,6 +99,28 @@ def test_a_run_that_did_not_finish_says_why_with_exit_status_1(
     over(monkeypatch, submitted, sub_status, status=status, error=error)
     assert cli.run(["run", "--follow", "chest"]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_a_finished_run_cannot_be_stopped_and_that_is_said_in_words(
+    submitted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Finished:
+        """Of Flower's control API, what it answers for a run that is over."""
+
+        def StopRun(self, _: object) -> None:
+            httpx.Response(412, request=httpx.Request("POST", "http://superlink")).raise_for_status()
+
+        def ListRuns(self, _: object) -> SimpleNamespace:
+            status = SimpleNamespace(status="finished", sub_status="completed", details="")
+            return SimpleNamespace(run_dict={7: SimpleNamespace(status=status)})
+
+        def close(self) -> None:
+            pass
+
+    client = "flwr.supercore.control.ControlHttpClient.from_server_address"
+    monkeypatch.setattr(client, lambda *_, **__: Finished())
+    assert cli.run(["run", "--stop", "chest"]) == 1
+    assert capsys.readouterr().err == "error: chest (7) cannot be stopped: it is completed\n"
 
 
 def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(

@@ -107,10 +107,10 @@ def test_a_finished_run_cannot_be_stopped_and_that_is_said_in_words(
     class Finished:
         """Of Flower's control API, what it answers for a run that is over."""
 
-        def StopRun(self, _: object) -> None:
+        def StopRun(self, _: object) -> None:  # noqa: N802
             httpx.Response(412, request=httpx.Request("POST", "http://superlink")).raise_for_status()
 
-        def ListRuns(self, _: object) -> SimpleNamespace:
+        def ListRuns(self, _: object) -> SimpleNamespace:  # noqa: N802
             status = SimpleNamespace(status="finished", sub_status="completed", details="")
             return SimpleNamespace(run_dict={7: SimpleNamespace(status=status)})
 

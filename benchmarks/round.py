@@ -12,7 +12,9 @@ Flower's TensorFlow quickstart runs on a SuperLink and two SuperNodes without TL
 simulator; both as their documentation writes them (benchmarks/rivals), in environments that this program makes below
 --out. `training` is the work alone: a process for each hospital that stays, without a server. One after the other.
 
-With --mbit-per-s ours goes over a line of that speed, a proxy of this program's for each hospital.
+With --mbit-per-s ours goes over a line of that speed, a proxy of this program's for each hospital; then every warm
+round and hospital is told by itself: what lay between task, worker and reply, the bytes that passed meanwhile, and what
+they take at that speed.
 
 A warm round is any but the first. Its overhead is its wall time less the longer of both hospitals' own work in it. Ours
 also scores the server's own images (16 pairs), which the others do not: that time is told apart and taken off too.
@@ -93,6 +95,7 @@ class Timing:
     central: list[float] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)  # of ours
     processor: list[dict[str, float]] = field(default_factory=list)  # of ours, CPU seconds
+    lines: list[dict[str, dict[str, float]]] = field(default_factory=list)  # of ours on a slow line, by hospital
 
     @property
     def overhead(self) -> list[float]:
@@ -147,7 +150,7 @@ def ours(out: Path, work: Work) -> Timing:
         for cable in place.cables.values():
             cable.bytes_per_second, cable.delay = (work.mbit_per_s or 0) * 125_000, work.delay_ms / 1000
         place.trust_each_other()
-        with ProcessorTimes(place) as spent:
+        with ProcessorTimes(place) as spent, Passed(place.cables) as passed:
             place.lead("run", "round.yaml", seconds=3600.0)
         sites = {name: read_events(place.site(name) / "run" / "events.jsonl")[0] for name in HOSPITALS}
         metrics = place.metrics("round")
@@ -157,6 +160,9 @@ def ours(out: Path, work: Work) -> Timing:
         timing.work.append(max(ended - begun for begun, ended in mark.worked.values()))
         timing.central.append(mark.scored - mark.averaged)
         timing.stages.append(mark.stages())
+        timing.lines += (
+            [{name: mark.line(name, passed, work.mbit_per_s) for name in HOSPITALS}] if work.mbit_per_s else []
+        )
     timing.processor = spent.by_round()
     return timing
 
@@ -216,6 +222,33 @@ class ProcessorTimes:
         return spent
 
 
+class Passed:
+    """What has passed each hospital's line, looked at fifty times a second."""
+
+    def __init__(self, cables) -> None:
+        self._cables, self._over = cables, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._found: list[tuple[float, dict[str, dict[str, int]]]] = []
+
+    def __enter__(self) -> "Passed":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def megabytes(self, name: str, way: str, begun: float, ended: float) -> float:
+        before, after = (
+            max((at for at in self._found if at[0] <= moment), key=lambda at: at[0]) for moment in (begun, ended)
+        )
+        return (after[1][name][way] - before[1][name][way]) / 1e6
+
+    def _look(self) -> None:
+        while not self._over.wait(0.02):
+            self._found.append((time.time(), {name: dict(cable.passed) for name, cable in self._cables.items()}))
+
+
 @dataclass
 class Marks:
     """Moments of one round of ours, in Unix seconds; by hospital where there are two."""
@@ -227,6 +260,26 @@ class Marks:
     averaged: float  # central scoring begins
     scored: float
     closed: float
+    carried: dict[str, dict[str, tuple[float, float]]]  # by hospital: the first object begins, the last is through
+
+    def line(self, name: str, passed: Passed, mbit_per_s: float) -> dict[str, float]:
+        """Of one hospital's round: seconds, MB, and what these take at the line's speed."""
+        (begun, ended), fetch, send = self.worked[name], self.carried[name]["fetch"], self.carried[name]["send"]
+        sent, replied = self.sent[name], self.replied[name]
+        down, up = passed.megabytes(name, "down", sent, replied), passed.megabytes(name, "up", sent, replied)
+        return {
+            "message down": fetch[0] - sent,
+            "objects down": fetch[1] - fetch[0],
+            "to the first step": begun - fetch[1],
+            "own work": ended - begun,
+            "to the first object up": send[0] - ended,
+            "objects up": send[1] - send[0],
+            "message up": replied - send[1],
+            "all but own work": replied - sent - (ended - begun),
+            "MB down": down,
+            "MB up": up,
+            "bytes / bandwidth": (down + up) * 8 / mbit_per_s,
+        }
 
     def stages(self) -> dict[str, float]:
         """Seconds on the way of the hospital that replied last."""
@@ -251,14 +304,17 @@ def marks_of(number: int, server: list[dict], sites: dict[str, list[dict]]) -> M
     def within(events: list[dict], kind: str) -> list[dict]:  # the closing test comes later, under the same numbers
         return [e for e in events if e["kind"] == kind and opened < e["time"] < closed]
 
-    worked, sent, replied = {}, {}, {}
+    worked, sent, replied, carried = {}, {}, {}, {}
     for name, events in sites.items():
-        times = [e["time"] for e in within(events, "site") if e["stage"] in _WORK]
-        worked[name] = min(times), max(times)
+        times: dict[str, list[float]] = {}
+        for e in within(events, "site"):
+            times.setdefault("work" if e["stage"] in _WORK else e["stage"], []).append(e["time"])
+        spans = {stage: (min(found), max(found)) for stage, found in times.items()}
+        worked[name], carried[name] = spans["work"], spans
     for e in within(server, "hospital"):  # a masked round asks twice: the second time for shares, while it averages
         {"working": sent, "replied": replied}.get(e["state"], {}).setdefault(e["site"], e["time"])
     scoring = [e["time"] for e in within(server, "server") if e["stage"] == "evaluate"]
-    return Marks(opened, sent, worked, replied, min(scoring), max(scoring), closed)
+    return Marks(opened, sent, worked, replied, min(scoring), max(scoring), closed, carried)
 
 
 _WORK = ("model", "validate", "train")
@@ -417,6 +473,21 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.1f} ({min(values):.1f}-{max(values):.1f})"
 
 
+def print_lines(arm: str, rounds: list[dict[str, dict[str, float]]]) -> None:
+    """Of warm rounds on a slow line."""
+    columns = {f"{name}, round {number}": lines[name] for number, lines in enumerate(rounds, 1) for name in lines}
+    columns = {head: column for head, column in columns.items() if not head.endswith("round 1")}
+    if columns:
+        print(f"| {arm} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+        for part in next(iter(columns.values())):
+            print(f"| {part} | {' | '.join(f'{column[part]:.2f}' for column in columns.values())} |")
+        over = [
+            f"{100 * (column['all but own work'] / column['bytes / bandwidth'] - 1):.1f} %"
+            for column in columns.values()
+        ]
+        print(f"| over bytes / bandwidth | {' | '.join(over)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4)
@@ -460,6 +531,7 @@ def main() -> None:
             print(f"| {name} | {unit} |\n|---|---|")
             for part in rows[0]:
                 print(f"| {part} | {spread([row[part] for row in rows[1:]])} |")
+        print_lines(name, found[name].lines)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from fedthorax.common.ground.audit import verify
 from fedthorax.common.ground.events import read_events
 
 _WINDOW = 1 << 16  # bytes that the system takes from a socket before somebody reads them
+_LATE_S = 0.05  # a sleep that a busy machine ends later than this makes the line slower; a shorter one does not
 MARK = "FEDTHORAX_TEST_PLACE"  # in the environment of everything that is started here, so that it can be found again
 
 
@@ -133,8 +134,8 @@ class Cable:
                 self.passed[way] += len(piece)
                 if self.bytes_per_second is not None:
                     now = time.monotonic()
-                    self._free[way] = max(self._free[way], now) + len(piece) / self.bytes_per_second
-                    time.sleep(self._free[way] - now)
+                    self._free[way] = max(self._free[way], now - _LATE_S) + len(piece) / self.bytes_per_second
+                    time.sleep(max(self._free[way] - now, 0.0))
                 under_way.put((time.monotonic() + self.delay, piece))
         under_way.put((0.0, b""))
         deliver.join()

@@ -190,6 +190,7 @@ def found(users: dict[str, str], place: Path) -> Iterator[dict[str, Any]]:
             process.send_signal(signal.SIGTERM)
         for process in processes:
             process.wait(60)
+        print((place / "net.txt").read_text(), (place / "north.txt").read_text())  # shown where a test fails
 
 
 def _attacked(place: Path, users: dict[str, str]) -> dict[str, Any]:

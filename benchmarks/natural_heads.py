@@ -6,10 +6,10 @@
 
 Features are computed once. Every arm has the same rounds, and its round is chosen on the central validation images.
 `at home` is the common model of `together` after the hospital has tried what `personalisation.fine_tune` names on its
-own training images, and kept it where its own validation images have a lower loss. With --strategies only those are
-run, together, and compared with the first.
-One JSON file holds what every model says of the test images; after a stop the command goes on. In the tables: means
-over the seeds, 95 % intervals that resample patients and seeds, differences on the same of both.
+own training images, and kept it where its own validation images have a lower loss; so is `alone`, or it would have had
+fewer passes. With --strategies only those are run, together, and compared with the first. One JSON file holds what
+every model says of the test images; after a stop the command goes on. In the tables: means over the seeds, 95 %
+intervals that resample patients and seeds, differences on the same of both.
 """
 
 import argparse
@@ -64,7 +64,7 @@ class Bench:
                 network, store, self.tests[name], derive_seed(1, "test", name), repeats=in_use(experiment)
             )
             told[name] = _kept(found)
-        if arm == TOGETHER:
+        if not weigh_by:
             told |= {at_home(name): self._personal(experiment, name, heads.best) for name in sites}
         return told
 
@@ -109,7 +109,7 @@ def rows(bench: Bench, runs: Mapping[str, Any], seeds: range) -> Iterator[str]:
             spread = f"seeds {min(joined['seeds']):.3f}-{max(joined['seeds']):.3f}"
             cells = [f"{joined['value']:.3f} ({interval(joined, '.3f')}; {spread})", "", "", "", ""]
             if test != CENTRE:
-                models = arm(TOGETHER, test), arm(TOGETHER, test, at_home(test)), arm(test, test)
+                models = arm(TOGETHER, test), *(arm(name, test, at_home(test)) for name in (TOGETHER, test))
                 own, alone = (figure_of(of, score) for of in models[1:])
                 cells[1:] = [f"{value['value']:.3f} ({interval(value, '.3f')})" for value in (own, alone)]
                 less = [compared(of, models[2], score)["difference"] for of in models[:2]]

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def test_the_bundle_holds_the_six_folders_and_no_data_no_tests_no_images(checkou
     configs = {p.relative_to(ROOT).as_posix() for p in (ROOT / "configs").glob("*.yaml")}
     assert configs
     assert names - {".info/CONTENT"} == sources | configs | {"pyproject.toml", "README.md", "LICENSE"}
+
+
+def test_no_link_of_the_project_leads_out_of_it() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=False, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    links = [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_symlink()]
+    assert links, "typings/fedthorax is one"
+    assert [link for link in links if not (link.exists() and link.resolve().is_relative_to(ROOT))] == []
 
 
 def test_flower_finds_both_entry_points_without_importing_the_apps(checkout: Path) -> None:

@@ -27,13 +27,13 @@ def plans(real: Path) -> Mapping[str, dict[str, Any]]:
     most of his pictures: at the bed from the front, or standing from behind."""
     kaggle, lidc = real / "ct-kaggle", real / "lidc-ct-128"
     return {
-        "nih": {"xray": real / "nih-128", "by": "column", "column": "view", "column_most": True},
+        "nih": {"xray": real / "nih-128", "column": "view", "column_most": True},
         "kermany": {"xray": real / "kermany-224", "hospitals": ("guangzhou",)},
         "rsna": {"xray": real / "rsna-224", "hospitals": ("radiologists",)},
         "lidc": {"ct": lidc, "ct_labels": lidc / "labels.csv", "hospitals": ("screening",)},
         # This collection knows no patients and has its own split. The small hospital has X-rays of its own too.
         "kaggle": {"ct": kaggle / "train", "ct_valid": kaggle / "valid", "ct_test": kaggle / "test"}
-        | {"by": "sizes", "sizes": (3, 1), "hospitals": ("oncology", "small"), "holdout_valid": 0, "holdout_test": 0},
+        | {"sizes": (3, 1), "hospitals": ("oncology", "small"), "holdout_valid": 0, "holdout_test": 0},
         "nih-more": {"xray": real / "nih-224-more", "hospitals": ("small",), "holdout_valid": 0, "holdout_test": 0},
     }
 

@@ -75,7 +75,7 @@ TOKENS = ("model.absent=token", "training.modality_dropout=0.2", "evaluation.boo
 FOUR = ("north", "south", "east", "west")
 LAYOUTS: dict[str, dict[str, Any] | None] = {
     "equal-3": None,
-    "dirichlet": {"by": "dirichlet", "alpha": 0.1, "hospitals": FOUR[:3]},
+    "dirichlet": {"alpha": 0.1, "hospitals": FOUR[:3]},
     "equal-4": {"hospitals": FOUR},
     "lacking": {"hospitals": FOUR, "limits": SiteLimits(without={"north": ("ct",), "south": ("xray",)})},
     "blank": {"hospitals": FOUR, "limits": SiteLimits(without={"north": ("ct",), "south": ("xray",)})},

@@ -1,13 +1,16 @@
 """The commands in the code blocks of README and docs are there, with the options that are printed, and each is run by a
 test with the default network (tests/e2e/test_documented_*.py), by another test, or says why not. None is run here."""
 
+import importlib.util
 import re
 import tomllib
+from pathlib import Path
 
 import click
 from typer.main import get_command
 
 from fedthorax.cli.main import app
+from fedthorax.simulations.partition import PartitionPlan
 
 from .documented import ELSEWHERE, NOT_RUN, PAGES, ROOT, documented, missing, owned
 
@@ -55,6 +58,17 @@ def test_what_else_the_documents_start_is_there_with_these_options() -> None:
         elif words[0] == "python" and words[1].startswith("benchmarks/"):
             source = (ROOT / words[1]).read_text(encoding="utf-8")
             assert [name for name in options(line) - {"--set"} if f'"{name}"' not in source] == [], line
+
+
+def test_make_natural_deals_out_by_rules_that_a_partition_has() -> None:
+    spec = importlib.util.spec_from_file_location("natural", ROOT / "benchmarks" / "natural.py")
+    assert spec is not None
+    assert spec.loader is not None
+    natural = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(natural)
+    plans = {name: PartitionPlan(out=Path("dealt"), **plan) for name, plan in natural.plans(Path("real")).items()}
+    assert plans["nih"].column_most
+    assert plans["kaggle"].sizes == (3, 1)
 
 
 def test_a_shown_line_is_found_whatever_its_numbers_are_and_another_word_is_missed() -> None:

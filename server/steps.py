@@ -14,7 +14,7 @@ deviations.
 Steps of one round are compared by the logarithm of their norms over the square root of their number, with the median:
 nearly half of them may be wild without moving the yardstick far. Only trained values make the norm: where an encoder
 begins to be trained the statistics behind it move by hundreds of times what weights move, and at one honest hospital
-fourteen times as far as at the next. Their directions are not compared. On real images an
+fourteen times as far as at another. Their directions are not compared. On real images an
 honest hospital's step stands almost at right angles to the mean of the others', and with unequal labels it points away
 from it (docs/rounds.md), so a step that was turned round cannot be told from one of other patients.
 """

@@ -11,7 +11,8 @@
     state/               kept over restarts: replies that the server has not acknowledged, decisions about runs,
                          segments of the model that need not be sent again, what of the model stays here
     results/RUN/         models and report of a finished run, a run folder like those of a simulation
-    run/                 only while the site runs: worker.sock, events.jsonl, node.toml, processes.json
+    run/                 only while the site runs: worker.sock, events.jsonl, node.toml
+    processes.json       process ids, only while the site runs
     flwr/                what Flower's processes keep (FLWR_HOME)
     logs/                worker.log, supernode.log, clientapp.log
 """
@@ -47,7 +48,8 @@ class SiteFolder:
     run = Inside("run")
     socket = Inside("run", "worker.sock")
     events = Inside("run", "events.jsonl")
-    processes = Inside("run", "processes.json")
+    processes = Inside("processes.json")  # root ends what it names, so it lies where no other user writes
+    lock = Inside(".lock")  # held while the site runs
     flower = Inside("flwr")
     logs = Inside("logs")
 

@@ -6,7 +6,6 @@ withdraw``, which write small files below ``state/``; the worker notices them wh
 
 import hashlib
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from fedthorax.common.disclosure.allowed import Allowed
 from fedthorax.common.disclosure.in_words import said
 from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.leaving import Count, Figure, Loss, Rule, Shown
+from fedthorax.common.ground.owner_only import hand_to_owner
 from fedthorax.common.ground.wording import counted
 from fedthorax.common.messages.message import Task
 
@@ -135,9 +135,7 @@ class Participation:
     def _write(self, name: str, value: dict[str, Any]) -> None:
         path = self.folder / f"{name}.json"
         write_json(path, value)
-        if os.geteuid() == 0:  # a person decides as root, and the worker's user has to read it
-            owner = self.folder.stat()
-            os.chown(path, owner.st_uid, owner.st_gid)
+        hand_to_owner(path)  # a person decides as root, and the worker's user has to read it
 
 
 NOTHING_ELSE = "nothing else: every field has a rule, and `fedthorax site leaves` prints them all"

@@ -33,7 +33,7 @@ from fedthorax.client.site.task_desk import CANNOT_WRITE, OWN_DISK
 from fedthorax.client.site.worker_client import worker_answers
 from fedthorax.client.site.worker_service import socket_path
 from fedthorax.common.consortium.supervision import Service, supervise
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes, write_text
 from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.owner_only import tighten
 
@@ -56,7 +56,8 @@ def run_site(folder: SiteFolder, settings: SiteSettings, tell: Callable[[str], N
     require_private_key(folder)
     folder.make()
     # Two supervisors would fight over the socket and the key.
-    with locked(folder.path / ".lock", f"{folder.path}: the site is running already; stop the other one first"):
+    with locked(folder.lock, f"{folder.path}: the site is running already; stop the other one first"):
+        folder.processes.unlink(missing_ok=True)  # of a supervisor that was killed
         _share_out(folder, settings)
         connection = Connection(settings.server, tell, stop)
         services = site_services(folder, settings, connection, tell)
@@ -122,7 +123,12 @@ def site_services(
 
 def restart_supernode(folder: SiteFolder) -> bool:
     """Have the supervisor start the SuperNode anew, with the key and certificate that are there now; False if the site
-    does not run."""
+    does not run: a supervisor that was killed has left numbers that are other processes' by now."""
+    try:
+        with locked(folder.lock, "it runs"):
+            return False
+    except BlockingIOError:
+        pass
     try:
         pid = int(json.loads(folder.processes.read_text(encoding="utf-8"))["supernode"])
         os.kill(pid, signal.SIGTERM)
@@ -133,7 +139,8 @@ def restart_supernode(folder: SiteFolder) -> bool:
 
 def _supernode(folder: SiteFolder, settings: SiteSettings, port: int) -> tuple[str, ...]:
     facts = node_facts(folder, settings)
-    write_text(folder.run / "node.toml", "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items()))
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in facts.items()]
+    write_text(folder.run / "node.toml", "".join(lines))
     write_text(folder.run / "task.bell", "")
     if settings.users.supernode is not None:
         user = pwd.getpwnam(settings.users.supernode).pw_uid
@@ -193,10 +200,9 @@ def _service(
     if user is not None:
         _require_root(f"users.{name}")
         shutil.chown(home, user)
-        as_user = str(Path(__file__).with_name("as_user.py"))
-        command = (sys.executable, "-I", "-S", as_user, str(os.getpid()), user, group or "", *command)
         environment |= {"HOME": str(home)}
-    return Service(name, command, folder.logs / f"{name}.log", home, environment, on_line)
+    log = folder.logs / f"{name}.log"
+    return Service(name, command, log, home, environment, on_line, user=user or "", group=group or "")
 
 
 def _share_out(folder: SiteFolder, settings: SiteSettings) -> None:
@@ -218,8 +224,7 @@ def _share_out(folder: SiteFolder, settings: SiteSettings) -> None:
         except KeyError:
             raise ValueError(f"users.group: this machine has no group {users.group!r}") from None
     if users.supernode is not None:
-        for path in (folder.keys, folder.private_key):
-            shutil.chown(path, users.supernode)
+        _chown_all(folder.keys, users.supernode)
     if users.worker is not None:
         folder.egress.touch(mode=0o600)
         shutil.chown(folder.settings, group=pwd.getpwnam(users.worker).pw_gid)  # it reads them and may not write them
@@ -236,11 +241,9 @@ def _share_out(folder: SiteFolder, settings: SiteSettings) -> None:
         shutil.chown(folder.path, group=pwd.getpwnam(users.worker).pw_gid)
         folder.path.chmod(0o751)  # the worker looks into it as well
     secret = _secret_file(folder)
-    secret.unlink(missing_ok=True)
-    secret.touch(mode=0o640 if users.clientapp is not None else 0o600)
-    secret.write_bytes(secrets.token_bytes(32))
-    if users.clientapp is not None:
-        secret.chmod(0o640)
+    write_bytes(secret, (secrets.token_bytes(32),), PRIVATE)
+    if named:
+        secret.chmod(0o640 if users.group else PRIVATE)
         shutil.chown(secret, users.supernode or os.geteuid(), users.group or os.getegid())
 
 

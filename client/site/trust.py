@@ -5,13 +5,9 @@ from pathlib import Path
 
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
-from fedthorax.common.consortium.roster import (
-    RosterFile,
-    public_identity,
-    read_identity,
-    read_roster,
-)
+from fedthorax.common.consortium.roster import RosterFile, public_identity, read_identity, read_roster
 from fedthorax.common.ground.atomic_write import write_json
+from fedthorax.common.ground.owner_only import hand_to_owner
 from fedthorax.common.masking.keys import Trust
 
 
@@ -37,6 +33,7 @@ def pin(folder: SiteFolder, settings: SiteSettings, file: Path, fingerprint: str
         raise ValueError(f"{file}: its fingerprint is {roster.fingerprint}, not {fingerprint}: it is another roster")
     before = trusted(folder)
     write_json(folder.roster, roster)
+    hand_to_owner(folder.roster)
     return Pinned(roster, before == roster)
 
 

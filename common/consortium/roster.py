@@ -15,6 +15,7 @@ from fedthorax.common.consortium.invitation import read_sent
 from fedthorax.common.consortium.names import checked_hospital_name
 from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.ground.owner_only import hand_to_owner
 from fedthorax.common.masking.keys import raw, roster_digest, spoken
 
 Identity = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Public identity, hexadecimal.")]
@@ -45,6 +46,7 @@ def new_identity(path: Path) -> Ed25519PrivateKey:
     key = Ed25519PrivateKey.generate()
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_bytes(path, (text,), PRIVATE)
+    hand_to_owner(path)
     return key
 
 

@@ -35,6 +35,8 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     on_line: Callable[[str], None] | None = None  # called, from a thread of its own, with each line that it prints
     unlogged: re.Pattern[str] | None = None  # lines that match anywhere are left out of the log
+    user: str = ""  # who runs it, with ``group`` beside the user's own groups; empty: who runs the supervisor
+    group: str = ""
 
 
 def supervise(
@@ -48,8 +50,8 @@ def supervise(
 
     A process that ends is started again after 1 s, then 2, 4, … up to 60 s. ``tell`` takes sentences for a person;
     of a process that keeps ending only the first three ends are told. ``changed`` takes the process ids by name
-    whenever one has changed; ``tick`` is called every 0.2 s. Call this from a thread that lives as long as the
-    services shall: on Linux they get SIGTERM when it ends.
+    whenever one has changed, and again where it raises OSError, as on a full disk; ``tick`` is called every 0.2 s. Call
+    this from a thread that lives as long as the services shall: on Linux they get SIGTERM when it ends.
     """
     kept = [_Kept(service, tell) for service in services]
     pids: dict[str, int] = {}
@@ -57,8 +59,11 @@ def supervise(
         while True:
             for one in kept:
                 one.step(time.monotonic())
-            if pids != (pids := {one.service.name: one.pid for one in kept if one.pid is not None}):
-                changed(pids)
+            present = {one.service.name: one.pid for one in kept if one.pid is not None}
+            if pids != present:
+                with contextlib.suppress(OSError):
+                    changed(present)
+                    pids = present
             tick()
             if stop.wait(POLL_SECONDS):
                 return
@@ -130,12 +135,12 @@ class _Kept:
             self._tell(f"{self.service.name} keeps ending; tries go on, without a word here; see {self.service.log}")
 
     def _start(self, now: float) -> None:
-        tied = str(Path(__file__).with_name("tied.py"))
+        tied, service = str(Path(__file__).with_name("tied.py")), self.service
         programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", tied, str(os.getpid()), *self.service.command],
-            cwd=self.service.folder,
-            env=os.environ | {"PATH": programs, "PYTHONUNBUFFERED": "1"} | dict(self.service.environment),
+            [sys.executable, "-I", "-S", tied, str(os.getpid()), service.user, service.group, *service.command],
+            cwd=service.folder,
+            env=os.environ | {"PATH": programs, "PYTHONUNBUFFERED": "1"} | dict(service.environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

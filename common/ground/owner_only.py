@@ -19,6 +19,14 @@ def only_for_owner() -> None:
     os.umask(_OTHERS)
 
 
+def hand_to_owner(path: Path) -> None:
+    """Where root has written ``path``, give it to the owner of its folder, who else could not read it. A link that this
+    owner has put in its place is not followed."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def tighten(folder: Path, public: Iterable[Path] = ()) -> None:
     """Take from everybody but the owner what is below ``folder`` already, such as from an earlier version, and
     ``folder`` itself. ``public`` stays readable by others who come that far. Nothing becomes more open, and no link is

@@ -113,7 +113,7 @@ def admit(
     if expected is None:
         say("compare this with what the hospital reads to you; if it differs, revoke it")
     if not done.connectable:
-        say("the server does not run; the hospital can connect once it does")
+        say("the server does not run, or its SuperLink not yet; the hospital can connect once it does")
 
 
 @server.command("roster")

@@ -23,7 +23,7 @@ from fedthorax.server.consortium.folder import (
 
 @dataclass(frozen=True)
 class Admission:
-    """What came of a registration file. ``connectable`` is False until the server runs."""
+    """What came of a registration file. ``connectable`` is False until the server has told the SuperLink."""
 
     hospital: Hospital
     fingerprint: str
@@ -61,14 +61,14 @@ def admit(folder: ConsortiumFolder, file: Path, expected_fingerprint: str | None
             identity=registration.identity or (present.identity if present else None),
         )
         others = [h for h in hospitals if h.name != hospital.name]
-        write_hospitals(folder, [*others, hospital], registration.nonce)
         replaced = present is not None and not present.revoked
-        folder.audit.append(
+        folder.audit.append(  # first: where it cannot be written nobody is admitted, and the file can come again
             "key_changed" if replaced else "admitted",
             name=hospital.name,
             fingerprint=mark,
             software_version=hospital.software_version,
         )
+        write_hospitals(folder, [*others, hospital], registration.nonce)
     connectable = _told(folder)
     hospital = next(h for h in read_hospitals(folder) if h.name == hospital.name)
     return Admission(hospital, mark, replaced, connectable)
@@ -84,8 +84,8 @@ def roster(folder: ConsortiumFolder, consortium: str) -> tuple[RosterFile, list[
 def revoke(folder: ConsortiumFolder, name: str) -> bool:
     """Shut a hospital out from now on; the gateway sees it with the next request.
 
-    Returns whether the SuperLink knows as well; if it does not run it is told when it starts. ValueError if no such
-    hospital is on the list.
+    Returns whether the SuperLink knows as well; if it does not answer the server tells it once it does. ValueError if
+    no such hospital is on the list.
     """
     with changing_hospitals(folder):
         hospitals = read_hospitals(folder)
@@ -126,7 +126,7 @@ def tell_superlink(folder: ConsortiumFolder) -> None:
 def _told(folder: ConsortiumFolder) -> bool:
     try:
         tell_superlink(folder)
-    except ServerNotRunningError:
+    except (ServerNotRunningError, RuntimeError):  # the server tells it as soon as it can
         return False
     return True
 

@@ -184,6 +184,12 @@ def read_hospitals(folder: Path | ConsortiumFolder) -> tuple[Hospital, ...]:
     return _read(_folder(folder)).hospitals
 
 
+def list_version(folder: ConsortiumFolder) -> tuple[int, int]:
+    """Another one whenever hospitals.json was replaced."""
+    status = folder.hospitals.stat()
+    return status.st_mtime_ns, status.st_ino
+
+
 def require_admitted(folder: Path | ConsortiumFolder, names: Iterable[str]) -> None:
     """ValueError where an experiment names a hospital that is not admitted."""
     admitted = [one.name for one in read_hospitals(folder) if not one.revoked]

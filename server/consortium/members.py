@@ -17,7 +17,7 @@ from fedthorax.common.consortium.keys import fingerprint, parse_public_key
 from fedthorax.common.consortium.signed_call import BODY_HEADER, CALL_HEADER, fits_call
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.server.consortium.control import node_key
-from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
+from fedthorax.server.consortium.folder import ConsortiumFolder, list_version, read_hospitals
 from fedthorax.server.consortium.refusals import Refusals, key_mark
 from fedthorax.server.consortium.seen_calls import SeenCalls
 
@@ -94,8 +94,7 @@ class Members:
         return text
 
     def _read(self) -> None:
-        status = self._folder.hospitals.stat()
-        version = (status.st_mtime_ns, status.st_ino)
+        version = list_version(self._folder)
         if version == self._version:
             return
         hospitals = read_hospitals(self._folder)

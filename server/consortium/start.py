@@ -22,7 +22,7 @@ from fedthorax.server.consortium.admission import tell_superlink
 from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate
 from fedthorax.server.consortium.control import ServerNotRunningError
 from fedthorax.server.consortium.flower_home import flower_environment, write_connection
-from fedthorax.server.consortium.folder import ConsortiumFolder, offer_invitation
+from fedthorax.server.consortium.folder import ConsortiumFolder, list_version, offer_invitation
 from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
 
 CONSORTIUM_VARIABLE = "FEDTHORAX_CONSORTIUM"
@@ -176,7 +176,8 @@ def _write_state(
 
 
 class _Readiness:
-    """Once the SuperLink answers it is told the list of hospitals, and the person that all is up."""
+    """Once the SuperLink answers, and whenever the list of hospitals has changed, it is told the list: a command that
+    changed it may have been ended before it could. The person is told once that all is up."""
 
     def __init__(
         self,
@@ -187,7 +188,8 @@ class _Readiness:
         certificates: bool = True,
     ) -> None:
         self._folder, self._settings, self._addresses, self._tell = folder, settings, addresses, tell
-        self._done = False
+        self._told: tuple[int, int] | None = None  # which list the SuperLink knows
+        self._problem = ""
         self._next = 0.0
         self._certificates = certificates
         self._days_left, self._next_look = days_left(folder.server_certificate), 0.0
@@ -199,17 +201,24 @@ class _Readiness:
                 if (left := days_left(self._folder.server_certificate)) != self._days_left:
                     self._days_left = left  # so it is said once a day
                     _warn_of_end(left, self._tell)
-        if self._done or time.monotonic() < self._next:
+        if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 0.5
-        if not all(_answers(address) for address in self._addresses):
-            return
         try:
+            present = list_version(self._folder)
+            if present == self._told or not all(_answers(address) for address in self._addresses):
+                return
             tell_superlink(self._folder)
         except ServerNotRunningError:
             return
-        self._done = True
-        self._tell(f"{self._settings.name} is ready for hospitals at {self._settings.address}")
+        except (OSError, RuntimeError, ValueError) as error:  # it goes on serving whom the SuperLink knows
+            if str(error) != self._problem:
+                self._problem = str(error)
+                self._tell(f"the SuperLink cannot be told the list of hospitals: {error}; tries go on")
+            return
+        if self._told is None:
+            self._tell(f"{self._settings.name} is ready for hospitals at {self._settings.address}")
+        self._told, self._problem = present, ""
 
 
 def _answers(address: str) -> bool:

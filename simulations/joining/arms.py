@@ -121,7 +121,7 @@ def run_arm(arm: Arm, output: IO[str] | None = None) -> Run:
     write_text(file, yaml.safe_dump(arm.experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
     command = [sys.executable, "-m", "fedthorax.cli.main", *_arguments(arm, file)]
     # Else a comparison that is killed without a word leaves a run behind that holds its folder.
-    tie = [sys.executable, "-I", "-S", tied.__file__, str(os.getpid())]
+    tie = [sys.executable, "-I", "-S", tied.__file__, str(os.getpid()), "", ""]
     process = subprocess.Popen([*tie, *command], stdout=output, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         code = process.wait()

@@ -317,7 +317,7 @@ class Consortium:
     def pid(self, owner: str, what: str) -> int | None:
         """A process of the lead's (superlink, gateway, serverapp) or of a hospital's (worker, supernode, clientapp);
         None while there is none."""
-        state = self.folder / "server.json" if owner == "lead" else self.site(owner) / "run" / "processes.json"
+        state = self.folder / "server.json" if owner == "lead" else self.site(owner) / "processes.json"
         try:
             known = json.loads(state.read_text())
             services = known["services"] if owner == "lead" else known

@@ -171,13 +171,13 @@ def test_a_hospital_that_is_not_admitted_is_told_once_and_connects_through_its_p
     assert consortium.told("north").count("does not belong to an admitted hospital") == 1
     assert time_of_first > 0
     assert set(consortium.proxy.asked) == {consortium.server}
-    node = json.loads((consortium.place / "north" / "run" / "processes.json").read_text())["supernode"]
+    node = json.loads((consortium.place / "north" / "processes.json").read_text())["supernode"]
     peers = {c.raddr.port for c in psutil.Process(node).net_connections("inet") if c.raddr}
     assert int(consortium.server.rsplit(":", 1)[1]) not in peers  # everything goes through the proxy
 
 
 def test_a_killed_supernode_comes_back_by_itself(consortium: Consortium) -> None:
-    node = json.loads((consortium.place / "north" / "run" / "processes.json").read_text())["supernode"]
+    node = json.loads((consortium.place / "north" / "processes.json").read_text())["supernode"]
     before = len(re.findall("SuperNode ID:", (consortium.place / "north" / "logs" / "supernode.log").read_text()))
     os.kill(node, signal.SIGKILL)
     log = consortium.place / "north" / "logs" / "supernode.log"

@@ -195,7 +195,7 @@ def found(users: dict[str, str], place: Path) -> Iterator[dict[str, Any]]:
 
 def _attacked(place: Path, users: dict[str, str]) -> dict[str, Any]:
     site = place / "north"
-    pids = json.loads((site / "run" / "processes.json").read_text())
+    pids = json.loads((site / "processes.json").read_text())
     image = next((place / "data" / "north" / "xray").glob("*.png"), None) or next(
         (place / "data" / "north" / "xray").rglob("*.png")
     )

@@ -111,6 +111,24 @@ def test_delays_double_up_to_a_minute(tmp_path):
     assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
+def test_a_full_disk_that_takes_no_list_of_processes_ends_none_of_them_and_is_tried_again(tmp_path):
+    stop, tries = threading.Event(), []
+
+    def changed(pids) -> None:
+        tries.append(dict(pids))
+        if len(tries) < 3:
+            raise OSError(28, "No space left on device")
+
+    arguments = ([python(tmp_path, _SLEEPER)], print, stop, changed)
+    thread = threading.Thread(target=supervise, args=arguments)
+    thread.start()
+    wait_for(lambda: len(tries) == 3)
+    assert tries[0] == tries[2]
+    assert psutil.pid_exists(tries[0]["it"])
+    stop.set()
+    thread.join()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
 def test_services_end_with_a_supervisor_that_is_killed(tmp_path):
     code = f"""

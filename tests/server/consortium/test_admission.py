@@ -127,3 +127,31 @@ def test_an_identity_that_is_anothers_is_refused(folder, tmp_path):
     admit(folder, tmp_path / "north.json")
     with pytest.raises(ValueError, match="its identity for masking is north's"):
         admit(folder, tmp_path / "south.json")
+
+
+def test_nobody_is_admitted_whose_admission_cannot_be_written_down_and_the_file_can_come_again(
+    folder, applicant, monkeypatch
+):
+    anna = applicant("St. Anna")
+    with monkeypatch.context() as patch:
+        patch.setattr("fedthorax.common.ground.audit._write_whole", raise_(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space left"):
+            admit(folder, anna.file)
+    assert read_hospitals(folder) == ()
+    assert admit(folder, anna.file).hospital.name == "St. Anna"
+
+
+def test_a_superlink_that_answers_with_an_error_keeps_no_change_of_the_list_back(folder, applicant, monkeypatch):
+    monkeypatch.setattr(
+        "fedthorax.server.consortium.admission.tell_superlink", raise_(RuntimeError("database is locked"))
+    )
+    assert not admit(folder, applicant("St. Anna").file).connectable
+    assert not revoke(folder, "St. Anna")
+    assert read_hospitals(folder)[0].revoked
+
+
+def raise_(error):
+    def function(*_, **__):
+        raise error
+
+    return function

@@ -3,8 +3,9 @@ import threading
 
 import pytest
 
+from fedthorax.server.consortium.folder import Hospital, read_hospitals, write_hospitals
 from fedthorax.server.consortium.settings import split_address
-from fedthorax.server.consortium.start import _warn_of_end, start, superlink_service
+from fedthorax.server.consortium.start import _Readiness, _warn_of_end, start, superlink_service
 
 
 def test_the_superlink_is_on_loopback_asks_for_keys_keeps_its_state_and_fetches_nothing(folder):
@@ -70,3 +71,28 @@ def test_the_end_of_the_certificate_is_said_before_and_after(days, words):
     _warn_of_end(days, told.append)
     assert len(told) == (words is not None)
     assert words is None or words in told[0]
+
+
+def test_the_superlink_is_told_the_list_again_whenever_it_has_changed_and_no_fault_of_its_ends_the_server(
+    folder, monkeypatch
+):
+    answers, heard, told, clock = [RuntimeError("database is locked")] * 2, [], [], iter(range(100))
+    monkeypatch.setattr("fedthorax.server.consortium.start.time.monotonic", lambda: float(next(clock)))
+
+    def tell(_):
+        heard.append(len(read_hospitals(folder)))
+        if answers:
+            raise answers.pop()
+
+    monkeypatch.setattr("fedthorax.server.consortium.start.tell_superlink", tell)
+    ready = _Readiness(folder, folder.settings(), (), told.append)
+    for _ in range(5):
+        ready.tick()
+    assert heard == [0, 0, 0]
+    assert told[0] == "the SuperLink cannot be told the list of hospitals: database is locked; tries go on"
+    assert [words[:29] for words in told[1:]] == ["thorax is ready for hospitals"]
+    write_hospitals(folder, [Hospital("north", "key")])
+    for _ in range(3):
+        ready.tick()
+    assert heard == [0, 0, 0, 1]
+    assert len(told) == 2

@@ -49,7 +49,8 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """``checkpoints/round-0003.npz``: written atomically; the newest ``keep`` stay, and the best round of each."""
+    """``checkpoints/round-0003.npz``: written atomically; the newest ``keep`` whose model was taken stay, and the best
+    round of each."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self._folder, self._keep = folder, keep
@@ -128,20 +129,25 @@ class Checkpoints:
         return self._folder / f"round-{round_number:04d}.npz"
 
     def _prune(self) -> None:
-        """Going on from any of the newest, even the one before a damaged last one, needs its best round too."""
-        newest = self.rounds()[-self._keep :]
-        needed = {*newest, *(self._best_round(number) for number in newest)}
-        for number in self.rounds():
-            if number not in needed:
+        """Going on from any of the newest, even the one before a damaged last one, needs its best round too. A round
+        whose model was not taken stays beside them and is not one of so many."""
+        needed, taken = set[int | None](), 0
+        for number in reversed(self.rounds()):
+            if taken < self._keep:
+                best, is_taken = self._seen(number)
+                needed |= {number, best}
+                taken += is_taken
+            elif number not in needed:
                 self._file(number).unlink()
 
-    def _best_round(self, round_number: int) -> int | None:
+    def _seen(self, round_number: int) -> tuple[int | None, bool]:
+        """The best round by then, and whether the model of this one was taken."""
         try:
             with self._file(round_number).open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-                selection: Selection = _state(content)["selection"]
+                state = _state(content)
         except _DAMAGE:
-            return None
-        return selection.best_round
+            return None, True
+        return state["selection"].best_round, state["record"].get("rounds", [{}])[-1].get("central", True) is not None
 
 
 def _under(content: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

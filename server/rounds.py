@@ -86,7 +86,6 @@ class Rounds:
         self._pooling = Pooling(self.experiment.labels, self.experiment.evaluation.histogram_bins)
         self._algorithm = algorithm_of(self.experiment.federation.strategy)
         self._strategy_state: State = start.strategy_state if start else {}
-        self._lost_rounds, self._notable = 0, set[str]()
         self._newcomers = Newcomers(self.hospitals, self.central, dict(start.overlaps) if start else {})
 
     def run(self) -> Predictions:
@@ -156,7 +155,6 @@ class Rounds:
             self.network.layout.write(weights)
             self._not_taken(number, taken, problem)
             return self._lost(number, weights, started, problem, taken)
-        self._lost_rounds = 0
         self._close_round(number, weights, started, scores)
         return weights
 
@@ -187,9 +185,9 @@ class Rounds:
 
     def _lost(self, number: int, weights: Weights, started: float, problem: str, taken: Iterable[str]) -> Weights:
         """Close a round whose model is not taken. RuntimeError where too many were lost in a row."""
-        self._lost_rounds += 1
         self._close_round(number, weights, started, None)
-        if self._lost_rounds == MOST_LOST_ROUNDS:
+        lost = next(back for back, entry in enumerate(reversed(self.record.rounds)) if entry["central"] is not None)
+        if lost % MOST_LOST_ROUNDS == 0:
             raise RuntimeError(
                 f"{MOST_LOST_ROUNDS} rounds in a row gave a model that is not taken: {problem}; took part in the last: "
                 f"{', '.join(sorted(taken))}. Lower training.learning_rate, or go on with --resume --leave-out HOSPITAL"
@@ -272,16 +270,23 @@ class Rounds:
         return set(far) if federation.unusual_updates == "refuse" else set()
 
     def _tell_shares(self, number: int) -> None:
-        """A hospital that has much of the weight is named once."""
+        """A hospital that has much of the weight is named once, however often the run is gone on with."""
+        told = {site for before in range(1, number) for site in self._notable(before)}
+        for site, words in self._notable(number).items():
+            if site not in told:
+                self.hospitals.warn(site, f"it has {words}")
+
+    def _notable(self, number: int) -> dict[str, str]:
         entries = self.record.rounds[number]["sites"]
         pairs = {
             site: entry["train"]["pairs"] for site, entry in entries.items() if entry.get("update_norm") is not None
         }
         total = sum(pairs.values())
-        for site, own in pairs.items() if len(pairs) > 2 else ():
-            if own > self.experiment.federation.notable_share * total and site not in self._notable:
-                self._notable.add(site)
-                self.hospitals.warn(site, f"it has {own / total:.0%} of the round's weight: {own} of {total} pairs")
+        return {
+            site: f"{own / total:.0%} of the round's weight: {own} of {total} pairs"
+            for site, own in pairs.items()
+            if len(pairs) > 2 and own > self.experiment.federation.notable_share * total
+        }
 
     def _shape(self, segments: tuple[str, ...]) -> RoundShape:
         layout, findings = self.network.layout, len(self.experiment.labels.findings)

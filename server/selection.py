@@ -47,19 +47,15 @@ def stopped_parts(
     that the phase began with and of every round since, None where a round's model was not taken. One part always goes
     on."""
     found: dict[PartName, int] = {}
-    for part in phase.parts if phase.part_patience else ():
-        if part not in _TASKS or len(found) + 1 == len(phase.parts):
-            continue
-        areas = [None if one is None else _mean_area(one[_TASKS[part]], weights) for one in scores]
-        best, highest, waited = 0, float("-inf"), 0
-        for place, area in enumerate(areas):
-            if area is not None and area > highest:
-                best, highest, waited = place, area, 0
-            elif area is not None:
-                waited += 1
-            if waited == phase.part_patience:
+    waiting = {part: (0, float("-inf"), 0) for part in phase.parts if phase.part_patience and part in _TASKS}
+    for place, one in enumerate(scores):
+        for part, (best, highest, waited) in waiting.items():
+            area = None if one is None else _mean_area(one[_TASKS[part]], weights)
+            if area is None or part in found:
+                continue
+            waiting[part] = (place, area, 0) if area > highest else (best, highest, waited + 1)
+            if waiting[part][2] == phase.part_patience and len(found) + 1 < len(phase.parts):
                 found[part] = best
-                break
     return found
 
 

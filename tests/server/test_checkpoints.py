@@ -43,6 +43,16 @@ def test_the_newest_stay_and_the_best_round_of_each(tmp_path):
     assert checkpoints.rounds() == [6, 7]
 
 
+def test_a_round_whose_model_was_not_taken_is_not_one_of_the_newest_that_stay(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for number, central in enumerate([{"loss": 1.0}, {"loss": 0.9}, None, {"loss": 0.8}, None]):
+        checkpoints.save(state(number, best=0, record={"rounds": [{"round": number, "central": central}]}))
+    # A part of the network that got no better after round 1 goes back to it: rounds without a figure do not count.
+    assert checkpoints.rounds() == [0, 1, 2, 3, 4]
+    checkpoints.save(state(5, best=5, record={"rounds": [{"round": 5, "central": {"loss": 0.7}}]}))
+    assert checkpoints.rounds() == [0, 3, 4, 5]
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=1)
     file = checkpoints.save(state(0, best=0))

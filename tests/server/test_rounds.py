@@ -431,6 +431,9 @@ def test_a_hospital_with_much_of_the_weight_is_named_once(make, tmp_path):
     assert [note for note in notes(tmp_path) if "weight" in note] == [
         "south: it has 50% of the round's weight: 30 of 60 pairs"
     ]
+    rest = make(FakeChannel(), "federation.notable_share=0.4", start=rounds.checkpoints.load(1))
+    rest.run()
+    assert [len(entry["warnings"]) for entry in rest.record.rounds] == [0, 1, 0, 0]
 
 
 @pytest.mark.parametrize("claim", [10**9, 2**31 - 8])
@@ -478,6 +481,10 @@ def test_three_such_rounds_in_a_row_end_the_run_with_everybody_named(make, monke
     with pytest.raises(RuntimeError, match=r"3 rounds in a row .* took part in the last: east, north, south\. Lower"):
         rounds.run()
     assert [entry["round"] for entry in rounds.record.rounds] == [0, 1, 2, 3]
+    rest = make(FakeChannel(), start=rounds.checkpoints.load(2))  # as without a stop, rounds 1 and 2 count
+    monkeypatch.setattr(rest.central, "validate", lambda *_: scores(0.5) | {"loss": float("inf")})
+    with pytest.raises(RuntimeError, match=r"3 rounds in a row"):
+        rest.run()
 
 
 def test_a_resumed_run_goes_on_without_the_part_of_a_hospital_that_is_left_out(make):

@@ -89,6 +89,11 @@ def test_the_last_part_goes_on():
     assert stopped([0.6, 0.5, 0.5], [0.6, 0.5, 0.5], ENCODERS) == {"xray": 0}
 
 
+def test_a_part_that_has_stopped_stays_so_when_the_last_one_has_had_enough_too():
+    assert stopped([0.6, 0.7, 0.8, 0.7, 0.7], [0.6, 0.5, 0.5, 0.5, 0.5], ENCODERS) == {"ct": 0}
+    assert stopped([0.6, 0.7, 0.6, 0.6, 0.6], [0.6, 0.5, 0.5, 0.5, 0.5], ENCODERS) == {"ct": 0}
+
+
 def test_a_round_without_a_figure_does_not_count():
     assert stopped([0.6, None, 0.5], [0.6, 0.7, 0.8]) == {}
     phase = PhaseConfig(rounds=9, trainable="parts", parts=ENCODERS, part_patience=1)

@@ -32,7 +32,7 @@ from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.projection import set_projection
-from fedthorax.common.training.schedule import RoundPlan, plan_round, scope_of, segments_of_part
+from fedthorax.common.training.schedule import RoundPlan, Trainable, plan_round, scope_of, segments_of_part
 from fedthorax.common.training.scoring import Predictions, Scores
 from fedthorax.server.central import CentralData
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
@@ -129,9 +129,12 @@ class Rounds:
         started = time.monotonic()
         self.hospitals.gather()
         self.record.open_round(number, plan)
-        segments = self.network.trained_segments(scope_of(plan.phase, plan.stopped))
+        scope = scope_of(plan.phase, plan.stopped)
+        segments = self.network.trained_segments(scope)
         state = self._strategy_state
-        aggregate = self._algorithm.aggregate(self.experiment.federation.strategy_settings, self._shape(segments))
+        aggregate = self._algorithm.aggregate(
+            self.experiment.federation.strategy_settings, self._shape(segments, scope)
+        )
         try:
             taken = self._gather_updates(number, weights, segments, plan, aggregate)
             self.events.emit("server", round=number, stage="aggregate")
@@ -288,14 +291,19 @@ class Rounds:
             if len(pairs) > 2 and own > self.experiment.federation.notable_share * total
         }
 
-    def _shape(self, segments: tuple[str, ...]) -> RoundShape:
+    def _shape(self, segments: tuple[str, ...], scope: Trainable) -> RoundShape:
         layout, findings = self.network.layout, len(self.experiment.labels.findings)
         parts = parts_of(layout, segments, findings) if self.experiment.weighs_branches else None
         statistics = {segment: layout.statistics(segment) for segment in segments}
         batch_norm = {segment: layout.batch_norm(segment) for segment in segments}
         pairs = sum(self.record.passport(site).pairs for site in self.hospitals.joined())
         return RoundShape(
-            {segment: layout.sizes[segment] for segment in segments}, parts, statistics, batch_norm, pairs
+            {segment: layout.sizes[segment] for segment in segments},
+            parts,
+            statistics,
+            batch_norm,
+            pairs,
+            self.network.frozen(scope),
         )
 
     def _models(self, whole: dict[str, Any]) -> Callable[[str], dict[str, Any]]:

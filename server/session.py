@@ -86,7 +86,7 @@ def run_session(
         totals = record.document["totals"]
         begun -= totals["seconds"]
         channel.bytes_sent, channel.bytes_received = totals["bytes_sent"], totals["bytes_received"]
-    # Rounds to average, and the one that a part goes back to when it stops, also from the one before a damaged last one.
+    # Rounds to average, and the one that a part goes back to when it stops, also after a damaged last one.
     needed = max(max(phase.average_last, 2 + (phase.part_patience or -1)) for phase in experiment.training.phases)
     checkpoints = Checkpoints(folder.checkpoints, max(experiment.output.keep_checkpoints, needed))
     network: Network | None = None

@@ -166,6 +166,10 @@ class FederatedAverage:
         for found in sums:
             self._means[found.segment].add_sum(found)
 
+    def unsaid(self) -> dict[str, list[slice]]:
+        """Where no hospital has anything to say, by segment."""
+        return {segment: [slice(None)] for segment, mean in self._means.items() if not mean.num_examples}
+
     def result(self, before: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """The averaged segments; one of which nothing came stays as it was ``before``. Raises ValueError when there was
         no update."""

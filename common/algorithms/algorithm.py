@@ -51,13 +51,14 @@ class RoundShape:
     """Sizes of the segments that are trained in a round, and the parts that are averaged each by its own counts; no
     parts: everything by pairs. ``statistics`` are the moving statistics of each segment: means, never steps.
     ``batch_norm`` is where normalisation that is not frozen lies in each. ``all_pairs`` are those of all hospitals that
-    have joined, whether they answer in this round or not; 0: unknown."""
+    have joined, whether they answer in this round or not; 0: unknown. ``frozen`` is what the phase does not train."""
 
     sizes: Mapping[str, int]
     parts: Sequence[Part] | None
     statistics: Mapping[str, Sequence[slice]]
     batch_norm: Mapping[str, Sequence[slice]] = field(default_factory=dict)
     all_pairs: int = 0
+    frozen: Mapping[str, Sequence[slice]] = field(default_factory=dict)
 
 
 class Aggregate(Protocol):

@@ -68,6 +68,14 @@ class BranchwiseAverage:
             if weight and part.segment in weights:
                 yield mean, np.ascontiguousarray(weights[part.segment][part.where]), weight
 
+    def unsaid(self) -> dict[str, list[slice]]:
+        """Where no hospital has anything to say, by segment."""
+        found: dict[str, list[slice]] = {}
+        for part, mean in zip(self._parts, self._means, strict=True):
+            if not mean.num_examples:
+                found.setdefault(part.segment, []).append(part.where)
+        return found
+
     def result(self, before: Weights) -> dict[str, NDArray[np.float32]]:
         """The averaged segments, with the values of ``before`` where no hospital has anything to say."""
         averaged = {part.segment: before[part.segment].copy() for part in self._parts}

@@ -53,6 +53,10 @@ class Mean:
     def mean(self, before: Weights) -> Segments:
         return self._average.result(before)
 
+    def still(self, segment: str) -> Sequence[slice]:
+        """Where the values stay as they were: frozen in this phase, or with nothing behind them at who answered."""
+        return (*self.shape.frozen.get(segment, ()), *self._average.unsaid().get(segment, ()))
+
     def result(self, before: Weights, state: State) -> tuple[Segments, State]:
         return self.mean(before), state
 

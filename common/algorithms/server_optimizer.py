@@ -6,7 +6,7 @@ FedAvgM: Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distributi
 the second moment beginning at the square of the adaptivity as the paper asks.
 
 Moving statistics of batch normalisation are no parameters: they become the mean, since a step with momentum could make
-a variance negative.
+a variance negative. What is frozen in a phase, and what nobody has anything to say about, stays, and so do its moments.
 """
 
 from collections.abc import Callable
@@ -62,14 +62,20 @@ class Stepping(Mean):
         for segment, mean in self.mean(before).items():
             old = before[segment].astype(np.float64)
             # A segment that is trained for the first time has no past.
-            first = kept.get(f"first.{segment}", np.zeros(old.size, np.float32)).astype(np.float64)
-            start = np.full(old.size, settings.adaptivity**2, np.float32)
-            second = kept.get(f"second.{segment}", start).astype(np.float64)
-            change, first, second = self._rule(settings, mean.astype(np.float64) - old, first, second)
+            moments = [
+                kept.get(f"{name}.{segment}", np.full(old.size, start, np.float32))
+                for name, start in (("first", 0), ("second", settings.adaptivity**2))
+            ]
+            step = mean.astype(np.float64) - old
+            change, *moved = self._rule(settings, step, *(moment.astype(np.float64) for moment in moments))
+            for where in self.still(segment):
+                change[where] = 0
+                for now, then in zip(moved, moments, strict=True):
+                    now[where] = then[where]
             after[segment] = (old + change).astype(np.float32)
             for where in self.shape.statistics.get(segment, ()):
                 after[segment][where] = mean[where]
-            kept[f"first.{segment}"], kept[f"second.{segment}"] = first.astype(np.float32), second.astype(np.float32)
+            kept[f"first.{segment}"], kept[f"second.{segment}"] = (moment.astype(np.float32) for moment in moved)
         return after, kept
 
 

@@ -73,7 +73,8 @@ def areas_with_covariance(
     with_negatives = len(np.unique(patient[~present]))
     if min(with_positives, with_negatives) < 2:
         return areas, None
-    cross = of_positives @ of_negatives.T / (num_positives * num_negatives)
+    everybody = len(np.unique(patient))
+    cross = of_positives @ of_negatives.T * everybody / ((everybody - 1) * num_positives * num_negatives)
     covariance = (
         of_positives @ of_positives.T * with_positives / ((with_positives - 1) * num_positives**2)
         + of_negatives @ of_negatives.T * with_negatives / ((with_negatives - 1) * num_negatives**2)

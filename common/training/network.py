@@ -217,8 +217,18 @@ class Network:
         (flat,) = self.layout.read([segment]).values()
         if not top:
             return flat
-        used, slots = {variable.path for variable in self._halves(modality, top)[0].weights}, self.layout.slots[segment]
-        return np.concatenate([flat[slot.start : slot.stop] for slot in slots if slot.name in used])
+        return np.concatenate([flat[where] for where in self._below(modality, top)])
+
+    def _below(self, modality: str, top: int) -> list[slice]:
+        """Where in its backbone's segment what lies below the ``top`` last blocks is."""
+        used = {variable.path for variable in self._halves(modality, top)[0].weights}
+        slots = self.layout.slots[f"{modality}.backbone"]
+        return [slice(slot.start, slot.stop) for slot in slots if slot.name in used]
+
+    def frozen(self, trainable: Trainable) -> dict[str, list[slice]]:
+        """What is not trained of the segments that are."""
+        tops = trainable.tops if isinstance(trainable, Scope) else ()
+        return {f"{name}.backbone": self._below(name, top) for name, top in tops}
 
     @cached_property
     def logits_of_pooled(self) -> Callable[..., dict[str, tf.Tensor]]:

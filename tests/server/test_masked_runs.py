@@ -117,7 +117,7 @@ def run(experiment_file, tmp_path):
         else:
             record = RunRecord.resumed(SITES, start.record, "sha", {})
         layout = FakeLayout()
-        network = SimpleNamespace(layout=layout, trained_segments=lambda trainable: HEADS)
+        network = SimpleNamespace(layout=layout, trained_segments=lambda trainable: HEADS, frozen=lambda scope: {})
         events, audit = EventLog(folder / "events.jsonl"), AuditLog(folder / "audit.jsonl")
         hospitals = Hospitals(
             experiment, SITES, channel, record, events, audit, Ledger(), layout.digest, experiment.model_dump_json()

@@ -184,7 +184,7 @@ def make(experiment_file, tmp_path):
         else:
             record = RunRecord.resumed(SITES, start.record, "sha", {})
         layout = FakeLayout()
-        network = SimpleNamespace(layout=layout, trained_segments=lambda trainable: HEADS)
+        network = SimpleNamespace(layout=layout, trained_segments=lambda trainable: HEADS, frozen=lambda scope: {})
         events, audit = EventLog(tmp_path / "events.jsonl"), AuditLog(tmp_path / "audit.jsonl")
         ledger = Ledger(start.acknowledged, start.egress_heads) if start else Ledger()
         holdings = Holdings(start.holdings if start else None)

@@ -39,7 +39,7 @@ class Line(FakeChannel):
 @pytest.fixture
 def run(experiment_file, tmp_path, monkeypatch):
     """Makes a run over a channel; ``written`` is what was left beside the record, ``folder`` where."""
-    network = SimpleNamespace(layout=FakeLayout(), trained_segments=lambda trainable: HEADS)
+    network = SimpleNamespace(layout=FakeLayout(), trained_segments=lambda trainable: HEADS, frozen=lambda scope: {})
     written = []
     monkeypatch.setattr(session, "CentralData", lambda *_: Central(network))
     monkeypatch.setattr(session, "write_examples", lambda *_: 0)

@@ -168,6 +168,18 @@ def test_moving_statistics_become_the_mean_and_take_no_step():
     assert found["fusion"][0] < 1
 
 
+@pytest.mark.parametrize("name", ["fedavgm", "fedadam", "fedyogi"])
+def test_momentum_of_an_earlier_phase_moves_nothing_that_is_frozen_now(name):
+    found, state = one_round(name, [update("a", vector(1, 1))])
+    shape = RoundShape({"fusion": 2}, None, {}, frozen={"fusion": (slice(1, 2),)})
+    aggregate = algorithm_of(name).aggregate(StrategySettings(), shape)
+    aggregate.add(update("a", found))  # asks for nothing more
+    after, kept = aggregate.result({"fusion": found}, state)
+    assert after["fusion"][0] > found[0]
+    assert after["fusion"][1] == found[1]
+    assert kept["first.fusion"][1] == state["first.fusion"][1]  # should it be trained again
+
+
 @pytest.mark.parametrize("sites", [5, 6])
 def test_the_median_is_flowers(sites):
     updates = drawn(sites)
@@ -207,6 +219,19 @@ def test_a_spoilt_hospital_moves_the_mean_far_and_the_robust_ones_hardly(name):
     updates = drawn(7, spoilt=1)
     assert np.abs(one_round("fedavg", updates, before())[0]).max() > 20
     assert np.abs(one_round(name, updates, before())[0]).max() < 4
+
+
+def test_moving_statistics_do_not_make_a_step_of_qfedavg_shorter():
+    shape = RoundShape({"fusion": 2}, None, {"fusion": (slice(1, 2),)})
+    found = {}
+    for moved in (0, 300):
+        aggregate = algorithm_of("qfedavg").aggregate(StrategySettings(fairness=1.0), shape)
+        for site in "ab":
+            aggregate.add(update(site, vector(1, moved), loss=0.5))
+        found[moved] = aggregate.result(ZERO, {})[0]["fusion"].tolist()
+        aggregate.close()
+    # The paper's formula, d = 1 and F = 1/2 at both: 2 F d / 2 (d^2 + F).
+    assert found == {0: pytest.approx([1 / 3, 0]), 300: pytest.approx([1 / 3, 300])}
 
 
 def test_qfedavg_is_flowers():
@@ -298,6 +323,18 @@ class Counted:
     parts = (Part("fusion", slice(0, 1), "fusion"), Part("fusion", slice(1, 2), "cancer"))
     shape = RoundShape({"fusion": 2}, parts, {})
     counts: ClassVar = ({"fusion": 1, "cancer": 1}, {"fusion": 1, "cancer": 0})
+
+
+@pytest.mark.parametrize("name", ["fedavgm", "fedadam", "fedyogi", "fedadagrad"])
+def test_a_part_of_which_nobody_has_anything_to_say_stays_whatever_its_momentum(name):
+    before, state = {"fusion": vector(7, 7)}, {}
+    for counts in Counted.counts:
+        aggregate = algorithm_of(name).aggregate(StrategySettings(), Counted.shape)
+        aggregate.add(Update("a", {"fusion": before["fusion"] + 1}, 1, counts, None))
+        after, state = aggregate.result(before, state)
+        assert after["fusion"][0] > before["fusion"][0]
+        assert (after["fusion"][1] > before["fusion"][1]) == (counts["cancer"] == 1)
+        before = after
 
 
 @pytest.mark.parametrize("name", ["fedavg", "median", "trimmed_mean"])

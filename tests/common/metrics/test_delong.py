@@ -66,6 +66,15 @@ def test_delong_and_the_bootstrap_agree_on_a_large_sample(images_of_a_patient):
     assert area.interval == pytest.approx(np.percentile(bootstrap[1:], [2.5, 97.5]), abs=0.004)
 
 
+def test_of_patients_with_one_positive_and_one_negative_each_the_error_is_that_of_the_mean_of_their_two_parts():
+    positives, negatives = np.array([0.9, 0.4, 0.7, 0.6]), np.array([0.5, 0.1, 0.8, 0.2])
+    right = (positives[:, None] > negatives).astype(float)
+    parts = right.mean(axis=1) + right.mean(axis=0)  # of each patient: its positive's, and its negative's
+    area = delong_roc_auc(np.repeat([True, False], 4), np.concatenate([positives, negatives]), 2 * list("abcd"))
+    assert area.value == right.mean()
+    assert area.standard_error == pytest.approx(parts.std(ddof=1) / 4**0.5)
+
+
 def test_copies_of_a_patients_image_add_no_certainty():
     once = delong_difference(OUTCOME, ALBUMIN, KG_SCORE, PATIENTS)
     twice = delong_difference(np.tile(OUTCOME, 2), np.tile(ALBUMIN, 2), np.tile(KG_SCORE, 2), [*PATIENTS, *PATIENTS])

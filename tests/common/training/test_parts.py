@@ -57,6 +57,18 @@ def test_only_the_last_blocks_of_a_backbone_change_and_all_else_stays_as_it_was(
     assert not changed & {variable.path for variable in below.weights}
 
 
+def test_what_is_frozen_of_a_segment_that_is_trained_is_what_lies_below(parted, draw_images):
+    _, moved = trained(parted, draw_images(6, 5), draw_images(0, 0), TOP)
+    ((segment, wheres),) = parted.frozen(scope_of(TOP)).items()
+    below, above = split_backbone(parted.model.get_layer("xray_backbone"), 2)
+    assert segment == "xray.backbone"
+    assert sum(where.stop - where.start for where in wheres) == sum(np.prod(v.shape) for v in below.weights)
+    assert above.weights
+    assert not any(moved[segment][where].any() for where in wheres)
+    assert [parted.frozen(scope_of(phase)) for phase in (CT, ENDS)] == [{}, {}]
+    assert parted.frozen("all") == {}
+
+
 def test_what_lies_below_is_computed_once_for_all_rounds(parted, draw_images, monkeypatch):
     store, computed, images = FeatureStore(parted, None), [], draw_images(6, 5)
     real = store._compute

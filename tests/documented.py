@@ -10,22 +10,13 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _PROGRAMS = "fedthorax|make|python|pip|flwr"
 _ELLIPSES = ("...", "…")
 
-_REAL = "trains on the real images for minutes; the figures beside it were made with it"
 NOT_RUN = {
-    "fedthorax simulate configs/nih-chestxray14.yaml --name nih-224 ": _REAL,
-    "fedthorax partition data/nih --xray CXR14 ": "the 112,120 X-rays of NIH ChestX-ray14 are not at hand",
-    "fedthorax simulate configs/nih-chestxray14.yaml": "the 112,120 X-rays of NIH ChestX-ray14 are not at hand",
     "python benchmarks/": "hours; that it starts and knows these options is tested",
     "python -m pytest ": "a test itself",
     "pip install ": "needs a registry",
     "make test-browser": ".ci/run runs it",
     "fedthorax partition data/nih-128 ": "deals out 7,619 real images; the figures beside it were made with it",
     "make natural": "deals out 13,000 real images; the figures beside it were made with it",
-    "fedthorax train lidc.yaml": _REAL,
-    "fedthorax simulate configs/real.yaml": _REAL,
-    "fedthorax train configs/real.yaml": _REAL,
-    "fedthorax report runs/real-20 ": _REAL,
-    "fedthorax leakage configs/real.yaml ": _REAL,
 }
 """By its beginning, why no test runs a command."""
 

@@ -1,7 +1,7 @@
 """What README and docs print for one machine is run as it is printed, on phantoms, with the default network.
 
 A stand-in network would not do: an export once failed for the default one alone. ``configs/demo.yaml`` is the demo with
-the default network, without pretrained weights, and with fewer rounds.
+the default network at 64 pixels, without pretrained weights, and with fewer rounds.
 """
 
 import csv
@@ -28,7 +28,7 @@ def experiment(name: str, *phases: str) -> str:
     text = (ROOT / "configs" / "demo.yaml").read_text(encoding="utf-8")
     for old, new in (
         ("name: demo", f"name: {name}"),
-        (BACKBONE, "model: {weights: none, batch_norm: train}"),
+        (BACKBONE, "model: {weights: none, batch_norm: train, image_size: 64}"),
         (ROUNDS, "\n".join(phases)),
     ):
         assert text.count(old) == 1, old

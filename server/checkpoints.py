@@ -147,7 +147,9 @@ class Checkpoints:
                 state = _state(content)
         except _DAMAGE:
             return None, True
-        return state["selection"].best_round, state["record"].get("rounds", [{}])[-1].get("central", True) is not None
+        return state["selection"].best_round, (state["record"].get("rounds") or [{}])[-1].get(
+            "central", True
+        ) is not None
 
 
 def _under(content: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -11,6 +11,7 @@ from fedthorax.common.algorithms.aggregation import LIMIT, all_below
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.federation import CodecName, FederationConfig
 from fedthorax.common.config.label_mapping import LabelsConfig
+from fedthorax.common.config.privacy import MOST_ROUNDED
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.metrics.scores import Histograms
 from fedthorax.common.model.segments import SegmentLayout, Weights
@@ -19,7 +20,7 @@ from fedthorax.common.training.schedule import RoundPlan
 from fedthorax.common.wire.segment import codec_of, unpack
 from fedthorax.server.steps import Step, adam_reach
 
-_ROUNDED_BY = 25  # most that a hospital takes off a count when it rounds: to multiples of 50
+_ROUNDED_BY = MOST_ROUNDED // 2  # most that a hospital takes off a count when it rounds
 # Of a rounding codec: a value is rounded up by a third at most (1.5 steps to 2). What earlier rounding left out of it,
 # half a step of a block whose values are all alike, comes on top round after round: int4 4/3 / (1 - 0.595).
 _ROUNDING_CODEC = {"int8": 1.3, "int4": 3.3}

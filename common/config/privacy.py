@@ -4,6 +4,8 @@ from pydantic import Field, model_validator
 
 from fedthorax.common.ground.frozen import Frozen
 
+MOST_ROUNDED = 50
+
 
 class PrivacyConfig(Frozen):
     """The smallest group that is counted aloud, and how coarsely; a hospital's own stricter values win."""
@@ -13,7 +15,12 @@ class PrivacyConfig(Frozen):
         ge=1,
         description="Counts of fewer patients than this are hidden at the hospital; 1: nothing is hidden.",
     )
-    round_to: int = Field(default=5, ge=1, description="Shown counts are rounded to multiples of this; 1: exact.")
+    round_to: int = Field(
+        default=5,
+        ge=1,
+        le=MOST_ROUNDED,
+        description="Shown counts are rounded to multiples of this; 1: exact.",
+    )
 
     @model_validator(mode="after")
     def _hides_what_it_says(self) -> "PrivacyConfig":

@@ -40,7 +40,7 @@ SENTENCES = (
     "Too few patients, or no spread, to tell the error.",
     "Calibration is switched off.",
     "Fewer than {setting} slices of known class: not calibrated.",
-    "Fewer than {setting} slices of known class: the common calibration.",
+    "Fewer than {setting} of a class, or of the others: the common calibration of all.",
     "Fewer than {setting} images with it, or without it: the common threshold and calibration.",
     "Ranks these images no better than chance: not calibrated.",
     "No label is known in the validation split, so nothing can be compared.",

@@ -64,9 +64,10 @@ class Answers:
         parts = {name: getattr(self, name)[:, columns] for name in ("known", "present", "predicted", "score")}
         return replace(self, names=tuple(names), **parts)
 
-    def people(self, column: int) -> list[str]:
-        """The patients of the images whose label is known."""
-        return [patient for patient, known in zip(self.patients, self.known[:, column], strict=True) if known]
+    def people(self, column: int | None = None) -> list[str]:
+        """The patients of the images of which the label is known, or any."""
+        is_known = np.asarray(self.known.any(axis=1)) if column is None else self.known[:, column]
+        return [patient for patient, known in zip(self.patients, is_known, strict=True) if known]
 
 
 def finding_answers(

@@ -32,11 +32,13 @@ class Resamples:
     """Every figure of one model on the same resamples of the same patients.
 
     ``values[figure]`` is (samples + 1,): the figure on the data themselves, then on each resample; NaN is undefined.
-    ``draw`` names patients and random stream; only resamples of the same draw can be compared pairwise.
+    ``draw`` names patients and random stream; only resamples of the same draw can be compared pairwise. Of ``people``
+    patients some label is known.
     """
 
     values: dict[Figure, NDArray[np.float64]]
     draw: tuple[int, int, tuple[str, ...]]
+    people: int
 
     @property
     def num_patients(self) -> int:
@@ -51,22 +53,25 @@ def bootstrap(answers: Answers, samples: int, seed: int) -> dict[str, Any]:
     """Intervals shaped like ``head_scores``: ``[low, high]`` or None, and ``defined`` beside them."""
     resamples = resampled(answers, samples, seed)
 
-    def block(*path: str) -> dict[str, Any]:
-        found = {m: percentile_interval(resamples.values[(*path, m)], resamples.num_patients) for m in answers.metrics}
+    def block(people: int, *path: str) -> dict[str, Any]:
+        found = {m: percentile_interval(resamples.values[(*path, m)], people) for m in answers.metrics}
         intervals: dict[str, Any] = {metric: interval for metric, (interval, _) in found.items()}
         return {**intervals, "defined": {metric: defined for metric, (_, defined) in found.items()}}
 
     accuracy: dict[str, Any] = {}
     if answers.task == "cancer":
-        low_high, defined = percentile_interval(resamples.values[("accuracy",)], resamples.num_patients)
+        low_high, defined = percentile_interval(resamples.values[("accuracy",)], resamples.people)
         accuracy = {"accuracy": low_high, "defined": {"accuracy": defined}}
     return {
         **accuracy,
         "samples": resamples.samples,
         "level": LEVEL,
         "patients": resamples.num_patients,
-        **{mean: block(mean) for mean in MEANS},
-        answers.group: {name: block(answers.group, name) for name in answers.names},
+        **{mean: block(resamples.people, mean) for mean in MEANS},
+        answers.group: {
+            name: block(len(set(answers.people(column))), answers.group, name)
+            for column, name in enumerate(answers.names)
+        },
     }
 
 
@@ -99,7 +104,7 @@ def resampled(answers: Answers, samples: int, seed: int) -> Resamples:
     if answers.task == "cancer":
         # One class a slice: the share of the right slices is the precision of all cells together.
         values[("accuracy",)] = values[("micro", "precision")]
-    return Resamples(values, (seed, samples, answers.patients))
+    return Resamples(values, (seed, samples, answers.patients), len(set(answers.people())))
 
 
 def paired_difference(
@@ -130,7 +135,7 @@ def paired_difference(
         "second": _number(other_mean[0]),
     }
     for name, values in (("difference", mean - other_mean), ("ratio", ratio(mean, other_mean))):
-        interval, defined = percentile_interval(values, first[0].num_patients)
+        interval, defined = percentile_interval(values, first[0].people)
         result[name] = {"value": _number(values[0]), "interval": interval, "defined": defined}
     return result
 

@@ -131,19 +131,22 @@ def choose_operating_points(
     """``disease`` and ``cancer`` are truth and the model's probability as in ``finding_answers`` and ``class_answers``.
 
     Images with NaN probability were not scored and are left out. ``told`` are other hospitals' images, ``common`` the
-    points that stay where fewer than ``fewest`` images have the label, or lack it, ``people`` the patients of the
+    points that stay where fewer than ``fewest`` images have the label, or lack it (the classes' calibration, which they
+    share, where that is so of one of them), ``people`` the patients of the
     slices and whether they are known: a class has a threshold for examinations too where some patient has several.
     """
     known = (cancer[0] >= 0) & ~np.isnan(cancer[1]).any(axis=1)
     truth, probability = cancer[0][known], cancer[1][known]
+    series = examinations_of(*cancer, *people, evaluation.examination) if people[0] else None
+    fewest_of_a_class = min(_fewest(of, len(classes)) for of in (truth, truth if series is None else series.truth))
     temperature, reasons = 1.0, []
     if evaluation.calibration == "none":
         reasons.append("Calibration is switched off.")
+    elif common is not None and fewest_of_a_class < fewest:  # a common threshold is for probabilities so calibrated
+        temperature = common.cancer_temperature
+        reasons.append(f"Fewer than {fewest} of a class, or of the others: the common calibration of all.")
     elif len(truth) >= fewest:
         temperature = fit_class_temperature(truth, probability)
-    elif common is not None:
-        temperature = common.cancer_temperature
-        reasons.append(f"Fewer than {fewest} slices of known class: the common calibration.")
     else:
         reasons.append(f"Fewer than {fewest} slices of known class: not calibrated.")
     calibrated = class_scaled(probability, temperature)
@@ -158,7 +161,6 @@ def choose_operating_points(
         found = (_finding if task == "disease" else _threshold)(scores, evaluation)
         return found.model_copy(update={"hospitals": tuple(sorted(heard))})
 
-    series = None
     if people[0]:
         series = examinations_of(cancer[0], class_scaled(cancer[1], temperature), *people, evaluation.examination)
     if series is None and any(task == "examination" for task, _ in told or {}):
@@ -185,6 +187,12 @@ def choose_operating_points(
         cancer_temperature=temperature,
         reasons=tuple(reasons),
     )
+
+
+def _fewest(truth: NDArray[np.integer], classes: int) -> int:
+    """Of one of the classes, or of the others to it."""
+    counts = np.bincount(truth[truth >= 0], minlength=classes)
+    return int(min(counts.min(), counts.sum() - counts.max()))
 
 
 def _finding(scores: CountedScores, evaluation: EvaluationConfig) -> LabelOperation:

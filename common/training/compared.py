@@ -68,7 +68,7 @@ def mean_areas(experiment: Experiment, truth: Truth, predictions: Predictions) -
             continue
         resamples = resampled(answers.of_labels(names), samples, seed)
         values = resamples.values[("macro", "roc_auc")]
-        interval, _ = percentile_interval(values, resamples.num_patients)
+        interval, _ = percentile_interval(values, resamples.people)
         found[task] = {"value": float(values[0]), "interval": interval, "names": names, "reason": None}
     return found
 

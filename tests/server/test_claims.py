@@ -6,9 +6,11 @@ from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.model import ModelConfig
+from fedthorax.common.config.privacy import MOST_ROUNDED, PrivacyConfig
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.metrics.scores import Histograms, ScoreHistogram
+from fedthorax.common.metrics.suppression import rounded
 from fedthorax.common.model.dual import build_model
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout
 from fedthorax.common.training.schedule import RoundPlan
@@ -147,6 +149,14 @@ ALLOWED = FederationConfig(largest_hospital=100)
 def test_a_description_within_what_the_lead_allows_is_taken():
     check_described(passport(100, train=images(90, 75)), ALLOWED)
     check_described(passport(None), ALLOWED)
+
+
+def test_no_hospital_rounds_its_images_so_far_down_that_its_own_pairs_are_too_many():
+    policy = PrivacyConfig(smallest_count=100, round_to=MOST_ROUNDED)
+    most = max(range(100, 200), key=lambda images: images - rounded(images, policy))
+    check_described(passport(most, train=images(rounded(most, policy), 0)), FederationConfig())
+    with pytest.raises(ValueError, match="less than or equal to 50"):
+        PrivacyConfig(smallest_count=100, round_to=MOST_ROUNDED + 1)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from fedthorax.server.checkpoints import Checkpoint, Checkpoints
 from fedthorax.server.resume import check_same, open_run
 from fedthorax.server.selection import Selection
 
+from ..common.config.test_patient_privacy import PRIVATE
+
 PHASES = "training.phases=[{rounds: 2, trainable: heads}, {rounds: 3, trainable: all}]"
 
 
@@ -144,6 +146,17 @@ def test_what_changes_no_round_that_is_done_may_differ(experiment, change):
 def test_every_key_that_would_make_it_another_run_is_named(experiment, change, words):
     with pytest.raises(ValueError, match=f"cannot be resumed with another experiment: {words}"):
         check_same(experiment(), experiment(change), 3)
+
+
+def test_a_private_run_gets_no_more_rounds_because_its_noise_is_for_the_steps_that_it_was_planned_with(experiment_file):
+    def private(rounds):
+        phases = f"training.phases=[{{rounds: {rounds}, trainable: heads}}]"
+        return load_experiment(experiment_file(), [*PRIVATE, phases])
+
+    # 4 steps in 2 rounds. After one of them 3 rounds of one step each would be 5 in all.
+    check_same(private(2), private(2), 1)
+    with pytest.raises(ValueError, match=r"training\.phases\.0\.rounds is 4, was 2"):
+        check_same(private(2), private(4), 1)
 
 
 def test_fewer_rounds_than_are_done_are_refused(experiment):

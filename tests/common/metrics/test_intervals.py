@@ -126,6 +126,17 @@ def test_an_undefined_figure_and_a_single_patient_have_no_interval():
     assert alone["macro"]["accuracy"] is None
 
 
+def test_a_label_that_is_known_of_one_patient_alone_has_no_interval():
+    truth = np.array([[1.0, 1.0], [0.0, 0.0], [1.0, np.nan], [0.0, np.nan]])
+    probability, patients = np.array([[0.9, 0.9], [0.2, 0.2], [0.3, 0.3], [0.6, 0.6]]), ["a", "a", "b", "c"]
+    result = bootstrap_disease(truth, probability, patients, ["Mass", "Nodule"], 0.5, 40, seed=0)["per_finding"]
+    assert result["Mass"]["roc_auc"] == [0.0, 1.0]
+    assert result["Nodule"]["roc_auc"] is None  # 1 in every resample, which says nothing of another patient
+    only = [disease_resamples(truth[:, 1:], probability[:, 1:], patients, ["Nodule"], 0.5, 40, seed=0)]
+    difference = paired_difference(only, only, ("macro", "roc_auc"))["difference"]
+    assert (difference["value"], difference["interval"]) == (0.0, None)
+
+
 @pytest.mark.parametrize("num_images", [0, 5])
 def test_no_resamples_or_no_images_give_nulls(num_images):
     truth, probability = np.zeros((num_images, 1)), np.zeros((num_images, 1))

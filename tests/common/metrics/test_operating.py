@@ -168,6 +168,29 @@ def test_a_hospital_with_too_few_keeps_the_common_threshold_and_calibration():
     assert own.cancer_temperature == common.cancer_temperature
 
 
+def test_where_the_threshold_of_a_class_is_the_common_one_so_is_the_calibration_that_it_is_for():
+    (truth, disease), (classes, cancer) = validation()
+    rows = np.r_[np.flatnonzero(classes == 0)[:40], np.flatnonzero(classes == 1)[:9]]  # of "b" too few
+    common = chosen().model_copy(update={"cancer_temperature": 2.0})
+
+    def own(rows, **more):
+        return choose_operating_points(
+            (truth, disease), (classes[rows], cancer[rows]), ("Mass", "Hernia"), ("a", "b"), EvaluationConfig(),
+            "north", "valid", common=common, **more,
+        )  # fmt: skip
+
+    few = own(rows)
+    assert few.cancer["b"].threshold == common.cancer["b"].threshold
+    assert few.cancer_temperature == 2.0
+    assert few.reasons == ("Fewer than 10 of a class, or of the others: the common calibration of all.",)
+    assert own(np.arange(len(classes))).cancer_temperature == pytest.approx(chosen().cancer_temperature)
+    # Slices enough, but of nine patients of a class: theirs is the threshold for examinations.
+    patients = [f"p{row % 9}" if classes[row] else f"q{row}" for row in range(len(classes))]
+    by_patient = own(np.arange(150), people=(patients[:150], ()))
+    assert {label.source for label in by_patient.cancer.values()} == {"images"}
+    assert by_patient.cancer_temperature == 2.0
+
+
 def test_a_stated_sensitivity_is_reached_on_the_images_that_choose():
     points = chosen(operating_point="sensitivity", sensitivity=0.95)
     assert points.disease["Mass"].sensitivity >= 0.95

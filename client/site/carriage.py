@@ -66,6 +66,9 @@ class Carriage:
             if (held := self._held(entry)) is None:
                 part = self._part(entry.sha256)
                 offset = part.stat().st_size if part.exists() else 0
+                if offset >= entry.bytes:  # and of another hash, or it would be held
+                    part.unlink()
+                    offset = 0
                 want = Want(task.run, task.id, entry.sha256, entry.bytes, False, False, done, total, offset)
                 whole = part.with_suffix("")
                 whole.unlink(missing_ok=True)  # damaged
@@ -167,7 +170,7 @@ class Carriage:
         return want
 
     def _held(self, entry: Entry) -> bytes | None:
-        paths = [self._incoming / entry.sha256]
+        paths = [self._incoming / entry.sha256, self._part(entry.sha256)]  # the worker may have been killed in between
         if not entry.packed and "/" not in entry.name:
             paths.append(self._segments / f"{entry.name}-{entry.sha256}.f32")
         for path in paths:

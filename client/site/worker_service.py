@@ -19,6 +19,7 @@ from fedthorax.client.site.content import PART_BYTES, Assembly, parts_of
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.task_desk import TaskDesk, warm_up
+from fedthorax.common.ground.atomic_write import remove_leftovers
 from fedthorax.common.ground.events import EventTail
 from fedthorax.common.ground.lock import take
 from fedthorax.common.messages.message import Task
@@ -183,6 +184,7 @@ def serve(folder: SiteFolder, settings: SiteSettings) -> int:
     # Held while the worker lives: a second one would take the socket away from the first.
     lock = take(folder.run / "worker.lock", f"{folder.path}: a site worker runs here already")
     folder.events.unlink(missing_ok=True)
+    remove_leftovers(folder.state)  # each as large as a model
     desk = TaskDesk(folder, settings)
     server = start_server(desk)
     for number in (signal.SIGTERM, signal.SIGINT):

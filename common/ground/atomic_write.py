@@ -1,7 +1,9 @@
 """A file is either the old one or the new one, never half of the new one."""
 
+import contextlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel
 
 PRIVATE = 0o600  # for what only the file's owner may read
+_TEMPORARY = re.compile(r"\..*\.(\d+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,3 +50,26 @@ def replacing(path: Path, mode: int = 0o666, durable: bool = True) -> Iterator[B
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if durable:  # else the name may be the old file's again after a power cut
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with contextlib.suppress(OSError):  # of a file system that does so by itself
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes of this machine were writing below ``folder`` when they were killed."""
+    for path in folder.rglob(".*.tmp"):
+        if (found := _TEMPORARY.fullmatch(path.name)) and not _lives(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    with contextlib.suppress(PermissionError):  # another user's
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True

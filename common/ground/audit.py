@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fedthorax.common.ground.atomic_write import PRIVATE
+from fedthorax.common.ground.lock import take
 from fedthorax.common.ground.strict_json import canonical_json, plain_value
 
 MOST_BYTES = 32 << 20
@@ -67,19 +67,16 @@ class AuditLog:
     def _locked(self) -> int:
         """A descriptor of the present file, with its lock; one that is full is put aside first."""
         while True:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE)
+            descriptor = take(self.path, flags=os.O_APPEND)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                status = os.fstat(descriptor)
-                if self.path.exists() and os.path.samestat(status, self.path.stat()):
-                    if status.st_size < MOST_BYTES:
-                        return descriptor
-                    first = int(json.loads(os.pread(descriptor, MOST_BYTES, 0).split(b"\n", 1)[0])["sequence"])
-                    self.path.rename(self.path.with_name(f"{self.path.stem}.{first:012d}{self.path.suffix}"))
+                if os.fstat(descriptor).st_size < MOST_BYTES:
+                    return descriptor
+                first = int(json.loads(os.pread(descriptor, MOST_BYTES, 0).split(b"\n", 1)[0])["sequence"])
+                self.path.rename(self.path.with_name(f"{self.path.stem}.{first:012d}{self.path.suffix}"))
             except BaseException:
                 os.close(descriptor)
                 raise
-            os.close(descriptor)  # another process has put it aside meanwhile, or this one just now
+            os.close(descriptor)
 
     def _last_put_aside(self) -> bytes | None:
         aside = [part for part in parts(self.path) if part != self.path]

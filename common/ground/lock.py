@@ -1,5 +1,6 @@
 """One process at a time: POSIX's ``flock`` on a file, given back with the process at the latest."""
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -9,20 +10,24 @@ from pathlib import Path
 from fedthorax.common.ground.atomic_write import PRIVATE
 
 
-def take(path: Path, busy: str | None = None, mode: int = PRIVATE) -> int:
-    """A descriptor that holds the lock of ``path`` until it is closed.
+def take(path: Path, busy: str | None = None, mode: int = PRIVATE, flags: int = 0) -> int:
+    """A descriptor that holds the lock of ``path`` until it is closed; ``flags`` are further ones of os.open.
 
     While another process holds it: BlockingIOError with the words ``busy``; without words, wait.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-    except BaseException as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise BlockingIOError(busy) from None
-        raise
-    return descriptor
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, mode)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+        except BaseException as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise BlockingIOError(busy) from None
+            raise
+        os.close(descriptor)  # whoever had it has removed or renamed the file: the lock is that of another one now
 
 
 @contextmanager

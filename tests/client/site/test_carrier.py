@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.messages.sending import closed
 from fedthorax.common.wire.parcel import Cargo
 from fedthorax.server.channel import Passing
+from fedthorax.server.consortium.gateway import LEAST_BYTES_PER_SECOND
 from fedthorax.server.consortium.objects import ObjectStore
 from fedthorax.server.consortium.settings import split_address
 
@@ -222,6 +224,36 @@ def test_what_came_before_a_crash_of_the_worker_is_not_fetched_again(site, store
     reply = read_reply(store.whole(asked, site.ask(asked)), asked)
     assert np.array_equal(reply.weights["disease"], MODEL + 1)
     assert 500_000 < line.passed["down"] < 700_000
+
+
+@pytest.mark.parametrize(
+    ("last", "again"), [(b"", False), (b"x", True), (b"xx", True)], ids=["whole", "damaged", "more"]
+)
+def test_a_worker_that_is_killed_once_all_has_come_and_before_it_is_noted_goes_on(
+    site, store, asked, line, last, again
+):
+    site.folder.incoming.mkdir(parents=True)
+    content = MODEL.tobytes()
+    (site.folder.incoming / f"{SHA256}.part").write_bytes(content[:-1] + last if last else content)
+    reply = read_reply(store.whole(asked, site.ask(asked)), asked)
+    assert np.array_equal(reply.weights["disease"], MODEL + 1)
+    assert (line.passed["down"] > 3_900_000) == again
+
+
+def test_after_a_break_it_is_asked_first_how_much_has_come(site, store, asked, line, monkeypatch):
+    monkeypatch.setattr(carrier, "TELL_S", 0.0)
+    line.breaks["up"] = [2_000_000]
+    assert np.array_equal(store.whole(asked, site.ask(asked)).arrays()["disease"], MODEL + 1)
+    assert len(site.said) == 1
+    assert "409" not in site.said[0]
+
+
+def test_on_the_slowest_line_that_is_taken_the_worker_hears_of_every_piece_in_time(site, store, asked, monkeypatch):
+    passed = []
+    monkeypatch.setattr(site.carrier, "_throttle", SimpleNamespace(passed=passed.append))
+    store.whole(asked, site.ask(asked))
+    assert sum(passed) == 8_000_000
+    assert max(passed) / LEAST_BYTES_PER_SECOND < carriage.NOBODY_S
 
 
 def test_a_kept_update_is_delivered_once_more_and_not_made_again(site, store, asked):

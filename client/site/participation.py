@@ -9,7 +9,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.withheld import allowed_here
@@ -45,7 +45,10 @@ class Participation:
     @property
     def standing(self) -> Standing:
         value = self._read("standing").get("standing", "takes part")
-        return value if value in ("paused", "withdrawn") else "takes part"
+        if value not in get_args(Standing):
+            raise ValueError(f"{self.folder / 'standing.json'}: damaged; decide again (site pause, resume or withdraw)")
+        standing: Standing = value
+        return standing
 
     def stand(self, standing: Standing) -> None:
         self._write("standing", {"standing": standing, "time": time.time()})
@@ -108,17 +111,22 @@ class Participation:
             raise ValueError(f"{text}: {what} of this name or id; waiting: {known or 'none'}")
         return found[0]
 
-    def decide(self, run: str, decision: Decision) -> None:
-        """Approve or refuse the run as it was last asked for. Approval is of this one experiment, to the letter."""
+    def decide(self, run: str, decision: Decision, shown: str | None = None) -> None:
+        """Approve or refuse the run as it was last asked for. Approval is of this one experiment, to the letter:
+        ValueError where it is no longer the one that was ``shown``, of this experiment_sha256."""
         decisions = self._read("decisions")
         asked = self._read("requests").get(run, {}).get("experiment_sha256")
+        if shown is not None and shown != asked:
+            raise ValueError(
+                f"{run}: the experiment was changed while it was shown, so nothing was decided; look again"
+            )
         decisions[run] = {"decision": decision, "experiment_sha256": asked, "time": time.time()}
         self._write("decisions", decisions)
 
-    def summary(self, run: str) -> dict[str, Any]:
-        """What was shown of the run when it first waited."""
-        summary: dict[str, Any] = self._read("requests")[run]["summary"]
-        return summary
+    def asked(self, run: str) -> tuple[dict[str, Any], str]:
+        """What a person is to be shown of the run, and the experiment_sha256 of it."""
+        entry = self._read("requests")[run]
+        return entry["summary"], entry["experiment_sha256"]
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.folder / f"{name}.json"

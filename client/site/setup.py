@@ -1,8 +1,9 @@
 """Making a hospital's folder, and renewing what was made: its key, the consortium's certificate."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedthorax import __version__
 from fedthorax.client.site.folder import SiteFolder
@@ -19,6 +20,7 @@ from fedthorax.common.consortium.names import checked_hospital_name
 from fedthorax.common.consortium.registration import new_registration
 from fedthorax.common.consortium.roster import new_identity, public_identity, read_identity
 from fedthorax.common.ground.atomic_write import write_json, write_text
+from fedthorax.common.ground.owner_only import hand_to_owner
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,14 @@ def init_site(name: str, xray: Path | None, ct: Path | None, invitation_file: Pa
         if images is not None and not images.is_dir():
             raise NotADirectoryError(f"{option} {images}: no such folder; expected the folder that holds the images")
     site = SiteFolder(folder.absolute())
-    if site.settings.exists() or site.private_key.exists():
+    if site.settings.exists():
         raise FileExistsError(f"{site.path}: a hospital was set up here before; choose another --folder")
     site.make()
     _take_invitation(site, invitation)
-    key = new_private_key()
-    write_private_key(site.private_key, key)
+    key = _key(site.private_key)
     write_text(site.public_key, public_key_text(key) + "\n")
     registration = site.registration(name)
-    identity = public_identity(new_identity(site.identity))
-    write_json(registration, new_registration(name, key, __version__, identity=identity))
+    write_json(registration, new_registration(name, key, __version__, identity=_identity(site)))
     text = settings_text(
         name, invitation.consortium, invitation.address, xray and xray.absolute(), ct and ct.absolute()
     )
@@ -62,14 +62,11 @@ def init_site(name: str, xray: Path | None, ct: Path | None, invitation_file: Pa
 
 def new_key(site: SiteFolder, settings: SiteSettings) -> Registered:
     """A second key beside the present one, and a registration signed by both. The present one stays in use until
-    ``switch_key``, which has its time once the lead has admitted the new one."""
-    present = read_private_key(site.private_key)
-    site.next_private_key.unlink(missing_ok=True)
-    key = new_private_key()
-    write_private_key(site.next_private_key, key)
+    ``switch_key``, which has its time once the lead has admitted the new one: which may be so already where this is
+    called again, so the new one stays the same until then."""
+    present, key = read_private_key(site.private_key), _key(site.next_private_key)
     registration = site.registration(settings.name)
-    identity = public_identity(read_identity(site.identity) if site.identity.is_file() else new_identity(site.identity))
-    write_json(registration, new_registration(settings.name, key, __version__, present, identity))
+    write_json(registration, new_registration(settings.name, key, __version__, present, _identity(site)))
     return Registered(site, registration, fingerprint(public_key_text(key)))
 
 
@@ -78,10 +75,9 @@ def switch_key(site: SiteFolder) -> str:
     if not site.next_private_key.is_file():
         raise FileNotFoundError(f"{site.next_private_key}: no new key; make one with `fedthorax site renew` first")
     text = public_key_text(read_private_key(site.next_private_key))
-    owner = site.private_key.stat()
-    site.next_private_key.replace(site.private_key)
-    _keep_owner(site.private_key, owner.st_uid, owner.st_gid)
+    hand_to_owner(site.next_private_key)
     write_text(site.public_key, text + "\n")
+    site.next_private_key.replace(site.private_key)  # last: until then this can be called again
     return fingerprint(text)
 
 
@@ -117,7 +113,12 @@ def _take_invitation(site: SiteFolder, invitation: Invitation) -> None:
         path.chmod(0o644)  # the SuperNode's user reads them
 
 
-def _keep_owner(path: Path, user: int, group: int) -> None:
-    status = path.stat()
-    if (status.st_uid, status.st_gid) != (user, group):
-        os.chown(path, user, group)
+def _key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The key there, a new one where there is none."""
+    if not path.exists():
+        write_private_key(path, new_private_key())
+    return read_private_key(path)
+
+
+def _identity(site: SiteFolder) -> str:
+    return public_identity(read_identity(site.identity) if site.identity.is_file() else new_identity(site.identity))

@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
-import os
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes
 
 KIND = "ecdsa-sha2-nistp384"
 
@@ -47,10 +48,12 @@ def fingerprint(text: str) -> str:
 
 def write_private_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     """The private key in a new file that only its owner can read; FileExistsError if there is one."""
+    if path.exists():
+        raise FileExistsError(f"{path}: there is a key already, which is not replaced")
     data = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    write_secret(path, data)
+    write_bytes(path, (data,), PRIVATE)
 
 
 def read_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -62,20 +65,3 @@ def read_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
         raise ValueError(f"{path}: expected an OpenSSH private key of the kind {KIND}, without a password")
     return key
-
-
-def write_secret(path: Path, data: bytes, replace: bool = False) -> None:
-    """A file with mode 0600 from its first byte on. Without ``replace``, FileExistsError if ``path`` is there."""
-    target = path.with_name(f".{path.name}.{os.getpid()}.tmp") if replace else path
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            target.replace(path)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise

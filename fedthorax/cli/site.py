@@ -173,11 +173,12 @@ def approve(
             say("no run waits")
         return
     found = participation.find(run)
-    for line in _summary_lines(participation.summary(found)):
+    summary, shown = participation.asked(found)
+    for line in _summary_lines(summary):
         say(line)
     if not yes and not _confirmed("let this hospital take part?"):
         raise ValueError("nothing was decided; refuse the run with fedthorax site refuse")
-    participation.decide(found, "approved")
+    participation.decide(found, "approved", shown)
     say("approved")
 
 

@@ -16,8 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedthorax.common.consortium.issuing import AUTHORITY, SIDE, certificate_of, in_days, key_pem
-from fedthorax.common.consortium.keys import write_secret
-from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.atomic_write import PRIVATE, replacing
 
 AUTHORITY_DAYS = 3650
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -25,21 +24,7 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 def create_authority(consortium: str, certificate: Path, key: Path) -> None:
     """A new authority in files that do not exist yet."""
-    private = ec.generate_private_key(ec.SECP384R1())
-    write_secret(key, key_pem(private))
-    write_text(certificate, _pem(_authority(consortium, private)))
-
-
-def renew_authority(consortium: str, certificate: Path, key: Path) -> x509.Certificate:
-    """A new authority in place of the present one, and its certificate signed by the present one, which is returned."""
-    old_certificate, old_key = read_certificate(certificate), _read_key(key)
-    private = ec.generate_private_key(ec.SECP384R1())
-    new = _authority(consortium, private)
-    ends = old_certificate.not_valid_after_utc
-    signed = certificate_of(new.subject, private.public_key(), old_key, ends, AUTHORITY, old_certificate.subject)
-    write_secret(key, key_pem(private), replace=True)
-    write_text(certificate, _pem(new))
-    return signed
+    _write(certificate, key, *_new_authority(consortium))
 
 
 def issue_server_certificate(
@@ -48,16 +33,23 @@ def issue_server_certificate(
     authority: tuple[Path, Path],
     certificate: Path,
     key: Path,
-    cross: x509.Certificate | None = None,
+    renewed: str = "",
 ) -> None:
     """A new key and certificate for the server, good for ``names`` and this machine's loopback addresses.
 
-    ``authority`` is its certificate and key. ``cross``, and what the present file carries behind the server's
-    certificate already, goes into the new file behind it.
+    ``authority`` is its certificate and key. With ``renewed``, the consortium's name, a new one takes its place, last:
+    until then the present one vouches for all. The new one as signed by the present one, and what the server's file
+    carries behind its certificate already, goes into the new file behind it.
     """
     ca_certificate, ca_key = read_certificate(authority[0]), _read_key(authority[1])
     if ca_key.public_key() != ca_certificate.public_key():
         raise ValueError(f"{authority[0]} and {authority[1]} do not belong together; restore both from the backup")
+    chain = _present_chain(certificate)
+    if renewed:
+        old, old_key = ca_certificate, ca_key
+        ca_certificate, ca_key = _new_authority(renewed)
+        facts = (ca_certificate.subject, ca_key.public_key(), old_key, old.not_valid_after_utc, AUTHORITY, old.subject)
+        chain.insert(0, certificate_of(*facts))
     private = ec.generate_private_key(ec.SECP256R1())
     leaf = certificate_of(
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])]),
@@ -69,9 +61,9 @@ def issue_server_certificate(
         tuple(dict.fromkeys((*names, *_LOCAL))),
         ExtendedKeyUsageOID.SERVER_AUTH,
     )
-    chain = [*([cross] if cross is not None else []), *_present_chain(certificate)]
-    write_secret(key, key_pem(private), replace=True)
-    write_text(certificate, _pem(leaf, *chain))
+    _write(certificate, key, leaf, private, chain)
+    if renewed:
+        _write(*authority, ca_certificate, ca_key)
 
 
 def issue_loopback_certificate(certificate: Path, key: Path) -> None:
@@ -84,8 +76,7 @@ def issue_loopback_certificate(certificate: Path, key: Path) -> None:
     uses = (*SIDE, "key_cert_sign")
     ends = in_days(AUTHORITY_DAYS)
     own = certificate_of(name, private.public_key(), private, ends, uses, hosts=_LOCAL, path_length=0)
-    write_secret(key, key_pem(private), replace=True)
-    write_text(certificate, _pem(own))
+    _write(certificate, key, own, private)
 
 
 def read_certificate(path: Path) -> x509.Certificate:
@@ -101,7 +92,8 @@ def days_left(certificate: Path) -> int:
     return (read_certificate(certificate).not_valid_after_utc - datetime.datetime.now(datetime.UTC)).days
 
 
-def _authority(consortium: str, private: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def _new_authority(consortium: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    private = ec.generate_private_key(ec.SECP384R1())
     # The number tells a renewed authority from the one before: OpenSSL looks issuers up by name.
     serial = x509.random_serial_number()
     name = x509.Name(
@@ -110,7 +102,8 @@ def _authority(consortium: str, private: ec.EllipticCurvePrivateKey) -> x509.Cer
             x509.NameAttribute(NameOID.COMMON_NAME, f"FedThorax consortium authority {serial % 16**8:08x}"),
         ]
     )
-    return certificate_of(name, private.public_key(), private, in_days(AUTHORITY_DAYS), AUTHORITY, serial=serial)
+    ends = in_days(AUTHORITY_DAYS)
+    return certificate_of(name, private.public_key(), private, ends, AUTHORITY, serial=serial), private
 
 
 def _present_chain(path: Path) -> list[x509.Certificate]:
@@ -130,5 +123,16 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _pem(*certificates: x509.Certificate) -> str:
-    return "".join(c.public_bytes(serialization.Encoding.PEM).decode("ascii") for c in certificates)
+def _write(
+    path: Path,
+    key: Path,
+    certificate: x509.Certificate,
+    private: ec.EllipticCurvePrivateKey,
+    chain: Sequence[x509.Certificate] = (),
+) -> None:
+    """Both files, the key first; on a full disk neither."""
+    pem = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (certificate, *chain))
+    with replacing(path) as public, replacing(key, PRIVATE) as secret:
+        for file, content in ((public, pem), (secret, key_pem(private))):
+            file.write(content)
+            file.flush()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fedthorax.server.consortium.certificates import days_left, issue_server_certificate, renew_authority
+from fedthorax.server.consortium.certificates import days_left, issue_server_certificate
 from fedthorax.server.consortium.folder import (
     ConsortiumFolder,
     certificate_names,
@@ -28,16 +28,13 @@ def renew(folder: ConsortiumFolder, authority: bool = False) -> Renewal:
     """
     settings = folder.settings()
     with changing_hospitals(folder):
-        cross = None
-        if authority:
-            cross = renew_authority(settings.name, folder.ca_certificate, folder.ca_key)
         issue_server_certificate(
             certificate_names(settings),
             settings.certificate_days,
             (folder.ca_certificate, folder.ca_key),
             folder.server_certificate,
             folder.server_key,
-            cross,
+            settings.name if authority else "",
         )
         offer_invitation(folder, settings)
         done = Renewal(days_left(folder.server_certificate), days_left(folder.ca_certificate))

@@ -49,6 +49,27 @@ def test_an_experiment_that_was_changed_after_the_approval_waits_again(
     assert list(participation.waiting()) == ["r1"]
 
 
+def test_what_was_changed_while_a_person_looked_at_it_is_not_approved(
+    participation: Participation, experiment: Experiment
+) -> None:
+    asking = settings(participation="ask")
+    participation.request(task(experiment, run="r1"), run_summary(experiment, asking))
+    _, shown = participation.asked("r1")
+    changed = experiment.model_copy(update={"seed": 99})
+    participation.request(task(changed, run="r1"), run_summary(changed, asking))
+    with pytest.raises(ValueError, match="changed while it was shown"):
+        participation.decide("r1", "approved", shown)
+    assert not participation.verdict(asking, task(changed, run="r1"), changed).go
+    participation.decide("r1", "approved", participation.asked("r1")[1])
+    assert participation.verdict(asking, task(changed, run="r1"), changed).go
+
+
+def test_a_standing_that_nobody_knows_is_no_consent(participation: Participation, experiment: Experiment) -> None:
+    (participation.folder / "standing.json").write_text('{"standing": "pausd"}')
+    with pytest.raises(ValueError, match=r"standing\.json: damaged"):
+        participation.verdict(settings(participation="always"), task(experiment), experiment)
+
+
 def test_only_named_runs(participation: Participation, experiment: Experiment) -> None:
     named = settings(participation="named", runs=("tiny",))
     assert participation.verdict(named, task(experiment), experiment).go

@@ -17,6 +17,7 @@ from fedthorax.client.site.setup import (
 )
 from fedthorax.client.site.supervisor import node_facts
 from fedthorax.common.consortium.invitation import Invitation
+from fedthorax.common.consortium.keys import public_key_text, read_private_key
 from fedthorax.common.consortium.registration import read_registration
 from fedthorax.common.ground.atomic_write import write_json
 
@@ -68,6 +69,40 @@ def test_the_clientapp_learns_how_to_reach_the_worker_and_nothing_else(made: Reg
 def test_a_second_setup_does_not_replace_the_key(made: Registered, tmp_path: Path, invitation: Path) -> None:
     with pytest.raises(FileExistsError, match="a hospital was set up here before"):
         init_site("Other", tmp_path / "xray", tmp_path / "ct", invitation, made.folder.path)
+
+
+def test_a_setup_that_a_full_disk_ended_is_brought_to_its_end_with_the_same_key(
+    tmp_path: Path, invitation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("fedthorax.client.site.setup.settings_text", _full)
+        with pytest.raises(OSError, match="No space"):
+            init_site("Anna", tmp_path, None, invitation, tmp_path / "anna")
+    key = (tmp_path / "anna" / "keys" / "site.key").read_bytes()
+    made = init_site("Anna", tmp_path, None, invitation, tmp_path / "anna")
+    assert made.folder.private_key.read_bytes() == key
+    assert require_private_key(made.folder) == made.fingerprint
+
+
+def test_a_second_request_for_a_new_key_does_not_lose_the_one_that_the_lead_may_have_admitted(made: Registered) -> None:
+    settings = load_settings(made.folder.settings)
+    first, again = new_key(made.folder, settings), new_key(made.folder, settings)
+    assert first.fingerprint == again.fingerprint == switch_key(made.folder)
+    assert new_key(made.folder, settings).fingerprint != first.fingerprint
+
+
+def test_a_switch_that_was_ended_can_be_made_again(made: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
+    renewed = new_key(made.folder, load_settings(made.folder.settings))
+    with monkeypatch.context() as patch:
+        patch.setattr("fedthorax.client.site.setup.write_text", _full)
+        with pytest.raises(OSError, match="No space"):
+            switch_key(made.folder)
+    assert switch_key(made.folder) == renewed.fingerprint == require_private_key(made.folder)
+    assert made.folder.public_key.read_text().strip() == public_key_text(read_private_key(made.folder.private_key))
+
+
+def _full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def test_a_folder_that_is_not_there_and_a_bad_name_are_refused(tmp_path: Path, invitation: Path) -> None:

@@ -7,7 +7,6 @@ from fedthorax.common.consortium.keys import (
     public_key_text,
     read_private_key,
     write_private_key,
-    write_secret,
 )
 from fedthorax.common.consortium.names import checked_hospital_name
 from fedthorax.common.ground.names import same_look
@@ -20,16 +19,6 @@ def test_a_private_key_is_readable_by_its_owner_alone_and_is_not_replaced(tmp_pa
     assert public_key_text(read_private_key(path)) == public_key_text(key)
     with pytest.raises(FileExistsError):
         write_private_key(path, new_private_key())
-
-
-def test_a_secret_that_is_replaced_stays_secret(tmp_path):
-    path = tmp_path / "server.key"
-    path.write_text("old")
-    path.chmod(0o644)
-    write_secret(path, b"new", replace=True)
-    assert path.read_bytes() == b"new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_is_no_key_is_refused_without_a_word_of_its_content(tmp_path):

@@ -1,6 +1,7 @@
 """Certificates as TLS sees them: handshakes in memory, no network."""
 
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,6 @@ from fedthorax.server.consortium.certificates import (
     issue_loopback_certificate,
     issue_server_certificate,
     read_certificate,
-    renew_authority,
 )
 
 
@@ -75,12 +75,39 @@ def test_after_a_renewal_of_the_authority_old_and_new_hospitals_connect(pki):
     trusted = [pki / "first.crt", pki / "second.crt"]
     for copy in trusted:
         copy.write_bytes((pki / "ca.crt").read_bytes())
-        issue(pki, cross=renew_authority("thorax", pki / "ca.crt", pki / "ca.key"))
+        issue(pki, renewed="thorax")
         for known in (*trusted[: trusted.index(copy) + 1], pki / "ca.crt"):
             handshake(known, pki / "server.crt", pki / "server.key", "fl.example.org")
     issue(pki)  # an ordinary renewal afterwards keeps what the old hospitals need
     for known in (*trusted, pki / "ca.crt"):
         handshake(known, pki / "server.crt", pki / "server.key", "fl.example.org")
+
+
+@pytest.mark.parametrize("crash", [0, 1, 2])
+def test_wherever_a_renewal_of_the_authority_ends_the_next_one_serves_old_hospitals(pki, monkeypatch, crash):
+    (pki / "known.crt").write_bytes((pki / "ca.crt").read_bytes())
+    replaced, replace = [], Path.replace
+
+    def until_then(path, target):
+        if len(replaced) == crash:
+            raise OSError("killed")
+        replaced.append(target.name)
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", until_then)
+        with pytest.raises(OSError, match="killed"):
+            issue(pki, renewed="thorax")
+    assert replaced == ["server.key", "server.crt", "ca.key"][:crash]
+    issue(pki)
+    handshake(pki / "known.crt", pki / "server.crt", pki / "server.key", "fl.example.org")
+
+
+def test_a_name_that_no_certificate_can_have_leaves_the_authority_as_it_was(pki):
+    before = {path: path.read_bytes() for path in pki.iterdir()}
+    with pytest.raises(ValueError, match="A-label"):
+        issue(pki, names=("münchen.example.org",), renewed="thorax")
+    assert {path: path.read_bytes() for path in pki.iterdir()} == before
 
 
 def test_a_key_that_does_not_belong_to_the_authority_is_refused(pki, tmp_path):

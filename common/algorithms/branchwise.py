@@ -55,10 +55,8 @@ class BranchwiseAverage:
         """Add what is known of several hospitals at once; ``sums`` are of these parts."""
         places = {(part.segment, str(part.where)): number for number, part in enumerate(self._parts)}
         for found in sums:
-            number = places[found.segment, str(found.where)]
-            self._means[number].add_sum(found)
-            if self._parts[number].count == "fusion":
-                self.num_examples += found.weight
+            self._means[places[found.segment, str(found.where)]].add_sum(found)
+            self.num_examples = max(self.num_examples, found.weight)  # pairs are told of no part but the fusion
 
     def _of(
         self, weights: Weights, counts: Mapping[str, Any]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.privacy import PrivacyConfig
@@ -83,10 +84,21 @@ def hospital_tests(
         told = own if policy else own.without_counts()  # a real hospital's gate looks at the counts, and keeps them
         results["operating_points"] = told.model_dump(mode="json")
         results["test_at_own_thresholds"] = tested(network, test, calibrated(raw, own), losses, own)
-    more = with_duplicates(network, store, seed_of("test"), points, results["test"], test, whole, progress)
-    if more is not None:
-        results["test_with_duplicates"] = more
+    left_out = np.subtract(*(_kinds(split, len(labels.cancer_classes)) for split in (whole, test)))
+    if policy is None or not np.any(
+        (left_out > 0) & (left_out < policy.smallest_count)
+    ):  # else they are the difference
+        more = with_duplicates(network, store, seed_of("test"), points, results["test"], test, whole, progress)
+        if more is not None:
+            results["test_with_duplicates"] = more
     return results
+
+
+def _kinds(split: SplitImages, classes: int) -> NDArray[np.int64]:
+    """How many images have each finding, lack it, are of each class, or of another one."""
+    findings, known = split.xray.targets, split.ct.targets[split.ct.targets >= 0]
+    of_class = np.bincount(known, minlength=classes)
+    return np.concatenate([(findings == 1).sum(axis=0), (findings == 0).sum(axis=0), of_class, len(known) - of_class])
 
 
 def histograms_of(

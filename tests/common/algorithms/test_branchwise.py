@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from fedthorax.common.algorithms.aggregation import FederatedAverage
+from fedthorax.common.algorithms.aggregation import FederatedAverage, MaskedSum
 from fedthorax.common.algorithms.branchwise import BranchwiseAverage
 from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.messages.replies import TrainReply
@@ -99,6 +99,14 @@ def test_where_all_hospitals_are_equal_it_is_federated_averaging_to_the_bit():
         branchwise.add(update, equal)
     expected, result = plain.result(model(-1)), branchwise.result(model(-1))
     assert all(result[name].tobytes() == expected[name].tobytes() for name in SEGMENTS)
+
+
+def test_a_masked_sum_of_parts_without_the_fusion_has_examples_behind_it_too():
+    average = BranchwiseAverage(Layout.sizes, parts_of(Layout, ("cancer",), 2))
+    halves = np.array([3 << 8], np.int64), np.array([0], np.int64)  # three slices whose values are 1: 2^40 steps
+    average.add_sums([MaskedSum("cancer", slice(0, 1), *halves, 3)])
+    assert average.num_examples == 3
+    assert average.result(model(-1))["cancer"].tolist() == [1]
 
 
 def test_an_update_that_is_taken_out_again_leaves_nothing_of_it():

@@ -6,6 +6,7 @@ import pytest
 
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.hospital.images import SiteImages, SplitImages
+from fedthorax.common.hospital.overlap import without
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.records.records import Attributes
 from fedthorax.common.training.final_scores import calibrated
@@ -83,6 +84,23 @@ def test_copies_of_images_that_were_trained_on_are_scored_apart(fresh, store, dr
     assert "test_with_duplicates" in (results := results_of(fresh, store, SiteImages("north", splits), common))
     assert results["test"]["disease"]["macro"]["roc_auc"] is None, "all were copies"
     assert results["test_with_duplicates"]["disease"]["macro"]["roc_auc"] is not None
+
+
+def test_figures_with_so_few_copies_that_the_difference_tells_of_each_stay_at_the_hospital(
+    fresh, store, draw_images, common
+):
+    test = draw_images(30, 24, 3)
+    policy = PrivacyConfig(smallest_count=5, round_to=5)
+
+    def told(copies, policy):
+        train = SplitImages(without(test.xray, tuple(range(copies, 30))), without(test.ct, tuple(range(24))))
+        splits = {"train": train, "valid": draw_images(6, 6, 2), "test": test}
+        return "test_with_duplicates" in results_of(fresh, store, SiteImages("north", splits), common, policy)
+
+    test.xray.targets[:] = np.tile([[1], [0]], (15, test.xray.targets.shape[1]))
+    assert not told(8, policy)  # four with each finding, four without
+    assert told(10, policy)
+    assert told(8, None)  # a simulation, whose images all have one owner
 
 
 def test_groups_of_a_hospitals_patients_are_scored_apart_at_the_common_thresholds(fresh, store, site, common):

@@ -22,7 +22,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 
-from fedthorax.common.algorithms.aggregation import FederatedAverage
+from fedthorax.common.algorithms.branchwise import FederatedAverage
 from fedthorax.common.messages.reading import read_reply
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.messages.results import UpdateTold

@@ -22,7 +22,7 @@ quiet_libraries()
 
 import tensorflow as tf  # noqa: E402  after it has been told to be quiet
 
-from fedthorax.common.algorithms.aggregation import FederatedAverage  # noqa: E402
+from fedthorax.common.algorithms.branchwise import FederatedAverage  # noqa: E402
 from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.ground.atomic_write import write_text  # noqa: E402
 from fedthorax.common.ground.seeds import derive_seed  # noqa: E402

@@ -120,7 +120,7 @@ def hospitals(number: int) -> dict[str, float]:
     import numpy as np
 
     from benchmarks.aggregation import SIZES, Layout, some_scores
-    from fedthorax.common.algorithms.aggregation import FederatedAverage
+    from fedthorax.common.algorithms.branchwise import FederatedAverage
     from fedthorax.common.messages.reading import read_reply
     from fedthorax.common.messages.replies import TrainReply
     from fedthorax.common.messages.results import UpdateTold

@@ -31,7 +31,7 @@ from fedthorax.cli.quiet import quiet_libraries
 
 quiet_libraries()
 
-from fedthorax.common.algorithms.aggregation import FederatedAverage  # noqa: E402  after TensorFlow has been told
+from fedthorax.common.algorithms.branchwise import FederatedAverage  # noqa: E402  after TensorFlow has been told
 from fedthorax.common.config import Experiment  # noqa: E402
 from fedthorax.common.config.load import absolute, load_experiment  # noqa: E402
 from fedthorax.common.ground.seeds import derive_seed  # noqa: E402

@@ -12,8 +12,10 @@ import numpy as np
 from pydantic import BaseModel
 
 from fedthorax.common.algorithms import algorithm_of
-from fedthorax.common.algorithms.aggregation import LIMIT, FederatedAverage, all_below
+from fedthorax.common.algorithms.aggregation import LIMIT, all_below
 from fedthorax.common.algorithms.algorithm import Aggregate, RoundShape, State, TakesSums, Update
+from fedthorax.common.algorithms.branchwise import FederatedAverage
+from fedthorax.common.algorithms.spool import KeptUpdates
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.events import EventLog
@@ -43,7 +45,6 @@ from fedthorax.server.claims import (
     check_histograms,
     check_step,
     check_update,
-    steps_of,
     unpacked,
 )
 from fedthorax.server.delivery import deliver
@@ -55,7 +56,7 @@ from fedthorax.server.newcomers import Newcomers
 from fedthorax.server.pooling import Pooling
 from fedthorax.server.record import RunRecord
 from fedthorax.server.selection import Selection, selection_value, stopped_parts
-from fedthorax.server.steps import KeptUpdates, far_from_others, measured
+from fedthorax.server.steps import FEWEST, far_from_others, measured
 
 MOST_LOST_ROUNDS = 3  # in a row whose model is not taken
 
@@ -233,7 +234,8 @@ class Rounds:
         asked = {task.site for task in training}
         tasks = [*training, *self._newcomers.newcomers(asked)]  # who joins now trains from the next round on
         accepted = set(masked.taken) if masked else set[str]()  # whose words an earlier try of the round has summed
-        with contextlib.closing(KeptUpdates(len(training))) as kept:
+        with contextlib.closing(KeptUpdates()) as kept:
+            compared = self.experiment.federation.unusual_updates != "off" and len(training) >= FEWEST
             for reply in ask.replies(
                 tasks, lambda: len(accepted) >= required, lambda left: len(accepted) + left >= required
             ):
@@ -241,7 +243,9 @@ class Rounds:
                     if self._newcomers.accept(reply):
                         self._newcomers.leave_out()
                         ask.fail(reply.site, "train", f"joined in round {number}; trains from the next round on")
-                elif self._take_update(reply, number, model, segments, plan, masked or aggregate, kept):
+                elif self._take_update(
+                    reply, number, model, segments, plan, masked or aggregate, kept if compared else None
+                ):
                     accepted.add(reply.site)
             accepted -= self._put_aside(number, aggregate, kept)
         for site in masked.taken if masked else ():
@@ -261,14 +265,15 @@ class Rounds:
 
     def _put_aside(self, number: int, aggregate: Aggregate, kept: KeptUpdates) -> set[str]:
         """Take out again the updates that lie far from the others. Only now: the order of arrival decides nothing."""
-        federation = self.experiment.federation
-        far = far_from_others(kept.paces, federation.unusual_factor)
+        federation, entries = self.experiment.federation, self.record.rounds[number]["sites"]
+        paces = {site: entries[site]["update_norm"] / math.sqrt(entries[site]["train"]["steps"]) for site in kept.sites}
+        far = far_from_others(paces, federation.unusual_factor)
         for site, reason in sorted(far.items()):
             if federation.unusual_updates == "warn":
                 self.hospitals.warn(site, reason)
             else:
                 aggregate.remove(kept.again(site))
-                self.record.rounds[number]["sites"][site]["update_norm"] = None
+                entries[site]["update_norm"] = None
                 self.hospitals.fail(site, "update", f"refused: {reason}")
         return set(far) if federation.unusual_updates == "refuse" else set()
 
@@ -330,7 +335,7 @@ class Rounds:
         segments: tuple[str, ...],
         plan: RoundPlan,
         aggregate: Aggregate | MaskedRound,
-        kept: KeptUpdates,
+        kept: KeptUpdates | None,
     ) -> bool:
         """Unpack an update, check it, add it; False where it is refused. ``model`` is the named one it started from."""
         site, norm, weights = reply.site, None, model["weights"]
@@ -359,8 +364,8 @@ class Rounds:
                 counts = reply.told.counts.model_dump() if reply.told.counts else {}
                 update = Update(site, values, reply.num_pairs, counts, loss, beside)
                 aggregate.add(update)
-                if federation.unusual_updates != "off":
-                    kept.keep(update, norm / math.sqrt(steps_of(reply, self.experiment, plan)))
+                if kept is not None:
+                    kept.add(update)
         except ValueError as error:
             self.hospitals.fail(site, "update", f"refused: {error}")
             return False

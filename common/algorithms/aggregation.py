@@ -6,7 +6,6 @@ depend on their order; sums of integers do not, so every value is rounded once t
 added exactly. A value that no sum of steps has moved on that grid keeps its bits, so what is frozen stays what it was.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,45 +136,3 @@ def all_below(values: NDArray[np.float32], limit: float) -> bool:
     """Whether all values are finite and smaller than ``limit`` in size; makes no copy of them."""
     # NaN is carried through by min and max, and no comparison with it is true.
     return not values.size or bool(values.max() < limit and values.min() > -limit)
-
-
-class FederatedAverage:
-    """FedAvg over weight segments: every hospital of a round sends the same segments, weighted by its examples."""
-
-    def __init__(self, sizes: Mapping[str, int]) -> None:
-        """``sizes``: number of values of each segment that is trained in this round."""
-        self._means = {segment: WeightedMean(size) for segment, size in sizes.items()}
-
-    @property
-    def num_examples(self) -> int:
-        """Examples behind the updates that are in."""
-        return max((mean.num_examples for mean in self._means.values()), default=0)
-
-    def add(self, weights: Mapping[str, NDArray[np.float32]], num_examples: int) -> None:
-        """Add one hospital's update, as it arrives; the update itself need not be kept. Check it first."""
-        for segment, mean in self._means.items():
-            mean.add(weights[segment], num_examples)
-
-    def remove(self, weights: Mapping[str, NDArray[np.float32]], num_examples: int) -> None:
-        """Take out again what was added."""
-        for segment, mean in self._means.items():
-            mean.remove(weights[segment], num_examples)
-
-    def add_sums(self, sums: Sequence[MaskedSum]) -> None:
-        """Add what is known of several hospitals at once, whole segments."""
-        for found in sums:
-            self._means[found.segment].add_sum(found)
-
-    def unsaid(self) -> dict[str, list[slice]]:
-        """Where no hospital has anything to say, by segment."""
-        return {segment: [slice(None)] for segment, mean in self._means.items() if not mean.num_examples}
-
-    def result(self, before: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """The averaged segments; one of which nothing came stays as it was ``before``. Raises ValueError when there was
-        no update."""
-        if not self.num_examples:
-            raise ValueError("no hospital has given an update, so there is nothing to average")
-        return {
-            segment: mean.mean(before[segment]) if mean.num_examples else before[segment].copy()
-            for segment, mean in self._means.items()
-        }

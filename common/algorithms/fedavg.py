@@ -5,7 +5,7 @@ McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentra
 
 from collections.abc import Sequence
 
-from fedthorax.common.algorithms.aggregation import FederatedAverage, MaskedSum
+from fedthorax.common.algorithms.aggregation import MaskedSum
 from fedthorax.common.algorithms.algorithm import (
     Algorithm,
     Refuses,
@@ -16,7 +16,7 @@ from fedthorax.common.algorithms.algorithm import (
     Weights,
     one_is_enough,
 )
-from fedthorax.common.algorithms.branchwise import BranchwiseAverage
+from fedthorax.common.algorithms.branchwise import Counts, FederatedAverage
 from fedthorax.common.algorithms.settings import StrategySettings
 
 
@@ -25,37 +25,30 @@ class Mean:
 
     def __init__(self, settings: StrategySettings, shape: RoundShape) -> None:
         self.settings, self.shape = settings, shape
-        self._average: FederatedAverage | BranchwiseAverage
-        if shape.parts is None:
-            self._average = FederatedAverage(shape.sizes)
-        else:
-            self._average = BranchwiseAverage(shape.sizes, shape.parts)
+        self._average = FederatedAverage(shape.sizes, shape.parts)
 
     @property
     def num_examples(self) -> int:
         return self._average.num_examples
 
     def add(self, update: Update) -> None:
-        if isinstance(self._average, BranchwiseAverage):
-            self._average.add(update.weights, update.counts)
-        else:
-            self._average.add(update.weights, update.num_pairs)
+        self._average.add(update.weights, self._weighs(update))
 
     def remove(self, update: Update) -> None:
-        if isinstance(self._average, BranchwiseAverage):
-            self._average.remove(update.weights, update.counts)
-        else:
-            self._average.remove(update.weights, update.num_pairs)
+        self._average.remove(update.weights, self._weighs(update))
 
     def add_sums(self, sums: Sequence[MaskedSum]) -> None:
         self._average.add_sums(sums)
+
+    def _weighs(self, update: Update) -> Counts:
+        return update.num_pairs if self.shape.parts is None else update.counts
 
     def mean(self, before: Weights) -> Segments:
         return self._average.result(before)
 
     def still(self, segment: str) -> Sequence[slice]:
         """Where the values stay as they were: frozen in this phase, or with nothing behind them at who answered."""
-        return (*self.shape.frozen.get(segment, ()), *self._average.unsaid().get(segment, ()))
+        return (*self.shape.frozen.get(segment, ()), *self._average.unsaid(segment))
 
     def result(self, before: Weights, state: State) -> tuple[Segments, State]:
         return self.mean(before), state

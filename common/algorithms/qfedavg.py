@@ -47,7 +47,7 @@ class QFedAvg:
     def result(self, before: Weights, state: State) -> tuple[Segments, State]:
         q, inverse = self._settings.fairness, 1 / (self._settings.server_learning_rate or 1.0)
         sites, spool = self._spool.sites, self._spool
-        losses = {site: max(float(spool.update(site).loss or 0.0), _SMALLEST_LOSS) for site in sites}
+        losses = {site: max(float(spool.light(site).loss or 0.0), _SMALLEST_LOSS) for site in sites}
         norms = dict.fromkeys(sites, 0.0)
         for part in spool.parts:
             old, learned = before[part.segment].astype(np.float64), np.ones(before[part.segment].size)

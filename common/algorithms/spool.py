@@ -1,64 +1,92 @@
-"""Updates on disk, for strategies that must see all of them at once: memory does not grow with the hospitals."""
+"""Updates on disk, for who must see all of them at once, or one again: memory does not grow with the hospitals."""
 
-import itertools
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedthorax.common.algorithms.algorithm import RoundShape, Update
-from fedthorax.common.algorithms.branchwise import Part
+from fedthorax.common.algorithms.algorithm import RoundShape, Segments, Update
+from fedthorax.common.algorithms.branchwise import Part, whole
 
 _BLOCK = 1 << 18  # values of each hospital in memory at a time
 
 
-class Spool:
-    """Updates in the order of the hospitals' names, whatever the order in which they came."""
+class KeptUpdates:
+    """The updates of a round by hospital, in the order of their names, whatever the order in which they came."""
 
-    def __init__(self, shape: RoundShape) -> None:
-        self.parts = tuple(shape.parts or (Part(name, slice(0, size), "fusion") for name, size in shape.sizes.items()))
-        self._by_pairs = shape.parts is None
+    def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fedthorax-updates-")
-        self._numbers = itertools.count()
-        self._updates: dict[str, tuple[Update, dict[str, Path]]] = {}
+        self._light: dict[str, Update] = {}  # without the values
+        self._numbers: dict[str, int] = {}  # hospitals' names are no names of files
 
     @property
     def sites(self) -> tuple[str, ...]:
-        return tuple(sorted(self._updates))
-
-    @property
-    def num_examples(self) -> int:
-        return sum(update.num_pairs for update, _ in self._updates.values())
+        return tuple(sorted(self._light))
 
     def add(self, update: Update) -> None:
-        files = {}
-        for segment, values in update.weights.items():
-            files[segment] = Path(self._folder.name) / f"{next(self._numbers)}.npy"
-            np.save(files[segment], values)
-        light = Update(update.site, {}, update.num_pairs, update.counts, update.loss)
-        self._updates[update.site] = light, files
+        self._numbers.setdefault(update.site, len(self._numbers))
+        for kind in ("weights", "beside"):
+            for segment, values in getattr(update, kind).items():
+                np.save(self._file(update.site, kind, segment), values)
+        nothing = np.empty(0, np.float32)
+        weights, beside = dict.fromkeys(update.weights, nothing), dict.fromkeys(update.beside, nothing)
+        self._light[update.site] = replace(update, weights=weights, beside=beside)
 
     def remove(self, update: Update) -> None:
-        for file in self._updates.pop(update.site)[1].values():
-            file.unlink()
+        light = self._light.pop(update.site)
+        for kind in ("weights", "beside"):
+            for segment in getattr(light, kind):
+                self._file(update.site, kind, segment).unlink()
 
-    def update(self, site: str) -> Update:
-        """What came with the weights of a hospital, without them."""
-        return self._updates[site][0]
+    def light(self, site: str) -> Update:
+        """What came of a hospital, without the values."""
+        return self._light[site]
+
+    def again(self, site: str) -> Update:
+        """The same update, memory-mapped."""
+        light = self._light[site]
+
+        def read(kind: str) -> Segments:
+            return {name: self._read(site, kind, name) for name in getattr(light, kind)}
+
+        return replace(light, weights=read("weights"), beside=read("beside"))
 
     def values(self, site: str, segment: str) -> NDArray[np.float32]:
         """Memory-mapped."""
-        return np.asarray(np.load(self._updates[site][1][segment], mmap_mode="r"))
+        return self._read(site, "weights", segment)
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+    def _read(self, site: str, kind: str, segment: str) -> NDArray[np.float32]:
+        return np.asarray(np.load(self._file(site, kind, segment), mmap_mode="r"))
+
+    def _file(self, site: str, kind: str, segment: str) -> Path:
+        return Path(self._folder.name) / f"{self._numbers[site]}-{kind}-{segment}.npy"
+
+
+class Spool(KeptUpdates):
+    """For strategies that combine them part by part."""
+
+    def __init__(self, shape: RoundShape) -> None:
+        super().__init__()
+        self.parts = whole(shape.sizes) if shape.parts is None else tuple(shape.parts)
+        self._by_pairs = shape.parts is None
+
+    @property
+    def num_examples(self) -> int:
+        return sum(self.light(site).num_pairs for site in self.sites)
 
     def holders(self, part: Part) -> tuple[str, ...]:
         """The hospitals that have something to say about a part."""
+        came = ((site, self.light(site)) for site in self.sites)
         return tuple(
             site
-            for site in self.sites
-            if part.segment in self._updates[site][1]
-            and (self._by_pairs or part.weight(self._updates[site][0].counts) > 0)
+            for site, light in came
+            if part.segment in light.weights and (self._by_pairs or part.weight(light.counts) > 0)
         )
 
     def blocks(self, part: Part, sites: tuple[str, ...]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
@@ -67,6 +95,3 @@ class Spool:
         for start in range(0, len(rows[0]) if rows else 0, _BLOCK):
             block = slice(start, start + _BLOCK)
             yield block, np.stack([row[block].astype(np.float64) for row in rows])
-
-    def close(self) -> None:
-        self._folder.cleanup()

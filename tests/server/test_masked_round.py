@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedthorax.common.algorithms.branchwise import BranchwiseAverage, Part
+from fedthorax.common.algorithms.branchwise import FederatedAverage, Part
 from fedthorax.common.masking.hospital import Masking
 from fedthorax.common.masking.keys import _statement, check_run_key, raw, roster_digest, spoken
 from fedthorax.common.masking.masks import add_mask, mask, sign_of
@@ -113,14 +113,14 @@ class Consortium:
         return masked_round.unmasked(given, self.model)
 
     def plain(self, sites: Sequence[str]) -> dict[str, np.ndarray]:
-        average = BranchwiseAverage(SIZES, PARTS)
+        average = FederatedAverage(SIZES, PARTS)
         for site in sites:
             average.add(self.updates[site], self.counts[site])
         return average.result(self.model)
 
 
 def averaged(sums, model) -> dict[str, np.ndarray]:
-    average = BranchwiseAverage(SIZES, PARTS)
+    average = FederatedAverage(SIZES, PARTS)
     average.add_sums(sums)
     return average.result(model)
 

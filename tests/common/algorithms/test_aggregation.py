@@ -6,10 +6,10 @@ import pytest
 from fedthorax.common.algorithms.aggregation import (
     LIMIT,
     RESOLUTION,
-    FederatedAverage,
     WeightedMean,
     all_below,
 )
+from fedthorax.common.algorithms.branchwise import FederatedAverage
 from fedthorax.common.algorithms.settings import MAX_EXAMPLES
 
 
@@ -127,7 +127,7 @@ def test_a_long_update_that_turns_out_bad_somewhere_leaves_no_bit_behind(place):
 
 def test_there_is_no_mean_of_nothing():
     with pytest.raises(ValueError, match="nothing to average"):
-        FederatedAverage({"fusion": 2}).result({})
+        WeightedMean(2).mean(vector(0, 0))
 
 
 def test_segments_are_averaged_each_by_itself():

@@ -5,8 +5,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from fedthorax.common.algorithms.aggregation import FederatedAverage, MaskedSum
-from fedthorax.common.algorithms.branchwise import BranchwiseAverage
+from fedthorax.common.algorithms.aggregation import MaskedSum
+from fedthorax.common.algorithms.branchwise import FederatedAverage
 from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.messages.results import BranchCounts
@@ -34,7 +34,7 @@ def model(value: float) -> dict[str, np.ndarray]:
 
 
 def averaged(*updates) -> dict[str, list[float]]:
-    average = BranchwiseAverage(Layout.sizes, parts_of(Layout, SEGMENTS, 2))
+    average = FederatedAverage(Layout.sizes, parts_of(Layout, SEGMENTS, 2))
     for weights, counts in updates:
         average.add(weights, COUNTS | counts)
     return {name: values.tolist() for name, values in average.result(model(-1)).items()}
@@ -74,7 +74,7 @@ def test_a_finding_that_a_hospital_never_annotates_is_not_washed_out_there():
 
 def test_values_that_nobody_moves_keep_their_bits_in_every_part():
     tiny = model(3e-13)
-    average = BranchwiseAverage(Layout.sizes, parts_of(Layout, SEGMENTS, 2))
+    average = FederatedAverage(Layout.sizes, parts_of(Layout, SEGMENTS, 2))
     for pairs in (3, 8):
         average.add(tiny | {"cancer": np.float32([pairs])}, COUNTS)
     found = average.result(tiny)
@@ -92,7 +92,7 @@ def test_where_all_hospitals_are_equal_it_is_federated_averaging_to_the_bit():
     random = np.random.default_rng(11)
     updates = [{n: random.normal(0, 2, s).astype(np.float32) for n, s in Layout.sizes.items()} for _ in range(3)]
     plain = FederatedAverage(Layout.sizes)
-    branchwise = BranchwiseAverage(Layout.sizes, parts_of(Layout, SEGMENTS, 2))
+    branchwise = FederatedAverage(Layout.sizes, parts_of(Layout, SEGMENTS, 2))
     equal = {"xray": 12, "ct": 20, "fusion": 20, "xray_token": 3, "ct_token": 3, "findings": [11, 5], "cancer": 19}
     for update in updates:
         plain.add(update, 20)
@@ -102,7 +102,7 @@ def test_where_all_hospitals_are_equal_it_is_federated_averaging_to_the_bit():
 
 
 def test_a_masked_sum_of_parts_without_the_fusion_has_examples_behind_it_too():
-    average = BranchwiseAverage(Layout.sizes, parts_of(Layout, ("cancer",), 2))
+    average = FederatedAverage(Layout.sizes, parts_of(Layout, ("cancer",), 2))
     halves = np.array([3 << 8], np.int64), np.array([0], np.int64)  # three slices whose values are 1: 2^40 steps
     average.add_sums([MaskedSum("cancer", slice(0, 1), *halves, 3)])
     assert average.num_examples == 3
@@ -110,7 +110,7 @@ def test_a_masked_sum_of_parts_without_the_fusion_has_examples_behind_it_too():
 
 
 def test_an_update_that_is_taken_out_again_leaves_nothing_of_it():
-    average = BranchwiseAverage(Layout.sizes, parts_of(Layout, SEGMENTS, 2))
+    average = FederatedAverage(Layout.sizes, parts_of(Layout, SEGMENTS, 2))
     average.add(model(4), COUNTS | {"xray": 7})
     average.add(model(0), COUNTS)
     average.remove(model(4), COUNTS | {"xray": 7})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedthorax.common.algorithms.aggregation import FederatedAverage
+from fedthorax.common.algorithms.branchwise import FederatedAverage
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.model.backbone import build_backbone, split_backbone

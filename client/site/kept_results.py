@@ -39,7 +39,10 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: FinishTask, exp
     digest = weights_digest(at_home)
     path = results_folder(folder, experiment.name, task.run)
     with RunFolder.create(path) if not path.exists() else RunFolder.resume(path) as run:
-        run.write_config(experiment, {"run": task.run, "hospital": task.site})
+        write_json(
+            path / "delivery.json", {"run": task.run, "hospital": task.site}
+        )  # first: this may be ended and come
+        run.write_config(experiment, {"run": task.run, "hospital": task.site})  # again
         run.write_metrics(measured.model_dump(mode="json", exclude_unset=True))
         models = _known_models(run.model / "model.json")
         for name in names:
@@ -53,7 +56,6 @@ def keep_results(folder: SiteFolder, process: SiteProcess, task: FinishTask, exp
             unselected = measured.model_copy(update={"operating_points": None})  # they are the common model's
             models[target.name] = model_entry(facts, unselected, task.round, weights_digest(network.layout.read()))
         write_model_facts(run.model, facts, models, measured)
-        write_json(path / "delivery.json", {"run": task.run, "hospital": task.site})
         write_report(path)
     process.worker.masks.end(task, experiment)
     return FinishReply(site=task.site, round=task.round, task_id=task.id)
@@ -72,7 +74,8 @@ def results_folder(folder: SiteFolder, name: str, run: str) -> Path:
 def kept_run(folder: SiteFolder, named: str) -> Path:
     """The folder of a finished run, by its own name or the run's id."""
     for delivery in folder.results.glob("*/delivery.json"):
-        if named in (delivery.parent.name, json.loads(delivery.read_text(encoding="utf-8"))["run"]):
+        finished = (delivery.parent / "report.html").is_file()
+        if finished and named in (delivery.parent.name, json.loads(delivery.read_text(encoding="utf-8"))["run"]):
             return delivery.parent
     raise FileNotFoundError(f"no finished run {named!r} here; see `fedthorax site results`")
 

@@ -85,7 +85,7 @@ def _disk(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
     for subject, path in (("disk", folder.state), ("disk of the cache", settings.cache.folder)):
         if path is None:
             continue
-        place = path if path.exists() else path.parent
+        place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
         free = shutil.disk_usage(place).free >> 20
         if not os.access(place, os.W_OK):
             raise PermissionError(f"{place}: this user may not write there")

@@ -5,30 +5,35 @@ Nothing in it comes from the server, and nothing that the server sends can chang
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fedthorax.common.config.data import CacheConfig, CtSource, SourceConfig, XraySource, folder_shorthand
 from fedthorax.common.config.load import read_settings
 from fedthorax.common.config.privacy import PrivacyConfig
+from fedthorax.common.consortium.invitation import Address
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.privacy.budget import Limit
 
 _PathValue = Annotated[Path, Field(strict=False)]
 
 
+def _possible_port(proxy: str) -> str:
+    urlsplit(proxy).port  # noqa: B018  ValueError where there can be no such port
+    return proxy
+
+
 Kind = Literal["describe", "statistics", "train", "evaluate", "personalise", "finish"]
 ScoreGroup = Literal["loss", "disease", "cancer"]
-TASKS: tuple[Kind, ...] = ("describe", "statistics", "train", "evaluate", "personalise", "finish")
-METRICS: tuple[ScoreGroup, ...] = ("loss", "disease", "cancer")
 
 
 class Limits(Frozen):
     """What the consortium may ask of this hospital. A task beyond a limit is refused, with the limit's name."""
 
     tasks: tuple[Kind, ...] = Field(
-        default=TASKS, strict=False, description="Kinds of tasks that are done here; others are refused."
+        default=get_args(Kind), strict=False, description="Kinds of tasks that are done here; others are refused."
     )
     max_rounds: int = Field(default=1000, ge=1, description="Most rounds of a run.")
     max_local_epochs: int = Field(default=20, ge=1, description="Most passes over the images in one round.")
@@ -45,7 +50,9 @@ class Limits(Frozen):
         default=None, ge=1, description="Most processor threads a run may ask for; null: as many as there are cores."
     )
     metrics: tuple[ScoreGroup, ...] = Field(
-        default=METRICS, strict=False, description="Groups of scores of this hospital's images that may leave."
+        default=get_args(ScoreGroup),
+        strict=False,
+        description="Groups of scores of this hospital's images that may leave.",
     )
     require_masking: bool = Field(
         default=False, description="Whether updates leave only masked (federation.secure_aggregation)."
@@ -82,8 +89,8 @@ class Users(Frozen):
 class RemoteWorker(Frozen):
     """A worker on another host, such as one with a GPU: over TCP, both sides with certificates of the hospital."""
 
-    address: str = Field(pattern=r"^\S+:\d+$", description="host:port of the worker, as the SuperNode's host sees it.")
-    listen: str | None = Field(default=None, description="host:port on which the worker listens; null: address.")
+    address: Address = Field(description="host:port of the worker, as the SuperNode's host sees it.")
+    listen: Address | None = Field(default=None, description="host:port on which the worker listens; null: address.")
     ca: _PathValue = Field(description="The hospital's own certificate authority, for both sides.")
     certificate: _PathValue = Field(description="This host's certificate: the worker's there, the caller's here.")
     key: _PathValue = Field(description="The private key that belongs to it.")
@@ -94,7 +101,7 @@ class SiteSettings(Frozen):
 
     name: str = Field(description="Name under which the consortium knows this hospital.")
     consortium: str = Field(description="The consortium's name, from the invitation.")
-    server: str = Field(pattern=r"^\S+:\d+$", description="host:port of the consortium's server, from the invitation.")
+    server: Address = Field(description="host:port of the consortium's server, from the invitation.")
     xray: Annotated[XraySource | None, BeforeValidator(folder_shorthand)] = Field(
         default=None, description="The X-rays; null: this hospital has none."
     )
@@ -126,7 +133,7 @@ class SiteSettings(Frozen):
     )
     limits: Limits = Field(default=Limits(), description="What the consortium may ask.")
     cache: CacheConfig = Field(default=CacheConfig(), description="Decoded images kept by the worker.")
-    https_proxy: str | None = Field(
+    https_proxy: Annotated[str, AfterValidator(_possible_port)] | None = Field(
         default=None,
         pattern=r"^https?://\S+$",
         description="Proxy on the way to the server; null: HTTPS_PROXY of the environment, if any.",

@@ -57,6 +57,10 @@ class RestartNeeded(Exception):  # noqa: N818  not an error: the supervisor star
     """This process cannot do the task, a new one can."""
 
 
+class OthersWait(Exception):  # noqa: N818  not an error: the task comes to its turn again
+    """A person has yet to decide on the task, and there are others to do."""
+
+
 class TaskStopped(RuntimeError):  # noqa: N818  a decision, not a fault
     """The task is not worth going on with: its deadline has passed, or the hospital does not want it any more."""
 
@@ -72,6 +76,7 @@ class Job:
     deadline: float
     light: Parcel | None = None  # the task's, where its segments have yet to be fetched
     undecided: Parcel | None = None  # what the server is told while a person has yet to decide
+    decide_by: float = 0.0  # Unix seconds
     stop_reason: str | None = None
     reply: Parcel | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -108,7 +113,7 @@ class TaskDesk:
         self.carriage = Carriage(folder.incoming, folder.segments)
         self.restart_needed = threading.Event()
         self._jobs: dict[str, Job] = {}
-        self._queue: queue.Queue[Job | None] = queue.Queue()
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # which a signal may put into at any moment
         self._lock = threading.Lock()
         self._current: Job | None = None
         self._threads: int | None = None
@@ -149,16 +154,21 @@ class TaskDesk:
     def run(self, do: Callable[[Task], Reply], finish: Callable[[FinishTask, Experiment], Reply]) -> None:
         """Do tasks until ``close``, in this thread: TensorFlow wants to stay in one."""
         while (job := self._queue.get()) is not None:
-            self._current = job
+            self._current, later = job, False
             try:
                 job.reply = self._answer(job, do, finish)
+            except OthersWait:
+                later = True
             except RestartNeeded:
                 self.restart_needed.set()
             finally:
                 self._current = None
-                with self._lock:
-                    del self._jobs[job.task.id]
-                job.done.set()
+                if later:
+                    self._queue.put(job)
+                else:
+                    with self._lock:
+                        del self._jobs[job.task.id]
+                    job.done.set()
 
     def close(self) -> None:
         """Stop the task under way at its next step, and ``run`` after it."""
@@ -180,7 +190,7 @@ class TaskDesk:
                 kept = parcel is not None
             if parcel is None:
                 reply = self._made(job, do, finish)
-        except RestartNeeded:
+        except (OthersWait, RestartNeeded):
             raise
         except Exception as error:  # whatever it is, the server hears of it and the next task is done
             reply = _failed(task, error)
@@ -251,8 +261,10 @@ class TaskDesk:
         found = refusals(task, experiment, self.settings)
         if found:
             raise ValueError("; ".join(found))
-        self._announce(task, experiment)
+        if job.undecided is None:  # else it comes to its turn again
+            self._announce(task, experiment)
         self._wait_for_approval(job, experiment)
+        self._announce(task, experiment)
         if isinstance(task, FinishTask):
             whole = self._with_segments(job)
             assert isinstance(whole, FinishTask)  # for the type checker: a copy
@@ -278,9 +290,10 @@ class TaskDesk:
             self.events.emit("run", name=experiment.name, rounds=experiment.training.num_rounds, sites=[task.site])
 
     def _wait_for_approval(self, job: Job, experiment: Experiment) -> None:
-        """Return once the hospital takes part; TaskStopped with the reason where it does not, or not in time."""
-        task, name = job.task, experiment.name
-        until = time.time() + self.settings.approval_wait_s
+        """Return once the hospital takes part. TaskStopped with the reason where it does not, or not in time,
+        OthersWait where others can be done meanwhile."""
+        task, name, stays = job.task, experiment.name, False
+        job.decide_by = job.decide_by or time.time() + self.settings.approval_wait_s
         try:
             while True:
                 verdict = self.participation.verdict(self.settings, task, experiment)
@@ -290,7 +303,7 @@ class TaskDesk:
                     return
                 if not verdict.ask:
                     raise TaskStopped(verdict.reason)
-                if time.time() > until or task.id in self._expired:
+                if time.time() > job.decide_by or task.id in self._expired:
                     self._expired ^= {task.id}  # heard by nobody at first: the server learns it when it asks again
                     raise TaskStopped(f"{verdict.reason} within {self.settings.approval_wait_s:g} s")
                 if job.undecided is None:
@@ -302,8 +315,11 @@ class TaskDesk:
                     self.events.emit("note", text=f"the run {name} waits for a person: {command}")
                 self._require_wanted(job, verdict.reason)
                 time.sleep(APPROVAL_POLL_S)
+                if stays := not self._queue.empty():
+                    raise OthersWait
         finally:
-            job.undecided = None
+            if not stays:
+                job.undecided = None
 
     def _spent(self) -> float | None:
         """Of the hospital's privacy budget so far; None where it has none."""

@@ -33,7 +33,6 @@ _KINDS = {
 _PATTERNS = {  # how a field's pattern begins
     "^[A-Za-z0-9][A-Za-z0-9._-]": "letters, digits, dots, hyphens and underscores, the first a letter or digit",
     r"^(\[[0-9A-Fa-f:.]+\]|": "HOST:PORT",
-    r"^\S+:\d+": "HOST:PORT",
     "^https?://": "an address that begins with http:// or https://",
 }
 _BOUNDS = {

@@ -1,16 +1,27 @@
 """``invitation.json``: what the lead gives to every hospital. It holds no secret."""
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from cryptography import x509
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from fedthorax.common.config.problems import dotted, problem_lines
 from fedthorax.common.ground.frozen import Frozen
 
 CONSORTIUM_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 VERSION = r"^[0-9A-Za-z.+!_-]{1,64}$"  # it is printed on the other side
+
+
+def _with_port(address: str) -> str:
+    if not 1 <= int(address.rpartition(":")[2]) <= 65535:
+        raise ValueError(f"the port of {address} must be from 1 to 65535")
+    return address
+
+
+Address = Annotated[
+    str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"), AfterValidator(_with_port)
+]
 Sent = TypeVar("Sent", bound=Frozen)
 LARGEST_FILE = 256 * 1024  # bytes; the real ones have 2 to 4 KiB
 
@@ -20,9 +31,7 @@ class Invitation(Frozen):
 
     format: Literal[1] = Field(default=1, description="Version of this file's format.")
     consortium: str = Field(pattern=CONSORTIUM_NAME, description="Name of the consortium.")
-    address: str = Field(
-        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$", description="The server's address, HOST:PORT."
-    )
+    address: Address = Field(description="The server's address, HOST:PORT.")
     ca_certificate: str = Field(description="Certificate of the consortium's own authority, in PEM.")
     software_version: str = Field(pattern=VERSION, description="Version of FedThorax at the server.")
 

@@ -48,7 +48,7 @@ class ObjectDesk:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writers: dict[Path, object] = {}  # who may write to an upload: the newest call
-        self._noted: dict[Path, float] = {}  # by hospital when it was last noted how far it is
+        self._noted: dict[str, float] = {}  # by hospital when it was last noted how far it is
 
     async def answer(
         self, method: str, place: Place, hospital: str, headers: Headers, digest: str, body: Body, send: Send
@@ -159,8 +159,8 @@ class ObjectDesk:
             if found is None:
                 continue
             done, now = found[0] + offset, time.monotonic()
-            if done == found[1] or now > self._noted.get(task.parent, 0.0) + _NOTE_SECONDS:
-                self._noted[task.parent] = now
+            if done == found[1] or now > self._noted.get(task.parent.name, 0.0) + _NOTE_SECONDS:
+                self._noted[task.parent.name] = now
                 with contextlib.suppress(OSError):  # a full disk, or a closed round; no more than a display is lost
                     note_passing(task, stage, done, found[1])
 

@@ -1,11 +1,13 @@
 """The runs that were submitted to a consortium: their Flower ids, their names, how they stand."""
 
+import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fedthorax.common.ground.atomic_write import PRIVATE
+from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.audit import read_lines
+from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.record.run_folder import ENDED_FROM_OUTSIDE, RunFolder
 from fedthorax.server.consortium.control import FlowerRun
@@ -31,19 +33,22 @@ def submissions_folder(folder: ConsortiumFolder) -> Path:
 
 
 def note_submission(folder: ConsortiumFolder, submission: Submission) -> None:
-    line = json.dumps(asdict(submission), ensure_ascii=False) + "\n"
-    descriptor = os.open(_list(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        file.write(line.encode())
+    with locked(folder.path / ".submissions.lock"):
+        lines = [json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in (*read_submissions(folder), submission)]
+        write_text(_list(folder), "".join(lines))
 
 
 def read_submissions(folder: ConsortiumFolder) -> tuple[Submission, ...]:
     """All of them, oldest first."""
     try:
-        lines = _list(folder).read_text(encoding="utf-8").splitlines()
+        lines = _list(folder).read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         return ()
-    return tuple(Submission(**json.loads(line)) for line in lines)
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError):  # half of one, of a version that did not write them whole
+            found.append(Submission(**json.loads(line)))
+    return tuple(found)
 
 
 def find_submission(folder: ConsortiumFolder, wanted: str) -> Submission:
@@ -114,8 +119,7 @@ def without_results(path: Path) -> list[str]:
     models = json.loads((folder.model / "model.json").read_text(encoding="utf-8"))["models"]
     wanted = {model["weights_sha256"] for model in models.values()}
     had: dict[str, set[str]] = {}
-    for line in folder.audit.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+    for entry in read_lines(folder.audit):
         if entry["event"] == "models delivered":
             had.setdefault(entry["facts"]["site"], set()).add(entry["facts"]["model_sha256"])
     return [site for site in document["sites"] if not wanted <= had.get(site, set())]

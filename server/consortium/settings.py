@@ -4,23 +4,19 @@ import ipaddress
 
 from pydantic import Field, field_validator, model_validator
 
-from fedthorax.common.consortium.invitation import CONSORTIUM_NAME
+from fedthorax.common.consortium.invitation import CONSORTIUM_NAME, Address
 from fedthorax.common.ground.frozen import Frozen
-
-_ADDRESS = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$"
 
 
 class ConsortiumSettings(Frozen):
     """The whole file; two keys are enough."""
 
     name: str = Field(pattern=CONSORTIUM_NAME, description="Name of the consortium and of its folder.")
-    address: str = Field(
-        pattern=_ADDRESS, description="HOST:PORT at which hospitals reach the server; in the certificate."
-    )
-    listen: str | None = Field(
+    address: Address = Field(description="HOST:PORT at which hospitals reach the server; in the certificate.")
+    listen: Address | None = Field(
         default=None,
-        pattern=_ADDRESS,
-        description="HOST:PORT at which the gateway listens; null: all of this machine's addresses at address's port.",
+        description="HOST:PORT at which the gateway listens, [::]:PORT for IPv6 and IPv4; null: all of this machine's "
+        "IPv4 addresses at address's port, and those of IPv6 where address is one.",
     )
     other_names: tuple[str, ...] = Field(
         default=(), strict=False, description="Further host names and IP addresses of the server, for the certificate."
@@ -55,9 +51,6 @@ class ConsortiumSettings(Frozen):
 
     @model_validator(mode="after")
     def _ports_differ(self) -> "ConsortiumSettings":
-        for address in (self.address, self.gateway_address):
-            if not 1 <= split_address(address)[1] <= 65535:
-                raise ValueError(f"the port of {address} must be from 1 to 65535")
         if split_address(self.gateway_address)[1] == self.superlink_port:
             raise ValueError(f"superlink_port is {self.superlink_port}, the gateway's own port; choose another")
         return self
@@ -68,7 +61,9 @@ class ConsortiumSettings(Frozen):
         if self.listen is not None:
             return self.listen
         host, port = split_address(self.address)
-        return f"{_bracketed(host) if is_loopback(host) else '0.0.0.0'}:{port}"
+        if is_loopback(host):
+            return self.address
+        return f"{'[::]' if ':' in host else '0.0.0.0'}:{port}"
 
     @property
     def superlink_address(self) -> str:
@@ -101,7 +96,3 @@ def _is_ip(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -127,6 +127,19 @@ def test_what_is_remembered_is_bounded_and_no_hospital_pushes_anothers_out(monke
     assert [len(seen) for seen in calls._seen.values()] == [2, 1]
 
 
+def test_a_clock_that_is_set_back_keeps_no_hospital_out_and_lets_no_old_call_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, clock = [1000.0], [50_000.0]
+    monkeypatch.setattr(seen_calls.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(seen_calls.time, "time", lambda: clock[0])
+    calls = SeenCalls()
+    now[0], clock[0] = 1010.0, 46_410.0  # it was an hour ahead, and is set right 10 s later
+    calls.take("north", 46_409.0, "new")
+    with pytest.raises(BlockingIOError, match="signed before the gateway began"):
+        calls.take("north", 46_399.0, "of a gateway before this one")
+
+
 def test_a_call_is_remembered_for_as_long_as_its_time_is_taken() -> None:
     """Signed 5 s ahead, it is good until it is 305 s old."""
     from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE

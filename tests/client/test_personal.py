@@ -8,7 +8,7 @@ import pytest
 
 from fedthorax.client.process import SiteProcess
 from fedthorax.client.site.folder import SiteFolder
-from fedthorax.client.site.kept_results import keep_results
+from fedthorax.client.site.kept_results import keep_results, kept_run
 from fedthorax.client.site_store import SiteStore
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.events import EventLog
@@ -58,7 +58,7 @@ def images(*_: object) -> SiteImages:
 
 
 @pytest.mark.ci
-def test_the_own_model_is_scored_stays_and_is_found_among_the_hospitals_results(experiment, tmp_path):
+def test_the_own_model_is_scored_stays_and_is_found_among_the_hospitals_results(experiment, tmp_path, monkeypatch):
     network = Network(experiment)
     built = network, FeatureStore(network, None)
     measure_batch_norm(*built, images().splits["train"])  # else random features are near 0
@@ -89,10 +89,16 @@ def test_the_own_model_is_scored_stays_and_is_found_among_the_hospitals_results(
 
     site = SiteFolder(tmp_path / "site")
     outcome = Outcome(models=("best", "last"), facts=model_facts(experiment), metrics=read_run(record.document))
-    kept = keep_results(
-        site, process, FinishTask(site="north", round=1, experiment=text, **facts, outcome=outcome), experiment
-    )
-    assert kept.error is None
+    finish = FinishTask(site="north", round=1, experiment=text, **facts, outcome=outcome)
+    with monkeypatch.context() as patch:  # a worker that is killed on the way, and asked again
+        patch.setattr("fedthorax.client.site.kept_results.write_report", lambda path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            keep_results(site, process, finish, experiment)
+    with pytest.raises(FileNotFoundError, match="no finished run 'small'"):
+        kept_run(site, "small")
+    assert keep_results(site, process, finish, experiment).error is None
+    assert kept_run(site, "small") == kept_run(site, "r1") == site.results / "small"
+    assert len(list(site.results.iterdir())) == 1
     folder = site.results / "small" / "model"
     assert sorted(file.name for file in folder.glob("*.keras")) == ["best.keras", "last.keras", "personal.keras"]
     mine = load_saved_model(folder / "personal.keras")

@@ -239,6 +239,13 @@ def test_a_second_check_decodes_nothing(
     assert decoded[1] == 0
 
 
+def test_a_folder_of_the_cache_that_is_yet_to_be_made_is_no_problem(tmp_path: Path) -> None:
+    folder = SiteFolder(tmp_path)
+    folder.make()
+    found = readiness._disk(folder, settings(cache={"folder": tmp_path / "large" / "disk" / "cache"}))
+    assert [finding.level for finding in found] == ["good", "good"]
+
+
 def test_little_disk_and_memory_are_problems(
     site: SiteFolder, server: Server, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

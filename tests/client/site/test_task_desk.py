@@ -19,6 +19,7 @@ from fedthorax.common.messages.message import Reply, Task
 from fedthorax.common.messages.reading import read_reply
 from fedthorax.common.messages.replies import TrainReply
 
+from ...attacks.served import wait_until
 from ...told import changed, trained
 from .conftest import settings, task
 
@@ -236,3 +237,25 @@ def test_a_disk_that_takes_no_file_is_said_without_a_path_and_nothing_leaves(
         assert desk.ask(task(experiment)).error == f"{nothing}: {os.strerror(number)}"
     assert "what leaves cannot be written down, so nothing does:" in capsys.readouterr().out
     assert desk.ask(task(experiment)).error is None
+
+
+def test_a_run_that_nobody_has_decided_on_keeps_no_other_run_from_being_done(
+    tmp_path: Path, experiment: Experiment
+) -> None:
+    desk = Desk(tmp_path / "site", done)
+    desk.desk.settings = settings(participation="ask")
+    try:
+        people, first, second = desk.desk.participation, task(experiment, run="r1"), task(experiment, run="r2")
+        people.request(second, {"name": "tiny"})
+        people.decide("r2", "approved")
+        waiting = desk.desk.submit(first)
+        wait_until(lambda: desk.desk.undecided(first.id))
+        assert desk.ask(second).error is None
+        assert desk.desk.undecided(first.id)
+        assert not waiting.done.is_set()
+        people.decide("r1", "approved")
+        assert waiting.done.wait(20)
+        assert [asked.run for asked in desk.calls] == ["r2", "r1"]
+        assert [line["facts"]["what"].get("undecided") for line in read_lines(desk.desk.folder.egress)].count(True) == 1
+    finally:
+        desk.close()

@@ -21,6 +21,13 @@ def handshake(address: tuple[str, int], trusting: ssl.SSLContext) -> ssl.SSLSock
     return trusting.wrap_socket(socket.create_connection(address, timeout=20))
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine knows one of IPv4 and IPv6")
+def test_all_of_ipv6_is_all_of_ipv4_as_well() -> None:
+    with listen("::", 0) as listener:
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, listener.getsockname()[1]), timeout=20).close()
+
+
 def test_who_is_put_out_in_the_moment_in_which_tls_stands_leaves_no_file_number_to_the_next_connection(
     folder: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

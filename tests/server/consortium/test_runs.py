@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fedthorax.common.ground.audit import AuditLog, parts
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.consortium import follow
 from fedthorax.server.consortium.control import FlowerRun, ServerNotRunningError
@@ -17,6 +18,7 @@ from fedthorax.server.consortium.runs import (
     note_submission,
     read_submissions,
     verdict,
+    without_results,
 )
 
 
@@ -48,6 +50,42 @@ def test_a_run_is_found_by_its_number_and_its_newest_by_its_name(folder):
     assert find_submission(folder, "chest") == second
     with pytest.raises(ValueError, match="no run 'lung' was submitted to this consortium; known names: chest"):
         find_submission(folder, "lung")
+
+
+def test_half_a_line_that_a_full_disk_left_hides_no_other_run(folder):
+    file = folder.path / "submissions.jsonl"
+    note_submission(folder, Submission(1, "chest", "/runs/chest\u2028", "a.yaml", 1.0, False))
+    file.write_text(file.read_text() + '{"run_id": 2, "na')
+    note_submission(folder, Submission(3, "lung", "/runs/lung", "c.yaml", 3.0, False))
+    assert [one.run_id for one in read_submissions(folder)] == [1, 3]
+
+
+def test_a_list_that_cannot_be_written_on_a_full_disk_stays_as_it_was(folder, monkeypatch):
+    note_submission(folder, Submission(1, "chest", "/runs/chest", "a.yaml", 1.0, False))
+    before = (folder.path / "submissions.jsonl").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("fedthorax.common.ground.atomic_write.os.fsync", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            note_submission(folder, Submission(2, "lung", "/runs/lung", "b.yaml", 2.0, False))
+    assert (folder.path / "submissions.jsonl").read_bytes() == before
+
+
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_who_has_the_models_is_read_from_a_log_that_was_put_aside_too(tmp_path, monkeypatch):
+    run = RunFolder(tmp_path / "chest")
+    run.model.mkdir(parents=True)
+    (run.path / "config.yaml").write_text("")
+    (run.path / "metrics.json").write_text('{"schema_version": 2, "status": "finished", "sites": {"north": {}}}')
+    (run.model / "model.json").write_text('{"models": {"best.keras": {"weights_sha256": "a"}}}')
+    log = AuditLog(run.audit)
+    log.append("models delivered", site="north", model_sha256="a")
+    monkeypatch.setattr("fedthorax.common.ground.audit.MOST_BYTES", run.audit.stat().st_size)
+    log.append("finished", words="two\u2028lines")
+    assert len(parts(run.audit)) == 2
+    assert without_results(run.path) == []
 
 
 def test_a_run_finished_only_where_flower_and_the_run_itself_say_so(submission):

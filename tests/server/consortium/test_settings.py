@@ -20,6 +20,13 @@ def test_a_loopback_address_is_not_opened_to_the_network(tmp_path):
     assert read(tmp_path, "name: t\naddress: '[::1]:8443'").gateway_address == "[::1]:8443"
 
 
+def test_a_server_that_hospitals_reach_by_ipv6_listens_there(tmp_path):
+    settings = read(tmp_path, "name: t\naddress: '[2001:db8::7]:8443'")
+    assert settings.gateway_address == "[::]:8443"
+    with pytest.raises(ValueError, match="--insecure is for loopback only"):
+        refuse_plain_http(settings)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

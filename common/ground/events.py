@@ -18,7 +18,6 @@ file with ``read_events``. Every event has ``time`` (Unix seconds) and ``kind``:
 """
 
 import json
-import math
 import os
 import threading
 import time
@@ -26,21 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from fedthorax.common.ground.atomic_write import PRIVATE
-
-
-def _plain(value: Any) -> Any:
-    """The value with numpy scalars as Python numbers and undefined numbers as None: JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)
+from fedthorax.common.ground.strict_json import plain_value
 
 
 class EventLog:
@@ -55,7 +40,7 @@ class EventLog:
 
     def emit(self, kind: str, **fields: Any) -> None:
         """Append one event with the time in Unix seconds. Undefined numbers (NaN, infinity) are written as null."""
-        event = {"time": time.time(), "kind": kind} | _plain(fields)
+        event = {"time": time.time(), "kind": kind, **plain_value(fields, kind, {})}
         line = (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode()
         with self._lock:
             if self._descriptor is not None:

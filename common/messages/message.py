@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,11 @@ TaskKind = Literal[
 Segments = Mapping[str, NDArray[np.float32]]
 PackedSegments = Mapping[str, NDArray[np.uint8]]
 
+_Of = TypeVar("_Of")
+_Arrays = Annotated[_Of, SkipValidation, WithJsonSchema({})]  # no part of the text
+
 ARRAYS = ("weights", "packed", "beside")
 BESIDE = "beside/"  # on the way, before the segment: no segment's name has a slash
-_ARRAYS = (SkipValidation(), WithJsonSchema({}))  # no part of the text
 MOST_TEXT = 8 << 20  # bytes of a message's text
 
 
@@ -35,15 +37,9 @@ class Message(Frozen):
     kind: TaskKind
     site: Name
     round: Round
-    weights: Annotated[Segments, SkipValidation, WithJsonSchema({})] = Field(
-        default_factory=dict, exclude=True, repr=False
-    )
-    packed: Annotated[PackedSegments, SkipValidation, WithJsonSchema({})] = Field(
-        default_factory=dict, exclude=True, repr=False
-    )
-    beside: Annotated[Segments, SkipValidation, WithJsonSchema({})] = Field(
-        default_factory=dict, exclude=True, repr=False
-    )
+    weights: _Arrays[Segments] = Field(default_factory=dict, exclude=True, repr=False)
+    packed: _Arrays[PackedSegments] = Field(default_factory=dict, exclude=True, repr=False)
+    beside: _Arrays[Segments] = Field(default_factory=dict, exclude=True, repr=False)
 
     def model_post_init(self, context: Any, /) -> None:
         self.model_fields_set.add("kind")  # said even where it is the class's own: what is not set is not sent

@@ -89,13 +89,9 @@ class DecisionReply(Answer[Decided]):
 
 
 REPLIES: Mapping[str, type[Reply]] = {
-    "describe": DescribeReply,
-    "train": TrainReply,
-    "evaluate": EvaluateReply,
-    "personalise": PersonaliseReply,
-    "statistics": StatisticsReply,
-    "finish": FinishReply,
-    "present": PresentReply,
-    "decision": DecisionReply,
-    "unmask": UnmaskReply,
+    kind.model_fields["kind"].default: kind
+    for kind in (
+        *(DescribeReply, TrainReply, EvaluateReply, PersonaliseReply, StatisticsReply, FinishReply),
+        *(PresentReply, DecisionReply, UnmaskReply),
+    )
 }

@@ -1,7 +1,7 @@
 """What the lead may ask of a hospital: a closed list, one model for each kind."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from numpy.typing import NDArray
 from pydantic import Field
@@ -142,17 +142,7 @@ AnyTask = Annotated[
     | UnmaskTask,
     Field(discriminator="kind"),
 ]
-TASKS: Mapping[str, type[Task]] = {
-    "describe": DescribeTask,
-    "train": TrainTask,
-    "evaluate": EvaluateTask,
-    "personalise": PersonaliseTask,
-    "statistics": StatisticsTask,
-    "finish": FinishTask,
-    "present": PresentTask,
-    "decision": DecisionTask,
-    "unmask": UnmaskTask,
-}
+TASKS: Mapping[str, type[Task]] = {kind.model_fields["kind"].default: kind for kind in get_args(get_args(AnyTask)[0])}
 
 
 def sent_arrays(task: Task) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
-LEVEL = 0.95
+from fedthorax.common.metrics.resampling import LEVEL
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from fedthorax.common.metrics.resampling import is_descriptive
+from fedthorax.common.metrics.resampling import LEVEL, is_descriptive
 from fedthorax.common.metrics.score_histogram import ScoreHistogram, binned_roc_auc
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.metrics.answers import Answers
 from fedthorax.common.metrics.figures import figures_of
-from fedthorax.common.metrics.resampling import LEVEL, MAX_CELLS, image_weights, percentile_interval, ratio
+from fedthorax.common.metrics.resampling import LEVEL, MAX_CELLS, image_weights, number, percentile_interval, ratio
 
 MEANS = ("macro", "weighted", "micro")
 
@@ -131,14 +131,10 @@ def paired_difference(
     result: dict[str, Any] = {
         "samples": first[0].samples,
         "patients": first[0].num_patients,
-        "first": _number(mean[0]),
-        "second": _number(other_mean[0]),
+        "first": number(mean[0]),
+        "second": number(other_mean[0]),
     }
     for name, values in (("difference", mean - other_mean), ("ratio", ratio(mean, other_mean))):
         interval, defined = percentile_interval(values, first[0].people)
-        result[name] = {"value": _number(values[0]), "interval": interval, "defined": defined}
+        result[name] = {"value": number(values[0]), "interval": interval, "defined": defined}
     return result
-
-
-def _number(value: np.float64) -> float | None:
-    return float(value) if np.isfinite(value) else None

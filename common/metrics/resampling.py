@@ -129,6 +129,10 @@ def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> N
     return np.divide(numerator, denominator, out=result, where=denominator > 0)
 
 
+def number(value: np.float64) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
 def percentile_interval(values: NDArray[np.float64], num_patients: int) -> tuple[list[float] | None, int]:
     """From the data's own figure and its resamples; one patient alone tells nothing about others: None."""
     resampled = values[1:][np.isfinite(values[1:])]

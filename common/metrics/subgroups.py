@@ -19,6 +19,7 @@ from fedthorax.common.metrics.answers import Answers
 from fedthorax.common.metrics.resampling import (
     image_weights,
     is_descriptive,
+    number,
     percentile_interval,
     ratio,
     weighted_ranking,
@@ -182,10 +183,10 @@ def _told(values: Values, num_patients: int, enough: bool, compared: bool) -> di
     for k, figure in enumerate(FIGURES):
         mine, others = values[:, 0, k], values[:, 1, k]
         told[figure] = {
-            "value": _number(mine[0]),
+            "value": number(mine[0]),
             "interval": percentile_interval(mine, num_patients)[0] if enough else None,
-            "others": _number(others[0]) if compared else None,
-            "gap": _number(mine[0] - others[0]) if compared else None,
+            "others": number(others[0]) if compared else None,
+            "gap": number(mine[0] - others[0]) if compared else None,
             "gap_interval": percentile_interval(mine - others, num_patients)[0] if compared else None,
         }
     return told
@@ -231,7 +232,3 @@ def _counts(cells: Sequence[str], patients: Sequence[str]) -> dict[str, Count]:
     for cell, patient in zip(cells, patients, strict=True):
         members.setdefault(cell, []).append(patient)
     return {cell: Count(len(found), len(set(found))) for cell, found in members.items()}
-
-
-def _number(value: np.float64) -> float | None:
-    return float(value) if np.isfinite(value) else None

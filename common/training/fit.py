@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,9 +45,6 @@ class FitReport:
     seconds: float
     without_xray: int = 0  # pairs of the last epoch in which a token stood for the X-ray
     without_ct: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def fit(

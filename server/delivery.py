@@ -1,25 +1,14 @@
 """What a hospital gets when the run is over: the best and the last model, and what the run measured about it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from fedthorax.common.messages.tasks import FinishTask, Outcome
-from fedthorax.common.model.segments import Weights
 from fedthorax.common.record.run import Run, read_run
 from fedthorax.server.checkpoints import Checkpoints
 from fedthorax.server.held_segments import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.models import model_facts
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """One model: the names under which it is kept (best, last, or both), its round and its weights."""
-
-    names: tuple[Literal["best", "last"], ...]
-    round: int
-    weights: Weights
 
 
 def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]) -> list[str]:
@@ -30,28 +19,28 @@ def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]
     record, experiment = hospitals.record, hospitals.experiment
     last_round = record.newest_round
     best_round = last_round if record.document["best_round"] is None else record.document["best_round"]
-    best = Delivery(("best",), best_round, checkpoints.load(best_round).weights)
-    last = Delivery(("last",), last_round, checkpoints.load(last_round).weights)
+    names_of: dict[int, tuple[Literal["best", "last"], ...]] = {best_round: ("best",), last_round: ("last",)}
+    if best_round == last_round:
+        names_of = {last_round: ("best", "last")}  # sent once
     facts = model_facts(experiment)
     took: list[set[str]] = []
-    for delivery in deliveries(best, last):
-        model = named_model(delivery.weights)
+    for number, models in names_of.items():
+        model = named_model(checkpoints.load(number).weights)
         tasks = [
             hospitals.task(
                 FinishTask,
                 site,
-                delivery.round,
+                number,
                 **model,
-                outcome=Outcome(models=delivery.names, facts=facts, metrics=own_results(record.document, site)),
+                outcome=Outcome(models=models, facts=facts, metrics=own_results(record.document, site)),
             )
             for site in names
         ]
         took.append(set())
         for reply in hospitals.replies(tasks, lambda: True):
             took[-1].add(reply.site)
-            models = list(delivery.names)
             hospitals.audit.append(
-                "models delivered", site=reply.site, models=models, model_sha256=model["model_sha256"]
+                "models delivered", site=reply.site, models=list(models), model_sha256=model["model_sha256"]
             )
     served = [name for name in names if all(name in each for each in took)]
     if rest := [name for name in names if name not in served]:
@@ -60,13 +49,6 @@ def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]
             "note", text=f"without models and report: {', '.join(rest)}; once they are back: {command}"
         )
     return served
-
-
-def deliveries(best: Delivery, last: Delivery) -> tuple[Delivery, ...]:
-    """One for each model: where the last round is the best one, it is sent once."""
-    if best.round == last.round:
-        return (Delivery((*best.names, *last.names), last.round, last.weights),)
-    return (best, last)
 
 
 def own_results(document: Mapping[str, Any], site: str) -> Run:

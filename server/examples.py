@@ -113,33 +113,25 @@ def _described(
     predictions: Predictions,
     points: OperatingPoints,
 ) -> Example:
-    image, heat = f"{number:02d}-image.jpg", f"{number:02d}-map.jpg"
     if modality == "xray":
-        label = list(points.disease)[column]
-        probability, threshold = float(predictions.disease[row, column]), points.disease_thresholds[column]
         present = bool(central.test.xray.targets[row, column] == 1)
-        return Example(
-            modality="xray",
-            label=label,
-            truth="present" if present else "absent",
-            right=present == (probability >= threshold),
-            probability=probability,
-            threshold=threshold,
-            file=central.name_of("xray", row),
-            image=image,
-            map=heat,
-        )
-    names, true = list(points.cancer), int(central.test.ct.targets[row])
+        probability, threshold = float(predictions.disease[row, column]), points.disease_thresholds[column]
+        label, truth = list(points.disease)[column], "present" if present else "absent"
+        right = present == (probability >= threshold)
+    else:
+        names, true = list(points.cancer), int(central.test.ct.targets[row])
+        probability, threshold = float(predictions.cancer[row, column]), None
+        label, truth, right = names[column], names[true], true == column
     return Example(
-        modality="ct",
-        label=names[column],
-        truth=names[true],
-        right=true == column,
-        probability=float(predictions.cancer[row, column]),
-        threshold=None,
-        file=central.name_of("ct", row),
-        image=image,
-        map=heat,
+        modality="xray" if modality == "xray" else "ct",
+        label=label,
+        truth=truth,
+        right=right,
+        probability=probability,
+        threshold=threshold,
+        file=central.name_of(modality, row),
+        image=f"{number:02d}-image.jpg",
+        map=f"{number:02d}-map.jpg",
     )
 
 

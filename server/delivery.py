@@ -10,6 +10,10 @@ from fedthorax.server.held_segments import named_model
 from fedthorax.server.hospitals import Hospitals
 from fedthorax.server.models import model_facts
 
+_TASKS = ("disease", "cancer", "examination")
+_POOLED = ("present", "absent", "roc_auc", "pr_auc", "calibration_error")
+_OF_ONE = "of one other hospital, whose figures these would show"
+
 
 def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]) -> list[str]:
     """Give the hospitals ``names`` the best and the last model and their results; returns those that took all of it.
@@ -54,7 +58,7 @@ def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]
 def own_results(document: Mapping[str, Any], site: str) -> Run:
     """The record of a finished run as one hospital may see it: the common figures and its own, no other hospital's.
 
-    Not even as a comparison with its own: of two hospitals, the mean of the others is the other.
+    Not even as a comparison with its own, nor together with its own: of two hospitals, the others are the other.
     """
 
     def own(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -68,14 +72,36 @@ def own_results(document: Mapping[str, Any], site: str) -> Run:
         }
         for entry in document["rounds"]
     ]
-    pooled = document.get("pooled")
+
+    def not_of_one(of_task: Mapping[str, Any], kept: Sequence[str], **instead: Any) -> dict[str, Any]:
+        """By label; without what is of this hospital and a single other one, who would be the difference."""
+        return {
+            name: {**found, **dict.fromkeys(kept), **instead} if len({*found["hospitals"]} - {site}) == 1 else found
+            for name, found in of_task.items()
+        }
+
+    pooled, points, privacy = (document.get(name) for name in ("pooled", "operating_points", "privacy"))
+    if pooled:
+        tasks = {task: not_of_one(pooled[task], _POOLED, reason=_OF_ONE) for task in ("disease", "cancer")}
+        pooled = {**pooled, **tasks, "by_site": None}
+    if points:
+        tasks = {task: not_of_one(points[task], ("positives", "negatives")) for task in points if task in _TASKS}
+        points = {**points, **tasks}
+    if privacy:
+        steps = {
+            name: {other: one for other, one in privacy[name].items() if other == site}
+            for name in ("steps_taken", "spent")
+        }
+        privacy = {**privacy, **steps}
     left_out = [entry for entry in document["central"]["left_out"] if entry["same_as_site"] == site]
     mine = {
         **document,
         "status": "finished",
         "sites": {site: document["sites"][site]},
         "statistics": None,
-        "pooled": pooled and {**pooled, "by_site": None},
+        "pooled": pooled,
+        "operating_points": points,
+        "privacy": privacy,
         "central": {**document["central"], "left_out": left_out},
         "rounds": rounds,
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.strict_json import side_by_side
 from fedthorax.common.record.run_folder import RunFolder
@@ -73,6 +74,13 @@ def check_leave_out(experiment: Experiment, leave_out: Sequence[str], resume: bo
         raise ValueError("--leave-out is for a run that goes on: give it with --resume")
     if leave_out and not set(experiment.data.hospitals) - set(leave_out):
         raise ValueError("--leave-out names every hospital, so nobody is left to train")
+    federation, left = experiment.federation, len(set(experiment.data.hospitals) - set(leave_out))
+    needed = algorithm_of(federation.strategy).refuses.least_sites(federation.strategy_settings)
+    if leave_out and left < needed:
+        raise ValueError(
+            f"--leave-out leaves {left} hospitals, but federation.strategy {federation.strategy} needs the updates of "
+            f"{needed} in every round"
+        )
 
 
 @contextmanager

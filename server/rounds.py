@@ -95,6 +95,7 @@ class Rounds:
         Raises RuntimeError when fewer hospitals than ``federation.min_sites`` answer, naming the others' reasons, and
         TimeoutError when fewer are connected.
         """
+        self.hospitals.left_out = self.leave_out  # a run goes on without them also where they cannot be reached
         if self.start is None:
             self.record.open_round(0, None)
             self._newcomers.meet()
@@ -128,6 +129,7 @@ class Rounds:
 
     def _train_round(self, number: int, weights: Weights, plan: RoundPlan) -> Weights:
         started = time.monotonic()
+        self.hospitals.left_out, self.leave_out = self.leave_out, ()
         self.hospitals.gather()
         self.record.open_round(number, plan)
         scope = scope_of(plan.phase, plan.stopped)
@@ -211,7 +213,6 @@ class Rounds:
         """The hospitals whose updates are in ``aggregate`` in the end."""
         work = {"phase": plan.phase_index, "learning_rate": plan.learning_rate, "stopped": plan.stopped}
         ask = self.hospitals
-        ask.left_out, self.leave_out = self.leave_out, ()
         for site in ask.left_out:
             ask.fail(site, "train", "left out of this round by the lead (--leave-out)")
         model = named_model(weights)

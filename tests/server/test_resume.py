@@ -12,7 +12,7 @@ from fedthorax.common.config.load import load_experiment
 from fedthorax.common.model.segments import SEGMENTS
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
-from fedthorax.server.resume import check_same, open_run
+from fedthorax.server.resume import check_leave_out, check_same, open_run
 from fedthorax.server.selection import Selection
 
 from ..common.config.test_patient_privacy import PRIVATE
@@ -190,6 +190,16 @@ def test_a_full_disk_leaves_a_run_that_can_be_resumed(experiment, tiny_disk):
         Checkpoints(folder.checkpoints, 2).save(Checkpoint(2, large, Selection("loss"), "run-1", record))
     with open_run(mine, resume=True) as run:
         assert run.checkpoint.round == 1
+
+
+def test_nobody_is_left_out_whom_the_strategy_needs(experiment):
+    six = "data.hospitals={a: null, b: null, c: null, d: null, e: null, f: null}"
+    mine = experiment(six, "federation.strategy=krum", "federation.strategy_settings.malicious_sites=1")
+    check_leave_out(mine, ["a"], resume=True)
+    with pytest.raises(
+        ValueError, match=r"leaves 4 hospitals, but federation\.strategy krum needs the updates of 5 in"
+    ):
+        check_leave_out(mine, ["a", "b"], resume=True)
 
 
 def test_a_read_only_folder_is_named(experiment, tiny_disk):

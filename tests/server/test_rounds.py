@@ -495,6 +495,7 @@ def test_a_resumed_run_goes_on_without_the_part_of_a_hospital_that_is_left_out(m
     again.run()
     trained = [(task.round, task.site) for task in again.hospitals.channel.tasks if task.kind == "train"]
     assert trained == [(2, "north"), (2, "east"), (3, "north"), (3, "south"), (3, "east")]
+    assert again.hospitals.channel.gathered == [2, 2, 3]  # to go on, for round 2, for round 3
     (failure,) = again.record.rounds[2]["failures"]
     assert failure == {
         "site": "south",
@@ -604,7 +605,14 @@ def test_every_hospital_gets_both_models_and_only_its_own_results(make):
     rounds.run()
     rounds.record.document["statistics"] = {"sites": {"north": {}, "south": {}}}
     by_site = {"disease": {"groups": {}}, "cancer": {"groups": {}}}
-    rounds.record.document["pooled"] = {"bins": 9, "disease": {}, "cancer": {}, "by_site": by_site}
+    figures = {"present": 7, "absent": 8, "roc_auc": None, "pr_auc": None, "calibration_error": None, "reason": None}
+    of_two, of_all, of_another = (
+        {"Mass": {**figures, "hospitals": sites}} for sites in (["north", "south"], list(SITES), ["east"])
+    )
+    rounds.record.document["pooled"] = {"bins": 9, "disease": of_two, "cancer": of_all, "by_site": by_site}
+    label = {"threshold": 0.5, "method": "youden", "positives": 7, "negatives": 8}
+    points = rounds.record.document["operating_points"]
+    points["disease"] = {"Mass": {**label, "hospitals": of_another["Mass"]["hospitals"]}}
     rounds.deliver()
     finish = [task for task in channel.tasks if task.kind == "finish" and task.site == "south"]
     assert [(task.outcome.models, task.round) for task in finish] == [(("best",), 2), (("last",), 3)]
@@ -613,6 +621,13 @@ def test_every_hospital_gets_both_models_and_only_its_own_results(make):
     assert (metrics.status, list(metrics.sites)) == ("finished", ["south"])
     assert {name for entry in metrics.rounds for name in entry.sites} == {"south"}
     assert (metrics.statistics, metrics.pooled.bins, metrics.pooled.by_site) == (None, 9, None)
+    # Of north and south, south would be told the rest.
+    assert (metrics.pooled.disease["Mass"].present, metrics.pooled.cancer["Mass"].present) == (None, 7)
+    assert metrics.pooled.disease["Mass"].reason == "of one other hospital, whose figures these would show"
+    assert (metrics.operating_points.disease["Mass"].threshold, metrics.operating_points.disease["Mass"].positives) == (
+        0.5,
+        None,
+    )
     assert metrics.central.left_out == ()  # the one left out is north's
     assert finish[0].outcome.facts.findings
     assert [facts["models"] for facts in audited(rounds, "models delivered") if facts["site"] == "south"] == [

@@ -129,11 +129,13 @@ def check_same(before: Experiment, now: Experiment, round_number: int) -> None:
     be another one. Rounds may be added or taken away after ``round_number``, the last that is done."""
     old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
     differing = [
-        f"{'.'.join(map(str, keys))} is {_shown(mine)}, was {_shown(theirs)}"
-        for keys, theirs, mine in side_by_side(old, new)
+        f"{'.'.join(map(str, place))} is {_shown(mine)}, was {_shown(theirs)}"
+        for place, theirs, mine in side_by_side(old, new)
         if theirs != mine
-        and not any(keys[: len(free)] == free for free in _FREE)
-        and (keys[:2] != ("training", "phases") or keys[3:] != ("rounds",) or now.privacy)  # noise is for so many steps
+        and not any(place[: len(free)] == free for free in _FREE)
+        and (
+            place[:2] != ("training", "phases") or place[3:] != ("rounds",) or now.privacy
+        )  # noise is for so many steps
     ]
     if not differing and now.training.num_rounds < round_number:
         differing = [f"training.phases has {now.training.num_rounds} rounds, but round {round_number} is done"]

@@ -25,7 +25,7 @@ from fedthorax.common.ground.strict_json import canonical_json, plain_value
 MOST_BYTES = 32 << 20
 _FIRST = "0" * 64
 _TAIL_BYTES = 1 << 16
-_KEYS = {"sequence", "time", "event", "facts", "previous", "hash"}
+_FIELDS = {"sequence", "time", "event", "facts", "previous", "hash"}
 
 
 class AuditLog:
@@ -156,8 +156,8 @@ def _fault(line: bytes, sequence: int, previous: str) -> str | None:
         entry = json.loads(line)
     except ValueError:
         return "is not JSON"
-    if not isinstance(entry, dict) or set(entry) != _KEYS:
-        return f"must have the keys {', '.join(sorted(_KEYS))}"
+    if not isinstance(entry, dict) or set(entry) != _FIELDS:
+        return f"must have the keys {', '.join(sorted(_FIELDS))}"
     if _hash(entry) != entry["hash"]:
         return "was changed after it was written: its hash does not match"
     if entry["sequence"] != sequence or entry["previous"] != previous:

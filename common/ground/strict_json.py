@@ -42,18 +42,18 @@ def plain_value(value: Any, where: str = "value", undefined: dict[str, str] | No
 
 
 def side_by_side(
-    one: Any, other: Any, skip: Collection[str] = (), keys: tuple[str | int, ...] = ()
+    one: Any, other: Any, skip: Collection[str] = (), place: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
-    """Every value of two JSON values, with the path to it; a whole branch that one lacks is one value, None there."""
+    """Every value of two JSON values, with its place; a whole branch that one lacks is one value, None there."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for key in [*one, *(key for key in other if key not in one)]:
             if key not in skip:
-                yield from side_by_side(one.get(key), other.get(key), skip, (*keys, key))
+                yield from side_by_side(one.get(key), other.get(key), skip, (*place, key))
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         for index, (mine, theirs) in enumerate(zip(one, other, strict=True)):
-            yield from side_by_side(mine, theirs, skip, (*keys, index))
+            yield from side_by_side(mine, theirs, skip, (*place, index))
     else:
-        yield keys, one, other
+        yield place, one, other
 
 
 def canonical_json(value: Any) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 UNDEFINED = "\N{EN DASH}"
 
 
-def at(value: Any, *keys: str) -> Any:
+def at(value: Any, *place: str) -> Any:
     """``value[key][key]…``, or None as soon as one is missing or null."""
-    for key in keys:
+    for key in place:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
 

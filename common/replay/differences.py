@@ -132,10 +132,10 @@ def _by_round(metrics: Mapping[str, Any]) -> dict[int, Any]:
 
 def _compare(before: Any, now: Any, path: str, tolerance: float) -> tuple[int, tuple[Difference, ...]]:
     pairs = []
-    for keys, one, other in side_by_side(before, now, _NOT_COMPARED):
-        place = path + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+    for place, one, other in side_by_side(before, now, _NOT_COMPARED):
+        name = path + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
         size = abs(other - one) if _number(one) and _number(other) else None
-        pairs.append(Difference(place, one, other, size))
+        pairs.append(Difference(name, one, other, size))
     differing = (pair for pair in pairs if (pair.before != pair.now if pair.size is None else pair.size > tolerance))
     return len(pairs), tuple(differing)
 

@@ -1,25 +1,9 @@
 """Every rule of what may leave a hospital, in words: for ``fedthorax site leaves``, and for who approves a run."""
 
-from collections.abc import Mapping
-
 from fedthorax.common.disclosure.allowed import Allowed
 from fedthorax.common.disclosure.rules import RULES
-from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.leaving import STRUCTURAL, Rule, Together, rules_of
-from fedthorax.common.messages.masking import Unmasked
-from fedthorax.common.messages.results import Decided, Described, Evaluated, Told, UpdateTold
-from fedthorax.common.metrics.scores import Personal
-
-TOLD: Mapping[str, type[Frozen]] = {
-    "describe": Described,
-    "train": UpdateTold,
-    "evaluate": Evaluated,
-    "personalise": Personal,
-    "statistics": Told,
-    "decision": Decided,
-    "unmask": Unmasked,
-}
-"""What a hospital tells in answer to each kind of task."""
+from fedthorax.common.messages.replies import RESULTS
 
 
 def said(rule: Rule, allowed: Allowed) -> str:
@@ -34,7 +18,7 @@ def said(rule: Rule, allowed: Allowed) -> str:
 def rules_in_words(allowed: Allowed) -> dict[str, dict[str, list[str]]]:
     """By kind of task and rule the places of the fields that it holds for, in the order of the reply."""
     told: dict[str, dict[str, list[str]]] = {}
-    for kind, results in TOLD.items():
+    for kind, results in RESULTS.items():
         of_kind = told.setdefault(kind, {})
         for place, rule in rules_of(results):
             if not isinstance(rule, (*STRUCTURAL, Together)):

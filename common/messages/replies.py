@@ -1,10 +1,11 @@
 """What a hospital may answer: a closed list, one model for each kind of task."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar, get_args
 
 from pydantic import model_validator
 
+from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.leaving import require_rules
 from fedthorax.common.messages.masking import Unmasked
 from fedthorax.common.messages.message import Reply
@@ -12,9 +13,6 @@ from fedthorax.common.messages.results import Decided, Described, Evaluated, Tol
 from fedthorax.common.metrics.scores import Personal
 
 Results = TypeVar("Results")
-
-for _results in (Decided, Described, UpdateTold, Evaluated, Personal, Told, Unmasked):
-    require_rules(_results)  # a field without a rule of what may leave a hospital is no part of a reply
 
 
 class Answer(Reply, Generic[Results]):
@@ -95,3 +93,11 @@ REPLIES: Mapping[str, type[Reply]] = {
         *(PresentReply, DecisionReply, UnmaskReply),
     )
 }
+RESULTS: Mapping[str, type[Frozen]] = {
+    kind: get_args(reply.model_fields["results"].annotation)[0]
+    for kind, reply in REPLIES.items()
+    if "results" in reply.model_fields
+}
+"""What a hospital tells in answer to each kind of task."""
+for _results in RESULTS.values():
+    require_rules(_results)  # a field without a rule of what may leave a hospital is no part of a reply

@@ -1,46 +1,17 @@
 """Two models on the same images, both heads: figures of each with intervals, and the paired difference."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedthorax.common.config import Experiment
-from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.common.hospital.images import SplitImages
-from fedthorax.common.metrics.answers import Answers, class_answers, finding_answers
+from fedthorax.common.metrics.answers import Answers
 from fedthorax.common.metrics.comparison import compare
 from fedthorax.common.metrics.intervals import resampled
 from fedthorax.common.metrics.resampling import is_descriptive, percentile_interval
-from fedthorax.common.metrics.scores import Task
-from fedthorax.common.training.scoring import Predictions, scored_rows
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Labels of a test split and the patient of each image: findings (N, findings), NaN unknown; classes (M,), -1."""
-
-    findings: NDArray[np.float32]
-    classes: NDArray[np.int32]
-    xray_patients: tuple[str, ...]
-    ct_patients: tuple[str, ...]
-
-    @classmethod
-    def of(cls, split: SplitImages) -> "Truth":
-        return cls(split.xray.targets, split.ct.targets, tuple(split.xray.patients), tuple(split.ct.patients))
-
-    def answers(self, labels: LabelsConfig, said: Predictions) -> dict[Task, Answers]:
-        """Of the images that have a prediction."""
-        disease, cancer = np.nan_to_num(said.disease), np.nan_to_num(said.cancer)
-        xray = finding_answers(self.findings, disease, labels.findings, 0.5, self.xray_patients)
-        ct = class_answers(self.classes, cancer, labels.cancer_classes, self.ct_patients)
-        return {
-            "disease": xray.of_images(scored_rows(said.disease)),
-            "cancer": ct.of_images(scored_rows(said.cancer)),
-        }
+from fedthorax.common.training.scoring import Predictions, Truth
 
 
 def joined(truths: Mapping[str, Truth]) -> Truth:

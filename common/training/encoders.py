@@ -4,8 +4,8 @@ They have the same layers and differ in their weights alone. So one graph functi
 serves every modality: layers are traced once, and so is the gradient.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -64,7 +64,19 @@ def training_encoders(
 
 
 @contextmanager
-def fused_batch_norm(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
+def _called_as(layers: Iterable[keras.layers.Layer], call: Callable[..., Any]) -> Iterator[None]:
+    """While a graph is traced in here, ``call`` of each of ``layers`` takes the place of its own."""
+    changed = list(layers)
+    try:
+        for layer in changed:
+            layer.call = partial(call, layer)
+        yield
+    finally:
+        for layer in changed:
+            del layer.call
+
+
+def fused_batch_norm(layers: Sequence[keras.layers.Layer]) -> AbstractContextManager[None]:
     """While a graph is traced in here, every batch normalisation of ``layers`` that learns becomes one kernel.
 
     Keras 3 composes it of means, differences and products: the 49 of an EfficientNet-B0 are two thirds of the graph,
@@ -72,15 +84,8 @@ def fused_batch_norm(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
     Layers keep their class, which is what a saved model names; only what they trace is another thing. The figures are
     those of Keras but for rounding.
     """
-    changed = [layer for layer in layers if _can_be_fused(layer)]
     shares: dict[tuple[int, int], tf.Tensor] = {}
-    try:
-        for layer in changed:
-            layer.call = partial(_fused, layer, shares)
-        yield
-    finally:
-        for layer in changed:
-            del layer.call
+    return _called_as(filter(_can_be_fused, layers), partial(_fused, shares))
 
 
 @contextmanager
@@ -107,17 +112,10 @@ def _with_gradient_times(values: tf.Tensor, factor: float) -> tf.Tensor:
     return same(values)
 
 
-@contextmanager
-def as_in_inference(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
+def as_in_inference(layers: Sequence[keras.layers.Layer]) -> AbstractContextManager[None]:
     """While a graph is traced in here, ``layers`` of a network in training neither drop out nor learn statistics."""
-    changed = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization | keras.layers.Dropout)]
-    try:
-        for layer in changed:
-            layer.call = partial(_still, layer)
-        yield
-    finally:
-        for layer in changed:
-            del layer.call
+    kinds = (keras.layers.BatchNormalization, keras.layers.Dropout)
+    return _called_as((layer for layer in layers if isinstance(layer, kinds)), _still)
 
 
 def _still(layer: keras.layers.Layer, inputs: tf.Tensor, training: bool | None = None, **rest: Any) -> tf.Tensor:
@@ -137,8 +135,8 @@ def _can_be_fused(layer: keras.layers.Layer) -> bool:
 
 
 def _fused(
-    layer: keras.layers.BatchNormalization,
     shares: dict[tuple[int, int], tf.Tensor],
+    layer: keras.layers.BatchNormalization,
     inputs: tf.Tensor,
     training: bool | None = None,
     mask: tf.Tensor | None = None,

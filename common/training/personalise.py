@@ -13,11 +13,11 @@ from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import unseen
-from fedthorax.common.training.compared import Truth, compared
+from fedthorax.common.training.compared import compared
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import FitProgress, fit
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.scoring import in_use, predict, scores_of
+from fedthorax.common.training.scoring import Truth, in_use, predict, scores_of
 
 COMMON = "common"
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
-from fedthorax.common.metrics.answers import Answers, class_answers, finding_answers
+from fedthorax.common.metrics.answers import Answers, Thresholds, class_answers, finding_answers
 from fedthorax.common.metrics.heads import head_scores
 from fedthorax.common.metrics.scores import Task
 from fedthorax.common.pairing import EvaluationPairs, evaluation_pairs, one_sided_pairs
@@ -146,20 +147,36 @@ def scores_of(
     return losses | {task: head_scores(of_task) for task, of_task in answers.items()}
 
 
+@dataclass(frozen=True)
+class Truth:
+    """Labels of a test split and the patient of each image: findings (N, findings), NaN unknown; classes (M,), -1."""
+
+    findings: NDArray[np.float32]
+    classes: NDArray[np.int32]
+    xray_patients: tuple[str, ...]
+    ct_patients: tuple[str, ...]
+
+    @classmethod
+    def of(cls, split: SplitImages) -> "Truth":
+        return cls(split.xray.targets, split.ct.targets, tuple(split.xray.patients), tuple(split.ct.patients))
+
+    def answers(self, labels: LabelsConfig, said: Predictions, thresholds: Thresholds = 0.5) -> dict[Task, Answers]:
+        """Of the images that have a prediction."""
+        disease, cancer = np.nan_to_num(said.disease), np.nan_to_num(said.cancer)
+        xray = finding_answers(self.findings, disease, labels.findings, thresholds, self.xray_patients)
+        ct = class_answers(self.classes, cancer, labels.cancer_classes, self.ct_patients)
+        return {
+            "disease": xray.of_images(scored_rows(said.disease)),
+            "cancer": ct.of_images(scored_rows(said.cancer)),
+        }
+
+
 def answers_of(
     experiment: Experiment, split: SplitImages, predictions: Predictions, thresholds: Sequence[float] | None = None
 ) -> dict[Task, Answers]:
     """Of the images that have a prediction; without ``thresholds`` at the fixed one."""
-    labels = experiment.labels
-    threshold = experiment.evaluation.threshold if thresholds is None else thresholds
-    xray = finding_answers(
-        split.xray.targets, np.nan_to_num(predictions.disease), labels.findings, threshold, split.xray.patients
-    )
-    ct = class_answers(split.ct.targets, np.nan_to_num(predictions.cancer), labels.cancer_classes, split.ct.patients)
-    return {
-        "disease": xray.of_images(scored_rows(predictions.disease)),
-        "cancer": ct.of_images(scored_rows(predictions.cancer)),
-    }
+    at = experiment.evaluation.threshold if thresholds is None else thresholds
+    return Truth.of(split).answers(experiment.labels, predictions, at)
 
 
 def scored_rows(probability: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -17,11 +17,11 @@ from fedthorax.common.metrics.scores import Task
 from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.common.records.records import SPLITS, Split
 from fedthorax.common.release.saved_model import load_saved_model
-from fedthorax.common.training.compared import Truth, compared, joined, joined_predictions, mean_areas
+from fedthorax.common.training.compared import compared, joined, joined_predictions, mean_areas
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.runtime import prepare_tensorflow
-from fedthorax.common.training.scoring import Predictions, in_use, predict
+from fedthorax.common.training.scoring import Predictions, Truth, in_use, predict
 
 ByModel = Mapping[str, Mapping[str, Predictions]]
 

@@ -9,8 +9,8 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report.joining import joining_page
-from fedthorax.common.training.compared import Truth, joined, mean_areas
-from fedthorax.common.training.scoring import Predictions
+from fedthorax.common.training.compared import joined, mean_areas
+from fedthorax.common.training.scoring import Predictions, Truth
 from fedthorax.simulations.centralised import with_one_site
 from fedthorax.simulations.joining.arms import finished, plan_arms, run_arm
 from fedthorax.simulations.joining.worth import Models, joining_figures, verdict

@@ -13,13 +13,13 @@ from pydantic import BaseModel
 from fedthorax.common.config.privacy import PrivacyConfig
 from fedthorax.common.disclosure.allowed import Allowed, NoRuleError
 from fedthorax.common.disclosure.gate import what_leaves
-from fedthorax.common.disclosure.in_words import TOLD as RESULTS
 from fedthorax.common.disclosure.in_words import rules_in_words
 from fedthorax.common.disclosure.rules import RULES
 from fedthorax.common.disclosure.sentences import SENTENCES, UNSAID, is_sentence
 from fedthorax.common.ground import leaving
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.ground.leaving import Count, Figure, Name, Rule, Words, require_rules, rule_of
+from fedthorax.common.messages.replies import RESULTS
 from fedthorax.common.metrics.operating import LabelOperation
 
 SECRET, SMALLEST = "Smith_John/7", 10

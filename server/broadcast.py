@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedthorax.common.config.federation import CodecName
 from fedthorax.common.model.segments import Weights, segment_sha256
-from fedthorax.common.wire.frame import Bytes, read_frames
+from fedthorax.common.wire.pack import Bytes, read_packs
 from fedthorax.common.wire.segment import MOST_STEPS, pack_exactly, pack_rounded
 
 _WHOLE_BYTES, _HEAD_BYTES = 3.4, 512  # what a segment that travels whole takes: a value, and its header
@@ -28,7 +28,7 @@ class Step:
 
     before: str
     after: str
-    frame: Bytes
+    pack: Bytes
 
 
 class Broadcast:
@@ -52,7 +52,7 @@ class Broadcast:
     def state(self) -> dict[str, Bytes]:
         residuals = {_RESIDUAL + segment: values.view(np.uint8) for segment, values in self._residuals.items()}
         steps = {
-            f"{_STEPS}{steps[-1].after}.{segment}": np.concatenate([step.frame for step in steps])
+            f"{_STEPS}{steps[-1].after}.{segment}": np.concatenate([step.pack for step in steps])
             for segment, steps in self._steps.items()
         }
         return residuals | steps
@@ -73,12 +73,12 @@ class Broadcast:
                 continue
             digest = segment_sha256(base)
             if self._codec == "lossless":
-                frame = pack_exactly(values, base, digest)
+                pack = pack_exactly(values, base, digest)
             else:
                 residual = self._residuals.get(segment)
                 packed = pack_rounded(self._codec, values, base, digest, tuple(self._exact(segment)), residual)
-                frame, found[segment], self._residuals[segment] = packed.frame, packed.values, packed.residual
-            step = Step(digest, segment_sha256(found[segment]), frame)
+                pack, found[segment], self._residuals[segment] = packed.pack, packed.values, packed.residual
+            step = Step(digest, segment_sha256(found[segment]), pack)
             if step.before != step.after:
                 known = self._steps.get(segment, [])
                 self._steps[segment] = [*(known if known and known[-1].after == digest else []), step][-MOST_STEPS:]
@@ -96,25 +96,25 @@ class Broadcast:
             if start is None:
                 continue
             way = self._way(segment, steps[start:])
-            if way.size < _WHOLE_BYTES * next(read_frames(way)).header.values + _HEAD_BYTES:
+            if way.size < _WHOLE_BYTES * next(read_packs(way)).header.values + _HEAD_BYTES:
                 found[segment] = way
         return found
 
     def _way(self, segment: str, steps: list[Step]) -> Bytes:
         """One array for all hospitals that need the same steps: it is encoded once."""
         if len(steps) == 1:
-            return steps[0].frame
+            return steps[0].pack
         key = (segment, steps[0].before, steps[-1].after)
         if key not in self._joined:
-            self._joined[key] = np.concatenate([step.frame for step in steps])
+            self._joined[key] = np.concatenate([step.pack for step in steps])
         return self._joined[key]
 
 
 def _steps_in(data: Bytes, after: str) -> list[Step]:
     """Steps that follow each other, of which the last ends at ``after``."""
-    frames, start = [], 0
-    for frame in read_frames(data):
-        frames.append((frame.header.base, data[start : start + frame.size]))
-        start += frame.size
-    ends = [*(base for base, _ in frames[1:]), after]
-    return [Step(base, end, values) for (base, values), end in zip(frames, ends, strict=True)]
+    packs, start = [], 0
+    for pack in read_packs(data):
+        packs.append((pack.header.base, data[start : start + pack.size]))
+        start += pack.size
+    ends = [*(base for base, _ in packs[1:]), after]
+    return [Step(base, end, values) for (base, values), end in zip(packs, ends, strict=True)]

@@ -1,1 +1,1 @@
-"""The form in which weights travel: frames, rounding, one text of where each begins."""
+"""The form in which weights travel: packs, rounding, one text of where each begins."""

@@ -13,33 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.wire import lossless, rounding
-from fedthorax.common.wire.frame import Bytes, Frame, Span, expand, read_frames, spans_in, write_frame
+from fedthorax.common.wire.pack import Bytes, Pack, Span, expand, read_packs, spans_in, write_pack
 
 LOSSLESS = "lossless"
 LOSSY = tuple(rounding.LEVELS)
 MOST_STEPS = 4  # differences after each other: how many rounds back a model may lie to which they lead
-_SPARE_BYTES = 1 << 16  # of a frame whose values do not pack at all: its header, and what packing them adds
+_SPARE_BYTES = 1 << 16  # of a pack whose values do not pack at all: its header, and what packing them adds
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Packed:
-    """``values`` is what the other side reads from ``frame``; ``residual`` is what it lacks."""
+    """``values`` is what the other side reads from ``pack``; ``residual`` is what it lacks."""
 
-    frame: Bytes
+    pack: Bytes
     values: Floats
     residual: Floats
 
 
 def pack_whole(values: Floats) -> Bytes:
     """The segment by itself, without loss."""
-    return write_frame(LOSSLESS, values.size, "", [(0, values.size)], [lossless.to_bytes(values, None)])
+    return write_pack(LOSSLESS, values.size, "", [(0, values.size)], [lossless.to_bytes(values, None)])
 
 
 def pack_exactly(values: Floats, base: Floats, base_sha256: str) -> Bytes:
     """The segment as a difference to ``base``, without loss."""
-    return write_frame(LOSSLESS, values.size, base_sha256, [(0, values.size)], [lossless.to_bytes(values, base)])
+    return write_pack(LOSSLESS, values.size, base_sha256, [(0, values.size)], [lossless.to_bytes(values, base)])
 
 
 def pack_rounded(
@@ -62,62 +62,62 @@ def pack_rounded(
     _put(read, exact, kept)
     _put(read, rounded, before)
     _put(rest, rounded, left)
-    return Packed(write_frame(codec, values.size, base_sha256, exact, contents), read, rest)
+    return Packed(write_pack(codec, values.size, base_sha256, exact, contents), read, rest)
 
 
-def unpack(data: Bytes, base: Callable[[str], Floats | None], size: int, most_frames: int = 1) -> Floats:
+def unpack(data: Bytes, base: Callable[[str], Floats | None], size: int, most_packs: int = 1) -> Floats:
     """The segment of ``size`` values that ``data`` stands for; ``base`` gives the segment with a SHA-256, None where it
     is not here.
 
-    Of several frames those are skipped after which there is a base. LookupError where none fits, ValueError where a
-    frame is damaged or is no difference to its base. Nothing is expanded before the number of bytes, of frames and of
+    Of several packs those are skipped after which there is a base. LookupError where none fits, ValueError where a
+    pack is damaged or is no difference to its base. Nothing is expanded before the number of bytes, of packs and of
     values are what a segment of this size may have.
     """
-    largest = most_frames * (4 * size + size // 16 + _SPARE_BYTES)
+    largest = most_packs * (4 * size + size // 16 + _SPARE_BYTES)
     if len(data) > largest:
         raise ValueError(f"{len(data)} bytes for {size} values; at most {largest} are read")
-    frames = list(islice(read_frames(data), most_frames + 1))
-    if len(frames) > most_frames:
-        raise ValueError(f"more than {most_frames} frames")
-    for frame in frames:
-        if frame.header.values != size:
-            raise ValueError(f"a frame of {frame.header.values} values, expected {size}")
-    for first in range(len(frames) - 1, -1, -1):
-        wanted = frames[first].header.base
+    packs = list(islice(read_packs(data), most_packs + 1))
+    if len(packs) > most_packs:
+        raise ValueError(f"more than {most_packs} packs")
+    for pack in packs:
+        if pack.header.values != size:
+            raise ValueError(f"a pack of {pack.header.values} values, expected {size}")
+    for first in range(len(packs) - 1, -1, -1):
+        wanted = packs[first].header.base
         values = base(wanted) if wanted else None
         if values is not None or not wanted:
-            for frame in frames[first:]:
-                values = _unpacked(frame, values)
-            assert values is not None  # for the type checker: there is one frame at least
+            for pack in packs[first:]:
+                values = _unpacked(pack, values)
+            assert values is not None  # for the type checker: there is one pack at least
             return values
-    raise LookupError(f"none of the bases {', '.join(frame.header.base[:12] for frame in frames)} is here")
+    raise LookupError(f"none of the bases {', '.join(pack.header.base[:12] for pack in packs)} is here")
 
 
 def base_of(data: Bytes) -> str:
-    """The SHA-256 of the base of the first frame, empty where it has none."""
-    return next(read_frames(data)).header.base
+    """The SHA-256 of the base of the first pack, empty where it has none."""
+    return next(read_packs(data)).header.base
 
 
 def codec_of(data: Bytes) -> str:
-    return next(read_frames(data)).header.codec
+    return next(read_packs(data)).header.codec
 
 
-def _unpacked(frame: Frame, base: Floats | None) -> Floats:
-    header = frame.header
+def _unpacked(pack: Pack, base: Floats | None) -> Floats:
+    header = pack.header
     if base is not None and base.shape != (header.values,):
         raise ValueError(f"a difference of {header.values} values to a base of {base.size}")
     exact = header.exact
     if header.codec == LOSSLESS:
         if len(header.parts) != 1 or spans_in(header) != header.values:
             raise ValueError("a lossless segment has one part that holds all values")
-        (part,) = frame.parts()
+        (part,) = pack.parts()
         return lossless.from_bytes(expand(part, 4 * header.values), base)
     if header.codec not in rounding.LEVELS:
         raise ValueError(f"expected {', '.join((LOSSLESS, *LOSSY))}, got a segment packed as {header.codec!r}")
     if base is None or len(header.parts) != 3:
         raise ValueError(f"a segment packed as {header.codec} is a difference in three parts")
     levels, number = rounding.LEVELS[header.codec], header.values - spans_in(header)
-    kept, steps, codes = frame.parts()
+    kept, steps, codes = pack.parts()
     values, rounded = base.astype(np.float32), _others(exact, header.values)
     _put(values, exact, lossless.from_bytes(expand(kept, 4 * spans_in(header)), _taken(base, exact)))
     change = rounding.restore(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedthorax.common.model.segments import segment_sha256
-from fedthorax.common.wire.frame import read_frames
+from fedthorax.common.wire.pack import read_packs
 from fedthorax.common.wire.segment import MOST_STEPS, unpack
 from fedthorax.server.broadcast import Broadcast
 
@@ -67,7 +67,7 @@ def test_the_newest_model_that_is_held_is_the_base():
     broadcast = Broadcast("int4")
     common = told(broadcast, models(6))
     _, holds = holder(common[3], common[4])
-    assert len(list(read_frames(broadcast.differences(hashes(common[5]), holds)["xray"]))) == 1
+    assert len(list(read_packs(broadcast.differences(hashes(common[5]), holds)["xray"]))) == 1
 
 
 @pytest.mark.parametrize("codec", ["float32", "lossless", "int4"])

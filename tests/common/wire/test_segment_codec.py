@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedthorax.common.wire.frame import read_frames, write_frame
+from fedthorax.common.wire.pack import read_packs, write_pack
 from fedthorax.common.wire.rounding import BLOCK, LEVELS, STEPS, restore, round_off
 from fedthorax.common.wire.segment import LOSSY, base_of, pack_exactly, pack_rounded, pack_whole, unpack
 
@@ -63,7 +63,7 @@ def test_every_rounded_value_is_within_the_stated_bound(codec, values):
 def test_what_is_read_and_what_is_left_make_up_what_was_to_be_sent(codec):
     before, after = updates(1)
     packed = pack_rounded(codec, after, before, BASE, [], None)
-    assert unpack(packed.frame, given_base(before), before.size).tobytes() == packed.values.tobytes()
+    assert unpack(packed.pack, given_base(before), before.size).tobytes() == packed.values.tobytes()
     np.testing.assert_allclose(packed.values + packed.residual.astype(np.float64), after, rtol=0, atol=1e-9)
     assert np.abs(packed.residual).max() > 0
 
@@ -86,7 +86,7 @@ def test_runs_that_are_to_stay_exact_come_with_every_bit(codec):
     before, after = updates(3, 1500)
     exact = [(0, 7), (600, 900), (1499, 1500)]
     packed = pack_rounded(codec, after, before, BASE, exact, None)
-    found = unpack(packed.frame, given_base(before), before.size)
+    found = unpack(packed.pack, given_base(before), before.size)
     assert found.tobytes() == packed.values.tobytes()
     for start, stop in exact:
         assert found[start:stop].tobytes() == after[start:stop].tobytes()
@@ -99,23 +99,23 @@ def test_a_segment_of_which_everything_is_exact_or_nothing_is_there():
         packed = pack_rounded(
             "int4", values, np.zeros_like(values), BASE, [(0, values.size)] if values.size else [], None
         )
-        assert unpack(packed.frame, given_base(np.zeros_like(values)), values.size).tolist() == values.tolist()
+        assert unpack(packed.pack, given_base(np.zeros_like(values)), values.size).tolist() == values.tolist()
 
 
 def test_differences_are_packed_alike_in_whatever_process():
     before, after = updates(4)
     one, other = (pack_rounded("int4", after.copy(), before.copy(), BASE, [(3, 9)], None) for _ in range(2))
-    assert one.frame.tobytes() == other.frame.tobytes()
+    assert one.pack.tobytes() == other.pack.tobytes()
 
 
 def test_four_bits_take_less_than_three_and_unchanged_weights_next_to_nothing():
     rng = np.random.default_rng(5)
     before = rng.normal(0, 0.05, 100_000).astype(np.float32)
     after = before + rng.normal(0, 1e-4, before.size).astype(np.float32)
-    assert pack_rounded("int4", after, before, BASE, [], None).frame.size < 0.28 * before.size
-    assert pack_rounded("int8", after, before, BASE, [], None).frame.size < 0.8 * before.size
+    assert pack_rounded("int4", after, before, BASE, [], None).pack.size < 0.28 * before.size
+    assert pack_rounded("int8", after, before, BASE, [], None).pack.size < 0.8 * before.size
     assert pack_exactly(after, before, BASE).size < 3 * before.size
-    assert pack_rounded("int4", before, before, BASE, [], None).frame.size < 600
+    assert pack_rounded("int4", before, before, BASE, [], None).pack.size < 600
 
 
 def test_several_differences_lead_from_an_older_base_to_the_newest_segment():
@@ -142,7 +142,7 @@ def test_an_update_that_is_not_finite_or_too_large_is_not_rounded(codec, bad):
 
 def damaged(change):
     before, after = updates(7, 300)
-    data = bytearray(pack_rounded("int4", after, before, BASE, [(0, 9)], None).frame.tobytes())
+    data = bytearray(pack_rounded("int4", after, before, BASE, [(0, 9)], None).pack.tobytes())
     return np.frombuffer(bytes(change(data)), np.uint8), before
 
 
@@ -177,7 +177,7 @@ def test_what_is_damaged_is_refused_with_the_place(change, words):
 @settings(deadline=None)
 def test_any_byte_that_is_changed_is_noticed(where, value):
     before, after = updates(8, 300)
-    data = bytearray(pack_rounded("int8", after, before, BASE, [(0, 9)], None).frame.tobytes())
+    data = bytearray(pack_rounded("int8", after, before, BASE, [(0, 9)], None).pack.tobytes())
     where %= len(data)
     if data[where] != value:
         data[where] = value
@@ -189,12 +189,12 @@ ZEROS = bytes(8)
 
 
 @pytest.mark.parametrize(
-    ("frame", "words"),
+    ("pack", "words"),
     [
         (("zip", 2, "", [(0, 2)], [ZEROS]), "expected lossless, int8, int4, got a segment packed as 'zip'"),
         (("lossless", 2, "", [(0, 1)], [ZEROS]), "a lossless segment has one part that holds all values"),
         (("lossless", 2, "", [(0, 2)], [bytes(9)]), "a part holds 9 bytes, expected 8"),
-        (("lossless", 3, BASE, [(0, 3)], [ZEROS]), "a frame of 3 values, expected 2"),
+        (("lossless", 3, BASE, [(0, 3)], [ZEROS]), "a pack of 3 values, expected 2"),
         (("lossless", 2, "", [(0, 2)], [ZEROS] * 4), "it has 4 parts, expected at most 3"),
         (("lossless", 2, "", [(1, 5)], [ZEROS]), "its exact values 1 to 5 are not in order, or not among 2"),
         (("lossless", 2, "", [(1, 2), (0, 1)], [ZEROS]), "its exact values 0 to 1 are not in order"),
@@ -205,14 +205,14 @@ ZEROS = bytes(8)
         (("int8", 2, BASE, [], [b"", b"\x00\x00", b"\x01\x00"]), "a part holds 2 bytes, expected 1"),
     ],
 )
-def test_a_frame_that_is_whole_and_means_nothing_is_refused(frame, words):
+def test_a_pack_that_is_whole_and_means_nothing_is_refused(pack, words):
     with pytest.raises(ValueError, match=words):
-        unpack(write_frame(*frame), given_base(vector(0, 0)), 2)
+        unpack(write_pack(*pack), given_base(vector(0, 0)), 2)
 
 
 def test_a_part_that_claims_to_be_small_and_is_not_zstandard_is_refused():
-    frame = write_frame("lossless", 2, "", [(0, 2)], [ZEROS])
-    broken = frame.tobytes().replace(bytes(next(read_frames(frame)).body), b"x" * len(next(read_frames(frame)).body))
+    pack = write_pack("lossless", 2, "", [(0, 2)], [ZEROS])
+    broken = pack.tobytes().replace(bytes(next(read_packs(pack)).body), b"x" * len(next(read_packs(pack)).body))
     broken = broken[:8] + zlib.crc32(broken[12:]).to_bytes(4, "little") + broken[12:]
     with pytest.raises(ValueError, match="a part cannot be expanded"):
         unpack(np.frombuffer(broken, np.uint8), {}.get, 2)
@@ -220,21 +220,21 @@ def test_a_part_that_claims_to_be_small_and_is_not_zstandard_is_refused():
 
 def test_a_base_of_another_size_is_refused():
     with pytest.raises(ValueError, match="a difference of 2 values to a base of 3"):
-        unpack(write_frame("lossless", 2, BASE, [(0, 2)], [ZEROS]), given_base(vector(0, 0, 0)), 2)
+        unpack(write_pack("lossless", 2, BASE, [(0, 2)], [ZEROS]), given_base(vector(0, 0, 0)), 2)
 
 
 def test_a_header_as_large_as_a_segment_is_refused():
-    frame = write_frame("lossless", 1 << 16, "", [(0, 1)] * 12_000, [ZEROS])
+    pack = write_pack("lossless", 1 << 16, "", [(0, 1)] * 12_000, [ZEROS])
     with pytest.raises(ValueError, match=r"a header of \d+ bytes; at most 65536 are read"):
-        unpack(frame, {}.get, 1 << 16)
+        unpack(pack, {}.get, 1 << 16)
 
 
 def test_a_header_of_many_levels_does_not_go_down_with_them():
     header, body = b"[" * 60_000, b""
     rest = np.array([len(header), len(body)], "<u4").tobytes() + header
-    frame = b"FTXPACK1" + zlib.crc32(rest).to_bytes(4, "little") + rest
+    pack = b"FTXPACK1" + zlib.crc32(rest).to_bytes(4, "little") + rest
     with pytest.raises(ValueError, match="its header cannot be read"):
-        unpack(np.frombuffer(frame, np.uint8), {}.get, 2)
+        unpack(np.frombuffer(pack, np.uint8), {}.get, 2)
 
 
 MB = 1 << 20
@@ -253,23 +253,23 @@ def grows(data: np.ndarray, size: int, words: str) -> tuple[float, float]:
 
 
 def test_eight_kib_that_stand_for_a_gib_are_refused_without_being_expanded():
-    """128 MB of zeros are enough to see it: the frame has 5 KB, the segment may have 1000 values."""
+    """128 MB of zeros are enough to see it: the pack has 5 KB, the segment may have 1000 values."""
     values = 1 << 25
-    frame = write_frame("lossless", values, "", [(0, values)], [bytes(4 * values)])
-    assert len(frame) < 32_768
-    memory, _ = grows(frame, 1000, "a frame of 33554432 values, expected 1000")
+    pack = write_pack("lossless", values, "", [(0, values)], [bytes(4 * values)])
+    assert len(pack) < 32_768
+    memory, _ = grows(pack, 1000, "a pack of 33554432 values, expected 1000")
     assert memory < 1
 
 
-def test_a_frame_whose_parts_hold_more_than_it_says_is_refused_without_being_expanded():
-    frame = write_frame("lossless", 1000, "", [(0, 1000)], [bytes(128 * MB)])
-    memory, _ = grows(frame, 1000, "a part holds 134217728 bytes, expected 4000")
+def test_a_pack_whose_parts_hold_more_than_it_says_is_refused_without_being_expanded():
+    pack = write_pack("lossless", 1000, "", [(0, 1000)], [bytes(128 * MB)])
+    memory, _ = grows(pack, 1000, "a part holds 134217728 bytes, expected 4000")
     assert memory < 1
 
 
-def test_an_update_of_sixty_frames_is_refused_at_the_second():
-    frame = write_frame("lossless", 1 << 20, "", [(0, 1 << 20)], [bytes(4 * MB)])
-    memory, seconds = grows(np.tile(frame, 60), 1 << 20, "more than 1 frames")
+def test_an_update_of_sixty_packs_is_refused_at_the_second():
+    pack = write_pack("lossless", 1 << 20, "", [(0, 1 << 20)], [bytes(4 * MB)])
+    memory, seconds = grows(np.tile(pack, 60), 1 << 20, "more than 1 packs")
     assert memory < 1
     assert seconds < 1
 

@@ -1,7 +1,7 @@
 """One packed segment on its way: says what it is, what it is the difference to, and whether it arrived whole.
 
-A frame is ``FTXPACK1``, the CRC-32 of all that follows the CRC, two lengths (header, body), a JSON header, and a body
-of one or more Zstandard frames. Several frames may follow each other: the difference from one model to the next, and
+A pack is ``FTXPACK1``, the CRC-32 of all that follows the CRC, two lengths (header, body), a JSON header, and a body
+of one or more Zstandard frames. Several packs may follow each other: the difference from one model to the next, and
 from that to the one after it.
 """
 
@@ -44,8 +44,8 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """``size`` is that of the whole frame in bytes."""
+class Pack:
+    """``size`` is that of the whole pack in bytes."""
 
     header: Header
     body: memoryview
@@ -59,19 +59,19 @@ class Frame:
         return found
 
 
-def write_frame(codec: str, values: int, base: str, exact: Sequence[Span], contents: Sequence[bytes]) -> Bytes:
-    """A frame whose body is each of ``contents``, compressed."""
+def write_pack(codec: str, values: int, base: str, exact: Sequence[Span], contents: Sequence[bytes]) -> Bytes:
+    """A pack whose body is each of ``contents``, compressed."""
     parts = [compress(content) for content in contents]
     header = Header(codec, values, base, tuple(exact), tuple(map(len, parts)))
     text = json.dumps(asdict(header), separators=(",", ":")).encode()
     body = b"".join(parts)
     rest = np.array([len(text), len(body)], _LENGTHS).tobytes() + text + body
-    frame = _MAGIC + np.array([zlib.crc32(rest)], _LENGTHS).tobytes() + rest
-    return np.frombuffer(frame, np.uint8)
+    pack = _MAGIC + np.array([zlib.crc32(rest)], _LENGTHS).tobytes() + rest
+    return np.frombuffer(pack, np.uint8)
 
 
-def read_frames(data: Bytes) -> Iterator[Frame]:
-    """The frames in their order, none of them expanded. Raises ValueError where one is damaged, cut short, or none of
+def read_packs(data: Bytes) -> Iterator[Pack]:
+    """The packs in their order, none of them expanded. Raises ValueError where one is damaged, cut short, or none of
     ours."""
     view, start = memoryview(np.ascontiguousarray(data, np.uint8).data), 0
     if not len(view):
@@ -94,7 +94,7 @@ def read_frames(data: Bytes) -> Iterator[Frame]:
         if header_bytes > MOST_HEADER:
             raise ValueError(f"at byte {start}: a header of {header_bytes} bytes; at most {MOST_HEADER} are read")
         text = bytes(view[start + _FIXED : start + _FIXED + header_bytes])
-        yield Frame(_header(text, body_bytes), view[start + _FIXED + header_bytes : stop], stop - start)
+        yield Pack(_header(text, body_bytes), view[start + _FIXED + header_bytes : stop], stop - start)
         start = stop
 
 

@@ -38,7 +38,7 @@ def pack_update(
         return PackedUpdate(packed)
     before = kept.residual(task)
     residual: dict[str, NDArray[np.float32]] = dict(before or {})
-    frames = {}
+    packs = {}
     for name, values in update.items():
         try:
             found = pack_rounded(
@@ -46,9 +46,9 @@ def pack_update(
             )
         except ValueError as error:
             raise ValueError(f"{_worst(layout, name, values)}: {error}") from error
-        frames[name], residual[name] = found.frame, found.residual
+        packs[name], residual[name] = found.pack, found.residual
     kept.keep_residual(task, residual)
-    return PackedUpdate(frames, before is None)
+    return PackedUpdate(packs, before is None)
 
 
 def _worst(layout: SegmentLayout, segment: str, values: NDArray[np.float32]) -> str:

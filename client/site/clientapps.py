@@ -15,15 +15,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from fedthorax.client.site.run_and_exit import run_and_exit
+from typing import NoReturn
 
 TASK_BELL = "FEDTHORAX_TASK_BELL"
 LOOK_S = 0.05  # between two looks at the bell
 _PR_SET_NAME = 15
 _NAME = "flwr-clientapp"
+FAILED = 1  # exit status
 
 
 class Clock:
@@ -55,6 +56,25 @@ class Forked:
                 ctypes.CDLL(None).prctl(_PR_SET_NAME, _NAME.encode())
             sys.argv = [_NAME, *arguments[1:]]
             run_and_exit(flwr_clientapp)
+
+
+def run_and_exit(program: Callable[[], object]) -> NoReturn:
+    """Call ``program`` and end the process with the exit status that it asks for, at once: no other thread is waited
+    for, and nothing that was to happen at exit does."""
+    code: object = FAILED
+    try:
+        program()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+    except BaseException:  # nothing may keep the process from ending
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0 if code is None else FAILED)
 
 
 def last_ring() -> int:

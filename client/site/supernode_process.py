@@ -27,8 +27,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from fedthorax.client.site.clientapps import TASK_BELL
-from fedthorax.client.site.run_and_exit import FAILED, run_and_exit
+from fedthorax.client.site.clientapps import FAILED, TASK_BELL, run_and_exit
 
 COLLECT_EVERY_S = 30.0
 LOOK_S = 0.05  # between two looks at its own memory for a reply

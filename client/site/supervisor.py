@@ -26,11 +26,10 @@ from fedthorax.client.site.clientapps import TASK_BELL
 from fedthorax.client.site.connection import Connection
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.heartbeat import watch_heartbeat
-from fedthorax.client.site.mirror import mirror_events
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.setup import require_private_key
 from fedthorax.client.site.task_desk import CANNOT_WRITE, OWN_DISK
-from fedthorax.client.site.worker_client import worker_answers
+from fedthorax.client.site.worker_client import mirror_events, worker_answers
 from fedthorax.client.site.worker_service import socket_path
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import PRIVATE, write_bytes, write_text

@@ -1,6 +1,7 @@
 """How the thin ClientApp reaches the site worker. Nothing here imports TensorFlow, and nothing here sees an image."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import grpc
 
 from fedthorax.client.site import protocol
-from fedthorax.client.site.content import Assembly, parts_of
+from fedthorax.client.site.protocol import Assembly, parts_of
 from fedthorax.common.disclosure.sentences import INSIDE, error_outside
 from fedthorax.common.messages.message import Asked, failed
 from fedthorax.common.messages.sending import closed
@@ -17,6 +18,7 @@ from fedthorax.common.wire.parcel import Parcel
 
 WORKER_WAIT_S = 180.0  # for a worker that is being started again
 RETRY_S = 0.5
+MIRROR_S = 5.0  # before the worker's events are asked for again
 MOST_LOSSES = 3  # of the worker during one task
 DEADLINE_GRACE_S = 5.0  # the worker itself ends the task at the deadline and says so
 LARGEST_REPLY = 1 << 32
@@ -86,6 +88,22 @@ def watch_worker(channel: grpc.Channel) -> Iterator[str]:
     """The worker's events as JSON, one after the other, until it ends or the channel is closed."""
     for event in channel.unary_stream(protocol.WATCH)(b""):
         yield event.decode()
+
+
+def mirror_events(node_config: Mapping[str, str], events: Path, stop: threading.Event) -> None:
+    """Copy the events of a worker on another host into this host's run/events.jsonl, so that they are shown here too,
+    until ``stop`` is set; after a break its whole log comes again, and the copy begins anew."""
+    while not stop.is_set():
+        try:
+            with open_channel(node_config) as channel, events.open("w", encoding="utf-8") as copy:
+                for line in watch_worker(channel):
+                    copy.write(line + "\n")
+                    copy.flush()
+                    if stop.is_set():
+                        return
+        except (grpc.RpcError, OSError, KeyError):
+            pass  # a worker that is away is the SuperNode's and the server's concern; here it only shows nothing
+        stop.wait(MIRROR_S)
 
 
 def worker_answers(node_config: Mapping[str, Any], seconds: float) -> bool:

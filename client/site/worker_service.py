@@ -15,8 +15,8 @@ from pathlib import Path
 import grpc
 
 from fedthorax.client.site import protocol
-from fedthorax.client.site.content import PART_BYTES, Assembly, parts_of
 from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.protocol import PART_BYTES, Assembly, parts_of
 from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.task_desk import TaskDesk, warm_up
 from fedthorax.common.ground.atomic_write import remove_leftovers

@@ -244,7 +244,7 @@ def renew(
     Example:
       fedthorax server renew
     """
-    from fedthorax.server.consortium.renewal import renew as renew_certificate
+    from fedthorax.server.consortium.folder import renew as renew_certificate
 
     consortium = _opened(folder)
     done = renew_certificate(consortium, authority)

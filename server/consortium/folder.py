@@ -38,6 +38,7 @@ from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.owner_only import only_for_owner
 from fedthorax.server.consortium.certificates import (
     create_authority,
+    days_left,
     issue_loopback_certificate,
     issue_server_certificate,
 )
@@ -110,13 +111,7 @@ def create_consortium(settings_file: Path, path: Path | None = None) -> Consorti
             sub.mkdir()
         write_text(folder.settings_file, settings_file.read_text(encoding="utf-8"))
         create_authority(settings.name, folder.ca_certificate, folder.ca_key)
-        issue_server_certificate(
-            certificate_names(settings),
-            settings.certificate_days,
-            (folder.ca_certificate, folder.ca_key),
-            folder.server_certificate,
-            folder.server_key,
-        )
+        _issue(folder, settings)
         issue_loopback_certificate(folder.loopback_certificate, folder.loopback_key)
         _write(folder, _Register((), ()))
         offer_invitation(folder, settings)
@@ -156,6 +151,36 @@ def is_consortium(path: Path) -> bool:
 def certificate_names(settings: ConsortiumSettings) -> tuple[str, ...]:
     """The address's host first, then the others."""
     return tuple(dict.fromkeys((split_address(settings.address)[0], *settings.other_names)))
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """Days for which the server's certificate and the authority are good now."""
+
+    certificate_days: int
+    authority_days: int
+
+
+def renew(folder: ConsortiumFolder, authority: bool = False) -> Renewal:
+    """A new server certificate for the names in consortium.yaml, which may have changed; with ``authority`` a new
+    authority as well, and a new invitation. The gateway takes it for new connections, present ones go on.
+
+    After that, hospitals that know the old authority connect as before until it ends, because the server shows them
+    the new one as signed by the old; they put in the new invitation at leisure.
+    """
+    settings = folder.settings()
+    with changing_hospitals(folder):
+        _issue(folder, settings, settings.name if authority else "")
+        offer_invitation(folder, settings)
+        done = Renewal(days_left(folder.server_certificate), days_left(folder.ca_certificate))
+        folder.audit.append("certificate_renewed", authority=authority, days=done.certificate_days)
+    return done
+
+
+def _issue(folder: ConsortiumFolder, settings: ConsortiumSettings, renewed: str = "") -> None:
+    authority = (folder.ca_certificate, folder.ca_key)
+    names, days = certificate_names(settings), settings.certificate_days
+    issue_server_certificate(names, days, authority, folder.server_certificate, folder.server_key, renewed)
 
 
 def offer_invitation(folder: ConsortiumFolder, settings: ConsortiumSettings) -> None:

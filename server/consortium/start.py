@@ -20,8 +20,7 @@ from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.ground.owner_only import tighten
 from fedthorax.server.consortium.admission import tell_superlink
 from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate
-from fedthorax.server.consortium.control import ServerNotRunningError
-from fedthorax.server.consortium.flower_home import flower_environment, write_connection
+from fedthorax.server.consortium.control import ServerNotRunningError, flower_environment, write_connection
 from fedthorax.server.consortium.folder import ConsortiumFolder, list_version, offer_invitation
 from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
 

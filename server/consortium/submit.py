@@ -15,7 +15,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute, to_yaml
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.machine import full_disk
-from fedthorax.server.consortium.flower_home import CONNECTION, flower_environment, write_connection
+from fedthorax.server.consortium.control import CONNECTION, flower_environment, write_connection
 from fedthorax.server.consortium.folder import ConsortiumFolder, require_admitted
 from fedthorax.server.consortium.runs import Submission, note_submission, submissions_folder
 from fedthorax.server.tracking import require_trackers

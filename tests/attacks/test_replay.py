@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from fedthorax.common.consortium.keys import new_private_key
 from fedthorax.common.consortium.signed_call import BODY_HEADER, CALL_HEADER
-from fedthorax.server.consortium import seen_calls
-from fedthorax.server.consortium.seen_calls import KEPT_SECONDS, SeenCalls
+from fedthorax.server.consortium import members
+from fedthorax.server.consortium.members import KEPT_SECONDS, SeenCalls
 
 from .served import PULL, Consortium, caller, gateway_process, served_consortium, signed
 
@@ -108,8 +108,8 @@ def test_a_gateway_that_was_started_again_does_not_take_what_the_one_before_took
 
 def test_what_is_remembered_is_bounded_and_no_hospital_pushes_anothers_out(monkeypatch: pytest.MonkeyPatch) -> None:
     now, later = [1000.0], time.time() + 1
-    monkeypatch.setattr(seen_calls.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(seen_calls, "MOST_OF_ONE", 100)
+    monkeypatch.setattr(members.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(members, "MOST_OF_ONE", 100)
     calls = SeenCalls()
     calls.take("north", later, "first")
     for number in range(100):
@@ -131,8 +131,8 @@ def test_a_clock_that_is_set_back_keeps_no_hospital_out_and_lets_no_old_call_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, clock = [1000.0], [50_000.0]
-    monkeypatch.setattr(seen_calls.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(seen_calls.time, "time", lambda: clock[0])
+    monkeypatch.setattr(members.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(members.time, "time", lambda: clock[0])
     calls = SeenCalls()
     now[0], clock[0] = 1010.0, 46_410.0  # it was an hour ahead, and is set right 10 s later
     calls.take("north", 46_409.0, "new")

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from fedthorax.client.site.content import PART_BYTES, Assembly, parts_of
-from fedthorax.client.site.protocol import DATA, HEADER
+from fedthorax.client.site.protocol import DATA, HEADER, PART_BYTES, Assembly, parts_of
 from fedthorax.common.messages.reading import read_task
 from fedthorax.common.messages.sending import closed
 from fedthorax.common.messages.tasks import EvaluateTask

@@ -16,9 +16,9 @@ import pytest
 from fedthorax.common.consortium.keys import new_private_key
 from fedthorax.server.consortium import gateway, members
 from fedthorax.server.consortium.admission import admit, revoke
+from fedthorax.server.consortium.folder import renew
 from fedthorax.server.consortium.gateway import FLEET_PATHS
 from fedthorax.server.consortium.members import read_last_seen
-from fedthorax.server.consortium.renewal import renew
 from fedthorax.server.consortium.settings import split_address
 
 from ...attacks.served import MODEL, caller, gateway_process, head_of, raw, served_consortium, signed, wait_until

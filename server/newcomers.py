@@ -1,5 +1,6 @@
 """How a hospital joins a run: it describes its data, and says which of the server's test images it holds too."""
 
+import json
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -119,8 +120,16 @@ class Newcomers:
         self.central.leave_out(self.overlaps)
         central = self.hospitals.record.document["central"]
         central |= {"data": self.central.describe(), "left_out": self.central.left_out}
-        gathered = gather_statistics(self.hospitals.experiment, self.hospitals.names, self.told)
+        gathered = gather_statistics(
+            self.hospitals.experiment, self.hospitals.names, {**self._told_before(), **self.told}
+        )
         self.hospitals.record.document["statistics"] = gathered.document()
+
+    def _told_before(self) -> dict[str, SiteStatistics]:
+        """By hospitals that have not come back since the run was resumed; the hashes of their images are not kept."""
+        before = (self.hospitals.record.document["statistics"] or {}).get("sites", {})
+        without = {"duplicates": None, "duplicates_reason": "not heard of since the run was resumed"}
+        return {site: SiteStatistics.model_validate_json(json.dumps(told | without)) for site, told in before.items()}
 
 
 def check_version(site: str, server: str) -> None:

@@ -598,6 +598,17 @@ def test_changed_data_of_a_hospital_are_told(make, tmp_path):
     assert "east: its data have changed since the run began" in notes(tmp_path)
 
 
+def test_a_hospital_that_has_not_come_back_after_a_resume_keeps_its_place_in_the_statistics(make):
+    first = make(FakeChannel(), "federation.min_sites=2")
+    first.run()
+    away = FakeChannel(lambda task, reply: None if task.site == "east" else reply)
+    rest = make(away, "federation.min_sites=2", start=first.checkpoints.load(1))
+    rest.run()
+    told = rest.record.document["statistics"]
+    assert told["sites"] == first.record.document["statistics"]["sites"]
+    assert told["duplicates"]["without_hashes"]["east"] == "not heard of since the run was resumed"
+
+
 def test_every_hospital_gets_both_models_and_only_its_own_results(make):
     channel = FakeChannel()
     rounds = make(channel, "evaluation.selection_metric=loss")

@@ -149,8 +149,7 @@ def _follow(consortium: "ConsortiumFolder", submission: "Submission", as_json: b
 def _watch(consortium: "ConsortiumFolder", submission: "Submission", as_json: bool) -> str | None:
     """Show the run until it is over; how it ended and why, unless it finished."""
     from fedthorax.common.record.run_folder import RunFolder
-    from fedthorax.server.consortium.follow import POLL_SECONDS, wait_until_over
-    from fedthorax.server.consortium.runs import last_words, verdict
+    from fedthorax.server.consortium.runs import POLL_SECONDS, last_words, verdict, wait_until_over
 
     out, events = console(to_stderr=as_json), RunFolder(Path(submission.run_folder)).events
     with _leaving(submission), watched(events, out, since=submission.submitted):

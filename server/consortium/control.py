@@ -85,11 +85,10 @@ class Control:
         return int(answer.node_id)
 
     def unregister(self, node_id: int) -> None:
-        """Let the key connect no more; nothing happens if it could not anyway."""
+        """Let the key of a registered node connect no more."""
         from flwr.proto.control_pb2 import UnregisterNodeRequest
 
-        if any(node.node_id == node_id and node.status != "unregistered" for node in self.nodes()):
-            self._client.UnregisterNode(UnregisterNodeRequest(node_id=node_id))
+        self._client.UnregisterNode(UnregisterNodeRequest(node_id=node_id))
 
     def run(self, run_id: int) -> FlowerRun | None:
         """None if the SuperLink knows no such run."""

@@ -17,7 +17,7 @@ from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.ground.strict_json import canonical_json
 from fedthorax.server.consortium.control import control
 from fedthorax.server.consortium.folder import ConsortiumFolder, require_admitted
-from fedthorax.server.consortium.follow import POLL_SECONDS, wait_until_over
+from fedthorax.server.consortium.runs import POLL_SECONDS, wait_until_over
 from fedthorax.server.consortium.submit import hand_in
 from fedthorax.server.statistics import ask_statistics
 

@@ -1,7 +1,9 @@
-"""The runs that were submitted to a consortium: their Flower ids, their names, how they stand."""
+"""The runs that were submitted to a consortium: their Flower ids and names, how they stand, waiting for their end."""
 
 import contextlib
 import json
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,8 +12,12 @@ from fedthorax.common.ground.audit import read_lines
 from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.record.run_folder import ENDED_FROM_OUTSIDE, RunFolder
-from fedthorax.server.consortium.control import FlowerRun
+from fedthorax.server.consortium.control import FlowerRun, ServerNotRunningError, control
 from fedthorax.server.consortium.folder import ConsortiumFolder
+
+POLL_SECONDS = 2.0
+STANDSTILL_SECONDS = 60.0  # of a full disk
+NOT_BEGUN_SECONDS = 60.0  # some time more than a loaded machine needs to start a process
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,45 @@ def verdict(submission: Submission, flower: FlowerRun | None) -> Verdict:
         resume = f"go on with `fedthorax run --resume {submission.name}`"
         return Verdict("failed", f"{ENDED_FROM_OUTSIDE} ({how}); {resume}")
     return Verdict("failed" if status == "finished" else status, error or details or "it ended without a word")
+
+
+def wait_until_over(
+    folder: ConsortiumFolder,
+    run_id: int,
+    tell: Callable[[str], None],
+    poll: float = POLL_SECONDS,
+    ended: Callable[[], bool] = lambda: False,
+) -> FlowerRun | None:
+    """The run ``run_id`` as Flower sees it once it is over; None if the SuperLink does not know it.
+
+    While the SuperLink does not answer, that is told once, and waited for; so is a run that it gives no process. Not on
+    a full disk: there its state cannot be written, and it would call the run running for ever. None, then, once the
+    run's process has ``ended`` or STANDSTILL_SECONDS have passed.
+    """
+    silent: float | None = None
+    waited = 0.0
+    while True:
+        try:
+            with control(folder) as link:
+                run = link.run(run_id)
+        except (ServerNotRunningError, RuntimeError) as error:
+            if silent is None:
+                tell(f"{error}; waiting for it")
+                silent = time.monotonic()
+            full, broken = full_disk(folder.path) is not None, isinstance(error, RuntimeError)
+            if ((full or broken) and ended()) or (full and time.monotonic() - silent > STANDSTILL_SECONDS):
+                return None
+        else:
+            if silent is not None:
+                tell("the server answers again")
+                silent = None
+            if run is None or run.over:
+                return run
+            if run.status in ("pending", "starting"):
+                if waited <= NOT_BEGUN_SECONDS < waited + poll:
+                    tell(f"the run has had no process for {NOT_BEGUN_SECONDS:.0f} s; see logs/superlink.log")
+                waited += poll
+        time.sleep(poll)
 
 
 def without_results(path: Path) -> list[str]:

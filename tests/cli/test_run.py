@@ -42,7 +42,7 @@ def over(monkeypatch: pytest.MonkeyPatch, folder: Path, sub_status: str, **metri
     """Flower says that the run is over, and metrics.json says ``metrics``."""
     (folder / "metrics.json").write_text(json.dumps(partial_run(name="chest", **metrics)))
     monkeypatch.setattr(
-        "fedthorax.server.consortium.follow.wait_until_over", lambda *_: FlowerRun(7, "finished", sub_status, "")
+        "fedthorax.server.consortium.runs.wait_until_over", lambda *_: FlowerRun(7, "finished", sub_status, "")
     )
 
 
@@ -129,7 +129,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fedthorax.server.consortium.follow.wait_until_over", interrupted)
+    monkeypatch.setattr("fedthorax.server.consortium.runs.wait_until_over", interrupted)
     assert cli.run(["run", "--follow", "chest"]) == 130
     assert "the run goes on; come back with: fedthorax run --follow chest" in capsys.readouterr().err
 

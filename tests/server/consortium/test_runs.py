@@ -8,9 +8,8 @@ import pytest
 
 from fedthorax.common.ground.audit import AuditLog, parts
 from fedthorax.common.record.run_folder import RunFolder
-from fedthorax.server.consortium import follow
+from fedthorax.server.consortium import runs
 from fedthorax.server.consortium.control import FlowerRun, ServerNotRunningError
-from fedthorax.server.consortium.follow import wait_until_over
 from fedthorax.server.consortium.runs import (
     Submission,
     find_submission,
@@ -18,6 +17,7 @@ from fedthorax.server.consortium.runs import (
     note_submission,
     read_submissions,
     verdict,
+    wait_until_over,
     without_results,
 )
 
@@ -135,7 +135,7 @@ def answers(monkeypatch):
                 raise answer
             return answer
 
-    monkeypatch.setattr(follow, "control", lambda folder: contextlib.nullcontext(Link()))
+    monkeypatch.setattr(runs, "control", lambda folder: contextlib.nullcontext(Link()))
     return given
 
 
@@ -148,7 +148,7 @@ def test_a_silent_server_is_told_once_and_waited_for(folder, answers):
 
 
 def test_a_run_that_gets_no_process_is_told_once_and_waited_for(folder, answers, monkeypatch):
-    monkeypatch.setattr(follow.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(runs.time, "sleep", lambda seconds: None)
     pending, starting = (FlowerRun(7, status, "", "") for status in ("pending", "starting"))
     answers += [pending] * 20 + [starting] * 20
     told: list[str] = []
@@ -165,7 +165,7 @@ def test_a_run_that_gets_no_process_is_told_once_and_waited_for(folder, answers,
     [(RuntimeError("HTTP 500"), None), (RuntimeError("HTTP 500"), "full"), (ServerNotRunningError("away"), "full")],
 )
 def test_a_server_that_cannot_say_that_a_run_is_over_is_not_waited_for(folder, answers, monkeypatch, error, full):
-    monkeypatch.setattr(follow, "full_disk", lambda path: full)
+    monkeypatch.setattr(runs, "full_disk", lambda path: full)
     ended = iter([False, False, True])
     answers += [error] * 3
     assert wait_until_over(folder, 7, lambda text: None, 0.0, lambda: next(ended)) is None
@@ -179,8 +179,8 @@ def test_a_server_that_is_away_is_waited_for_whatever_became_of_the_run(folder, 
 
 def test_a_run_that_stands_still_on_a_full_disk_is_waited_for_a_minute(folder, answers, monkeypatch):
     now = iter([100.0, 100.0, 160.0, 160.1])
-    monkeypatch.setattr(follow.time, "monotonic", lambda: next(now))
-    monkeypatch.setattr(follow, "full_disk", lambda path: "full")
+    monkeypatch.setattr(runs.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(runs, "full_disk", lambda path: "full")
     answers += [RuntimeError("HTTP 500")] * 3
     assert wait_until_over(folder, 7, lambda text: None, 0.0) is None
     assert answers == []

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -127,6 +128,22 @@ def test_a_full_disk_that_takes_no_list_of_processes_ends_none_of_them_and_is_tr
     assert psutil.pid_exists(tries[0]["it"])
     stop.set()
     thread.join()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a process as another user")
+def test_a_process_of_another_user_has_of_the_environment_what_it_needs_and_no_more(started, monkeypatch):
+    monkeypatch.setenv("SECRET_OF_ROOT", "x")
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)  # unlike pytest's own folder
+        shell = ("/bin/sh", "-c", "id -un; env; echo end; exec sleep 3600")
+        bell = {"FEDTHORAX_TASK_BELL": "/run/task.bell"}
+        run = started(Service("it", shell, Path(place) / "it.log", Path(place), bell, lines.append, user="nobody"))
+        wait_for(lambda: "end" in lines)
+        run.end()
+    assert lines[0] == "nobody"
+    assert {"USER=nobody", "FEDTHORAX_TASK_BELL=/run/task.bell"} < set(lines)
+    assert not [line for line in lines if "SECRET_OF_ROOT" in line]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")

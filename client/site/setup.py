@@ -1,5 +1,6 @@
 """Making a hospital's folder, and renewing what was made: its key, the consortium's certificate."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def init_site(name: str, xray: Path | None, ct: Path | None, invitation_file: Pa
     for option, images in (("--xray", xray), ("--ct", ct)):
         if images is not None and not images.is_dir():
             raise NotADirectoryError(f"{option} {images}: no such folder; expected the folder that holds the images")
+        if images is not None and os.fsencode(images.absolute()) != str(images.absolute()).encode(errors="replace"):
+            raise ValueError(f"{option} {images}: its name is not in UTF-8; give a link of another name to the folder")
     site = SiteFolder(folder.absolute())
     if site.settings.exists():
         raise FileExistsError(f"{site.path}: a hospital was set up here before; choose another --folder")

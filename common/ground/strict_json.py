@@ -20,7 +20,9 @@ def plain_value(value: Any, where: str = "value", undefined: dict[str, str] | No
         value = value.item()
     elif isinstance(value, np.ndarray):
         value = value.tolist()
-    if value is None or isinstance(value, (bool, int, str)):
+    if isinstance(value, str):  # a byte of a file's name that is no UTF-8 has no character
+        return value.encode(errors="backslashreplace").decode()
+    if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         if not math.isfinite(value) and undefined is not None:
@@ -30,7 +32,7 @@ def plain_value(value: Any, where: str = "value", undefined: dict[str, str] | No
             raise ValueError(f"{where} is {value}; an undefined figure must be None, with its reason beside it")
         return value
     if isinstance(value, Path):
-        return str(value)
+        return plain_value(str(value), where)
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):

@@ -15,14 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
 
 from fedthorax.common.consortium.keys import fingerprint, parse_public_key
+from fedthorax.common.consortium.objects import KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER
 from fedthorax.common.consortium.signed_call import BODY_HEADER, CALL_HEADER, fits_call
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, list_version, read_hospitals
 from fedthorax.server.consortium.refusals import Refusals, key_mark
 
-# Flower's own headers: the key in PEM and its signature of the timestamp, both in base64.
-KEY_HEADER, TIME_HEADER, SIGNATURE_HEADER = b"flwr-public-key", b"flwr-timestamp", b"flwr-signature"
 _SEEN_SECONDS = 5  # how often last_seen.json is written at most
 KEPT_SECONDS = TIMESTAMP_TOLERANCE + 2 * SYSTEM_TIME_TOLERANCE  # a time may be ahead, and is good for so long then
 MOST_OF_ONE = 20_000  # of one hospital in KEPT_SECONDS, 65 a second; about 2 MB
@@ -52,9 +51,9 @@ class Members:
         self._read()
         self._refusals.tell_suppressed()
         try:
-            key = base64.b64decode(headers[KEY_HEADER], validate=True)
-            signature = base64.b64decode(headers[SIGNATURE_HEADER], validate=True)
-            stamp = headers[TIME_HEADER].decode("ascii")
+            key = base64.b64decode(headers[KEY_HEADER.encode()], validate=True)
+            signature = base64.b64decode(headers[SIGNATURE_HEADER.encode()], validate=True)
+            stamp = headers[TIME_HEADER.encode()].decode("ascii")
             signed_at = datetime.datetime.fromisoformat(stamp)
             behind = (datetime.datetime.now(datetime.UTC) - signed_at).total_seconds()
         except (KeyError, ValueError, TypeError, OverflowError, binascii.Error):

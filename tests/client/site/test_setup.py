@@ -1,5 +1,6 @@
 """Setting a hospital up, and renewing its key."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,10 @@ def _full(*_: object) -> None:
 def test_a_folder_that_is_not_there_and_a_bad_name_are_refused(tmp_path: Path, invitation: Path) -> None:
     with pytest.raises(NotADirectoryError, match=r"--ct .*: no such folder"):
         init_site("Anna", tmp_path, tmp_path / "nowhere", invitation, tmp_path / "anna")
+    odd = tmp_path / os.fsdecode(b"r\xf6ntgen")
+    odd.mkdir()
+    with pytest.raises(ValueError, match=r"--xray .*: its name is not in UTF-8; give a link"):
+        init_site("Anna", odd, None, invitation, tmp_path / "anna")
     with pytest.raises(ValueError, match="hospital name"):
         init_site("../Anna", tmp_path, tmp_path, invitation, tmp_path / "anna")
     assert not (tmp_path / "anna").exists()

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -54,6 +55,13 @@ def test_an_altered_file_is_refused_and_the_audit_log_says_so(folder, applicant)
     anna = applicant("St. Anna")
     anna.file.write_text(anna.file.read_text().replace("St. Anna", "St. Berta"))
     refused(folder, anna.file, "the signature does not fit")
+
+
+def test_a_file_whose_name_is_no_utf_8_is_refused_with_its_reason(folder, tmp_path):
+    file = tmp_path / os.fsdecode(b"anna\xe4.site.json")
+    file.write_text("{}")
+    refused(folder, file, "public_key: missing")
+    assert events(folder)[-1][1]["file"] == "anna\\udce4.site.json"
 
 
 def test_another_site_cannot_take_the_name(folder, applicant):

@@ -13,8 +13,9 @@ import warnings
 import httpx
 import pytest
 
+from fedthorax.common.consortium import objects
 from fedthorax.common.consortium.keys import new_private_key
-from fedthorax.server.consortium import gateway, members
+from fedthorax.server.consortium import gateway
 from fedthorax.server.consortium.admission import admit, revoke
 from fedthorax.server.consortium.folder import renew
 from fedthorax.server.consortium.gateway import FLEET_PATHS
@@ -44,9 +45,9 @@ def test_the_headers_are_those_that_flower_sends():
     from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
     from flwr.superlink.routers.fleet.router import router
 
-    assert members.KEY_HEADER.decode() == FLEET_HTTP_PUBLIC_KEY_HEADER
-    assert members.SIGNATURE_HEADER.decode() == FLEET_HTTP_SIGNATURE_HEADER
-    assert members.TIME_HEADER.decode() == TIMESTAMP_HEADER
+    assert objects.KEY_HEADER == FLEET_HTTP_PUBLIC_KEY_HEADER
+    assert objects.SIGNATURE_HEADER == FLEET_HTTP_SIGNATURE_HEADER
+    assert objects.TIME_HEADER == TIMESTAMP_HEADER
     flower = {route.path for route in router.routes}
     assert flower - FLEET_PATHS == {"/v1/fleet/register-node", "/v1/fleet/unregister-node"}
     assert flower > FLEET_PATHS

@@ -125,7 +125,8 @@ def _objects(folder: Path) -> ObjectStore | None:
 
 def _of_consortium(folder: Path, sites: tuple[str, ...]) -> Recognise:
     """Hospitals by their registered keys. Raises ValueError where the experiment names one that is not admitted."""
-    from fedthorax.server.consortium.folder import read_hospitals, require_admitted
+    from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals, require_admitted
 
-    require_admitted(folder, sites)
-    return by_key(lambda: read_hospitals(folder))
+    place = ConsortiumFolder(folder)
+    require_admitted(place, sites)
+    return by_key(lambda: read_hospitals(place))

@@ -161,8 +161,20 @@ def run_summary(
     """What a run, or a query for statistics, would do here and what would leave, in plain sentences, for the person who
     decides. ``network`` and ``phases`` are empty for a query; ``roster`` is the fingerprint of the trusted one,
     ``spent`` the epsilon of all runs so far, where the hospital has a limit."""
+    facts = {
+        "name": experiment.name,
+        "hospitals": list(experiment.data.hospitals),
+        "network": "",
+        "findings": list(experiment.labels.findings),
+        "cancer_classes": list(experiment.labels.cancer_classes),
+        "phases": [],
+    }
+    stays = ["the images", "labels and patients", "the private key"]
     if kind == "statistics":
-        return _query_summary(experiment, settings)
+        return facts | {
+            "leaves": [*_counts(settings, allowed_here(settings, experiment)), NOTHING_ELSE],
+            "stays": stays,
+        }
     training, model, limits = experiment.training, experiment.model, settings.limits
     phases = []
     for phase in training.phases:
@@ -216,30 +228,8 @@ def run_summary(
     ]
     leaves += [f"{what}: {said(rule, allowed)}" for what, leave, rule in rules if leave]
     leaves.append(NOTHING_ELSE)
-    return {
-        "name": experiment.name,
-        "hospitals": list(experiment.data.hospitals),
-        "network": f"two {model.backbone}, {model.image_size} x {model.image_size} pixels",
-        "findings": list(experiment.labels.findings),
-        "cancer_classes": list(experiment.labels.cancer_classes),
-        "phases": phases,
-        "leaves": leaves,
-        "stays": ["the images", "labels and patients", "the private key", *own],
-    }
-
-
-def _query_summary(experiment: Experiment, settings: SiteSettings) -> dict[str, Any]:
-    leaves = [*_counts(settings, allowed_here(settings, experiment)), NOTHING_ELSE]
-    return {
-        "name": experiment.name,
-        "hospitals": list(experiment.data.hospitals),
-        "network": "",
-        "findings": list(experiment.labels.findings),
-        "cancer_classes": list(experiment.labels.cancer_classes),
-        "phases": [],
-        "leaves": leaves,
-        "stays": ["the images", "labels and patients", "the private key"],
-    }
+    network = f"two {model.backbone}, {model.image_size} x {model.image_size} pixels"
+    return facts | {"network": network, "phases": phases, "leaves": leaves, "stays": [*stays, *own]}
 
 
 def _counts(settings: SiteSettings, allowed: Allowed) -> list[str]:

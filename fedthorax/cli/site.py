@@ -395,7 +395,7 @@ def worker_certificates(
     folder: FolderOption = Path(),
 ) -> None:
     """Make certificates for a worker on another machine, such as one with a GPU."""
-    from fedthorax.client.site.worker_certificates import make_worker_certificates
+    from fedthorax.client.site.setup import make_worker_certificates
 
     place, _ = _opened(folder)
     there, here = make_worker_certificates(place.path / "worker-tls", host)

@@ -204,9 +204,9 @@ class _Register:
     nonces: tuple[str, ...]  # of every registration file that was admitted
 
 
-def read_hospitals(folder: Path | ConsortiumFolder) -> tuple[Hospital, ...]:
+def read_hospitals(folder: ConsortiumFolder) -> tuple[Hospital, ...]:
     """All hospitals that were ever admitted, in the order of their admission, revoked ones included."""
-    return _read(_folder(folder)).hospitals
+    return _read(folder).hospitals
 
 
 def list_version(folder: ConsortiumFolder) -> tuple[int, int]:
@@ -215,7 +215,7 @@ def list_version(folder: ConsortiumFolder) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_ino
 
 
-def require_admitted(folder: Path | ConsortiumFolder, names: Iterable[str]) -> None:
+def require_admitted(folder: ConsortiumFolder, names: Iterable[str]) -> None:
     """ValueError where an experiment names a hospital that is not admitted."""
     admitted = [one.name for one in read_hospitals(folder) if not one.revoked]
     if strangers := sorted({*names} - {*admitted}):
@@ -239,10 +239,6 @@ def write_hospitals(folder: ConsortiumFolder, hospitals: Sequence[Hospital], non
     """Replace the list, and remember ``nonce``; call within ``changing_hospitals``."""
     nonces = _read(folder).nonces
     _write(folder, _Register(tuple(hospitals), (*nonces, nonce) if nonce is not None else nonces))
-
-
-def _folder(folder: Path | ConsortiumFolder) -> ConsortiumFolder:
-    return folder if isinstance(folder, ConsortiumFolder) else ConsortiumFolder(folder)
 
 
 def _read(folder: ConsortiumFolder) -> _Register:

@@ -160,7 +160,7 @@ def test_the_clocks_are_compared_by_flowers_own_limit(
 def test_a_certificate_of_another_authority_is_a_problem_in_words(
     site: SiteFolder, server: Server, images: Path, tmp_path: Path
 ) -> None:
-    from fedthorax.client.site.worker_certificates import make_worker_certificates
+    from fedthorax.client.site.setup import make_worker_certificates
 
     there, _ = make_worker_certificates(tmp_path / "other", "localhost")
     site.ca_certificate.write_bytes((there / "ca.crt").read_bytes())

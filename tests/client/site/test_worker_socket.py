@@ -14,8 +14,8 @@ import pytest
 
 from fedthorax.client.site import task_desk, worker_client, worker_service
 from fedthorax.client.site.folder import SiteFolder
+from fedthorax.client.site.setup import make_worker_certificates
 from fedthorax.client.site.task_desk import TaskDesk
-from fedthorax.client.site.worker_certificates import make_worker_certificates
 from fedthorax.client.site.worker_client import ask_worker, mirror_events, open_channel, worker_answers
 from fedthorax.client.site.worker_service import socket_path, start_server
 from fedthorax.common.config import Experiment

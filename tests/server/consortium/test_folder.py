@@ -9,7 +9,7 @@ from fedthorax.server.consortium.folder import create_consortium, open_consortiu
 
 
 def test_a_new_folder_holds_an_authority_an_invitation_and_no_hospital(folder):
-    assert read_hospitals(folder.path) == ()
+    assert read_hospitals(folder) == ()
     invitation = read_invitation(folder.invitation)
     assert invitation.consortium == "thorax"
     assert invitation.ca_certificate == folder.ca_certificate.read_text()

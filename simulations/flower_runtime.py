@@ -28,6 +28,7 @@ _ENVIRONMENT = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it aborts at SIGTERM, which is to end a run as Ctrl-C does
 }
 _LAST_WORDS_SECONDS = 60  # for the server to write down how far it came
 _OBJECT_STORE_BYTES = 512 << 20  # a few models in flight; Ray would take 30 % of the machine's memory
@@ -139,13 +140,19 @@ def _ray_home() -> Iterator[Path]:
 @contextlib.contextmanager
 def _quiet_flower() -> Iterator[None]:
     """Keep Flower's log out of the progress display: errors of the run are reported by ourselves. Deprecation warnings,
-    which Flower's simulation asks for when it is imported, are for whoever writes Keras and TensorFlow."""
+    which Flower's simulation asks for when it is imported, are for whoever writes Keras and TensorFlow. Ray would write
+    on stdout of every process that we end, for the rest of this process,
+    whatever it was told about logs, and take SIGTERM from us."""
     logger = logging.getLogger("flwr")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
             import flwr.simulation  # noqa: F401
+            import ray._private.worker
+
+            ray._private.worker._worker_logs_enabled = False
+            ray._private.utils.set_sigterm_handler = lambda handler: None
 
             warnings.simplefilter("ignore", DeprecationWarning)
             yield

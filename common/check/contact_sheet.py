@@ -17,7 +17,7 @@ from fedthorax.common.hospital.ct_series import find_slices
 from fedthorax.common.pixels.decode import Modality, fit_square, try_decode
 from fedthorax.common.records.body_region import no_chest_radiograph
 from fedthorax.common.records.dicom_header import read_header
-from fedthorax.common.records.listing import is_image, list_images
+from fedthorax.common.records.listing import list_images
 from fedthorax.common.records.patients import headers
 from fedthorax.common.records.records import BadFile, ImageRef
 
@@ -61,8 +61,6 @@ def look_at(
     as an X-ray. ``auto``: DICOM files of CT and NIfTI volumes as the one, all others as the other.
     """
     images = list_images(folder).images if not folder.is_file() else {folder.name: folder}
-    if folder.is_file() and not is_image(folder):
-        images = {folder.name: folder}
     slices = {name: path for name, path in images.items() if modality == "ct" or (modality == "auto" and _is_ct(path))}
     found = find_slices(slices, policy)
     names, of_ct = {path: name for name, path in images.items()}, set(slices.values())

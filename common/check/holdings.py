@@ -19,6 +19,7 @@ from fedthorax.common.records.folder_records import FolderRecords
 from fedthorax.common.records.listing import list_images
 from fedthorax.common.records.patients import headers
 from fedthorax.common.records.records import Attributes, BadFile, CtRecord, ImageRef, XrayRecord
+from fedthorax.common.records.table import TABLES, listed
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def _loose(
     Where nobody has said what they are, the DICOM header does. CT files are put into series, and what is no axial chest
     slice is left out, as in a folder with classes.
     """
-    images = list_images(folder).images
+    listing = list_images(folder)
+    images = listing.images
     header_of = headers(list(images.values()))
 
     def shown(name: str, path: Path) -> Modality:
@@ -129,6 +131,11 @@ def _loose(
         words = f"{table.name}: not taken for the label file: {why_no_labels(table)}"
         issues.append(Issue("remark", 1, words, modality=modality))
     if without_label:
+        if deeper := [name for name in listing.others if "/" in name and name.lower().endswith(TABLES)]:
+            words = (
+                f"not read, as it lies deeper: {listed(deeper)}; if it holds the labels, check the folder it lies in"
+            )
+            issues.append(Issue("remark", len(deeper), words, modality=modality))
         words = f"{counted(len(images), 'image')} without any labels; only pictures, patients and series are checked"
         issues.append(Issue("remark", len(images), words))
 

@@ -62,7 +62,8 @@ def record_issues(records: FolderRecords[XrayRecord] | FolderRecords[CtRecord], 
         issues.append(Issue("image-without-label", len(records.without_row), words, records.without_row, modality))
     if records.own_patients:
         words = f"no patient is known for {len(records.own_patients):,} of {kind(modality, len(records.records))}"
-        issues.append(Issue("patient-unknown", len(records.own_patients), words, records.own_patients, modality))
+        files = tuple(dict.fromkeys(records.own_patients))
+        issues.append(Issue("patient-unknown", len(records.own_patients), words, files, modality))
     if records.passed_over:
         whole = records.passed_over + len(records.records)
         words = f"data.ct_slices passes over {records.passed_over} of {whole} CT slices"

@@ -223,6 +223,8 @@ CODES: Mapping[str, Code] = {
         "Images without a patient",
         "Each counts as a patient of its own, so images of one person may stand on two sides. Add the patient's "
         "pseudonym if it is known.",
+        "Each single slice, series or volume counts as a patient of its own, so those of one person may stand on two "
+        "sides. Add the patient's pseudonym if it is known.",
     ),
     "slices-passed-over": Code(
         "note",

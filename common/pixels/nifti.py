@@ -129,6 +129,10 @@ def _volume(head: bytes) -> Volume:
         raise UndecodableError("unsupported", f"is a NIfTI file of {len(shape)} dimensions, expected a volume of 3")
     if np.isnan(orientation).any() or not np.isfinite(affine).all():
         raise damaged
+    if not header["qform_code"] and not header["sform_code"]:  # the affine is made up, and right half of the time
+        raise UndecodableError(
+            "unsupported", "does not say how the patient lies in it (qform_code and sform_code are 0)"
+        )
     # nibabel counts to the right, the front and the head; pictures run to the left and the back.
     towards = {int(target): (axis, sign > 0) for axis, (target, sign) in enumerate(orientation)}
     (x, x_right), (y, y_front), (z, z_up) = (towards[target] for target in range(3))

@@ -15,8 +15,8 @@ class FolderRecords(Generic[Record]):
     be said, which names no absolute path; and good files that are not what is wanted here, such as scout views.
 
     ``own_patients`` are the images of which nobody knows the patient, ``without_row`` those that the table
-    ``label_file`` does not name; both by name, relative to the folder. ``passed_over`` slices are those that the
-    experiment's choice leaves out. ``labels`` are the findings or classes in order.
+    ``label_file`` does not name; both by name, relative to the folder, a volume once for each slice. ``passed_over``
+    slices are those that the experiment's choice leaves out. ``labels`` are the findings or classes in order.
     """
 
     records: tuple[Record, ...] = ()
@@ -34,11 +34,12 @@ class FolderRecords(Generic[Record]):
         """All that is to be said, in words."""
         said: list[str] = []
         if self.own_patients:
-            slices = isinstance(self.records[0], CtRecord)
+            ct = isinstance(self.records[0], CtRecord)
+            what, each = ("CT slices", "each picture, series or volume") if ct else ("X-rays", "each")
             said.append(
-                f"no patient is known for {len(self.own_patients)} of {len(self.records)} "
-                f"{'CT slices' if slices else 'X-rays'} ({listed(self.own_patients)}): each counts as a patient, so "
-                f"{'slices' if slices else 'X-rays'} of one person may stand in different splits"
+                f"no patient is known for {len(self.own_patients)} of {len(self.records)} {what} "
+                f"({listed(list(dict.fromkeys(self.own_patients)))}): {each} counts as a patient, so "
+                f"{what.removeprefix('CT ')} of one person may stand in different splits"
             )
         if self.without_row:
             said.append(

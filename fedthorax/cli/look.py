@@ -38,6 +38,8 @@ def look(
         raise FileExistsError(f"{near(out)} exists; name another file with --out, or give --overwrite")
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder or file")
+    if folder.suffix.lower() in (".yaml", ".yml"):
+        raise ValueError(f"{folder}: expected a folder of images or one image; an experiment is named with --config")
     from fedthorax.common.check.contact_sheet import draw_sheet, look_at
     from fedthorax.common.config.data import CT_WINDOWS, CtSlices
     from fedthorax.common.config.load import load_experiment

@@ -56,3 +56,10 @@ def test_a_folder_without_images_or_none_at_all_is_said(folder: Path, capsys: py
     assert cli.run(["look", "nowhere"]) == 1
     assert "nowhere: no such folder or file" in capsys.readouterr().err
     assert not Path("look.png").exists()
+
+
+def test_an_experiment_is_no_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.yaml").write_text("name: x\n")
+    assert cli.run(["look", "x.yaml"]) == 1
+    assert "an experiment is named with --config" in capsys.readouterr().err
+    assert not Path("look.png").exists()

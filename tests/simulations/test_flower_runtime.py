@@ -1,5 +1,6 @@
 """What happens when Flower's own runtime fails under a run."""
 
+import signal
 import threading
 from typing import Any
 
@@ -35,3 +36,17 @@ def test_a_runtime_that_crashes_ends_the_waiting_server_and_says_why(
         flower_runtime.on_flower(load_experiment(experiment_file()), None, serve)
     threads[0].join(30)
     assert not threads[0].is_alive()
+
+
+def test_ray_writes_nothing_on_stdout_and_leaves_sigterm_to_us(capsys: pytest.CaptureFixture[str]) -> None:
+    """It told there of every process that we end, between the lines of --json, and aborted at a polite kill."""
+    before = signal.getsignal(signal.SIGTERM)
+    with flower_runtime._quiet_flower():
+        import ray._private.worker
+
+        told = {"lines": ["A worker died"], "pid": "raylet", "is_err": False}
+        ray._private.worker.print_to_stdstream(told, ignore_prefix=False)
+        ray._private.utils.set_sigterm_handler(lambda *_: None)
+    assert capsys.readouterr().out == ""
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert flower_runtime._ENVIRONMENT["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] == "1"

@@ -53,6 +53,15 @@ def test_anything_else_is_a_folder_of_loose_images(tmp_path: Path, body: Draw, s
     assert (target.loose, target.loose_modality) == (tmp_path, "ct")
 
 
+def test_a_label_file_deeper_in_a_folder_is_told(tmp_path: Path, body: Draw, save: Save) -> None:
+    save(body(0), tmp_path / "deep/a.png")
+    write(tmp_path / "deep/labels.csv", "file,Mass\na.png,1\n")
+    (target,) = targets_of(tmp_path)
+    with FactsStore(None) as store:
+        issues = check_site(target, store).issues
+    assert any("it lies deeper: deep/labels.csv" in issue.sentence for issue in issues)
+
+
 def test_paths_of_a_site_file_are_relative_to_it_and_other_keys_are_its_own(tmp_path: Path) -> None:
     path = write(tmp_path / "hospital/site.yaml", "name: mercy\nserver: a:1\nxray: images\nsplits: splits.csv\n")
     (target,) = targets_of(path)

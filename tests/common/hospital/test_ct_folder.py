@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedthorax.common.config.data import CtSource
+from fedthorax.common.hospital.bad_files import record_issues
 from fedthorax.common.hospital.ct_folder import ct_records
 
 Write = Callable[..., Path]
@@ -45,8 +47,8 @@ def test_equal_file_names_in_two_splits_are_two_patients_and_it_is_said(tmp_path
     found = ct_records(CtSource(folder=tmp_path), CLASSES)
     assert [r.patient for r in found.records] == ["CT test/normal/a.png", "CT train/normal/a.png"]
     assert found.notes == (
-        "no patient is known for 2 of 2 CT slices (test/normal/a.png, train/normal/a.png): each counts as a patient, "
-        "so slices of one person may stand in different splits",
+        "no patient is known for 2 of 2 CT slices (test/normal/a.png, train/normal/a.png): each picture, series or "
+        "volume counts as a patient, so slices of one person may stand in different splits",
         "the CT folder holds no slice of tumour",
     )
 
@@ -143,3 +145,16 @@ def test_training_and_testing_are_sides_and_no_classes(tmp_path: Path, draw: Dra
     found = ct_records(CtSource(folder=tmp_path))
     assert {record.split for record in found.records} == {"train", "test"}
     assert found.labels == ("normal", "tumour")
+
+
+def test_a_volume_of_nobody_is_named_once_and_counts_as_one_patient(tmp_path: Path, write_nifti: Write) -> None:
+    write_nifti(tmp_path / "normal/v.nii.gz", np.full((2, 2, 3), -500, np.int16))
+    write_nifti(tmp_path / "tumour/w.nii.gz", np.full((2, 2, 3), -500, np.int16))
+    found = ct_records(CtSource(folder=tmp_path), CLASSES)
+    assert len({record.patient for record in found.records}) == 2
+    assert found.notes[0].startswith(
+        "no patient is known for 6 of 6 CT slices (normal/v.nii.gz, tumour/w.nii.gz): each picture, series or volume"
+    )
+    (issue,) = record_issues(found, "ct")
+    assert issue.files == ("normal/v.nii.gz", "tumour/w.nii.gz")
+    assert "series or volume" in issue.advice

@@ -71,6 +71,10 @@ def test_what_is_not_a_number_is_air(tmp_path: Path, write_nifti: Write) -> None
     np.testing.assert_array_equal(seen[2, 3], windowed(np.array([[-1000]]), CT_WINDOWS)[0, 0])
 
 
+def _without_orientation(tmp_path: Path, write: Write) -> bytes:
+    return bytes(nibabel.Nifti1Image(UNITS, None).to_bytes())
+
+
 def _pair(tmp_path: Path, write: Write) -> bytes:
     content = bytearray(write(tmp_path / "a.nii", UNITS).read_bytes())
     content[344:348] = b"ni1\0"
@@ -84,6 +88,7 @@ def _pair(tmp_path: Path, write: Write) -> bytes:
         (lambda t, w: w(t / "a.nii", UNITS).read_bytes()[:350], "truncated", "ends before its last voxel"),
         (lambda t, w: w(t / "a.nii.gz", UNITS).read_bytes()[:-9], "truncated", "cannot be unpacked to its end"),
         (lambda t, w: gzip.compress(b"some text"), "not_an_image", "is not an image that can be read"),
+        (_without_orientation, "unsupported", "does not say how the patient lies in it"),
         (_pair, "unsupported", "is one half of a pair of NIfTI files"),
         (lambda t, w: w(t / "a.nii", np.zeros((2, 2, 2, 3), np.int16)).read_bytes(), "unsupported", "of 4 dimensions"),
         (lambda t, w: w(t / "a.nii", np.zeros((2, 2), np.int16)).read_bytes(), "unsupported", "of 2 dimensions"),
@@ -113,7 +118,7 @@ def test_a_few_bytes_cannot_unpack_to_a_full_memory(tmp_path: Path) -> None:
     header = nibabel.Nifti1Header()
     header.set_data_dtype(np.int16)
     header.set_data_shape((32000, 32000, 32000))
-    header["vox_offset"], header["magic"] = 352, b"n+1"
+    header["vox_offset"], header["magic"], header["qform_code"] = 352, b"n+1", 1
     path = tmp_path / "bomb.nii.gz"
     path.write_bytes(gzip.compress(header.binaryblock + bytes(10**6)))
     bad = next(decode_frames(path, path.read_bytes(), [0]))

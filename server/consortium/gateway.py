@@ -181,7 +181,9 @@ class Gateway:
                 (self._failing.add if answer.status_code >= 500 else self._failing.discard)(path)
             try:
                 answer_headers = [(n.lower(), v) for n, v in answer.headers.raw if n.lower() not in _HELD_BACK]
-                await send({"type": "http.response.start", "status": answer.status_code, "headers": answer_headers})
+                # A SuperNode ends at a 500, as from a locked database or a full disk, and tries again at a 503.
+                status = 503 if answer.status_code == 500 else answer.status_code
+                await send({"type": "http.response.start", "status": status, "headers": answer_headers})
                 begun = True
                 pace = _Pace()
                 async for piece in answer.aiter_raw():

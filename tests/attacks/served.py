@@ -42,6 +42,7 @@ class StandIn:
     def __init__(self, folder: ConsortiumFolder) -> None:
         self.paths: list[str] = []
         self.whole: list[bytes] = []  # SHA-256 of each body that came to its end
+        self.status = 200
         address = split_address(folder.settings().superlink_address)
         self.server = uvicorn.Server(
             uvicorn.Config(
@@ -78,7 +79,7 @@ class StandIn:
         body = json.dumps({"sha256": digest.hexdigest(), "length": length, "headers": headers}).encode()
         if scope["path"].endswith("get-fab"):
             body = b"m" * MODEL
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-from", b"superlink")]})
+        await send({"type": "http.response.start", "status": self.status, "headers": [(b"x-from", b"superlink")]})
         await send({"type": "http.response.body", "body": body})
 
     def close(self) -> None:

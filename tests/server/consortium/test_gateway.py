@@ -207,6 +207,18 @@ def test_without_a_superlink_the_hospital_is_told_to_try_again(folder, applicant
         assert client.get(gateway.ABOUT_PATH).json()["superlink"] == "does not answer"
 
 
+@pytest.mark.parametrize(("answered", "passed_on"), [(500, 503), (502, 502), (403, 403)])
+def test_where_the_superlink_fails_the_supernode_tries_again_instead_of_ending(
+    monkeypatch, superlink, served, answered, passed_on
+):
+    """Flower's client takes 500 for an end, and 503 for a reason to wait."""
+    monkeypatch.setattr(superlink, "status", answered)
+    with caller(served.folder) as client:
+        answer = client.post("/v1/fleet/push-object", content=b"x", headers=signed(served.anna, "/v1/fleet/push-object", b"x"))
+    assert answer.status_code == passed_on
+    assert answer.json()["length"] == 1
+
+
 def test_a_new_certificate_is_taken_without_a_break(superlink, served):
 
     def shown():

@@ -50,7 +50,7 @@ HOSPITALS = ("north", "south")
 PAIRS = {"train": 32, "valid": 16}
 FINDINGS = [f"finding_{number}" for number in range(14)]
 CLASSES = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
-RIVAL_PACKAGES = {"flower": ("flwr[simulation]==1.41.0",), "nvflare": ("nvflare==2.9.0",)}
+RIVAL_PACKAGES = {"flower": ("flwr[simulation]==1.42.0",), "nvflare": ("nvflare==2.9.0",)}
 EXPERIMENT = """\
 name: round
 seed: 1

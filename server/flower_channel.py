@@ -1,6 +1,6 @@
 """Tasks over Flower's grid: sent, sent again where they were lost, and answered once.
 
-What Flower 1.41 does with a message, read in its code: a node that misses two heartbeats makes the SuperLink answer in
+What Flower 1.42 does with a message, read in its code: a node that misses two heartbeats makes the SuperLink answer in
 its place and forget the message, and with it a reply that comes after all. A SuperNode that starts again has forgotten
 the tasks it had taken, and nobody tells. In both cases the task has to be sent again; the site knows it by ``Task.id``
 and does the work once.

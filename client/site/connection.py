@@ -14,7 +14,7 @@ from fedthorax.client.site.about import BEHIND
 LOOK_EVERY_S = 10.0
 OLD_CONNECTION_S = 120.0  # by then the server has let go of a connection that broke off: two heartbeats of 30 s
 REFUSED = "refused by the server: "  # how call_signing.py begins the server's reason
-# Texts of flwr 1.41, which the project pins.
+# Texts of flwr 1.42, which the project pins.
 _CONNECTED = "SuperNode ID:"
 _OLD_CONNECTION = "[code: 2004]"  # exit 305: a connection with this key is there already
 _BROKEN_LINE = "SSL/TLS handshake error"  # of which it dies, and is started again

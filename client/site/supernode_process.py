@@ -1,6 +1,6 @@
 """Flower's SuperNode, made to end when it can no longer do its work: ``python -m … ARGUMENTS of flower-supernode``.
 
-In Flower 1.41 an error in its main loop, such as a TLS handshake that times out on a dead line, ends the main thread
+In Flower 1.42 an error in its main loop, such as a TLS handshake that times out on a dead line, ends the main thread
 and leaves the process: the thread of its local API keeps it up, so that no supervisor sees that the hospital is gone.
 The same holds for the thread that sends its heartbeats.
 

@@ -27,7 +27,7 @@ def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]
     if best_round == last_round:
         names_of = {last_round: ("best", "last")}  # sent once
     facts = model_facts(experiment)
-    took: list[set[str]] = []
+    served = list(names)
     for number, models in names_of.items():
         model = named_model(checkpoints.load(number).weights)
         tasks = [
@@ -38,15 +38,15 @@ def deliver(hospitals: Hospitals, checkpoints: Checkpoints, names: Sequence[str]
                 **model,
                 outcome=Outcome(models=models, facts=facts, metrics=own_results(record.document, site)),
             )
-            for site in names
+            for site in served  # who did not take one model is not waited for again
         ]
-        took.append(set())
+        took = set()
         for reply in hospitals.replies(tasks, lambda: True):
-            took[-1].add(reply.site)
+            took.add(reply.site)
             hospitals.audit.append(
                 "models delivered", site=reply.site, models=list(models), model_sha256=model["model_sha256"]
             )
-    served = [name for name in names if all(name in each for each in took)]
+        served = [name for name in served if name in took]
     if rest := [name for name in names if name not in served]:
         command = f"fedthorax run --deliver {experiment.name}"
         hospitals.events.emit(

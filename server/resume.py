@@ -1,6 +1,7 @@
 """Going on with a run that was stopped: only with the same experiment, from the newest checkpoint that is whole."""
 
 import errno
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any
 
 from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config import Experiment
+from fedthorax.common.ground.machine import FULL
 from fedthorax.common.ground.strict_json import side_by_side
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.training.schedule import plan_round
@@ -162,6 +164,9 @@ def writable(path: Path, advice: str = "make room or unlock it, or choose anothe
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # what was half written is gone again, and its room is back
+            free = shutil.disk_usage(path).free >> 10
+            raise OSError(f"{FULL} ({path}: {free} KiB free): {advice}") from error
         if error.errno in _UNWRITABLE:
             raise OSError(f"the run folder {path} cannot be written: {error.strerror}; {advice}") from error
         raise

@@ -13,7 +13,7 @@ from fedthorax.common.config.travelling import travelling
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.events import EventLog
-from fedthorax.common.ground.machine import full_disk
+from fedthorax.common.ground.machine import FULL, full_disk
 from fedthorax.common.model.dual import MODALITIES
 from fedthorax.common.record.run import ChosenPoints
 from fedthorax.common.record.run_folder import (
@@ -151,7 +151,9 @@ def run_session(
             problem = " ".join(str(error).split()) or type(error).__name__
             raise
         finally:
-            if problem and (full := full_disk(folder.path)):  # whatever tripped over it first, perhaps Flower alone
+            if (
+                problem and not problem.startswith(FULL) and (full := full_disk(folder.path))
+            ):  # whatever tripped over it first, perhaps Flower alone
                 problem = f"{full}, and go on with --resume ({problem})"
             with contextlib.suppress(OSError):
                 folder.last_words(status, problem)

@@ -52,6 +52,7 @@ class Carriage:
         self._changed = threading.Condition()
         self._want: Want | None = None
         self._outgoing: View = memoryview(b"")
+        self._full: OSError | None = None
         self._asked = time.monotonic()
 
     def fetch(self, task: Task, parcel: Parcel, heard: Heard) -> dict[str, View]:
@@ -98,8 +99,20 @@ class Carriage:
             return self._want if self._open() else None
 
     def take(self, sha256: str, offset: int, pieces: Iterable[bytes]) -> int:
-        """Keep the bytes that follow ``offset``; returns how many there are. ValueError where they are not wanted."""
+        """Keep the bytes that follow ``offset``; returns how many there are. ValueError where they are not wanted,
+        OSError where the disk takes no file: so the task ends, too."""
         want = self._wanted(sha256, deliver=False)
+        try:
+            return self._kept(want, offset, pieces)
+        except OSError as error:
+            with self._changed:
+                if self._want is want:
+                    self._full = error
+                    self._changed.notify_all()
+            raise
+
+    def _kept(self, want: Want, offset: int, pieces: Iterable[bytes]) -> int:
+        sha256 = want.sha256
         part = self._part(sha256)
         held = part.stat().st_size if part.exists() else 0
         if offset != held:
@@ -138,13 +151,15 @@ class Carriage:
 
     def _carried(self, want: Want, view: View, heard: Heard) -> None:
         with self._changed:
-            self._want, self._outgoing, self._asked = want, view, time.monotonic()
+            self._want, self._outgoing, self._full, self._asked = want, view, None, time.monotonic()
             self._changed.notify_all()
         try:
             while True:
                 with self._changed:
-                    self._changed.wait_for(lambda: want.outcome, LOOK_S)
-                    idle = time.monotonic() - self._asked
+                    self._changed.wait_for(lambda: want.outcome or self._full, LOOK_S)
+                    idle, full = time.monotonic() - self._asked, self._full
+                if full is not None:
+                    raise full
                 heard(want.before + want.offset, want.total)
                 if want.outcome == DONE:
                     return

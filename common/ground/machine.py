@@ -27,7 +27,8 @@ def collector_off() -> Iterator[None]:
             gc.enable()
 
 
-_LEAST_BYTES = 1 << 20
+FULL = "the disk is full"
+_LEAST_BYTES = 8 << 20  # no model fits into less
 
 
 def full_disk(path: Path) -> str | None:
@@ -39,9 +40,9 @@ def full_disk(path: Path) -> str | None:
     disk = os.statvfs(place)
     free = disk.f_bavail * disk.f_frsize
     if free < _LEAST_BYTES:
-        return f"the disk is full ({path}: {free >> 10} KiB free): make room"
+        return f"{FULL} ({path}: {free >> 10} KiB free): make room"
     if disk.f_files and not disk.f_favail:  # some file systems count none
-        return f"the disk is full ({path}: {free >> 20} MiB free, but no entry for another file): make room"
+        return f"{FULL} ({path}: {free >> 20} MiB free, but no entry for another file): make room"
     return None
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from fedthorax.server.consortium import certificates
+from fedthorax.common.consortium import issuing
 from fedthorax.server.consortium.certificates import issue_server_certificate
 from fedthorax.server.consortium.folder import ConsortiumFolder, certificate_names
 
@@ -349,7 +349,7 @@ def test_a_certificate_that_ends_while_the_server_runs_is_said_on_both_sides(
 ) -> None:
     folder = ConsortiumFolder(both.place / "net")
     before = {name: len(both.told(name)) for name in ("net", "north")}
-    monkeypatch.setattr(certificates, "_SKEW", timedelta(days=9))
+    monkeypatch.setattr(issuing, "_SKEW", timedelta(days=9))
     names, authority = certificate_names(folder.settings()), (folder.ca_certificate, folder.ca_key)
     issue_server_certificate(names, -1, authority, folder.server_certificate, folder.server_key)
     wait_for(lambda: "the server's certificate has ended" in both.since("north", before["north"]))

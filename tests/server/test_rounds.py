@@ -655,10 +655,14 @@ def test_a_model_that_is_best_and_last_is_sent_once(make):
     assert [task.outcome.models for task in channel.tasks if task.kind == "finish"] == [("best", "last")] * 3
 
 
-def test_a_hospital_that_does_not_take_its_models_is_a_failure_of_the_last_round(make):
-    rounds = make(FakeChannel(lambda task, reply: None if (task.kind, task.site) == ("finish", "east") else reply))
+def test_a_hospital_that_does_not_take_a_model_is_one_failure_of_the_last_round_and_not_asked_for_the_other(make):
+    channel = FakeChannel(lambda task, reply: None if (task.kind, task.site) == ("finish", "east") else reply)
+    rounds = make(channel)
     rounds.run()
+    rounds.record.document["best_round"] = 2
     rounds.deliver()
+    asked = [(task.round, task.site) for task in channel.tasks if task.kind == "finish"]
+    assert asked == [(2, "north"), (2, "south"), (2, "east"), (3, "north"), (3, "south")]
     assert [(failure["site"], failure["stage"]) for failure in rounds.record.rounds[3]["failures"]] == [
         ("east", "finish")
     ]

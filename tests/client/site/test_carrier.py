@@ -2,7 +2,9 @@
 between them lies a line that can break."""
 
 import contextlib
+import errno
 import hashlib
+import os
 import socket
 import threading
 import time
@@ -286,6 +288,19 @@ def test_an_update_that_nobody_waits_for_any_more_is_not_delivered_and_the_messa
     back = site.ask(asked)
     assert back.light
     assert read_reply(back, asked, late=True).error is None
+
+
+def test_a_model_that_the_hospitals_disk_has_no_room_for_ends_its_task_with_that_reason(site, asked, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.desk.carriage, "_kept", full)
+        reply = read_reply(site.ask(asked), asked)
+    assert reply.error == "the hospital's own disk takes no file: No space left on device"
+    assert site.trained == 0
+    site.ask(asked)
+    assert site.trained == 1  # there is room again
 
 
 def test_without_a_carrier_a_task_ends_with_the_reason(tmp_path: Path, asked, monkeypatch):

@@ -10,9 +10,9 @@ from fedthorax.common.ground.machine import full_disk
 @pytest.mark.parametrize(
     ("blocks", "entries", "words"),
     [
-        (255, 9, "1020 KiB free"),
-        (256, 9, None),
-        (512, 0, "2 MiB free, but no entry for another file"),
+        (2047, 9, "8188 KiB free"),
+        (2048, 9, None),
+        (4096, 0, "16 MiB free, but no entry for another file"),
         (0, 0, "0 KiB free"),
     ],
 )
@@ -23,7 +23,7 @@ def test_a_disk_that_takes_no_file_is_named_with_what_is_free(
     monkeypatch.setattr(os, "statvfs", lambda place: disk)
     assert full_disk(tmp_path) == (words and f"the disk is full ({tmp_path}: {words}): make room")
     disk.f_files = 0  # a file system that counts none
-    assert (full_disk(tmp_path) is None) == (blocks >= 256)
+    assert (full_disk(tmp_path) is None) == (blocks >= 2048)
 
 
 def test_the_disk_of_a_folder_that_is_not_there_yet_is_that_of_its_parent(

@@ -214,7 +214,9 @@ def test_where_the_superlink_fails_the_supernode_tries_again_instead_of_ending(
     """Flower's client takes 500 for an end, and 503 for a reason to wait."""
     monkeypatch.setattr(superlink, "status", answered)
     with caller(served.folder) as client:
-        answer = client.post("/v1/fleet/push-object", content=b"x", headers=signed(served.anna, "/v1/fleet/push-object", b"x"))
+        answer = client.post(
+            "/v1/fleet/push-object", content=b"x", headers=signed(served.anna, "/v1/fleet/push-object", b"x")
+        )
     assert answer.status_code == passed_on
     assert answer.json()["length"] == 1
 

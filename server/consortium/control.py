@@ -136,20 +136,15 @@ def control(folder: ConsortiumFolder, settings: ConsortiumSettings | None = None
     except httpx.TransportError as error:
         raise ServerNotRunningError(
             f"{folder.path.name}: the consortium's server does not answer at {settings.superlink_address}; start it "
-            f"with `fedthorax server start`{_disk(folder)}"
+            f"with `fedthorax server start`{f'; {full}' if (full := full_disk(folder.path)) else ''}"
         ) from error
     except httpx.HTTPStatusError as error:
-        raise RuntimeError(
-            f"the SuperLink refused {error.request.url.path}: HTTP {error.response.status_code}: "
-            f"{error.response.text.strip()[:300]}{_disk(folder)}"
-        ) from error
+        refused = f"the SuperLink refused {error.request.url.path}: HTTP {error.response.status_code}"
+        if full := full_disk(folder.path):
+            raise RuntimeError(f"{full} ({refused})") from error
+        raise RuntimeError(f"{refused}: {error.response.text.strip()[:300]}") from error
     finally:
         client.close()
-
-
-def _disk(folder: ConsortiumFolder) -> str:
-    """Why it may be so."""
-    return f"; {full}" if (full := full_disk(folder.path)) else ""
 
 
 def spare_loopback() -> None:

@@ -91,7 +91,7 @@ def main() -> None:
     model = {name: rng.normal(0, 0.05, size).astype(np.float32) for name, size in SIZES.items()}
     update = {name: values + rng.normal(0, 1e-4, values.size).astype(np.float32) for name, values in model.items()}
     sha256 = {name: segment_sha256(values) for name, values in model.items()}
-    frames = {n: pack_rounded("int4", update[n], model[n], sha256[n], [], None).frame for n in SEGMENTS}
+    frames = {n: pack_rounded("int4", update[n], model[n], sha256[n], [], None).pack for n in SEGMENTS}
     fit = FitTold(loss=1.0, disease_loss=1.0, cancer_loss=1.0, pairs=3, steps=1, epochs=1, seconds=1.0)
     told, asked = UpdateTold(valid=some_scores(), train=fit), TrainTask(site="north", round=1)
     plain, packed = (

@@ -195,7 +195,7 @@ def costs(codec: str, network: Network, before: Weights, after: Weights, repeats
                 frames[name] = pack_exactly(values, before[name], sha256[name])
             else:
                 packed = pack_rounded(codec, values, before[name], sha256[name], network.layout.exact(name), None)
-                frames[name], left[name] = packed.frame, packed.residual
+                frames[name], left[name] = packed.pack, packed.residual
         packing.append(time.process_time() - begun)
         begun = time.process_time()
         for name, frame in frames.items():

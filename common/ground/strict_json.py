@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 
 def plain_value(value: Any, where: str = "value", undefined: dict[str, str] | None = None) -> Any:
     """``value`` made of dict, list, str, int, float, bool and None only.
@@ -16,9 +14,7 @@ def plain_value(value: Any, where: str = "value", undefined: dict[str, str] | No
     ValueError that names the place, such as ``metrics.rounds[3].central.loss``: an undefined figure has to be None.
     With ``undefined`` a number that is not finite becomes None, and its place goes there with what it was.
     """
-    if isinstance(value, np.generic):
-        value = value.item()
-    elif isinstance(value, np.ndarray):
+    if hasattr(value, "tolist"):  # NumPy's, which a command that only prints does not wait for
         value = value.tolist()
     if isinstance(value, str):  # a byte of a file's name that is no UTF-8 has no character
         return value.encode(errors="backslashreplace").decode()

@@ -68,6 +68,7 @@ def test_a_hospital_attacks_with_its_own_images_and_keeps_the_answer(
     with RunFolder.create(path) as made:
         made.write_config(experiment.model_copy(update={"model": model}), {})
         made.metrics.write_text("{}")
+        (path / "report.html").write_text("")
     (path / "delivery.json").write_text(json.dumps({"run": "f00d", "hospital": "north"}))
     for named in ("lungs", "f00d"):
         assert run(["site", "leakage", named]) == 0

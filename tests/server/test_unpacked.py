@@ -32,7 +32,7 @@ def test_a_packed_update_becomes_weights():
 
 def test_a_rounded_update_becomes_the_weights_that_the_hospital_knows_of():
     packed = pack_rounded("int4", AFTER, MODEL["fusion"], SHA256["fusion"], [], None)
-    found = unpacked(reply(fusion=packed.frame), "int4", MODEL, SHA256)
+    found = unpacked(reply(fusion=packed.pack), "int4", MODEL, SHA256)
     assert found.weights["fusion"].tobytes() == packed.values.tobytes()
 
 
@@ -56,9 +56,9 @@ def damaged() -> np.ndarray:
         (reply(fusion=damaged()), "segment fusion: at byte 0: damaged, its checksum is"),
         (reply(fusion=exact()[:30]), "segment fusion: at byte 0: cut short"),
         (reply(fusion=exact("0" * 64)), "segment fusion: it is the difference to another model than the one that was"),
-        (reply(cancer=exact(SHA256["cancer"])), "segment cancer: a frame of 3 values, expected 1"),
+        (reply(cancer=exact(SHA256["cancer"])), "segment cancer: a pack of 3 values, expected 1"),
         (
-            reply(fusion=pack_rounded("int4", AFTER, MODEL["fusion"], SHA256["fusion"], [], None).frame),
+            reply(fusion=pack_rounded("int4", AFTER, MODEL["fusion"], SHA256["fusion"], [], None).pack),
             r"segment fusion: expected it packed as lossless \(federation.codec\), got int4",
         ),
         (

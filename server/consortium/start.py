@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from fedthorax import __version__
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import write_json
@@ -30,6 +32,7 @@ _RENEW_DAYS = 30
 _CERTIFICATE_SECONDS = 10.0  # between two looks at its end
 _FULL_DISK = re.compile(r"No space left on device|database or disk is full|Disk quota exceeded|Read-only file system")
 _FULL_DISK_SECONDS = 300.0  # between two words of it
+_RUN_STARTER_SECONDS = 2.0  # between two looks whether it is there
 _LOOPBACK_DAYS = 1825  # a server is started again at least once in so many days
 
 
@@ -61,10 +64,20 @@ def start(
         folder.audit.append("started", version=__version__, address=settings.address, insecure=insecure)
         ready = _Readiness(folder, settings, addresses, tell, certificates=not insecure)
         services = [superlink_service(folder, settings), *([gateway_service(folder, insecure)] if gateway else [])]
+        starter = _RunStarter(folder, settings, tell)
         heard = _DiskWatch(folder, tell).take
         services = [dataclasses.replace(service, on_line=heard) for service in services]
+
+        def tick() -> None:
+            ready.tick()
+            starter.tick()
+
+        def changed(pids: Mapping[str, int]) -> None:
+            starter.watch(pids.get("superlink"))
+            _write_state(folder, settings, pids, gateway)
+
         try:
-            supervise(services, tell, stop, lambda pids: _write_state(folder, settings, pids, gateway), ready.tick)
+            supervise(services, tell, stop, changed, tick)
         finally:
             folder.state.unlink(missing_ok=True)
             folder.audit.append("stopped")
@@ -149,6 +162,47 @@ class _DiskWatch:
             self._next = time.monotonic() + _FULL_DISK_SECONDS
             why = full_disk(self._folder.path) or f"the lead's disk takes no file ({self._folder.path})"
             self._tell(f"{why}; runs stand still or fail until then")
+
+
+class _RunStarter:
+    """Looks after the process by which the SuperLink starts runs (Flower's SuperExec).
+
+    That one ends at an error of the SuperLink's, as on a full disk, and nobody starts it again, so that each later run
+    would wait for ever. Once there is room again and no run has a process, the SuperLink is ended, to come back whole.
+    """
+
+    def __init__(self, folder: ConsortiumFolder, settings: ConsortiumSettings, tell: Callable[[str], None]) -> None:
+        self._folder, self._address, self._tell = folder, settings.superlink_address, tell
+        self._superlink: int | None = None
+        self._seen, self._next = False, 0.0
+
+    def watch(self, superlink: int | None) -> None:
+        if superlink != self._superlink:
+            self._superlink, self._seen = superlink, False
+
+    def tick(self) -> None:
+        if self._superlink is None or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _RUN_STARTER_SECONDS
+        with contextlib.suppress(psutil.Error):
+            superlink = psutil.Process(self._superlink)
+            if any(_is_program(child, "flower-superexec") for child in superlink.children()):
+                self._seen = True
+            elif self._seen and full_disk(self._folder.path) is None and not self._has_a_run():
+                self._seen = False
+                self._tell("the SuperLink can start no run any more, perhaps since its disk was full: it is ended")
+                superlink.terminate()
+
+    def _has_a_run(self) -> bool:
+        return any(_is_program(each, "flwr-serverapp", self._address) for each in psutil.process_iter())
+
+
+def _is_program(process: psutil.Process, name: str, *arguments: str) -> bool:
+    try:
+        words = process.cmdline()
+    except psutil.Error:  # it has ended, or is another user's
+        return False
+    return any(Path(word).name == name for word in words[:2]) and {*arguments} <= {*words}
 
 
 def serves_objects(folder: ConsortiumFolder) -> bool:

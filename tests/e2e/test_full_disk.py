@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from .consortium import Consortium, consortium, models_in, wait_for
@@ -47,6 +48,14 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
+def starts_runs(place: Consortium) -> bool:
+    try:
+        children = psutil.Process(place.pid("lead", "superlink") or 0).children()
+        return any(Path(word).name == "flower-superexec" for child in children for word in child.cmdline()[:2])
+    except psutil.Error:
+        return False
+
+
 def one_line(text: str) -> str:
     return " ".join(text.split())
 
@@ -76,6 +85,7 @@ def test_a_lead_whose_disk_fills_reads_why_everywhere_and_goes_on_to_the_same_bi
     assert re.search(full, one_line(place.lead("run", "--resume", NAME, expect=1)))
     ballast.unlink()
     assert re.search(reason, one_line(place.lead("run", "--follow", NAME, expect=1)))  # with room again it is still why
+    wait_for(lambda: starts_runs(place), "a SuperLink that starts runs")  # what does so may not have outlived it
     place.wait_connected()
     said = place.lead("run", "--resume", NAME, seconds=900)
     assert place.metrics(NAME)["status"] == "finished", said

@@ -1,11 +1,19 @@
+import contextlib
+import signal
 import socket
+import subprocess
+import sys
 import threading
 
+import psutil
 import pytest
 
+from fedthorax.server.consortium import start as module
 from fedthorax.server.consortium.folder import Hospital, read_hospitals, write_hospitals
 from fedthorax.server.consortium.settings import split_address
-from fedthorax.server.consortium.start import _Readiness, _warn_of_end, start, superlink_service
+from fedthorax.server.consortium.start import _Readiness, _RunStarter, _warn_of_end, start, superlink_service
+
+from ...attacks.served import wait_until
 
 
 def test_the_superlink_is_on_loopback_asks_for_keys_keeps_its_state_and_fetches_nothing(folder):
@@ -96,3 +104,55 @@ def test_the_superlink_is_told_the_list_again_whenever_it_has_changed_and_no_fau
         ready.tick()
     assert heard == [0, 0, 0, 1]
     assert len(told) == 2
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Starts processes of Flower's names that do nothing, each with children of its own."""
+    started = []
+    wait = "import time, subprocess, sys\nchildren = [subprocess.Popen([sys.executable, c]) for c in sys.argv[2:]]\n"
+    for name in ("flower-superlink", "flower-superexec", "flwr-serverapp"):
+        (tmp_path / name).write_text(f"{wait}print('up', flush=True)\ntime.sleep(600)\n")
+
+    def begin(name, *arguments):
+        command = [sys.executable, tmp_path / name, *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "up\n"
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children():
+                child.kill()
+        process.kill()
+        process.communicate()
+
+
+def test_a_superlink_that_can_start_no_run_any_more_is_ended_once_no_run_goes_on_and_there_is_room(
+    folder, program, tmp_path, monkeypatch
+):
+    told, settings, full = [], folder.settings(), ["full"]
+    monkeypatch.setattr(module, "_RUN_STARTER_SECONDS", 0.0)
+    monkeypatch.setattr(module, "full_disk", lambda path: full[0])
+    starter = _RunStarter(folder, settings, told.append)
+    starter.tick()
+    superlink = program("flower-superlink", "--host", str(tmp_path / "flower-superexec"))
+    starter.watch(superlink.pid)
+    starter.tick()
+    (superexec,) = psutil.Process(superlink.pid).children()
+    superexec.kill()
+    wait_until(lambda: superexec.status() == psutil.STATUS_ZOMBIE)
+    starter.tick()
+    full[0] = None
+    serverapp = program("flwr-serverapp", settings.superlink_address)
+    starter.tick()
+    assert (told, superlink.poll()) == ([], None)
+    serverapp.kill()
+    serverapp.wait()
+    starter.tick()
+    assert told == ["the SuperLink can start no run any more, perhaps since its disk was full: it is ended"]
+    assert superlink.wait(10) == -signal.SIGTERM
+    starter.tick()
+    assert len(told) == 1

@@ -126,7 +126,7 @@ def restart_supernode(folder: SiteFolder) -> bool:
     try:
         with locked(folder.lock, "it runs"):
             return False
-    except BlockingIOError:
+    except BlockingIOError:  # it runs
         pass
     try:
         pid = int(json.loads(folder.processes.read_text(encoding="utf-8"))["supernode"])

@@ -61,7 +61,7 @@ def supervise(
                 one.step(time.monotonic())
             present = {one.service.name: one.pid for one in kept if one.pid is not None}
             if pids != present:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):  # of a full disk: once more at the next look
                     changed(present)
                     pids = present
             tick()

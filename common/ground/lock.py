@@ -19,7 +19,7 @@ def take(path: Path, busy: str | None = None, mode: int = PRIVATE, flags: int = 
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, mode)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile: another is made
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
                     return descriptor
         except BaseException as error:

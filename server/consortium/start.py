@@ -184,7 +184,7 @@ class _RunStarter:
         if self._superlink is None or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _RUN_STARTER_SECONDS
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error):  # it has ended, which its supervisor sees to
             superlink = psutil.Process(self._superlink)
             if any(_is_program(child, "flower-superexec") for child in superlink.children()):
                 self._seen = True

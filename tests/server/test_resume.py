@@ -12,7 +12,7 @@ from fedthorax.common.config.load import load_experiment
 from fedthorax.common.model.segments import SEGMENTS
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
-from fedthorax.server.resume import check_leave_out, check_same, open_run
+from fedthorax.server.resume import check_leave_out, check_same, open_run, writable
 from fedthorax.server.selection import Selection
 
 from ..common.config.test_patient_privacy import PRIVATE
@@ -200,6 +200,12 @@ def test_nobody_is_left_out_whom_the_strategy_needs(experiment):
         ValueError, match=r"leaves 4 hospitals, but federation\.strategy krum needs the updates of 5 in"
     ):
         check_leave_out(mine, ["a", "b"], resume=True)
+
+
+def test_a_disk_without_room_is_called_full_though_what_was_half_written_gave_its_room_back(tmp_path):
+    words = r"^the disk is full \(\S+: \d+ KiB free\): make room, and go on$"
+    with pytest.raises(OSError, match=words), writable(tmp_path, "make room, and go on"):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_read_only_folder_is_named(experiment, tiny_disk):

@@ -30,7 +30,7 @@ server = typer.Typer(
 )
 
 
-@server.command("init")
+@server.command("init", short_help="Make the consortium's folder and certificates.")
 def init(
     file: Annotated[Path, typer.Argument(metavar="CONSORTIUM.yaml", help="Name and address of the consortium.")],
     folder: Annotated[
@@ -54,7 +54,7 @@ def init(
     say("next: fedthorax server start")
 
 
-@server.command("start")
+@server.command("start", short_help="Serve the consortium until Ctrl-C.")
 def start(
     folder: FolderOption = None,
     insecure: InsecureOption = False,
@@ -76,7 +76,7 @@ def start(
     say("stopped")
 
 
-@server.command("admit")
+@server.command("admit", short_help="Admit a hospital, or let one change its key.")
 def admit(
     file: Annotated[Path, typer.Argument(metavar="NAME.site.json", help="The file that the hospital sent.")],
     folder: FolderOption = None,
@@ -116,7 +116,7 @@ def admit(
         say("the server does not run, or its SuperLink not yet; the hospital can connect once it does")
 
 
-@server.command("roster")
+@server.command("roster", short_help="Write the hospitals' identities for masked runs.")
 def roster(
     folder: FolderOption = None,
     output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Where to write it.")] = Path("roster.json"),
@@ -199,7 +199,7 @@ def _tell_status(found: "ConsortiumStatus") -> None:
             say(f"  {words} (fedthorax site approve {run})")
 
 
-@server.command("log")
+@server.command("log", short_help="Show what happened in the consortium.")
 def log(
     folder: FolderOption = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check the chain of hashes instead.")] = False,
@@ -230,7 +230,7 @@ def log(
         say(f"{line['time'][:19]}  {line['event']}: {facts}")
 
 
-@server.command("renew")
+@server.command("renew", short_help="Renew the server's certificate or authority.")
 def renew(
     folder: FolderOption = None,
     authority: Annotated[

@@ -27,7 +27,7 @@ site = typer.Typer(
 )
 
 
-@site.command("init")
+@site.command("init", short_help="Make the hospital's folder and keys.")
 def init(
     name: Annotated[str, typer.Option("--name", help="Name of the hospital in the consortium.")],
     invitation: Annotated[Path, typer.Option("--invitation", metavar="FILE", help="What the lead sent.")],
@@ -59,7 +59,7 @@ def init(
     say(f"then: fedthorax site check --folder {near(made.folder.path)!r}")
 
 
-@site.command("check")
+@site.command("check", short_help="Check key, images, machine and server.")
 def check(
     folder: FolderOption = Path(),
     experiment: Annotated[
@@ -108,7 +108,7 @@ def check(
         raise typer.Exit(1)
 
 
-@site.command("start")
+@site.command("start", short_help="Run worker and SuperNode until Ctrl-C.")
 def start(folder: FolderOption = Path()) -> None:
     """Run the site worker and Flower's SuperNode until Ctrl-C; what ends is
     started again. What the hospital does is shown live.
@@ -140,7 +140,7 @@ def watch(folder: FolderOption = Path()) -> None:
         stop.wait()
 
 
-@site.command("worker")
+@site.command("worker", short_help="Run the site worker alone, as a service does.")
 def worker(folder: FolderOption = Path()) -> None:
     """The site worker itself, as `site start` or a service manager runs it."""
     from fedthorax.client.site.worker_service import serve
@@ -149,7 +149,7 @@ def worker(folder: FolderOption = Path()) -> None:
     raise typer.Exit(serve(place, settings))
 
 
-@site.command("approve")
+@site.command("approve", short_help="Show a run and what would leave; agree.")
 def approve(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="Name of the experiment, or the run's id; none: list them.")
@@ -182,7 +182,7 @@ def approve(
     say("approved")
 
 
-@site.command("trust")
+@site.command("trust", short_help="Trust the hospitals of a roster.")
 def trust(
     file: Annotated[Path, typer.Argument(metavar="roster.json", help="The file that the lead sent.")],
     folder: FolderOption = Path(),
@@ -209,7 +209,7 @@ def trust(
         say("compare it with the other hospitals on another way than through the lead")
 
 
-@site.command("leaves")
+@site.command("leaves", short_help="Show every rule of what may leave.")
 def leaves(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
     """Show every rule of what may leave this hospital: which fields, from which count on, rounded to what.
 
@@ -242,19 +242,19 @@ def refuse(run: RunArgument, folder: FolderOption = Path()) -> None:
     say(f"{run}: this hospital takes no part; updates that have left stay in the model")
 
 
-@site.command("pause")
+@site.command("pause", short_help="Answer no task until `site resume`.")
 def pause(folder: FolderOption = Path()) -> None:
     """Answer no task until `site resume`; work under way stops at its next step."""
     _stand(folder, "paused", "paused; take part again with fedthorax site resume")
 
 
-@site.command("resume")
+@site.command("resume", short_help="Take part again after pause or withdraw.")
 def resume(folder: FolderOption = Path()) -> None:
     """Take part again after `site pause` or `site withdraw`."""
     _stand(folder, "takes part", "takes part again")
 
 
-@site.command("withdraw")
+@site.command("withdraw", short_help="Leave the consortium.")
 def withdraw(
     folder: FolderOption = Path(),
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
@@ -290,7 +290,7 @@ def results(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
         say("no run has finished yet")
 
 
-@site.command("leakage")
+@site.command("leakage", short_help="Attack a finished run's model with own images.")
 def leakage(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run, as `site results` names it, or its id.")],
     folder: FolderOption = Path(),
@@ -316,7 +316,7 @@ def leakage(
     attack(experiment, [settings.name], into, model, canaries, as_json)
 
 
-@site.command("log")
+@site.command("log", short_help="Show everything that has left this hospital.")
 def log(
     folder: FolderOption = Path(),
     verify: Annotated[bool, typer.Option("--verify", help="Check the chain of hashes instead.")] = False,
@@ -355,7 +355,7 @@ def log(
         say("nothing has left")
 
 
-@site.command("renew")
+@site.command("renew", short_help="Make a new key pair, or switch to it.")
 def renew(
     folder: FolderOption = Path(),
     switch: Annotated[bool, typer.Option("--switch", help="Use the new key, once the lead has admitted it.")] = False,
@@ -389,7 +389,7 @@ def renew(
         say("the SuperNode connects anew")
 
 
-@site.command("worker-certificates")
+@site.command("worker-certificates", short_help="Make certificates for a worker elsewhere.")
 def worker_certificates(
     host: Annotated[str, typer.Argument(metavar="HOST", help="Name or address of the worker's machine.")],
     folder: FolderOption = Path(),

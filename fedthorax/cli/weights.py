@@ -13,7 +13,7 @@ weights = typer.Typer(no_args_is_help=True, help="Get, check and show pretrained
 Backbone = Annotated[str, typer.Argument(metavar="BACKBONE", help="As in model.backbone.")]
 
 
-@weights.command("get")
+@weights.command("get", short_help="Download ImageNet weights, or copy them from a file.")
 def get(
     backbone: Backbone = "EfficientNetB0",
     given: Annotated[

@@ -42,6 +42,17 @@ def test_every_command_shows_an_example_within_80_columns(
     assert "\\[" not in text
 
 
+@pytest.mark.parametrize("group", [(), ("weights",), ("server",), ("site",)])
+def test_a_list_of_commands_tells_each_whole_within_80_columns(
+    group: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.run([*group, "--help"]) == 0
+    told = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
+    assert len(told) > 2
+    assert all(line.endswith(".") and not line.endswith("...") and len(line) <= 80 for line in told)
+
+
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--version"]) == 0
     assert capsys.readouterr().out == f"fedthorax {__version__}\n"

@@ -151,7 +151,7 @@ class SiteWorker:
             reply = REPLIES[task.kind]
             return reply(kind=task.kind, site=task.site, round=task.round, task_id=task.id, lacking=error.segments)
         except Exception as error:  # whatever it is, the round must be able to go on without this hospital
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).split()).removeprefix(f"{task.site}: ") or type(error).__name__
             if not isinstance(error, (ValueError, OSError, RuntimeError, ArithmeticError)):
                 reason = f"{type(error).__name__}: {reason}"
             return failed(task, reason)

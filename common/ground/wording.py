@@ -19,6 +19,14 @@ def figure(value: float | None) -> str:
     return UNDEFINED if value is None else f"{value:.3f}"
 
 
+def beside(value: float, limit: float) -> tuple[str, str]:
+    """Both with as many decimals, from three on, as it takes to see that ``value`` is below ``limit`` where it is."""
+    digits = 3
+    while value < limit and f"{value:.{digits}f}" == f"{limit:.{digits}f}":
+        digits += 1
+    return f"{value:.{digits}f}", f"{limit:.{digits}f}"
+
+
 def interval(low_high: Sequence[float] | None) -> str:
     return UNDEFINED if low_high is None else f"{low_high[0]:.3f} to {low_high[1]:.3f}"
 

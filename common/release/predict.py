@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fedthorax.common.check.flags import flags_of
 from fedthorax.common.config.data import CacheConfig
+from fedthorax.common.ground.wording import beside
 from fedthorax.common.pixels.cache import DecodedImages, decode_all
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import ImageRef
@@ -219,7 +220,7 @@ def _save_maps(
             if not all_maps and name not in wanted[modality]:
                 continue
             file = stem.with_name(f"{stem.name}-{modality}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.png")
-            caption = f"{name}: {answer[task][name]:.3f}, threshold {labels[name].threshold:.3f}"
+            caption = "{}: {}, threshold {}".format(name, *beside(answer[task][name], labels[name].threshold))
             picture = overlay(pictures[modality], heat[modality][index])
             save_overlay(file, picture, [caption, *map_words(heat[modality][index]), NOT_A_DEVICE])
             written[modality][name] = str(file)

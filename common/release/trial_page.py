@@ -98,6 +98,12 @@ function say(text, problem = false) {
   status.textContent = text;
 }
 const three = (value) => value === null || value === undefined ? "-" : value.toFixed(3);
+function beside(value, limit) {
+  // As many digits as it takes to see that the value is below the limit where it is.
+  let digits = 3;
+  while (value < limit && digits < 100 && value.toFixed(digits) === limit.toFixed(digits)) digits += 1;
+  return [value.toFixed(digits), limit.toFixed(digits)];
+}
 const percent = (value) => value === null || value === undefined ? "-" : Math.round(100 * value) + " %";
 const large = (size) => size < 1e6 ? Math.ceil(size / 1e3) + " kB" : (size / 1e6).toFixed(1) + " MB";
 
@@ -220,8 +226,9 @@ function table(parent, row, kind) {
     const bar = add(add(line, "td", null, { "aria-hidden": "true" }), "div", null, { class: "share" });
     add(bar, "i").style.setProperty("--part", value);
     add(bar, "b").style.setProperty("--at", label.threshold);
-    add(line, "td", three(value));
-    add(line, "td", three(label.threshold) + (set ? "*" : ""), { class: "of", "data-of": "threshold" });
+    const [told, limit] = beside(value, label.threshold);
+    add(line, "td", told);
+    add(line, "td", limit + (set ? "*" : ""), { class: "of", "data-of": "threshold" });
     if (set) unchosen.push(name);
     add(line, "td", yes ? "reached" : "below", { class: "left said" });
     tested(label).forEach((text, number) => add(line, "td", text, { class: "of", "data-of": own[number] }));
@@ -320,8 +327,8 @@ function overview(parent, go) {
         const values = rows.map(({ row }) => row[task][name]), highest = Math.max(...values);
         const { number } = rows[values.indexOf(highest)], line = add(body, "tr");
         named(line, name);
-        add(line, "td", three(one ? one[task][name] : values.reduce((sum, value) => sum + value, 0) / values.length));
-        if (limits) add(line, "td", three(limits[name]));
+        const mean = one ? one[task][name] : values.reduce((sum, value) => sum + value, 0) / values.length;
+        for (const text of limits ? beside(mean, limits[name]) : [three(mean)]) add(line, "td", text);
         const where = add(line, "td", three(highest) + " ", { class: "where" });
         const there = add(where, "button", "no. " + (number + 1), { type: "button" });
         there.addEventListener("click", () => go(number, true));

@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from fedthorax.common.ground.wording import figure
+from fedthorax.common.ground.wording import beside, figure
 from fedthorax.common.record.examples import Example, read_examples
 
 
@@ -29,9 +29,10 @@ def _words(example: Example) -> str:
         told = f"The model says {example.label} ({figure(example.probability)}), {truth}."
     else:
         says = "yes" if example.probability >= example.threshold else "no"
+        probability, threshold = beside(example.probability, example.threshold)
         told = (
             f"{example.label} is {example.truth}, {'and' if example.right else 'but'} the model says {says} "
-            f"({figure(example.probability)}, yes from {figure(example.threshold)} on)."
+            f"({probability}, yes from {threshold} on)."
         )
     return " ".join([told, *example.notes])
 

@@ -12,6 +12,10 @@ from fedthorax.cli.files import image_files, model_file
 from fedthorax.cli.output import JsonOption, console, print_json, say
 from fedthorax.cli.tables import aligned, number
 from fedthorax.common.ground.cells import plain_cells
+from fedthorax.common.ground.wording import beside
+
+_BELOW = "  the most probable class does not reach its threshold"
+_NONE_CHOSEN = "  no threshold was chosen for whole examinations"
 
 
 def predict(
@@ -119,11 +123,10 @@ def _label_lines(row: Mapping[str, Any], modality: str, task: str, document: Map
     table = [("", "", "threshold", tested, "positives")]
     for name, probability in sorted(row[task].items(), key=lambda item: -item[1]):
         facts = document["labels"][task][name]
-        mark = " *" if name in predicted else ""
-        table.append((name, f"{probability:.3f}{mark:2}", number(facts["threshold"]), *_record(facts)))
+        table.append((name, *_beside(probability, facts["threshold"], name in predicted), *_record(facts)))
     lines = [f"  {line}" for line in aligned(table)]
     if task == "cancer" and row["predicted"]["cancer_class"] not in predicted:
-        lines.append("  the most probable class does not reach its threshold")
+        lines.append(_BELOW)
     return ["", row[modality], *_flags(row, modality), *lines, *_maps(row, modality)]
 
 
@@ -138,11 +141,13 @@ def _maps(row: Mapping[str, Any], modality: str) -> list[str]:
 
 
 def _series_lines(row: Mapping[str, Any], tested: Mapping[str, Any] | None) -> list[str]:
-    predicted, thresholds = row["predicted"], row["thresholds"] or {}
-    table = [("", "", "threshold")]
+    predicted, thresholds = row["predicted"], row["thresholds"]
+    reached = predicted["cancer_above_threshold"] or ()
+    table: list[tuple[str, ...]] = [("", "", "threshold")] if thresholds else []
     for name, probability in sorted(row["cancer"].items(), key=lambda item: -item[1]):
-        mark = " *" if name in (predicted["cancer_above_threshold"] or ()) else ""
-        table.append((name, f"{probability:.3f}{mark:2}", number(thresholds.get(name))))
+        limit = thresholds[name] if thresholds else None
+        table.append((name, *_beside(probability, limit, name in reached)))
+    below = [] if predicted["cancer_class"] in reached else [_BELOW if thresholds else _NONE_CHOSEN]
     words = "not tested by patient: no patient of the test is known to have several slices"
     if tested is not None:
         low_high = tested["roc_auc"]["interval"]
@@ -153,10 +158,18 @@ def _series_lines(row: Mapping[str, Any], tested: Mapping[str, Any] | None) -> l
         "",
         f"{row['ct']}: {row['slices']} slices together ({row['rule']})",
         *(f"  {line}" for line in aligned(table)),
+        *below,
         f"  {words}",
         f"  speak most for {predicted['cancer_class']}:",
         *(f"    {ct}  {row['behind'][ct]:.3f}" for ct in row["speak_most"]),
     ]
+
+
+def _beside(probability: float, threshold: float | None, reached: bool) -> tuple[str, ...]:
+    if threshold is None:
+        return (f"{probability:.3f}",)
+    told, limit = beside(probability, threshold)
+    return told + (" *" if reached else "  "), limit
 
 
 def _record(facts: Mapping[str, Any]) -> tuple[str, str]:

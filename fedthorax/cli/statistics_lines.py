@@ -6,6 +6,7 @@ from typing import Any
 
 from fedthorax.cli.output import PLAIN_WIDTH
 from fedthorax.cli.tables import aligned
+from fedthorax.common.ground.wording import counted
 from fedthorax.common.report.statistics_tables import TextTable, policy_words, statistics_tables
 
 _MAX_HEAD = 16
@@ -13,7 +14,7 @@ _MAX_HEAD = 16
 
 def statistics_lines(document: Mapping[str, Any]) -> list[str]:
     """Every table of the document, with the policy first."""
-    lines = _wrapped(f"{len(document['sites'])} hospitals; {policy_words(document)}", "")
+    lines = _wrapped(f"{counted(len(document['sites']), 'hospital')}; {policy_words(document)}", "")
     for table in statistics_tables(document):
         lines += ["", *table_lines(table)]
     return lines

@@ -215,6 +215,20 @@ def test_a_series_has_one_answer_and_names_the_slices_that_speak_most():
         "    scan.nii (slice 0)  0.300",
     ]
     assert lines.count("x/b.png") == 1  # the X-ray beside all slices is told once
+    low = {**SERIES, "predicted": {**SERIES["predicted"], "cancer_above_threshold": []}}
+    low |= {"thresholds": {"normal": 0.55, "tumour": 0.60004}}
+    assert prediction_lines({**document, "examinations": [low]})[-7:-3] == [
+        "  tumour  0.60000      0.60004",
+        "  normal    0.400        0.550",
+        "  the most probable class does not reach its threshold",
+        "  ROC-AUC in the test by patient 0.800 (0.700 to 0.900), 40 patients",
+    ]
+    low["predicted"] |= {"cancer_above_threshold": None}
+    assert prediction_lines({**document, "examinations": [low | {"thresholds": None}]})[-7:-4] == [
+        "  tumour  0.600",
+        "  normal  0.400",
+        "  no threshold was chosen for whole examinations",
+    ]
     untested = prediction_lines({**document, "tested_by_patient": None})
     assert "  not tested by patient: no patient of the test is known to have several slices" in untested
 
@@ -265,6 +279,15 @@ def test_predict_finds_the_best_model_and_all_images_and_ranks_what_it_says(
         "  normal  0.900 *      0.500                   not tested          -",
         "  tumour  0.100        0.500                   not tested          -",
     ]
+
+
+def test_a_probability_just_below_its_threshold_is_not_shown_equal_to_it():
+    predicted = {"findings": ["Mass"], "cancer_class": "normal", "cancer_above_threshold": []}
+    row = {**PREDICTION, "disease": {"Effusion": 0.29996, "Mass": 0.75}, "predicted": predicted}
+    lines = prediction_lines({**DOCUMENT, "predictions": [row | {"cancer": {"normal": 0.49999, "tumour": 0.4}}]})
+    assert "  Effusion  0.29996      0.30000       0.800 (0.700 to 0.900)         30" in lines
+    assert "  normal  0.49999      0.50000                   not tested          -" in lines
+    assert lines[-1] == "  the most probable class does not reach its threshold"
 
 
 @pytest.mark.parametrize("form", ["--csv", "--json"])

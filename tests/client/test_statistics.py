@@ -204,6 +204,18 @@ def test_a_real_hospital_rounds_its_passport_and_a_simulated_one_is_exact(experi
     assert "Smith" not in json.dumps(told["real"])
 
 
+def test_a_hospitals_reason_does_not_name_the_hospital_once_more(experiment_file):
+    experiment = load_experiment(experiment_file())
+
+    def broken(*_):
+        raise UnusableDataError("north: 2 files cannot be used", ["file-truncated"])
+
+    task = StatisticsTask(
+        site="north", round=0, experiment=experiment.model_dump_json(), digest_key="00" * 32, run="r", deadline=0
+    )
+    assert SiteWorker(broken, lambda *_: None, EventLog(None)).run(task).error == "2 files cannot be used"
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

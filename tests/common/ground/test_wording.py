@@ -9,6 +9,10 @@ from fedthorax.common.ground import wording
         (wording.figure(0.64449), "0.644"),
         (wording.figure(None), wording.UNDEFINED),
         (wording.interval([0.6, 0.7]), "0.600 to 0.700"),
+        (wording.beside(0.2514, 0.2512), ("0.251", "0.251")),  # reached
+        (wording.beside(0.2512, 0.2514), ("0.2512", "0.2514")),
+        (wording.beside(0.24999999, 0.25), ("0.24999999", "0.25000000")),
+        (wording.beside(0.1, 0.25), ("0.100", "0.250")),
         (wording.count(1234), "1234"),
         (wording.count(1234567), "1\u202f234\u202f567"),
         (wording.counted(1, "pass", "passes"), "1 pass"),

@@ -120,7 +120,7 @@ def test_a_bad_file_stops_the_run_with_its_name_and_the_way_out(
     (tmp_path / "xray/4.png").write_bytes(b"")
     with pytest.raises(
         ValueError,
-        match=r"^north: 1 files cannot be used: .*4\.png: is empty \(0 bytes\)\. Repair or remove them, or set",
+        match=r"^north: 1 file cannot be used: .*4\.png: is empty \(0 bytes\)\. Repair or remove them, or set",
     ):
         load(source)
 
@@ -213,7 +213,7 @@ def test_ids_that_may_be_one_persons_are_refused_on_two_sides_before_anything_is
 def test_a_kind_of_bad_file_can_be_accepted_by_its_code(source: SourceConfig, tmp_path: Path, load: Load) -> None:
     (tmp_path / "xray/1.png").write_bytes(b"")
     (tmp_path / "xray/3.png").write_bytes(b"text")
-    with pytest.raises(ValueError, match=r"1 files cannot be used: .*3\.png"):
+    with pytest.raises(ValueError, match=r"1 file cannot be used: .*3\.png"):
         load(source, accept=("file-truncated",))
     site = load(source, accept=("file-truncated", "file-not-an-image"))
     assert [(issue.code, issue.files) for issue in site.issues] == [

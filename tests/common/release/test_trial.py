@@ -229,6 +229,7 @@ def test_a_person_drops_a_series_asks_by_keyboard_and_sees_answers_maps_and_alwa
     button.focus()
     page.keyboard.press("Enter")
     page.get_by_role("status").filter(has_text="2 answered, 1 not.").wait_for()
+    assert page.evaluate("[beside(0.2512, 0.2514), beside(0.5, 0.5)]") == [["0.2512", "0.2514"], ["0.500", "0.500"]]
     assert page.evaluate("document.activeElement.textContent") == "What the model says"
     assert page.get_by_text("Not answered: series/bad.png: is empty (0 bytes)").is_visible()
     assert page.get_by_role("img", name="The X-ray as the model sees it").is_visible()

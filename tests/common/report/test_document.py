@@ -211,13 +211,16 @@ def test_examples_stand_in_the_page_itself_and_their_words_are_text(tmp_path, me
         notes=("No place stands out: the map is nearly even.",),
     )
     gone = example.model_copy(update={"image": "01-image.jpg"})
+    near = example.model_copy(update={"probability": 0.49998})
     slice_ = example.model_copy(update={"modality": "ct", "label": "normal", "truth": "tumour", "threshold": None})
-    (tmp_path / "examples.json").write_bytes(EXAMPLES.dump_json((example, gone, slice_)))
+    (tmp_path / "examples.json").write_bytes(EXAMPLES.dump_json((example, gone, near, slice_)))
     for name in ("00-image.jpg", "00-map.jpg"):
         (tmp_path / name).write_bytes(b"picture")
     figures = example_figures(tmp_path)
     assert [figure["words"] for figure in figures] == [
         "<b>Mass</b> is present, but the model says no (0.250, yes from 0.500 on). "
+        "No place stands out: the map is nearly even.",
+        "<b>Mass</b> is present, but the model says no (0.49998, yes from 0.50000 on). "
         "No place stands out: the map is nearly even.",
         "The model says normal (0.250), but it is tumour. No place stands out: the map is nearly even.",
     ]

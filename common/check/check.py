@@ -20,7 +20,6 @@ from fedthorax.common.hospital.copies import Group, duplicate_issues, patient_is
 from fedthorax.common.hospital.labelled import KINDS, LabelledImage, counted
 from fedthorax.common.hospital.patient_ids import unclear_issues, unclear_patients
 from fedthorax.common.issues.issue import Issue, Level, in_order
-from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import SPLITS, CtRecord, ImageRef, Split, XrayRecord
 from fedthorax.common.records.split_file import relative_name
 from fedthorax.common.records.splits import assign_splits
@@ -146,8 +145,8 @@ def check_site(target: Target, store: FactsStore, progress: Progress | None = No
         found = surveyor.survey(refs, _shifted(progress, len(facts), total))
         facts |= found.facts
         num_decoded += found.num_decoded
-        if found.unreadable:
-            issues += bad_file_issues(found.unreadable, modality, target.folders[modality])
+        bad = (*holdings.bad.get(modality, ()), *found.unreadable)
+        issues += bad_file_issues(bad, modality, target.folders[modality]) if bad else []
     images = holdings.images
     copies = same_pictures(images, {ref: fact.digest for ref, fact in facts.items()})
     near = near_pictures(images, facts)
@@ -162,7 +161,7 @@ def check_site(target: Target, store: FactsStore, progress: Progress | None = No
         target,
         holdings,
         facts,
-        in_order(_joined(issues)),
+        in_order(issues),
         counts(images, facts, holdings.label_names),
         predictive,
         (*copies, *near, *unclear),
@@ -172,26 +171,3 @@ def check_site(target: Target, store: FactsStore, progress: Progress | None = No
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
     return None if progress is None else lambda done, _: progress(before + done, total)
-
-
-def _joined(issues: Sequence[Issue]) -> list[Issue]:
-    """Faults of files are found while listing and while decoding; one issue tells of both."""
-    found: dict[tuple[str, Modality | None], Issue] = {}
-    rest = []
-    for issue in issues:
-        key = (issue.code, issue.modality)
-        if not issue.code.startswith("file-") or not issue.files or key not in found:
-            if issue.code.startswith("file-") and issue.files:
-                found[key] = issue
-            else:
-                rest.append(issue)
-            continue
-        first = found[key]
-        count = first.count + issue.count
-        words = f"{count:,} files of the {KINDS[issue.modality or 'xray']}: {_reasons(first)}; {_reasons(issue)}"
-        found[key] = Issue(issue.code, count, words, first.files + issue.files, issue.modality)
-    return [*found.values(), *rest]
-
-
-def _reasons(issue: Issue) -> str:
-    return issue.sentence.partition(": ")[2]

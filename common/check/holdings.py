@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedthorax.common.check.target import Target, tables_in, why_no_labels
-from fedthorax.common.hospital.bad_files import bad_file_issues, record_issues
+from fedthorax.common.hospital.bad_files import record_issues
 from fedthorax.common.hospital.ct_folder import class_questions
 from fedthorax.common.hospital.ct_series import CtSlice, find_slices
 from fedthorax.common.hospital.labelled import LabelledImage, counted, labelled_images, slice_name
@@ -25,7 +25,8 @@ from fedthorax.common.records.table import TABLES, listed
 @dataclass(frozen=True)
 class Holdings:
     """``xray`` and ``ct`` are the records as the folders give them; ``images`` are the same on their sides, drawn where
-    the run's seed is known, and after them the loose images without any label.
+    the run's seed is known, and after them the loose images without any label. ``bad`` are what cannot be used, or is
+    good and not wanted here.
     """
 
     label_names: Mapping[Modality, tuple[str, ...]]
@@ -33,16 +34,18 @@ class Holdings:
     xray: tuple[XrayRecord, ...]
     ct: tuple[CtRecord, ...]
     issues: tuple[Issue, ...]
+    bad: Mapping[Modality, Sequence[BadFile]]
 
 
 def hold(target: Target) -> Holdings:
     """Raises FileNotFoundError where a folder is missing, and ValueError where the split file cannot be used."""
     issues: list[Issue] = []
     loose: list[LabelledImage] = []
+    bad: dict[Modality, list[BadFile]] = {"xray": [], "ct": []}
     if target.source is None:
         if target.loose is not None:
-            _loose(target, target.loose, target.loose_modality, issues, loose)
-        return Holdings({}, tuple(loose), (), (), tuple(issues))
+            _loose(target, target.loose, target.loose_modality, issues, loose, bad)
+        return Holdings({}, tuple(loose), (), (), tuple(issues), bad)
     folders, unusable = target.source.by_modality, set[Modality]()
 
     def on_fault(modality: Modality, error: Exception) -> None:
@@ -53,11 +56,14 @@ def hold(target: Target) -> Holdings:
         code = "file-no-permission" if isinstance(error, PermissionError) else "labels-unreadable"
         issues.append(Issue(code, 1, str(error), modality=modality))
         if code == "labels-unreadable":
-            _loose(target, folders[modality], modality, issues, loose, without_label=False)
+            _loose(target, folders[modality], modality, issues, loose, bad, without_label=False)
 
     found = scan(target.source, target.findings, target.classes, target.ct_slices, on_fault)
-    for modality, folder in folders.items():
-        issues += folder_issues(found.xray if modality == "xray" else found.ct, modality, folder)
+    for modality in folders:
+        records: FolderRecords[XrayRecord] | FolderRecords[CtRecord] = found.xray if modality == "xray" else found.ct
+        bad[modality] += (*records.bad, *records.left_out)
+        issues += record_issues(records, modality)
+        issues += [Issue("remark", 1, remark, modality=modality) for remark in records.remarks]
     if found.strange:
         told, mend = class_questions(tuple(found.strange), found.ct.labels)
         number = counted(len(found.strange), "class", "classes")
@@ -75,6 +81,7 @@ def hold(target: Target) -> Holdings:
         found.xray.records,
         found.ct.records,
         tuple(issues),
+        bad,
     )
 
 
@@ -84,6 +91,7 @@ def _loose(
     modality: Modality,
     issues: list[Issue],
     loose: list[LabelledImage],
+    bad: dict[Modality, list[BadFile]],
     without_label: bool = True,
 ) -> None:
     """Images of which only pictures, patients and series are checked.
@@ -101,12 +109,12 @@ def _loose(
         return "ct" if is_ct and without_label else modality
 
     ct = {name: path for name, path in images.items() if shown(name, path) == "ct"}
-    elsewhere: list[BadFile] = []
+    bad["xray"] += listing.dead_but({path.absolute() for path in images.values()})
     for name, path in images.items():
         if name not in ct:
             header = header_of.get(path)
             if header and (reason := no_chest_radiograph(header)):
-                elsewhere.append(BadFile(path, reason, fault="not_used"))
+                bad["xray"].append(BadFile(path, reason, fault="not_used"))
                 continue
             patient = (header.patient_id if header else None) or f"image {name}"
             attributes = header.attributes if header else Attributes()
@@ -114,9 +122,7 @@ def _loose(
             loose.append(LabelledImage("xray", ImageRef(path), name, patient, (), None, attributes, known))
     slices = find_slices(ct, target.ct_slices)
     loose += [_loose_slice(slice_, folder) for slice_ in slices.slices]
-    issues += bad_file_issues(elsewhere, "xray", folder) + bad_file_issues(
-        (*slices.bad, *slices.left_out), "ct", folder
-    )
+    bad["ct"] += (*slices.bad, *slices.left_out)
     if slices.dropped:
         words = f"data.ct_slices passes over {slices.dropped} of {slices.dropped + len(slices.slices)} CT slices"
         issues.append(Issue("slices-passed-over", slices.dropped, words, modality="ct"))
@@ -154,11 +160,3 @@ def _loose_slice(slice_: CtSlice, folder: Path) -> LabelledImage:
     name = slice_name(ref, folder)
     known = bool(header and header.patient_id)
     return LabelledImage("ct", ref, name, patient, (math.nan,), None, attributes, known)
-
-
-def folder_issues(
-    records: FolderRecords[XrayRecord] | FolderRecords[CtRecord], modality: Modality, folder: Path
-) -> list[Issue]:
-    """What is said of one folder, each under its code."""
-    issues = bad_file_issues((*records.bad, *records.left_out), modality, folder) + record_issues(records, modality)
-    return issues + [Issue("remark", 1, remark, modality=modality) for remark in records.remarks]

@@ -76,7 +76,7 @@ def ct_records(
         row = table.row_of(slice_) if table is not None else None
         if labelled:
             if row is None:
-                without_row.append(name)
+                without_row += [name] * (name not in listing.dead)
                 continue
             class_name = row.label
         row = row or SliceRow()
@@ -97,6 +97,7 @@ def ct_records(
         path, frame = slice_.image.path, slice_.image.frame
         records.append(CtRecord(path, own, class_of[class_name], split, attributes, frame, bool(patient)))
 
+    bad = (*bad, *listing.dead_but({record.path.absolute() for record in records}))
     notes = [*told, *(table.notes if table is not None else ())]
     empty = [name for index, name in enumerate(classes) if all(record.cancer_class != index for record in records)]
     if empty:

@@ -63,7 +63,7 @@ class SliceTable:
     def without_image(self, listing: Listing, series: Set[str]) -> tuple[BadFile, ...]:
         """Rows of which there is no file; ``series`` are all that the folder holds."""
         if self.by == "file":
-            names: Set[str] = listing.images.keys() | listing.others
+            names: Set[str] = listing.images.keys() | listing.others | listing.dead.keys()
         elif self.by == "series":
             names = series
         else:

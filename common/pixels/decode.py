@@ -3,7 +3,6 @@
 A file is known by how it begins, not by its name. One decoder a format stands behind one function.
 """
 
-import errno
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from fedthorax.common.pixels.nifti import begins_like_nifti
 from fedthorax.common.pixels.png import depth_of
 from fedthorax.common.pixels.undecodable import UndecodableError
 from fedthorax.common.records.dicom_header import HEAD_BYTES, begins_like_dicom
+from fedthorax.common.records.listing import dead_link
 from fedthorax.common.records.records import BadFile, Fault, ImageRef
 
 Modality = Literal["xray", "ct"]
@@ -76,17 +76,13 @@ def read_content(path: Path) -> bytes | BadFile:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        if path.is_symlink():
-            return BadFile(path, "is a link to a file that does not exist", fault="broken_link")
-        return BadFile(path, "does not exist", fault="missing")
+        return dead_link(path) or BadFile(path, "does not exist", fault="missing")
     except PermissionError:
         return BadFile(path, "may not be read by this user (permission denied)", fault="permission")
     except IsADirectoryError:
         return BadFile(path, "is a folder, expected a file", fault="disk")
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            return BadFile(path, "is a link that leads back to itself", fault="broken_link")
-        return BadFile(path, f"could not be read from the disk ({error.strerror})", fault="disk")
+        return dead_link(path) or BadFile(path, f"could not be read from the disk ({error.strerror})", fault="disk")
     return content if content else BadFile(path, "is empty (0 bytes)", fault="empty")
 
 

@@ -1,12 +1,14 @@
 """The files below a folder."""
 
+import errno
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedthorax.common.records.dicom_header import HEAD_BYTES, begins_like_dicom
+from fedthorax.common.records.records import BadFile
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".nii", ".nii.gz")
 """Files that a person means as images; DICOM files of any other name are known by how they begin."""
@@ -16,11 +18,19 @@ IMAGE_KINDS = "PNG, JPEG, DICOM or NIfTI"
 
 @dataclass(frozen=True)
 class Listing:
-    """``images`` in any depth, sorted, by their path relative to ``folder``; ``others`` are named the same way."""
+    """``images`` in any depth, sorted, by their path relative to ``folder``; ``others`` are named the same way.
+
+    ``dead`` are the links that lead nowhere, of which those that are called like images are among these too.
+    """
 
     folder: Path
     images: Mapping[str, Path]
     others: tuple[str, ...]
+    dead: Mapping[str, BadFile] = field(default_factory=dict)
+
+    def dead_but(self, used: Collection[Path]) -> tuple[BadFile, ...]:
+        """The dead links whose absolute path is not among ``used``."""
+        return tuple(link for link in self.dead.values() if link.path.absolute() not in used)
 
 
 def list_images(folder: Path) -> Listing:
@@ -38,13 +48,29 @@ def list_images(folder: Path) -> Listing:
         raise NotADirectoryError(f"{folder}: expected a folder, found a file")
     images: dict[str, Path] = {}
     others: list[str] = []
+    dead: dict[str, BadFile] = {}
     for path in _files(folder, frozenset()):
         name = normal_name(path.relative_to(folder).as_posix())
+        if link := dead_link(path):
+            dead[name] = link
         if is_image(path):
             images[name] = path
-        else:
+        elif link is None:
             others.append(name)
-    return Listing(folder, dict(sorted(images.items())), tuple(sorted(others)))
+    return Listing(folder, dict(sorted(images.items())), tuple(sorted(others)), dict(sorted(dead.items())))
+
+
+def dead_link(path: Path) -> BadFile | None:
+    """A link whose file is not there; it may have led to a folder of images, on a disk that is not connected."""
+    if path.is_symlink():
+        try:
+            path.stat()
+        except FileNotFoundError:
+            return BadFile(path, "is a link to a file that does not exist", fault="broken_link")
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return BadFile(path, "is a link that leads back to itself", fault="broken_link")
+    return None
 
 
 def is_image(path: Path) -> bool:
@@ -70,10 +96,19 @@ def _files(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     except PermissionError as error:
         raise PermissionError(f"{folder}: this folder may not be read by this user ({error.strerror})") from error
     for entry in visible:
-        if entry.is_dir():
+        if _leads_to_folder(entry):
             yield from _files(folder / entry.name, above | {place})
         else:
             yield folder / entry.name
+
+
+def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False  # to be named among the dead links
+        raise
 
 
 def normal_name(name: str) -> str:

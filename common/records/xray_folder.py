@@ -23,9 +23,9 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
     """The labelled X-rays of ``source``, sorted by path, with ``findings`` or with those that the label file names.
 
     Where the label file holds paths, they are relative to the X-ray folder or, failing that, to the label file's
-    folder. Bare file names are looked for in any depth. A row without its image is a bad file; images without a row,
-    and files that are no images, are counted in the notes. What the header calls another part of the body, or raw data
-    of the detector, is left out.
+    folder. Bare file names are looked for in any depth. A row without its image is a bad file, and so is a link that
+    leads nowhere; images without a row, and files that are no images, are counted in the notes. What the header calls
+    another part of the body, or raw data of the detector, is left out.
 
     The patient comes from the label file, else from the DICOM header, else from ``source.patient_pattern`` (or that of
     the format) in the path; an X-ray of which nobody knows the patient is its own patient. Sex, age, view and scanner
@@ -38,7 +38,7 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
     if labels_path is None:
         if not listing.images:
             remark = "the X-ray folder holds no X-rays and no label file"
-            return FolderRecords(remarks=(remark,), labels=tuple(findings or ()))
+            return FolderRecords(bad=listing.dead_but(()), remarks=(remark,), labels=tuple(findings or ()))
         raise FileNotFoundError(
             f"{source.folder}: holds {len(listing.images)} images but none of {', '.join(LABEL_FILES)}; add a label "
             f"file, or name it under xray.labels{_other_tables(listing)}"
@@ -62,7 +62,7 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
         )
     found = [(path, row) for row in table.rows if os.path.lexists(path := find[row.file])]
     missing = {row.file: row.line for row in table.rows if not os.path.lexists(find[row.file])}
-    bad = unmatched(listing, table.path, missing, table.match, "xray.mapping")
+    bad = (*unmatched(listing, table.path, missing, table.match, "xray.mapping"), *listing.dead_but(rows.keys()))
 
     pattern = source.patient_pattern or table.patient_pattern
     header_of = headers([path for path, _ in found])
@@ -88,7 +88,9 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
             f"{len(captured)} X-rays are by their header captures of a film or a screen (modality "
             f"{' or '.join(CAPTURES)}), which may hold writing and other greys: {listed(captured)}"
         )
-    without_row = tuple(name for name, path in listing.images.items() if path.absolute() not in rows)
+    without_row = tuple(
+        name for name, path in listing.images.items() if path.absolute() not in rows and name not in listing.dead
+    )
     tables = {path.absolute() for path in (labels_path, *source.further_tables)}
     others = [name for name in listing.others if (source.folder / name).absolute() not in tables]
     if others:

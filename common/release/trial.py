@@ -30,7 +30,7 @@ from fedthorax.common.hospital.ct_series import find_slices
 from fedthorax.common.pixels.cache import decode_all
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.body_region import no_chest_radiograph
-from fedthorax.common.records.listing import IMAGE_KINDS, list_images
+from fedthorax.common.records.listing import IMAGE_KINDS, Listing, list_images
 from fedthorax.common.records.patients import headers
 from fedthorax.common.records.records import BadFile, ImageRef
 from fedthorax.common.release.grad_cam import GradCam, map_words, overlay
@@ -49,7 +49,8 @@ def asked_images(paths: Iterable[Path], modality: Modality) -> tuple[list[ImageR
     found: list[ImageRef] = []
     told: list[str] = []
     for path in paths:
-        inside = dict(list_images(path).images) if path.is_dir() else {path.name: path}
+        listing = list_images(path) if path.is_dir() else Listing(path.parent, {path.name: path}, ())
+        inside = {**listing.images, **{name: link.path for name, link in listing.dead.items()}}
         if not inside:
             raise FileNotFoundError(f"{path}: no image in this folder; expected {IMAGE_KINDS} files")
         if modality == "xray":

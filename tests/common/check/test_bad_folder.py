@@ -90,6 +90,46 @@ def test_truncated_empty_and_foreign_files_are_told_apart(good: Path, check: Che
     assert checked.counts["xray"]["files"]["read"] == 10
 
 
+def dead(link: Path, gone: str = "/no such disk/there") -> None:
+    link.symlink_to(gone)
+
+
+def test_links_that_lead_nowhere_are_found_with_a_label_and_without_an_ending_and_of_a_folder(
+    good: Path, check: Check
+) -> None:
+    for name in ("unlabelled.png", "IM0001", "03.png"):
+        (good / "xray" / name).unlink(missing_ok=True)
+        dead(good / "xray" / name)
+    for name in ("test/more", "train/normal/IM0002", "train/normal/c9.png"):
+        dead(good / "ct" / name)
+    dead(good / "ct/round", "round")
+    checked = check(good / "site.yaml")
+    xray, ct = (found(checked, "file-broken-link", modality) for modality in ("xray", "ct"))
+    assert (xray.level, set(xray.files)) == ("error", {"03.png", "IM0001", "unlabelled.png"})
+    assert xray.sentence == "3 files of the X-rays: is a link to a file that does not exist"
+    assert set(ct.files) == {"round", "test/more", "train/normal/IM0002", "train/normal/c9.png"}
+    assert "is a link that leads back to itself; is a link to a file that does not exist (3)" in ct.sentence
+    assert {issue.code for issue in checked.issues} == {"file-broken-link"} | {"patient-unknown"}
+
+
+def test_a_table_of_slices_does_not_hide_a_link_that_leads_nowhere(good: Path, check: Check) -> None:
+    names = sorted(path.relative_to(good / "ct").as_posix() for path in (good / "ct").glob("*/*/*.png"))
+    rows = [f"{name},c{number},{name.split('/')[1]}" for number, name in enumerate(names)]
+    (good / "ct/slices.csv").write_text("\n".join(["file,patient_id,class", *rows, "IM0007,c9,normal"]) + "\n")
+    for name in ("IM0007", "c9.png"):
+        dead(good / "ct" / name)
+    checked = check(good / "site.yaml")
+    assert set(found(checked, "file-broken-link").files) == {"IM0007", "c9.png"}
+    assert {issue.code for issue in checked.issues} == {"file-broken-link"}
+
+
+def test_links_that_lead_nowhere_are_found_among_images_without_labels(good: Path, check: Check) -> None:
+    (good / "xray/labels.csv").unlink()
+    for name in ("a.png", "IM0001"):
+        dead(good / "xray" / name)
+    assert set(found(check(good / "xray"), "file-broken-link").files) == {"a.png", "IM0001"}
+
+
 def test_labels_without_images_and_images_without_labels(good: Path, check: Check) -> None:
     (good / "xray/05.png").unlink()
     relabel(good, remove="06.png")

@@ -125,6 +125,16 @@ def test_a_bad_file_stops_the_run_with_its_name_and_the_way_out(
         load(source)
 
 
+def test_a_link_that_leads_nowhere_stops_the_run_though_no_label_names_it(
+    source: SourceConfig, tmp_path: Path, load: Load
+) -> None:
+    (tmp_path / "xray/more").symlink_to(tmp_path / "disk")
+    with pytest.raises(UnusableDataError, match=r"1 file .*/xray/more: is a link to a file that does not") as caught:
+        load(source)
+    assert caught.value.codes == ("file-broken-link",)
+    assert [str(file.path.name) for file in load(source, on_bad_file="skip").skipped] == ["more"]
+
+
 def test_of_many_bad_files_the_first_of_each_reason_are_named_and_all_counted(
     source: SourceConfig, tmp_path: Path, load: Load
 ) -> None:

@@ -40,7 +40,10 @@ def test_a_link_back_to_the_top_ends_and_a_link_aside_is_followed(tmp_path: Path
 
 def test_a_link_to_nothing_is_still_listed_so_that_it_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    assert list(list_images(tmp_path).images) == ["gone.png"]
+    (tmp_path / "IM1").symlink_to(tmp_path / "nowhere")
+    listing = list_images(tmp_path)
+    assert list(listing.images) == ["gone.png"]
+    assert (listing.others, list(listing.dead)) == ((), ["IM1", "gone.png"])
 
 
 def test_two_spellings_of_one_accent_are_one_name(tmp_path: Path, draw: Draw) -> None:

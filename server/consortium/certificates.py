@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedthorax.common.consortium.issuing import AUTHORITY, SIDE, certificate_of, in_days, key_pem
-from fedthorax.common.ground.atomic_write import PRIVATE, replacing
+from fedthorax.common.ground.atomic_write import PRIVATE, replacing, write_bytes
 
 AUTHORITY_DAYS = 3650
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -41,9 +41,7 @@ def issue_server_certificate(
     until then the present one vouches for all. The new one as signed by the present one, and what the server's file
     carries behind its certificate already, goes into the new file behind it.
     """
-    ca_certificate, ca_key = read_certificate(authority[0]), _read_key(authority[1])
-    if ca_key.public_key() != ca_certificate.public_key():
-        raise ValueError(f"{authority[0]} and {authority[1]} do not belong together; restore both from the backup")
+    ca_certificate, ca_key = read_pair(*authority)
     chain = _present_chain(certificate)
     if renewed:
         old, old_key = ca_certificate, ca_key
@@ -87,6 +85,24 @@ def read_certificate(path: Path) -> x509.Certificate:
         raise ValueError(f"{path}: expected a certificate in PEM") from None
 
 
+def read_pair(certificate: Path, key: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A certificate and its key. Where a renewal was killed between the two files, the certificate is the one that lies
+    in the key's file: a newer one of the same consortium. ValueError where the two do not belong together."""
+    private, present = _read_key(key), read_certificate(certificate)
+    if present.public_key() == private.public_key():
+        return present, private
+    _, begin, text = key.read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
+    newer = x509.load_pem_x509_certificate(begin + text) if begin else present
+    if (
+        newer.public_key() != private.public_key()
+        or newer.not_valid_before_utc < present.not_valid_before_utc  # one of the two is of a backup
+        or _consortium(newer) != _consortium(present)
+    ):
+        raise ValueError(f"{certificate} and {key} do not belong together; restore both from the backup")
+    write_bytes(certificate, (begin, text))
+    return newer, private
+
+
 def days_left(certificate: Path) -> int:
     """Whole days until the certificate ends; negative once it has."""
     return (read_certificate(certificate).not_valid_after_utc - datetime.datetime.now(datetime.UTC)).days
@@ -104,6 +120,10 @@ def _new_authority(consortium: str) -> tuple[x509.Certificate, ec.EllipticCurveP
     )
     ends = in_days(AUTHORITY_DAYS)
     return certificate_of(name, private.public_key(), private, ends, AUTHORITY, serial=serial), private
+
+
+def _consortium(certificate: x509.Certificate) -> list[x509.NameAttribute]:
+    return certificate.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
 
 
 def _present_chain(path: Path) -> list[x509.Certificate]:
@@ -130,9 +150,9 @@ def _write(
     private: ec.EllipticCurvePrivateKey,
     chain: Sequence[x509.Certificate] = (),
 ) -> None:
-    """Both files, the key first; on a full disk neither."""
+    """Both files, the key first, with the certificate behind it (``read_pair``); on a full disk neither."""
     pem = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (certificate, *chain))
     with replacing(path) as public, replacing(key, PRIVATE) as secret:
-        for file, content in ((public, pem), (secret, key_pem(private))):
+        for file, content in ((public, pem), (secret, key_pem(private) + pem)):
             file.write(content)
             file.flush()

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import psutil
-
 from fedthorax import __version__
 from fedthorax.common.consortium.supervision import Service, supervise
 from fedthorax.common.ground.atomic_write import write_json
@@ -21,9 +19,10 @@ from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.ground.owner_only import tighten
 from fedthorax.server.consortium.admission import tell_superlink
-from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate
+from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate, read_pair
 from fedthorax.server.consortium.control import ServerNotRunningError, flower_environment, write_connection
 from fedthorax.server.consortium.folder import ConsortiumFolder, list_version, offer_invitation
+from fedthorax.server.consortium.run_starter import RunStarter
 from fedthorax.server.consortium.settings import ConsortiumSettings, refuse_plain_http, split_address
 
 CONSORTIUM_VARIABLE = "FEDTHORAX_CONSORTIUM"
@@ -32,7 +31,6 @@ _RENEW_DAYS = 30
 _CERTIFICATE_SECONDS = 10.0  # between two looks at its end
 _FULL_DISK = re.compile(r"No space left on device|database or disk is full|Disk quota exceeded|Read-only file system")
 _FULL_DISK_SECONDS = 300.0  # between two words of it
-_RUN_STARTER_SECONDS = 2.0  # between two looks whether it is there
 _LOOPBACK_DAYS = 1825  # a server is started again at least once in so many days
 
 
@@ -55,6 +53,8 @@ def start(
         addresses = [settings.superlink_address, *([settings.gateway_address] if gateway else [])]
         for address in addresses:
             _require_free(address)
+        read_pair(folder.loopback_certificate, folder.loopback_key)
+        read_pair(folder.server_certificate, folder.server_key)
         _tell_certificate(folder, tell, insecure)
         if days_left(folder.loopback_certificate) < _LOOPBACK_DAYS:
             issue_loopback_certificate(folder.loopback_certificate, folder.loopback_key)
@@ -64,7 +64,7 @@ def start(
         folder.audit.append("started", version=__version__, address=settings.address, insecure=insecure)
         ready = _Readiness(folder, settings, addresses, tell, certificates=not insecure)
         services = [superlink_service(folder, settings), *([gateway_service(folder, insecure)] if gateway else [])]
-        starter = _RunStarter(folder, settings, tell)
+        starter = RunStarter(folder.path, settings.superlink_address, tell)
         heard = _DiskWatch(folder, tell).take
         services = [dataclasses.replace(service, on_line=heard) for service in services]
 
@@ -74,7 +74,15 @@ def start(
 
         def changed(pids: Mapping[str, int]) -> None:
             starter.watch(pids.get("superlink"))
-            _write_state(folder, settings, pids, gateway)
+            state = {
+                "pid": os.getpid(),
+                "services": dict(pids),
+                "gateway": settings.gateway_address,
+                "superlink": settings.superlink_address,
+                "since": time.time(),
+                "objects": gateway and not settings.unbound_calls,
+            }
+            write_json(folder.state, state)
 
         try:
             supervise(services, tell, stop, changed, tick)
@@ -106,15 +114,10 @@ def superlink_service(folder: ConsortiumFolder, settings: ConsortiumSettings) ->
 
 
 def gateway_service(folder: ConsortiumFolder, insecure: bool) -> Service:
+    more = ("--insecure",) if insecure else ()
     return Service(
         name="gateway",
-        command=(
-            sys.executable,
-            "-m",
-            "fedthorax.server.consortium.gateway_process",
-            str(folder.path),
-            *(["--insecure"] if insecure else []),
-        ),
+        command=(sys.executable, "-m", "fedthorax.server.consortium.gateway_process", str(folder.path), *more),
         log=folder.logs / "gateway.log",
         folder=folder.flower_home,
     )
@@ -164,47 +167,6 @@ class _DiskWatch:
             self._tell(f"{why}; runs stand still or fail until then")
 
 
-class _RunStarter:
-    """Looks after the process by which the SuperLink starts runs (Flower's SuperExec).
-
-    That one ends at an error of the SuperLink's, as on a full disk, and nobody starts it again, so that each later run
-    would wait for ever. Once there is room again and no run has a process, the SuperLink is ended, to come back whole.
-    """
-
-    def __init__(self, folder: ConsortiumFolder, settings: ConsortiumSettings, tell: Callable[[str], None]) -> None:
-        self._folder, self._address, self._tell = folder, settings.superlink_address, tell
-        self._superlink: int | None = None
-        self._seen, self._next = False, 0.0
-
-    def watch(self, superlink: int | None) -> None:
-        if superlink != self._superlink:
-            self._superlink, self._seen = superlink, False
-
-    def tick(self) -> None:
-        if self._superlink is None or time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + _RUN_STARTER_SECONDS
-        with contextlib.suppress(psutil.Error):  # it has ended, which its supervisor sees to
-            superlink = psutil.Process(self._superlink)
-            if any(_is_program(child, "flower-superexec") for child in superlink.children()):
-                self._seen = True
-            elif self._seen and full_disk(self._folder.path) is None and not self._has_a_run():
-                self._seen = False
-                self._tell("the SuperLink can start no run any more, perhaps since its disk was full: it is ended")
-                superlink.terminate()
-
-    def _has_a_run(self) -> bool:
-        return any(_is_program(each, "flwr-serverapp", self._address) for each in psutil.process_iter())
-
-
-def _is_program(process: psutil.Process, name: str, *arguments: str) -> bool:
-    try:
-        words = process.cmdline()
-    except psutil.Error:  # it has ended, or is another user's
-        return False
-    return any(Path(word).name == name for word in words[:2]) and {*arguments} <= {*words}
-
-
 def serves_objects(folder: ConsortiumFolder) -> bool:
     """Whether the segments of models and updates may travel through the gateway, beside Flower's messages: ours is in
     front, and every hospital is one of `site start`."""
@@ -212,20 +174,6 @@ def serves_objects(folder: ConsortiumFolder) -> bool:
         return bool(json.loads(folder.state.read_text(encoding="utf-8"))["objects"])
     except (FileNotFoundError, KeyError, ValueError):  # no server, or one of before: messages carry them
         return False
-
-
-def _write_state(
-    folder: ConsortiumFolder, settings: ConsortiumSettings, pids: Mapping[str, int], gateway: bool
-) -> None:
-    value = {
-        "pid": os.getpid(),
-        "services": dict(pids),
-        "gateway": settings.gateway_address,
-        "superlink": settings.superlink_address,
-        "since": time.time(),
-        "objects": gateway and not settings.unbound_calls,
-    }
-    write_json(folder.state, value)
 
 
 class _Readiness:

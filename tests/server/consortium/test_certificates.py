@@ -1,5 +1,6 @@
 """Certificates as TLS sees them: handshakes in memory, no network."""
 
+import datetime
 import ssl
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fedthorax.server.consortium.certificates import (
     issue_loopback_certificate,
     issue_server_certificate,
     read_certificate,
+    read_pair,
 )
 
 
@@ -83,7 +85,7 @@ def test_after_a_renewal_of_the_authority_old_and_new_hospitals_connect(pki):
         handshake(known, pki / "server.crt", pki / "server.key", "fl.example.org")
 
 
-@pytest.mark.parametrize("crash", [0, 1, 2])
+@pytest.mark.parametrize("crash", [0, 1, 2, 3])
 def test_wherever_a_renewal_of_the_authority_ends_the_next_one_serves_old_hospitals(pki, monkeypatch, crash):
     (pki / "known.crt").write_bytes((pki / "ca.crt").read_bytes())
     replaced, replace = [], Path.replace
@@ -99,8 +101,12 @@ def test_wherever_a_renewal_of_the_authority_ends_the_next_one_serves_old_hospit
         with pytest.raises(OSError, match="killed"):
             issue(pki, renewed="thorax")
     assert replaced == ["server.key", "server.crt", "ca.key"][:crash]
+    assert all(path.suffix in (".crt", ".key") for path in pki.iterdir())
+    read_pair(pki / "server.crt", pki / "server.key")
+    handshake(pki / "known.crt", pki / "server.crt", pki / "server.key", "fl.example.org")
     issue(pki)
     handshake(pki / "known.crt", pki / "server.crt", pki / "server.key", "fl.example.org")
+    handshake(pki / "ca.crt", pki / "server.crt", pki / "server.key", "fl.example.org")
 
 
 def test_a_name_that_no_certificate_can_have_leaves_the_authority_as_it_was(pki):
@@ -115,6 +121,17 @@ def test_a_key_that_does_not_belong_to_the_authority_is_refused(pki, tmp_path):
     (tmp_path / "o.key").replace(pki / "ca.key")
     with pytest.raises(ValueError, match="do not belong together"):
         issue(pki)
+
+
+def test_a_key_of_a_backup_from_before_the_authority_was_renewed_is_refused(pki, monkeypatch):
+    old = (pki / "ca.key").read_bytes()
+    monkeypatch.setattr("fedthorax.common.consortium.issuing._SKEW", datetime.timedelta(0))  # an hour later
+    issue(pki, renewed="thorax")
+    present = (pki / "ca.crt").read_bytes()
+    (pki / "ca.key").write_bytes(old)
+    with pytest.raises(ValueError, match="do not belong together; restore both from the backup"):
+        issue(pki)
+    assert (pki / "ca.crt").read_bytes() == present
 
 
 def test_the_loopback_certificate_vouches_for_itself_and_for_loopback_only(tmp_path):

@@ -1,19 +1,11 @@
-import contextlib
-import signal
 import socket
-import subprocess
-import sys
 import threading
 
-import psutil
 import pytest
 
-from fedthorax.server.consortium import start as module
 from fedthorax.server.consortium.folder import Hospital, read_hospitals, write_hospitals
 from fedthorax.server.consortium.settings import split_address
-from fedthorax.server.consortium.start import _Readiness, _RunStarter, _warn_of_end, start, superlink_service
-
-from ...attacks.served import wait_until
+from fedthorax.server.consortium.start import _Readiness, _warn_of_end, start, superlink_service
 
 
 def test_the_superlink_is_on_loopback_asks_for_keys_keeps_its_state_and_fetches_nothing(folder):
@@ -56,6 +48,15 @@ def test_a_certificate_that_has_ended_is_refused_with_the_way_out(folder, monkey
     monkeypatch.setattr("fedthorax.server.consortium.start.days_left", lambda path: -2)
     with pytest.raises(ValueError, match=r"server\.crt: ended 2 days ago; renew it with `fedthorax server renew`"):
         start(folder, print, threading.Event())
+
+
+def test_a_certificate_and_a_key_that_do_not_fit_are_named_before_anything_is_started(folder):
+    folder.server_certificate.write_bytes(folder.loopback_certificate.read_bytes())
+    folder.server_key.write_bytes(folder.server_key.read_bytes().partition(b"-----BEGIN CERT")[0])  # one of before
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(ValueError, match=r"server\.crt and .*server\.key do not belong together"):
+        start(folder, print, stop)
 
 
 def test_plain_http_is_refused_where_others_could_reach_it(folder):
@@ -104,55 +105,3 @@ def test_the_superlink_is_told_the_list_again_whenever_it_has_changed_and_no_fau
         ready.tick()
     assert heard == [0, 0, 0, 1]
     assert len(told) == 2
-
-
-@pytest.fixture
-def program(tmp_path):
-    """Starts processes of Flower's names that do nothing, each with children of its own."""
-    started = []
-    wait = "import time, subprocess, sys\nchildren = [subprocess.Popen([sys.executable, c]) for c in sys.argv[2:]]\n"
-    for name in ("flower-superlink", "flower-superexec", "flwr-serverapp"):
-        (tmp_path / name).write_text(f"{wait}print('up', flush=True)\ntime.sleep(600)\n")
-
-    def begin(name, *arguments):
-        command = [sys.executable, tmp_path / name, *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout.readline() == "up\n"
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(process.pid).children():
-                child.kill()
-        process.kill()
-        process.communicate()
-
-
-def test_a_superlink_that_can_start_no_run_any_more_is_ended_once_no_run_goes_on_and_there_is_room(
-    folder, program, tmp_path, monkeypatch
-):
-    told, settings, full = [], folder.settings(), ["full"]
-    monkeypatch.setattr(module, "_RUN_STARTER_SECONDS", 0.0)
-    monkeypatch.setattr(module, "full_disk", lambda path: full[0])
-    starter = _RunStarter(folder, settings, told.append)
-    starter.tick()
-    superlink = program("flower-superlink", "--host", str(tmp_path / "flower-superexec"))
-    starter.watch(superlink.pid)
-    starter.tick()
-    (superexec,) = psutil.Process(superlink.pid).children()
-    superexec.kill()
-    wait_until(lambda: superexec.status() == psutil.STATUS_ZOMBIE)
-    starter.tick()
-    full[0] = None
-    serverapp = program("flwr-serverapp", settings.superlink_address)
-    starter.tick()
-    assert (told, superlink.poll()) == ([], None)
-    serverapp.kill()
-    serverapp.wait()
-    starter.tick()
-    assert told == ["the SuperLink can start no run any more, perhaps since its disk was full: it is ended"]
-    assert superlink.wait(10) == -signal.SIGTERM
-    starter.tick()
-    assert len(told) == 1

@@ -37,16 +37,21 @@ def partition(plan: PartitionPlan, progress: Callable[[int, int], None] | None =
     """Writes ``out/NAME/xray`` and ``out/NAME/ct`` for every hospital, and ``out/central``, all of it or nothing.
 
     Every image of the input goes to exactly one place, and so does every patient, X-rays and CT slices together.
-    Images are moved as they are, never decoded. Raises ``ValueError`` or ``FileNotFoundError`` for input that cannot
-    be split as planned, ``FileExistsError`` where ``out`` is not empty. ``progress`` is told (images written, in all).
+    Images are moved as they are; what a run could not decode is left out and noted. Raises ``ValueError`` or
+    ``FileNotFoundError`` for input that cannot be split as planned, ``FileExistsError`` where ``out`` is not empty.
+    ``progress`` is told (images done, in all) of each folder that is read, and then of what is written.
     """
     check_new_folder(plan.out)
     _require_apart(plan)
-    xray = XrayFolder() if plan.xray is None else read_xray_folder(plan.xray, plan.xray_labels, plan.label_file)
+    xray = XrayFolder()
+    if plan.xray is not None:
+        xray = read_xray_folder(plan.xray, plan.xray_labels, plan.label_file, progress)
     xray, tested = by_lists(xray, plan.train_list, plan.test_list)
-    ct = CtFolder() if plan.ct is None else read_ct_folder(plan.ct, labels=plan.ct_labels, mapping=plan.ct_mapping)
+    ct = CtFolder()
+    if plan.ct is not None:
+        ct = read_ct_folder(plan.ct, None, plan.ct_labels, plan.ct_mapping, progress)
     central_ct = {
-        split: read_ct_folder(folder, split, mapping=plan.ct_mapping)
+        split: read_ct_folder(folder, split, None, plan.ct_mapping, progress)
         for split, folder in (("valid", plan.ct_valid), ("test", plan.ct_test))
         if folder is not None
     }

@@ -1,21 +1,31 @@
 """The images that a partition moves, read as a run reads them: where each lies, whose it is, which labels it has."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field
 
 from fedthorax.common.check.target import with_labels
-from fedthorax.common.config.data import CtSource, SourceConfig, XraySource
+from fedthorax.common.config.data import CacheConfig, CtSource, SourceConfig, XraySource
 from fedthorax.common.config.label_mapping import LabelFormat, LabelMapping, SliceMapping
 from fedthorax.common.config.load import read_settings
+from fedthorax.common.hospital.bad_files import bad_file_issues
 from fedthorax.common.hospital.scan import scan
+from fedthorax.common.pixels.cache import decode_all
+from fedthorax.common.pixels.decode import Modality
+from fedthorax.common.records.folder_records import FolderRecords
 from fedthorax.common.records.layouts import layout_of
-from fedthorax.common.records.records import SPLITS, UNKNOWN_CLASS, CtRecord, XrayRecord
+from fedthorax.common.records.records import SPLITS, UNKNOWN_CLASS, BadFile, CtRecord, XrayRecord
 from fedthorax.common.records.split_file import relative_name
-from fedthorax.common.records.table import read_table
+from fedthorax.common.records.table import listed, read_table
+
+Record = TypeVar("Record", XrayRecord, CtRecord)
+Progress = Callable[[int, int], None]
+
+_SMALL = 8  # pixels to a side: nobody looks at them
 
 
 @dataclass(frozen=True)
@@ -82,8 +92,9 @@ class CtFolder:
     notes: tuple[str, ...] = ()
 
 
-def read_xray_folder(folder: Path, labels: Path | None, how: LabelFile) -> XrayFolder:
-    """Every image that the label file names. Rows without an image and images without a row are left out and noted.
+def read_xray_folder(folder: Path, labels: Path | None, how: LabelFile, progress: Progress | None = None) -> XrayFolder:
+    """Every image that the label file names. Rows without an image, images without a row and files that a run could not
+    use are left out and noted. ``progress`` is told (images read, in all).
 
     Uncertain is unknown, unless the mapping says otherwise. Further columns of a plain label file travel with it.
     """
@@ -92,16 +103,14 @@ def read_xray_folder(folder: Path, labels: Path | None, how: LabelFile) -> XrayF
     given = XraySource(folder=folder, labels=labels, format=how.format, mapping=mapping, further_tables=how.further)
     source = with_labels(given)
     try:
-        found = scan(SourceConfig(xray=source)).xray
+        found, unusable = _usable(scan(SourceConfig(xray=source)).xray, "xray", folder, progress)
     except (ValueError, FileNotFoundError) as error:
         options = "here xray.mapping is --mapping FILE, xray.further_tables --further FILE, xray.labels --labels FILE"
         raise type(error)(f"{error} ({options})") from error
     if source.labels is None or not found.records:
-        missing = f"; {found.bad[0].path.name} {found.bad[0].reason}" if found.bad else ""
+        missing = "; ".join(["", *unusable])
         raise FileNotFoundError(f"{folder} holds none of the images that a label file names{missing}")
-    notes = [note.replace("different splits", "different hospitals") for note in found.notes]
-    if found.bad:
-        notes.append(f"{len(found.bad)} rows of {source.labels} name images that are not there and were left out")
+    notes = [note.replace("different splits", "different hospitals") for note in found.notes] + unusable
 
     table = read_table(source.labels, mapping.encoding if mapping else None)
     plain = how.is_default and layout_of(table, "auto", LabelMapping()).name == "plain"
@@ -126,9 +135,13 @@ def read_xray_folder(folder: Path, labels: Path | None, how: LabelFile) -> XrayF
 
 
 def read_ct_folder(
-    folder: Path, split: str | None = None, labels: Path | None = None, mapping: Path | None = None
+    folder: Path,
+    split: str | None = None,
+    labels: Path | None = None,
+    mapping: Path | None = None,
+    progress: Progress | None = None,
 ) -> CtFolder:
-    """Every file with a slice that a run would use, by its patient.
+    """Every file with a slice that a run would use, by its patient. A file of which one cannot be read is left out.
 
     With ``split`` the folder is one split, whose images go below ``ct/<split>/``. ``labels``, or a slices.csv in the
     folder or the one above, says whose the slices are and, without class folders, what they show. ``mapping`` is a
@@ -141,7 +154,8 @@ def read_ct_folder(
     own = SliceNames() if mapping is None else read_settings(mapping, SliceNames)
     source = CtSource(folder=folder, labels=labels, mapping=own, classes=own.classes)
     try:
-        found = scan(SourceConfig(ct=source)).ct
+        elsewhere = {"missing"} if labels == above else set()  # the table above speaks of other folders too
+        found, unusable = _usable(scan(SourceConfig(ct=source)).ct, "ct", folder, progress, elsewhere)
     except (ValueError, FileNotFoundError) as error:
         options = "here ct.mapping and ct.classes are --ct-mapping FILE, ct.labels --ct-labels FILE"
         raise type(error)(f"{error} ({options})") from error
@@ -151,6 +165,7 @@ def read_ct_folder(
     if not found.records:
         raise FileNotFoundError(
             f"{folder} has no image in a class folder; expected CLASS/* or train/CLASS/*: PNG, JPEG, DICOM or NIfTI"
+            + "; ".join(["", *unusable])
         )
     has_table = labels is not None or (folder / "slices.csv").is_file()
     images: dict[Path, Slice] = {}
@@ -164,10 +179,32 @@ def read_ct_folder(
         labelled = bool(found.label_file or own.classes)
         images[record.path] = Slice(record.path, file, patient, shows, record.identified, labelled, known)
     where = "" if split is None else f"{folder.name}: "
-    notes = [where + note.replace("different splits", "different hospitals") for note in found.notes]
-    if found.bad and labels != above:  # the table above speaks of other folders too
-        notes.append(f"{len(found.bad)} CT slices cannot be used: {found.bad[0].path.name} {found.bad[0].reason}")
+    notes = [where + note.replace("different splits", "different hospitals") for note in (*found.notes, *unusable)]
     return CtFolder(tuple(images.values()), found.labels, tuple(notes))
+
+
+def _usable(
+    found: FolderRecords[Record],
+    modality: Modality,
+    folder: Path,
+    progress: Progress | None,
+    not_told: Collection[str] = (),
+) -> tuple[FolderRecords[Record], list[str]]:
+    """What a run could use of ``found``, each picture decoded as a run does; and by kind of fault how many files are
+    left out and which."""
+    refs = [record.ref for record in found.records]
+
+    def report(done: int) -> None:
+        if progress is not None:
+            progress(done, len(refs))
+
+    unreadable: Sequence[BadFile] = decode_all(refs, _SMALL, "squash", CacheConfig(), report, modality).bad
+    without = {bad.path for bad in unreadable}
+    bad: list[BadFile] = [*(file for file in found.bad if file.fault not in not_told), *unreadable]
+    told = [f"left out: {issue.sentence} ({listed(issue.files)})" for issue in bad_file_issues(bad, modality, folder)]
+    records = tuple(record for record in found.records if record.path not in without)
+    nobodys = tuple(relative_name(record.path, folder) for record in records if not record.identified)
+    return replace(found, records=records, own_patients=nobodys), told
 
 
 def require_folder(folder: Path, what: str) -> None:

@@ -108,7 +108,7 @@ def partition(
         test_list=test_list,
         link=link,
     )
-    with counted(console(to_stderr=True), f"writing {near(out)}") as progress:
+    with counted(console(to_stderr=True), f"reading, then writing {near(out)}") as progress:
         summary = deal_out(plan, progress)
     if as_json:
         sites = {name: asdict(counts) for name, counts in summary.sites.items()}

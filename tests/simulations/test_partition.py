@@ -12,13 +12,15 @@ from fedthorax.simulations.phantom import write_phantom
 from fedthorax.simulations.site_limits import SiteLimits
 from fedthorax.simulations.site_plot import FILE_NAME
 
+from .pictures import picture, words_of
+
 
 def make_xray(folder: Path, rows: list[tuple[str, str, str, str]], extra: str = "") -> Path:
     """Rows are (patient, Mass, Edema, view); image number n holds its own number, so that a copy can be told."""
     (folder / "images").mkdir(parents=True)
     lines = ["file,patient_id,view,Mass,Edema"]
     for number, (patient, mass, edema, view) in enumerate(rows):
-        (folder / f"images/{number:03d}.png").write_text(f"x-ray {number}")
+        picture(folder / f"images/{number:03d}.png", f"x-ray {number}")
         lines.append(f"images/{number:03d}.png,{patient},{view},{mass},{edema}")
     (folder / "labels.csv").write_text("\n".join(lines) + extra + "\n")
     return folder
@@ -28,7 +30,7 @@ def make_ct(folder: Path, counts: dict[str, int], patients: dict[str, str] | Non
     for cancer, number in counts.items():
         (folder / cancer).mkdir(parents=True)
         for index in range(number):
-            (folder / cancer / f"{index:06d} ({index}).png").write_text(f"{folder.name} {cancer} {index}")
+            picture(folder / cancer / f"{index:06d} ({index}).png", f"{folder.name} {cancer} {index}")
     if patients is not None:
         lines = ["file,patient_id", *(f"{file},{patient}" for file, patient in patients.items())]
         (folder / "slices.csv").write_text("\n".join(lines) + "\n")
@@ -44,7 +46,7 @@ def xray(tmp_path: Path) -> Path:
 
 def images(out: Path) -> dict[str, str]:
     found = sorted(path for path in out.rglob("*.png") if path.name != FILE_NAME)
-    return {path.relative_to(out).as_posix(): path.read_text() for path in found}
+    return {path.relative_to(out).as_posix(): words_of(path) for path in found}
 
 
 def labels(out: Path, site: str) -> list[dict[str, str]]:
@@ -61,7 +63,7 @@ def test_every_image_lands_exactly_once_and_unchanged(tmp_path: Path, xray: Path
     ct = make_ct(tmp_path / "ct", {"normal": 10, "adenocarcinoma": 7})
     out = tmp_path / "out"
     summary = partition(PartitionPlan(out, xray=xray, ct=ct, holdout_valid=0.1, holdout_test=0.2))
-    given = [p.read_text() for folder in (xray, ct) for p in folder.rglob("*.png")]
+    given = [words_of(p) for folder in (xray, ct) for p in folder.rglob("*.png")]
     assert sorted(images(out).values()) == sorted(given)
     assert summary.num_images == 77 == sum(c.xrays + c.ct_slices for c in summary.sites.values())
 
@@ -165,7 +167,7 @@ def test_central_ct_comes_from_the_given_folders(tmp_path: Path) -> None:
     test = make_ct(tmp_path / "data/test", {"b": 3})
     out = tmp_path / "out"
     summary = partition(PartitionPlan(out, ct=train, ct_valid=valid, ct_test=test))
-    assert (out / "central/ct/valid/b/000000 (0).png").read_text() == "valid b 0"
+    assert words_of(out / "central/ct/valid/b/000000 (0).png") == "valid b 0"
     assert summary.sites["central/valid"].cancer_classes == {"a": 2, "b": 1}
     assert summary.sites["central/test"].cancer_classes == {"a": 0, "b": 3}
     assert "north has no CT slice of b" in summary.notes
@@ -178,8 +180,8 @@ def test_a_patient_of_the_central_ct_folders_goes_to_the_server_with_its_x_rays(
     out = tmp_path / "out"
     partition(PartitionPlan(out, xray=xray, ct=train, ct_test=test, hospitals=2, link="symlink"))
     assert {row["patient_id"] for row in labels(out, "central")} == {"p07"}
-    assert (out / "central/ct/test/a/000003 (3).png").read_text() == "train a 3"
-    assert (out / "central/ct/test/a/000000 (0).png").read_text() == "test a 0"
+    assert words_of(out / "central/ct/test/a/000003 (3).png") == "train a 3"
+    assert words_of(out / "central/ct/test/a/000000 (0).png") == "test a 0"
 
 
 def test_ct_splits_given_by_folders_are_kept(tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def test_nih_labels_become_the_plain_form_with_known_absence(tmp_path: Path) -> 
     folder = tmp_path / "nih"
     (folder / "images_001").mkdir(parents=True)
     for name in ("1_0.png", "2_0.png"):
-        (folder / "images_001" / name).write_text(name)
+        picture(folder / "images_001" / name, name)
     (folder / "Data_Entry_2017.csv").write_text(
         "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
         "OriginalImage[Width,Height],\n"
@@ -218,7 +220,8 @@ def test_nih_labels_become_the_plain_form_with_known_absence(tmp_path: Path) -> 
     assert [name for name in list(first)[5:] if first[name] == "1"] == ["Hernia", "Mass"]
     assert len(first) == 5 + 14
     assert set(list(second.values())[5:]) == {"0"}
-    assert any(note.startswith("1 rows of") and "left out" in note for note in summary.notes)
+    words = "left out: 1 row of the X-rays: stands in Data_Entry_2017.csv, line 4, but does not exist (3_0.png)"
+    assert words in summary.notes
 
 
 def test_extra_columns_and_unknown_labels_travel_along(tmp_path: Path) -> None:
@@ -247,6 +250,52 @@ def test_images_without_a_row_and_files_that_are_no_images_are_said(tmp_path: Pa
     assert any(
         note.startswith("in the CT folder but no PNG, JPEG, DICOM or NIfTI, and so not used") for note in summary.notes
     )
+
+
+def test_what_a_run_could_not_read_is_dealt_to_nobody_and_named(tmp_path: Path) -> None:
+    xray = make_xray(tmp_path / "xray", [(str(number), "0", "1", "PA") for number in range(5)])
+    (xray / "images/001.png").write_bytes(b"")
+    (xray / "images/003.png").write_bytes((xray / "images/003.png").read_bytes()[:-20])
+    ct = make_ct(tmp_path / "ct", {"a": 3, "b": 2})
+    (ct / "a/000001 (1).png").write_text("Dear colleague")
+    valid = make_ct(tmp_path / "valid", {"a": 1, "b": 1})
+    (valid / "b/000000 (0).png").unlink()
+    (valid / "b/000000 (0).png").symlink_to(tmp_path / "nowhere")
+    plan = PartitionPlan(tmp_path / "out", xray=xray, ct=ct, ct_valid=valid, hospitals=["one"])
+    summary = partition(plan)
+    assert [note for note in summary.notes if "left out" in note] == [
+        "left out: 2 files of the X-rays: is empty (0 bytes); is truncated: it begins like a PNG file but cannot be "
+        "decoded to its end (images/001.png, images/003.png)",
+        "left out: 1 file of the CT slices: is not an image that can be read: it begins neither like a PNG, JPEG or "
+        "DICOM nor like a NIfTI file (a/000001 (1).png)",
+        "valid: left out: 1 file of the CT slices: is a link to a file that does not exist (b/000000 (0).png)",
+    ]
+    assert {Path(name).name for name in images(tmp_path / "out") if "/xray/" in name} == {
+        "000.png",
+        "002.png",
+        "004.png",
+    }
+    assert [row["file"] for row in labels(tmp_path / "out", "one")] == [
+        f"images/00{number}.png" for number in (0, 2, 4)
+    ]
+    assert (summary.num_images, summary.sites["one"].ct_slices, summary.sites["central/valid"].ct_slices) == (8, 4, 1)
+    assert any(note.startswith("no patient is known for 4 of 4 CT slices") for note in summary.notes)
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_refused_with_why(tmp_path: Path) -> None:
+    xray = make_xray(tmp_path / "xray", [("1", "0", "1", "PA")])
+    (xray / "images/000.png").write_bytes(b"")
+    with pytest.raises(
+        FileNotFoundError, match=r"holds none of the images .*; left out: 1 file of the X-rays: is empty"
+    ):
+        partition(PartitionPlan(tmp_path / "out", xray=xray))
+    ct = make_ct(tmp_path / "ct", {"a": 1})
+    (ct / "a/000000 (0).png").write_bytes(b"")
+    with pytest.raises(
+        FileNotFoundError, match=r"no image in a class folder; .*; left out: 1 file of the CT slices: is"
+    ):
+        partition(PartitionPlan(tmp_path / "out", ct=ct))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_same_seed_splits_alike_and_another_one_does_not(tmp_path: Path, xray: Path) -> None:
@@ -280,7 +329,7 @@ def test_links_instead_of_copies(tmp_path: Path, xray: Path) -> None:
     assert (tmp_path / "hard/one/xray/images/000.png").samefile(source)
     soft = tmp_path / "soft/one/xray/images/000.png"
     assert soft.is_symlink()
-    assert soft.read_text() == "x-ray 0"
+    assert words_of(soft) == "x-ray 0"
 
 
 def test_a_hard_link_across_devices_becomes_a_copy(tmp_path: Path, xray: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +339,7 @@ def test_a_hard_link_across_devices_becomes_a_copy(tmp_path: Path, xray: Path, m
     monkeypatch.setattr(partition_output.os, "link", refuse)
     partition(PartitionPlan(tmp_path / "out", xray=xray, hospitals=["one"], link="hardlink"))
     copy = tmp_path / "out/one/xray/images/000.png"
-    assert copy.read_text() == "x-ray 0"
+    assert words_of(copy) == "x-ray 0"
     assert not copy.samefile(xray / "images/000.png")
 
 
@@ -304,7 +353,7 @@ def test_a_folder_with_something_in_it_is_refused_and_kept(tmp_path: Path, xray:
 
 def test_an_interrupted_partition_leaves_nothing_behind(tmp_path: Path, xray: Path) -> None:
     def interrupt(done: int, total: int) -> None:
-        if done == total // 2:
+        if done == total // 2 and (tmp_path / "deep").exists():  # it writes
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -15,11 +15,12 @@ from fedthorax.common.hospital.ct_folder import ct_records
 from fedthorax.simulations.partition import PartitionPlan, partition
 from fedthorax.simulations.partition_input import LabelFile
 
+from .pictures import picture
+
 
 def place(folder: Path, *names: str) -> None:
     for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
+        picture(folder / name, name)
 
 
 def write_slice(path: Path, series: str, patient: str, height: int, **elements: Any) -> None:
@@ -28,6 +29,10 @@ def write_slice(path: Path, series: str, patient: str, height: int, **elements: 
     dataset.Modality, dataset.SeriesInstanceUID, dataset.PatientID = "CT", series, patient
     dataset.ImageType, dataset.ImageOrientationPatient = ["ORIGINAL", "PRIMARY", "AXIAL"], [1, 0, 0, 0, 1, 0]
     dataset.ImagePositionPatient, dataset.Rows, dataset.Columns = [0, 0, height], 4, 4
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 1
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+    dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
+    dataset.PixelData = np.full((4, 4), -800, "<i2").tobytes()
     for keyword, value in elements.items():
         setattr(dataset, keyword, value)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,6 +146,25 @@ def test_ct_is_read_as_a_run_reads_it(tmp_path: Path) -> None:
     assert {key: len(sites) for key, sites in held.items()} == {("p", 0): 2, ("q", 1): 2, ("r", 0): 3}
     assert all(len(set(sites)) == 1 for sites in held.values())
     assert any("scout" in note for note in summary.notes)
+
+
+def test_a_file_of_several_pictures_is_no_x_ray_and_one_bad_slice_leaves_out_its_file(tmp_path: Path) -> None:
+    place(tmp_path / "xray", "a.png")
+    for name, frames in (("b.dcm", 2), ("c.dcm", 1)):
+        pixels = np.full((frames, 4, 4), 500, "<i2").tobytes()
+        elements = {"NumberOfFrames": frames, "Modality": "DX", "PixelData": pixels}
+        write_slice(tmp_path / "xray" / name, "1.2.5", name, 0, **elements)
+    (tmp_path / "xray/labels.csv").write_text("file,Mass\na.png,1\nb.dcm,1\nc.dcm,0\n")
+    (tmp_path / "ct/n").mkdir(parents=True)
+    for name, frames in (("whole.nii", 3), ("cut.nii", 2)):
+        nibabel.Nifti1Image(np.full((4, 4, frames), -800, np.int16), np.eye(4)).to_filename(tmp_path / f"ct/n/{name}")
+    cut = tmp_path / "ct/n/cut.nii"
+    cut.write_bytes(cut.read_bytes()[:-8])
+    summary = partition(PartitionPlan(tmp_path / "out", xray=tmp_path / "xray", ct=tmp_path / "ct", hospitals=["one"]))
+    assert (summary.sites["one"].xrays, summary.sites["one"].ct_slices) == (2, 1)
+    told = [note for note in summary.notes if note.startswith("left out")]
+    assert told[0] == "left out: 1 file of the X-rays: holds 2 pictures, expected one (b.dcm)"
+    assert "cut.nii" in told[1]
 
 
 OWN_TABLE = "Bild;Diagnose;Fall;Gerät;Seite\na.png;gesund;7;X;valid\nb.png;Adeno-Ca;8;Y;\nc.png;unklar;9;X;\n"

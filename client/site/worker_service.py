@@ -30,6 +30,9 @@ from fedthorax.common.wire.parcel import Parcel
 PROGRESS_S = 2.0  # between two words to a caller who waits
 WATCH_S = 0.25
 WANT_S = 20.0  # for which the carrier's question is held
+MOST_HELD = (
+    1024  # calls, each of a ClientApp that waits; with no thread left the heartbeat and the carrier would wait too
+)
 LONGEST_SOCKET_PATH = 100  # bytes; the system's own limit is 107 on Linux, 103 on macOS
 EXIT_RESTART = 75  # EX_TEMPFAIL of sysexits.h: a new process can do what this one cannot
 _OPTIONS = (
@@ -131,7 +134,7 @@ class WorkerService:
 
 def start_server(desk: TaskDesk) -> grpc.Server:
     """A listening server; OSError or ValueError where the socket or the certificates cannot be used."""
-    server = grpc.server(ThreadPoolExecutor(max_workers=32, thread_name_prefix="call"), options=_OPTIONS)
+    server = grpc.server(ThreadPoolExecutor(max_workers=MOST_HELD, thread_name_prefix="call"), options=_OPTIONS)
     server.add_generic_rpc_handlers((WorkerService(desk).handlers(),))
     settings = desk.settings
     if settings.worker is not None:

@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
-from fedthorax.client.site import task_desk, worker_client, worker_service
+from fedthorax.client.site import protocol, task_desk, worker_client, worker_service
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.setup import make_worker_certificates
 from fedthorax.client.site.task_desk import TaskDesk
@@ -255,6 +255,16 @@ def test_what_the_worker_does_can_be_watched(folder: SiteFolder, workers: list[W
     workers[0].desk.events.emit("site", site="north", round=1, stage="train", done=3, total=9)
     with open_channel({"socket": str(folder.socket)}) as channel:
         assert '"done": 3' in next(worker_client.watch_worker(channel))
+
+
+def test_a_worker_answers_however_many_wait_for_it(folder: SiteFolder, workers: list[Worker]) -> None:
+    workers.append(Worker(folder, done))
+    workers[0].desk.events.emit("note", text="here")
+    facts = {"socket": str(folder.socket)}
+    with open_channel(facts) as channel:
+        held = [channel.unary_stream(protocol.WATCH)(b"", timeout=60) for _ in range(100)]
+        assert all(b"here" in next(one) for one in held)
+        assert worker_answers(facts, 20.0)
 
 
 def test_a_worker_answers_whatever_it_does_and_an_absent_one_does_not(

@@ -7,7 +7,7 @@ import datetime
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -30,8 +30,9 @@ MOST_OF_ONE = 20_000  # of one hospital in KEPT_SECONDS, 65 a second; about 2 MB
 class Members:
     """The list of hospitals as the gateway needs it: read again whenever hospitals.json was replaced."""
 
-    def __init__(self, folder: ConsortiumFolder, unbound_calls: bool = False) -> None:
-        """``unbound_calls``: calls whose path and body are not signed are taken as well."""
+    def __init__(self, folder: ConsortiumFolder, unbound_calls: Collection[str] = ()) -> None:
+        """``unbound_calls``: of these hospitals also calls whose path and body are not signed. Not of all: whoever
+        opens TLS could take the signature off the calls of those that do sign."""
         self._folder, self._unbound_calls = folder, unbound_calls
         self._version: tuple[int, int] | None = None
         self._admitted: dict[bytes, tuple[str, ec.EllipticCurvePublicKey]] = {}
@@ -69,7 +70,7 @@ class Members:
         if not _signed(public, signature, stamp):
             raise PermissionError("no valid SuperNode authentication")
         _require_time(behind)
-        digest = self._signed_body(headers, public, stamp, method, path)
+        digest = self._signed_body(headers, name, public, stamp, method, path)
         if not taken:
             bound = (method, path, digest) if digest else ()  # else the same time would do for every path
             self._calls.take(name, signed_at.timestamp(), stamp, *bound)
@@ -77,10 +78,16 @@ class Members:
         return name, digest
 
     def _signed_body(
-        self, headers: Mapping[bytes, bytes], public: ec.EllipticCurvePublicKey, stamp: str, method: str, path: str
+        self,
+        headers: Mapping[bytes, bytes],
+        name: str,
+        public: ec.EllipticCurvePublicKey,
+        stamp: str,
+        method: str,
+        path: str,
     ) -> str:
-        digest, call = (headers.get(name.encode(), b"") for name in (BODY_HEADER, CALL_HEADER))
-        if not digest and not call and self._unbound_calls:
+        digest, call = (headers.get(header.encode(), b"") for header in (BODY_HEADER, CALL_HEADER))
+        if not digest and not call and name in self._unbound_calls:
             return ""
         if not digest or not call:
             raise PermissionError(

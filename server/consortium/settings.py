@@ -35,10 +35,11 @@ class ConsortiumSettings(Frozen):
         default=128, ge=8, description="The same from one IP address; hospitals behind one proxy share one."
     )
 
-    unbound_calls: bool = Field(
-        default=False,
-        description="Take calls whose path and body are not signed: of Flower's own flower-supernode, or of FedThorax "
-        "before 0.1.",
+    unbound_calls: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description="Names of hospitals whose calls are taken though path and body are not signed: those with Flower's "
+        "own flower-supernode, or with FedThorax before 0.1.",
     )
 
     @field_validator("other_names")

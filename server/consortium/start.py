@@ -53,6 +53,8 @@ def start(
         addresses = [settings.superlink_address, *([settings.gateway_address] if gateway else [])]
         for address in addresses:
             _require_free(address)
+        if settings.unbound_calls:
+            tell(f"calls of {', '.join(settings.unbound_calls)} need no signature of path and body (unbound_calls)")
         read_pair(folder.loopback_certificate, folder.loopback_key)
         read_pair(folder.server_certificate, folder.server_key)
         _tell_certificate(folder, tell, insecure)

@@ -165,8 +165,15 @@ def test_a_signature_by_another_key_does_not_fit(served: Consortium) -> None:
     assert answer.status_code == 401
 
 
+def test_nobody_takes_the_signature_off_the_calls_of_a_hospital_that_may_not_leave_it_out(tmp_path: object) -> None:
+    with served_consortium(tmp_path, "unbound_calls: [Berta]\n") as one, caller(one.folder) as client:  # type: ignore[arg-type]
+        plain = {n: v for n, v in signed(one.anna, PUSH).items() if not n.startswith("fedthorax-")}
+        assert client.post(PUSH, headers=plain, content=b"x").status_code == 401
+        assert one.superlink.whole == []
+
+
 def test_a_lead_may_take_unbound_calls_and_bound_ones_are_checked_all_the_same(tmp_path: object) -> None:
-    with served_consortium(tmp_path, "unbound_calls: true\n") as one, caller(one.folder) as client:  # type: ignore[arg-type]
+    with served_consortium(tmp_path, "unbound_calls: [St. Anna]\n") as one, caller(one.folder) as client:  # type: ignore[arg-type]
         plain = {n: v for n, v in signed(one.anna, PUSH).items() if not n.startswith("fedthorax-")}
         assert client.post(PUSH, headers=plain, content=b"x").status_code == 200
         assert client.post("/v1/fleet/get-run", headers=plain).status_code == 401  # one time serves one call

@@ -45,9 +45,13 @@ def test_a_port_that_is_taken_is_said_before_anything_is_started(folder, kind):
 
 
 def test_a_certificate_that_has_ended_is_refused_with_the_way_out(folder, monkeypatch):
+    told = []
+    with folder.settings_file.open("a") as settings:
+        settings.write("unbound_calls: [St. Anna, Berta]\n")
     monkeypatch.setattr("fedthorax.server.consortium.start.days_left", lambda path: -2)
     with pytest.raises(ValueError, match=r"server\.crt: ended 2 days ago; renew it with `fedthorax server renew`"):
-        start(folder, print, threading.Event())
+        start(folder, told.append, threading.Event())
+    assert told == ["calls of St. Anna, Berta need no signature of path and body (unbound_calls)"]
 
 
 def test_a_certificate_and_a_key_that_do_not_fit_are_named_before_anything_is_started(folder):

@@ -104,6 +104,14 @@ class Control:
         run = answer.run_dict.get(run_id)
         return run and FlowerRun(run_id, run.status.status, run.status.sub_status, run.status.details)
 
+    def begun(self, experiment: str) -> int | None:
+        """The id of the run that was handed in with this ``experiment`` in its run-config; None if there is none among
+        the newest 20."""
+        from flwr.proto.control_pb2 import ListRunsRequest
+
+        runs = self._client.ListRuns(ListRunsRequest()).run_dict.values()
+        return next((run.run_id for run in runs if run.override_config["experiment"].string == experiment), None)
+
     def stop(self, run_id: int) -> bool:
         """False if the run could not be stopped, because it is over."""
         import httpx

@@ -1,5 +1,6 @@
 """Handing a run to the SuperLink: checked here first, then submitted with Flower's own ``flwr run``."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -15,7 +16,13 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import absolute, to_yaml
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.machine import full_disk
-from fedthorax.server.consortium.control import CONNECTION, flower_environment, write_connection
+from fedthorax.server.consortium.control import (
+    CONNECTION,
+    ServerNotRunningError,
+    control,
+    flower_environment,
+    write_connection,
+)
 from fedthorax.server.consortium.folder import ConsortiumFolder, require_admitted
 from fedthorax.server.consortium.runs import Submission, note_submission, submissions_folder
 from fedthorax.server.tracking import require_trackers
@@ -105,7 +112,12 @@ def submit(
     submission = Submission(
         run_id, experiment.name, str(experiment.run_folder), file.name, submitted, resume or deliver
     )
-    note_submission(folder, submission)
+    try:
+        note_submission(folder, submission)
+    except BaseException:  # as for a full disk
+        with contextlib.suppress(ServerNotRunningError, RuntimeError), control(folder) as link:
+            link.stop(run_id)
+        raise
     folder.audit.append("run_submitted", run_id=str(run_id), name=experiment.name, resumed=resume, delivery=deliver)
     return submission
 
@@ -113,7 +125,8 @@ def submit(
 def hand_in(experiment: Experiment, folder: ConsortiumFolder, flags: Mapping[str, bool | str]) -> tuple[int, Path]:
     """Have the SuperLink start a ServerApp for ``experiment``; returns Flower's id of it and the experiment's file.
 
-    ``flags`` go into the run-config. RuntimeError with Flower's words if it is refused.
+    ``flags`` go into the run-config. RuntimeError with Flower's words if it is refused. A run that has begun although
+    ``flwr run`` did not say so is returned; who interrupts ends it.
     """
     for place in (folder.path, experiment.run_folder):
         if full := full_disk(place):
@@ -131,7 +144,16 @@ def hand_in(experiment: Experiment, folder: ConsortiumFolder, flags: Mapping[str
         run_config = Path(scratch) / "run.toml"
         values = {"experiment": f"{inbox.name}/{file.name}", **flags}
         write_text(run_config, "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
-        return _flwr_run(folder, app, run_config), file
+        try:
+            return _flwr_run(folder, app, run_config), file
+        except BaseException as error:
+            with contextlib.suppress(ServerNotRunningError, RuntimeError), control(folder) as link:
+                if (begun := link.begun(str(values["experiment"]))) is not None:
+                    if isinstance(error, RuntimeError):
+                        return begun, file
+                    link.stop(begun)
+            file.unlink()  # so a run that comes of it yet, and that nobody would know of, ends at once
+            raise
 
 
 def _flwr_run(folder: ConsortiumFolder, app: Path, run_config: Path) -> int:
@@ -157,7 +179,10 @@ def _flwr_run(folder: ConsortiumFolder, app: Path, run_config: Path) -> int:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f"`flwr run` did not answer within {_SUBMIT_SECONDS} s; see logs/superlink.log") from None
+        raise RuntimeError(
+            f"`flwr run` did not answer within {_SUBMIT_SECONDS} s, and the SuperLink knows no run of it; one that "
+            "comes of it yet finds no experiment and ends; see logs/superlink.log, and try again"
+        ) from None
     answer = _json_in(done.stdout)
     if done.returncode or not answer.get("success") or not answer.get("run-id"):
         words = answer.get("error-message") or done.stderr.strip() or done.stdout.strip()

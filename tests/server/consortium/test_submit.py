@@ -1,14 +1,20 @@
+import contextlib
 import io
 import subprocess
 import tomllib
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from flwr.proto.control_pb2 import ListRunsResponse
+from flwr.proto.run_pb2 import Run
+from flwr.proto.transport_pb2 import Scalar
 
 from fedthorax.common.config.load import load_experiment
 from fedthorax.server.consortium import submit as module
 from fedthorax.server.consortium.admission import admit
+from fedthorax.server.consortium.control import Control
 from fedthorax.server.consortium.runs import read_submissions
 from fedthorax.server.consortium.submit import check_submission, for_consortium, submit
 
@@ -131,6 +137,72 @@ def test_flowers_own_words_come_with_a_refusal(folder, experiment, monkeypatch, 
     with pytest.raises(RuntimeError, match=f"could not submit the run: .*{words}"):
         submit(experiment, folder)
     assert read_submissions(folder) == ()
+
+
+class Link:
+    """A SuperLink that has begun a run of the experiment whose file is there, or none."""
+
+    def __init__(self, folder, begun):
+        self.folder, self.number, self.stopped = folder, begun, []
+
+    def begun(self, experiment):
+        assert (self.folder.path / experiment).is_file()
+        return self.number
+
+    def stop(self, run_id):
+        self.stopped.append(run_id)
+
+
+@pytest.fixture
+def flwr_ends(folder, monkeypatch):
+    """`flwr run` ends with ``error`` after the SuperLink has begun run ``begun``."""
+
+    def make(error, begun):
+        link = Link(folder, begun)
+        monkeypatch.setattr(module, "control", lambda _: contextlib.nullcontext(link))
+        monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(error))
+        return link
+
+    return make
+
+
+def test_a_run_that_began_although_flower_did_not_answer_is_listed(folder, experiment, flwr_ends):
+    link = flwr_ends(subprocess.TimeoutExpired("flwr", 120), 41)
+    assert submit(experiment, folder).run_id == 41
+    (listed,) = read_submissions(folder)
+    assert (listed.run_id, (folder.path / "submissions" / listed.experiment).is_file(), link.stopped) == (41, True, [])
+
+
+def test_where_flower_does_not_answer_and_no_run_began_none_can_begin_later(folder, experiment, flwr_ends):
+    flwr_ends(subprocess.TimeoutExpired("flwr", 120), None)
+    with pytest.raises(RuntimeError, match="did not answer within 120 s, and the SuperLink knows no run of it"):
+        submit(experiment, folder)
+    assert (read_submissions(folder), list((folder.path / "submissions").iterdir())) == ((), [])
+
+
+def test_who_interrupts_the_handing_in_leaves_no_run_that_nobody_knows(folder, experiment, flwr_ends):
+    link = flwr_ends(KeyboardInterrupt(), 41)
+    with pytest.raises(KeyboardInterrupt):
+        submit(experiment, folder)
+    assert link.stopped == [41]
+    assert (read_submissions(folder), list((folder.path / "submissions").iterdir())) == ((), [])
+
+
+def test_a_run_that_cannot_be_listed_is_ended(folder, experiment, flwr_ends, monkeypatch):
+    link = flwr_ends(subprocess.TimeoutExpired("flwr", 120), 41)
+    monkeypatch.setattr(module, "note_submission", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="No space left"):
+        submit(experiment, folder)
+    assert link.stopped == [41]
+
+
+def test_a_run_is_found_by_its_experiment_among_those_that_the_superlink_lists():
+    runs = {
+        number: Run(run_id=number, override_config={"experiment": Scalar(string=f"{number}.yaml")}) for number in (7, 8)
+    }
+    runs[9] = Run(run_id=9)
+    link = Control(SimpleNamespace(ListRuns=lambda _: ListRunsResponse(run_dict=runs)))
+    assert [link.begun(f"{number}.yaml") for number in (7, 8, 10)] == [7, 8, None]
 
 
 def test_flowers_own_commands_find_the_superlink_with_the_leads_flwr_home(folder):

@@ -10,7 +10,6 @@ import numpy as np
 from fedthorax.common.algorithms.aggregation import LIMIT, all_below
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.federation import CodecName, FederationConfig
-from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.config.privacy import MOST_ROUNDED
 from fedthorax.common.messages.replies import TrainReply
 from fedthorax.common.metrics.scores import Histograms
@@ -27,8 +26,8 @@ _ROUNDING_CODEC = {"int8": 1.3, "int4": 3.3}
 _ROUNDING = 1.001  # of Adam's own arithmetic in float32
 _ROUNDING_DOWN = 0.999
 _SPACING = 2.0**-23  # of float32: at each step a value near w is rounded to w times this
-# Of a moving variance in one task, and of a moving mean in standard deviations: no bounds are known, the largest that
-# were measured are in docs/rounds.md.
+# Of a moving variance in one task, and of a moving mean in standard deviations: no bounds are known, and these lie far
+# above what benchmarks/update_claims.py saw of honest hospitals.
 LARGEST_GROWTH, LARGEST_SHIFT = 1e6, 1e3
 
 
@@ -60,9 +59,12 @@ def check_counts(reply: TrainReply, data: Passport) -> None:
         raise ValueError(f"the update weighs {pairs} pairs, but the hospital described only {data.pairs}")
 
 
-def check_branch_counts(reply: TrainReply, data: Passport, labels: LabelsConfig) -> None:
-    """Raise ValueError unless the update's counts are what ``branch_counts`` gives, and no larger than the hospital's
-    passport ``data`` allows, in which counts are rounded. What the passport keeps back cannot be compared."""
+def check_branch_counts(reply: TrainReply, data: Passport, experiment: Experiment) -> None:
+    """Raise ValueError unless the update's counts are what ``branch_counts`` gives, and no larger than the lead allows
+    and the hospital's passport ``data``, in which counts are rounded. Of images whose number the passport keeps back
+    each stands in a pair of an epoch, unless this takes some of them only: then what the lead allows is the bound."""
+    labels, most = experiment.labels, experiment.federation.largest_hospital
+    every_image = experiment.data.epoch_length == "longest" and experiment.data.sample_by == "image"
     counts, names = reply.told.counts, ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer")
     if counts is None:
         raise ValueError(f"the update counts nothing, expected {', '.join(names)}, findings")
@@ -71,29 +73,41 @@ def check_branch_counts(reply: TrainReply, data: Passport, labels: LabelsConfig)
         raise ValueError(f"the update counts the labels of {len(findings)} findings, expected {len(labels.findings)}")
     train = data.splits.get("train")
     xray, ct = (train.xray, train.ct) if train else (None, None)
-    most: dict[str, Any] = dict.fromkeys(names, reply.num_pairs) | {"xray": xray, "ct": ct, "cancer": ct}
-    claimed = [(name, getattr(counts, name), most[name]) for name in names]
+    told: dict[str, Any] = dict.fromkeys(names, reply.num_pairs) | {"xray": xray, "ct": ct, "cancer": ct}
+    claimed = [(name, getattr(counts, name), told[name]) for name in names]
     claimed += [(name, count, xray) for name, count in zip(labels.findings, findings, strict=True)]
     for name, count, described in claimed:
-        if described is not None and count > max(described + _ROUNDED_BY, reply.num_pairs):
-            raise ValueError(f"the update counts {count} for {name}, but the hospital described only {described}")
+        reason = ""
+        if count > most:
+            reason = f"the lead allows {most} to one hospital (federation.largest_hospital)"
+        elif described is not None and count > max(described + _ROUNDED_BY, reply.num_pairs):
+            reason = f"the hospital described only {described}"
+        elif described is None and every_image and count > reply.num_pairs:
+            reason = f"each image stands in one of its {reply.num_pairs} pairs"
+        if reason:
+            raise ValueError(f"the update counts {count} for {name}, but {reason}")
 
 
-def check_histograms(told: Histograms | None, data: Passport, split: Split, untold: int | None = None) -> None:
-    """Raise ValueError where a histogram counts more images than the hospital's passport ``data`` has in the split: it
-    could outweigh all others in the thresholds of all. Where the passport does not say, ``untold`` is the most; None:
-    then it must say."""
+def check_histograms(told: Histograms | None, data: Passport, split: Split, most: int, must_say: bool = True) -> None:
+    """Raise ValueError where a histogram counts more images than the hospital's passport ``data`` has in the split, or
+    than the lead allows, ``most``: it could outweigh all others in the thresholds of all. A passport that does not say
+    is refused where it ``must_say``."""
     described = data.splits.get(split)
     xray, ct = ("xray", "X-rays"), ("ct", "CT slices")
     for task, (modality, words) in (("disease", xray), ("cancer", ct), ("examination", ct)):
         has = getattr(described, modality, None)
-        has = untold if has is None else has
+        has = most if has is None and not must_say else has
         for name, found in getattr(told, task, {}).items():
             count = sum((*found.present, *found.absent)) if found else 0
             if count and has is None:
                 raise ValueError(
                     f"it keeps back how many {words} it has, so nobody can see whether it counts too many; that is "
                     "meant: a hospital may hide small counts, and its own scores stand"
+                )
+            if count > most:
+                raise ValueError(
+                    f"it counts {count} images for {name}, but the lead allows {most} to one hospital "
+                    "(federation.largest_hospital)"
                 )
             if has is not None and count > has + _ROUNDED_BY:
                 raise ValueError(f"it counts {count} images for {name}, but described only {has}")

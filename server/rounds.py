@@ -286,16 +286,31 @@ class Rounds:
                 self.hospitals.warn(site, f"it has {words}")
 
     def _notable(self, number: int) -> dict[str, str]:
+        """What a hospital has much of: pairs, or of what a branch is weighed by."""
         entries = self.record.rounds[number]["sites"]
         pairs = {
             site: entry["train"]["pairs"] for site, entry in entries.items() if entry.get("update_norm") is not None
         }
-        total = sum(pairs.values())
-        return {
-            site: f"{own / total:.0%} of the round's weight: {own} of {total} pairs"
-            for site, own in pairs.items()
-            if len(pairs) > 2 and own > self.experiment.federation.notable_share * total
-        }
+        found: dict[str, str] = {}
+        for words, modality in (
+            ("pairs", ""),
+            *([("X-rays", "xray"), ("CT slices", "ct")] if self.experiment.weighs_branches else ()),
+        ):
+            behind = {site: self._images(site, modality, own) for site, own in pairs.items()}
+            behind = {site: own for site, own in behind.items() if own}
+            total = sum(behind.values())
+            found |= {
+                site: f"{own / total:.0%} of the round's weight: {own} of {total} {words}"
+                for site, own in behind.items()
+                if len(behind) > 2 and own > self.experiment.federation.notable_share * total and site not in found
+            }
+        return found
+
+    def _images(self, site: str, modality: str, pairs: int) -> int:
+        """Training images that a hospital described; its pairs where it keeps that back, or where no modality is."""
+        train = self.record.passport(site).splits.get("train")
+        told: int | None = getattr(train, modality, None)
+        return pairs if told is None else told
 
     def _shape(self, segments: tuple[str, ...], scope: Trainable) -> RoundShape:
         layout, findings = self.network.layout, len(self.experiment.labels.findings)
@@ -349,7 +364,7 @@ class Rounds:
             if reply.num_pairs:
                 check_update(reply, self.network.layout, segments_of(self.hospitals.modalities(site), segments))
                 if self.experiment.weighs_branches:
-                    check_branch_counts(reply, self.record.passport(site), self.experiment.labels)
+                    check_branch_counts(reply, self.record.passport(site), self.experiment)
                 check_beside(reply, self.network.layout, self._algorithm.hospital.sends)
                 step = measured(reply.weights, weights, self.network.layout)
                 if federation.unusual_updates != "off":
@@ -509,9 +524,9 @@ class Rounds:
         histograms, federation = reply.told.histograms, self.experiment.federation
         if split == "valid":
             histograms = reply.told.valid_histograms
-        untold = federation.largest_hospital if federation.secure_aggregation else None  # masks hide all counts
+        must_say = not federation.secure_aggregation  # masks hide all counts
         try:
-            check_histograms(histograms, self.record.passport(reply.site), split, untold)
+            check_histograms(histograms, self.record.passport(reply.site), split, federation.largest_hospital, must_say)
         except ValueError as error:
             self.hospitals.warn(
                 reply.site, f"its {split} images have no part in common thresholds and figures: {error}"

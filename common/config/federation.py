@@ -76,7 +76,8 @@ class FederationConfig(Frozen):
     largest_hospital: int = Field(
         default=1_000_000,
         ge=1,
-        description="Training pairs of one pass that the lead allows to one hospital; who describes more is refused.",
+        description="Training pairs of one pass that the lead allows to one hospital; who describes more is refused, "
+        "and so are counts of more images behind a branch or in a histogram.",
     )
     notable_share: float = Field(
         default=0.5,

@@ -32,7 +32,7 @@ def jensen_shannon_distance(one: ArrayLike, other: ArrayLike) -> float:
 
 
 def _divergence(p: np.ndarray, middle: np.ndarray) -> float:
-    held = p > 0
+    held = np.minimum(p, middle) > 0  # half of the smallest number that there is is 0
     return float(np.sum(p[held] * np.log2(p[held] / middle[held])))
 
 

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from fedthorax.common.config import Experiment
 from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.label_mapping import LabelsConfig
 from fedthorax.common.config.load import load_experiment
@@ -9,6 +10,7 @@ from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.config.privacy import MOST_ROUNDED, PrivacyConfig
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.messages.replies import TrainReply
+from fedthorax.common.messages.results import BranchCounts
 from fedthorax.common.metrics.scores import Histograms, ScoreHistogram
 from fedthorax.common.metrics.suppression import rounded
 from fedthorax.common.model.dual import build_model
@@ -16,6 +18,7 @@ from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout
 from fedthorax.common.training.schedule import RoundPlan
 from fedthorax.server.claims import (
     check_beside,
+    check_branch_counts,
     check_counts,
     check_described,
     check_histograms,
@@ -24,7 +27,7 @@ from fedthorax.server.claims import (
 )
 from fedthorax.server.steps import Step
 
-from ..told import images, passport, trained
+from ..told import images, passport, read, trained
 
 LABELS = LabelsConfig(findings=("Mass",), cancer_classes=("normal", "tumour"))
 
@@ -138,9 +141,56 @@ def test_a_histogram_counts_no_more_images_than_were_described(described, words)
         disease={"Mass": ScoreHistogram(bins=10, edges=(0, 10), present=(1,), absent=(60,))}, cancer={"tumour": None}
     )
     with pytest.raises(ValueError, match=words):
-        check_histograms(told, passport(9, valid=described), "valid")
-    check_histograms(told, passport(9, valid=images(40, 0)), "valid")
-    check_histograms(told, passport(9, valid=images(None, 0)), "valid", untold=40)
+        check_histograms(told, passport(9, valid=described), "valid", 100)
+    check_histograms(told, passport(9, valid=images(40, 0)), "valid", 100)
+    check_histograms(told, passport(9, valid=images(None, 0)), "valid", 100, must_say=False)
+    with pytest.raises(ValueError, match=r"61 images for Mass, but the lead allows 60 to one hospital"):
+        check_histograms(told, passport(9, valid=images(10**9, 0)), "valid", 60)
+
+
+PASSPORT = passport(10, train=images(10, 10))
+COUNTS = {"xray": 10, "ct": 10, "fusion": 10, "xray_token": 2, "ct_token": 0, "findings": [10, 10], "cancer": 10}
+
+
+def branches(**changes) -> TrainReply:
+    counts = read(BranchCounts, **COUNTS | changes)
+    return TrainReply(site="north", round=1, results=trained(10, counts=counts))
+
+
+def test_counts_within_the_passport_are_taken(experiment):
+    check_branch_counts(branches(), PASSPORT, experiment)
+    check_branch_counts(branches(xray=12), PASSPORT, experiment)  # the passport says 10 for 12
+    hidden = passport(10, train=images(None, 10))
+    check_branch_counts(branches(), hidden, experiment)
+    some_images = changed_data(experiment, epoch_length="shortest")
+    check_branch_counts(branches(xray=99, findings=[99, 0]), hidden, some_images)
+
+
+@pytest.mark.parametrize(
+    ("changes", "described", "words"),
+    [
+        ({"xray": 36}, 10, "the update counts 36 for xray, but the hospital described only 10"),
+        ({"findings": [10, 36]}, 10, "the update counts 36 for Mass, but the hospital described only 10"),
+        ({"ct_token": 36}, 10, "the update counts 36 for ct_token"),
+        ({"findings": [1]}, 10, "the labels of 1 findings, expected 2"),
+        ({"xray": 11}, None, "the update counts 11 for xray, but each image stands in one of its 10 pairs"),
+        ({"xray": 2**31 - 8}, 2**32, "2147483640 for xray, but the lead allows 1000000 to one hospital"),
+    ],
+)
+def test_impossible_counts_of_branches_are_refused(experiment, changes, described, words):
+    with pytest.raises(ValueError, match=words):
+        check_branch_counts(branches(**changes), passport(10, train=images(described, 10)), experiment)
+
+
+def test_where_some_images_make_an_epoch_a_hidden_number_is_bounded_by_what_the_lead_allows(experiment):
+    by_patient, hidden = changed_data(experiment, sample_by="patient"), passport(10, train=images(None, 10))
+    with pytest.raises(ValueError, match="1000001 for Effusion, but the lead allows 1000000"):
+        check_branch_counts(branches(findings=[1_000_001, 0]), hidden, by_patient)
+
+
+def test_an_update_that_counts_nothing_is_refused(experiment):
+    with pytest.raises(ValueError, match="the update counts nothing, expected xray, ct, fusion"):
+        check_branch_counts(counted(10), PASSPORT, experiment)
 
 
 ALLOWED = FederationConfig(largest_hospital=100)
@@ -237,3 +287,7 @@ def test_weight_decay_and_a_rounding_codec_leave_room(experiment_file):
 @pytest.fixture
 def experiment(experiment_file):
     return load_experiment(experiment_file(), ["training.batch_size=16"])
+
+
+def changed_data(experiment: Experiment, **changes) -> Experiment:
+    return experiment.model_copy(update={"data": experiment.data.model_copy(update=changes)})

@@ -3,18 +3,11 @@
 from typing import ClassVar
 
 import numpy as np
-import pytest
 
 from fedthorax.common.algorithms.aggregation import MaskedSum
 from fedthorax.common.algorithms.branchwise import FederatedAverage
-from fedthorax.common.config.label_mapping import LabelsConfig
-from fedthorax.common.messages.replies import TrainReply
-from fedthorax.common.messages.results import BranchCounts
 from fedthorax.common.model.segments import SEGMENTS, Slot
 from fedthorax.common.training.branch_counts import parts_of
-from fedthorax.server.claims import check_branch_counts
-
-from ...told import images, passport, read, trained
 
 
 class Layout:
@@ -117,37 +110,3 @@ def test_an_update_that_is_taken_out_again_leaves_nothing_of_it():
     found = {name: values.tolist() for name, values in average.result(model(-1)).items()}
     assert found == averaged((model(0), {}))
     assert average.num_examples == COUNTS["fusion"]
-
-
-LABELS = LabelsConfig(findings=("Mass", "Nodule"), cancer_classes=("normal", "tumour"))
-PASSPORT = passport(10, train=images(10, 10))
-
-
-def reply(**changes) -> TrainReply:
-    counts = read(BranchCounts, **COUNTS | changes)
-    return TrainReply(site="north", round=1, results=trained(10, counts=counts))
-
-
-def test_counts_within_the_passport_are_taken():
-    check_branch_counts(reply(), PASSPORT, LABELS)
-    check_branch_counts(reply(xray=12), PASSPORT, LABELS)  # the passport says 10 for 12
-    check_branch_counts(reply(xray=99, findings=[99, 0]), passport(10, train=images(None, 10)), LABELS)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"xray": 36}, "the update counts 36 for xray, but the hospital described only 10"),
-        ({"findings": [10, 36]}, "the update counts 36 for Nodule, but the hospital described only 10"),
-        ({"ct_token": 36}, "the update counts 36 for ct_token"),
-        ({"findings": [1]}, "the labels of 1 findings, expected 2"),
-    ],
-)
-def test_impossible_counts_are_refused(changes, words):
-    with pytest.raises(ValueError, match=words):
-        check_branch_counts(reply(**changes), PASSPORT, LABELS)
-
-
-def test_an_update_that_counts_nothing_is_refused():
-    with pytest.raises(ValueError, match="the update counts nothing, expected xray, ct, fusion"):
-        check_branch_counts(TrainReply(site="north", round=1, results=trained(10)), PASSPORT, LABELS)

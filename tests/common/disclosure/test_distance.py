@@ -8,6 +8,10 @@ from fedthorax.common.disclosure.distance import classes_distance, findings_dist
 from fedthorax.common.messages.statistics import Table
 
 
+def test_a_share_next_to_nothing_is_told_from_none_without_a_warning():
+    assert jensen_shannon_distance([1, 5e-324], [1, 0]) == 0
+
+
 def test_equal_distributions_are_at_0_and_disjoint_ones_at_1():
     assert jensen_shannon_distance([2, 6], [1, 3]) == 0
     assert jensen_shannon_distance([1, 0], [0, 5]) == 1

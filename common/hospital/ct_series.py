@@ -103,7 +103,7 @@ def _slices_of(name: str, path: Path) -> list[CtSlice] | BadFile:
             return [CtSlice(name, ImageRef(path))]
         return [CtSlice(name, ImageRef(path, frame), None, height) for frame, height in enumerate(heights)]
     header = read_header(path)
-    if header is None:
+    if header is None or header.cut_off:
         return [CtSlice(name, ImageRef(path))]
     reason = not_wanted(header)
     if reason is not None:

@@ -50,7 +50,7 @@ _TAGS = (
 )
 
 _VIEWS = {"POSTERO-ANTERIOR": "PA", "ANTERO-POSTERIOR": "AP", "LATERAL": "LL", "LEFT LATERAL": "LL"}
-
+_CT_IMAGES = "1.2.840.10008.5.1.4.1.1.2."  # and, further on, the enhanced ones
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 
 Vector = tuple[float, ...]
@@ -92,6 +92,13 @@ class Header:
     bits_stored: int | None
     rescale: tuple[float | None, float | None]
     places: tuple[FramePlace, ...]
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the file ends before its picture, and calls itself a CT slice or comes not even to say what it is.
+        Raw data of a scanner hold no picture and are of the modality CT too."""
+        is_slice = self.modality == "CT" and f"{self.sop_class}.".startswith(_CT_IMAGES)
+        return self.rows is None and (self.modality is None or is_slice)
 
 
 def begins_like_dicom(head: bytes) -> bool:

@@ -109,6 +109,20 @@ def test_a_report_among_the_slices_is_left_out(tmp_path: Path, write_ct: Write) 
     assert [(left.path, left.reason) for left in found(tmp_path).left_out] == [(path, "holds no picture (modality SR)")]
 
 
+def test_a_slice_of_which_the_header_alone_came_over_is_kept_for_decoding_to_name(
+    tmp_path: Path, write_ct: Write
+) -> None:
+    write_ct(tmp_path / "a.dcm", AIR)
+    write_ct(tmp_path / "raw.dcm", AIR, SOPClassUID="1.2.840.10008.5.1.4.1.1.66", Rows=None, Columns=None)
+    whole = (tmp_path / "a.dcm").read_bytes()
+    lengths = [150, *range(300, whole.index(b"\x28\x00\x10\x00"), 50)]
+    for length in lengths:
+        (tmp_path / f"b{length}.dcm").write_bytes(whole[:length])
+    left = found(tmp_path)
+    assert set(names(left)) == {"a.dcm", *(f"b{length}.dcm" for length in lengths)}
+    assert [(one.path.name, one.reason) for one in left.left_out] == [("raw.dcm", "holds no picture (modality CT)")]
+
+
 @pytest.mark.parametrize(
     ("policy", "heights"),
     [

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,9 +96,10 @@ def write_csv(document: Mapping[str, Any]) -> None:
 
 
 def prediction_lines(document: Mapping[str, Any]) -> list[str]:
-    """Probabilities by falling size below the two paths; ``*`` marks what reaches its threshold. A series is told as
+    """Probabilities by falling size below the two paths, ``*`` before what reaches its threshold. A series is told as
     one, and of its slices what is odd, and the maps."""
-    lines = [document["notice"]]
+    whose = f"Thresholds and test are those of {document['site']}."
+    lines = [document["notice"], *([whose] if document["site"] else [])]
     told: set[Any] = set()
     for series in document["examinations"]:
         rows = [row for row in document["predictions"] if row["ct"] in series["behind"]]
@@ -119,12 +120,11 @@ def prediction_lines(document: Mapping[str, Any]) -> list[str]:
 
 def _label_lines(row: Mapping[str, Any], modality: str, task: str, document: Mapping[str, Any]) -> list[str]:
     predicted = row["predicted"]["findings" if task == "disease" else "cancer_above_threshold"]
-    tested = f"ROC-AUC in the test at {document['site']}" if document["site"] else "ROC-AUC in the model's test"
-    table = [("", "", "threshold", tested, "positives")]
+    table = [("", "", "threshold", "ROC-AUC in its test", "positive")]
     for name, probability in sorted(row[task].items(), key=lambda item: -item[1]):
         facts = document["labels"][task][name]
-        table.append((name, *_beside(probability, facts["threshold"], name in predicted), *_record(facts)))
-    lines = [f"  {line}" for line in aligned(table)]
+        table.append((name, *beside(probability, facts["threshold"]), *_record(facts)))
+    lines = _marked(table, predicted)
     if task == "cancer" and row["predicted"]["cancer_class"] not in predicted:
         lines.append(_BELOW)
     return ["", row[modality], *_flags(row, modality), *lines, *_maps(row, modality)]
@@ -145,8 +145,8 @@ def _series_lines(row: Mapping[str, Any], tested: Mapping[str, Any] | None) -> l
     reached = predicted["cancer_above_threshold"] or ()
     table: list[tuple[str, ...]] = [("", "", "threshold")] if thresholds else []
     for name, probability in sorted(row["cancer"].items(), key=lambda item: -item[1]):
-        limit = thresholds[name] if thresholds else None
-        table.append((name, *_beside(probability, limit, name in reached)))
+        told = beside(probability, thresholds[name]) if thresholds else (number(probability),)
+        table.append((name, *told))
     below = [] if predicted["cancer_class"] in reached else [_BELOW if thresholds else _NONE_CHOSEN]
     words = "not tested by patient: no patient of the test is known to have several slices"
     if tested is not None:
@@ -157,7 +157,7 @@ def _series_lines(row: Mapping[str, Any], tested: Mapping[str, Any] | None) -> l
     return [
         "",
         f"{row['ct']}: {row['slices']} slices together ({row['rule']})",
-        *(f"  {line}" for line in aligned(table)),
+        *_marked(table, reached),
         *below,
         f"  {words}",
         f"  speak most for {predicted['cancer_class']}:",
@@ -165,11 +165,8 @@ def _series_lines(row: Mapping[str, Any], tested: Mapping[str, Any] | None) -> l
     ]
 
 
-def _beside(probability: float, threshold: float | None, reached: bool) -> tuple[str, ...]:
-    if threshold is None:
-        return (f"{probability:.3f}",)
-    told, limit = beside(probability, threshold)
-    return told + (" *" if reached else "  "), limit
+def _marked(table: Sequence[tuple[str, ...]], reached: Collection[str]) -> list[str]:
+    return [f"{'*' if row[0] in reached else ' '} {line}" for row, line in zip(table, aligned(table), strict=True)]
 
 
 def _record(facts: Mapping[str, Any]) -> tuple[str, str]:

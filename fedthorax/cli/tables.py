@@ -97,9 +97,9 @@ def _examination_lines(scores: Mapping[str, Any]) -> list[str]:
 def duplicate_lines(clean: Mapping[str, Any], whole: Mapping[str, Any], left_out: int) -> list[str]:
     """How much the test images that also stand where the model was trained or selected would flatter it."""
     figures = (
-        ("macro ROC-AUC of the findings", ("disease", "macro", "roc_auc")),
-        ("macro ROC-AUC of the classes", ("cancer", "macro", "roc_auc")),
-        ("accuracy of the classes", ("cancer", "accuracy")),
+        ("findings, macro ROC-AUC", ("disease", "macro", "roc_auc")),
+        ("classes, macro ROC-AUC", ("cancer", "macro", "roc_auc")),
+        ("classes, accuracy", ("cancer", "accuracy")),
     )
     rows: list[Row] = [("", "without them", "with them")]
     for words, path in figures:
@@ -110,7 +110,8 @@ def duplicate_lines(clean: Mapping[str, Any], whole: Mapping[str, Any], left_out
             values.append(number(value))  # type: ignore[arg-type]
         rows.append((words, *values))
     what = "test image also stands" if left_out == 1 else "test images also stand"
-    return ["", f"{left_out} {what} where the model was trained or selected: left out above", *aligned(rows)]
+    words = f"{left_out:,} {what} where the model was trained or selected: left out above"
+    return ["", *textwrap.wrap(words, 80, subsequent_indent="  "), *aligned(rows)]
 
 
 def confusion_lines(cancer: Mapping[str, Any]) -> list[str]:

@@ -206,9 +206,9 @@ def test_a_series_has_one_answer_and_names_the_slices_that_speak_most():
     lines = prediction_lines(document)
     assert lines[-8:] == [
         "scan.nii: 2 slices together (mean)",
-        "                   threshold",
-        "  tumour  0.600 *      0.450",
-        "  normal  0.400        0.550",
+        "                 threshold",
+        "* tumour  0.600      0.450",
+        "  normal  0.400      0.550",
         "  ROC-AUC in the test by patient 0.800 (0.700 to 0.900), 40 patients",
         "  speak most for tumour:",
         "    scan.nii (slice 1)  0.900",
@@ -218,8 +218,8 @@ def test_a_series_has_one_answer_and_names_the_slices_that_speak_most():
     low = {**SERIES, "predicted": {**SERIES["predicted"], "cancer_above_threshold": []}}
     low |= {"thresholds": {"normal": 0.55, "tumour": 0.60004}}
     assert prediction_lines({**document, "examinations": [low]})[-7:-3] == [
-        "  tumour  0.60000      0.60004",
-        "  normal    0.400        0.550",
+        "  tumour  0.60000    0.60004",
+        "  normal    0.400      0.550",
         "  the most probable class does not reach its threshold",
         "  ROC-AUC in the test by patient 0.800 (0.700 to 0.900), 40 patients",
     ]
@@ -270,23 +270,33 @@ def test_predict_finds_the_best_model_and_all_images_and_ranks_what_it_says(
         "",
         "x/b.png",
         "  look at it: black and white look exchanged (inverted, docs/check.md)",
-        "                     threshold  ROC-AUC in the model's test  positives",
-        "  Mass      0.750 *      0.500              0.800 (too few)          3",
-        "  Effusion  0.250        0.300       0.800 (0.700 to 0.900)         30",
+        "                   threshold     ROC-AUC in its test  positive",
+        "* Mass      0.750      0.500         0.800 (too few)         3",
+        "  Effusion  0.250      0.300  0.800 (0.700 to 0.900)        30",
         "",
         "s.jpg",
-        "                   threshold  ROC-AUC in the model's test  positives",
-        "  normal  0.900 *      0.500                   not tested          -",
-        "  tumour  0.100        0.500                   not tested          -",
+        "                 threshold  ROC-AUC in its test  positive",
+        "* normal  0.900      0.500           not tested         -",
+        "  tumour  0.100      0.500           not tested         -",
     ]
+
+
+def test_an_answer_fits_80_columns_beside_long_names_and_names_the_hospital_whose_test_it_is():
+    long = {"enlarged cardiomediastinum": 0.999, "suboptimal study, somewhere": 0.001}
+    labels = {"disease": {name: {"threshold": 0.5, "evaluation": TESTED} for name in long}}
+    row = {**PREDICTION, "disease": long, "predicted": {"findings": [*long][:1], "cancer_class": None}}
+    lines = prediction_lines({**DOCUMENT, "site": "north", "labels": labels, "predictions": [row | {"ct": None}]})
+    assert lines[1] == "Thresholds and test are those of north."
+    assert lines[-2] == "* enlarged cardiomediastinum  0.999      0.500  0.800 (0.700 to 0.900)        30"
+    assert max(map(len, lines)) == 80
 
 
 def test_a_probability_just_below_its_threshold_is_not_shown_equal_to_it():
     predicted = {"findings": ["Mass"], "cancer_class": "normal", "cancer_above_threshold": []}
     row = {**PREDICTION, "disease": {"Effusion": 0.29996, "Mass": 0.75}, "predicted": predicted}
     lines = prediction_lines({**DOCUMENT, "predictions": [row | {"cancer": {"normal": 0.49999, "tumour": 0.4}}]})
-    assert "  Effusion  0.29996      0.30000       0.800 (0.700 to 0.900)         30" in lines
-    assert "  normal  0.49999      0.50000                   not tested          -" in lines
+    assert "  Effusion  0.29996    0.30000  0.800 (0.700 to 0.900)        30" in lines
+    assert "  normal  0.49999    0.50000           not tested         -" in lines
     assert lines[-1] == "  the most probable class does not reach its threshold"
 
 

@@ -93,6 +93,9 @@ def test_figures_with_copies_stand_beside_those_without():
     assert lines[3].split()[-2:] == ["0.700", "0.800"]
     assert lines[4].split()[-2:] == ["-", "-"]
     assert lines[5].split()[-2:] == ["0.600", "0.750"]
+    names = [line.partition("  ")[0] for line in lines[3:]]
+    assert names == ["findings, macro ROC-AUC", "classes, macro ROC-AUC", "classes, accuracy"]
+    assert max(map(len, duplicate_lines(scores(0.7, 0.6), scores(0.8, 0.75), 1234))) <= 80
 
 
 def test_of_a_kind_of_image_that_nobody_labelled_one_line_says_so():

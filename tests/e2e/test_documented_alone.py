@@ -205,4 +205,4 @@ def test_the_demo_prints_what_readme_shows_and_a_hospitals_own_thresholds_answer
     for kind, name in (("xray", "chest.png"), ("ct", "slice.png")):
         (tmp_path / name).symlink_to(next((tmp_path / "data/demo/central" / kind).rglob("*.png")))
     answer = shell.printed("fedthorax predict runs/demo --site north --xray chest.png --ct slice.png", tmp_path)
-    assert "ROC-AUC in the test at north" in answer
+    assert "Thresholds and test are those of north." in answer

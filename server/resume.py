@@ -103,12 +103,14 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> OpenRun:
     checkpoint, damaged = checkpoints.latest()
     check_same(_experiment_before(folder), experiment, checkpoint.round)
     status = folder.read_metrics()["status"] if folder.metrics.is_file() else "running"
-    record = checkpoint.record
-    ended = record["stopped_early"] or checkpoint.round >= experiment.training.num_rounds
-    if status == "finished" and ended:
+    patience = experiment.federation.patience
+    goes_on = checkpoint.round < experiment.training.num_rounds and not (
+        patience and checkpoint.selection.rounds_since_best >= patience
+    )
+    if status == "finished" and not goes_on:
         raise ValueError(
             f"{folder.path} has finished after round {checkpoint.round}; there is nothing to go on with "
-            "(more rounds in the last of training.phases would give it something)"
+            "(more rounds in the last of training.phases, or a longer federation.patience, would give it something)"
         )
     with writable(folder.path):
         checkpoints.remove_after(checkpoint.round)

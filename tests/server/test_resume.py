@@ -27,7 +27,7 @@ def experiment(experiment_file):
     return lambda *sets: load_experiment(file, [PHASES, *sets])
 
 
-def stopped_run(experiment, rounds: int = 3, status: str = "running", stopped_early: bool = False) -> RunFolder:
+def stopped_run(experiment, rounds: int = 3, status: str = "running", since_best: int = 0) -> RunFolder:
     """The folder of a run that has ``rounds`` rounds behind it, unlocked."""
     with RunFolder.create(experiment.run_folder) as folder:
         folder.write_config(experiment, {})
@@ -35,8 +35,9 @@ def stopped_run(experiment, rounds: int = 3, status: str = "running", stopped_ea
         checkpoints = Checkpoints(folder.checkpoints, keep=2)
         for number in range(rounds + 1):
             weights = {segment: np.full(2, number, np.float32) for segment in SEGMENTS}
-            record = {"stopped_early": stopped_early, "rounds": [{"round": number}]}
-            checkpoints.save(Checkpoint(number, weights, Selection("loss", best_round=0), "run-1", record))
+            record = {"stopped_early": False, "rounds": [{"round": number}]}  # which is noted once the rounds are over
+            selection = Selection("loss", best_round=0, rounds_since_best=min(number, since_best))
+            checkpoints.save(Checkpoint(number, weights, selection, "run-1", record))
     return folder
 
 
@@ -85,11 +86,26 @@ def test_two_servers_cannot_write_one_run(experiment):
         pass
 
 
-@pytest.mark.parametrize("stopped_early", [True, False])
-def test_a_finished_run_is_not_resumed(experiment, stopped_early):
-    stopped_run(experiment(), 3 if stopped_early else 5, "finished", stopped_early)
-    with pytest.raises(ValueError, match="has finished after round"), open_run(experiment(), resume=True):
+def test_a_finished_run_is_not_resumed(experiment):
+    stopped_run(experiment(), 5, "finished")
+    with pytest.raises(ValueError, match="has finished after round 5"), open_run(experiment(), resume=True):
         pass
+
+
+def test_a_run_that_stopped_by_patience_is_not_resumed_unless_it_gets_more(experiment):
+    patient = experiment("federation.patience=2")
+    stopped_run(patient, 3, "finished", since_best=2)
+    with pytest.raises(ValueError, match="has finished after round 3"), open_run(patient, resume=True):
+        pass
+    with open_run(experiment("federation.patience=3"), resume=True) as run:
+        assert run.checkpoint.round == 3
+
+
+def test_a_run_that_stopped_by_patience_and_was_killed_before_its_end_is_resumed(experiment):
+    patient = experiment("federation.patience=2")
+    stopped_run(patient, 3, since_best=2)
+    with open_run(patient, resume=True) as run:
+        assert run.checkpoint.round == 3
 
 
 def test_a_finished_run_goes_on_when_it_gets_more_rounds(experiment):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from fedthorax.common.algorithms.aggregation import MaskedSum, halves, whole_numbers
+from fedthorax.common.algorithms.aggregation import MaskedSum
 from fedthorax.common.ground.atomic_write import replacing, write_text
 from fedthorax.common.ground.frozen import Frozen
 from fedthorax.common.masking.keys import RunKey
@@ -174,23 +174,6 @@ def forget(folder: Path, before: int) -> None:
     for path in folder.glob("*-[0-9]*.*"):
         if int(path.stem.rpartition("-")[2]) < before:
             path.unlink(missing_ok=True)
-
-
-def whole_segments(sums: Sequence[MaskedSum], sizes: Mapping[str, int], before: Weights) -> list[MaskedSum]:
-    """The parts of each segment put together, all of one weight; what is in no part stays as it was ``before``."""
-    found = []
-    if len({each.weight for each in sums}) > 1:
-        raise ValueError("its parts have different weights, so a hospital has not masked what it should have")
-    for segment in dict.fromkeys(each.segment for each in sums):
-        parts = [each for each in sums if each.segment == segment]
-        if parts[0].high.size == sizes[segment]:  # of an encoder, which is most of the model, no copy is made
-            found += parts
-            continue
-        high, low = (numbers * parts[0].weight for numbers in halves(whole_numbers(before[segment])))
-        for part in parts:
-            high[part.where], low[part.where] = part.high, part.low
-        found.append(MaskedSum(segment, slice(0, sizes[segment]), high, low, parts[0].weight))
-    return found
 
 
 def _key(shares: Mapping[int, bytes], needed: int, promised: str, whose: str) -> tuple[bytes, set[int]]:

@@ -15,7 +15,7 @@ from fedthorax.common.model.segments import SegmentLayout, Weights
 from fedthorax.common.training.branch_counts import domains_for
 from fedthorax.common.training.schedule import RoundPlan
 from fedthorax.server.hospitals import Hospitals
-from fedthorax.server.masked_round import MaskedRound, opening_of, whole_segments
+from fedthorax.server.masked_round import MaskedRound, opening_of
 
 
 class StillMaskedError(RuntimeError):
@@ -105,8 +105,9 @@ class Masks:
             given[reply.site] = reply.told.by_slot()
         try:
             sums = masked.unmasked(given, before)
-            whole = not ask.experiment.weighs_branches
-            aggregate.add_sums(whole_segments(sums, self.layout.sizes, before) if whole else sums)
+            if not ask.experiment.weighs_branches and len({each.weight for each in sums}) > 1:
+                raise ValueError("its parts have different weights, so a hospital has not masked what it should have")
+            aggregate.add_sums(sums)
         except ValueError as error:
             raise StillMaskedError(f"its sum cannot be used: {error}", closed.taken) from error
         last = sorted(site for site, entry in ask.record.rounds[-2]["sites"].items() if entry.get("masked"))

@@ -314,7 +314,9 @@ class Rounds:
 
     def _shape(self, segments: tuple[str, ...], scope: Trainable) -> RoundShape:
         layout, findings = self.network.layout, len(self.experiment.labels.findings)
-        parts = parts_of(layout, segments, findings) if self.experiment.weighs_branches else None
+        # Also where pairs weigh all, masked sums are of parts: too few hospitals may stand behind some.
+        by_parts = self.experiment.weighs_branches or self.experiment.federation.secure_aggregation
+        parts = parts_of(layout, segments, findings) if by_parts else None
         statistics = {segment: layout.statistics(segment) for segment in segments}
         batch_norm = {segment: layout.batch_norm(segment) for segment in segments}
         pairs = sum(self.record.passport(site).pairs for site in self.hospitals.joined())

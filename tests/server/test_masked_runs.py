@@ -1,5 +1,6 @@
 """Whole masked runs: the server's own rounds, hospitals that really mask, and a network of a few numbers."""
 
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +29,7 @@ from fedthorax.server.record import RunRecord
 from fedthorax.server.rounds import Rounds
 
 from ..told import changed, described, evaluated, read, trained
-from .test_rounds import HEADS, FakeCentral, FakeChannel, FakeLayout, telling
+from .test_rounds import HEADS, SIZES, FakeCentral, FakeChannel, FakeLayout, telling
 
 SITES = ("a", "b", "c", "d", "e")  # 4 of them must help to unmask a sum
 PAIRS = dict(zip(SITES, (10, 31, 22, 4, 17), strict=True))
@@ -165,6 +166,21 @@ def test_a_masked_run_has_the_bits_of_a_plain_one(run, strategy, weigh):
     assert same(rounds, plain(run, *more))
     assert all(who(rounds, number) == set(SITES) and not failures(rounds, number) for number in (1, 2, 3))
     assert {entry["train"] for each in rounds.record.rounds for entry in each["sites"].values()} == {None}
+
+
+@pytest.mark.parametrize("weigh", ["pairs", "branches"])
+@pytest.mark.parametrize("strategy", ["fedavg", "fedavgm", "fedadam"])
+def test_momentum_moves_no_part_of_which_too_few_hospitals_are_left_to_be_summed(run, strategy, weigh, monkeypatch):
+    monkeypatch.setitem(SIZES, "disease", 2)  # one value a finding
+    monkeypatch.setitem(globals(), "HEADS", (*HEADS, "disease"))
+    rounds = run(f"federation.strategy={strategy}", f"federation.weigh_by={weigh}", change=without(("train", 2, "c")))
+    for site in "de":  # only a, b and c have labels of Mass
+        rounds.hospitals.channel.hospitals[site].images.splits["train"].xray.targets[:, 1] = np.nan
+    rounds.run()
+    models = [rounds.checkpoints.load(number).weights["disease"] for number in range(4)]
+    assert who(rounds, 2) == {*"abde"}
+    moved = [(after != before).tolist() for before, after in itertools.pairwise(models)]
+    assert moved == [[True, True], [True, False], [True, True]]
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "fedadam"])

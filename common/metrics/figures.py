@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 from fedthorax.common.ground import leaving
 from fedthorax.common.ground.frozen import Frozen
@@ -68,6 +69,10 @@ class Metric:
     def title(self) -> str:
         """The head of a column."""
         return self.words[:1].upper() + self.words[1:]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The published schema says what a figure means."""
+        return {**handler(schema), "description": f"{self.title}. {self.meaning}"}
 
 
 def _f1(cells: Cells) -> Values:

@@ -13,8 +13,10 @@ from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.wording import UNDEFINED, count, figure, interval
 from fedthorax.common.metrics.answers import class_answers, finding_answers
 from fedthorax.common.metrics.comparison import compare
-from fedthorax.common.metrics.scores import TASKS, Compared, ComparedHeads, PairedMean, Task
+from fedthorax.common.metrics.figures import words_of
+from fedthorax.common.metrics.scores import TASKS, Compared, ComparedHeads, PairedMean
 from fedthorax.common.page.frame import rendered
+from fedthorax.common.record.history import HEADLINE
 from fedthorax.common.record.run import Labels, Run
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.report.comparison_template import TEMPLATE
@@ -152,15 +154,9 @@ def _mean_cells(mean: PairedMean) -> list[str]:
 
 def headline_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """The main test figures of each run, each with its own interval."""
-    wanted: tuple[tuple[str, Task, str], ...] = (
-        ("X-ray findings: mean ROC-AUC", "disease", "roc_auc"),
-        ("X-ray findings: mean F1", "disease", "f1"),
-        ("CT classes: mean ROC-AUC", "cancer", "roc_auc"),
-        ("CT classes: accuracy", "cancer", "accuracy"),
-    )
-    rows = []
-    for name, task, of in wanted:
-        cells = []
+    words, rows = dict(TASKS), []
+    for task, of in HEADLINE.values():
+        name, cells = f"{words[task]}: {'' if of == 'accuracy' else 'mean '}{words_of(of)}", []
         for run in runs:
             text = figure(run.test.mean(task, of) if run.test else None)
             low_high = run.test.interval(task, of) if run.test else None

@@ -57,9 +57,9 @@ def test_a_class_without_slices_has_null_figures_and_the_macro_mean_leaves_it_ou
 def test_a_single_class_has_no_roc_auc():
     scores = cancer_scores(np.array([1, 1]), one_hot(1, 0), CLASSES)
     assert scores["per_class"]["normal"]["roc_auc"] is None
-    assert scores["per_class"]["normal"]["reasons"] == dict.fromkeys(
-        [*RANKINGS, "specificity"], "All 2 slices belong to this class."
-    )
+    reasons = scores["per_class"]["normal"]["reasons"]
+    assert reasons == reasons | dict.fromkeys([*RANKINGS, "specificity"], "All 2 slices belong to this class.")
+    assert "recall" not in reasons
     assert scores["macro"]["roc_auc"] is None
     assert scores["macro"]["reasons"]["roc_auc"] == "No class has this figure."
 

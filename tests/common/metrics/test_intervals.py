@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedthorax.common.metrics import resampling
-from fedthorax.common.metrics.figures import CLASS_METRICS as METRICS
+from fedthorax.common.metrics.figures import CLASS_METRICS, FINDING_METRICS
 from fedthorax.common.metrics.intervals import paired_difference
 from fedthorax.common.metrics.resampling import draw_patients
 
@@ -64,7 +64,7 @@ def test_every_disease_figure_of_every_resample_equals_a_literal_resampling_with
         literal_resamples(lambda rows: disease_scores(truth[rows], probability[rows], FINDINGS, 0.5), patients, seed=3)
     )
     literal.insert(0, disease_scores(truth, probability, FINDINGS, 0.5))
-    assert len(resamples.values) == 8 * (3 + 3)  # findings and means
+    assert len(resamples.values) == len(FINDING_METRICS) * (3 + 3)  # findings and means
     for path, values in resamples.values.items():
         np.testing.assert_allclose(values, [figure_of(scores, path) for scores in literal], rtol=0, atol=1e-12)
     assert 0 < np.isnan(resamples.values["per_finding", "Hernia", "roc_auc"]).sum() < SAMPLES
@@ -77,7 +77,7 @@ def test_every_cancer_figure_of_every_resample_equals_a_literal_resampling_with_
         literal_resamples(lambda rows: cancer_scores(truth[rows], probability[rows], CLASSES), patients, seed=4)
     )
     literal.insert(0, cancer_scores(truth, probability, CLASSES))
-    assert len(resamples.values) == 7 * (3 + 3) + 1  # classes, means, accuracy
+    assert len(resamples.values) == len(CLASS_METRICS) * (3 + 3) + 1  # classes, means, accuracy
     for path, values in resamples.values.items():
         np.testing.assert_allclose(values, [figure_of(scores, path) for scores in literal], rtol=0, atol=1e-12)
 
@@ -102,7 +102,7 @@ def test_cancer_intervals_mirror_the_scores():
     assert result["defined"]["accuracy"] == SAMPLES
     assert set(result["per_class"]) == set(CLASSES)
     for mean in ("macro", "weighted", "micro"):
-        assert set(result[mean]) == {*METRICS, "defined"}
+        assert set(result[mean]) == {*CLASS_METRICS, "defined"}
 
 
 def test_patients_are_resampled_and_not_images():

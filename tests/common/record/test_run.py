@@ -2,19 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
 
-import numpy as np
 import pytest
 
-from fedthorax.common.ground.leaving import Figure, require_rules
 from fedthorax.common.ground.strict_json import plain_value
-from fedthorax.common.metrics import figures
-from fedthorax.common.metrics.figures import FindingFigures, Metric, metrics_of, shown_in
 from fedthorax.common.record.run import Run, read_run, run_schema
 from fedthorax.common.record.run_folder import RunFolder
-
-from ...heads import disease_scores
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -24,33 +17,9 @@ def test_the_published_schema_is_that_of_the_types():
     assert json.loads((DOCS / "metrics.schema.json").read_text(encoding="utf-8")) == run_schema()
 
 
-def test_the_documentation_names_every_field_of_a_run_and_every_figure():
+def test_the_documentation_names_every_field_of_a_run():
     text = (DOCS / "metrics.md").read_text(encoding="utf-8")
     assert [name for name in Run.model_fields if f"`{name}`" not in text] == []
-    (line,) = [line for line in text.splitlines() if line.strip().startswith("FIGURES:")]
-    assert line.split(":")[1].replace(" ", "").split(",") == list(figures.CLASS_METRICS)
-
-
-def test_a_figure_that_is_declared_in_one_place_is_everywhere(monkeypatch):
-    metric = Metric(
-        "balanced accuracy",
-        "Mean of recall and specificity.",
-        ("positives", "negatives"),
-        lambda cells: (cells.sums["hits"] / cells.sums["positives"] + figures._specificity(cells)) / 2,
-        ("history", "headline", "table"),
-    )
-
-    class Trial(FindingFigures):
-        balanced_accuracy: Annotated[float | None, Figure(), metric] = None
-
-    require_rules(Trial)
-    found = metrics_of(Trial)
-    monkeypatch.setattr("fedthorax.common.metrics.answers.FINDING_METRICS", found)
-    scores = disease_scores(np.array([[1.0], [0.0], [0.0]]), np.array([[0.9], [0.8], [0.1]]), ("Mass",), 0.5)
-    assert scores["per_finding"]["Mass"]["balanced_accuracy"] == 0.75  # recall 1, specificity 1 of 2
-    assert scores["macro"]["balanced_accuracy"] == 0.75
-    assert all("balanced_accuracy" in shown_in(place, found) for place in ("history", "headline", "table"))
-    assert found["balanced_accuracy"].title == "Balanced accuracy"
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ def test_a_finding_with_few_positives_shows_no_interval(metrics):
 def test_the_means_say_over_how_many_findings_they_run(metrics):
     means = tables.score_rows(read_run(metrics).test, "disease")["means"]
     assert [mean["name"] for mean in means] == ["Mean (macro)", "By positives (weighted)", "All together (micro)"]
-    assert [cell[-9:-7] for cell in means[0]["cells"] if "over" in cell] == ["14", "13", "14", "14", "14"]
+    over = [cell[-9:-7] for cell in means[0]["cells"] if "over" in cell]
+    assert (over[0], over[1], set(over[2:])) == ("14", "13", {"14"})
 
 
 def test_the_confusion_matrix_gives_shares_of_its_rows():

@@ -50,13 +50,10 @@ class QFedAvg:
         losses = {site: max(float(spool.light(site).loss or 0.0), _SMALLEST_LOSS) for site in sites}
         norms = dict.fromkeys(sites, 0.0)
         for part in spool.parts:
-            old, learned = before[part.segment].astype(np.float64), np.ones(before[part.segment].size)
-            for where in self._shape.statistics.get(part.segment, ()):
-                learned[where] = 0  # moving statistics, which become the mean, are no part of a step
-            old, learned = old[part.where], learned[part.where]
+            old, trained = before[part.segment][part.where].astype(np.float64), spool.trained(part)
             for block, values in spool.blocks(part, sites):
                 for site, row in zip(sites, values, strict=True):
-                    step = inverse * (old[block] - row) * learned[block]
+                    step = inverse * (old[block] - row) * trained[block]
                     norms[site] += float(step @ step)
         total = sum(q * losses[s] ** (q - 1) * norms[s] + inverse * losses[s] ** q for s in sites)
         found: Segments = {part.segment: before[part.segment].copy() for part in spool.parts}

@@ -4,10 +4,15 @@ Median and trimmed mean: Yin et al., "Byzantine-Robust Distributed Learning: Tow
 2018. Krum and Multi-Krum: Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent",
 NeurIPS 2017. Bulyan: El Mhamdi, Guerraoui, Rouault, "The Hidden Vulnerability of Distributed Learning in Byzantium",
 ICML 2018. All take each hospital for one, whatever its size: a large number of images is easily claimed.
+
+Whole updates are compared by what is trained alone. Moving statistics of batch normalisation move by hundreds of times
+as much, and at one honest hospital farther than at another: they would decide alone who is chosen. They become the
+median of all hospitals instead, so that nobody is chosen for its weights and brings statistics of its own.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +27,7 @@ from fedthorax.common.algorithms.algorithm import (
     Weights,
     one_is_enough,
 )
+from fedthorax.common.algorithms.branchwise import Part
 from fedthorax.common.algorithms.settings import StrategySettings
 from fedthorax.common.algorithms.spool import Spool
 
@@ -32,12 +38,13 @@ Choice = Callable[[StrategySettings, Spool], tuple[str, ...]]
 
 
 class Robust:
-    """``choose`` picks hospitals by their whole updates, ``combine`` makes one value of theirs at every place."""
+    """``choose`` picks hospitals by their whole updates, None: all; ``combine`` makes one value of theirs at every
+    place."""
 
     def __init__(
-        self, shape: RoundShape, choose: Callable[[Spool], tuple[str, ...]], combine: Callable[[int], Rule]
+        self, shape: RoundShape, choose: Callable[[Spool], tuple[str, ...]] | None, combine: Callable[[int], Rule]
     ) -> None:
-        self._spool, self._choose, self._combine = Spool(shape), choose, combine
+        self._shape, self._spool, self._choose, self._combine = shape, Spool(shape), choose, combine
 
     @property
     def num_examples(self) -> int:
@@ -50,14 +57,22 @@ class Robust:
         self._spool.remove(update)
 
     def result(self, before: Weights, state: State) -> tuple[Segments, State]:
-        chosen = set(self._choose(self._spool))
+        sites = self._spool.sites
+        chosen = set(self._choose(self._spool)) if self._choose else {*sites}
         found = {part.segment: before[part.segment].copy() for part in self._spool.parts}
-        for part in self._spool.parts:
-            holders = tuple(site for site in self._spool.holders(part) if site in chosen)
+
+        def fill(part: Part, holders: tuple[str, ...], combine: Rule) -> None:
             target = found[part.segment][part.where]
-            combine = self._combine(len(holders))
             for block, values in self._spool.blocks(part, holders):
                 target[block] = combine(values).astype(np.float32)
+
+        for part in self._spool.parts:
+            holders = tuple(site for site in self._spool.holders(part) if site in chosen)
+            fill(part, holders, self._combine(len(holders)))
+        if self._choose:
+            for segment, places in self._shape.statistics.items():
+                for where in places:
+                    fill(Part(segment, where), sites, median)
         return found, state
 
     def close(self) -> None:
@@ -72,7 +87,7 @@ def median(values: Values) -> Values:
 
 def trimmed_mean(values: Values, trim: float) -> Values:
     """Mean without the ``trim`` (a share, rounded down to whole hospitals) largest and smallest at every place."""
-    cut = int(trim * len(values))
+    cut = int(trim * len(values) + 1e-9)  # 0.29 * 100 is 28.999…
     ordered = np.sort(values, axis=0)[cut : len(values) - cut]
     mean: Values = ordered.mean(axis=0)
     return mean
@@ -86,14 +101,16 @@ def closest_to_median(values: Values, number: int) -> Values:
 
 
 def distances(spool: Spool) -> Distances:
-    """Squared distances between the hospitals' whole updates; ValueError where they do not hold the same segments."""
+    """Squared distances between all that the hospitals have trained; ValueError where they do not hold the same
+    segments."""
     found: dict[tuple[str, str], float] = {}
     sites = spool.sites
     for part in spool.parts:
-        for _, values in spool.blocks(part, sites):
+        trained = spool.trained(part)
+        for block, values in spool.blocks(part, sites):
             for i, one in enumerate(sites):
                 for j in range(i + 1, len(sites)):
-                    step = values[i] - values[j]
+                    step = (values[i] - values[j]) * trained[block]
                     found[one, sites[j]] = found.get((one, sites[j]), 0.0) + float(step @ step)
     return found | {(b, a): distance for (a, b), distance in found.items()}
 
@@ -123,10 +140,6 @@ def _mean(values: Values) -> Values:
     return mean
 
 
-def _all(settings: StrategySettings, spool: Spool) -> tuple[str, ...]:
-    return spool.sites
-
-
 def _krum(number: Callable[[StrategySettings, int], int]) -> Choice:
     def choose(settings: StrategySettings, spool: Spool) -> tuple[str, ...]:
         order = krum_order(spool.sites, distances(spool), settings.malicious_sites)
@@ -139,9 +152,9 @@ def _bulyan(settings: StrategySettings, spool: Spool) -> tuple[str, ...]:
     return bulyan_choice(spool.sites, distances(spool), settings.malicious_sites)
 
 
-def _robust(refuses: Refuses, choose: Choice, combine: Callable[[StrategySettings, int], Rule]) -> Algorithm:
+def _robust(refuses: Refuses, choose: Choice | None, combine: Callable[[StrategySettings, int], Rule]) -> Algorithm:
     def aggregate(settings: StrategySettings, shape: RoundShape) -> Robust:
-        return Robust(shape, lambda spool: choose(settings, spool), lambda number: combine(settings, number))
+        return Robust(shape, choose and partial(choose, settings), partial(combine, settings))
 
     return Algorithm(refuses, aggregate)
 
@@ -151,8 +164,8 @@ _WHOLE = replace(_PLACES, tokens="which compares whole updates", masks="which co
 _KRUM = replace(_WHOLE, least_sites=lambda settings: 2 * settings.malicious_sites + 3)
 _BULYAN = replace(_WHOLE, least_sites=lambda settings: 4 * settings.malicious_sites + 3)
 
-MEDIAN = _robust(_PLACES, _all, lambda _, __: median)
-TRIMMED_MEAN = _robust(_PLACES, _all, lambda s, _: lambda values: trimmed_mean(values, s.trim))
+MEDIAN = _robust(_PLACES, None, lambda _, __: median)
+TRIMMED_MEAN = _robust(_PLACES, None, lambda s, _: lambda values: trimmed_mean(values, s.trim))
 KRUM = _robust(_KRUM, _krum(lambda _, __: 1), lambda _, __: _mean)
 MULTI_KRUM = _robust(_KRUM, _krum(lambda s, n: max(1, n - s.malicious_sites)), lambda _, __: _mean)
 BULYAN = _robust(

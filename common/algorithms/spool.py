@@ -73,6 +73,7 @@ class Spool(KeptUpdates):
 
     def __init__(self, shape: RoundShape) -> None:
         super().__init__()
+        self._shape = shape
         self.parts = whole(shape.sizes) if shape.parts is None else tuple(shape.parts)
         self._by_pairs = shape.parts is None
 
@@ -88,6 +89,13 @@ class Spool(KeptUpdates):
             for site, light in came
             if part.segment in light.weights and (self._by_pairs or part.weight(light.counts) > 0)
         )
+
+    def trained(self, part: Part) -> NDArray[np.float64]:
+        """1 at the values of a part that are trained, 0 at moving statistics: no steps, of another scale."""
+        found = np.ones(self._shape.sizes[part.segment])
+        for where in self._shape.statistics.get(part.segment, ()):
+            found[where] = 0
+        return found[part.where]
 
     def blocks(self, part: Part, sites: tuple[str, ...]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Where in the part, and the hospitals' values there (sites, values)."""

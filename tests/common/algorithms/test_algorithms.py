@@ -221,6 +221,39 @@ def test_a_spoilt_hospital_moves_the_mean_far_and_the_robust_ones_hardly(name):
     assert np.abs(one_round(name, updates, before())[0]).max() < 4
 
 
+def test_a_share_that_is_a_whole_number_of_hospitals_is_cut_off_whole():
+    """0.29 * 100 is 28.999999999999996 in binary."""
+    updates = [update(f"s{number:03}", vector(1000.0 if number < 29 else number, 0)) for number in range(100)]
+    found, _ = one_round("trimmed_mean", updates, trim=0.29)
+    assert found[0] == np.float32(np.mean([*range(58, 100)]))
+
+
+STATISTICS = RoundShape({"fusion": 3}, None, {"fusion": (slice(2, 3),)})  # two trained values and a moving statistic
+
+
+def with_statistics(name: str, updates: list[Update]) -> list[float]:
+    aggregate = algorithm_of(name).aggregate(StrategySettings(malicious_sites=1), STATISTICS)
+    for one in updates:
+        aggregate.add(one)
+    found = aggregate.result({"fusion": vector(0, 0, 1)}, {})[0]["fusion"].tolist()
+    aggregate.close()
+    return found
+
+
+@pytest.mark.parametrize("name", ["krum", "multi_krum", "bulyan"])
+def test_moving_statistics_do_not_decide_who_is_chosen(name):
+    """The best by what is trained has the statistics that are farthest from the others'."""
+    honest = [update(f"s{i}", vector(i, 0, 300 if i == 3 else i)) for i in range(7)]
+    plain = [update(f"s{i}", vector(i, 0, 1)) for i in range(7)]
+    assert with_statistics(name, honest)[:2] == with_statistics(name, plain)[:2]
+
+
+@pytest.mark.parametrize("name", ["krum", "multi_krum", "bulyan"])
+def test_who_is_chosen_for_its_weights_brings_no_statistics_of_its_own(name):
+    updates = [update(f"s{i}", vector(i, 0, 1e6 if i == 3 else 1 + i / 10)) for i in range(7)]
+    assert with_statistics(name, updates)[2] == pytest.approx(1.4)
+
+
 def test_moving_statistics_do_not_make_a_step_of_qfedavg_shorter():
     shape = RoundShape({"fusion": 2}, None, {"fusion": (slice(1, 2),)})
     found = {}

@@ -4,6 +4,7 @@ McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentra
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fedthorax.common.algorithms.aggregation import MaskedSum
 from fedthorax.common.algorithms.algorithm import (
@@ -55,6 +56,25 @@ class Mean:
 
     def close(self) -> None:
         """Nothing is kept outside of memory."""
+
+
+class MeanOfBoth(Mean):
+    """And the mean of what comes beside the updates, with the same weights."""
+
+    def __init__(self, settings: StrategySettings, shape: RoundShape) -> None:
+        super().__init__(settings, shape)
+        self._beside = Mean(settings, shape)
+
+    def add(self, update: Update) -> None:
+        super().add(update)
+        self._beside.add(replace(update, weights=update.beside))
+
+    def remove(self, update: Update) -> None:
+        super().remove(update)
+        self._beside.remove(replace(update, weights=update.beside))
+
+    def mean_beside(self, before: Weights) -> Segments:
+        return self._beside.mean(before)
 
 
 ALL_GOES = Refuses(codecs=None, tokens=None, masks=None, least_sites=one_is_enough)

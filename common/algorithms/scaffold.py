@@ -22,37 +22,22 @@ from fedthorax.common.algorithms.algorithm import (
     AtHospital,
     Gathering,
     Leaving,
-    RoundShape,
     Segments,
     State,
     Trained,
-    Update,
     Weights,
 )
-from fedthorax.common.algorithms.fedavg import ALL_GOES, Mean
-from fedthorax.common.algorithms.settings import StrategySettings
+from fedthorax.common.algorithms.fedavg import ALL_GOES, MeanOfBoth
 
 
-class Controlled(Mean):
-    """Two means with the same weights: of the models, and of the changes of the control variates."""
-
-    def __init__(self, settings: StrategySettings, shape: RoundShape) -> None:
-        super().__init__(settings, shape)
-        self._controls = Mean(settings, shape)
-
-    def add(self, update: Update) -> None:
-        super().add(update)
-        self._controls.add(replace(update, weights=update.beside))
-
-    def remove(self, update: Update) -> None:
-        super().remove(update)
-        self._controls.remove(replace(update, weights=update.beside))
+class Controlled(MeanOfBoth):
+    """Of the models, and of the changes of the control variates."""
 
     def result(self, before: Weights, state: State) -> tuple[Segments, State]:
         share = min(1.0, self.num_examples / self.shape.all_pairs) if self.shape.all_pairs else 1.0
         unchanged = {segment: np.zeros(size, np.float32) for segment, size in self.shape.sizes.items()}
         kept, after = dict(state), {}
-        for name, values in self._controls.mean(unchanged).items():
+        for name, values in self.mean_beside(unchanged).items():
             moved = (share * values).astype(np.float32)
             kept[name] = kept[name] + moved if name in kept else moved
         rate = self.settings.server_learning_rate or 1.0

@@ -23,8 +23,7 @@ from local_runs import (
     SINGLE_PAIR,
     CentralData,
     Experiment,
-    FeatureStore,
-    Network,
+    Networks,
     compared,
     figure_of,
     load_hospitals,
@@ -49,18 +48,7 @@ class Bench:
     def __init__(self, experiment: Experiment, out: Path) -> None:
         self.experiment, self.out = experiment, out
         self.sites, self.central = load_hospitals(experiment), CentralData(experiment)
-        self._built: tuple[Experiment, dict[tuple[str, ...], tuple[Network, FeatureStore]]] | None = None
-
-    def build(
-        self, experiment: Experiment, modalities: tuple[str, ...] = ("xray", "ct")
-    ) -> tuple[Network, FeatureStore]:
-        if self._built is None or self._built[0] != experiment:
-            self._built = experiment, {}
-        networks = self._built[1]
-        if modalities not in networks:
-            network = Network(experiment, modalities)
-            networks[modalities] = network, FeatureStore(network, experiment.data.cache.folder)
-        return networks[modalities]
+        self.build = Networks().build
 
     def run(self, key: str) -> dict[str, Any]:
         """Train an arm; what its models say of the central test, and the validation of every round."""

@@ -53,6 +53,23 @@ def load_hospitals(experiment: Experiment) -> dict[str, SiteImages]:
     return {name: load_hospital(experiment, name) for name in experiment.data.hospitals}
 
 
+class Networks:
+    """One network for each set of encoders; those of another experiment are let go. Features on disk are shared: their
+    key does not hold the seed."""
+
+    def __init__(self) -> None:
+        self._experiment: Experiment | None = None
+        self._networks: dict[tuple[str, ...], tuple[Network, FeatureStore]] = {}
+
+    def build(self, experiment: Experiment, modalities: tuple[str, ...] = MODALITIES) -> tuple[Network, FeatureStore]:
+        if self._experiment != experiment:
+            self._experiment, self._networks = experiment, {}
+        if modalities not in self._networks:
+            network = Network(experiment, modalities)
+            self._networks[modalities] = network, FeatureStore(network, experiment.data.cache.folder)
+        return self._networks[modalities]
+
+
 def is_finished(path: Path) -> bool:
     return (path / "metrics.json").is_file() and RunFolder.load(path).read_metrics()["status"] == "finished"
 

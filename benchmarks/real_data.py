@@ -26,6 +26,7 @@ from local_runs import (
     CANCER,
     DISEASE,
     SINGLE_PAIR,
+    Networks,
     central_without,
     compared,
     figure_of,
@@ -41,8 +42,6 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.metrics.heads import head_scores
 from fedthorax.common.record.run_folder import RunFolder
-from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import Predictions, answers_of
 from fedthorax.server.central import CentralData
 from fedthorax.simulations.centralised import POOLED, pool_sites
@@ -62,16 +61,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.sites = load_hospitals(self.experiment)
         self.sites[POOLED] = pool_sites(POOLED, list(self.sites.values()))
-        self.network: Network | None = None
-        self.store: FeatureStore | None = None
-
-    def build(self, experiment: Experiment) -> tuple[Network, FeatureStore]:
-        """A network for this seed and schedule; features on disk are shared, their key does not hold the seed."""
-        if self.network is None or self.network.experiment != experiment:
-            self.network = Network(experiment)
-            self.store = FeatureStore(self.network, experiment.data.cache.folder)
-        assert self.store is not None
-        return self.network, self.store
+        self.build = Networks().build
 
     def run(self, arm: str, seed: int, rate: float) -> Path:
         """Train one arm, or find it finished; returns its run folder."""
@@ -86,7 +76,7 @@ class Bench:
         federated = arm == "federated"
         names = tuple(self.experiment.data.hospitals) if federated else (arm,)
         sites = {name: self.sites[name] for name in names}
-        return run_locally(experiment, sites, lambda of, _=(): self.build(of), keep_optimizer=not federated)
+        return run_locally(experiment, sites, self.build, keep_optimizer=not federated)
 
 
 def logistic_regression(bench: Bench) -> tuple[dict[str, float], dict[int, Predictions], CentralData]:

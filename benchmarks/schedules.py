@@ -20,6 +20,7 @@ from local_runs import (
     CANCER,
     DISEASE,
     SINGLE_PAIR,
+    Networks,
     central_without,
     compared,
     figure_of,
@@ -34,8 +35,6 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.record.run_folder import RunFolder
-from fedthorax.common.training.features import FeatureStore
-from fedthorax.common.training.network import Network
 
 FIGURES = {"X-ray macro ROC-AUC": DISEASE, "CT macro ROC-AUC": CANCER, "CT accuracy": ACCURACY}
 PLAIN = "all"
@@ -62,20 +61,14 @@ class Schedules:
         self._experiment, self._out = experiment, out
         self._sites = load_hospitals(experiment)
         self.central = central_without(experiment, self._sites.values())
-        self._built: tuple[Network, FeatureStore] | None = None
-
-    def build(self, experiment: Experiment) -> tuple[Network, FeatureStore]:
-        if self._built is None or self._built[0].experiment != experiment:
-            network = Network(experiment)
-            self._built = network, FeatureStore(network, experiment.data.cache.folder)
-        return self._built
+        self.build = Networks().build
 
     def run(self, name: str, phases: tuple[PhaseConfig, ...], seed: int) -> Path:
         """Train, or find it finished; returns the run folder."""
         training = self._experiment.training.model_copy(update={"phases": phases})
         output = self._experiment.output.model_copy(update={"folder": self._out, "keep_checkpoints": 1})
         changed = {"name": f"{name}-seed{seed}", "seed": seed, "training": training, "output": output}
-        return run_locally(self._experiment.model_copy(update=changed), self._sites, lambda of, _=(): self.build(of))
+        return run_locally(self._experiment.model_copy(update=changed), self._sites, self.build)
 
 
 def main() -> None:

@@ -392,7 +392,7 @@ class Rounds:
         if reply.told.residual_lost:
             self.hospitals.warn(site, "it has lost what rounding left out of its earlier updates; nothing else is lost")
         if not reply.num_pairs:
-            self.events.emit("note", text=f"{site} has no pair to train on and gave no update")
+            self.events.emit("note", text=f"{site} has nothing to train on and gave no update")
         return True
 
     def _take_masked(self, reply: TrainReply, number: int, masked: MaskedRound) -> bool:

@@ -66,7 +66,7 @@ def fit(
 
     ``part`` of the network instead of what the phase trains, and ``patience`` instead of ``training.local_patience``,
     are for personalisation. ``given`` are vectors for the algorithm's local step. ``stopped`` parts of the phase are
-    left as they are; where the network has nothing that is trained, the report says 0 pairs too.
+    left as they are; where nothing that is trained can learn from these images, the report says 0 pairs too.
 
     Everything random (pairs, dropout, augmentation) comes from ``seed``. With ``training.local_patience`` the epochs
     end early when the loss on ``valid`` has not fallen for so long, and the weights return to the best epoch. Without a
@@ -75,11 +75,11 @@ def fit(
     started = time.monotonic()
     training = network.experiment.training
     trainable = part or scope_of(phase, stopped)
-    if not network.trained_segments(trainable):
+    if not _can_learn(network, trainable, train):
         return FitReport(None, None, None, 0, 0, 0, time.monotonic() - started)
     network.start(trainable, derive_seed(seed, "dropout"), keep_optimizer, given)
     network.set_learning_rate(trainable, learning_rate)
-    network.know_labels(train.xray.targets, train.ct.targets)
+    network.know_labels(train.xray.targets, train.ct.targets, at_home=part is not None)
     sums, steps, epochs, num_pairs, without = np.zeros(4), 0, 0, 0, {"without_xray": 0, "without_ct": 0}
     stopper = LocalStopper(network, store, valid, trainable, seed, patience or training.local_patience)
     for epoch in range(phase.local_epochs):
@@ -113,6 +113,17 @@ def fit(
         seconds=time.monotonic() - started,
         **without,
     )
+
+
+def _can_learn(network: Network, trainable: Trainable, train: SplitImages) -> bool:
+    """Whether the network has anything that is trained, beside heads that no label is known for: an X-ray department
+    has no gradient for the softmax of the CT classes. Where updates are masked, who said at the beginning that it
+    contributes does: others' would show otherwise."""
+    segments = network.trained_segments(trainable)
+    if network.experiment.federation.secure_aggregation:
+        return bool(segments)
+    known = {"disease": not np.isnan(train.xray.targets).all(), "cancer": bool((train.ct.targets >= 0).any())}
+    return any(known.get(segment, True) for segment in segments)
 
 
 def epoch_pairs(experiment: Experiment, train: SplitImages, seed: int) -> Pairs:

@@ -93,11 +93,13 @@ class Network:
         for layer, stream in zip(self._dropouts, streams, strict=True):
             layer.seed_generator.state.assign([int(stream), 0])
 
-    def know_labels(self, labels: NDArray[np.float32], classes: NDArray[np.int32]) -> None:
+    def know_labels(self, labels: NDArray[np.float32], classes: NDArray[np.int32], at_home: bool = False) -> None:
         """``labels`` (N, findings) and ``classes`` (M,) are what the next steps are trained on; some losses go by how
-        rare a finding is, and by which classes there are."""
+        rare a finding is, and by which classes there are. A model that stays ``at_home`` takes no class away from
+        others: it is to learn that those without a slice there do not occur."""
         if self._absent_classes is not None:
-            self._absent_classes.assign(absent_classes(classes, self._absent_classes.shape[0]))
+            absent = absent_classes(classes, self._absent_classes.shape[0])
+            self._absent_classes.assign(np.zeros_like(absent) if at_home else absent)
         for variable, values in zip(self._label_weights, balancing(labels), strict=False):
             variable.assign(values)
         if self._log_odds is not None:

@@ -18,11 +18,23 @@ def test_a_fit_reports_what_it_did(fresh, store, draw_images):
 
 def test_a_fit_tells_the_loss_which_labels_there_are(fresh, store, draw_images, monkeypatch):
     told, images = list[tuple[np.ndarray, np.ndarray]](), draw_images(6, 9)
-    monkeypatch.setattr(fresh, "know_labels", lambda *labels: told.append(labels))
+    monkeypatch.setattr(fresh, "know_labels", lambda *labels, at_home: told.append(labels))
     fit(fresh, store, images, draw_images(0, 0), HEADS, 1e-3, seed=1)
     ((findings, classes),) = told
     assert np.array_equal(findings, images.xray.targets, equal_nan=True)
     assert np.array_equal(classes, images.ct.targets)
+
+
+@pytest.mark.parametrize("part", ["disease", "cancer"])
+def test_a_head_without_a_label_is_not_trained(fresh, store, draw_images, part):
+    """Its update would change nothing, and be refused for the steps that it claims."""
+    both = PhaseConfig(rounds=1, trainable="parts", parts={"disease": {}, "cancer": {}})
+    alone, images = PhaseConfig(rounds=1, trainable="parts", parts={part: {}}), draw_images(6, 9)
+    labels = images.ct.targets if part == "cancer" else images.xray.targets
+    labels[:] = -1 if part == "cancer" else np.nan
+    report = fit(fresh, store, images, draw_images(0, 0), alone, 1e-2, seed=1)
+    assert (report.pairs, report.steps, report.loss) == (0, 0, None)
+    assert fit(fresh, store, images, draw_images(0, 0), both, 1e-2, seed=1).pairs == 9
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(fresh, store, draw_images):

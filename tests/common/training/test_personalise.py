@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from fedthorax.common.config.personalisation import PersonalisationConfig
+from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.training.batch_norm import measure_batch_norm
 from fedthorax.common.training.features import FeatureStore
+from fedthorax.common.training.fit import fit
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.personalise import personalise
 from fedthorax.common.training.scoring import predict
@@ -65,6 +67,28 @@ def test_the_better_of_several_is_kept_and_its_loss_is_what_is_told(tuned, draw_
     assert done.epochs == {"outputs": 6, "heads": 6}
     again, *_ = tuned((images, images), ("outputs", "heads"), epochs=6)
     assert again == done
+
+
+def test_a_model_that_stays_at_home_learns_that_a_class_without_a_slice_does_not_occur_there(
+    small_experiment, draw_images
+):
+    """In a round it must not, with this loss: others have slices of that class."""
+    loss = small_experiment.training.loss.model_copy(update={"cancer": "own"})
+    training = small_experiment.training.model_copy(update={"loss": loss})
+    config = PersonalisationConfig(fine_tune=("outputs",), epochs=20, learning_rate=0.1)
+    network = Network(small_experiment.model_copy(update={"training": training, "personalisation": config}))
+    images, store, start = draw_images(8, 8), FeatureStore(network, None), network.layout.read()
+    images.ct.targets[:] = 0
+
+    def of_the_absent_class() -> float:
+        return float(predict(network, store, images, 1)[0].cancer[:, 1:].sum(axis=1).mean())
+
+    before = of_the_absent_class()
+    fit(network, store, images, images, PhaseConfig(rounds=1, trainable="heads", local_epochs=20), 0.1, 1)
+    assert of_the_absent_class() > before / 2
+    network.layout.write(start)
+    personalise(network, store, images, images, seed=1)
+    assert of_the_absent_class() < before / 10
 
 
 def test_where_nothing_is_better_the_common_model_stays_to_the_last_bit(tuned, draw_images):

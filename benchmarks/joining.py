@@ -1,35 +1,53 @@
-"""What joining the natural consortium pays each hospital: the heads, together and each alone, on its own test images.
+"""What joining the natural consortium pays each hospital: together and each alone, on its own test images.
 
     make natural
-    python benchmarks/natural_heads.py configs/natural.yaml --seeds 3
-    python benchmarks/natural_heads.py configs/natural.yaml --strategies fedavg/branches fedavg/pairs scaffold/branches
+    python benchmarks/joining.py configs/natural.yaml --seeds 3
+    python benchmarks/joining.py configs/natural.yaml --strategies fedavg/branches fedavg/pairs scaffold/branches
 
-Features are computed once. Every arm has the same rounds, and its round is chosen on the central validation images.
-`at home` is the common model of `together` after the hospital has tried what `personalisation.fine_tune` names on its
-own training images, and kept it where its own validation images have a lower loss; so is `alone`, or it would have had
-fewer passes. With --strategies only those are run, together, and compared with the first. One JSON file holds what
-every model says of the test images; after a stop the command goes on. In the tables: means over the seeds, 95 %
-intervals that resample patients and seeds, differences on the same of both.
+Where the phases train the heads alone, features are computed once and the rounds are those of heads_federation.py; else
+every arm is a run of the product (local_runs.py). All have the same rounds, and the round of each is chosen on the
+central validation images. `at home` is the common model of `together` after the hospital has tried what
+`personalisation.fine_tune` names on its own training images, and kept it where its own validation images have a lower
+loss; so is `alone`, or it would have had fewer passes. With --strategies only those are run, together, and compared
+with the first. One JSON file holds what every model says of the test images; after a stop the command goes on. In the
+tables: means over the seeds, 95 % intervals that resample patients and seeds, differences on the same of both.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from chest_heads import study
-from heads_federation import HeadsRun, Networks
-from local_runs import ACCURACY, CANCER, DISEASE, SAMPLES, CentralData, Experiment, compared, figure_of, load_hospitals
+from heads_federation import HeadsRun
+from heads_federation import Networks as HeadsNetworks
+from local_runs import (
+    ACCURACY,
+    CANCER,
+    DISEASE,
+    SAMPLES,
+    CentralData,
+    Experiment,
+    Networks,
+    compared,
+    figure_of,
+    load_hospitals,
+    run_locally,
+)
 
 from fedthorax.common.config.federation import FederationConfig
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.common.hospital.images import SplitImages
+from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.metrics.answers import class_answers, finding_answers
 from fedthorax.common.metrics.intervals import Resamples, resampled
-from fedthorax.common.model.segments import Weights
+from fedthorax.common.model.segments import SegmentLayout, Weights, segments_of
+from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.training.personalise import personalise
 from fedthorax.common.training.scoring import Predictions, in_use, predict
 
@@ -38,9 +56,11 @@ SCORES = {"X-ray macro ROC-AUC": DISEASE, "CT macro ROC-AUC": CANCER, "CT accura
 
 
 class Bench:
-    def __init__(self, config: Path, overrides: list[str]) -> None:
-        self.experiment = load_experiment(config, overrides, base=Path.cwd())
-        self.sites, self.networks = load_hospitals(self.experiment), Networks()
+    def __init__(self, experiment: Experiment, out: Path) -> None:
+        self.experiment, self.out = experiment, out
+        self.heads_only = not any(phase.trains_backbones for phase in experiment.training.phases)
+        self.networks: Networks | HeadsNetworks = HeadsNetworks() if self.heads_only else Networks()
+        self.sites = load_hospitals(self.experiment)
         self.central = CentralData(self.experiment)
         self.tests: dict[str, SplitImages] = {name: site.splits["test"] for name, site in self.sites.items()}
         self.tests[CENTRE] = self.central.test
@@ -48,31 +68,45 @@ class Bench:
     def run(self, key: str) -> dict[str, Any]:
         """What the selected model of an arm says of the test images that it is scored on."""
         seed, arm = key.split()
-        experiment = self.experiment.model_copy(update={"seed": int(seed)})
+        output = self.experiment.output.model_copy(update={"folder": self.out, "keep_checkpoints": 1})
+        told = {"seed": int(seed), "name": re.sub("[ /]", "-", key), "output": output}
+        experiment = self.experiment.model_copy(update=told)
         strategy, _, weigh_by = arm.partition("/")
         sites = {arm: self.sites[arm]} if arm in self.sites else self.sites
         if weigh_by:
             told = {"strategy": strategy, "weigh_by": weigh_by}
             federation = FederationConfig.model_validate(experiment.federation.model_dump() | told, strict=False)
             experiment = experiment.model_copy(update={"federation": federation})
-        heads = HeadsRun(experiment, sites, self.networks, self.central)
-        heads.run(every=2)
+        number, best = self._trained(experiment, sites)
         network, store = self.networks.build(experiment)
-        told: dict[str, Any] = {"round": heads.selection.best_round}
+        told: dict[str, Any] = {"round": number}
         for name in (*sites, CENTRE):
             found, _ = predict(
                 network, store, self.tests[name], derive_seed(1, "test", name), repeats=in_use(experiment)
             )
             told[name] = _kept(found)
         if not weigh_by:
-            told |= {at_home(name): self._personal(experiment, name, heads.best) for name in sites}
+            told |= {at_home(name): self._personal(experiment, name, best) for name in sites}
         return told
+
+    def _trained(self, experiment: Experiment, sites: Mapping[str, SiteImages]) -> tuple[int | None, Weights]:
+        """The selected round, and its weights, which are left in the whole network."""
+        if isinstance(self.networks, HeadsNetworks):
+            heads = HeadsRun(experiment, sites, self.networks, self.central)
+            heads.run(every=2)
+            return heads.selection.best_round, heads.best
+        path = run_locally(experiment, sites, self.networks.build, keep_optimizer=len(sites) == 1)
+        network, _ = self.networks.build(experiment)
+        network.layout.write(SegmentLayout(keras.models.load_model(path / "model" / "best.keras")).read())
+        chosen: int | None = RunFolder.load(path).read_metrics()["selection"]["best_round"]
+        shutil.rmtree(path)
+        return chosen, network.layout.read()
 
     def _personal(self, experiment: Experiment, name: str, best: Weights) -> dict[str, Any]:
         """What a hospital's own model says of its test images, after further training there."""
         images = self.sites[name]
         network, store = self.networks.build(experiment, images.modalities)
-        network.layout.write({segment: best[segment] for segment in network.trained_segments("heads")})
+        network.layout.write({name: best[name] for name in segments_of(network.modalities) if name in best})
         seed = derive_seed(experiment.seed, "personalise", name)
         done = personalise(network, store, images.splits["train"], images.splits["valid"], seed)
         seed = derive_seed(1, "test", name)
@@ -93,7 +127,7 @@ class Bench:
         return found
 
 
-def rows(bench: Bench, runs: Mapping[str, Any], seeds: range) -> Iterator[str]:
+def rows(bench: Bench, runs: Mapping[str, Any], seeds: range, alone: Collection[str]) -> Iterator[str]:
     yield "| test images of | score | together | at home | alone | together less alone | at home less alone |"
     yield "|---|---|---|---|---|---|---|"
 
@@ -109,9 +143,12 @@ def rows(bench: Bench, runs: Mapping[str, Any], seeds: range) -> Iterator[str]:
             spread = f"seeds {min(joined['seeds']):.3f}-{max(joined['seeds']):.3f}"
             cells = [f"{joined['value']:.3f} ({interval(joined, '.3f')}; {spread})", "", "", "", ""]
             if test != CENTRE:
+                own = figure_of(arm(TOGETHER, test, at_home(test)), score)
+                cells[1] = f"{own['value']:.3f} ({interval(own, '.3f')})"
+            if test in alone:
                 models = arm(TOGETHER, test), *(arm(name, test, at_home(test)) for name in (TOGETHER, test))
-                own, alone = (figure_of(of, score) for of in models[1:])
-                cells[1:] = [f"{value['value']:.3f} ({interval(value, '.3f')})" for value in (own, alone)]
+                single = figure_of(models[2], score)
+                cells[2:] = [f"{single['value']:.3f} ({interval(single, '.3f')})"]
                 less = [compared(of, models[2], score)["difference"] for of in models[:2]]
                 cells += [f"{value['value']:+.3f} ({interval(value, '+.3f')})" for value in less]
             yield f"| {test} | {title} | {' | '.join(cells)} |"
@@ -148,19 +185,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--alone", nargs="*", metavar="NAME", help="hospitals trained alone too; without, all of them")
     parser.add_argument("--strategies", nargs="+", metavar="NAME/WEIGH_BY", help="Only these, together.")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/natural.json"))
     arguments = parser.parse_args()
-    bench, seeds = Bench(arguments.config, arguments.overrides), range(1, arguments.seeds + 1)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    seeds, out = range(1, arguments.seeds + 1), arguments.out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    bench = Bench(load_experiment(arguments.config, arguments.overrides, base=Path.cwd()), out.parent)
     settings = bench.experiment.model_dump(mode="json", exclude={"output", "data"})
-    arms = arguments.strategies or (TOGETHER, *bench.sites)
+    alone = bench.sites if arguments.alone is None else arguments.alone
+    arms = arguments.strategies or (TOGETHER, *alone)
     runs = study(arguments.out, settings, [f"{seed} {arm}" for seed in seeds for arm in arms], bench.run)
     if arguments.strategies:
         print(*strategy_rows(bench, runs, seeds, arms), sep="\n")
     else:
-        print(*rows(bench, runs, seeds), sep="\n")
+        print(*rows(bench, runs, seeds, alone), sep="\n")
 
 
 if __name__ == "__main__":

@@ -137,14 +137,11 @@ class LossConfig(Frozen):
     positive_weights: dict[str, float] = Field(
         default={}, description="Weight of a positive label by finding; a finding not named has weight 1."
     )
-    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="Label smoothing of the cancer classes.")
 
     @model_validator(mode="after")
     def _positive(self) -> "LossConfig":
         if self.disease_weight == 0 and self.cancer_weight == 0:
             raise ValueError("disease_weight and cancer_weight must not both be 0")
-        if self.cancer == "own" and self.label_smoothing:
-            raise ValueError("label_smoothing spreads the target over all classes; with cancer: own set it to 0")
         for finding, weight in self.positive_weights.items():
             if weight <= 0:
                 raise ValueError(f"positive_weights.{finding} must be above 0, got {weight:g}")

@@ -96,21 +96,16 @@ def _counts(labels: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[n
     return (labels == 1).sum(axis=0).astype(np.float64), (labels == 0).sum(axis=0).astype(np.float64)
 
 
-def masked_sparse_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0) -> LossSum:
-    """Categorical cross-entropy over the rows of ``labels`` (N,) that are not -1 (unknown); ``logits`` is (N, classes).
-
-    ``smoothing`` spreads that share of the target evenly over all classes (Szegedy et al., CVPR 2016).
-    """
-    loss, mask = rows_categorical(labels, logits, smoothing)
+def masked_sparse_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> LossSum:
+    """Categorical cross-entropy over the rows of ``labels`` (N,) that are known, not -1; ``logits`` is (N, classes)."""
+    loss, mask = rows_categorical(labels, logits)
     return LossSum(tf.reduce_sum(loss), tf.reduce_sum(mask))
 
 
-def rows_categorical(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tuple[tf.Tensor, tf.Tensor]:
+def rows_categorical(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The same row by row, 0 where unknown, and a mask of those that are known."""
     known = labels >= 0
     safe = tf.where(known, labels, tf.zeros_like(labels))
-    num_classes = logits.shape[-1]
-    target = tf.one_hot(safe, num_classes, dtype=logits.dtype) * (1 - smoothing) + smoothing / num_classes
-    loss = tf.nn.softmax_cross_entropy_with_logits(target, logits)
+    loss = tf.nn.softmax_cross_entropy_with_logits(tf.one_hot(safe, logits.shape[-1], dtype=logits.dtype), logits)
     mask = tf.cast(known, logits.dtype)
     return loss * mask, mask

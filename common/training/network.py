@@ -142,10 +142,9 @@ class Network:
 
     def losses(self, labels: dict[str, tf.Tensor], logits: dict[str, tf.Tensor]) -> tuple[LossSum, LossSum]:
         """Masked losses of both heads, as sums with their weights."""
-        smoothing = self.experiment.training.loss.label_smoothing
         return (
             masked_binary_cross_entropy(labels["disease"], logits["disease"], self._positive_weights),
-            masked_sparse_cross_entropy(labels["cancer"], logits["cancer"], smoothing),
+            masked_sparse_cross_entropy(labels["cancer"], logits["cancer"]),
         )
 
     def _training_losses(self, labels: dict[str, tf.Tensor], logits: dict[str, tf.Tensor]) -> tuple[LossSum, LossSum]:

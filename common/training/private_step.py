@@ -203,7 +203,7 @@ class PrivateHeads:
         loss = self.network.experiment.training.loss
         weights = [loss.positive_weights.get(name, 1.0) for name in self.network.experiment.labels.findings]
         cells, known = cells_binary(disease, logits["disease"], tf.constant(weights, tf.float64))
-        rows, classes = rows_categorical(cancer, logits["cancer"], loss.label_smoothing)
+        rows, classes = rows_categorical(cancer, logits["cancer"])
         of_disease = tf.math.divide_no_nan(tf.reduce_sum(cells, axis=(1, 2)), tf.reduce_sum(known, axis=(1, 2)))
         of_cancer = tf.math.divide_no_nan(tf.reduce_sum(rows, axis=1), tf.reduce_sum(classes, axis=1))
         return loss.disease_weight * of_disease + loss.cancer_weight * of_cancer

@@ -171,10 +171,6 @@ REFUSED = [
     (["federation={min_site: 3}"], "--set: federation.min_site: unknown key; did you mean `min_sites`?"),
     (["federation.min_sites=3"], "tiny.yaml: federation.min_sites is 3, but data.hospitals has only 2"),
     (
-        ["training.loss={cancer: own, label_smoothing: 0.1}"],
-        "--set: training.loss: label_smoothing spreads the target over all classes; with cancer: own set it to 0",
-    ),
-    (
         ["training.loss.positive_weights.Nodule=2"],
         "tiny.yaml: training.loss.positive_weights names Nodule, which labels.findings does not have",
     ),

@@ -27,7 +27,7 @@ def small(**model) -> Experiment:
             "model": {**network, **widths, "absent": "token", **model},
             "training": {
                 "phases": [{"rounds": 1, "trainable": "all"}],
-                "loss": {"positive_weights": {"Mass": 2.0}, "label_smoothing": 0.1},
+                "loss": {"positive_weights": {"Mass": 2.0}},
                 "threads": 2,
             },
         }

@@ -34,10 +34,12 @@ def ask_about(folder: SiteFolder, settings: SiteSettings) -> About:
     import httpx  # what Flower's SuperNode uses
 
     proxy = settings.https_proxy or os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
+    if _spared(settings.server):
+        proxy = None
     way = f" through {without_password(proxy)}" if proxy else ""
     try:
         verify = ssl.create_default_context(cafile=str(folder.ca_certificate))
-        with httpx.Client(verify=verify, timeout=CONNECT_S, proxy=settings.https_proxy) as client:
+        with httpx.Client(verify=verify, timeout=CONNECT_S, proxy=settings.https_proxy and proxy) as client:
             asked = time.time()
             answer = client.get(f"https://{settings.server}/fedthorax/about")
             seconds = time.time() - asked
@@ -89,6 +91,14 @@ def _clock(about: Any, answer: Any) -> float | None:
         pass  # a server before that field, or a proxy's own answer: the header, to the second, has to do
     header = answer.headers.get("date")
     return None if header is None else email.utils.parsedate_to_datetime(header).timestamp() + 0.5  # whole seconds
+
+
+def _spared(server: str) -> bool:
+    """Whether NO_PROXY names the server, HOST:PORT: httpx, which knows that, forgets it where it is given a proxy."""
+    text = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    names = {name.strip().lstrip(".").lower() for name in text.split(",")} - {""}
+    hosts = (server.lower(), server.lower().rpartition(":")[0].strip("[]"))
+    return "*" in names or any(f".{host}".endswith(f".{name}") for host in hosts for name in names)
 
 
 def without_password(proxy: str) -> str:

@@ -257,9 +257,10 @@ def choose_threshold(
     order = np.argsort(-scores.probability, kind="stable")
     falling = scores.probability[order]
     last = np.append(falling[1:] != falling[:-1], True)  # cut only between different probabilities
-    # The first cut calls nothing positive; only by prevalence it can be the best.
+    # The first cut calls nothing positive, a probability of 1 neither; only by prevalence it can be the best.
     hits, alarms = (np.append(0.0, np.cumsum(of[order])[last]) for of in (scores.present, scores.absent))
-    lowest = np.concatenate([[1.0], falling[last], [0.0]])
+    highest = 1.0 + 2.0**-22 if falling[0] == 1 else 1.0  # halfway is above 1 in float32 too
+    lowest = np.concatenate([[highest], falling[last], [0.0]])
     positives, negatives = hits[-1], alarms[-1]
     worth: Mapping[str, Callable[[], NDArray[np.float64]]] = {
         "youden": lambda: hits / positives - alarms / negatives,

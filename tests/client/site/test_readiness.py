@@ -16,6 +16,7 @@ from flwr.supercore.protobuf.client import ProtobufClient
 
 from fedthorax import __version__
 from fedthorax.client.site import data_check, readiness
+from fedthorax.client.site.about import _spared
 from fedthorax.client.site.folder import SiteFolder
 from fedthorax.client.site.readiness import MOST_CLOCK_SKEW_S, Finding, check_site
 from fedthorax.client.site.settings import SiteSettings
@@ -261,6 +262,36 @@ def test_the_check_goes_through_the_proxy_and_says_so(site: SiteFolder, server: 
         found = _found(site, _settings(server, images, https_proxy=proxy.url))
         assert proxy.asked == [server.address]
         assert f"reached through {proxy.url}" in found["server"].words
+
+
+@pytest.mark.parametrize("spared", ["localhost", "example.org, *", "{address}"])
+def test_a_server_that_no_proxy_names_is_asked_directly_whoever_names_the_proxy(
+    site: SiteFolder, server: Server, images: Path, monkeypatch: pytest.MonkeyPatch, spared: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", spared.format(address=server.address))
+    with connect_proxy(refuses=True) as proxy:
+        for https_proxy in (proxy.url, None):
+            found = _found(site, _settings(server, images, https_proxy=https_proxy))
+            assert found["server"].words.startswith(f"{server.address} reached in ")
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "example.org,[::1]")
+        assert "refuses the way" in _found(site, _settings(server, images, https_proxy=proxy.url))["server"].words
+
+
+@pytest.mark.parametrize(
+    ("server", "names", "spared"),
+    [
+        ("fl.example.org:8443", "example.org", True),
+        ("fl.example.org:8443", ".example.org", True),
+        ("flexample.org:8443", "example.org", False),
+        ("[2001:db8::7]:8443", "2001:db8::7", True),
+        ("10.1.2.3:8443", "10.1.2.4", False),
+        ("fl.example.org:8443", "", False),
+    ],
+)
+def test_who_is_spared_by_no_proxy(monkeypatch: pytest.MonkeyPatch, server: str, names: str, spared: bool) -> None:
+    monkeypatch.setenv("NO_PROXY", names)
+    assert _spared(server) is spared
 
 
 def test_a_proxy_that_refuses_is_named(site: SiteFolder, server: Server, images: Path) -> None:

@@ -90,6 +90,17 @@ def test_the_threshold_by_prevalence_calls_as_many_positive_as_are(present, expe
     assert choose_threshold(scores, "prevalence", 0.9) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("present", [[0, 0, 0, 0, 0], [1, 0, 0, 0, 0]])
+def test_a_probability_of_1_is_not_called_positive_either_where_as_few_are(present):
+    probability = np.array([1, 1, 1, 1, 0.5], np.float32)
+    value, sensitivity, specificity = choose_threshold(
+        CountedScores.of_images(np.array(present, float), probability), "prevalence", 0.9
+    )
+    assert not (probability.astype(np.float64) >= value).any()
+    assert not (probability >= value).any()
+    assert (sensitivity, specificity) == (0.0 if any(present) else None, 1.0)
+
+
 def test_a_finding_with_a_handful_of_positives_goes_by_their_number_and_says_why():
     hernia = chosen(threshold=0.35).disease["Hernia"]
     (truth, disease), _ = validation()

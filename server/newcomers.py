@@ -93,6 +93,10 @@ class Newcomers:
         came = told.fingerprint
         if hospitals.record.document["sites"][site]["fingerprint"] not in (None, came):
             hospitals.warn(site, "its data have changed since the run began")
+        if (held := len(set(told.overlap))) > hospitals.experiment.federation.notable_share * most:
+            hospitals.warn(
+                site, f"it says that it holds {held} of the {most} central test images: these are scored apart"
+            )
         hospitals.record.describe(site, told.data, came, told.software_version)
         hospitals.audit.append("site joined", site=site, data_fingerprint=came)
         self.overlaps[site], self.told[site] = list(told.overlap), told.statistics

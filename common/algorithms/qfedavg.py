@@ -23,6 +23,7 @@ from fedthorax.common.algorithms.settings import StrategySettings
 from fedthorax.common.algorithms.spool import Spool
 
 _SMALLEST_LOSS = 1e-10  # a loss of 0 to a negative power
+_LARGEST_LOSS = 1e6  # far above any of a model that can be gone on with
 
 
 class QFedAvg:
@@ -38,6 +39,10 @@ class QFedAvg:
             raise ValueError(
                 "qfedavg weighs by the loss of the incoming model, which this hospital does not tell: it has no "
                 "validation images, or its limits keep the loss"
+            )
+        if update.loss > _LARGEST_LOSS:
+            raise ValueError(
+                f"qfedavg weighs by the loss of the incoming model, and {update.loss:.3g} would own the mean"
             )
         self._spool.add(update)
 

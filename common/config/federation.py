@@ -84,7 +84,7 @@ class FederationConfig(Frozen):
         gt=0,
         le=1,
         description="With three hospitals or more, one that has a larger share of a round's weight is named at the "
-        "lead's console and in the report.",
+        "lead's console and in the report, and so is one that says it holds a larger share of the central test images.",
     )
     patience: int | None = Field(
         default=None,

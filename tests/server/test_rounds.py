@@ -482,6 +482,19 @@ def test_where_branches_are_weighed_by_images_these_count_too(make, tmp_path):
     ]
 
 
+def test_a_hospital_that_says_it_holds_most_central_test_images_is_named(make, tmp_path):
+    def holds_all(task, reply):
+        claims = task.kind == "describe" and task.site == "east"
+        return telling(reply, overlap=(0, 1, 2)) if claims else reply
+
+    rounds = make(FakeChannel(holds_all))
+    rounds.run()
+    (warning,) = rounds.record.rounds[0]["warnings"]
+    assert warning["site"] == "east"
+    assert warning["reason"] == "it says that it holds 3 of the 3 central test images: these are scored apart"
+    assert rounds.record.document["test_with_duplicates"] is not None
+
+
 @pytest.mark.parametrize("claim", [10**9, 2**31 - 8])
 def test_a_hospital_that_describes_more_pairs_than_the_lead_allows_does_not_join(make, claim):
     def boast(task, reply):

@@ -115,6 +115,13 @@ def test_any_order_of_arrival_gives_the_same_bits(name):
     assert len({one_round(name, list(order), before(9))[0].tobytes() for order in orders}) == 1
 
 
+def test_a_loss_beyond_any_models_does_not_own_the_mean_nor_end_the_run():
+    aggregate = algorithm_of("qfedavg").aggregate(StrategySettings(fairness=2.0), SHAPE)
+    with pytest.raises(ValueError, match=r"and 1e\+300 would own the mean"):
+        aggregate.add(update("a", vector(2, 2), loss=1e300))
+    aggregate.close()
+
+
 def test_fedbn_averages_all_but_what_stays_at_the_hospitals():
     shape = RoundShape({"fusion": 3}, None, {}, {"fusion": (slice(1, 2),)})
     aggregate = algorithm_of("fedbn").aggregate(StrategySettings(), shape)

@@ -90,12 +90,7 @@ class Masks:
         ask.audit.append("sum closed", round=masked.number, sites=list(closed.taken), context=closed.context)
         tasks = [
             ask.task(
-                UnmaskTask,
-                site,
-                masked.number,
-                context=closed.context,
-                taken=closed.taken,
-                dealt=closed.dealt[site],
+                UnmaskTask, site, masked.number, context=closed.context, taken=closed.taken, dealt=closed.dealt[site]
             )
             for site in closed.taken
         ]

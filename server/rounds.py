@@ -23,13 +23,7 @@ from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, Trai
 from fedthorax.common.messages.tasks import EvaluateTask, PersonaliseTask, TrainTask
 from fedthorax.common.metrics.operating import OperatingPoints
 from fedthorax.common.metrics.scores import Histograms
-from fedthorax.common.model.segments import (
-    MODALITIES,
-    Weights,
-    segment_sha256,
-    segments_of,
-    weights_digest,
-)
+from fedthorax.common.model.segments import MODALITIES, Weights, segment_sha256, segments_of, weights_digest
 from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network

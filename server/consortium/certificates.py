@@ -19,21 +19,17 @@ from fedthorax.common.consortium.issuing import AUTHORITY, SIDE, certificate_of,
 from fedthorax.common.ground.atomic_write import PRIVATE, replacing, write_bytes
 
 AUTHORITY_DAYS = 3650
+Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def create_authority(consortium: str, certificate: Path, key: Path) -> None:
     """A new authority in files that do not exist yet."""
-    _write(certificate, key, *_new_authority(consortium))
+    _write(certificate, key, _new_authority(consortium))
 
 
 def issue_server_certificate(
-    names: Sequence[str],
-    days: int,
-    authority: tuple[Path, Path],
-    certificate: Path,
-    key: Path,
-    renewed: str = "",
+    names: Sequence[str], days: int, authority: tuple[Path, Path], certificate: Path, key: Path, renewed: str = ""
 ) -> None:
     """A new key and certificate for the server, good for ``names`` and this machine's loopback addresses.
 
@@ -59,9 +55,9 @@ def issue_server_certificate(
         tuple(dict.fromkeys((*names, *_LOCAL))),
         ExtendedKeyUsageOID.SERVER_AUTH,
     )
-    _write(certificate, key, leaf, private, chain)
+    _write(certificate, key, (leaf, private), chain)
     if renewed:
-        _write(*authority, ca_certificate, ca_key)
+        _write(*authority, (ca_certificate, ca_key))
 
 
 def issue_loopback_certificate(certificate: Path, key: Path) -> None:
@@ -74,7 +70,7 @@ def issue_loopback_certificate(certificate: Path, key: Path) -> None:
     uses = (*SIDE, "key_cert_sign")
     ends = in_days(AUTHORITY_DAYS)
     own = certificate_of(name, private.public_key(), private, ends, uses, hosts=_LOCAL, path_length=0)
-    _write(certificate, key, own, private)
+    _write(certificate, key, (own, private))
 
 
 def read_certificate(path: Path) -> x509.Certificate:
@@ -85,7 +81,7 @@ def read_certificate(path: Path) -> x509.Certificate:
         raise ValueError(f"{path}: expected a certificate in PEM") from None
 
 
-def read_pair(certificate: Path, key: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def read_pair(certificate: Path, key: Path) -> Pair:
     """A certificate and its key. Where a renewal was killed between the two files, the certificate is the one that lies
     in the key's file: a newer one of the same consortium. ValueError where the two do not belong together."""
     private, present = _read_key(key), read_certificate(certificate)
@@ -93,11 +89,9 @@ def read_pair(certificate: Path, key: Path) -> tuple[x509.Certificate, ec.Ellipt
         return present, private
     _, begin, text = key.read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
     newer = x509.load_pem_x509_certificate(begin + text) if begin else present
-    if (
-        newer.public_key() != private.public_key()
-        or newer.not_valid_before_utc < present.not_valid_before_utc  # one of the two is of a backup
-        or _consortium(newer) != _consortium(present)
-    ):
+    consortia = [one.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME) for one in (present, newer)]
+    from_backup = newer.not_valid_before_utc < present.not_valid_before_utc
+    if newer.public_key() != private.public_key() or from_backup or consortia[0] != consortia[1]:
         raise ValueError(f"{certificate} and {key} do not belong together; restore both from the backup")
     write_bytes(certificate, (begin, text))
     return newer, private
@@ -108,7 +102,7 @@ def days_left(certificate: Path) -> int:
     return (read_certificate(certificate).not_valid_after_utc - datetime.datetime.now(datetime.UTC)).days
 
 
-def _new_authority(consortium: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _new_authority(consortium: str) -> Pair:
     private = ec.generate_private_key(ec.SECP384R1())
     # The number tells a renewed authority from the one before: OpenSSL looks issuers up by name.
     serial = x509.random_serial_number()
@@ -120,10 +114,6 @@ def _new_authority(consortium: str) -> tuple[x509.Certificate, ec.EllipticCurveP
     )
     ends = in_days(AUTHORITY_DAYS)
     return certificate_of(name, private.public_key(), private, ends, AUTHORITY, serial=serial), private
-
-
-def _consortium(certificate: x509.Certificate) -> list[x509.NameAttribute]:
-    return certificate.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
 
 
 def _present_chain(path: Path) -> list[x509.Certificate]:
@@ -143,16 +133,10 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _write(
-    path: Path,
-    key: Path,
-    certificate: x509.Certificate,
-    private: ec.EllipticCurvePrivateKey,
-    chain: Sequence[x509.Certificate] = (),
-) -> None:
+def _write(path: Path, key: Path, pair: Pair, chain: Sequence[x509.Certificate] = ()) -> None:
     """Both files, the key first, with the certificate behind it (``read_pair``); on a full disk neither."""
-    pem = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (certificate, *chain))
+    pem = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (pair[0], *chain))
     with replacing(path) as public, replacing(key, PRIVATE) as secret:
-        for file, content in ((public, pem), (secret, key_pem(private) + pem)):
+        for file, content in ((public, pem), (secret, key_pem(pair[1]) + pem)):
             file.write(content)
             file.flush()

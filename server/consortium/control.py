@@ -179,15 +179,9 @@ def flower_environment(folder: ConsortiumFolder) -> dict[str, str]:
 
 def write_connection(folder: ConsortiumFolder) -> None:
     """``config.toml`` in the lead's FLWR_HOME, so that Flower's own commands reach the SuperLink without options."""
-    values = {
-        "address": folder.settings().superlink_address,
-        "root-certificates": str(folder.loopback_certificate),
-    }
-    lines = [
-        "[superlink]",
-        f'default = "{CONNECTION}"',
-        "",
-        f"[superlink.{CONNECTION}]",
-        *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()),
-    ]
-    write_text(folder.flower_home / "config.toml", "\n".join(lines) + "\n")
+    address, root = (
+        folder.settings().superlink_address,
+        json.dumps(str(folder.loopback_certificate), ensure_ascii=False),
+    )
+    text = f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\naddress = "{address}"\n'
+    write_text(folder.flower_home / "config.toml", f"{text}root-certificates = {root}\n")

@@ -70,7 +70,7 @@ class Members:
         if not _signed(public, signature, stamp):
             raise PermissionError("no valid SuperNode authentication")
         _require_time(behind)
-        digest = self._signed_body(headers, name, public, stamp, method, path)
+        digest = self._signed_body(headers, name, public, (stamp, method, path))
         if not taken:
             bound = (method, path, digest) if digest else ()  # else the same time would do for every path
             self._calls.take(name, signed_at.timestamp(), stamp, *bound)
@@ -78,26 +78,20 @@ class Members:
         return name, digest
 
     def _signed_body(
-        self,
-        headers: Mapping[bytes, bytes],
-        name: str,
-        public: ec.EllipticCurvePublicKey,
-        stamp: str,
-        method: str,
-        path: str,
+        self, headers: Mapping[bytes, bytes], name: str, public: ec.EllipticCurvePublicKey, call: tuple[str, str, str]
     ) -> str:
-        digest, call = (headers.get(header.encode(), b"") for header in (BODY_HEADER, CALL_HEADER))
-        if not digest and not call and name in self._unbound_calls:
+        digest, signed = (headers.get(header.encode(), b"") for header in (BODY_HEADER, CALL_HEADER))
+        if not digest and not signed and name in self._unbound_calls:
             return ""
-        if not digest or not call:
+        if not digest or not signed:
             raise PermissionError(
                 "the call's path and body are not signed; this server wants `fedthorax site start` of its own version"
             )
         try:
-            text, signature = digest.decode("ascii"), base64.b64decode(call, validate=True)
+            text, signature = digest.decode("ascii"), base64.b64decode(signed, validate=True)
         except (ValueError, binascii.Error):
             text, signature = "", b""
-        if not fits_call(public, signature, stamp, method, path, text):
+        if not fits_call(public, signature, *call, text):
             raise PermissionError("the signature of the call's path and body does not fit")
         return text
 

@@ -157,16 +157,8 @@ def hand_in(experiment: Experiment, folder: ConsortiumFolder, flags: Mapping[str
 
 
 def _flwr_run(folder: ConsortiumFolder, app: Path, run_config: Path) -> int:
-    command = [
-        str(Path(sys.executable).with_name("flwr")),
-        "run",
-        str(app),
-        CONNECTION,
-        "--run-config",
-        str(run_config),
-        "--format",
-        "json",
-    ]
+    flwr = str(Path(sys.executable).with_name("flwr"))
+    command = [flwr, "run", str(app), CONNECTION, "--run-config", str(run_config), "--format", "json"]
     try:
         done = subprocess.run(
             command,

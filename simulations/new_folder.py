@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedthorax.common.ground.atomic_write import name_as_asked
+
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
     """Rows in the order given; a row with a column that is not in ``columns`` is a ``ValueError``."""
@@ -29,7 +31,11 @@ def new_folder(out: Path, may_replace: Callable[[Path], bool] | None = None) -> 
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}.partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    try:
+        partial.mkdir()
+    except OSError as error:
+        name_as_asked(error, partial, out)
+        raise
     try:
         yield partial
         if replaces:

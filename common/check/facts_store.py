@@ -18,6 +18,7 @@ _TABLES = """
 create table if not exists facts (key text primary key, fields text not null, picture blob not null);
 create table if not exists files (path text primary key, state text not null, content text not null);
 """
+_ELSEWHERE = "name another with --cache, or in XDG_CACHE_HOME"  # the latter for `site check`, too
 _WAIT_SECONDS = 60.0  # for another check that is writing
 
 
@@ -38,13 +39,11 @@ class FactsStore:
             try:
                 file.unlink(missing_ok=True)
                 self._database = _open(file)
-            except sqlite3.Error as error:
-                raise OSError(
-                    f"{file}: the check's cache cannot be used ({error}); name another with --cache"
-                ) from None
+            except (sqlite3.Error, OSError) as error:
+                raise OSError(f"{file}: the check's cache cannot be used ({error}); {_ELSEWHERE}") from None
         except OSError as error:
             raise OSError(
-                f"{folder}: the check's cache folder cannot be written ({error.strerror}); name another with --cache"
+                f"{folder}: the check's cache folder cannot be written ({error.strerror}); {_ELSEWHERE}"
             ) from error
 
     def __enter__(self) -> "FactsStore":
@@ -85,7 +84,7 @@ class FactsStore:
                 self._database.executemany("insert or replace into facts values (?, ?, ?)", rows)
                 self._database.executemany("insert or replace into files values (?, ?, ?)", files)
         except sqlite3.Error as error:
-            raise OSError(f"the check's cache cannot be written ({error}); name another with --cache") from error
+            raise OSError(f"the check's cache cannot be written ({error}); {_ELSEWHERE}") from error
 
 
 def facts_key(content_hash: str, frame: int | None, preparation: str) -> str:

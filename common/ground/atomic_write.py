@@ -47,8 +47,11 @@ def replacing(path: Path, mode: int = 0o666, durable: bool = True) -> Iterator[B
             if durable:
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if isinstance(error, OSError):
+            name_as_asked(error, temporary, path)
+        with contextlib.suppress(OSError):  # as where a file stands in the place of its folder
+            temporary.unlink(missing_ok=True)
         raise
     if durable:  # else the name may be the old file's again after a power cut
         descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -57,6 +60,12 @@ def replacing(path: Path, mode: int = 0o666, durable: bool = True) -> Iterator[B
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def name_as_asked(error: OSError, temporary: Path, path: Path) -> None:
+    """An error at ``temporary`` speaks of ``path`` then, the name that a person knows."""
+    if str(error.filename) == str(temporary):
+        error.filename, error.filename2 = str(path), None
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -348,6 +349,22 @@ def test_a_folder_with_something_in_it_is_refused_and_kept(tmp_path: Path, xray:
     with pytest.raises(FileExistsError, match="is not empty; name a new folder"):
         partition(PartitionPlan(tmp_path / "out", xray=xray))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_asked_for(
+    tmp_path: Path, xray: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Path.mkdir
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> None:
+        if "partial" in path.name:
+            raise PermissionError(13, "Permission denied", str(path))
+        make(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(PermissionError) as caught:
+        partition(PartitionPlan(tmp_path / "out", xray=xray))
+    assert caught.value.filename == str(tmp_path / "out")
 
 
 def test_an_interrupted_partition_leaves_nothing_behind(tmp_path: Path, xray: Path) -> None:

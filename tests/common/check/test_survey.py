@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedthorax.common.check import facts_store
 from fedthorax.common.check.facts_store import FactsStore, default_folder
 from fedthorax.common.check.survey import Survey, Surveyor
 from fedthorax.common.config.data import CtWindow
@@ -114,10 +115,20 @@ def test_nothing_is_written_without_a_folder(tmp_path: Path, pictures: list[Imag
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_folder_that_cannot_be_written_is_said_with_the_way_out(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(OSError, match=r"cache folder cannot be written .*name another with --cache"):
         FactsStore(tmp_path / "file")
+    (tmp_path / "check.sqlite").mkdir()
+
+    def refuse(file: Path) -> None:
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr(facts_store, "_open", refuse)
+    with pytest.raises(OSError, match=r"check\.sqlite: the check's cache cannot be used .*name another with --cache"):
+        FactsStore(tmp_path)
 
 
 def test_the_store_lies_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -32,6 +32,19 @@ def test_an_error_half_way_leaves_the_old_file_and_no_other(tmp_path):
     assert file.read_text() == "old"
 
 
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "missing/page.html", tmp_path / "file/page.html", tmp_path / "folder"):
+        with pytest.raises(OSError, match=r"page\.html|folder") as caught:
+            write_text(path, "page")
+        assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "page.html"):
+        (tmp_path / "another").read_bytes()
+    assert caught.value.filename == str(tmp_path / "another")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
 def test_the_new_name_is_on_disk_as_well_where_the_file_has_to_be(tmp_path, monkeypatch):
     synced = []
 

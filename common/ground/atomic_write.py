@@ -65,7 +65,8 @@ def replacing(path: Path, mode: int = 0o666, durable: bool = True) -> Iterator[B
 def name_as_asked(error: OSError, temporary: Path, path: Path) -> None:
     """An error at ``temporary`` speaks of ``path`` then, the name that a person knows."""
     if str(error.filename) == str(temporary):
-        error.filename, error.filename2 = str(path), None
+        error.filename = str(path)
+        del error.filename2  # None would be printed
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.config.data import CacheConfig
-from fedthorax.common.ground.atomic_write import write_json
+from fedthorax.common.ground.atomic_write import name_as_asked, write_json
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import image_to_logits, presence_inputs
 from fedthorax.common.model.segments import MODALITIES
@@ -57,8 +57,8 @@ def export_model(
     network({name: images[:1] for name, images in batch.items()}, training=False)  # Keras exports no uncalled network
     temporary = out.with_name(f".{out.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
+        temporary.mkdir()
         run = _WRITERS[target](network, temporary)
         difference = max_difference(saved, batch, run)
         if not difference <= MAX_DIFFERENCE:
@@ -73,6 +73,9 @@ def export_model(
         if card.is_file():
             shutil.copyfile(card, temporary / "card.md")
         temporary.replace(out)
+    except OSError as error:
+        name_as_asked(error, temporary, out)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return {"path": str(out), "max_difference": difference, "checked_on": words, "views": saved.views}
@@ -170,7 +173,7 @@ def _to_onnx(network: keras.Model, folder: Path) -> Runner:
         import onnxruntime
         import tf2onnx  # noqa: F401
     except ImportError as error:
-        raise ImportError("export to onnx needs tf2onnx and onnxruntime: pip install 'fed-thorax[export]'") from error
+        raise RuntimeError("export to onnx needs tf2onnx and onnxruntime: pip install 'fed-thorax[export]'") from error
     file = folder / "model.onnx"
     for layer in all_layers(network):
         if isinstance(layer, keras.layers.Normalization):

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from fedthorax.common.config.data import CT_WINDOWS, CtWindow
 from fedthorax.common.config.training import AugmentationConfig
+from fedthorax.common.ground.atomic_write import replacing
 from fedthorax.common.metrics.operating import OperatingPoints, fixed_operating_points
 from fedthorax.common.model.segments import SegmentLayout, weights_digest
 from fedthorax.common.release.model_facts import FORMAT, check_entry
@@ -165,14 +166,12 @@ def _points(facts: dict[str, Any], entry: dict[str, Any], file: Path, site: str 
 def pack(saved: SavedModel, target: Path) -> Path:
     """One zip of the model, its facts and its card; what it holds opens as a folder too."""
     facts = {**saved.facts, "models": {PACKED[0]: saved.entry}}
-    temporary = target.with_name(f".{target.name}.part")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(saved.path, PACKED[0], zipfile.ZIP_STORED)  # is a zip itself
         archive.writestr(PACKED[1], json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         card = saved.path.with_name(PACKED[2])
         if card.is_file():
             archive.write(card, PACKED[2])
-    temporary.replace(target)
     return target
 
 

@@ -38,7 +38,7 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     for path in (tmp_path / "missing/page.html", tmp_path / "file/page.html", tmp_path / "folder"):
         with pytest.raises(OSError, match=r"page\.html|folder") as caught:
             write_text(path, "page")
-        assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+        assert str(caught.value).endswith(f": '{path}'")
     with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "page.html"):
         (tmp_path / "another").read_bytes()
     assert caught.value.filename == str(tmp_path / "another")

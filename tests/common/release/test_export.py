@@ -1,6 +1,7 @@
 """An exported model answers as ``fedthorax predict`` does, or is not kept."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,15 @@ def test_a_model_that_answers_otherwise_is_not_kept(saved, tmp_path: Path, monke
     monkeypatch.setattr(export, "_WRITERS", {"savedmodel": wrong})
     with pytest.raises(RuntimeError, match=r"differs from .* by up to 0\.01 in a probability .*; it was not kept"):
         export.export_model(tmp_path, "savedmodel", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["card.md"]
+
+
+def test_a_converter_that_is_not_installed_is_one_line_and_nothing_is_kept(
+    saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(RuntimeError, match=r"needs tf2onnx and onnxruntime: pip install 'fed-thorax\[export\]'"):
+        export.export_model(tmp_path, "onnx", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["card.md"]
 
 

@@ -70,6 +70,17 @@ def test_a_packed_model_is_the_same_model(folder: Path, tmp_path: Path) -> None:
             assert np.array_equal(mine, theirs)
 
 
+def test_a_packing_that_fails_leaves_nothing_and_names_what_was_asked_for(folder: Path, tmp_path: Path) -> None:
+    saved = load_saved_model(folder)
+    with pytest.raises(OSError, match=r"'[^']*/none/small\.zip'$"):
+        pack(saved, tmp_path / "none/small.zip")
+    saved.path.unlink()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError):
+        pack(saved, tmp_path / "small.zip")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_edited_thresholds_are_noticed(folder: Path) -> None:
     def lower(facts: dict) -> None:
         facts["models"]["best.keras"]["operating_points"]["disease"]["Mass"]["threshold"] = 0.01

@@ -4,6 +4,7 @@ right to be there. No TensorFlow runs here."""
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -20,12 +21,15 @@ from flwr.supercore.control import ControlHttpClient
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from fedthorax.client.site.call_signing import CallSigning
+from fedthorax.common.config.load import load_experiment
 from fedthorax.common.consortium.keys import new_private_key, public_key_text, read_private_key, write_private_key
 from fedthorax.common.consortium.registration import new_registration
 from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.audit import verify
-from fedthorax.server.consortium.control import node_key
+from fedthorax.server.consortium.control import Control, control, node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
+from fedthorax.server.consortium.runs import read_submissions
+from fedthorax.server.consortium.submit import for_consortium, submit
 
 pytestmark = pytest.mark.ci
 
@@ -278,6 +282,33 @@ def test_a_supernode_connects_survives_both_servers_and_is_shut_out_when_revoked
     finally:
         node.kill()
         node.wait()
+
+
+@pytest.mark.slow
+def test_no_run_goes_on_that_the_lead_does_not_know_though_flower_was_cut_off_while_it_was_handed_in(
+    lead, anna, tmp_path, monkeypatch
+):
+    file, begun, run, ask = tmp_path / "chest.yaml", list[int](), subprocess.run, Control.begun
+    file.write_text(
+        "name: chest\nlabels: {findings: [Effusion], cancer_classes: [normal, tumour]}\n"
+        "data: {hospitals: {anna: null, berta: null}, central: {xray: x, ct: c}}\n"
+        "training: {phases: [{rounds: 2, trainable: heads}]}\n"
+    )
+
+    def cut_off(command, **more):
+        run(command, **more)
+        raise subprocess.TimeoutExpired(command, more["timeout"])
+
+    monkeypatch.setattr(subprocess, "run", cut_off)
+    experiment = for_consortium(load_experiment(file), lead.folder)
+    with control(lead.folder) as link:
+        assert link.run(submit(experiment, lead.folder).run_id) is not None
+        monkeypatch.setattr(Control, "begun", lambda link, experiment: begun.append(ask(link, experiment)))
+        with pytest.raises(RuntimeError, match="the SuperLink knows no run of it"):
+            submit(experiment, lead.folder)  # which begins after the look, so to say
+        wait_for(lambda: link.run(begun[0]).over, 600)
+        assert re.search(r"submissions/chest-\w+\.yaml: no such file", link.run(begun[0]).details)
+    assert len(read_submissions(lead.folder)) == 1
 
 
 def test_a_second_server_of_the_same_consortium_is_refused(lead):

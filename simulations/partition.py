@@ -18,7 +18,7 @@ from fedthorax.simulations.partition_lists import by_lists
 from fedthorax.simulations.partition_output import moves, put, write_labels, write_slices
 from fedthorax.simulations.partition_places import CENTRAL, places
 from fedthorax.simulations.partition_plan import PartitionPlan
-from fedthorax.simulations.site_counts import SiteCounts, count_site
+from fedthorax.simulations.site_plot import FILE_NAME, SiteCounts, count_site, write_site_plot
 
 __all__ = ["PartitionPlan", "PartitionSummary", "partition"]
 
@@ -84,6 +84,7 @@ def partition(plan: PartitionPlan, progress: Callable[[int, int], None] | None =
                 if given and plan.limits.has(name, modality):
                     (out / name.partition("/")[0] / modality).mkdir(parents=True, exist_ok=True)
         sites = _counts(xrays_at, slices_at, xray.findings, classes)
+        write_site_plot(out / FILE_NAME, sites)
     notes = [*xray.notes, *ct.notes, *(note for folder in central_ct.values() for note in folder.notes)]
     known = {image.patient for image in xray.images if image.row["patient_id"]}
     known |= {slice_.patient for folder in (ct, *central_ct.values()) for slice_ in folder.images if slice_.identified}

@@ -67,8 +67,8 @@ def partition(
     as_json: JsonOption = False,
 ) -> None:
     """Deal out one collection of X-rays and CT slices to several hospitals, by
-    patient: evenly, or by --sizes, --size-alpha, --alpha or --column. A table
-    shows what every site got.
+    patient: evenly, or by --sizes, --size-alpha, --alpha or --column. A table and
+    OUT/sites.png show what every site got.
 
     \b
     Example:
@@ -117,7 +117,7 @@ def partition(
     typer.echo(f"wrote {near(out)}: {summary.num_images} images")
     labels_of_sites = label_lines(summary.sites)
     lines = [*count_lines(summary.sites), *([""] * bool(labels_of_sites)), *labels_of_sites]
-    typer.echo("\n".join([*lines, *(f"note: {note}" for note in summary.notes)]))
+    typer.echo("\n".join([*lines, *(f"note: {note}" for note in summary.notes), f"plot: {near(out / 'sites.png')}"]))
 
 
 def _hospitals(text: str | None) -> int | tuple[str, ...] | None:

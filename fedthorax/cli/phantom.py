@@ -39,8 +39,8 @@ def phantom(
     """Draw chest X-rays and CT slices with planted findings and tumours, for
     some hospitals and a central test set.
 
-    They look like medical images but show no patient. A table shows what
-    every site got.
+    They look like medical images but show no patient. A table and OUT/sites.png
+    show what every site got.
 
     \b
     Example:
@@ -67,4 +67,8 @@ def phantom(
         print_json({"folder": str(out.absolute()), "written": True, "sites": sites})
     else:
         typer.echo(f"wrote {near(out)}")
-        typer.echo("\n".join([*count_lines(summary.sites), "", *label_lines(summary.sites)]))
+        typer.echo(
+            "\n".join(
+                [*count_lines(summary.sites), "", *label_lines(summary.sites), f"plot: {near(out / 'sites.png')}"]
+            )
+        )

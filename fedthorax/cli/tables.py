@@ -9,7 +9,7 @@ from fedthorax.common.ground.wording import at
 if TYPE_CHECKING:
     from fedthorax.common.metrics.scores import Task
     from fedthorax.common.record.run import CentralTest
-    from fedthorax.simulations.site_counts import SiteCounts
+    from fedthorax.simulations.site_plot import SiteCounts
 
 Row = tuple[str, ...]
 

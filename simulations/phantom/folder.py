@@ -26,8 +26,8 @@ from fedthorax.simulations.phantom.picture import plan_xrays, save_slice, save_x
 from fedthorax.simulations.phantom.scanner import Look
 from fedthorax.simulations.phantom.thorax import CANCER_CLASSES
 from fedthorax.simulations.phantom.variety import Variety
-from fedthorax.simulations.site_counts import SiteCounts, count_site
 from fedthorax.simulations.site_limits import SiteLimits
+from fedthorax.simulations.site_plot import FILE_NAME, SiteCounts, count_site, write_site_plot
 
 _CENTRAL_SHARES = {"valid": 0.4, "test": 0.6}
 # Share of X-rays in one hospital that lack the label of one finding.
@@ -73,7 +73,8 @@ def write_phantom(
 
     ``patients`` is the mean number per hospital: hospitals differ in size, case mix and machines. ``image_size`` is
     the shorter side of the first hospital's images in pixels; other machines are up to 10 % off. ``variety`` says how
-    unlike the hospitals are. The same arguments give the same bytes. ``progress`` is told (images drawn, in all).
+    unlike the hospitals are. The same arguments give the same bytes. ``sites.png`` shows what each got. ``progress`` is
+    told (images drawn, images in all).
 
     Raises ``ValueError`` for impossible arguments, and ``FileExistsError`` where ``out`` is not empty, unless
     ``overwrite`` is true and it holds an earlier phantom and nothing else.
@@ -94,6 +95,7 @@ def write_phantom(
         for index, (name, members) in enumerate(groups.items()):
             unlabelled = name != "central" and index == min(1, len(arguments.hospitals) - 1)
             sites |= _write_site(folder / name, name, members, arguments, unlabelled, tick)
+        write_site_plot(folder / FILE_NAME, sites)
         write_manifest(folder, arguments)
     return PhantomSummary(Path(out), seed, total, sites)
 

@@ -363,6 +363,7 @@ def test_phantom_draws_once_and_leaves_what_is_current_alone(
     assert lines[1].split() == ["patients", "X-rays", "CT", "slices", "patients", "with", "both"]
     assert [line.split()[0] for line in lines[2:5]] == ["north", "central/valid", "central/test"]
     assert lines[6].split() == ["X-rays", "with", "north", "valid", "test"]
+    assert lines[-1] == "plot: data/tiny/sites.png"
     assert cli.run(arguments) == 0
     assert capsys.readouterr().out == "already there: data/tiny\n"
     assert cli.run([*arguments, "--seed", "1", "--json"]) == 0

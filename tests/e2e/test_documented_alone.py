@@ -182,7 +182,7 @@ def test_hospitals_are_drawn_and_dealt_out(shell: Shell, here: Path) -> None:
         here,
         {"OUT": "dealt", "[rule] [limits] [the server's part]": rules},
     )
-    assert "X-rays with" in told
+    assert "plot: dealt/sites.png" in told
 
 
 def test_hospitals_are_compared_in_numbers(shell: Shell, here: Path) -> None:

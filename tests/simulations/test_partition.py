@@ -11,6 +11,7 @@ from fedthorax.simulations import partition_output
 from fedthorax.simulations.partition import PartitionPlan, PartitionSummary, partition
 from fedthorax.simulations.phantom import write_phantom
 from fedthorax.simulations.site_limits import SiteLimits
+from fedthorax.simulations.site_plot import FILE_NAME
 
 from .pictures import picture, words_of
 
@@ -45,7 +46,7 @@ def xray(tmp_path: Path) -> Path:
 
 
 def images(out: Path) -> dict[str, str]:
-    found = sorted(out.rglob("*.png"))
+    found = sorted(path for path in out.rglob("*.png") if path.name != FILE_NAME)
     return {path.relative_to(out).as_posix(): words_of(path) for path in found}
 
 
@@ -574,6 +575,15 @@ def test_a_patient_with_several_values_goes_where_most_images_are(tmp_path: Path
         partition(PartitionPlan(tmp_path / "out", xray=folder, column="view"))
     summary = partition(PartitionPlan(tmp_path / "out", xray=folder, column="view", column_most=True))
     assert {name: site.xrays for name, site in summary.sites.items()} == {"AP": 1, "PA": 3}
+
+
+def test_a_picture_shows_what_every_site_got_and_is_the_same_each_time(tmp_path: Path, xray: Path) -> None:
+    pictures = []
+    for name in ("one", "two"):
+        partition(PartitionPlan(tmp_path / name, xray=xray, ct=None, holdout_test=0.2))
+        pictures.append((tmp_path / name / FILE_NAME).read_bytes())
+    assert pictures[0] == pictures[1]
+    assert pictures[0].startswith(b"\x89PNG")
 
 
 def test_ct_patients_are_held_out_too_where_no_central_ct_is_given(tmp_path: Path, xray: Path) -> None:

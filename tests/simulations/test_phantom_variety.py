@@ -58,6 +58,7 @@ def test_a_hospital_lacks_what_it_is_to_lack(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert {row["Nodule"] for row in rows} == {""}
     assert {row["Effusion"] for row in rows} - {""} == {"0", "1"}
+    assert (tmp_path / "data" / "sites.png").is_file()
     assert phantom_is_current(tmp_path / "data", **facts)
     assert not phantom_is_current(tmp_path / "data", **{**facts, "variety": Variety()})
     readme = (tmp_path / "data" / "README.txt").read_text()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pairing = Literal["random", "patient_first"]
+EpochLength = Literal["longest", "shortest", "xray", "ct"]
 
 Indices = NDArray[np.int64]
 ABSENT = -1
@@ -61,22 +62,25 @@ def training_pairs(
     xray_patients: Sequence[str],
     ct_patients: Sequence[str],
     pairing: Pairing,
+    epoch_length: EpochLength,
     seed: int,
 ) -> Pairs:
     """The pairs of one epoch; call it with a new seed for each.
 
-    There are as many pairs as the larger side has images. The other one is reshuffled and reused: every image is used
-    floor(P / n) or ceil(P / n) times, and none again before all others were. Without images on one side there are none.
+    The epoch has as many pairs as ``epoch_length`` says. The side with fewer images is reshuffled and reused: every
+    image is used floor(P / n) or ceil(P / n) times, and none again before all others were. Of a side with more images
+    than pairs a random part is used, another in the next epoch. Without images on one side there are no pairs.
 
     ``patient_first`` joins a patient's X-rays and CT slices one to one, at random if there are several, and whatever
     remains at random. The images are then still used equally often, but the order within the epoch is shuffled.
     """
     num_xray, num_ct = len(xray_patients), len(ct_patients)
-    length = _epoch_length(num_xray, num_ct)
+    length = _epoch_length(num_xray, num_ct, epoch_length)
     xray_random, ct_random, join_random = _streams(seed)
-    xray, ct = _evenly(num_xray, length, xray_random), _evenly(num_ct, length, ct_random)
     if pairing == "random":
-        return Pairs(xray, ct)
+        return Pairs(_evenly(num_xray, length, xray_random), _evenly(num_ct, length, ct_random))
+    xray = _partners_first(xray_patients, ct_patients, length, xray_random)
+    ct = _partners_first(ct_patients, xray_patients, length, ct_random)
     return _join_patients(xray, ct, xray_patients, ct_patients, join_random)
 
 
@@ -97,7 +101,7 @@ def in_turn(images: Sequence[Sequence[int]], chosen: Indices) -> Indices:
 
 def evaluation_pairs(num_xray: int, num_ct: int, seed: int) -> EvaluationPairs:
     """max(num_xray, num_ct) pairs in which each image is scored exactly once, or none if one side has no images."""
-    length = _epoch_length(num_xray, num_ct)
+    length = _epoch_length(num_xray, num_ct, "longest")
     xray_random, ct_random, _ = _streams(seed)
     xray, ct = _evenly(num_xray, length, xray_random), _evenly(num_ct, length, ct_random)
     # The first num images of a side are its first shuffle, in which each stands once.
@@ -146,8 +150,11 @@ def _uses(indices: Indices, num_images: int) -> Uses:
     return Uses(int(counts.min()), float(counts.mean()), int(counts.max()))
 
 
-def _epoch_length(num_xray: int, num_ct: int) -> int:
-    return max(num_xray, num_ct) if num_xray and num_ct else 0
+def _epoch_length(num_xray: int, num_ct: int, epoch_length: EpochLength) -> int:
+    if num_xray == 0 or num_ct == 0:
+        return 0
+    lengths = {"longest": max(num_xray, num_ct), "shortest": min(num_xray, num_ct), "xray": num_xray, "ct": num_ct}
+    return lengths[epoch_length]
 
 
 def _streams(seed: int) -> list[np.random.Generator]:
@@ -160,6 +167,26 @@ def _evenly(num_images: int, length: int, random: np.random.Generator) -> Indice
     shuffles = -(-length // num_images) if num_images else 0
     rows = [random.permutation(num_images) for _ in range(shuffles)]
     return np.concatenate([*rows, np.empty(0, np.int64)]).astype(np.int64)[:length]
+
+
+def _partners_first(
+    patients: Sequence[str], other_patients: Sequence[str], length: int, random: np.random.Generator
+) -> Indices:
+    """Like ``_evenly``, but if not all images are used, those come first whose patient has images on the other side."""
+    rows = _evenly(len(patients), max(length, len(patients)) if length else 0, random)
+    if length >= len(patients):
+        return rows
+    places: dict[str, int] = defaultdict(int)
+    for patient in other_patients:
+        places[patient] += 1
+    wanted, others = [], []
+    for row in rows.tolist():
+        if places[patients[row]] > 0:
+            places[patients[row]] -= 1
+            wanted.append(row)
+        else:
+            others.append(row)
+    return np.array((wanted + others)[:length], np.int64)
 
 
 def _join_patients(

@@ -64,7 +64,7 @@ def check_branch_counts(reply: TrainReply, data: Passport, experiment: Experimen
     and the hospital's passport ``data``, in which counts are rounded. Of images whose number the passport keeps back
     each stands in a pair of an epoch, unless this takes some of them only: then what the lead allows is the bound."""
     labels, most = experiment.labels, experiment.federation.largest_hospital
-    every_image = experiment.data.sample_by == "image"
+    every_image = experiment.data.epoch_length == "longest" and experiment.data.sample_by == "image"
     counts, names = reply.told.counts, ("xray", "ct", "fusion", "xray_token", "ct_token", "cancer")
     if counts is None:
         raise ValueError(f"the update counts nothing, expected {', '.join(names)}, findings")

@@ -162,6 +162,9 @@ class CtSlices(Frozen):
     between: tuple[float, float] = Field(
         default=(0.0, 1.0), strict=False, description="Part of the series from its lowest (0) to its highest (1) slice."
     )
+    between_mm: Annotated[tuple[float, float], Field(strict=False)] | None = Field(
+        default=None, description="Heights in millimetres, as the scanner counts them; null: all."
+    )
     every: int = Field(default=1, ge=1, description="Every n-th of the slices that remain.")
     most: int | None = Field(
         default=None, ge=1, description="At most so many of them, evenly spaced from the feet to the head; null: all."
@@ -172,6 +175,8 @@ class CtSlices(Frozen):
         low, high = self.between
         if not 0 <= low < high <= 1:
             raise ValueError(f"between must be two shares from 0 to 1 in rising order, found [{low:g}, {high:g}]")
+        if self.between_mm is not None and not self.between_mm[0] < self.between_mm[1]:
+            raise ValueError(f"between_mm must be in rising order, found {list(self.between_mm)}")
         return self
 
 
@@ -231,6 +236,9 @@ class DataConfig(Frozen):
     pairing: Literal["random", "patient_first"] = Field(
         default="random",
         description="random: any X-ray with any CT slice; patient_first: a patient's own pair where both exist.",
+    )
+    epoch_length: Literal["longest", "shortest", "xray", "ct"] = Field(
+        default="longest", description="How many pairs an epoch has: as many as this side has images."
     )
     sample_by: Literal["image", "patient"] = Field(
         default="image",

@@ -157,6 +157,9 @@ def _apply(slices: list[CtSlice], policy: CtSlices, pool: ThreadPoolExecutor) ->
     last = len(slices) - 1
     low, high = policy.between
     kept = [s for n, s in enumerate(slices) if last == 0 or low <= n / last <= high]
+    if policy.between_mm is not None:
+        bottom, top = policy.between_mm
+        kept = [s for s in kept if s.height is None or bottom <= s.height <= top]
     if policy.min_lung_share > 0:
         by_file: dict[Path, list[CtSlice]] = {}
         for slice_ in kept:

@@ -141,7 +141,7 @@ def _drawn(experiment: Experiment, patients: Mapping[str, Sequence[str]], seed: 
     data, xray, ct = experiment.data, patients["xray"], patients["ct"]
     if experiment.model.absent == "token" and not (xray and ct):
         return one_sided_pairs(len(xray), len(ct), seed)
-    pairs = training_pairs(xray, ct, data.pairing, seed)
+    pairs = training_pairs(xray, ct, data.pairing, data.epoch_length, seed)
     rate = experiment.training.modality_dropout
     return drop_sides(pairs, rate, derive_seed(seed, "modality dropout")) if rate else pairs
 

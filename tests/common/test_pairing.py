@@ -7,6 +7,7 @@ import pytest
 
 from fedthorax.common.pairing import (
     ABSENT,
+    EpochLength,
     Pairing,
     Pairs,
     Uses,
@@ -22,11 +23,15 @@ SLICES = tuple(f"c{n}" for n in range(3))
 
 
 @pytest.mark.parametrize("pairing", ["random", "patient_first"])
-@pytest.mark.parametrize("sides", [(XRAYS, SLICES), (SLICES, XRAYS)])
-def test_an_epoch_is_as_long_as_the_larger_side_and_uses_images_evenly(
-    pairing: Pairing, sides: tuple[tuple[str, ...], tuple[str, ...]]
+@pytest.mark.parametrize(("epoch_length", "pairs"), [("longest", 7), ("shortest", 3), ("xray", 7), ("ct", 3)])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_epoch_has_the_stated_length_and_uses_images_evenly(
+    pairing: Pairing, epoch_length: EpochLength, pairs: int, swapped: bool
 ) -> None:
-    drawn, pairs = training_pairs(*sides, pairing, seed=0), len(XRAYS)
+    sides = (SLICES, XRAYS) if swapped else (XRAYS, SLICES)
+    if swapped and epoch_length in ("xray", "ct"):
+        pairs = 10 - pairs
+    drawn = training_pairs(*sides, pairing, epoch_length, seed=0)
     assert len(drawn) == len(drawn.xray) == len(drawn.ct) == pairs
     for indices, patients in ((drawn.xray, sides[0]), (drawn.ct, sides[1])):
         assert indices.dtype == np.int64
@@ -35,25 +40,26 @@ def test_an_epoch_is_as_long_as_the_larger_side_and_uses_images_evenly(
 
 
 def test_no_image_is_reused_before_all_others_of_its_side_were_used() -> None:
-    ct = training_pairs(XRAYS, SLICES, "random", seed=3).ct
+    ct = training_pairs(XRAYS, SLICES, "random", "longest", seed=3).ct
     assert sorted(ct[:3]) == sorted(ct[3:6]) == [0, 1, 2]
 
 
 def test_the_pairs_follow_from_the_seed_alone_and_change_with_it() -> None:
     for pairing in ("random", "patient_first"):
-        first, again, other = (training_pairs(XRAYS, XRAYS, pairing, seed) for seed in (5, 5, 6))
+        first, again, other = (training_pairs(XRAYS, XRAYS, pairing, "longest", seed) for seed in (5, 5, 6))
         np.testing.assert_array_equal([first.xray, first.ct], [again.xray, again.ct])
         assert not np.array_equal(first.xray, other.xray)
 
 
-def test_a_new_epoch_brings_new_partners() -> None:
-    epochs = [training_pairs(XRAYS, SLICES, "random", seed) for seed in range(30)]
+def test_a_new_epoch_brings_new_partners_and_another_part_of_the_longer_side() -> None:
+    epochs = [training_pairs(XRAYS, SLICES, "random", "shortest", seed) for seed in range(30)]
+    assert {int(row) for epoch in epochs for row in epoch.xray} == set(range(7))
     partners = {(int(x), int(c)) for epoch in epochs for x, c in zip(epoch.xray, epoch.ct, strict=True)}
     assert len(partners) == 21
 
 
 def test_the_order_of_one_side_tells_nothing_about_the_other() -> None:
-    pairs = training_pairs(range(100), range(100), "random", seed=0)  # type: ignore[arg-type]
+    pairs = training_pairs(range(100), range(100), "random", "longest", seed=0)  # type: ignore[arg-type]
     assert np.mean(pairs.xray == pairs.ct) < 0.1
 
 
@@ -65,7 +71,7 @@ def same(pairs: Pairs, xray: tuple[str, ...], ct: tuple[str, ...]) -> Counter[st
 def test_patient_first_joins_every_patient_with_both_one_to_one(seed: int) -> None:
     xray = ("a", "a", "b", "c", "d", "e", "f")
     ct = ("a", "b", "b", "z")
-    pairs = training_pairs(xray, ct, "patient_first", seed)
+    pairs = training_pairs(xray, ct, "patient_first", "longest", seed)
     found = same(pairs, xray, ct)
     # b has one X-ray; the slice of a is used once or, in the second shuffle of the slices, twice.
     assert found["b"] == 1
@@ -73,10 +79,17 @@ def test_patient_first_joins_every_patient_with_both_one_to_one(seed: int) -> No
     assert sorted(pairs.xray) == list(range(7))
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_patient_first_chooses_images_with_a_partner_where_not_all_are_used(seed: int) -> None:
+    xray = ("a", "b", "c", "d", "e", "f", "g", "a")
+    ct = ("a", "g")
+    assert same(training_pairs(xray, ct, "patient_first", "shortest", seed), xray, ct) == {"a": 1, "g": 1}
+
+
 def test_patient_first_spreads_the_pairs_of_one_person_over_the_epoch() -> None:
-    xray = tuple(f"p{n}" for n in range(30))
+    xray = tuple(f"p{n}" for n in range(40))
     ct = tuple(f"p{n}" for n in range(10)) + tuple(f"q{n}" for n in range(20))
-    pairs = training_pairs(xray, ct, "patient_first", seed=0)
+    pairs = training_pairs(xray, ct, "patient_first", "shortest", seed=0)
     rows = [row for row in range(30) if xray[pairs.xray[row]] == ct[pairs.ct[row]]]
     assert len(rows) == 10
     assert min(rows) < 10 < 20 < max(rows)
@@ -85,7 +98,7 @@ def test_patient_first_spreads_the_pairs_of_one_person_over_the_epoch() -> None:
 def test_patient_first_matches_several_images_of_a_patient_at_random() -> None:
     matches = set()
     for seed in range(20):
-        pairs = training_pairs(("a", "a"), ("a", "a"), "patient_first", seed)
+        pairs = training_pairs(("a", "a"), ("a", "a"), "patient_first", "longest", seed)
         matches.add(tuple(sorted(zip(pairs.xray.tolist(), pairs.ct.tolist(), strict=True))))
     assert matches == {((0, 0), (1, 1)), ((0, 1), (1, 0))}
 
@@ -93,7 +106,7 @@ def test_patient_first_matches_several_images_of_a_patient_at_random() -> None:
 def test_patient_first_pairs_the_rest_at_random() -> None:
     partners = set()
     for seed in range(40):
-        pairs = training_pairs(("a", "x", "y"), ("a", "c", "d"), "patient_first", seed)
+        pairs = training_pairs(("a", "x", "y"), ("a", "c", "d"), "patient_first", "longest", seed)
         partners.update(zip(pairs.xray.tolist(), pairs.ct.tolist(), strict=True))
     assert partners == {(0, 0), (1, 1), (1, 2), (2, 1), (2, 2)}
 
@@ -110,10 +123,11 @@ def test_in_evaluation_every_image_counts_exactly_once(num_xray: int, num_ct: in
 
 @pytest.mark.parametrize(("xray", "ct"), [((), SLICES), (XRAYS, ()), ((), ())])
 @pytest.mark.parametrize("pairing", ["random", "patient_first"])
+@pytest.mark.parametrize("epoch_length", ["longest", "shortest", "xray", "ct"])
 def test_without_images_on_one_side_there_are_no_pairs(
-    xray: tuple[str, ...], ct: tuple[str, ...], pairing: Pairing
+    xray: tuple[str, ...], ct: tuple[str, ...], pairing: Pairing, epoch_length: EpochLength
 ) -> None:
-    drawn = training_pairs(xray, ct, pairing, seed=0)
+    drawn = training_pairs(xray, ct, pairing, epoch_length, seed=0)
     assert (len(drawn), drawn.xray.shape, drawn.ct.shape) == (0, (0,), (0,))
     scored = evaluation_pairs(len(xray), len(ct), seed=0)
     assert (len(scored), scored.counts_xray.shape, scored.counts_ct.shape) == (0, (0,), (0,))

@@ -162,7 +162,7 @@ def test_counts_within_the_passport_are_taken(experiment):
     check_branch_counts(branches(xray=12), PASSPORT, experiment)  # the passport says 10 for 12
     hidden = passport(10, train=images(None, 10))
     check_branch_counts(branches(), hidden, experiment)
-    some_images = changed_data(experiment, sample_by="patient")
+    some_images = changed_data(experiment, epoch_length="shortest")
     check_branch_counts(branches(xray=99, findings=[99, 0]), hidden, some_images)
 
 

@@ -129,6 +129,7 @@ def test_a_slice_of_which_the_header_alone_came_over_is_kept_for_decoding_to_nam
         ({}, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]),
         ({"every": 3}, [0, 30, 60, 90]),
         ({"between": (0.2, 0.5)}, [20, 30, 40, 50]),
+        ({"between_mm": (15, 45)}, [20, 30, 40]),
         ({"between": (0.5, 1), "every": 2}, [50, 70, 90]),
         ({"min_lung_share": 0.05}, [30, 40, 50]),
         ({"min_lung_share": 0.05, "every": 2}, [30, 50]),

@@ -316,7 +316,8 @@ function overview(parent, go) {
       const facts = found.labels[task], limits = one && kind === "ct" ? one.thresholds : null;
       const made = add(add(parent, "div", null, { class: "wide" }), "table");
       const rule = one && kind === "ct" && one.rule === "highest" ? "Highest, to sum 1" : "Mean";
-      add(made, "caption", one ? kind === "ct" ? "CT of this series" : "The X-ray, asked with each of its slices"
+      const how = limits ? ". The threshold is of whole series; slices are counted at their own." : "";
+      add(made, "caption", one ? kind === "ct" ? "CT of this series" + how : "The X-ray, asked with each of its slices"
         : kinds[kind].name + ": all " + rows.length +
         " answers together. Thresholds and the model's own test are of single answers, not of means.");
       const head = add(add(made, "thead"), "tr");

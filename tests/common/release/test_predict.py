@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from fedthorax.common.metrics.operating import LabelOperation, OperatingPoints
+from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import ImageRef
 from fedthorax.common.release import predict
 from fedthorax.common.release.saved_model import SavedModel
 from fedthorax.common.release.series_answers import series_of
+from fedthorax.common.release.trial import asked_images
 
 LABEL = LabelOperation(threshold=0.5, method="youden", positives=20, negatives=20)
 POINTS = OperatingPoints(
@@ -187,3 +189,11 @@ def test_a_probability_is_the_mean_over_the_views_that_the_model_was_tested_with
     assert first["disease"]["Mass"] == pytest.approx(np.mean([view["xray"].mean() for view in views]) / 255, abs=1e-6)
     assert first["cancer"]["tumour"] == pytest.approx(np.mean([view["ct"].mean() for view in views]) / 255, abs=1e-6)
     assert first == again
+
+
+@pytest.mark.parametrize("modality", ["xray", "ct"])
+def test_a_link_that_leads_nowhere_is_asked_for_so_that_it_is_named(tmp_path: Path, modality: Modality) -> None:
+    Image.new("L", (4, 4)).save(tmp_path / "x.png")
+    (tmp_path / "IM1").symlink_to(tmp_path / "gone")
+    found, _ = asked_images([tmp_path], modality)
+    assert {ref.path.name for ref in found} == {"x.png", "IM1"}

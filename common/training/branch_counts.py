@@ -12,12 +12,13 @@ from fedthorax.common.hospital.images import ImageSet, SplitImages
 from fedthorax.common.masking.opening import Opening, domains_of
 from fedthorax.common.masking.words import Domain
 from fedthorax.common.model.segments import TOKEN, SegmentLayout
-from fedthorax.common.training.fit import FitReport
+from fedthorax.common.training.fit import FitReport, taught
 
 
 def branch_counts(train: SplitImages, fitted: FitReport, by_patient: bool = False) -> dict[str, Any]:
-    """``xray`` and ``ct``: images; ``fusion``: pairs; ``xray_token`` and ``ct_token``: pairs with the token for
-    an image; ``findings``: known labels of each finding; ``cancer``: slices of known class. Empty without training.
+    """``xray`` and ``ct``: images that are trained on; ``fusion``: pairs; ``xray_token`` and ``ct_token``: pairs with the
+    token for an image; ``findings``: known labels of each finding; ``cancer``: slices of known class. Empty without
+    training.
 
     ``by_patient``: an epoch takes one image of each patient, so patients are counted in place of images and labels.
     """
@@ -29,8 +30,8 @@ def branch_counts(train: SplitImages, fitted: FitReport, by_patient: bool = Fals
 
     known_findings = ~np.isnan(train.xray.targets)
     return {
-        "xray": count(train.xray, np.ones(len(train.xray), bool)),
-        "ct": count(train.ct, np.ones(len(train.ct), bool)),
+        "xray": count(train.xray, taught(train, "xray")),
+        "ct": count(train.ct, taught(train, "ct")),
         "fusion": fitted.pairs,
         "xray_token": fitted.without_xray,
         "ct_token": fitted.without_ct,

@@ -127,13 +127,34 @@ def _can_learn(network: Network, trainable: Trainable, train: SplitImages) -> bo
 
 
 def epoch_pairs(experiment: Experiment, train: SplitImages, seed: int) -> Pairs:
-    """The pairs of one epoch; with tokens also of a hospital that has one modality only."""
-    data, patients = experiment.data, {"xray": train.xray.patients, "ct": train.ct.patients}
-    if data.sample_by == "image":
-        return _drawn(experiment, patients, seed)
-    images = {side: images_by_patient(of, derive_seed(seed, "one a patient", side)) for side, of in patients.items()}
-    pairs = _drawn(experiment, {side: [patients[side][rows[0]] for rows in images[side]] for side in images}, seed)
+    """The pairs of one epoch; with tokens also of a hospital that has one modality only.
+
+    Of those an image that no label is known of is in none: without a partner it would teach nothing.
+    """
+    rows = {side: np.flatnonzero(taught(train, side)) for side in MODALITIES}
+    patients = {side: [train.of(side).patients[row] for row in rows[side]] for side in MODALITIES}
+    if experiment.data.sample_by == "image":
+        images = {side: [[row] for row in rows[side].tolist()] for side in MODALITIES}
+    else:
+        images = {
+            side: [
+                rows[side][places].tolist()
+                for places in images_by_patient(of, derive_seed(seed, "one a patient", side))
+            ]
+            for side, of in patients.items()
+        }
+        patients = {side: [train.of(side).patients[of[0]] for of in images[side]] for side in MODALITIES}
+    pairs = _drawn(experiment, patients, seed)
     return Pairs(in_turn(images["xray"], pairs.xray), in_turn(images["ct"], pairs.ct))
+
+
+def taught(train: SplitImages, side: str) -> NDArray[np.bool_]:
+    """(N,) which images of a side are trained on: with one modality only those that a label is known of."""
+    images = train.of(side)
+    if len(train.xray) and len(train.ct):
+        return np.ones(len(images), bool)
+    known: NDArray[np.bool_] = images.targets >= 0 if side == "ct" else ~np.isnan(images.targets).all(axis=1)
+    return known
 
 
 def _drawn(experiment: Experiment, patients: Mapping[str, Sequence[str]], seed: int) -> Pairs:

@@ -18,7 +18,7 @@ from fedthorax.common.pairing import ABSENT, drop_sides, one_sided_pairs, traini
 from fedthorax.common.training.branch_counts import branch_counts
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.final_scores import final_scores, scores_by_given
-from fedthorax.common.training.fit import fit
+from fedthorax.common.training.fit import FitReport, epoch_pairs, fit
 from fedthorax.common.training.network import Network
 from fedthorax.common.training.scoring import predict
 
@@ -76,6 +76,25 @@ def test_a_hospital_with_ct_alone_trains_its_encoder_the_token_and_the_cancer_he
     assert branch_counts(train, fitted) == {
         **{"xray": 0, "ct": 8, "fusion": 8, "xray_token": 8, "ct_token": 0, "findings": [0, 0, 0], "cancer": 8}
     }
+
+
+@pytest.mark.parametrize("side", ["xray", "ct"])
+@pytest.mark.parametrize("sample_by", ["image", "patient"])
+def test_an_image_alone_of_which_nothing_is_known_is_not_trained_on(experiment, draw_images, side, sample_by):
+    """Beside a partner it is: the other head sees both."""
+    data = experiment.data.model_copy(update={"sample_by": sample_by})
+    experiment = experiment.model_copy(update={"data": data})
+    training = experiment.training.model_copy(update={"modality_dropout": 0.0})
+    undropped = experiment.model_copy(update={"training": training})
+    alone, both = (draw_images(*sizes) for sizes in ((8, 0) if side == "xray" else (0, 8), (8, 8)))
+    for images in (alone, both):
+        images.of(side).targets[[1, 5]] = np.nan if side == "xray" else -1
+    pairs = epoch_pairs(experiment, alone, seed=1)
+    assert sorted(getattr(pairs, side)) == [0, 2, 3, 4, 6, 7]
+    counts = branch_counts(alone, FitReport(None, None, None, len(pairs), 1, 1, 0.0), sample_by == "patient")
+    assert counts[side] == 6
+    assert branch_counts(both, FitReport(None, None, None, 8, 1, 1, 0.0))[side] == 8
+    assert {1, 5} <= set(getattr(epoch_pairs(undropped, both, seed=1), side))
 
 
 def test_what_an_absent_image_holds_changes_nothing(both, draw_images):
@@ -146,7 +165,7 @@ def test_images_run_through_the_one_encoder_that_is_there(ct_only, draw_images):
 
 
 def test_a_share_of_the_pairs_loses_one_side_and_never_both():
-    pairs = training_pairs([str(i) for i in range(4000)], ["a"] * 4000, "random", "longest", 1)
+    pairs = training_pairs([str(i) for i in range(4000)], ["a"] * 4000, "random", 1)
     dropped = drop_sides(pairs, 0.4, seed=2)
     no_xray, no_ct = dropped.xray == ABSENT, dropped.ct == ABSENT
     assert not (no_xray & no_ct).any()

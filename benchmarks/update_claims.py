@@ -14,9 +14,9 @@ alone too.
 """
 
 import argparse
-import math
 import statistics
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ from fedthorax.common.model.segments import Weights
 from fedthorax.common.training.schedule import plan_round
 from fedthorax.common.wire.segment import pack_rounded
 from fedthorax.server.claims import check_step
-from fedthorax.server.steps import adam_reach, far_from_others, measured
+from fedthorax.server.steps import FEWEST, adam_reach, far_from_others, measured
 
 ARMS = ("equal-4/branches", "lacking/branches", "dirichlet/branches", "labels/branches", "hannover/branches")
 ROUNDS = 12
@@ -70,7 +70,7 @@ class Watched(HeadsRun):
             told_of[name] = {
                 "step": step,
                 "refused": self._refused(step, claim, plan),
-                "pace": step.norm / math.sqrt(steps),
+                "paces": step.paces(steps),
             }
         share = told_of["as it came"]["step"].farthest / (plan.learning_rate * adam_reach(steps))
         self.found[number][site] = {"attacks": told_of, "share": share, "sketch": _sketch(update.weights, weights)}
@@ -115,6 +115,17 @@ class Nothing:
         """FedBN is no arm."""
 
 
+def _times_from_median(paces: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """By hospital the most over the parts of the model that it and two others sent."""
+    apart = dict.fromkeys(paces, 1.0)
+    for part in {part for own in paces.values() for part in own}:
+        sent = {site: own[part] for site, own in paces.items() if part in own}
+        usual = statistics.median(sent.values())
+        for site, pace in sent.items() if len(sent) >= FEWEST else ():
+            apart[site] = max(apart[site], pace / usual, usual / pace)
+    return apart
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
@@ -141,20 +152,20 @@ def main() -> None:
             run = Watched(experiment, bench.images_of(arm), bench.networks, Nothing())
             run.run(ROUNDS + 1)
             for sites in run.found.values():
-                paces = {site: found["attacks"]["as it came"]["pace"] for site, found in sites.items()}
-                usual = statistics.median(paces.values())
+                paces = {site: found["attacks"]["as it came"]["paces"] for site, found in sites.items()}
+                apart = _times_from_median(paces)
                 units = {site: found["sketch"] / np.linalg.norm(found["sketch"]) for site, found in sites.items()}
                 for site, found in sites.items():
                     number += 1
                     shares.append(found["share"])
-                    factors.append(max(paces[site] / usual, usual / paces[site]))
+                    factors.append(apart[site])
                     others = sum(unit for name, unit in units.items() if name != site)
                     cosines.append(float(units[site] @ others / np.linalg.norm(others)))
                     growth = max(growth, found["attacks"]["as it came"]["step"].grown[0])
                     lowest, worst = min(lowest, cosines[-1]), max(worst, factors[-1])
                     for name, told in found["attacks"].items():
                         alone = told["refused"]
-                        compared = site in far_from_others({**paces, site: told["pace"]}, 3.0)
+                        compared = site in far_from_others({**paces, site: told["paces"]}, 3.0)
                         caught[name]["alone"] += alone
                         caught[name]["or by the others"] += alone or compared
         print(f"{arm}: pace at most {worst:.2f} times from the median, cosine at least {lowest:.2f}", flush=True)

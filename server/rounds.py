@@ -81,6 +81,7 @@ class Rounds:
         self._pooling = Pooling(self.experiment.labels, self.experiment.evaluation.histogram_bins)
         self._algorithm = algorithm_of(self.experiment.federation.strategy)
         self._strategy_state: State = start.strategy_state if start else {}
+        self._paces: dict[str, dict[str, float]] = {}  # of the updates of this round, by part of the model
         self._newcomers = Newcomers(self.hospitals, self.central, dict(start.overlaps) if start else {})
 
     def run(self) -> Predictions:
@@ -218,6 +219,7 @@ class Rounds:
         required = masked.fewest if masked else ask.required
         models = self._models(model)
         told = self._algorithm.tell(self._strategy_state)
+        self._paces = {}
         training = []
         for site in (name for name in ask.joined() if name not in ask.left_out):
             if masked and not masks.asks(masked, site):
@@ -261,8 +263,7 @@ class Rounds:
     def _put_aside(self, number: int, aggregate: Aggregate, kept: KeptUpdates) -> set[str]:
         """Take out again the updates that lie far from the others. Only now: the order of arrival decides nothing."""
         federation, entries = self.experiment.federation, self.record.rounds[number]["sites"]
-        paces = {site: entries[site]["update_norm"] / math.sqrt(entries[site]["train"]["steps"]) for site in kept.sites}
-        far = far_from_others(paces, federation.unusual_factor)
+        far = far_from_others({site: self._paces[site] for site in kept.sites}, federation.unusual_factor)
         for site, reason in sorted(far.items()):
             if federation.unusual_updates == "warn":
                 self.hospitals.warn(site, reason)
@@ -365,7 +366,7 @@ class Rounds:
                 step = measured(reply.weights, weights, self.network.layout)
                 if federation.unusual_updates != "off":
                     check_step(step, reply, self.experiment, plan)
-                norm = step.norm
+                norm, self._paces[site] = step.norm, step.paces(reply.told.train.steps if reply.told.train else 1)
                 values, beside = dict(reply.weights), dict(reply.beside)
                 if not self.experiment.weighs_branches:
                     # Weighed by pairs alone, a hospital without an encoder votes for the one that there is.

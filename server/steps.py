@@ -12,11 +12,13 @@ numbers that are not negative, as much is left after each step as their momentum
 deviations.
 
 Steps of one round are compared by the logarithm of their norms over the square root of their number, with the median:
-nearly half of them may be wild without moving the yardstick far. Only trained values make the norm: where an encoder
-begins to be trained the statistics behind it move by hundreds of times what weights move, and at one honest hospital
-fourteen times as far as at another. Their directions are not compared. On real images an
-honest hospital's step stands almost at right angles to the mean of the others', and with unequal labels it points away
-from it (docs/rounds.md), so a step that was turned round cannot be told from one of other patients.
+nearly half of them may be wild without moving the yardstick far. Each encoder, and what comes after them, is compared
+by itself among those who sent it: where CT's encoder is trained, a hospital with X-rays alone moves much less of the
+model. Only trained values make the norm: where an encoder begins to be trained the statistics behind it move by
+hundreds of times what weights move, and at one honest hospital fourteen times as far as at another. Their directions
+are not compared. On real images an honest hospital's step stands almost at right angles to the mean of the others', and
+with unequal labels it points away from it (docs/rounds.md), so a step that was turned round cannot be told from one of
+other patients.
 """
 
 import math
@@ -30,6 +32,7 @@ from fedthorax.common.model.segments import SegmentLayout, Weights
 from fedthorax.common.training.adam import BETA_1, BETA_2
 
 _EPSILON = 1e-3  # Keras normalises by variance + this; the variance of a unit that was silent is nearly 0
+PARTS, _AFTER = {"xray": "the X-ray encoder", "ct": "the CT encoder"}, "fusion and heads"
 FEWEST = 3  # hospitals below which there is no telling what is usual
 _LIMIT = (1 - BETA_1) / math.sqrt((1 - BETA_2) * (1 - BETA_1**2 / BETA_2))  # of one step, 7.27 learning rates
 _AT_LIMIT = 20_000  # steps after which a step's bound differs from it by less than 1e-8
@@ -45,13 +48,13 @@ def adam_reach(steps: int) -> float:
 
 @dataclass(frozen=True)
 class Step:
-    """``norm`` is the Euclidean norm of the change of all trained values. ``farthest`` is the largest change of one,
-    ``variable`` the one that it stands in, ``largest`` the largest incoming value there is, in size. ``left`` is the
-    smallest share that is left of a moving variance, ``grown`` the largest factor by which one grew, ``shifted`` the
-    most standard deviations, of before or after, by which a moving mean moved; all three as normalisation sees them,
-    with their variables."""
+    """``norms`` are the Euclidean norms of the change of all trained values, by part of the model. ``farthest`` is
+    the largest change of one, ``variable`` the one that it stands in, ``largest`` the largest incoming value there
+    is, in size. ``left`` is the smallest share that is left of a moving variance, ``grown`` the largest factor by
+    which one grew, ``shifted`` the most standard deviations, of before or after, by which a moving mean moved; all
+    three as normalisation sees them, with their variables."""
 
-    norm: float
+    norms: Mapping[str, float]
     farthest: float
     variable: str
     largest: float
@@ -60,13 +63,21 @@ class Step:
     shifted: tuple[float, str]
 
     @property
+    def norm(self) -> float:
+        return math.hypot(*self.norms.values())
+
+    def paces(self, steps: int) -> dict[str, float]:
+        """By part of the model: what is compared with other hospitals'."""
+        return {part: norm / math.sqrt(steps) for part, norm in self.norms.items()}
+
+    @property
     def is_none(self) -> bool:
         return not self.norm and not self.shifted[0] and self.left[0] == self.grown[0] == 1
 
 
 def measured(update: Weights, before: Weights, layout: SegmentLayout) -> Step:
     """``update`` holds finite float32 vectors; ``before`` holds the same segments."""
-    total, farthest, variable, largest = 0.0, 0.0, "", 0.0
+    squares, farthest, variable, largest = dict[str, float](), 0.0, "", 0.0
     left, grown, shifted = (1.0, ""), (1.0, ""), (0.0, "")
     for segment, values in update.items():
         slot_of = {slot.name: slot for slot in layout.slots[segment]}
@@ -86,26 +97,30 @@ def measured(update: Weights, before: Weights, layout: SegmentLayout) -> Step:
                 left = min(left, (float(ratio.min()), slot.name))
                 grown = max(grown, (float(ratio.max()), slot.name))
             else:
-                total += float(np.einsum("i,i", change, change, dtype=np.float64))
+                part = PARTS.get(segment.partition(".")[0], _AFTER)
+                squares[part] = squares.get(part, 0.0) + float(np.einsum("i,i", change, change, dtype=np.float64))
                 largest = max(largest, float(old.max()), -float(old.min()))
                 moved = max(float(change.max()), -float(change.min()))
                 if moved > farthest:
                     farthest, variable = moved, slot.name
-    return Step(math.sqrt(total), farthest, variable, largest, left, grown, shifted)
+    norms = {part: math.sqrt(square) for part, square in squares.items()}
+    return Step(norms, farthest, variable, largest, left, grown, shifted)
 
 
-def far_from_others(paces: Mapping[str, float], factor: float) -> dict[str, str]:
-    """A sentence for each hospital of a round whose pace, its norm over the square root of its steps, is more than
-    ``factor`` times the median or less than one ``factor``-th of it; nothing where there are fewer than FEWEST."""
-    if len(paces) < FEWEST:
-        return {}
-    usual = statistics.median(paces.values())
-    found = {}
-    for site, pace in paces.items():
-        if usual and (not pace or max(pace, usual) / min(pace, usual) > factor):
-            times = f"{pace / usual:.3g} times as far as" if pace else "not at all, unlike"
-            found[site] = (
-                f"by its steps the update moves the weights {times} usual (median of {len(paces)}); a factor of "
-                f"{factor:g} is allowed (federation.unusual_factor)"
-            )
+def far_from_others(paces: Mapping[str, Mapping[str, float]], factor: float) -> dict[str, str]:
+    """A sentence for each hospital of a round whose pace in a part of the model, its norm over the square root of its
+    steps, is more than ``factor`` times the median or less than one ``factor``-th of it; nothing where fewer than
+    FEWEST sent that part. ``paces`` by hospital and part."""
+    found: dict[str, str] = {}
+    for part in (*PARTS.values(), _AFTER):
+        sent = {site: own[part] for site, own in paces.items() if part in own}
+        usual = statistics.median(sent.values()) if len(sent) >= FEWEST else 0.0
+        for site, pace in sent.items():
+            if usual and (not pace or max(pace, usual) / min(pace, usual) > factor):
+                times = f"{pace / usual:.3g} times as far as" if pace else "not at all, unlike"
+                found.setdefault(
+                    site,
+                    f"by its steps the update moves {part} {times} usual (median of {len(sent)}); a factor of "
+                    f"{factor:g} is allowed (federation.unusual_factor)",
+                )
     return found

@@ -16,9 +16,9 @@ from fedthorax.common.training.fit import FitReport, taught
 
 
 def branch_counts(train: SplitImages, fitted: FitReport, by_patient: bool = False) -> dict[str, Any]:
-    """``xray`` and ``ct``: images that are trained on; ``fusion``: pairs; ``xray_token`` and ``ct_token``: pairs with the
-    token for an image; ``findings``: known labels of each finding; ``cancer``: slices of known class. Empty without
-    training.
+    """``xray`` and ``ct``: images that are trained on; ``fusion``: pairs; ``xray_token`` and ``ct_token``: pairs with
+    the token for an image; ``findings``: known labels of each finding; ``cancer``: slices of known class. Empty
+    without training.
 
     ``by_patient``: an epoch takes one image of each patient, so patients are counted in place of images and labels.
     """

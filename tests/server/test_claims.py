@@ -232,7 +232,14 @@ def plan(rate=0.1) -> RoundPlan:
 
 def step(**changes) -> Step:
     return Step(
-        **{"norm": 1.0, "farthest": 0.1, "variable": "a", "largest": 0.0, "left": (1.0, ""), "grown": (1.0, "")}
+        **{
+            "norms": {"fusion and heads": 1.0},
+            "farthest": 0.1,
+            "variable": "a",
+            "largest": 0.0,
+            "left": (1.0, ""),
+            "grown": (1.0, ""),
+        }
         | {"shifted": (0.0, "")}
         | changes
     )
@@ -243,7 +250,7 @@ def step(**changes) -> Step:
     [
         # Two steps of Adam move a value by at most 1 + 1.0012 learning rates.
         (of_steps(2), step(farthest=0.2005), "moves a value of a by 0.201, but 2 steps of Adam at learning rate 0.1"),
-        (of_steps(2), step(norm=0.0, farthest=0.0), "changes nothing, but claims 2 steps"),
+        (of_steps(2), step(norms={}, farthest=0.0), "changes nothing, but claims 2 steps"),
         (of_steps(2), step(left=(0.8, "b")), "leaves 0.8 of the moving variance of b; 2 steps leave more"),
         (of_steps(2), step(left=(-1.0, "b")), "leaves -1 of the moving variance"),
         (of_steps(2), step(grown=(1e7, "b")), "multiplies the moving variance of b by 1e"),
@@ -258,12 +265,12 @@ def test_a_step_that_training_cannot_have_made_is_refused(experiment, reply, fou
 
 
 def test_moving_statistics_alone_are_a_step_too(experiment):
-    check_step(step(norm=0.0, farthest=0.0, shifted=(0.1, "b")), of_steps(2), experiment, plan())
+    check_step(step(norms={}, farthest=0.0, shifted=(0.1, "b")), of_steps(2), experiment, plan())
 
 
 def test_as_far_as_training_can_go_is_allowed(experiment):
     check_step(step(farthest=0.2001, left=(0.81, "b"), grown=(1e5, "b")), of_steps(2), experiment, plan())
-    check_step(step(norm=0.0), of_steps(2), experiment, plan(rate=0.0))
+    check_step(step(norms={}), of_steps(2), experiment, plan(rate=0.0))
 
 
 def test_the_highest_rate_of_the_parts_counts(experiment):

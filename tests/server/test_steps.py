@@ -32,7 +32,7 @@ def test_a_step_is_measured_by_what_was_trained_and_by_moving_statistics():
     before = {"fusion": np.array([1, -4, 1, 1, 0, 0, 2, 8], np.float32)}
     update = {"fusion": np.array([1, -3, 1, 0.5, 9, 0, 1, 80], np.float32)}
     found = measured(update, before, SimpleNamespace(slots={"fusion": slots}))
-    assert found.norm == pytest.approx(math.sqrt(1 + 0.25))  # of what is trained alone
+    assert found.norms == {"fusion and heads": pytest.approx(math.sqrt(1 + 0.25))}  # of what is trained alone
     assert (found.farthest, found.variable, found.largest) == (1.0, "kernel", 4.0)
     assert found.left == (pytest.approx(1.001 / 2.001), "bn/moving_variance")
     assert found.grown == (pytest.approx(80.001 / 8.001), "bn/moving_variance")
@@ -60,6 +60,29 @@ def test_a_unit_may_fall_silent_and_wake_up_again():
     ],
 )
 def test_who_is_far_from_the_others(paces, expected):
-    found = far_from_others(paces, 3.0)
+    found = far_from_others({site: {"the CT encoder": pace} for site, pace in paces.items()}, 3.0)
     assert set(found) == set(expected)
     assert all(words in found[site] for site, words in expected.items())
+
+
+def test_each_encoder_is_compared_among_those_who_sent_it():
+    """Three hospitals with X-rays alone train what comes after, three others CT's encoder too."""
+    after, ct = "fusion and heads", "the CT encoder"
+    paces = {name: {after: 1.0} for name in "abc"} | {name: {after: 1.1, ct: 9.0} for name in "def"}
+    assert far_from_others(paces, 3.0) == {}
+    found = far_from_others(paces | {"f": {after: 1.1, ct: 90.0}}, 3.0)
+    assert found == {"f": found["f"]}
+    assert "moves the CT encoder 10 times as far as usual (median of 3)" in found["f"]
+    assert far_from_others(paces | {"c": {after: 1.0, ct: 90.0}}, 3.0).keys() == {"c"}
+    assert far_from_others({name: paces[name] for name in "abcde"}, 3.0) == {}, "of two nobody can say who is odd"
+
+
+def test_the_parts_of_a_step_are_the_encoders_and_what_comes_after():
+    names = ("xray.backbone", "xray.projection", "ct.projection", "fusion", "cancer")
+    layout = SimpleNamespace(slots={name: (Slot("kernel", (1,), 0, 1),) for name in names})
+    before, update = ({name: np.full(1, value, np.float32) for name in names} for value in (1, 3))
+    found = measured(update, before, layout)
+    root = math.sqrt(8)
+    assert found.norms == {"the X-ray encoder": root, "the CT encoder": 2, "fusion and heads": root}
+    assert found.norm == pytest.approx(math.sqrt(20))
+    assert found.paces(4)["the CT encoder"] == 1

@@ -98,7 +98,7 @@ class Bench:
         path = run_locally(experiment, sites, self.networks.build, keep_optimizer=len(sites) == 1)
         network, _ = self.networks.build(experiment)
         network.layout.write(SegmentLayout(keras.models.load_model(path / "model" / "best.keras")).read())
-        chosen: int | None = RunFolder.load(path).read_metrics()["selection"]["best_round"]
+        chosen: int | None = RunFolder.load(path).read_metrics()["best_round"]
         shutil.rmtree(path)
         return chosen, network.layout.read()
 

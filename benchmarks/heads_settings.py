@@ -166,7 +166,7 @@ def one_pass(
 ) -> int:
     """Train one epoch on these rows, each image in a version drawn at random; returns the number of pairs."""
     names = [list(map(str, range(len(side)))) for side in (xray, ct)]
-    pairs, random = training_pairs(names[0], names[1], "random", seed), np.random.default_rng(seed)
+    pairs, random = training_pairs(names[0], names[1], "random", "longest", seed), np.random.default_rng(seed)
     trained_versions = network.experiment.training.augmentation.feature_versions
     versions = random.integers(1 + trained_versions, size=(2, len(pairs)))
     for rows in batches(len(pairs), network.experiment.training.batch_size):

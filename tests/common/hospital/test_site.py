@@ -236,7 +236,7 @@ def test_the_passport_counts_images_and_patients(source: SourceConfig, tmp_path:
     draw(tmp_path / "ct/train/normal/a__2.png", seed=200)
     site = load(source)
     train = site.splits["train"]
-    pairs = training_pairs(train.xray.patients, train.ct.patients, "patient_first", seed=0)
+    pairs = training_pairs(train.xray.patients, train.ct.patients, "patient_first", "longest", seed=0)
     report = reuse(pairs, 3, 3, train.xray.patients, train.ct.patients)
     found = passport(site, report)
     assert found.splits["train"] == SplitCounts(xray=3, ct=3, xray_patients=2, ct_patients=2)

@@ -165,7 +165,7 @@ def test_images_run_through_the_one_encoder_that_is_there(ct_only, draw_images):
 
 
 def test_a_share_of_the_pairs_loses_one_side_and_never_both():
-    pairs = training_pairs([str(i) for i in range(4000)], ["a"] * 4000, "random", 1)
+    pairs = training_pairs([str(i) for i in range(4000)], ["a"] * 4000, "random", "longest", 1)
     dropped = drop_sides(pairs, 0.4, seed=2)
     no_xray, no_ct = dropped.xray == ABSENT, dropped.ct == ABSENT
     assert not (no_xray & no_ct).any()

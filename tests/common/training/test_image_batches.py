@@ -16,7 +16,7 @@ def numbered(images, count):
 
 
 def pairs_of(images):
-    return training_pairs(images.xray.patients, images.ct.patients, "random", 1)
+    return training_pairs(images.xray.patients, images.ct.patients, "random", "longest", 1)
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@
     python benchmarks/joining.py configs/natural.yaml --strategies fedavg/branches fedavg/pairs scaffold/branches
 
 Where the phases train the heads alone, features are computed once and the rounds are those of heads_federation.py; else
-every arm is a run of the product (local_runs.py). All have the same rounds, and the round of each is chosen on the
-central validation images. `at home` is the common model of `together` after the hospital has tried what
-`personalisation.fine_tune` names on its own training images, and kept it where its own validation images have a lower
-loss; so is `alone`, or it would have had fewer passes. With --strategies only those are run, together, and compared
-with the first. One JSON file holds what every model says of the test images; after a stop the command goes on. In the
-tables: means over the seeds, 95 % intervals that resample patients and seeds, differences on the same of both.
+every arm is a run of the product (local_runs.py), of which the last round is taken. All have the same rounds. Of heads
+the round is chosen on the central validation images. `at home` is the common model of `together` after the hospital has
+tried what `personalisation.fine_tune` names on its own training images, and kept it where its own validation images
+have a lower loss; so is `alone`, or it would have had fewer passes. With --strategies only those are run, together, and
+compared with the first. One JSON file holds what every model says of the test images; after a stop the command goes on.
+In the tables: means over the seeds, 95 % intervals that resample patients and seeds, differences on the same of both.
 """
 
 import argparse
@@ -47,7 +47,6 @@ from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.metrics.answers import class_answers, finding_answers
 from fedthorax.common.metrics.intervals import Resamples, resampled
 from fedthorax.common.model.segments import SegmentLayout, Weights, segments_of
-from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.training.personalise import personalise
 from fedthorax.common.training.scoring import Predictions, in_use, predict
 
@@ -90,17 +89,17 @@ class Bench:
         return told
 
     def _trained(self, experiment: Experiment, sites: Mapping[str, SiteImages]) -> tuple[int | None, Weights]:
-        """The selected round, and its weights, which are left in the whole network."""
+        """The round, and its weights, which are left in the whole network: of heads the selected one; of whole runs the
+        last, for the central images would choose for those alone by classes that they do not have."""
         if isinstance(self.networks, HeadsNetworks):
             heads = HeadsRun(experiment, sites, self.networks, self.central)
             heads.run(every=2)
             return heads.selection.best_round, heads.best
         path = run_locally(experiment, sites, self.networks.build, keep_optimizer=len(sites) == 1)
         network, _ = self.networks.build(experiment)
-        network.layout.write(SegmentLayout(keras.models.load_model(path / "model" / "best.keras")).read())
-        chosen: int | None = RunFolder.load(path).read_metrics()["best_round"]
+        network.layout.write(SegmentLayout(keras.models.load_model(path / "model" / "last.keras")).read())
         shutil.rmtree(path)
-        return chosen, network.layout.read()
+        return experiment.training.num_rounds, network.layout.read()
 
     def _personal(self, experiment: Experiment, name: str, best: Weights) -> dict[str, Any]:
         """What a hospital's own model says of its test images, after further training there."""

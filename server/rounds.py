@@ -255,7 +255,7 @@ class Rounds:
         if masked and isinstance(aggregate, TakesSums):  # the configuration refuses the others
             masks.unmask(masked, weights, aggregate)
         if not aggregate.num_examples:
-            raise RuntimeError("no hospital has an X-ray and a CT slice to train on, so there is nothing to average")
+            raise RuntimeError("no hospital has anything to train on in this phase, so there is nothing to average")
         if not masked:
             self._tell_shares(number)
         return accepted

@@ -171,8 +171,10 @@ print(json.dumps(on_flower(load_experiment(Path(sys.argv[1])), None, serve)))
 
 
 def test_the_check_of_a_hospital_prints_no_password(
-    lead: ConsortiumFolder, open_place: Path, capsys: pytest.CaptureFixture[str]
+    lead: ConsortiumFolder, open_place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("xray", "ct"):
         (open_place / name).mkdir()
     made = init_site("north", open_place / "xray", open_place / "ct", lead.invitation, open_place / "north")

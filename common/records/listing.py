@@ -70,6 +70,7 @@ def dead_link(path: Path) -> BadFile | None:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 return BadFile(path, "is a link that leads back to itself", fault="broken_link")
+            # Any other, such as a folder that may not be looked into, is told where the file is read.
     return None
 
 

@@ -114,7 +114,7 @@ def submit(
     )
     try:
         note_submission(folder, submission)
-    except BaseException:  # as for a full disk
+    except BaseException:  # as for a full disk; that is the error to tell, whether or not it can be stopped
         with contextlib.suppress(ServerNotRunningError, RuntimeError), control(folder) as link:
             link.stop(run_id)
         raise
@@ -147,6 +147,7 @@ def hand_in(experiment: Experiment, folder: ConsortiumFolder, flags: Mapping[str
         try:
             return _flwr_run(folder, app, run_config), file
         except BaseException as error:
+            # Who cannot be asked whether the run began has no answer for the person; the first error has.
             with contextlib.suppress(ServerNotRunningError, RuntimeError), control(folder) as link:
                 if (begun := link.begun(str(values["experiment"]))) is not None:
                     if isinstance(error, RuntimeError):

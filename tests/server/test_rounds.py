@@ -439,6 +439,13 @@ def test_an_update_far_outside_the_others_is_put_aside_wherever_it_stands_in_the
         shutil.rmtree(tmp_path / "checkpoints")
 
 
+def test_how_far_an_update_moved_is_taken_by_its_steps(make):
+    """South moves 3.7 times as far, in two steps where the others have one: 2.6 times by their square root."""
+    rounds = make(FakeChannel(moved_by(lambda values: values + np.float32(2.7))))
+    rounds.run()
+    assert rounds.record.rounds[1]["failures"] == []
+
+
 def test_or_it_is_averaged_with_a_warning(make, tmp_path):
     rounds = make(FakeChannel(moved_by(lambda values: values + 9)), "federation.unusual_updates=warn")
     rounds.run()

@@ -26,7 +26,7 @@ def test_a_fit_tells_the_loss_which_labels_there_are(fresh, store, draw_images, 
 
 
 @pytest.mark.parametrize("part", ["disease", "cancer"])
-def test_a_head_without_a_label_is_not_trained(fresh, store, draw_images, part):
+def test_a_head_without_a_label_is_not_trained(fresh, store, draw_images, monkeypatch, part):
     """Its update would change nothing, and be refused for the steps that it claims."""
     both = PhaseConfig(rounds=1, trainable="parts", parts={"disease": {}, "cancer": {}})
     alone, images = PhaseConfig(rounds=1, trainable="parts", parts={part: {}}), draw_images(6, 9)
@@ -35,6 +35,10 @@ def test_a_head_without_a_label_is_not_trained(fresh, store, draw_images, part):
     report = fit(fresh, store, images, draw_images(0, 0), alone, 1e-2, seed=1)
     assert (report.pairs, report.steps, report.loss) == (0, 0, None)
     assert fit(fresh, store, images, draw_images(0, 0), both, 1e-2, seed=1).pairs == 9
+    federation = fresh.experiment.federation.model_copy(update={"secure_aggregation": True})
+    monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"federation": federation}))
+    masked = fit(fresh, store, images, draw_images(0, 0), alone, 1e-2, seed=1)
+    assert masked.pairs == 9, "under masks it contributes what it said it would, though that is nothing"
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(fresh, store, draw_images):

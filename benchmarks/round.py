@@ -350,7 +350,7 @@ def rival_variables(out: Path, work: Work, **more: str) -> dict[str, str]:
 
 def flower(out: Path, work: Work) -> Timing:
     """SuperLink, two SuperNodes, `flwr run`: the app of benchmarks/rivals/flower_app."""
-    from tests.e2e.consortium import free_port
+    from tests.waiting import free_port
 
     python, place = environment(out, "flower"), out / "flower"
     shutil.rmtree(place, ignore_errors=True)

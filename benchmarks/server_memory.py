@@ -198,7 +198,8 @@ def measured(place: Path, hospitals: int, rounds: int) -> dict[str, float]:
     from fedthorax.client.site.setup import init_site
     from fedthorax.server.consortium.admission import admit
     from fedthorax.server.consortium.folder import open_consortium
-    from tests.e2e.consortium import Consortium, free_port
+    from tests.e2e.consortium import Consortium
+    from tests.waiting import free_port
 
     draw_images(place / "data", SIZE, pairs={"train": 16, "valid": 16})
     names = [f"h{number:02}" for number in range(hospitals)]

@@ -42,7 +42,7 @@ from benchmarks.round import (  # noqa: E402  needs the path above
     flower_timing,
     rival_variables,
 )
-from tests.e2e.consortium import free_port  # noqa: E402
+from tests.waiting import free_port  # noqa: E402
 
 VALID = 48  # pairs, of all hospitals together
 EXPERIMENT = """\

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,8 @@ from fedthorax.server.consortium.admission import admit
 from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, create_consortium
 from fedthorax.server.consortium.settings import split_address
+
+from ..waiting import free_port, wait_for
 
 MODEL = 53 * 2**20
 PULL = "/v1/fleet/pull-messages"
@@ -58,7 +59,7 @@ class StandIn:
         )
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
-        wait_until(lambda: self.server.started)
+        wait_for(lambda: self.server.started)
 
     async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
         if scope["path"].startswith("/v1/control/"):  # the lead's own commands, which come past the gateway
@@ -126,25 +127,12 @@ def gateway_process(folder: ConsortiumFolder, files: int | None = None) -> Itera
             return os.pread(printed.fileno(), 1 << 24, 0).decode()
 
         try:
-            wait_until(lambda: answers(folder) or process.poll() is not None, 120)
+            wait_for(lambda: answers(folder) or process.poll() is not None, seconds=120)
             assert process.poll() is None, log()
             yield log
         finally:
             process.terminate()
             process.wait(60)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def answers(folder: ConsortiumFolder) -> bool:

@@ -15,7 +15,8 @@ from fedthorax.server.consortium.door import HANDSHAKE_SECONDS, Places, place_of
 from fedthorax.server.consortium.gateway import BODY_PATIENCE_SECONDS
 from fedthorax.server.consortium.settings import split_address
 
-from .served import PULL, Consortium, caller, head_of, raw, secure_socket, served_consortium, signed, wait_until
+from ..waiting import wait_for
+from .served import PULL, Consortium, caller, head_of, raw, secure_socket, served_consortium, signed
 
 SOCKETS, FILES = 1200, 1024
 
@@ -51,7 +52,7 @@ def test_a_thousand_connections_without_a_handshake_keep_no_hospital_out(served:
         for number in range(SOCKETS):
             strangers.append(idle(served, f"127.0.9.{1 + number % addresses}", held))
         most = 64 if addresses == 1 else (FILES - 128) // 2
-        wait_until(lambda: sum(map(held_open, strangers)) <= most, HANDSHAKE_SECONDS - 1)  # not by their time
+        wait_for(lambda: sum(map(held_open, strangers)) <= most, seconds=HANDSHAKE_SECONDS - 1)  # not by their time
         begun = time.monotonic()
         with caller(served.folder) as client:
             assert client.post("/v1/fleet/get-run", headers=signed(served.anna, "/v1/fleet/get-run")).status_code == 200
@@ -143,7 +144,7 @@ def test_a_stranger_keeps_no_connection_by_asking_what_anybody_may(served: Conso
 
 
 def test_the_limit_of_open_files_is_said_where_it_is_lower_than_the_places(served: Consortium) -> None:
-    wait_until(lambda: "raise the limit of open files" in served.log())
+    wait_for(lambda: "raise the limit of open files" in served.log())
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from fedthorax.server.consortium import control, runs, start, status, submit
 from fedthorax.server.consortium.control import FlowerRun
 from fedthorax.server.consortium.folder import ConsortiumFolder, create_consortium
 
-from .served import free_port
+from ..waiting import free_port
 
 SQLITE = "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database or disk is full"
 

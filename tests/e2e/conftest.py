@@ -13,7 +13,8 @@ import pytest
 
 from fedthorax.simulations.phantom import write_phantom
 
-from .consortium import Consortium, consortium, heed_ctrl_c, wait_for
+from ..waiting import wait_for
+from .consortium import Consortium, consortium, heed_ctrl_c
 
 CONFIG = """\
 name: tiny

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,24 +22,11 @@ import psutil
 from fedthorax.common.ground.audit import verify
 from fedthorax.common.ground.events import read_events
 
+from ..waiting import free_port, wait_for
+
 _WINDOW = 1 << 16  # bytes that the system takes from a socket before somebody reads them
 _LATE_S = 0.05  # a sleep that a busy machine ends later than this makes the line slower; a shorter one does not
 MARK = "FEDTHORAX_TEST_PLACE"  # in the environment of everything that is started here, so that it can be found again
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 300.0) -> Any:
-    """What ``condition`` returns, once that is something."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, f"waited {seconds:g} s in vain for {what}"
-        time.sleep(0.05)
-    return found
 
 
 def heed_ctrl_c() -> None:

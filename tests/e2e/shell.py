@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from ..documented import documented, missing
-from .consortium import MARK, heed_ctrl_c, wait_for
+from ..waiting import wait_for
+from .consortium import MARK, heed_ctrl_c
 
 BIN = Path(sys.executable).parent
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ..documented import ROOT
-from .consortium import wait_for
+from ..waiting import wait_for
 from .shell import BIN, Shell, interrupted, said, shell
 
 __all__ = ["shell"]

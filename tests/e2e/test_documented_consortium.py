@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ..documented import documented, missing
-from .consortium import free_port, wait_for
+from ..waiting import free_port, wait_for
 from .shell import Shell, interrupted, said, shell
 
 __all__ = ["shell"]

@@ -23,7 +23,8 @@ import pytest
 from fedthorax.common.ground.events import read_events
 from fedthorax.server.checkpoints import Checkpoints
 
-from .consortium import Cable, Consortium, consortium, models_in, wait_for
+from ..waiting import wait_for
+from .consortium import Cable, Consortium, consortium, models_in
 from .same_bits import proof
 
 pytestmark = pytest.mark.slow

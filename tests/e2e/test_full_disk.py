@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .consortium import Consortium, consortium, models_in, wait_for
+from ..waiting import wait_for
+from .consortium import Consortium, consortium, models_in
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,8 @@ import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,20 +29,9 @@ from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
 from fedthorax.server.consortium.runs import read_submissions
 from fedthorax.server.consortium.submit import for_consortium, submit
 
+from ..waiting import free_port, wait_for
+
 pytestmark = pytest.mark.ci
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 @dataclass
@@ -306,7 +293,7 @@ def test_no_run_goes_on_that_the_lead_does_not_know_though_flower_was_cut_off_wh
         monkeypatch.setattr(Control, "begun", lambda link, experiment: begun.append(ask(link, experiment)))
         with pytest.raises(RuntimeError, match="the SuperLink knows no run of it"):
             submit(experiment, lead.folder)  # which begins after the look, so to say
-        wait_for(lambda: link.run(begun[0]).over, 600)
+        wait_for(lambda: link.run(begun[0]).over, seconds=600)
         assert re.search(r"submissions/chest-\w+\.yaml: no such file", link.run(begun[0]).details)
     assert len(read_submissions(lead.folder)) == 1
 

@@ -5,15 +5,11 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -22,76 +18,13 @@ from fedthorax.common.consortium import issuing
 from fedthorax.server.consortium.certificates import issue_server_certificate
 from fedthorax.server.consortium.folder import ConsortiumFolder, certificate_names
 
+from ..client.site.proxy import Proxy, connect_proxy
+from ..waiting import free_port, wait_for
+
 pytestmark = pytest.mark.slow
 
 CLI = [sys.executable, "-m", "fedthorax.cli.main"]
 HOST = "127.0.0.2"  # loopback, but not among the addresses that never go through a proxy
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 240.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.2)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class Proxy:
-    """Knows CONNECT only; counts who asked for what."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.asked: list[str] = []
-        self.elsewhere: dict[str, str] = {}  # where it leads instead
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._tunnel, args=(client,), daemon=True).start()
-
-    def _tunnel(self, client: socket.socket) -> None:
-        with client:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += (piece := client.recv(4096))
-                if not piece:
-                    return
-            target = head.split(b" ")[1].decode()
-            self.asked.append(target)
-            host, port = self.elsewhere.get(target, target).rsplit(":", 1)
-            try:
-                server = socket.create_connection((host, int(port)))
-            except OSError:
-                client.sendall(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
-                return
-            with server:
-                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                threading.Thread(target=_copy, args=(server, client), daemon=True).start()
-                _copy(client, server)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while piece := source.recv(65536):
-            target.sendall(piece)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
 
 
 class Consortium:
@@ -100,9 +33,9 @@ class Consortium:
     def __init__(self, place: Path, proxy: Proxy) -> None:
         self.place, self.proxy = place, proxy
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        port = free_port()
+        port = free_port(HOST)
         self.server = f"{HOST}:{port}"
-        (place / "net.yaml").write_text(f"name: net\naddress: {self.server}\nsuperlink_port: {free_port()}\n")
+        (place / "net.yaml").write_text(f"name: net\naddress: {self.server}\nsuperlink_port: {free_port(HOST)}\n")
         for name in ("xray", "ct"):
             (place / name).mkdir()
         self.call("server", "init", "net.yaml")
@@ -148,17 +81,16 @@ class Consortium:
 
 @pytest.fixture(scope="module")
 def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
-    proxy = Proxy()
-    one = Consortium(tmp_path_factory.mktemp("c"), proxy)
-    try:
-        one.start("server", "net")
-        wait_for(lambda: "ready for hospitals" in one.told("net"))
-        one.start("site", "north")
-        yield one
-    finally:
-        for folder in list(one.processes):
-            one.stop(folder)
-        proxy.close()
+    with connect_proxy() as proxy:
+        one = Consortium(tmp_path_factory.mktemp("c"), proxy)
+        try:
+            one.start("server", "net")
+            wait_for(lambda: "ready for hospitals" in one.told("net"))
+            one.start("site", "north")
+            yield one
+        finally:
+            for folder in list(one.processes):
+                one.stop(folder)
 
 
 def test_a_hospital_that_is_not_admitted_is_told_once_and_connects_through_its_proxy_once_it_is(
@@ -291,7 +223,7 @@ def test_one_key_on_two_machines_is_said_on_the_second(both: Consortium) -> None
     not_copied = shutil.ignore_patterns("run", "flwr", ".lock")
     shutil.copytree(both.place / "north", both.place / "twin", ignore=not_copied)
     both.start("site", "twin")
-    wait_for(lambda: "another SuperNode is connected with this hospital's key" in both.told("twin"), 400)
+    wait_for(lambda: "another SuperNode is connected with this hospital's key" in both.told("twin"), seconds=400)
     both.stop("twin")
 
 

@@ -8,13 +8,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,8 @@ from fedthorax.server.consortium.folder import ConsortiumFolder
 from fedthorax.server.consortium.start import flower_environment
 from fedthorax.server.consortium.submit import write_connection
 from fedthorax.simulations.phantom import write_phantom
+
+from ..waiting import free_port, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -104,20 +104,6 @@ def look_around(message, context):
     found["become root"] = attempt(lambda: os.setuid(0))
     return Message(RecordDict({"t": ConfigRecord({"found": json.dumps(found)})}), reply_to=message)
 """
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 180.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.2)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import keras
 import psutil
 import pytest
 
-from .consortium import wait_for
+from ..waiting import wait_for
 
 pytestmark = pytest.mark.slow
 SHORT = (

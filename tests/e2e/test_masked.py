@@ -9,8 +9,9 @@ import pytest
 from fedthorax.common.ground.events import read_events
 from fedthorax.simulations.phantom import write_phantom
 
+from ..waiting import wait_for
 from .conftest import CONFIG, Workplace
-from .consortium import Consortium, consortium, models_in, wait_for
+from .consortium import Consortium, consortium, models_in
 
 pytestmark = pytest.mark.slow
 

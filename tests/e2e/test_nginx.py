@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .consortium import Consortium, models_in, wait_for
+from ..waiting import wait_for
+from .consortium import Consortium, models_in
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from fedthorax.common.messages.sending import closed
 from fedthorax.common.messages.tasks import DescribeTask, TrainTask
 from fedthorax.common.model.segments import weights_digest
 
+from ..waiting import wait_for
+
 pytestmark = pytest.mark.slow
 
 SITE = """\
@@ -39,13 +41,6 @@ xray: {data}/xray
 ct: {data}/ct
 participation: always
 """
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 240.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.05)
 
 
 class Hospital:

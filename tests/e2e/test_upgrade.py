@@ -10,7 +10,8 @@ import pytest
 import fedthorax
 from fedthorax import __version__
 
-from .consortium import Consortium, consortium, wait_for
+from ..waiting import wait_for
+from .consortium import Consortium, consortium
 from .same_bits import proof
 
 pytestmark = pytest.mark.slow

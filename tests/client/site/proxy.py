@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Proxy:
-    """``asked`` lists the targets (host:port) in the order in which they came; ``refuses`` answers 403 to all."""
+    """``asked`` lists the targets (host:port) in the order in which they came, ``elsewhere`` where it leads instead;
+    ``refuses`` answers 403 to all."""
 
     port: int
     refuses: bool = False
     asked: list[str] = field(default_factory=list)
+    elsewhere: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -54,8 +56,13 @@ def _tunnel(client: socket.socket, proxy: Proxy) -> None:
         if proxy.refuses or method != "CONNECT":
             client.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
             return
-        host, port = target.rsplit(":", 1)
-        with socket.create_connection((host, int(port))) as server:
+        host, port = proxy.elsewhere.get(target, target).rsplit(":", 1)
+        try:
+            server = socket.create_connection((host, int(port)))
+        except OSError:
+            client.sendall(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
+            return
+        with server:
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             back = threading.Thread(target=_copy, args=(server, client), daemon=True)
             back.start()

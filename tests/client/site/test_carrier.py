@@ -34,9 +34,10 @@ from fedthorax.server.consortium.gateway import LEAST_BYTES_PER_SECOND
 from fedthorax.server.consortium.objects import ObjectStore
 from fedthorax.server.consortium.settings import split_address
 
-from ...attacks.served import served_consortium, wait_until
+from ...attacks.served import served_consortium
 from ...conftest import EXPERIMENT
 from ...told import trained
+from ...waiting import wait_for
 from .conftest import settings, task
 from .proxy import connect_proxy
 
@@ -325,7 +326,7 @@ def test_only_what_is_wanted_is_taken_and_no_more_than_is_wanted(tmp_path: Path,
 
     thread = threading.Thread(target=fetch)
     thread.start()
-    wait_until(lambda: one.next_want(0.1) is not None)
+    wait_for(lambda: one.next_want(0.1) is not None)
     for offset, pieces, words in (
         (7, [b"x"], "0 bytes are here, not 7"),
         (0, [bytes(4_000_001)], "more than the 4000000"),

@@ -7,8 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from flwr.supercore.superexec.executor import subprocess_executor
 
 import fedthorax
 from fedthorax.client.site import clientapps, supernode_process
+
+from ...waiting import wait_for
 
 # Stands in for Flower's SuperExec and ClientApp: the SuperExec starts one when it has slept, and stays; a ClientApp
 # writes down who it is, and what it finds imported.
@@ -44,14 +45,6 @@ for name, function, value in (
 from fedthorax.client.site import clientapps
 clientapps.main()
 """
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 300.0) -> Any:
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from fedthorax.common.messages.message import Reply, Task
 from fedthorax.common.messages.reading import read_reply
 from fedthorax.common.messages.replies import TrainReply
 
-from ...attacks.served import wait_until
 from ...told import changed, trained
+from ...waiting import wait_for
 from .conftest import settings, task
 
 Work = Callable[[Task], Reply]
@@ -249,7 +249,7 @@ def test_a_run_that_nobody_has_decided_on_keeps_no_other_run_from_being_done(
         people.request(second, {"name": "tiny"})
         people.decide("r2", "approved")
         waiting = desk.desk.submit(first)
-        wait_until(lambda: desk.desk.undecided(first.id))
+        wait_for(lambda: desk.desk.undecided(first.id))
         assert desk.ask(second).error is None
         assert desk.desk.undecided(first.id)
         assert not waiting.done.is_set()

@@ -7,8 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,14 +15,9 @@ import pytest
 from fedthorax.common.consortium import supervision
 from fedthorax.common.consortium.supervision import Service, end_in_words, supervise
 
+from ...waiting import wait_for
+
 _SLEEPER = "import os, time; print(os.getpid(), flush=True); time.sleep(3600)"
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 class Running:

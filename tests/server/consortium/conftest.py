@@ -1,6 +1,5 @@
 """A consortium's folder without processes, and hospitals that register."""
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from fedthorax.common.consortium.registration import new_registration
 from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.server.consortium.folder import ConsortiumFolder, create_consortium
 
+from ...waiting import free_port
+
 
 @dataclass(frozen=True)
 class Applicant:
@@ -20,12 +21,6 @@ class Applicant:
 
     key: ec.EllipticCurvePrivateKey
     file: Path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

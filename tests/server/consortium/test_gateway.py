@@ -22,7 +22,8 @@ from fedthorax.server.consortium.gateway import FLEET_PATHS
 from fedthorax.server.consortium.members import read_last_seen
 from fedthorax.server.consortium.settings import split_address
 
-from ...attacks.served import MODEL, caller, gateway_process, head_of, raw, served_consortium, signed, wait_until
+from ...attacks.served import MODEL, caller, gateway_process, head_of, raw, served_consortium, signed
+from ...waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +237,7 @@ def test_a_new_certificate_is_taken_without_a_break(superlink, served):
     with caller(served.folder) as client:
         client.post("/v1/fleet/pull-messages", headers=signed(served.anna))
         renew(served.folder)
-        wait_until(lambda: shown() != before)
+        wait_for(lambda: shown() != before)
         assert client.post("/v1/fleet/pull-messages", headers=signed(served.anna)).status_code == 200
 
 
@@ -249,7 +250,7 @@ def test_one_address_has_a_bounded_number_of_connections(served):
         with caller(served.folder) as ninth, pytest.raises(httpx.TransportError):
             ninth.get(gateway.ABOUT_PATH)
         clients[0].close()
-        wait_until(lambda: free(served.folder))
+        wait_for(lambda: free(served.folder))
 
 
 def free(folder):

@@ -25,8 +25,9 @@ from fedthorax.server.channel import Passing
 from fedthorax.server.consortium.admission import admit, revoke
 from fedthorax.server.consortium.objects import MOST_TIMES, ObjectStore, remove_orphans
 
-from ...attacks.served import caller, head_of, raw, secure_socket, served_consortium, wait_until
+from ...attacks.served import caller, head_of, raw, secure_socket, served_consortium
 from ...told import trained
+from ...waiting import wait_for
 
 RUN = "0" * 32
 MODEL = np.arange(500_000, dtype=np.float32)  # 2 MB
@@ -104,7 +105,7 @@ def send_half(served, where, body, sent):
     head += head_of(put_headers(served, where, body)) + "\r\n"
     with secure_socket(served.folder) as secure:
         secure.sendall(head.encode() + body[:sent])
-        wait_until(lambda: landed(served, where) > sent - 800_000)  # the rest may be on its way through the gateway
+        wait_for(lambda: landed(served, where) > sent - 800_000)  # the rest may be on its way through the gateway
 
 
 def up(served, task):
@@ -124,7 +125,7 @@ def test_the_lead_sees_how_far_a_hospital_is_where_it_tells_so(served, store, ta
     head += head_of(put_headers(served, where, UPDATE) | {WAY_HEADER: way(500, 2_000_500)}) + "\r\n"
     with secure_socket(served.folder) as secure:
         secure.sendall(head.encode() + UPDATE[:1_500_000])
-        wait_until(lambda: store.passing(task) is not None)
+        wait_for(lambda: store.passing(task) is not None)
     half = store.passing(task)
     assert (half.stage, half.total) == ("send", 2_000_500)
     assert 500 < half.done <= 1_500_500
@@ -216,7 +217,7 @@ def test_a_thousand_half_finished_uploads_are_a_few_and_go_with_the_round(served
             continue
         with secure_socket(served.folder) as secure:
             secure.sendall(head.encode() + b"xxxx")
-            wait_until(partial(_has_more_than, served, task, number))
+            wait_for(partial(_has_more_than, served, task, number))
     assert len(up(served, task)) == MOST_SEGMENTS
     assert all(f"may have {MOST_SEGMENTS} objects".encode() in answer for answer in answers)
     store.close(task)

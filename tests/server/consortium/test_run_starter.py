@@ -9,7 +9,7 @@ import pytest
 from fedthorax.server.consortium import run_starter as module
 from fedthorax.server.consortium.run_starter import RunStarter
 
-from ...attacks.served import wait_until
+from ...waiting import wait_for
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_superlink_that_can_start_no_run_any_more_is_ended_once_no_run_goes_on
     starter.tick()
     (superexec,) = psutil.Process(superlink.pid).children()
     superexec.kill()
-    wait_until(lambda: superexec.status() == psutil.STATUS_ZOMBIE)
+    wait_for(lambda: superexec.status() == psutil.STATUS_ZOMBIE)
     starter.tick()
     full[0] = None
     serverapp = program("flwr-serverapp", settings.superlink_address)

@@ -40,14 +40,7 @@ class PictureFeatures(FeatureStore):
         self._known: dict[tuple[str, int], dict[str, NDArray[np.float32]]] = {}
         self._sets: dict[tuple[str, int, tuple[str, ...]], NDArray[np.float32]] = {}
 
-    def pooled(
-        self,
-        modality: str,
-        images: ImageSet,
-        keep: bool = False,
-        progress: Progress | None = None,
-        version: int = 0,
-    ) -> NDArray[np.float32]:
+    def _of(self, modality: str, images: ImageSet, version: int, progress: Progress | None) -> NDArray[np.float32]:
         key = (modality, version, images.digests)
         if key not in self._sets:
             known = self._known.setdefault((modality, version), {})
@@ -55,7 +48,8 @@ class PictureFeatures(FeatureStore):
             new = sorted(row for digest, row in first.items() if digest not in known)
             if new:
                 part = _rows(images, new)
-                known.update(zip(part.digests, super().pooled(modality, part, True, progress, version), strict=True))
+                found = self._found(modality, part, version, self._backbone_key(modality, 0), True, progress, 0)
+                known.update(zip(part.digests, found, strict=True))
             width = self._network.pooled_width(modality)
             self._sets[key] = np.array([known[digest] for digest in images.digests], np.float32).reshape(-1, width)
         return self._sets[key]
@@ -69,7 +63,7 @@ class PictureFeatures(FeatureStore):
         progress: Progress | None = None,
         top: int = 0,
     ) -> list[NDArray[np.float32]]:
-        return [self.pooled(modality, images, keep, progress, version) for version in range(count)]
+        return [self._of(modality, images, version, progress) for version in range(count)]
 
 
 class Networks:

@@ -58,7 +58,7 @@ class Features:
 def all_features(experiment: Experiment, network: Network) -> dict[str, Features]:
     sites = [load_hospital(experiment, name) for name in experiment.data.hospitals]
     store = FeatureStore(network, experiment.data.cache.folder)
-    versions = range(max(experiment.training.augmentation.feature_versions + 1, experiment.evaluation.views))
+    count = max(experiment.training.augmentation.feature_versions + 1, experiment.evaluation.views)
     random, found = np.random.default_rng(0), {}
     for modality in ("xray", "ct"):
         parts = [(h, site.splits[split].of(modality)) for h, site in enumerate(sites) for split in ("train", "valid")]
@@ -66,12 +66,7 @@ def all_features(experiment: Experiment, network: Network) -> dict[str, Features
         pictures = {digest: number for number, digest in enumerate(sorted(set(digests)))}
         fold_of = random.permutation(len(pictures)) % FOLDS
         found[modality] = Features(
-            np.stack(
-                [
-                    np.concatenate([store.pooled(modality, part, keep=True, version=version) for _, part in parts])
-                    for version in versions
-                ]
-            ),
+            np.concatenate([store.versions(modality, part, count, keep=True) for _, part in parts], axis=1),
             np.concatenate([part.targets for _, part in parts]),
             np.array([fold_of[pictures[digest]] for digest in digests]),
             np.concatenate([np.full(len(part), hospital) for hospital, part in parts]),

@@ -193,8 +193,7 @@ class Bench:
         versions = experiment.training.augmentation.feature_versions + 1
         for site in self.images_of(arm).values():
             for modality in site.modalities:
-                for version in range(versions):
-                    store.pooled(modality, site.splits["train"].of(modality), keep=True, version=version)
+                store.versions(modality, site.splits["train"].of(modality), versions, keep=True)
 
     def run(self, arm: str, seed: int, rate: float, central: CentralData) -> Path:
         """Train one arm and keep what its selected model says of the test, or find it finished; returns its folder."""

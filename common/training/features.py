@@ -33,22 +33,9 @@ class FeatureStore:
         self._newest: dict[tuple[str, str, int], tuple[str, NDArray[np.float32]]] = {}
         self._backbones: dict[tuple[str, int], tuple[NDArray[np.float32], str]] = {}  # weights and their key
 
-    def pooled(
-        self,
-        modality: str,
-        images: ImageSet,
-        keep: bool = False,
-        progress: Progress | None = None,
-        version: int = 0,
-    ) -> NDArray[np.float32]:
-        """Features (N, D) of ``images`` under the present weights; ``keep`` also writes them to the folder.
-
-        ``keep`` is for frozen backbones: while a backbone is trained every round has other features, and files of them
-        would only pile up. Where the experiment never trains one all are kept. ``version`` 0 is the image as it is,
-        1, 2, … are changed as ``training.augmentation`` says: how depends on the image's pixels and the version alone,
-        so that every run finds the same ones.
-        """
-        return self._found(modality, images, version, self._backbone_key(modality, 0), keep, progress, 0)
+    def pooled(self, modality: str, images: ImageSet, keep: bool = False) -> NDArray[np.float32]:
+        """The features of the images as they are."""
+        return self.versions(modality, images, 1, keep)[0]
 
     def versions(
         self,
@@ -59,7 +46,14 @@ class FeatureStore:
         progress: Progress | None = None,
         top: int = 0,
     ) -> list[NDArray[np.float32]]:
-        """``pooled`` of the versions 0 … ``count`` - 1; with ``top`` the features below so many of the last blocks."""
+        """Features (N, D) of the versions 0 … ``count`` - 1 of ``images`` under the present weights; ``keep`` also
+        writes them to the folder. With ``top`` the features below so many of the last blocks.
+
+        ``keep`` is for frozen backbones: while a backbone is trained every round has other features, and files of them
+        would only pile up. Where the experiment never trains one all are kept. Version 0 is the image as it is, 1, 2, …
+        are changed as ``training.augmentation`` says: how depends on the image's pixels and the version alone, so that
+        every run finds the same ones.
+        """
         key = self._backbone_key(modality, top)
         return [self._found(modality, images, version, key, keep, progress, top) for version in range(count)]
 

@@ -83,18 +83,18 @@ def test_where_nothing_ever_trains_a_backbone_all_features_are_kept(
 
 def test_a_version_is_another_picture_and_depends_on_the_picture_alone(fresh, store, draw_images):
     images = draw_images(3, 0).xray
-    plain, first, second = (store.pooled("xray", images, version=version) for version in range(3))
+    plain, first, second = store.versions("xray", images, 3)
     assert not np.allclose(plain, first, atol=0)
     assert not np.allclose(first, second, atol=0)
     reversed_rows = replace(images, images=images.images[::-1], digests=images.digests[::-1])
-    assert store.pooled("xray", reversed_rows, version=1)[::-1] == pytest.approx(first, rel=1e-3)
+    assert store.versions("xray", reversed_rows, 2)[1][::-1] == pytest.approx(first, rel=1e-3)
 
 
 def test_versions_of_another_augmentation_are_computed_anew(fresh, draw_images, tmp_path, monkeypatch):
     images = draw_images(3, 0).xray
-    first = FeatureStore(fresh, tmp_path).pooled("xray", images, keep=True, version=1)
+    first = FeatureStore(fresh, tmp_path).versions("xray", images, 2, keep=True)[1]
     training = fresh.experiment.training
     stronger = training.augmentation.model_copy(update={"brightness": 0.5})
     changed = training.model_copy(update={"augmentation": stronger})
     monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"training": changed}))
-    assert not np.allclose(first, FeatureStore(fresh, tmp_path).pooled("xray", images, keep=True, version=1), atol=0)
+    assert not np.allclose(first, FeatureStore(fresh, tmp_path).versions("xray", images, 2, keep=True)[1], atol=0)

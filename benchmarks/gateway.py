@@ -28,9 +28,8 @@ import uvicorn
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedthorax.common.consortium.keys import new_private_key, public_key_text
+from fedthorax.common.consortium.keys import new_private_key, node_key, public_key_text
 from fedthorax.common.consortium.signed_call import BODY_HEADER, CALL_HEADER, sign_call
-from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import Hospital, create_consortium, write_hospitals
 
 GATEWAY_PORT, SUPERLINK_PORT = 28443, 28000

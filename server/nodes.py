@@ -2,20 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
+from fedthorax.common.consortium.keys import node_key
 
-
-class Hospital(Protocol):
-    """An admitted hospital, as the consortium's folder lists it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def public_key(self) -> str: ...  # OpenSSH text
-    @property
-    def revoked(self) -> bool: ...
+if TYPE_CHECKING:
+    from fedthorax.server.consortium.folder import Hospital
 
 
 @dataclass(frozen=True)
@@ -30,7 +22,7 @@ class Node:
 Recognise = Callable[[Iterable[Any]], Mapping[str, Node]]
 
 
-def by_key(hospitals: Callable[[], Iterable[Hospital]]) -> Recognise:
+def by_key(hospitals: Callable[[], Iterable["Hospital"]]) -> Recognise:
     """A consortium: a node is the hospital whose registered public key it has proved to hold.
 
     ``hospitals`` is asked every time, so that who is revoked during a run is out. A node with a key that is not listed
@@ -38,7 +30,7 @@ def by_key(hospitals: Callable[[], Iterable[Hospital]]) -> Recognise:
     """
 
     def recognise(nodes: Iterable[Any]) -> dict[str, Node]:
-        names = {_key_bytes(one): one.name for one in hospitals() if not one.revoked}
+        names = {_key_of(one): one.name for one in hospitals() if not one.revoked}
         connected = {bytes(node.public_key): node for node in nodes}
         return {
             names[key]: Node(node.node_id, node.last_activated_at) for key, node in connected.items() if key in names
@@ -63,10 +55,8 @@ def in_turn(sites: Sequence[str]) -> Recognise:
     return recognise
 
 
-def _key_bytes(hospital: Hospital) -> bytes:
-    """The key in the form in which Flower keeps it."""
+def _key_of(hospital: "Hospital") -> bytes:
     try:
-        key = load_ssh_public_key(hospital.public_key.encode())
+        return node_key(hospital.public_key)
     except ValueError as error:
         raise ValueError(f"the public key of hospital {hospital.name} is not in OpenSSH format: {error}") from error
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

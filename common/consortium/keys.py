@@ -40,6 +40,13 @@ def canonical_public_key(text: str) -> str:
     return public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode("ascii")
 
 
+def node_key(text: str) -> bytes:
+    """The key as Flower stores and sends it: SubjectPublicKeyInfo in PEM."""
+    return parse_public_key(text).public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
 def fingerprint(text: str) -> str:
     """``SHA256:…`` as ``ssh-keygen -l`` prints it: short enough to compare on the telephone."""
     blob = base64.b64decode(canonical_public_key(text).split()[1])

@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-
-from fedthorax.common.consortium.keys import parse_public_key
+from fedthorax.common.consortium.keys import node_key
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.machine import full_disk
 from fedthorax.server.consortium.folder import ConsortiumFolder
@@ -52,13 +50,6 @@ class FlowerRun:
 
 class ServerNotRunningError(ConnectionError):
     """The SuperLink does not answer at its loopback address."""
-
-
-def node_key(public_key: str) -> bytes:
-    """A key in OpenSSH's text as Flower stores and sends it: SubjectPublicKeyInfo in PEM."""
-    return parse_public_key(public_key).public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
 
 
 class Control:

@@ -14,11 +14,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
 
-from fedthorax.common.consortium.keys import fingerprint, parse_public_key
+from fedthorax.common.consortium.keys import fingerprint, node_key, parse_public_key
 from fedthorax.common.consortium.objects import KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER
 from fedthorax.common.consortium.signed_call import BODY_HEADER, CALL_HEADER, fits_call
 from fedthorax.common.ground.atomic_write import write_text
-from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, list_version, read_hospitals
 from fedthorax.server.consortium.refusals import Refusals, key_mark
 

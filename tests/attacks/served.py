@@ -22,12 +22,11 @@ import uvicorn
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedthorax.common.consortium.keys import new_private_key, public_key_text
+from fedthorax.common.consortium.keys import new_private_key, node_key, public_key_text
 from fedthorax.common.consortium.registration import new_registration
 from fedthorax.common.consortium.signed_call import BODY_HEADER, CALL_HEADER, sign_call
 from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.server.consortium.admission import admit
-from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, create_consortium
 from fedthorax.server.consortium.settings import split_address
 

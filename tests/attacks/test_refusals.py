@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from fedthorax.common.consortium.keys import new_private_key, public_key_text
+from fedthorax.common.consortium.keys import new_private_key, node_key, public_key_text
 from fedthorax.common.consortium.registration import new_registration
 from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.audit import verify
 from fedthorax.server.consortium import refusals
 from fedthorax.server.consortium.admission import admit, revoke
-from fedthorax.server.consortium.control import node_key
 from fedthorax.server.consortium.folder import ConsortiumFolder, create_consortium
 from fedthorax.server.consortium.members import Members
 from fedthorax.server.consortium.refusals import LOG_LINES_A_MINUTE, STRANGERS_AN_HOUR, FewOfAKind

@@ -20,11 +20,17 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from fedthorax.client.site.call_signing import CallSigning
 from fedthorax.common.config.load import load_experiment
-from fedthorax.common.consortium.keys import new_private_key, public_key_text, read_private_key, write_private_key
+from fedthorax.common.consortium.keys import (
+    new_private_key,
+    node_key,
+    public_key_text,
+    read_private_key,
+    write_private_key,
+)
 from fedthorax.common.consortium.registration import new_registration
 from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.audit import verify
-from fedthorax.server.consortium.control import Control, control, node_key
+from fedthorax.server.consortium.control import Control, control
 from fedthorax.server.consortium.folder import ConsortiumFolder, read_hospitals
 from fedthorax.server.consortium.runs import read_submissions
 from fedthorax.server.consortium.submit import for_consortium, submit

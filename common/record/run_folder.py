@@ -178,11 +178,15 @@ class RunFolder:
         write_text(self.config, f"{comment}\n\n{_yaml(experiment.model_dump(mode='json'))}")
 
     def read_config(self) -> tuple[Experiment, dict[str, Any]]:
-        """The experiment and the facts that stood beside it."""
+        """The experiment and the facts that stood beside it; ValueError where this version cannot read them."""
         text = self.config.read_text(encoding="utf-8")
         comment = [line for line in text.split("\n\n", 1)[0].splitlines()[1:] if line.startswith("#")]
         facts = yaml.safe_load("\n".join(line[2:] for line in comment)) or {}
-        return Experiment.model_validate(yaml.safe_load(text)), facts
+        try:
+            return Experiment.model_validate(yaml.safe_load(text)), facts
+        except ValueError as error:
+            first = str(error).splitlines()[0]
+            raise ValueError(f"{self.config} is not an experiment of this version of FedThorax: {first}") from error
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> Run:
         """``metrics.json`` and ``history.csv``, each replaced at once, of what is given back. A number that is not

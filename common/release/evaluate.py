@@ -1,6 +1,5 @@
 """Scores of a saved model on the images of one hospital, or of the server."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from fedthorax.common.hospital.overlap import unseen, without
 from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.model.segments import SegmentLayout
 from fedthorax.common.record.run_folder import RunFolder
-from fedthorax.common.records.records import SPLITS, Split
+from fedthorax.common.records.records import Split
 from fedthorax.common.release.saved_model import SavedModel, load_saved_model
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.final_scores import final_scores, with_duplicates
@@ -42,13 +41,7 @@ def seen_in_run(model_path: Path) -> Seen:
     return frozenset((entry.modality, entry.file) for entry in RunFolder.load(folder).read_run().central.left_out)
 
 
-def evaluate_model(
-    model_path: Path,
-    experiment: Experiment,
-    site: str,
-    split: str,
-    progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
+def evaluate_model(model_path: Path, experiment: Experiment, site: str, split: Split) -> Evaluation:
     """Scores of ``model_path`` on ``split`` (train, valid, test) of the hospital ``site``, or of ``central``.
 
     Of calibrated probabilities at the model's own thresholds, with intervals, as ``test`` of metrics.json. Test images
@@ -57,11 +50,6 @@ def evaluate_model(
     has no pair.
     """
     data = experiment.data
-    if site != CENTRAL and site not in data.hospitals:
-        raise ValueError(f"no site {site!r}; expected {CENTRAL} or one of {', '.join(data.hospitals)}")
-    if split not in SPLITS:
-        raise ValueError(f"no split {split!r}; expected one of {', '.join(SPLITS)}")
-    name: Split = split
     prepare_tensorflow(experiment.training.threads)  # before the model, which starts TensorFlow
     saved = load_saved_model(model_path)
     for kind, mine in (("findings", experiment.labels.findings), ("cancer_classes", experiment.labels.cancer_classes)):
@@ -70,10 +58,10 @@ def evaluate_model(
     network = Network(_as_trained(experiment, saved))
     network.layout.write(SegmentLayout(saved.model).read())
     source, _ = data.folders_of(site)
-    loaded = load_hospital(experiment, site, progress)
-    whole = loaded.splits[name]
+    loaded = load_hospital(experiment, site)
+    whole = loaded.splits[split]
     images = whole
-    if name == "test":
+    if split == "test":
         images = unseen(loaded.splits)
         if site == CENTRAL and (seen := seen_in_run(saved.path)):
             images = SplitImages(

@@ -56,12 +56,7 @@ def stored_run(path: Path) -> StoredRun:
             f"{path} did not finish ({metrics['status']}), so there is no result to come to again; go on with it "
             "(--resume), or start it anew"
         )
-    try:
-        experiment, facts = folder.read_config()
-    except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{folder.config} is not an experiment of this version of FedThorax: {first}") from error
-    return StoredRun(path, experiment, facts, metrics)
+    return StoredRun(path, *folder.read_config(), metrics)
 
 
 def settings_changes(run: StoredRun) -> Changes:

@@ -24,7 +24,6 @@ def compare_joining(
     leave_out: bool = True,
     began: Began = lambda number, count, arm: None,
     output: IO[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Run what has not been run yet below ``output.folder/NAME-joining``, and write ``joining.json`` and
     ``joining.html`` there; returns the folder and the content of the first.
@@ -42,18 +41,13 @@ def compare_joining(
             began(number, len(plan.arms), arm)
             done = run_arm(arm, output)
         runs[arm.name] = done
-    document = _document(experiment, plan, runs, progress)
+    document = _document(experiment, plan, runs)
     write_json(folder / "joining.json", document)
     write_text(folder / "joining.html", joining_page(document))
     return folder, document
 
 
-def _document(
-    experiment: Experiment,
-    plan: Plan,
-    runs: dict[str, Run],
-    progress: Callable[[int, int], None] | None,
-) -> dict[str, Any]:
+def _document(experiment: Experiment, plan: Plan, runs: dict[str, Run]) -> dict[str, Any]:
     from fedthorax.simulations.joining.worth import (  # TensorFlow, after the other processes
         Models,
         joining_figures,
@@ -70,7 +64,7 @@ def _document(
         if kept[site] is not None:
             own[site] = f"own of {site}"
             files[own[site]] = together.personal(site) / "model.keras"
-    scored = score_models(experiment, files, progress)
+    scored = score_models(experiment, files)
     models = Models(
         plan.together.name,
         {site: arm.name for site, arm in plan.alone.items()},

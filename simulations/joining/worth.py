@@ -2,7 +2,7 @@
 docs/unequal-hospitals.md.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,9 +37,7 @@ class Scored:
     counts: dict[str, dict[Split, dict[str, int]]]
 
 
-def score_models(
-    experiment: Experiment, models: Mapping[str, Path], progress: Callable[[int, int], None] | None = None
-) -> Scored:
+def score_models(experiment: Experiment, models: Mapping[str, Path]) -> Scored:
     """The model files ``models`` by name, each on the test split of all hospitals.
 
     A test image that any hospital trains or validates on is left out everywhere: to some model it would be known.
@@ -53,16 +51,12 @@ def score_models(
     store = FeatureStore(network, data.cache.folder)
     seeds = {site: derive_seed(experiment.seed, "evaluation pairs", site, "test") for site in tests}
     predictions: dict[str, dict[str, Predictions]] = {}
-    for done, (name, file) in enumerate(models.items()):
-        if progress:
-            progress(done, len(models))
+    for name, file in models.items():
         network.layout.write(SegmentLayout(load_saved_model(file).model).read())
         predictions[name] = {
             site: predict(network, store, test, seeds[site], repeats=in_use(experiment))[0]
             for site, test in tests.items()
         }
-    if progress:
-        progress(len(models), len(models))
     counts = {
         name: {split: {"xray": len(images.xray), "ct": len(images.ct)} for split, images in site.splits.items()}
         for name, site in sites.items()

@@ -22,6 +22,7 @@ from fedthorax.common.training.batch_norm import measure_batch_norm
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.final_scores import calibrated, final_scores, scores_by_given, with_duplicates
 from fedthorax.common.training.network import Network
+from fedthorax.common.training.schedule import Trainable
 from fedthorax.common.training.scoring import Predictions, Scores, in_use, predict, score
 
 
@@ -69,9 +70,9 @@ class CentralData:
         """Scores of the present weights on the validation split."""
         return score(network, store, self.valid, self._seed("valid"), keep, progress)
 
-    def normalise(self, network: Network, store: FeatureStore) -> None:
-        """Give the network statistics of batch normalisation of its own: those of the validation images."""
-        measure_batch_norm(network, store, self.valid)
+    def normalise(self, network: Network, store: FeatureStore, trainable: Trainable = "all") -> None:
+        """Give what is trained statistics of batch normalisation of its own: those of the validation images."""
+        measure_batch_norm(network, store, self.valid, trainable)
 
     def valid_in_use(self, network: Network, store: FeatureStore, progress: Progress | None = None) -> Predictions:
         """What the present weights say of the validation split, as who uses the model sees it."""

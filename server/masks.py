@@ -68,6 +68,11 @@ class Masks:
         if not again:
             ask.require(len(opening.keys), found.fewest)
         left = sorted({*segments} - {part.segment for domain in domains for part in domain.parts})
+        if not domains:
+            raise RuntimeError(
+                f"round {number}: fewer than {federation.smallest_sum} hospitals contribute to {', '.join(left)}, "
+                "which is all that the phase trains, so there is no sum (federation.smallest_sum)"
+            )
         if left:
             ask.events.emit(
                 "note",

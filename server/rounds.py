@@ -27,6 +27,7 @@ from fedthorax.common.model.segments import MODALITIES, Weights, segment_sha256,
 from fedthorax.common.training.branch_counts import parts_of
 from fedthorax.common.training.features import FeatureStore, Progress
 from fedthorax.common.training.network import Network
+from fedthorax.common.training.private_fit import require_exact
 from fedthorax.common.training.projection import set_projection
 from fedthorax.common.training.schedule import RoundPlan, Trainable, plan_round, scope_of, segments_of_part
 from fedthorax.common.training.scoring import Predictions, Scores
@@ -93,6 +94,8 @@ class Rounds:
         self.hospitals.left_out = self.leave_out  # a run goes on without them also where they cannot be reached
         if self.start is None:
             self.record.open_round(0, None)
+            if self.experiment.privacy:
+                require_exact(self.experiment, self.network)
             self._newcomers.meet()
             if self.experiment.model.projection == "fixed":
                 set_projection(self.network, self.store, self.central.valid)
@@ -146,7 +149,7 @@ class Rounds:
         weights = {**weights, **found, **self._averaged(number, found, plan.averages)}
         if self._algorithm.measures_batch_norm:
             self.network.layout.write(weights)
-            self.central.normalise(self.network, self.store)
+            self.central.normalise(self.network, self.store, scope)
             weights = {**weights, **self.network.layout.read(segments)}
         weights = self.hospitals.broadcast.following(before, weights)
         self.network.layout.write(weights)

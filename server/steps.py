@@ -110,17 +110,17 @@ def measured(update: Weights, before: Weights, layout: SegmentLayout) -> Step:
 def far_from_others(paces: Mapping[str, Mapping[str, float]], factor: float) -> dict[str, str]:
     """A sentence for each hospital of a round whose pace in a part of the model, its norm over the square root of its
     steps, is more than ``factor`` times the median or less than one ``factor``-th of it; nothing where fewer than
-    FEWEST sent that part. ``paces`` by hospital and part."""
+    FEWEST moved that part. ``paces`` by hospital and part; 0 is no pace: without a fusion a hospital's labels may teach
+    one encoder alone, and what begins at 0 gives the layers before it no gradient in the first step."""
     found: dict[str, str] = {}
     for part in (*PARTS.values(), _AFTER):
-        sent = {site: own[part] for site, own in paces.items() if part in own}
-        usual = statistics.median(sent.values()) if len(sent) >= FEWEST else 0.0
-        for site, pace in sent.items():
-            if usual and (not pace or max(pace, usual) / min(pace, usual) > factor):
-                times = f"{pace / usual:.3g} times as far as" if pace else "not at all, unlike"
+        moved = {site: own[part] for site, own in paces.items() if own.get(part)}
+        usual = statistics.median(moved.values()) if len(moved) >= FEWEST else 0.0
+        for site, pace in moved.items():
+            if usual and max(pace, usual) / min(pace, usual) > factor:
                 found.setdefault(
                     site,
-                    f"by its steps the update moves {part} {times} usual (median of {len(sent)}); a factor of "
-                    f"{factor:g} is allowed (federation.unusual_factor)",
+                    f"by its steps the update moves {part} {pace / usual:.3g} times as far as usual (median of "
+                    f"{len(moved)}); a factor of {factor:g} is allowed (federation.unusual_factor)",
                 )
     return found

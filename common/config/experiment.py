@@ -14,7 +14,7 @@ from fedthorax.common.config.model import ModelConfig
 from fedthorax.common.config.output import OutputConfig
 from fedthorax.common.config.patient_privacy import PatientPrivacy, refusal
 from fedthorax.common.config.personalisation import PersonalisationConfig
-from fedthorax.common.config.training import TrainingConfig
+from fedthorax.common.config.training import ENCODERS, PartConfig, TrainingConfig
 from fedthorax.common.ground.frozen import Frozen
 
 
@@ -86,6 +86,10 @@ class Experiment(Frozen):
                 "training.phases begins with heads, but model.weights is none: heads learn little from random "
                 "features; begin with a phase that trains all, or give weights"
             )
+        for number, phase in enumerate(self.training.phases):
+            for name, part in phase.parts.items():
+                if words := self._idle(name, part, "heads" in phase.parts):
+                    raise ValueError(f"training.phases.{number}.parts.{name} trains nothing: {words}; leave it out")
         min_sites = self.federation.min_sites
         if min_sites is not None and min_sites > len(self.data.hospitals):
             raise ValueError(
@@ -132,6 +136,20 @@ class Experiment(Frozen):
                 f"{needed} hospitals in every round, but a round may close with {self.required_sites} (min_sites)"
             )
         return self
+
+    def _idle(self, name: str, part: PartConfig, beside_heads: bool) -> str | None:
+        """Why a part that a phase names could not learn from anybody's images."""
+        loss, task = self.training.loss, name
+        if not self.model.fusion_units:
+            task = dict(zip(ENCODERS, ("disease", "cancer"), strict=True)).get(name, name)
+            if name == "fusion":
+                return "model.fusion_units is empty"
+        if part.top == 0 and beside_heads:
+            return "its top is 0, and its projection is one of the heads"
+        if part.top == 0 and self.model.projection == "fixed":
+            return "its top is 0, and model.projection is fixed"
+        weight = {"disease": loss.disease_weight, "cancer": loss.cancer_weight}.get(task)
+        return f"training.loss.{task}_weight is 0" if weight == 0 else None
 
     def _check_masks(self, refusal: str | None) -> None:
         """What a sum of masked updates cannot be combined with."""

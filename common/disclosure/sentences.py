@@ -141,7 +141,7 @@ ERRORS = (
     "its patients' privacy is spent: {setting} more steps would exceed the hospital's limit (limits.privacy)",
     "privacy is for patients, but some of its training images name none",
     "the experiment is private for training patients, whose scores would tell of them",
-    "private steps at learning rate {setting} are too short or long to be exact",
+    "private steps at learning rate {setting} are too short or long to be exact; from {setting} to {setting} they are",
     "the site worker did not finish by the deadline",
     "the site worker refused: a message of {setting} bytes; at most {setting} are taken",
     "the site worker refused the task",

@@ -49,7 +49,7 @@ def score_rows(scores: Scores | None, task: Task) -> dict[str, Any]:
         between = ["too few" if is_few(row) else interval(scores.interval(task, "roc_auc", name))] if tested else []
         cells = [figure(row.roc_auc), *between, *(figure(getattr(row, column)) for column in columns)]
         rows.append({"name": name, "cells": [*cells, _of_known(row)], "few": is_few(row)})
-    intervals = getattr(scores.intervals, task) if isinstance(scores, TestedScores) else None
+    intervals = getattr(getattr(scores, "intervals", None), task, None)
     for kind, name in MEANS.items():
         of_kind = getattr(intervals, kind, None)
         add_mean(name, getattr(head, kind), of_kind and of_kind.of("roc_auc"))

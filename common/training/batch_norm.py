@@ -13,31 +13,36 @@ from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.training.batches import batches
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
+from fedthorax.common.training.schedule import Trainable
 
 
-def measure_batch_norm(network: Network, store: FeatureStore, images: SplitImages) -> None:
-    """Set the moving means and variances of all layers that are not frozen to those of ``images``.
+def measure_batch_norm(
+    network: Network, store: FeatureStore, images: SplitImages, trainable: Trainable = "all"
+) -> None:
+    """Set the moving means and variances of all layers that are ``trainable`` and not frozen to those of ``images``.
 
-    A modality without an image keeps what it has. Nothing in it is random.
+    What lies before them is used as it is, as the hospitals have used it. A modality without an image keeps what it
+    has. Nothing in it is random.
     """
-    for name in network.modalities:
+    for name, top in network.given(trainable).items():
         if not len(images.of(name)):
             continue
-        backbone = network.model.get_layer(f"{name}_backbone")
-        normalising = keras.layers.BatchNormalization
-        learning = [layer for layer in all_layers(backbone) if isinstance(layer, normalising) and layer.trainable]
-        if learning:
-            _measure_backbone(network, backbone, learning, images.of(name))
+        if top != 0:
+            _measure_backbone(network, name, top, images.of(name))
+        if f"{name}.projection" not in network.trained_segments(trainable):
+            continue
         layer = network.model.get_layer(f"{name}_batch_norm")
         hidden = network.model.get_layer(f"{name}_dense")(store.pooled(name, images.of(name)))
         values = np.asarray(hidden, np.float64)
         _set(layer, values.mean(axis=0), values.var(axis=0))
 
 
-def _measure_backbone(
-    network: Network, backbone: keras.Model, learning: list[keras.layers.Layer], images: ImageSet
-) -> None:
+def _measure_backbone(network: Network, modality: str, top: int | None, images: ImageSet) -> None:
     """A layer deep inside sees what the layers before it, normalised by the same batch, have made of the images."""
+    normalising, (_, backbone) = keras.layers.BatchNormalization, network.halves(modality, top)
+    learning = [layer for layer in all_layers(backbone) if isinstance(layer, normalising) and layer.trainable]
+    if not learning:
+        return
     dropouts = [layer for layer in all_layers(backbone) if isinstance(layer, keras.layers.Dropout)]
     momenta, rates = [layer.momentum for layer in learning], [layer.rate for layer in dropouts]
     means: list[list[NDArray[np.float64]]] = [[] for _ in learning]
@@ -49,7 +54,8 @@ def _measure_backbone(
         for layer in dropouts:
             layer.rate = 0.0
         for rows in batches(len(images), network.experiment.evaluation.batch_size):
-            backbone(images.images[rows].astype(np.float32), training=True)
+            given = images.images[rows].astype(np.float32)
+            backbone(network.features(modality, top)(given) if top else given, training=True)
             sizes.append(len(rows))
             for layer, mean, variance in zip(learning, means, variances, strict=True):
                 mean.append(np.asarray(layer.moving_mean, np.float64))

@@ -11,7 +11,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SplitImages
-from fedthorax.common.model.dual import MODALITIES
+from fedthorax.common.model.dual import HEADS, MODALITIES
 from fedthorax.common.model.segments import Weights
 from fedthorax.common.pairing import (
     ABSENT,
@@ -116,14 +116,19 @@ def fit(
 
 
 def _can_learn(network: Network, trainable: Trainable, train: SplitImages) -> bool:
-    """Whether the network has anything that is trained, beside heads that no label is known for: an X-ray department
-    has no gradient for the softmax of the CT classes. Where updates are masked, who said at the beginning that it
-    contributes does: others' would show otherwise."""
-    segments = network.trained_segments(trainable)
+    """Whether a label that counts in the loss reaches anything that is trained: an X-ray department has no gradient
+    for the softmax of the CT classes, and without a fusion none for what lies before it. Where updates are masked, who
+    said at the beginning that it contributes does: others' would show otherwise."""
+    segments, loss = network.trained_segments(trainable), network.experiment.training.loss
     if network.experiment.federation.secure_aggregation:
         return bool(segments)
-    known = {"disease": not np.isnan(train.xray.targets).all(), "cancer": bool((train.ct.targets >= 0).any())}
-    return any(known.get(segment, True) for segment in segments)
+    taught = {
+        "disease": loss.disease_weight > 0 and not np.isnan(train.xray.targets).all(),
+        "cancer": loss.cancer_weight > 0 and bool((train.ct.targets >= 0).any()),
+    }
+    before = {} if network.experiment.model.fusion_units else dict(zip(MODALITIES, HEADS, strict=True))
+    branches = {segment.partition(".")[0] for segment in segments}
+    return any(taught.get(before.get(branch, branch), any(taught.values())) for branch in branches)
 
 
 def epoch_pairs(experiment: Experiment, train: SplitImages, seed: int) -> Pairs:

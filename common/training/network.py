@@ -179,7 +179,7 @@ class Network:
         for place, top in enumerate(given.values()):
             alike.setdefault(top, []).append(place)
         encoders = {
-            top: training_encoders([self._halves(self.modalities[place], top)[1] for place in places], precision)
+            top: training_encoders([self.halves(self.modalities[place], top)[1] for place in places], precision)
             for top, places in alike.items()
             if top != 0
         }
@@ -197,7 +197,7 @@ class Network:
         shapes = [self.feature_shape(name, top) for name, top in given.items()]
         return self._make_step(network, trainable, *(tf.TensorSpec((None, *shape), tf.float32) for shape in shapes))
 
-    def _halves(self, modality: str, top: int | None) -> tuple[keras.Model, keras.Model]:
+    def halves(self, modality: str, top: int | None) -> tuple[keras.Model, keras.Model]:
         """What gives the features of a modality, and what is trained; without ``top`` both are the whole backbone."""
         whole = self.model.get_layer(f"{modality}_backbone")
         return self._split[modality, top] if top else (whole, whole)
@@ -207,7 +207,7 @@ class Network:
         mode."""
         if (modality, top) not in self._features:
             spec = tf.TensorSpec((None, *self.feature_shape(modality, None)), tf.float32)
-            part, _ = self._halves(modality, top)
+            part, _ = self.halves(modality, top)
             traced = tf.function(lambda images: part(images, training=False), input_signature=[spec], autograph=False)
             self._features[modality, top] = traced
         return self._features[modality, top]
@@ -222,7 +222,7 @@ class Network:
 
     def _below(self, modality: str, top: int) -> list[slice]:
         """Where in its backbone's segment what lies below the ``top`` last blocks is."""
-        used = {variable.path for variable in self._halves(modality, top)[0].weights}
+        used = {variable.path for variable in self.halves(modality, top)[0].weights}
         slots = self.layout.slots[f"{modality}.backbone"]
         return [slice(slot.start, slot.stop) for slot in slots if slot.name in used]
 
@@ -269,7 +269,7 @@ class Network:
         """Of one image what a step is given: itself for None, else its features below the ``top`` last blocks."""
         if top is None:
             return (self.experiment.model.image_size, self.experiment.model.image_size, 3)
-        return tuple(self._halves(modality, top)[0].output.shape[1:])
+        return tuple(self.halves(modality, top)[0].output.shape[1:])
 
     def pooled_width(self, modality: str) -> int:
         return self.feature_shape(modality, 0)[-1]
@@ -288,7 +288,7 @@ class Network:
                     continue
                 if segment.endswith(".backbone"):
                     modality = segment.partition(".")[0]
-                    _, part = self._halves(modality, dict(trainable.tops).get(modality))
+                    _, part = self.halves(modality, dict(trainable.tops).get(modality))
             elif trainable != "all" and (segment.endswith(".backbone") or not _belongs(layer, trainable)):
                 continue
             found += [(variable, factors.get(segment, 1.0)) for variable in part.trainable_variables]

@@ -13,8 +13,10 @@ from fedthorax.common.algorithms.algorithm import Segments
 from fedthorax.common.config import Experiment
 from fedthorax.common.model.segments import Weights, weights_digest
 from fedthorax.common.privacy.noise import chosen, key_of, rounded_gaussian
-from fedthorax.common.privacy.plan import Plan
+from fedthorax.common.privacy.plan import Plan, plan_of
+from fedthorax.common.training.network import Network
 from fedthorax.common.training.private_step import Patients, PrivateHeads
+from fedthorax.common.training.schedule import plan_round
 
 Moved = Mapping[str, NDArray[np.int64]]  # by segment, multiples of RESOLUTION
 _UNITS = (1 << 10, 1 << 32)  # multiples of RESOLUTION in a step of the grid: finer is inexact, coarser overflows
@@ -66,8 +68,26 @@ class PrivateSteps:
         step = self.learning_rate * self.heads.grid / (privacy.sampling_rate * privacy.patients)
         unit = round(step * 2**FRACTION_BITS)
         if not _UNITS[0] <= unit <= _UNITS[1]:
-            raise ValueError(f"private steps at learning rate {self.learning_rate:g} are too short or long to be exact")
+            low, high = (self.learning_rate / (step * 2**FRACTION_BITS) * most for most in _UNITS)
+            raise ValueError(
+                f"private steps at learning rate {self.learning_rate:g} are too short or long to be exact; from "
+                f"{low:.3g} to {high:.3g} they are"
+            )
         return unit
+
+
+def require_exact(experiment: Experiment, network: Network) -> None:
+    """ValueError where a round would have steps too short or long: those of the rounds before it would be in vain."""
+    plan, training = plan_of(experiment), experiment.training
+    heads = PrivateHeads(network, plan.privacy.clip)
+    for number in range(1, training.num_rounds + 1):
+        most = (number - 1) // (training.schedule.plateau_patience or number)
+        for reductions in (0, most):
+            rate = plan_round(training, number, reductions).learning_rate
+            try:
+                _ = PrivateSteps(heads, plan, b"", (), rate).unit
+            except ValueError as error:
+                raise ValueError(f"round {number}: {error} (training.learning_rate, training.schedule)") from None
 
 
 def moved_by(came: Weights, moved: Moved) -> Segments:

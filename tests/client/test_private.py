@@ -1,5 +1,6 @@
 """Private steps at a hospital: what they cost, what leaves, and that the same question has the same answer."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from fedthorax.client.private import Private
 from fedthorax.client.process import SiteProcess
 from fedthorax.client.site_store import SiteStore
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.training import ScheduleConfig
 from fedthorax.common.disclosure.sentences import error_outside
 from fedthorax.common.ground.audit import AuditLog, read_lines
 from fedthorax.common.ground.events import EventLog
@@ -21,6 +23,7 @@ from fedthorax.common.privacy.budget import Limit
 from fedthorax.common.privacy.plan import plan_of
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
+from fedthorax.common.training.private_fit import require_exact
 from fedthorax.common.training.private_step import PrivateHeads
 
 from ..private_rounds import rounds_in_one_place
@@ -193,6 +196,28 @@ def test_steps_that_could_not_be_summed_exactly_are_refused_before_they_cost(
     assert "too short or long to be exact" in reply.error
     assert error_outside(reply.error) == reply.error
     assert not (tmp_path / "privacy.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"kind": "step", "step_rounds": 1, "step_factor": 1e-9},
+        {"plateau_patience": 1, "plateau_factor": 1e-9},
+        {"kind": "cosine", "final_fraction": 1e-9},
+    ],
+)
+def test_a_run_with_a_round_of_such_steps_does_not_begin(experiment, network, schedule):
+    """The rounds before it would have spent the patients' privacy, and the experiment of a begun run is fixed."""
+    require_exact(experiment, network[0])
+    training = experiment.training.model_copy(update={"schedule": ScheduleConfig(**schedule)})
+    with pytest.raises(ValueError, match=r"^round 2: .* learning rate 1e-09 are too short .*; from ") as refused:
+        require_exact(experiment.model_copy(update={"training": training}), network[0])
+    low, high = (float(word) for word in str(refused.value).split("from ")[1].split(" they")[0].split(" to "))
+    for rate, exact in ((1.01 * low, True), (0.99 * low, False), (0.99 * high, True), (1.01 * high, False)):
+        phase = experiment.training.phases[0].model_copy(update={"learning_rate": rate})
+        same = experiment.training.model_copy(update={"phases": (phase,)})
+        with contextlib.nullcontext() if exact else pytest.raises(ValueError, match=r"^round 1: "):
+            require_exact(experiment.model_copy(update={"training": same}), network[0])
 
 
 def test_scores_of_training_images_are_refused(experiment, network, start, tmp_path):

@@ -183,6 +183,17 @@ def test_momentum_moves_no_part_of_which_too_few_hospitals_are_left_to_be_summed
     assert moved == [[True, True], [True, False], [True, True]]
 
 
+def test_a_phase_of_which_too_few_hospitals_can_teach_anything_ends_with_that_word(run, monkeypatch):
+    """Each of its rounds would be lost, and all hospitals named for it."""
+    monkeypatch.setitem(globals(), "HEADS", ("cancer",))
+    rounds = run()
+    for site in "abc":
+        rounds.hospitals.channel.hospitals[site].images.splits["train"].ct.targets[:] = -1
+    with pytest.raises(RuntimeError, match="fewer than 3 hospitals contribute to cancer, which is all that the phase"):
+        rounds.run()
+    assert not failures(rounds, 1)
+
+
 @pytest.mark.parametrize("strategy", ["fedavg", "fedadam"])
 def test_weights_that_no_hospital_moves_keep_their_bits_masked_or_not(run, strategy):
     """Far below the grid of the sums; the others of the same segment are trained."""

@@ -55,7 +55,8 @@ def test_a_unit_may_fall_silent_and_wake_up_again():
         ({"a": 1.0, "b": 2.9, "c": 1.0}, {}),
         ({"a": 1.0, "b": 3.1, "c": 1.0}, {"b": "3.1 times as far as usual (median of 3)"}),
         ({"a": 1.0, "b": 0.3, "c": 1.0}, {"b": "0.3 times as far as usual (median of 3)"}),
-        ({"a": 1.0, "b": 0.0, "c": 1.0}, {"b": "not at all, unlike usual"}),
+        ({"a": 1.0, "b": 0.0, "c": 1.0, "d": 1.0}, {}),  # its labels may teach nothing there
+        ({"a": 0.0, "b": 0.0, "c": 0.0, "d": 1.0, "e": 1.0, "f": 9.0}, {"f": "9 times as far as usual (median of 3)"}),
         ({**dict.fromkeys("abcdefgh", 1.0), "i": 50.0, "j": 60.0}, {"i": "50 times", "j": "60 times"}),
     ],
 )

@@ -101,6 +101,32 @@ REFUSED = [
         "--set: training.phases.0: parts: heads holds fusion too; name either",
     ),
     (
+        ["training.phases=[{rounds: 1, trainable: parts, parts: {heads: {}, ct: {top: 0}}}]"],
+        "tiny.yaml: training.phases.0.parts.ct trains nothing: its top is 0, and its projection is one of the heads; "
+        "leave it out",
+    ),
+    (
+        ["training.phases=[{rounds: 1, trainable: parts, parts: {ct: {top: 0}}}]", "model.projection=fixed"],
+        "tiny.yaml: training.phases.0.parts.ct trains nothing: its top is 0, and model.projection is fixed; "
+        "leave it out",
+    ),
+    (
+        ["training.phases=[{rounds: 1, trainable: parts, parts: {xray: {}, fusion: {}}}]", "model.fusion_units=[]"],
+        "tiny.yaml: training.phases.0.parts.fusion trains nothing: model.fusion_units is empty; leave it out",
+    ),
+    (
+        ["training.phases=[{rounds: 1, trainable: parts, parts: {cancer: {}}}]", "training.loss.cancer_weight=0"],
+        "tiny.yaml: training.phases.0.parts.cancer trains nothing: training.loss.cancer_weight is 0; leave it out",
+    ),
+    (
+        [
+            "training.phases=[{rounds: 1, trainable: parts, parts: {xray: {}}}]",
+            "training.loss.disease_weight=0",
+            "model.fusion_units=[]",
+        ],
+        "tiny.yaml: training.phases.0.parts.xray trains nothing: training.loss.disease_weight is 0; leave it out",
+    ),
+    (
         ["training.phases=[{rounds: 1, trainable: parts, parts: {fusion: {top: 2}}}]"],
         "--set: training.phases.0: parts.fusion.top: only the encoders xray and ct have blocks",
     ),

@@ -22,6 +22,16 @@ def test_a_finding_with_few_positives_shows_no_interval(metrics):
     assert rows["Mass"]["cells"][1] == f"{low:.3f} to {high:.3f}"
 
 
+def test_a_run_without_intervals_has_a_report_without_their_column(metrics):
+    """evaluation.bootstrap_samples: 0."""
+    metrics["test"]["intervals"] = None
+    metrics["test"].pop("examinations", None)
+    found = tables.score_rows(read_run(metrics).test, "disease")
+    assert not found["intervals"]
+    assert {len(row["cells"]) for row in (*found["rows"], *found["means"])} == {len(found["titles"]) + 2}
+    assert "No intervals." in render(read_run(metrics), None)
+
+
 def test_the_means_say_over_how_many_findings_they_run(metrics):
     means = tables.score_rows(read_run(metrics).test, "disease")["means"]
     assert [mean["name"] for mean in means] == ["Mean (macro)", "By positives (weighted)", "All together (micro)"]

@@ -49,3 +49,15 @@ def test_a_modality_without_images_keeps_what_it_has(fresh, store, draw_images):
     after = fresh.layout.read()
     assert np.array_equal(after["ct.projection"], fresh.starting_weights["ct.projection"])
     assert not np.array_equal(after["xray.projection"], fresh.starting_weights["xray.projection"])
+
+
+def test_of_what_is_not_trained_the_statistics_stay_and_those_behind_it_are_of_what_it_gives(fresh, draw_images):
+    """Else the heads' statistics are of another backbone than the model's."""
+    images = draw_images(6, 4)
+    measure_batch_norm(fresh, FeatureStore(fresh, None), images, "heads")
+    after = fresh.layout.read()
+    assert all(np.array_equal(after[name], fresh.starting_weights[name]) for name in after if "backbone" in name)
+    pooled = fresh.features("xray")(images.xray.images.astype(np.float32))
+    hidden = np.asarray(fresh.model.get_layer("xray_dense")(pooled))
+    layer = fresh.model.get_layer("xray_batch_norm")
+    assert np.allclose(layer.moving_mean, hidden.mean(axis=0), rtol=1e-4, atol=1e-6)

@@ -41,6 +41,32 @@ def test_a_head_without_a_label_is_not_trained(fresh, store, draw_images, monkey
     assert masked.pairs == 9, "under masks it contributes what it said it would, though that is nothing"
 
 
+@pytest.mark.parametrize("part", ["xray", "ct"])
+def test_without_a_fusion_an_encoder_learns_from_the_labels_of_its_own_head_alone(
+    fresh, store, draw_images, monkeypatch, part
+):
+    images, phase = draw_images(6, 9), PhaseConfig(rounds=1, trainable="parts", parts={part: {"top": 0}})
+    if part == "ct":
+        images.ct.targets[:] = -1
+    else:
+        images.xray.targets[:] = np.nan
+    assert fit(fresh, store, images, draw_images(0, 0), phase, 1e-2, seed=1).pairs == 9, "the other head's reach it"
+    model = fresh.experiment.model.model_copy(update={"fusion_units": ()})
+    monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"model": model}))
+    assert fit(fresh, store, images, draw_images(0, 0), phase, 1e-2, seed=1).pairs == 0
+
+
+@pytest.mark.parametrize("task", ["disease", "cancer"])
+def test_labels_whose_loss_weighs_nothing_teach_nothing(fresh, store, draw_images, monkeypatch, task):
+    loss = fresh.experiment.training.loss.model_copy(update={f"{task}_weight": 0.0})
+    training = fresh.experiment.training.model_copy(update={"loss": loss})
+    monkeypatch.setattr(fresh, "experiment", fresh.experiment.model_copy(update={"training": training}))
+    images = draw_images(6, 9)
+    assert fit(fresh, store, images, draw_images(0, 0), HEADS, 1e-3, seed=1).pairs == 9
+    images.xray.targets[:], images.ct.targets[:] = (0, -1) if task == "disease" else (np.nan, 0)
+    assert fit(fresh, store, images, draw_images(0, 0), HEADS, 1e-3, seed=1).pairs == 0
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(fresh, store, draw_images):
     def trained(seed):
         fresh.layout.write(fresh.starting_weights)

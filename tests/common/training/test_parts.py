@@ -7,6 +7,7 @@ from fedthorax.common.algorithms.branchwise import FederatedAverage
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.model.backbone import build_backbone, split_backbone
+from fedthorax.common.training.batch_norm import measure_batch_norm
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import fit
 from fedthorax.common.training.network import Network
@@ -193,3 +194,16 @@ def test_beside_the_heads_an_encoder_is_its_backbone():
 def test_the_position_in_a_phase_is_told(small_experiment):
     training = small_experiment.training.model_copy(update={"phases": (TOP, CT.model_copy(update={"rounds": 3}))})
     assert [plan_round(training, number).position for number in (1, 2, 3, 4)] == [0, 0, 1, 2]
+
+
+def test_statistics_are_measured_of_the_last_blocks_alone(parted, draw_images):
+    """fedbn: what lies below them stays as the hospitals have used it."""
+    before = parted.layout.read()
+    measure_batch_norm(parted, FeatureStore(parted, None), draw_images(6, 5), scope_of(TOP))
+    after = parted.layout.read()
+    assert {name for name in after if not np.array_equal(before[name], after[name])} == {
+        "xray.backbone",
+        "xray.projection",
+    }
+    for where in parted.frozen(scope_of(TOP))["xray.backbone"]:
+        assert np.array_equal(before["xray.backbone"][where], after["xray.backbone"][where])

@@ -4,10 +4,17 @@ A hospital holds what it has answered a task about. This is an expectation and n
 state says what it lacks, and gets it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from fedthorax.common.model.segments import Weights, segment_sha256, weights_digest
+from fedthorax.common.model.segments import (
+    MODALITIES,
+    SegmentLayout,
+    Weights,
+    segment_sha256,
+    segments_of,
+    weights_digest,
+)
 
 VERSIONS = 3  # of a segment that a hospital keeps
 
@@ -48,3 +55,20 @@ def named_model(weights: Weights) -> dict[str, Any]:
         "model_sha256": weights_digest(weights),
         "sha256": {segment: segment_sha256(values) for segment, values in weights.items()},
     }
+
+
+def models_by_hospital(
+    whole: dict[str, Any], layout: SegmentLayout, modalities_of: Callable[[str], tuple[str, ...]]
+) -> Callable[[str], dict[str, Any]]:
+    """By hospital what a task says about a named model: only the segments that its own network has."""
+    known: dict[tuple[str, ...], dict[str, Any]] = {MODALITIES: whole}
+
+    def model(site: str) -> dict[str, Any]:
+        modalities = modalities_of(site)
+        if modalities not in known:
+            names = segments_of(modalities)
+            parts = {key: {name: whole[key][name] for name in names} for key in ("weights", "sha256")}
+            known[modalities] = {**whole, **parts, "layout": layout.digest_of(names)}
+        return known[modalities]
+
+    return model

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import BaseModel
+
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.machine import peak_memory_mb
 from fedthorax.common.masking.opening import threshold
@@ -204,3 +206,8 @@ def counted(entry: Mapping[str, Any]) -> bool:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def written(told: BaseModel) -> dict[str, Any]:
+    """As metrics.json holds it: what was not told stays out of it."""
+    return told.model_dump(mode="json", exclude_unset=True)

@@ -119,11 +119,7 @@ def run_session(
 
             digest, text = network.layout.digest, sent.model_dump_json()
             rounds = Rounds(
-                experiment,
                 Hospitals(experiment, sites, channel, record, events, audit, ledger, digest, text, holdings, broadcast),
-                record,
-                events,
-                audit,
                 checkpoints,
                 network,
                 store,

@@ -125,7 +125,7 @@ def run(experiment_file, tmp_path):
         )
         central, checkpoints = FakeCentral(network), Checkpoints(folder / "checkpoints", keep=9)
         rest = (network, None, central, lambda: None, lambda: 1.0, start)
-        return Rounds(experiment, hospitals, record, events, audit, checkpoints, *rest, masking=folder / "masking")
+        return Rounds(hospitals, checkpoints, *rest, masking=folder / "masking")
 
     yield build
     for log in tmp_path.glob("*/audit.jsonl"):

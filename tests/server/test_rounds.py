@@ -192,13 +192,9 @@ def make(experiment_file, tmp_path):
         holdings = Holdings(start.holdings if start else None)
         broadcast = Broadcast(experiment.federation.codec, layout.exact, start.broadcast if start else None)
         return Rounds(
-            experiment,
             Hospitals(
                 experiment, sites, channel, record, events, audit, ledger, layout.digest, "{}", holdings, broadcast
             ),
-            record,
-            events,
-            audit,
             Checkpoints(tmp_path / "checkpoints", keep=9),
             network,
             None,

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fedthorax.common.ground.new_folder import check_new_folder, new_folder
 from fedthorax.common.hospital.patient_ids import unclear_ids
-from fedthorax.simulations.new_folder import check_new_folder, new_folder
 from fedthorax.simulations.partition_input import (
     CtFolder,
     Slice,

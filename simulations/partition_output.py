@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from fedthorax.common.ground.new_folder import write_rows
 from fedthorax.common.records.labels import split_of
-from fedthorax.simulations.new_folder import write_rows
 from fedthorax.simulations.partition_input import Slice, Xray, XrayFolder
 
 Link = Literal["copy", "hardlink", "symlink"]

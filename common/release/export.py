@@ -18,7 +18,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedthorax.common.config.data import CacheConfig
-from fedthorax.common.ground.atomic_write import name_as_asked, write_json
+from fedthorax.common.ground.atomic_write import write_json
+from fedthorax.common.ground.new_folder import new_folder
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import image_to_logits, presence_inputs
 from fedthorax.common.model.segments import MODALITIES
@@ -55,11 +56,8 @@ def export_model(
     batch, words = _images(saved, xrays, slices)
     network = calibrated_network(saved)
     network({name: images[:1] for name, images in batch.items()}, training=False)  # Keras exports no uncalled network
-    temporary = out.with_name(f".{out.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir()
-        run = _WRITERS[target](network, temporary)
+    with new_folder(out) as folder:
+        run = _WRITERS[target](network, folder)
         difference = max_difference(saved, batch, run)
         if not difference <= MAX_DIFFERENCE:
             raise RuntimeError(
@@ -68,16 +66,10 @@ def export_model(
             )
         exported = {"to": target, "inputs": _INPUTS, "views": 1}  # the network's; the caller means over the model's
         facts = {**saved.facts, "models": {saved.path.name: saved.entry}, "exported": exported}
-        write_json(temporary / "model.json", facts)
+        write_json(folder / "model.json", facts)
         card = saved.path.with_name("card.md")
         if card.is_file():
-            shutil.copyfile(card, temporary / "card.md")
-        temporary.replace(out)
-    except OSError as error:
-        name_as_asked(error, temporary, out)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copyfile(card, folder / "card.md")
     return {"path": str(out), "max_difference": difference, "checked_on": words, "views": saved.views}
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fedthorax.common.ground.new_folder import new_folder, write_rows
 from fedthorax.common.ground.seeds import derive_seed
-from fedthorax.simulations.new_folder import new_folder, write_rows
 from fedthorax.simulations.phantom.chest import FINDINGS
 from fedthorax.simulations.phantom.cohort import (
     CENTRAL_MIX,

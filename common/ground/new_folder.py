@@ -33,10 +33,6 @@ def new_folder(out: Path, may_replace: Callable[[Path], bool] | None = None) -> 
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
-    except OSError as error:
-        name_as_asked(error, partial, out)
-        raise
-    try:
         yield partial
         if replaces:
             old = out.parent / f".{out.name}.old-{os.getpid()}"
@@ -45,6 +41,9 @@ def new_folder(out: Path, may_replace: Callable[[Path], bool] | None = None) -> 
             shutil.rmtree(old)
         else:
             partial.replace(out)
+    except OSError as error:
+        name_as_asked(error, partial, out)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -25,7 +25,9 @@ def plain_type(annotation: Any) -> Any:
 
 
 def allows_null(annotation: Any) -> bool:
-    """Whether the annotation is ``X | None``."""
+    """Whether the annotation is ``X | None``, whatever is annotated to it."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     return get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation)
 
 

@@ -1,11 +1,11 @@
 """A document with null for what is not known yet, and for what an older version did not write."""
 
-import types
 from collections.abc import Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
+from fedthorax.common.config.schema import allows_null, plain_type
 from fedthorax.common.record.passport import Skipped
 
 _NOTHING: dict[Any, Any] = {tuple: list, dict: dict}
@@ -14,7 +14,7 @@ _NOTHING: dict[Any, Any] = {tuple: list, dict: dict}
 def completed(kind: Any, value: Any) -> Any:
     """``value`` for a field of ``kind``: what was not written then is null, or has nothing in it, where the kind allows
     that; what is not known any more is left out. Everything else stays as it is, for the model to judge."""
-    kind, optional = _plain(kind)
+    kind, optional = plain_type(kind), allows_null(kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         if value is None and optional:
             return None
@@ -33,12 +33,12 @@ def _model(kind: type[BaseModel], value: Mapping[str, Any] | None) -> Any:
         value = {"fault": "other", "count": 1, **value}
     found = {}
     for name, field in kind.model_fields.items():
-        of_field, optional = _plain(field.annotation)
+        of_field = plain_type(field.annotation)
         if name in value:
             found[name] = completed(field.annotation, value[name])
         elif not field.is_required():
             continue
-        elif optional:
+        elif allows_null(field.annotation):
             found[name] = None
         elif get_origin(of_field) in _NOTHING:
             found[name] = _NOTHING[get_origin(of_field)]()
@@ -46,16 +46,3 @@ def _model(kind: type[BaseModel], value: Mapping[str, Any] | None) -> Any:
             found[name] = _model(of_field, None)
     extra = kind.model_config.get("extra") == "allow"
     return {**{key: item for key, item in value.items() if extra and key not in found}, **found}
-
-
-def _plain(kind: Any) -> tuple[Any, bool]:
-    """The kind without what is annotated to it, and whether it may be null."""
-    optional = False
-    while True:
-        if get_origin(kind) is Annotated:
-            kind = get_args(kind)[0]
-        elif get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind):
-            optional = True
-            (kind, *_) = (one for one in get_args(kind) if one is not type(None))
-        else:
-            return kind, optional

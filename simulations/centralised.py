@@ -103,10 +103,8 @@ def train(experiment: Experiment, hospital: str | None = None, overwrite: bool =
     """
     experiment = absolute(experiment)
     hospitals = experiment.data.hospitals
-    if hospital is not None and hospital not in hospitals:
-        raise ValueError(f"no hospital {hospital!r} in data.hospitals; expected one of {', '.join(hospitals)}")
     experiment = with_one_site(experiment)
-    require_local(experiment, [hospital] if hospital else hospitals)
+    require_local(experiment, hospitals if hospital is None else [hospital])
     with open_run(experiment, overwrite) as run:
         from fedthorax.client.worker import SiteWorker
         from fedthorax.common.ground.events import EventLog

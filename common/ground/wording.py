@@ -31,6 +31,11 @@ def interval(low_high: Sequence[float] | None) -> str:
     return UNDEFINED if low_high is None else f"{low_high[0]:.3f} to {low_high[1]:.3f}"
 
 
+def bracketed(low_high: Sequence[float] | None) -> str:
+    """The interval behind its figure; nothing where there is none."""
+    return f" ({interval(low_high)})" if low_high else ""
+
+
 def count(value: float | None) -> str:
     """A whole number, with thin spaces between thousands from 10 000 on."""
     if value is None:

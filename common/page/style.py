@@ -11,7 +11,7 @@ STYLE = """
   --site0: #0b63b5; --site1: #b84a00; --site2: #00775a; --site3: #8a3a8f; --site4: #7a6200; --site5: #b02a5b;
   --band0: #f3f6f9; --band1: #e6ecf2;
 }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root {
     --page: #12181f; --panel: #1b232c; --ink: #e6ebf0; --soft: #a3b1be; --rule: #35424e; --grid: #2a3540;
     --accent: #6fb5f0; --grave: #ff9c8f; --grave-panel: #33201f; --mark: #57cfa2; --heat: 111, 181, 240;
@@ -113,15 +113,10 @@ svg .median { stroke: var(--site0); stroke-width: 2.4; stroke-dasharray: 7 3; }
 svg .site0 { stroke: var(--site0); } svg .site1 { stroke: var(--site1); stroke-dasharray: 7 3; }
 svg .site2 { stroke: var(--site2); stroke-dasharray: 2 2.5; }
 svg .site3 { stroke: var(--site3); stroke-dasharray: 9 3 2 3; }
-svg .site4 {
-  stroke: var(--site4); stroke-dasharray: 4 4;
-  } svg .site5 { stroke: var(--site5); stroke-dasharray: 12 3;
-}
-svg .dot { stroke: none; }
-svg .dot.central {
-  fill: var(--ink); } svg .dot.accent { fill: var(--accent);
-  } svg .dot.median { fill: var(--site0);
-}
+svg .site4 { stroke: var(--site4); stroke-dasharray: 4 4; }
+svg .site5 { stroke: var(--site5); stroke-dasharray: 12 3; }
+svg .dot { stroke: none; } svg .dot.central { fill: var(--ink); }
+svg .dot.accent { fill: var(--accent); } svg .dot.median { fill: var(--site0); }
 svg .dot.site0 { fill: var(--site0); } svg .dot.site1 { fill: var(--site1); } svg .dot.site2 { fill: var(--site2); }
 svg .dot.site3 { fill: var(--site3); } svg .dot.site4 { fill: var(--site4); } svg .dot.site5 { fill: var(--site5); }
 svg .dot.faint { fill: var(--soft); }
@@ -169,12 +164,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   h1 { font-size: 1.45rem; }
 }
 @media print {
-  :root {
-    --page: #ffffff; --panel: #f5f7f9; --ink: #000000; --soft: #44505c; --rule: #c4ccd4; --grid: #dfe4e9;
-    --accent: #0b5c9e; --grave: #a32117; --grave-panel: #fdf1ef; --mark: #0b7a55; --heat: 11, 92, 158;
-    --site0: #0b63b5; --site1: #b84a00; --site2: #00775a; --site3: #8a3a8f; --site4: #7a6200; --site5: #b02a5b;
-    --band0: #f3f6f9; --band1: #e6ecf2;
-  }
+  :root { --ink: #000000; --soft: #44505c; --rule: #c4ccd4; --grid: #dfe4e9; }
   @page { margin: 14mm 13mm; }
   html { font-size: 12.5px; }
   body { font-size: 1rem; }

@@ -6,7 +6,7 @@ Sections as in Mitchell et al., Model Cards for Model Reporting, FAT* 2019, as f
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedthorax.common.ground.wording import count, counted, figure, interval, joined, moment
+from fedthorax.common.ground.wording import bracketed, count, counted, figure, joined, moment
 from fedthorax.common.metrics.figures import CLASS_METRICS, shown_in
 from fedthorax.common.metrics.scores import TASKS, ClassMean, FindingMean, Row, Task
 from fedthorax.common.record.modalities import TASK_OF, WORDS, lacking, without
@@ -96,7 +96,7 @@ def _scores(test: CentralTest | None, tasks: Sequence[Task]) -> str:
     def cells(task: Task, scores: Row | FindingMean | ClassMean, label: str | None) -> str:
         few = getattr(scores, "descriptive", False)
         figures = [(getattr(scores, name), None if few else test.interval(task, name, label)) for name in names]
-        return " | ".join(figure(value) + _range(low_high) for value, low_high in figures)
+        return " | ".join(figure(value) + bracketed(low_high) for value, low_high in figures)
 
     for task in tasks:
         head = test.head(task)
@@ -107,13 +107,9 @@ def _scores(test: CentralTest | None, tasks: Sequence[Task]) -> str:
         word = "findings" if task == "disease" else "classes"
         lines.append(f"| mean over {word} | | {cells(task, head.macro, None)} |")
     if "cancer" in tasks:
-        accuracy = figure(test.cancer.accuracy) + _range(test.interval("cancer", "accuracy"))
+        accuracy = figure(test.cancer.accuracy) + bracketed(test.interval("cancer", "accuracy"))
         lines += ["", f"CT accuracy: {accuracy}."]
     return "\n".join(lines)
-
-
-def _range(low_high: Sequence[float] | None) -> str:
-    return f" ({interval(low_high)})" if low_high else ""
 
 
 def _operating(points: ChosenPoints | None, tasks: Sequence[Task]) -> str:
@@ -147,7 +143,7 @@ def _calibration(test: CentralTest | None) -> str:
         rows.append(("CT classes, most probable", before.cancer, after.cancer))
     lines = ["| calibration error on the test images | before | after |", "|---|---|---|"]
     lines += [
-        f"| {name} | {figure(old.ece)} | {figure(new.ece)}{_range(new.ece_interval)} |" for name, old, new in rows
+        f"| {name} | {figure(old.ece)} | {figure(new.ece)}{bracketed(new.ece_interval)} |" for name, old, new in rows
     ]
     return "\n".join(lines)
 

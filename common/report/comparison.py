@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.ground.atomic_write import write_text
-from fedthorax.common.ground.wording import UNDEFINED, count, figure, interval
+from fedthorax.common.ground.wording import UNDEFINED, bracketed, count, figure, interval
 from fedthorax.common.metrics.answers import class_answers, finding_answers
 from fedthorax.common.metrics.comparison import compare
 from fedthorax.common.metrics.figures import words_of
@@ -158,9 +158,8 @@ def headline_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     for task, of in HEADLINE.values():
         name, cells = f"{words[task]}: {'' if of == 'accuracy' else 'mean '}{words_of(of)}", []
         for run in runs:
-            text = figure(run.test.mean(task, of) if run.test else None)
             low_high = run.test.interval(task, of) if run.test else None
-            cells.append(f"{text} ({interval(low_high)})" if low_high else text)
+            cells.append(figure(run.test.mean(task, of) if run.test else None) + bracketed(low_high))
         rows.append({"name": name, "cells": cells})
     rows.append({"name": "Status", "cells": [run.status for run in runs]})
     rows.append({"name": "Selected round", "cells": [count(run.best_round) for run in runs]})

@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fedthorax.common.ground.wording import count, counted, figure, interval
+from fedthorax.common.ground.wording import bracketed, count, counted, figure
 from fedthorax.common.metrics.operating import LabelOperation, OperatingPoints
 from fedthorax.common.metrics.scores import TASKS, Task
 from fedthorax.common.page.svg import svg
@@ -47,7 +47,7 @@ def _row(name: str, label: LabelOperation, test: CentralTest | None, task: Task)
     if test is not None:
         cells = []
         for of in ("recall", "specificity", "sensitivity_at_specificity"):
-            cells.append(figure(getattr(row, of, None)) + _range(None if few else test.interval(task, of, name)))
+            cells.append(figure(getattr(row, of, None)) + bracketed(None if few else test.interval(task, of, name)))
         cells.append(figure(row.pr_auc if row else None))  # without its interval, which would not fit the page
     chosen_from = f"{count(label.positives)}, {count(label.negatives)}{_whose(label)}"
     return {"name": name, "cells": [figure(label.threshold), METHODS[label.method], chosen_from, *cells], "few": few}
@@ -68,7 +68,7 @@ def own_rows(run: Run) -> list[dict[str, Any]]:
         for test in (site.test, site.test_at_own_thresholds):
             for of in ("recall", "specificity", "f1"):
                 low_high = test.interval("disease", of) if test and of != "f1" else None
-                cells.append(figure(test.mean("disease", of) if test else None) + _range(low_high))
+                cells.append(figure(test.mean("disease", of) if test else None) + bracketed(low_high))
         rows.append({"name": name, "cells": cells})
     return rows
 
@@ -97,9 +97,9 @@ def calibration_rows(test: CentralTest | None) -> list[dict[str, Any]]:
         few = _descriptive(test, name)
         cells = [
             figure(before[name].ece),
-            figure(after.ece) + _range(None if few else after.ece_interval),
+            figure(after.ece) + bracketed(None if few else after.ece_interval),
             figure(before[name].brier),
-            figure(after.brier) + _range(None if few else after.brier_interval),
+            figure(after.brier) + bracketed(None if few else after.brier_interval),
             count(after.known),
         ]
         rows.append({"name": name, "cells": cells, "few": few})
@@ -156,7 +156,3 @@ def _reasons(points: OperatingPoints) -> list[str]:
                 by_reason.setdefault(reason, []).append(name)
     told = [f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()]
     return [*told, *(f"CT classes: {reason}" for reason in points.reasons if points.cancer)]
-
-
-def _range(low_high: Sequence[float] | None) -> str:
-    return f" ({interval(low_high)})" if low_high else ""

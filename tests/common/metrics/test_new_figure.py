@@ -1,14 +1,9 @@
 """A figure is one declaration: added to a copy of the source, it is everywhere where a figure is shown."""
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from ...source import copy_source, python
+
 BEFORE = "    f1: Annotated["
 FIGURE = """\
     negative_value: Annotated[
@@ -58,29 +53,14 @@ TESTS = ("metrics/test_disease.py", "metrics/test_cancer.py", "record/test_run.p
 
 @pytest.mark.slow
 def test_a_figure_that_is_declared_in_one_place_is_everywhere(tmp_path):
-    for name in ("common", "client", "server", "simulations", "fedthorax", "tests", "docs"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    copy_source(tmp_path)
     file, tests = tmp_path / "common" / "metrics" / "figures.py", tmp_path / "tests" / "common"
     declared = file.read_text(encoding="utf-8").replace(BEFORE, FIGURE + BEFORE)
     assert FIGURE in declared
     file.write_text(declared, encoding="utf-8")
     (tests / "report" / "test_seen.py").write_text(SEEN, encoding="utf-8")
-
-    def python(*arguments):
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    schema = python("-m", "fedthorax.common.record.run")
+    schema = python(tmp_path, "-m", "fedthorax.common.record.run")
     assert "Negative predictive value. Of the images that the model left alone" in schema
     (tmp_path / "docs" / "metrics.schema.json").write_text(schema, encoding="utf-8")
     chosen = [str(tests / name) for name in ("report/test_seen.py", *TESTS)]
-    assert " passed" in python("-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen)
+    assert " passed" in python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen)

@@ -48,7 +48,7 @@ def main(grid: Grid, context: Context) -> None:
         experiment.data.central_sources()
         recognise = _of_consortium(Path(folder), sites)
     else:
-        require_local(experiment, sites)
+        require_local(experiment, sites, experiment.required_sites)
         recognise = in_turn(sites)
     wait, poll = experiment.federation.connect_timeout_s, _POLL_S if folder else FlowerChannel.poll_s
     channel = FlowerChannel(grid, sites, recognise, connect_timeout_s=wait, poll_s=poll)

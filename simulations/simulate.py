@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import CENTRAL
 from fedthorax.common.config.load import absolute
-from fedthorax.common.config.travelling import require_local
+from fedthorax.common.config.travelling import require_folders, require_local
 from fedthorax.common.disclosure.passport import fingerprint
 from fedthorax.common.hospital.site import load_hospital
 from fedthorax.common.replay.conditions import StoredRun
@@ -31,7 +31,7 @@ def simulate(
     the run raises, and ValueError or OSError for what is wrong before it starts.
     """
     experiment = absolute(experiment)
-    require_local(experiment, experiment.data.hospitals)
+    require_local(experiment, experiment.data.hospitals, experiment.required_sites - len(leave_out))
     with open_run(experiment, overwrite, resume, leave_out) as run:
         from fedthorax.client.site_store import SiteStore
         from fedthorax.server.session import run_session
@@ -53,6 +53,7 @@ def simulate_statistics(experiment: Experiment) -> "ConsortiumStatistics":
     from fedthorax.server.statistics import ask_statistics
 
     experiment = absolute(experiment)
+    require_folders(experiment, experiment.data.hospitals, 1)
 
     def serve(channel: "Channel") -> "ConsortiumStatistics":
         return ask_statistics(experiment, tuple(experiment.data.hospitals), channel)

@@ -1,9 +1,9 @@
 """The experiment as a hospital of a consortium gets it: what is to be done, without anybody's folders."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection
 
-from fedthorax.common.config.data import CacheConfig
+from fedthorax.common.config.data import CENTRAL, CacheConfig
 from fedthorax.common.config.experiment import Experiment
 from fedthorax.common.config.model import RECEIVED
 from fedthorax.common.config.output import OutputConfig
@@ -29,12 +29,26 @@ def experiment_digest(experiment: Experiment) -> str:
     return hashlib.sha256(travelling(experiment).model_dump_json().encode()).hexdigest()
 
 
-def require_local(experiment: Experiment, hospitals: Iterable[str]) -> None:
-    """Raise ValueError unless a run of these hospitals finds all it needs here: folders and starting weights."""
+def require_local(experiment: Experiment, hospitals: Collection[str], least: int | None = None) -> None:
+    """Raise ValueError unless a run of these hospitals finds all it needs here: folders and starting weights. With
+    ``least`` a run goes on without the folders of hospitals that are not there, while so many of them have theirs."""
     require_weights(experiment)
-    experiment.data.central_sources()
-    for hospital in hospitals:
-        experiment.data.sources_of(hospital)
+    require_folders(experiment, (CENTRAL,))
+    require_folders(experiment, hospitals, least)
+
+
+def require_folders(experiment: Experiment, names: Collection[str], least: int | None = None) -> None:
+    """Raise ValueError where one of ``names`` names no folders, FileNotFoundError where folders do not exist at so many
+    that fewer than ``least`` are left (None: than all). It costs nothing, and comes before anything that is slow."""
+    gone = [
+        (name, folder)
+        for name in names
+        for folder in experiment.data.folders_of(name)[0].by_modality.values()
+        if not folder.is_dir()
+    ]
+    if len(names) - len({name for name, _ in gone}) < (len(names) if least is None else least):
+        places = ((name if name == CENTRAL else f"hospitals.{name}", folder) for name, folder in gone)
+        raise FileNotFoundError("; ".join(f"data.{place}: {folder}: no such folder" for place, folder in places))
 
 
 def require_weights(experiment: Experiment) -> None:

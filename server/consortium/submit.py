@@ -13,7 +13,9 @@ from pathlib import Path
 
 from fedthorax import __version__
 from fedthorax.common.config import Experiment
+from fedthorax.common.config.data import CENTRAL
 from fedthorax.common.config.load import absolute, to_yaml
+from fedthorax.common.config.travelling import require_folders
 from fedthorax.common.ground.atomic_write import write_text
 from fedthorax.common.ground.machine import full_disk
 from fedthorax.server.consortium.control import (
@@ -76,10 +78,7 @@ def check_submission(experiment: Experiment, folder: ConsortiumFolder, overwrite
     """Refuse with ValueError or OSError what could not become a run; ``experiment`` is ``for_consortium``."""
     require_admitted(folder, experiment.data.hospitals)
     require_trackers(experiment.output)
-    central = experiment.data.central_sources()
-    for path in central.by_modality.values():
-        if not path.is_dir():
-            raise FileNotFoundError(f"data.central: {path}: no such folder")
+    require_folders(experiment, (CENTRAL,))
     run_folder = experiment.run_folder
     if resume and not (run_folder / "config.yaml").is_file():
         raise FileNotFoundError(f"{run_folder} holds no run to resume")

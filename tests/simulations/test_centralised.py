@@ -1,7 +1,5 @@
 """Training without a federation: what is built for it."""
 
-from pathlib import Path
-
 import pytest
 
 from fedthorax.common.config.load import load_experiment
@@ -14,8 +12,9 @@ def test_a_site_without_ct_trains_a_network_without_its_encoder_and_the_server_s
 ):
     """On X-rays alone the encoder of CT made a step 1.6 times as long as in a simulation, for nothing."""
     experiment = load_experiment(experiment_file())
-    for path in experiment.data.central_sources().by_modality.values():
-        Path(path).mkdir(parents=True, exist_ok=True)
+    for name in ("central", *experiment.data.hospitals):
+        for path in experiment.data.folders_of(name)[0].by_modality.values():
+            path.mkdir(parents=True, exist_ok=True)
     built = []
     monkeypatch.setattr(session, "build_network", lambda of, modalities: built.append(modalities) or modalities)
 

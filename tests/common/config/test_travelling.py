@@ -1,7 +1,7 @@
 import pytest
 
 from fedthorax.common.config.load import absolute, load_experiment, parse_experiment
-from fedthorax.common.config.travelling import require_local, travelling
+from fedthorax.common.config.travelling import require_folders, require_local, travelling
 
 
 @pytest.fixture
@@ -40,6 +40,12 @@ def test_random_weights_stay_what_they_are(experiment_file):
     assert travelling(load_experiment(experiment_file(), sets)).model.weights == "none"
 
 
+def make_folders(experiment, *names):
+    for name in names:
+        for folder in experiment.data.folders_of(name)[0].by_modality.values():
+            folder.mkdir(parents=True)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -49,6 +55,18 @@ def test_random_weights_stay_what_they_are(experiment_file):
     ],
 )
 def test_a_run_on_this_machine_needs_every_folder_and_the_weights(experiment_file, change, words):
+    make_folders(load_experiment(experiment_file()), "central", "north", "st.mary")
     experiment = load_experiment(experiment_file(), [change])
     with pytest.raises(ValueError, match=words):
         require_local(experiment, experiment.data.hospitals)
+
+
+def test_folders_that_are_not_there_are_named_before_anything_slow_begins(experiment):
+    hospitals = experiment.data.hospitals
+    with pytest.raises(FileNotFoundError, match=r"^data\.central: .*: no such folder$"):
+        require_local(experiment, hospitals)
+    make_folders(experiment, "central", "north")
+    with pytest.raises(FileNotFoundError, match=r"^data\.hospitals\.st\.mary: .*: no such folder$"):
+        require_local(experiment, hospitals)
+    require_local(experiment, hospitals, least=1)  # a round may be closed without it
+    require_folders(experiment, ("north",))

@@ -20,6 +20,7 @@ from flwr.app import Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.messages.message import ARRAYS, Reply, Task, failed
 from fedthorax.common.messages.reading import read_reply
 from fedthorax.common.messages.replies import DecisionReply
@@ -106,9 +107,10 @@ class FlowerChannel:
                 return frozenset(connected)
             if time.monotonic() > until:
                 missing = ", ".join(site for site in self.sites if site not in connected)
+                needed = f"{number_of(required, 'hospital')} needed (federation.min_sites)"
                 raise TimeoutError(
-                    f"{len(connected)} of the {required} hospitals needed (federation.min_sites) are connected after "
-                    f"{self.connect_timeout_s:g} s (federation.connect_timeout_s); not connected: {missing}"
+                    f"{len(connected)} of the {needed} connected after {self.connect_timeout_s:g} s "
+                    f"(federation.connect_timeout_s); not connected: {missing}"
                 )
             time.sleep(min(self.node_poll_s, self.connect_timeout_s))
 

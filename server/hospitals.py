@@ -9,6 +9,7 @@ from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.audit import AuditLog
 from fedthorax.common.ground.events import EventLog
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.messages.message import Reply, Task
 from fedthorax.common.messages.replies import REPLIES
 from fedthorax.common.messages.tasks import ModelTask, TrainTask
@@ -140,7 +141,7 @@ class Hospitals:
             newest = self.record.rounds[-1]
             reasons = "; ".join(f"{failure['site']}: {failure['reason']}" for failure in newest["failures"])
             where = f"round {newest['round']}" if newest["round"] else "the start"
-            raise RuntimeError(f"{where} needs {needed} hospitals, but {answered} answered ({reasons})")
+            raise RuntimeError(f"{where} needs {number_of(needed, 'hospital')}, but {answered} answered ({reasons})")
 
     def tell_absent(self, accepted: set[str]) -> None:
         """Losing a hospital is never silent, and least of all the largest one."""

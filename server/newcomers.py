@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fedthorax import __version__
 from fedthorax.common.config.travelling import experiment_digest
 from fedthorax.common.disclosure.passport import fingerprint
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.hospital.overlap import keyed_digests
 from fedthorax.common.masking.hospital import OTHER_KEY
 from fedthorax.common.masking.keys import RunKey, check_run_key
@@ -51,8 +52,9 @@ class Newcomers:
         hospitals.require(len(answered))
         self.leave_out()
         if self.central.left_out:
-            where = "also stand where a model is trained or selected: scored apart"
-            hospitals.events.emit("note", text=f"{len(self.central.left_out)} central test images {where}")
+            one, many = "central test image also stands", "central test images also stand"
+            number = number_of(len(self.central.left_out), one, many)
+            hospitals.events.emit("note", text=f"{number} where a model is trained or selected: scored apart")
 
     def newcomers(self, asked: Collection[str] = ()) -> list[DescribeTask]:
         """Tasks for the hospitals that have not joined yet, or have no key under masks; not for those ``asked`` for

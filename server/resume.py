@@ -12,6 +12,7 @@ from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.config import Experiment
 from fedthorax.common.ground.machine import FULL
 from fedthorax.common.ground.strict_json import side_by_side
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.training.schedule import plan_round
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
@@ -80,8 +81,8 @@ def check_leave_out(experiment: Experiment, leave_out: Sequence[str], resume: bo
     needed = algorithm_of(federation.strategy).refuses.least_sites(federation.strategy_settings)
     if leave_out and left < needed:
         raise ValueError(
-            f"--leave-out leaves {left} hospitals, but federation.strategy {federation.strategy} needs the updates of "
-            f"{needed} in every round"
+            f"--leave-out leaves {number_of(left, 'hospital')}, but federation.strategy {federation.strategy} needs "
+            f"the updates of {needed} in every round"
         )
 
 
@@ -139,7 +140,9 @@ def check_same(before: Experiment, now: Experiment, round_number: int) -> None:
         )  # noise is for so many steps
     ]
     if not differing and now.training.num_rounds < round_number:
-        differing = [f"training.phases has {now.training.num_rounds} rounds, but round {round_number} is done"]
+        differing = [
+            f"training.phases has {number_of(now.training.num_rounds, 'round')}, but round {round_number} is done"
+        ]
     if not differing:
         for number in range(1, round_number + 1):
             if plan_round(before.training, number).phase_index != plan_round(now.training, number).phase_index:

@@ -10,6 +10,7 @@ from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.algorithms.aggregation import LIMIT, all_below
 from fedthorax.common.algorithms.algorithm import State
 from fedthorax.common.algorithms.branchwise import FederatedAverage
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.model.segments import Weights, segment_sha256, weights_digest
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.network import Network
@@ -85,7 +86,7 @@ class Rounds:
         for number in range(self.record.newest_round + 1, training.num_rounds + 1):
             if patience and self.selection.rounds_since_best >= patience:
                 self.record.document["stopped_early"] = True
-                self.events.emit("note", text=f"stopped early: no better round for {patience} rounds")
+                self.events.emit("note", text=f"stopped early: no better round for {number_of(patience, 'round')}")
                 break
             plan = plan_round(training, number, self.selection.plateau_reductions)
             weights, plan = self._without_stopped(number, weights, plan)

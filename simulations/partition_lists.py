@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.records.table import listed
 from fedthorax.simulations.partition_input import Xray, XrayFolder
 
@@ -35,15 +36,16 @@ def by_lists(xray: XrayFolder, train_list: Path | None, test_list: Path | None) 
     )
     if not kept:
         raise ValueError(
-            f"none of the {len(xray.images)} X-rays stands in {train_list or test_list}; expected file names"
+            f"none of {number_of(len(xray.images), 'X-ray')} stands in {train_list or test_list}; expected file names"
         )
     notes = list(xray.notes)
     if left_out := len(xray.images) - len(kept):
-        notes.append(f"{left_out} X-rays stand in neither list and were left out")
+        notes.append(f"{number_of(left_out, 'X-ray stands', 'X-rays stand')} in neither list, and so not used")
     here = {_name(image) for image in xray.images}
     for path, names in ((train_list, training), (test_list, testing)):
         if path is not None and names and (missing := len(names - here)):
-            notes.append(f"{missing} of the {len(names)} names in {path} are no X-ray of the folder")
+            are = "is" if missing == 1 else "are"
+            notes.append(f"{missing} of the {len(names)} names in {path} {are} no X-ray of the folder")
     return replace(xray, images=kept, notes=tuple(notes)), tested
 
 

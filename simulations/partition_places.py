@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from fedthorax.common.ground.seeds import derive_seed
+from fedthorax.common.ground.wording import number_of
 from fedthorax.simulations.hospital_names import hospital_names
 from fedthorax.simulations.partition_input import CtFolder, XrayFolder
 from fedthorax.simulations.partition_plan import PartitionPlan
@@ -52,7 +53,8 @@ def places(
         if plan.size_alpha is not None:
             ratios = draw_sizes(_stream(plan, "quantity"), len(hospitals), len(rest), plan.size_alpha)
         if len(ratios) != len(hospitals):
-            raise ValueError(f"sizes has {len(ratios)} ratios, but there are {len(hospitals)} hospitals; give one each")
+            given = number_of(len(ratios), "ratio")
+            raise ValueError(f"sizes has {given}, but there are {len(hospitals)} hospitals; give one each")
         dealt = deal_within(_stream(plan, "hospitals"), rest, ratios, places_for)
     place |= {patient: hospitals[index] for patient, index in dealt.items()}
     has_central = bool(central_ct) or bool(tested) or sum(shares[:2]) > 0

@@ -14,7 +14,8 @@ from fedthorax.common.check.survey import Progress
 from fedthorax.common.check.target import Target, with_labels
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import SourceConfig
-from fedthorax.common.hospital.labelled import KINDS, counted
+from fedthorax.common.ground.wording import number_of
+from fedthorax.common.hospital.labelled import KINDS
 from fedthorax.common.issues.issue import Issue
 from fedthorax.common.pixels.decode import Modality
 
@@ -46,7 +47,7 @@ def data_findings(
             yield words, "good", "this hospital has none"
             continue
         held = done.counts[modality]
-        told = f"{held['images']:,} images of {counted(held['patients'], 'patient')}"
+        told = f"{number_of(held['images'], 'image')} of {number_of(held['patients'], 'patient')}"
         yield words, "good" if held["images"] else "problem", told
         if held["images"]:
             yield from _labels(done, modality)
@@ -59,7 +60,7 @@ def data_findings(
     notes = sum(issue.level == "note" for issue in done.issues)
     page = folder.state / "check.html"
     write_page(page, [done])
-    yield "all about the images", "good", f"{counted(notes, 'further note')}, thumbnails and file names: {page}"
+    yield "all about the images", "good", f"{number_of(notes, 'further note')}, thumbnails and file names: {page}"
 
 
 def target_of(settings: SiteSettings, experiment: Experiment | None) -> Target:
@@ -92,7 +93,7 @@ def _labels(done: SiteCheck, modality: Modality) -> Iterator[Said]:
 def _splits(done: SiteCheck, either: bool) -> Iterator[Said]:
     for split in ("train", "valid", "test"):
         xray, ct = (done.counts[modality]["splits"].get(split, {"images": 0})["images"] for modality in KINDS)
-        yield f"{split} split", "good", f"{xray:,} X-rays, {ct:,} CT slices"
+        yield f"{split} split", "good", f"{number_of(xray, 'X-ray')}, {number_of(ct, 'CT slice')}"
         if split == "train" and not (max if either else min)(xray, ct):
             words = "an X-ray or a CT slice" if either else "an X-ray and a CT slice"
             yield "train split", "problem", f"it needs {words} to train on"

@@ -190,7 +190,7 @@ def run_summary(
         *_counts(settings, allowed),
         "how many images and patients each split has, and of none where one has few; files left out, by their fault",
         "which of the server's test images are here too (compared by keyed hashes)",
-        f"after each of {training.num_rounds} rounds: the trained weights"
+        f"after each of {counted(training.num_rounds, 'round')}: the trained weights"
         + (
             f", masked: the server learns the sum of {experiment.federation.smallest_sum} hospitals or more, and "
             f"nothing of one; roster {roster or 'none is trusted here yet'}"

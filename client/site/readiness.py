@@ -19,6 +19,7 @@ from fedthorax.client.site.settings import SiteSettings
 from fedthorax.client.site.setup import require_private_key
 from fedthorax.client.site.worker_service import socket_path
 from fedthorax.common.config import Experiment
+from fedthorax.common.ground.wording import number_of
 
 MOST_CLOCK_SKEW_S = 5.0  # SYSTEM_TIME_TOLERANCE of Flower, which refuses a time that is further ahead; a test compares
 LEAST_DISK_MB = 2048
@@ -127,7 +128,7 @@ def _server(folder: SiteFolder, settings: SiteSettings) -> Iterator[Finding]:
 
 def _certificate(folder: SiteFolder) -> Finding:
     days = (authority_ends(folder) - datetime.datetime.now(datetime.UTC)).days
-    words = f"the server's was signed by the consortium's authority, whose own is valid for {days} days"
+    words = f"the server's was signed by the consortium's authority, whose own is valid for {number_of(days, 'day')}"
     if days < 30:
         return Finding("certificate", "warning", f"{words}; ask the lead for a new invitation, then site renew")
     return Finding("certificate", "good", words)

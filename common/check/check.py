@@ -15,9 +15,10 @@ from fedthorax.common.check.survey import Progress, Surveyor
 from fedthorax.common.check.suspects import outlier_remarks, suspect_issues
 from fedthorax.common.check.target import Target
 from fedthorax.common.config.data import SplitFractions
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.hospital.bad_files import bad_file_issues
 from fedthorax.common.hospital.copies import Group, duplicate_issues, patient_issues, same_pictures
-from fedthorax.common.hospital.labelled import KINDS, LabelledImage, counted
+from fedthorax.common.hospital.labelled import KINDS, LabelledImage
 from fedthorax.common.hospital.patient_ids import unclear_issues, unclear_patients
 from fedthorax.common.issues.issue import Issue, Level, in_order
 from fedthorax.common.records.records import SPLITS, CtRecord, ImageRef, Split, XrayRecord
@@ -110,7 +111,7 @@ class SiteCheck:
     def level_words(self) -> dict[Told, str]:
         """The same in words; accepted errors only where there are some."""
         levels = self.levels.items()
-        return {level: counted(number, level) for level, number in levels if number or level != "accepted error"}
+        return {level: number_of(number, level) for level, number in levels if number or level != "accepted error"}
 
     @property
     def meaning(self) -> str:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedthorax.common.check.target import Target, tables_in, why_no_labels
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.hospital.bad_files import record_issues
 from fedthorax.common.hospital.ct_folder import class_questions
 from fedthorax.common.hospital.ct_series import CtSlice, find_slices
-from fedthorax.common.hospital.labelled import LabelledImage, counted, labelled_images, slice_name
+from fedthorax.common.hospital.labelled import LabelledImage, labelled_images, slice_name
 from fedthorax.common.hospital.scan import scan
 from fedthorax.common.issues.issue import Issue
 from fedthorax.common.pixels.decode import Modality
@@ -66,7 +67,7 @@ def hold(target: Target) -> Holdings:
         issues += [Issue("remark", 1, remark, modality=modality) for remark in records.remarks]
     if found.strange:
         told, mend = class_questions(tuple(found.strange), found.ct.labels)
-        number = counted(len(found.strange), "class", "classes")
+        number = number_of(len(found.strange), "class", "classes")
         words = f"{number} not among {', '.join(found.ct.labels)}: {told}. {mend}".rstrip()
         files = [slice_name(record.ref, folders["ct"]) for records in found.strange.values() for record in records]
         issues.append(Issue("unknown-class", len(found.strange), words, tuple(files), "ct"))
@@ -142,7 +143,7 @@ def _loose(
                 f"not read, as it lies deeper: {listed(deeper)}; if it holds the labels, check the folder it lies in"
             )
             issues.append(Issue("remark", len(deeper), words, modality=modality))
-        words = f"{counted(len(images), 'image')} without any labels; only pictures, patients and series are checked"
+        words = f"{number_of(len(images), 'image')} without any labels; only pictures, patients and series are checked"
         issues.append(Issue("remark", len(images), words))
 
 
@@ -150,7 +151,7 @@ def _series_words(held: Sequence[Header], what: str) -> str:
     """``24 files in 24 series of 10 patients``; who bears no patient id is not counted as one."""
     series = len({header.series for header in held if header.series})
     patients = len({header.patient_id for header in held if header.patient_id})
-    return f"{counted(len(held), what)} in {series:,} series of {counted(patients, 'patient')}"
+    return f"{number_of(len(held), what)} in {series:,} series of {number_of(patients, 'patient')}"
 
 
 def _loose_slice(slice_: CtSlice, folder: Path) -> LabelledImage:

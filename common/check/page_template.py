@@ -73,7 +73,8 @@ Do not send it, and do not put it where others can read it.</p>
 {%- endfor %}
 <h2>What the folders hold</h2>
 {%- for held in site.holdings %}
-<h3>{{ held.kind }}: {{ held.images }} images, {{ held.patients }} patients</h3>
+<h3>{{ held.kind }}: {{ held.images }} image{{ 's' if held.images != 1 }},
+{{ held.patients }} patient{{ 's' if held.patients != 1 }}</h3>
 <div class="wide"><table>
 <caption>Images by split (not given: the run draws it, by patient). Of findings: present, of all whose label is known.
 </caption>

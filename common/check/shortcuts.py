@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedthorax.common.check.facts import ImageFacts
-from fedthorax.common.hospital.labelled import KINDS, LabelledImage, counted
+from fedthorax.common.ground.wording import number_of
+from fedthorax.common.hospital.labelled import KINDS, LabelledImage
 from fedthorax.common.issues.issue import Issue
 from fedthorax.common.metrics.resampling import area_variance
 from fedthorax.common.pixels.decode import Modality
@@ -128,7 +129,7 @@ def _shortcut(
         len({patients[int(row)] for row in np.flatnonzero(rows)}) for rows in (positive, negative)
     )
     if min(num_positive, num_negative) < MIN_PATIENTS:
-        number = counted(num_positive, "patient")
+        number = number_of(num_positive, "patient")
         reason = f"{number} with {label} and {num_negative} without; {MIN_PATIENTS} of each are needed"
         return Shortcut(modality, label, by, None, None, num_positive, num_negative, reason)
     area = _roc_auc(values[positive], values[negative])

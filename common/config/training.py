@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from fedthorax.common.ground.frozen import Frozen
+from fedthorax.common.ground.wording import number_of
 
 Trained = Literal["heads", "all", "parts"]
 PartName = Literal["heads", "xray", "ct", "fusion", "disease", "cancer"]
@@ -59,7 +60,9 @@ class PhaseConfig(Frozen):
     @model_validator(mode="after")
     def _fits_together(self) -> "PhaseConfig":
         if self.average_last > self.rounds:
-            raise ValueError(f"average_last is {self.average_last}, but the phase has only {self.rounds} rounds")
+            raise ValueError(
+                f"average_last is {self.average_last}, but the phase has only {number_of(self.rounds, 'round')}"
+            )
         if (self.trainable == "parts") != bool(self.parts):
             raise ValueError(f"trainable is {self.trainable}, but parts names {', '.join(self.parts) or 'nothing'}")
         if self.part_patience and not self.parts:

@@ -17,10 +17,10 @@ UNSAID = "The hospital does not say why."
 
 SENTENCES = (
     "No label is known.",
-    "None of the {count} known labels is present.",
-    "All {count} known labels are present.",
-    "None of the {count} slices belongs to this class.",
-    "All {count} slices belong to this class.",
+    "None of the known labels ({count}) is present.",
+    "All known labels ({count}) are present.",
+    "None of the slices ({count}) belongs to this class.",
+    "All slices ({count}) belong to this class.",
     "No slice was predicted to belong to this class.",
     "Nothing was predicted present at threshold {setting}.",
     "Nothing was predicted present at the thresholds.",

@@ -1,4 +1,4 @@
-"""What this machine gives a process: processors, memory, room on a disk; and the collector that waits."""
+"""What this machine gives a process: processors, memory, room on a disk; the collector and libraries kept quiet."""
 
 import gc
 import os
@@ -25,6 +25,20 @@ def collector_off() -> Iterator[None]:
         gc.freeze()
         if on:
             gc.enable()
+
+
+@contextmanager
+def native_stderr_closed() -> Iterator[None]:
+    """File descriptor 2 goes nowhere for a while; Python's own sys.stderr with it."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 FULL = "the disk is full"

@@ -48,6 +48,11 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
     return f"{count(number)} {singular if number == 1 else plural or singular + 's'}"
 
 
+def number_of(number: int, one: str, many: str | None = None) -> str:
+    """``1 picture``, ``2 pictures``: in a terminal, a log, a message."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def seconds(value: float | None) -> str:
     if value is None:
         return UNDEFINED

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fedthorax.common.hospital.labelled import KINDS, counted, kind, slice_name
+from fedthorax.common.ground.wording import number_of
+from fedthorax.common.hospital.labelled import KINDS, kind, slice_name
 from fedthorax.common.issues.issue import Issue
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.folder_records import FolderRecords
@@ -42,14 +43,14 @@ def bad_file_issues(bad: Sequence[BadFile], modality: Modality, folder: Path) ->
         if code == "remark":
             left = "; ".join(f"{reason} ({number:,})" for reason, number in reasons.most_common())
             kind = "axial chest CT slices" if modality == "ct" else "chest radiographs"
-            words = f"{counted(len(files), 'file')} left out, good but no {kind}: {left}"
+            words = f"{number_of(len(files), 'file')} left out, good but no {kind}: {left}"
         else:
             what = "row" if code == "label-without-image" else "file"
             told = [
                 reason + (f" ({number:,})" if len(reasons) > 1 < number else "") for reason, number in reasons.items()
             ]
-            more = f"; and {len(told) - 3:,} more reasons" if len(told) > 3 else ""
-            words = f"{counted(len(files), what)} of the {KINDS[modality]}: {'; '.join(told[:3])}{more}"
+            more = f"; and {number_of(len(told) - 3, 'more reason')}" if len(told) > 3 else ""
+            words = f"{number_of(len(files), what)} of the {KINDS[modality]}: {'; '.join(told[:3])}{more}"
         issues.append(Issue(code, len(files), words, listed_names, modality))
     return issues
 

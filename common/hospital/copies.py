@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from fedthorax.common.hospital.labelled import KINDS, LabelledImage, counted, differ, kind, names, splits_of
+from fedthorax.common.ground.wording import number_of
+from fedthorax.common.hospital.labelled import KINDS, LabelledImage, differ, kind, names, splits_of
 from fedthorax.common.issues.issue import Issue
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import SPLITS, ImageRef
@@ -47,7 +48,7 @@ def patient_issues(images: Iterable[LabelledImage]) -> list[Issue]:
     torn = [(patient, group) for patient, group in sorted(by_patient.items()) if len(splits_of(group)) > 1]
     if not torn:
         return []
-    number = counted(len(torn), "patient stands", "patients stand")
+    number = number_of(len(torn), "patient stands", "patients stand")
     return [
         Issue(
             "patient-across-splits",
@@ -78,7 +79,7 @@ def grouped_issue(groups: Sequence[Group], modality: Modality, code: str, one: s
     if not groups:
         return []
     files = tuple(dict.fromkeys(image.name for group in groups for image in group))
-    words = f"{kind(modality, len(files))} {sentence.format(counted(len(groups), one))}"
+    words = f"{kind(modality, len(files))} {sentence.format(number_of(len(groups), one))}"
     return [Issue(code, len(files), words, files, modality, tuple(names(group) for group in groups))]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import UNKNOWN_CLASS, Attributes, CtRecord, ImageRef, Split, XrayRecord
 from fedthorax.common.records.split_file import relative_name
@@ -50,14 +51,9 @@ def names(images: Sequence[LabelledImage]) -> tuple[str, ...]:
     return tuple(image.name for image in images)
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """``1 picture``, ``2 pictures``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def kind(modality: Modality, number: int) -> str:
     """``1 X-ray``, ``2 X-rays``."""
-    return counted(number, KINDS[modality][:-1])
+    return number_of(number, KINDS[modality][:-1])
 
 
 def labelled_images(

@@ -5,7 +5,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from fedthorax.common.hospital.labelled import KINDS, LabelledImage, counted, kind, splits_of
+from fedthorax.common.ground.wording import number_of
+from fedthorax.common.hospital.labelled import KINDS, LabelledImage, kind, splits_of
 from fedthorax.common.issues.issue import Issue
 from fedthorax.common.records.layouts import MISSING, plain_cell
 
@@ -67,7 +68,7 @@ def unclear_issues(groups: Sequence[tuple[LabelledImage, ...]]) -> list[Issue]:
         ("patient-unclear", quiet, ""),
     ):
         if ours:
-            words = f"{counted(len(ours), 'person has', 'people have')} ids that may be one id or several{where}"
+            words = f"{number_of(len(ours), 'person has', 'people have')} ids that may be one id or several{where}"
             files = tuple(image.name for group in ours for image in group)
             issues.append(Issue(code, len(ours), words, files, groups=tuple(map(_ids, ours))))
     return issues

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from fedthorax.common.config.data import DataConfig, SourceConfig, SplitFractions
 from fedthorax.common.config.experiment import Experiment
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.hospital.bad_files import bad_file_code, bad_file_issues, record_issues
 from fedthorax.common.hospital.copies import duplicate_issues, patient_issues, same_pictures
 from fedthorax.common.hospital.images import ImageSet, SiteImages, SplitImages
-from fedthorax.common.hospital.labelled import counted, labelled_images
+from fedthorax.common.hospital.labelled import labelled_images
 from fedthorax.common.hospital.patient_ids import unclear_issues, unclear_patients
 from fedthorax.common.hospital.scan import scan
 from fedthorax.common.issues.issue import in_order
@@ -138,9 +139,9 @@ def _stop_if_bad(bad: Mapping[Modality, Sequence[BadFile]], data: DataConfig) ->
             by_reason.setdefault(file.reason, []).append(str(file.ref))
         told = [f"{listed(same, 3)}: {reason}" for reason, same in by_reason.items()]
         first = "; ".join(told[:5])
-        more = f"; and {len(told) - 5} more reasons" if len(told) > 5 else ""
+        more = f"; and {number_of(len(told) - 5, 'more reason')}" if len(told) > 5 else ""
         raise UnusableDataError(
-            f"{counted(len(files), 'file')} cannot be used: {first}{more}. "
+            f"{number_of(len(files), 'file')} cannot be used: {first}{more}. "
             "Repair or remove them, or set data.on_bad_file to skip",
             sorted({bad_file_code(file) for file in files}),
         )

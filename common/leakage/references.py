@@ -165,7 +165,8 @@ def references(
         ends.append(time.monotonic())
         if len(ends) == 2:  # the first round traces the network
             minutes = max(1, round((ends[1] - ends[0]) * rounds * len(missing) / 60))
-            tell(f"{len(missing)} of {runs} reference runs are left, about {minutes} min; a stopped command goes on")
+            are = "is" if len(missing) == 1 else "are"
+            tell(f"{len(missing)} of {runs} reference runs {are} left, about {minutes} min; a stopped command goes on")
         progress(len(ends), rounds * len(missing))
 
     for number in missing:

@@ -38,8 +38,8 @@ def _row(answers: Answers, column: int) -> dict[str, Any]:
     cells = answers.once(column)
     number, support = len(cells.present), int(cells.present.sum())
     reasons: dict[Need, str] = {
-        "positives": f"None of the {number} slices belongs to this class.",
-        "negatives": f"All {number} slices belong to this class.",
+        "positives": f"None of the slices ({number}) belongs to this class.",
+        "negatives": f"All slices ({number}) belong to this class.",
         "predicted": "No slice was predicted to belong to this class.",
     }
     if answers.task == "disease":
@@ -52,8 +52,8 @@ def _row(answers: Answers, column: int) -> dict[str, Any]:
 
 def _of_findings(number: int, nothing_predicted: str) -> dict[Need, str]:
     return {
-        "positives": f"None of the {number} known labels is present.",
-        "negatives": f"All {number} known labels are present.",
+        "positives": f"None of the known labels ({number}) is present.",
+        "negatives": f"All known labels ({number}) are present.",
         "predicted": nothing_predicted,
     }
 

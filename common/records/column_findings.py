@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.records.finding_names import same_finding, unclear_names
 from fedthorax.common.records.layouts import Layout, plain_cell
 from fedthorax.common.records.table import Row, Table
@@ -89,7 +90,7 @@ def _value(table: Table, layout: Layout, row: Row, column: str, policy: str) -> 
         words = [word for word, value in layout.cells.items() if value == 1 or value == 0]
         hint = "; if -1 means uncertain, set xray.mapping.uncertain to ignore, ones or zeros" if word == "-1" else ""
         odd = sum(plain_cell(other.cells[column]) not in {"", *layout.cells} for other in table.rows)
-        more = f" (as in {odd - 1} more lines)" if odd > 1 else ""
+        more = f" (as in {number_of(odd - 1, 'more line')})" if odd > 1 else ""
         hint = hint or "; what else a cell may mean is said under xray.mapping (present, absent, unknown)"
         raise ValueError(
             f"{table.path}, line {row.line}, column {column}: expected {', '.join(words)} or nothing (unknown), "

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.records.records import BadFile, CtRecord, XrayRecord
 from fedthorax.common.records.table import listed
 
@@ -42,16 +43,15 @@ class FolderRecords(Generic[Record]):
                 f"{what.removeprefix('CT ')} of one person may stand in different splits"
             )
         if self.without_row:
+            has, have = (f"{verb} no row in {self.label_file} and" for verb in ("image has", "images have"))
             said.append(
-                f"{len(self.without_row)} images have no row in {self.label_file} and are not used: "
-                f"{listed(self.without_row)}"
+                f"{number_of(len(self.without_row), f'{has} is', f'{have} are')} not used: {listed(self.without_row)}"
             )
         if self.left_out:
             named = [f"{left.path.name} {left.reason}" for left in self.left_out]
-            said.append(
-                f"{len(named)} pictures are no chest radiographs or axial chest slices and are not used: "
-                f"{listed(named)}"
-            )
+            one = "picture is no chest radiograph or axial chest slice and is"
+            many = "pictures are no chest radiographs or axial chest slices and are"
+            said.append(f"{number_of(len(named), one, many)} not used: {listed(named)}")
         if self.passed_over:
             whole = self.passed_over + len(self.records)
             said.append(f"data.ct_slices passes over {self.passed_over} of {whole} CT slices")

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.records.column_findings import Values
 from fedthorax.common.records.finding_names import same_finding, unclear_names
 from fedthorax.common.records.layouts import MISSING, Layout, plain_cell
@@ -41,9 +42,11 @@ def listed_findings(
     foreign = {name: n for name, n in sorted(occurring.items()) if name not in used and layout.names.get(name, name)}
     if foreign:
         # Notes leave the hospital, and a wrong column may hold whole reports: only what is common is quoted.
-        quoted = [f"{n} ({c} X-rays)" for n, c in foreign.items() if c >= _COMMON or n in (layout.searched or ())]
+        quoted = [
+            f"{n} ({number_of(c, 'X-ray')})" for n, c in foreign.items() if c >= _COMMON or n in (layout.searched or ())
+        ]
         rare = len(foreign) - len(quoted)
-        quoted += [f"{rare} names in fewer than {_COMMON} X-rays each"] if rare else []
+        quoted += [f"{number_of(rare, 'name')} in fewer than {_COMMON} X-rays each"] if rare else []
         notes.append(f"{table.path.name} names findings that the consortium does not predict: {listed(quoted, 15)}")
     values = [
         _values(table, layout, column, row, names, list(sources.values()))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fedthorax.common.ground.atomic_write import write_text
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.records.labels import split_cell
 from fedthorax.common.records.listing import normal_name
 from fedthorax.common.records.records import CtRecord, Split, XrayRecord
@@ -64,10 +65,11 @@ def split_notes(path: Path, splits: Splits, names: Iterable[tuple[str, str]]) ->
     notes = []
     without = sorted(file for modality, file in held if (modality, file) not in splits)
     if without:
-        notes.append(f"{path.name} has no row for {len(without)} images ({listed(without)}): their split is drawn")
+        number, whose = number_of(len(without), "image"), "its" if len(without) == 1 else "their"
+        notes.append(f"{path.name} has no row for {number} ({listed(without)}): {whose} split is drawn")
     gone = sorted(file for modality, file in splits if (modality, file) not in held)
     if gone:
-        notes.append(f"{path.name} has rows for {len(gone)} images that are not there: {listed(gone)}")
+        notes.append(f"{path.name} has {number_of(len(gone), 'row')} for images that are not there: {listed(gone)}")
     return tuple(notes)
 
 

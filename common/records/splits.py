@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from fedthorax.common.config.data import SplitFractions
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.records.records import SPLITS, CtRecord, Split, XrayRecord
 from fedthorax.common.records.table import listed
 
@@ -78,7 +79,7 @@ def _given(xray: Sequence[XrayRecord], ct: Sequence[CtRecord], keep_torn: bool) 
     if torn and not keep_torn:
         named = [f"{p} ({' and '.join(split for split in SPLITS if split in given[p])})" for p in torn]
         raise ValueError(
-            f"the given split puts {len(torn)} patients on two sides: {listed(named)}; "
+            f"the given split puts {number_of(len(torn), 'patient')} on two sides: {listed(named)}; "
             "move all images of a patient, X-rays and CT, to one side"
         )
     return {patient: min(splits, key=SPLITS.index) for patient, splits in given.items()}

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from fedthorax.common.ground.wording import number_of
+
 TABLES = (".csv", ".tsv", ".csv.gz")
 """How a table's name may end."""
 _SEPARATORS = ",;\t|"
@@ -155,11 +157,13 @@ def join_tables(table: Table, further: Table, columns: Sequence[str]) -> tuple[T
     lonely = sum(len(same) for key, same in left.items() if key not in right)
     notes = []
     if lonely:
-        notes.append(f"{lonely} of {len(table.rows)} rows of {table.path.name} have no row in {further.path.name}")
+        have = "has" if lonely == 1 else "have"
+        notes.append(f"{lonely} of {len(table.rows)} rows of {table.path.name} {have} no row in {further.path.name}")
     if repeats[1] is not None and (unused := sum(len(same) for key, same in right.items() if key not in left)):
+        have, are = ("has", "is") if unused == 1 else ("have", "are")
         notes.append(
-            f"{unused} of {len(further.rows)} rows of {further.path.name} have no row in {table.path.name} "
-            "and are not used"
+            f"{unused} of {len(further.rows)} rows of {further.path.name} {have} no row in {table.path.name} "
+            f"and {are} not used"
         )
     return Table(table.path, (*table.columns, *added), tuple(rows)), tuple(notes)
 
@@ -222,8 +226,9 @@ def _refuse_zeros(path: Path, content: bytes) -> None:
     if b"\0" in content:
         first = content.index(b"\0")
         where = "ends in" if not content[first:].strip(b"\0\r\n") else "holds"
+        number = number_of(content.count(0), "zero byte")
         raise ValueError(
-            f"{path}: {where} {content.count(0)} zero bytes, the first in line {content.count(10, 0, first) + 1}: what "
+            f"{path}: {where} {number}, the first in line {content.count(10, 0, first) + 1}: what "
             "stood there is lost, as when a disk was full or a machine lost power; save or copy the file again"
         )
 
@@ -274,8 +279,8 @@ def refuse_repeats(path: Path, rows: Iterable[tuple[str, int, object]]) -> None:
     ]
     number = sum(len(same) - 1 for same in repeated.values())
     raise ValueError(
-        f"{path}: {number} {'row repeats' if number == 1 else 'rows repeat'} an image of an earlier row, "
-        f"{len(torn)} of the {len(repeated)} repeated images in conflict: {'; '.join(told[:_SHOWN])}"
+        f"{path}: {number_of(number, 'row repeats', 'rows repeat')} an image of an earlier row, "
+        f"{len(torn)} of the {number_of(len(repeated), 'repeated image')} in conflict: {'; '.join(told[:_SHOWN])}"
         f"{f'; and {len(told) - _SHOWN} more' if len(told) > _SHOWN else ''}. Each image may have one row: of rows "
         "that are alike keep one, and ask whoever labelled the images which is right where they are in conflict"
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedthorax.common.config.data import XraySource
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.records.attributes import completed
 from fedthorax.common.records.body_region import CAPTURES, no_chest_radiograph
 from fedthorax.common.records.folder_records import FolderRecords
@@ -40,8 +41,8 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
             remark = "the X-ray folder holds no X-rays and no label file"
             return FolderRecords(bad=listing.dead_but(()), remarks=(remark,), labels=tuple(findings or ()))
         raise FileNotFoundError(
-            f"{source.folder}: holds {len(listing.images)} images but none of {', '.join(LABEL_FILES)}; add a label "
-            f"file, or name it under xray.labels{_other_tables(listing)}"
+            f"{source.folder}: holds {number_of(len(listing.images), 'image')} but none of {', '.join(LABEL_FILES)}; "
+            f"add a label file, or name it under xray.labels{_other_tables(listing)}"
         )
     table = read_labels(labels_path, source.format, findings, source.mapping, source.further_tables)
     find = files_of(
@@ -84,9 +85,10 @@ def xray_records(source: XraySource, findings: Sequence[str] | None = None) -> F
     notes = list(table.notes)
     captured = [_below(source.folder, path) for path, header in header_of.items() if header.modality in CAPTURES]
     if captured:
+        what = number_of(len(captured), "X-ray is by its header a capture", "X-rays are by their header captures")
         notes.append(
-            f"{len(captured)} X-rays are by their header captures of a film or a screen (modality "
-            f"{' or '.join(CAPTURES)}), which may hold writing and other greys: {listed(captured)}"
+            f"{what} of a film or a screen (modality {' or '.join(CAPTURES)}), which may hold writing and other greys: "
+            f"{listed(captured)}"
         )
     without_row = tuple(
         name for name, path in listing.images.items() if path.absolute() not in rows and name not in listing.dead

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fedthorax.common.config.data import CacheConfig
 from fedthorax.common.ground.atomic_write import write_json
+from fedthorax.common.ground.machine import native_stderr_closed
 from fedthorax.common.ground.new_folder import new_folder
 from fedthorax.common.model.backbone import all_layers
 from fedthorax.common.model.dual import image_to_logits, presence_inputs
@@ -151,6 +152,8 @@ def _to_tflite(network: keras.Model, folder: Path) -> Runner:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that the interpreter moves to another package
         interpreter = tf.lite.Interpreter(model_content=content)
+    with native_stderr_closed():  # its native code tells of every delegate that it makes
+        interpreter.allocate_tensors()
     signature = interpreter.get_signature_runner("serving_default")
 
     def run(batch: Batch) -> dict[str, NDArray[np.float32]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedthorax.common.check.flags import flags_of
 from fedthorax.common.config.data import CacheConfig
-from fedthorax.common.ground.wording import beside
+from fedthorax.common.ground.wording import beside, number_of
 from fedthorax.common.pixels.cache import DecodedImages, decode_all
 from fedthorax.common.pixels.decode import Modality
 from fedthorax.common.records.records import ImageRef
@@ -44,18 +44,17 @@ def predict_files(
     and where no pair can be answered.
     """
     num_xray, num_ct = len(xrays), len(slices)
+    came = f"{number_of(num_xray, 'X-ray')} and {number_of(num_ct, 'CT slice')}"
     if not num_xray and not num_ct:
         raise ValueError("there is nothing to predict from: got 0 X-rays and 0 CT slices")
     if num_xray != num_ct and min(num_xray, num_ct) > 1:
-        raise ValueError(
-            f"{num_xray} X-rays and {num_ct} CT slices cannot be paired; give as many of each, or one of one kind"
-        )
+        raise ValueError(f"{came} cannot be paired; give as many of each, or one of one kind")
     saved = load_saved_model(model, site) if isinstance(model, Path) else model
     tokens = saved.facts.get("absent") == "token"
     if not tokens and not (num_xray and num_ct):
         raise ValueError(
             f"the model looks at an X-ray and a CT slice together and has learnt no stand-in for a missing one, as "
-            f"one trained with model.absent: token has; give both, got {num_xray} X-rays and {num_ct} CT slices"
+            f"one trained with model.absent: token has; give both, got {came}"
         )
     size, aspect = saved.facts["image_size"], saved.facts["aspect"]
     count = max(num_xray, num_ct)

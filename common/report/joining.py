@@ -161,7 +161,7 @@ def _table(entry: Mapping[str, Any], place: str) -> dict[str, Any]:
             cells.append(UNDEFINED if low_high is None else f"{low_high[0]:+.3f} to {low_high[1]:+.3f}")
         rows.append({"name": words, "cells": cells})
     over = [
-        f"{words}: {count(len(names))} labels"
+        f"{words}: {counted(len(names), 'label')}"
         for task, words in TASKS
         if (names := entry[place]["scores"]["alone"][task]["names"])
     ]

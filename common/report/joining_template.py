@@ -46,7 +46,8 @@ column.</p>
 </ul>
 <h3>What it got</h3>
 <p>After joining it uses {{ hospital.kept }}.
-{%- if hospital.left_out %} {{ hospital.left_out }} of its test images are not counted: some hospital trains or
+{%- if hospital.left_out %} {{ hospital.left_out }} of its test images
+{{ 'is' if hospital.left_out == 1 else 'are' }} not counted: some hospital trains or
 validates on the same picture.{% endif %}</p>
 {%- for table in hospital.tables %}
 <div class="wide"><table>
@@ -66,7 +67,8 @@ ten positives or negatives, not tested.</caption>
 </section>
 {%- endfor %}
 <h2 id="how">How it was measured</h2>
-<p>All models were trained for {{ rounds }} rounds with the same settings and the same number of passes over the
+<p>All models were trained for {{ rounds }} round{{ 's' if rounds != 1 }}
+with the same settings and the same number of passes over the
 images, and the best round of each was chosen on the server's validation images. {{ leaving_out }}</p>
 <p>A test image on which any hospital trains or validates is left out everywhere. One training of each kind: another
 random seed would give somewhat other figures, which the intervals do not hold. Not a medical device; the figures hold

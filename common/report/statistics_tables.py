@@ -170,7 +170,7 @@ def distances(document: Mapping[str, Any]) -> TextTable | None:
         rows.append((f"two halves of {site}", *map(_figure, within), UNDEFINED, UNDEFINED))
     notes = []
     if len(pairs) > MAX_PAIRS:
-        notes.append(f"{len(pairs) - MAX_PAIRS} pairs that differ less are left out here; the JSON has them")
+        notes.append(f"{counted(len(pairs) - MAX_PAIRS, 'pair')} of less difference left out here; the JSON has all")
     for entry in measured["findings"]["pairs"][:MAX_PAIRS]:
         if entry["distance"] is not None:
             notes.append(f"findings of {' and '.join(entry['sites'])}: over {joined(entry['over'])}")

@@ -18,10 +18,10 @@ TEMPLATE = """\
 {%- endmacro %}
 {%- macro gaps(number, striking, where) %}
 {%- if striking %}
-<p>{{ where }} {{ number }} gaps, these of means leave 0 out:</p>
+<p>{{ where }} {{ number }} gap{{ 's' if number != 1 }}, these of means leave 0 out:</p>
 <ul>{% for words in striking %}<li>{{ words }}</li>{% endfor %}</ul>
 {%- elif number %}
-<p>{{ where }} {{ number }} gaps, none of a mean leaves 0 out.</p>
+<p>{{ where }} {{ number }} gap{{ 's' if number != 1 }}, none of a mean leaves 0 out.</p>
 {%- else %}
 <p>No group has enough images for a comparison.</p>
 {%- endif %}
@@ -40,7 +40,8 @@ tell its cause: groups also differ in illness and in how they were imaged. Group
 <caption>{{ table.title }}; means over the labels that are compared.
 {%- if table.at_hospitals %} On the hospitals' own test images, from counts of scores in bins; others: the mean of the
 other hospitals. Intervals take every image for a patient of its own, and are cautious for means.
-{%- elif table.unknown %} Of {{ table.unknown }} images it is not known.{% endif %}</caption>
+{%- elif table.unknown %} Of {{ table.unknown }}
+{{- ' image' if table.unknown == 1 else ' images' }} it is not known.{% endif %}</caption>
 <thead><tr><th scope="col" class="left">{{ table.title }}</th>{{ heads(table.figures) }}</tr></thead>
 <tbody>
 {%- for row in table.rows %}
@@ -85,7 +86,8 @@ which it is not known. What few patients stand behind, or what could be computed
 <tbody>
 {%- for row in hospital.rows %}
 <tr>{% if loop.first %}<th scope="rowgroup" class="left site" rowspan="{{ hospital.rows|length }}">{{ hospital.name }}
-{%- if hospital.unknown %}<br><span class="over">of {{ hospital.unknown }} images not known</span>{% endif %}</th>
+{%- if hospital.unknown %}<br><span class="over">of {{ hospital.unknown }}
+{{- ' image' if hospital.unknown == 1 else ' images' }} not known</span>{% endif %}</th>
 {%- endif %}<th scope="row" class="site">{{ row.name }}</th>{{ cells(row, table.figures) }}</tr>
 {%- endfor %}
 </tbody>

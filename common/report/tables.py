@@ -55,7 +55,9 @@ def score_rows(scores: Scores | None, task: Task) -> dict[str, Any]:
         add_mean(name, getattr(head, kind), of_kind and of_kind.of("roc_auc"))
     by_patient = scores.examinations if task == "cancer" and isinstance(scores, TestedScores) else None
     if by_patient and by_patient.cancer:
-        name = f"By patient ({by_patient.rule} of the slices, {count(by_patient.cancer.known)} patients), macro"
+        name = (
+            f"By patient ({by_patient.rule} of the slices, {counted(by_patient.cancer.known or 0, 'patient')}), macro"
+        )
         of_patients = by_patient.intervals.cancer if by_patient.intervals else None
         add_mean(name, by_patient.cancer.macro, of_patients.of("roc_auc") if of_patients else None)
     return {"rows": rows, "means": means, "titles": titles, "intervals": tested}

@@ -321,7 +321,7 @@ pooled.rows) }}
 {%- if left_out %}
 <h3>Central images left out of the scores</h3>
 <details{% if left_out|length <= 10 %} open{% endif %}><summary>
-{{- left_out|length }} that also stand where a model is trained or selected</summary>
+{{- left_out|length }} that also stand{{ 's' if left_out|length == 1 }} where a model is trained or selected</summary>
 <ul class="small">
 {%- for image in left_out[:50] %}<li>{{ image.file }} ({{ image.modality }}, {{ image.split }}): same picture as at
 {{ image.same_as_site }}</li>{% endfor %}

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from fedthorax.common.config.training import ENCODERS, PhaseConfig, TrainingConfig
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.model import SEGMENTS
 
 
@@ -74,7 +75,7 @@ def plan_round(training: TrainingConfig, round_number: int, plateau_reductions: 
             rate *= training.schedule.plateau_factor**plateau_reductions
             return RoundPlan(index, phase, rate, averages, position)
         position -= phase.rounds
-    raise ValueError(f"round {round_number} is beyond the {training.num_rounds} rounds of training.phases")
+    raise ValueError(f"round {round_number} is beyond the {number_of(training.num_rounds, 'round')} of training.phases")
 
 
 def _decay(training: TrainingConfig, position: int, rounds: int) -> float:

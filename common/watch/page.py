@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fedthorax.common.ground.progress import SiteProgress, clock
-from fedthorax.common.ground.wording import figure
+from fedthorax.common.ground.wording import figure, number_of
 from fedthorax.common.page.frame import rendered
 from fedthorax.common.page.style import STYLE as REPORT_STYLE
 from fedthorax.common.record.modalities import lacking
@@ -176,7 +176,7 @@ def content(state: RunState, now: float | None = None) -> Markup:
 
 def _facts(state: RunState, closed: int, running: bool, now: float) -> list[str]:
     progress = state.progress
-    facts = [f"{closed} of {progress.rounds} rounds done"] if progress.rounds else []
+    facts = [f"{closed} of {number_of(progress.rounds, 'round')} done"] if progress.rounds else []
     if not running:
         return facts
     if progress.started is not None:

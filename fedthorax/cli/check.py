@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from fedthorax.cli.output import JsonOption, console, counted, near, print_json
+from fedthorax.cli.output import JsonOption, console, counted, near, print_json, require_place
+from fedthorax.common.ground.wording import number_of
 
 
 def check(
@@ -43,6 +44,8 @@ def check(
     """
     if cache is not None and no_cache:
         raise typer.BadParameter("--cache and --no-cache exclude each other")
+    for place in (html, fix_splits):
+        require_place(place)
     from fedthorax.cli.check_text import text
     from fedthorax.common.check.check import check_site
     from fedthorax.common.check.facts_store import FactsStore, default_folder
@@ -70,7 +73,10 @@ def check(
 
         rows = checks[0].fixed_split_rows()
         write_split_file(fix_splits, rows)
-        typer.echo(f"wrote {near(fix_splits)}: {len(rows)} images; name it under splits: beside xray and ct", err=True)
+        typer.echo(
+            f"wrote {near(fix_splits)}: {number_of(len(rows), 'image')}; name it under splits: beside xray and ct",
+            err=True,
+        )
     if html is not None:
         from fedthorax.common.check.page import write_page
 

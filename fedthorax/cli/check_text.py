@@ -7,7 +7,8 @@ from typing import Any
 from fedthorax.cli.tables import aligned
 from fedthorax.common.check.check import SiteCheck
 from fedthorax.common.check.shortcuts import Shortcut
-from fedthorax.common.hospital.labelled import KINDS, counted
+from fedthorax.common.ground.wording import number_of
+from fedthorax.common.hospital.labelled import KINDS
 from fedthorax.common.issues.issue import CODES, Issue
 from fedthorax.common.pixels.decode import Modality
 
@@ -49,7 +50,9 @@ def _issue_lines(check: SiteCheck, issue: Issue) -> list[str]:
 
 def _holding_lines(kind: str, held: Mapping[str, Any]) -> list[str]:
     splits = ", ".join(f"{split} {number['images']:,}" for split, number in held["splits"].items())
-    lines = _wrapped(f"{kind}: {held['images']:,} images, {counted(held['patients'], 'patient')}; split: {splits}", "")
+    lines = _wrapped(
+        f"{kind}: {number_of(held['images'], 'image')}, {number_of(held['patients'], 'patient')}; split: {splits}", ""
+    )
     sides = list(held["labels"])
     names = list(dict.fromkeys(name for side in sides for name in held["labels"][side]))
     if names:
@@ -88,7 +91,7 @@ def _shortcut_lines(found: Sequence[Shortcut], modality: Modality) -> list[str]:
     low, high = top.interval or (0.0, 0.0)
     skipped = len({shortcut.label for shortcut in ours if shortcut.roc_auc is None})
     words = f"strongest shortcut: {top.by} for {top.label}, ROC-AUC {top.roc_auc:.2f} ({low:.2f} to {high:.2f})"
-    words += f"; {counted(skipped, 'label')} of too few patients not asked" if skipped else ""
+    words += f"; {number_of(skipped, 'label')} of too few patients not asked" if skipped else ""
     return _wrapped(words, "  ", "    ")
 
 

@@ -9,6 +9,7 @@ from fedthorax.cli.files import model_file
 from fedthorax.cli.output import JsonOption, SetOption, console, near, print_json, say
 from fedthorax.cli.tables import duplicate_lines, score_lines
 from fedthorax.common.config.load import load_experiment
+from fedthorax.common.config.travelling import require_folders
 
 
 def evaluate(
@@ -35,6 +36,7 @@ def evaluate(
     if site not in sites:
         raise ValueError(f"--site {site}: expected one of {', '.join(sites)}")
     path = model_file(model)
+    require_folders(experiment, (site,))
     with console(to_stderr=True).status("loading TensorFlow and the model, then scoring"):
         from fedthorax.common.release.evaluate import evaluate_model
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fedthorax.cli.files import image_files, model_file
-from fedthorax.cli.output import JsonOption, console, near, print_json
+from fedthorax.cli.output import JsonOption, console, near, print_json, require_place
 
 
 def export(
@@ -37,6 +37,7 @@ def export(
     path = model_file(model)
     name = path.stem if path.suffix == ".zip" or not model.is_dir() else model.absolute().name
     target = out or Path(f"{name}.zip" if to == "zip" else f"{name}-{to}")
+    require_place(target, makes_folders=True)
     with console(to_stderr=True).status("loading TensorFlow and the model, then writing and comparing it"):
         xrays, slices = image_files(xray or (), "xray"), image_files(ct or (), "ct")
         from fedthorax.common.release.export import export_model
@@ -48,8 +49,9 @@ def export(
     if result["max_difference"] is not None:
         typer.echo(f"largest difference of a probability: {result['max_difference']:.2g}, on {result['checked_on']}")
     if to != "zip" and result["views"] > 1:
-        typer.echo(
+        console().print(
             f"note: it looks at one view of a pair; the thresholds are of means over {result['views']} views "
-            "(evaluation.views), which the caller has to make as model.json says"
+            "(evaluation.views), which the caller has to make as model.json says",
+            markup=False,
         )
     typer.echo(f"model: {near(Path(result['path']))}")

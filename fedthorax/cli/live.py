@@ -18,6 +18,7 @@ from rich.text import Text
 from fedthorax.cli.tables import number
 from fedthorax.common.ground.events import EventTail
 from fedthorax.common.ground.progress import RunProgress, SiteProgress, clock
+from fedthorax.common.ground.wording import number_of
 
 POLL_SECONDS = 0.25
 _BAR_WIDTH = 14
@@ -69,8 +70,9 @@ class RunDisplay:
         elif kind == "note":
             self._line(f"note: {event.get('text', '')}", "yellow")
         elif kind == "run":
-            sites = ", ".join(event.get("sites", ()))
-            self._line(f"run {event.get('name')}: {event.get('rounds')} rounds, hospitals {sites}", "bold")
+            sites = event.get("sites", ())
+            who = f"{'hospital' if len(sites) == 1 else 'hospitals'} {', '.join(sites)}"
+            self._line(f"run {event.get('name')}: {number_of(event.get('rounds', 0), 'round')}, {who}", "bold")
         elif kind == "site" and not self.output.is_terminal:
             self._plain_site(event)
         elif kind == "hospital" and not self.output.is_terminal and not self.progress.on_this_machine:
@@ -103,7 +105,7 @@ class RunDisplay:
         self._told.add(known)
         seconds = max(event.get("time", 0.0) - site.stage_started, 0.0)
         if event["stage"] == "load":
-            self._line(f"{event['site']}: {site.total} images loaded in {seconds:.0f} s")
+            self._line(f"{event['site']}: {number_of(site.total, 'image')} loaded in {seconds:.0f} s")
         else:
             loss = "" if site.loss is None else f", loss {site.loss:.4f}"
             self._line(

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from fedthorax.cli.output import JsonOption, OverwriteOption, console, counted, near, print_json
+from fedthorax.cli.output import JsonOption, OverwriteOption, console, counted, near, print_json, require_place
+from fedthorax.common.ground.wording import number_of
 
 
 def look(
@@ -36,6 +37,7 @@ def look(
     """
     if out.exists() and not overwrite:
         raise FileExistsError(f"{near(out)} exists; name another file with --out, or give --overwrite")
+    require_place(out)
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder or file")
     if folder.suffix.lower() in (".yaml", ".yml"):
@@ -66,6 +68,8 @@ def look(
             }
         )
         return
-    typer.echo(f"wrote {near(out)}: {len(looked.tiles)} of {looked.total} images, {len(refused)} of them not used")
+    typer.echo(
+        f"wrote {near(out)}: {len(looked.tiles)} of {number_of(looked.total, 'image')}, {len(refused)} of them not used"
+    )
     for name, reason in refused:
         typer.echo(f"  {name}: {reason}")

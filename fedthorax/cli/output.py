@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,26 @@ def near(path: Path) -> str:
     """The path as a person would type it: relative when it lies below the working directory."""
     path = path.absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def require_place(path: Path | None, makes_folders: bool = False) -> None:
+    """Raise OSError where ``path`` cannot be written, before the work whose result is to go there; None: nowhere.
+    ``makes_folders``: those above it are made if need be."""
+    if path is None:
+        return
+    folder = path.absolute().parent
+    while makes_folders and not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        words = "is a file" if folder.exists() else "does not exist; make it first"
+        raise FileNotFoundError(f"{path}: the folder {near(folder)} {words}")
+    if path.is_dir() and not makes_folders:
+        raise IsADirectoryError(f"{path}: is a folder; name the file to write")
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # root may do what the mode says that nobody may
+            pass
+    except OSError as error:
+        raise type(error)(f"{path}: the folder {near(folder)} takes no file: {error.strerror}") from error
 
 
 def overrides(sets: list[str] | None, name: str | None) -> list[str]:

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from fedthorax.cli.output import JsonOption, console, counted, near, print_json
+from fedthorax.cli.output import JsonOption, console, counted, near, print_json, require_place, say
 from fedthorax.cli.per_hospital import AnnotatesOption, WithoutOption, site_limits
 from fedthorax.cli.tables import count_lines, label_lines
+from fedthorax.common.ground.wording import number_of
 
 
 def partition(
@@ -108,16 +109,20 @@ def partition(
         test_list=test_list,
         link=link,
     )
+    require_place(out, makes_folders=True)
     with counted(console(to_stderr=True), f"reading, then writing {near(out)}") as progress:
         summary = deal_out(plan, progress)
     if as_json:
         sites = {name: asdict(counts) for name, counts in summary.sites.items()}
         print_json({"folder": str(out.absolute()), "sites": sites, "notes": list(summary.notes)})
         return
-    typer.echo(f"wrote {near(out)}: {summary.num_images} images")
+    typer.echo(f"wrote {near(out)}: {number_of(summary.num_images, 'image')}")
     labels_of_sites = label_lines(summary.sites)
     lines = [*count_lines(summary.sites), *([""] * bool(labels_of_sites)), *labels_of_sites]
-    typer.echo("\n".join([*lines, *(f"note: {note}" for note in summary.notes), f"plot: {near(out / 'sites.png')}"]))
+    typer.echo("\n".join(lines))
+    for note in summary.notes:
+        console().print(f"note: {note}", markup=False)
+    say(f"plot: {near(out / 'sites.png')}")
 
 
 def _hospitals(text: str | None) -> int | tuple[str, ...] | None:

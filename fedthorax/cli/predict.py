@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from fedthorax.cli.files import image_files, model_file
-from fedthorax.cli.output import JsonOption, console, print_json, say
+from fedthorax.cli.output import JsonOption, console, print_json, require_place, say
 from fedthorax.cli.tables import aligned, number
 from fedthorax.common.ground.cells import plain_cells
-from fedthorax.common.ground.wording import beside
+from fedthorax.common.ground.wording import beside, number_of
 
 _BELOW = "  the most probable class does not reach its threshold"
 _NONE_CHOSEN = "  no threshold was chosen for whole examinations"
@@ -60,6 +60,7 @@ def predict(
     if not xray and not ct:
         raise typer.BadParameter("give --xray, --ct, or both")
     path = model_file(model)
+    require_place(maps and maps / "map.png", makes_folders=True)
     with console(to_stderr=True).status("loading TensorFlow and the model, then answering"):
         xrays, slices = image_files(xray or (), "xray"), image_files(ct or (), "ct")
         from fedthorax.common.release.predict import predict_files
@@ -107,6 +108,7 @@ def prediction_lines(document: Mapping[str, Any]) -> list[str]:
         if series["xray"] is not None:
             told |= {(series["xray"], row["ct"]) for row in rows}
             lines += _label_lines({**series, "flags": rows[0]["flags"]}, "xray", "disease", document)
+            lines += [line for row in rows for line in _maps(row, "xray")]
         lines += _series_lines(series, document["tested_by_patient"])
         for row in rows:
             lines += [f"  {row['ct']}: {words.strip()}" for words in (*_flags(row, "ct"), *_maps(row, "ct"))]
@@ -153,10 +155,10 @@ def _series_lines(row: Mapping[str, Any], tested: Mapping[str, Any] | None) -> l
         low_high = tested["roc_auc"]["interval"]
         interval = f" ({low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""
         words = f"ROC-AUC in the test by patient {number(tested['roc_auc']['value'])}{interval}"
-        words += f", {tested['patients']} patients"
+        words += f", {number_of(tested['patients'], 'patient')}"
     return [
         "",
-        f"{row['ct']}: {row['slices']} slices together ({row['rule']})",
+        f"{row['ct']}: {number_of(row['slices'], 'slice')} together ({row['rule']})",
         *_marked(table, reached),
         *below,
         f"  {words}",

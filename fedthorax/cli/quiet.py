@@ -5,12 +5,11 @@ Nothing here imports them. ``setdefault`` leaves a choice that the person made i
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-from fedthorax.common.ground.machine import collector_off
+from fedthorax.common.ground.machine import collector_off, native_stderr_closed
 
 _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -45,22 +44,8 @@ class _QuietImport:
             load = spec.loader.exec_module
 
             def quietly(module: ModuleType) -> None:
-                with _native_stderr_closed(), collector_off():
+                with native_stderr_closed(), collector_off():
                     load(module)
 
             spec.loader.exec_module = quietly  # type: ignore[method-assign]
         return spec
-
-
-@contextmanager
-def _native_stderr_closed() -> Iterator[None]:
-    """File descriptor 2 goes nowhere for a while; Python's own sys.stderr with it."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

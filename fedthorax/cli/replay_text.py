@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedthorax.cli.tables import Row, aligned
+from fedthorax.common.ground.wording import number_of
 
 if TYPE_CHECKING:
     from fedthorax.common.replay.differences import Difference, RoundDifferences, RunDifferences
@@ -46,7 +47,7 @@ def difference_lines(found: "RunDifferences") -> list[str]:
     if differing:
         lines += ["", *_table(differing[:_ROUNDS_SHOWN])]
         if left := len(differing) - _ROUNDS_SHOWN:
-            lines += [f"and {left} more rounds"] * (left > 0)
+            lines += [f"and {number_of(left, 'more round')}"] * (left > 0)
         lines.append("")
     return lines + [_line(one) for one in found.end[:_ROUNDS_SHOWN]] + _more(len(found.end))
 

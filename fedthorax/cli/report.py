@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fedthorax.cli.output import JsonOption, near, print_json
+from fedthorax.cli.output import JsonOption, near, print_json, require_place
 
 
 def report(
@@ -28,6 +28,7 @@ def report(
         if not (run / "metrics.json").is_file():
             raise FileNotFoundError(f"{run}: expected a run folder, but it has no metrics.json")
     if compare:
+        require_place(out)
         from fedthorax.common.report.comparison import write_comparison
 
         written = [write_comparison(runs, out)]

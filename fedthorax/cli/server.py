@@ -9,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from fedthorax.cli.output import JsonOption, near, print_json, say, until_interrupted
 from fedthorax.common.ground.atomic_write import write_json
+from fedthorax.common.ground.wording import number_of
 
 if TYPE_CHECKING:
     from fedthorax.server.consortium.folder import ConsortiumFolder
@@ -135,7 +136,7 @@ def roster(
     write_json(output, found)
     for name in without:
         say(f"{name} has told no identity: ask it for `fedthorax site renew`")
-    say(f"{len(found.hospitals)} hospitals in {near(output)}: send it to all of them")
+    say(f"{number_of(len(found.hospitals), 'hospital')} in {near(output)}: send it to all of them")
     say(f"fingerprint: {found.fingerprint}")
     say("every hospital runs `fedthorax site trust` on it and compares this")
 
@@ -218,7 +219,7 @@ def log(
     audit = _opened(folder).audit
     if verify:
         count = verify_chain(audit.path)
-        say(f"{near(audit.path)}: {count} lines, the chain is whole")
+        say(f"{near(audit.path)}: {number_of(count, 'line')}, the chain is whole")
         say(f"its head, which hospitals get with each task: {audit.head()}")
         return
     lines = list(read_lines(audit.path))
@@ -248,9 +249,9 @@ def renew(
 
     consortium = _opened(folder)
     done = renew_certificate(consortium, authority)
-    say(f"the server's certificate is good for {done.certificate_days} days")
+    say(f"the server's certificate is good for {number_of(done.certificate_days, 'day')}")
     if authority:
-        say(f"the authority is good for {done.authority_days} days")
+        say(f"the authority is good for {number_of(done.authority_days, 'day')}")
         say(
             f"give every hospital the new {near(consortium.invitation)}; until the old authority ends, those that do "
             "not have it connect as before"
@@ -277,7 +278,8 @@ def _standing(found: "ConsortiumStatus") -> str:
         serving = "no hospital can work: the SuperLink does not answer; see logs/superlink.log"
     else:
         serving = "serving" if found.running else "the server does not run"
-    return f"{serving}; certificate good for {found.certificate_days} days, authority for {found.authority_days}"
+    good_for = number_of(found.certificate_days, "day")
+    return f"{serving}; certificate good for {good_for}, authority for {found.authority_days}"
 
 
 def _images(data: dict[str, Any] | None) -> str:

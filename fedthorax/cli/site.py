@@ -10,6 +10,7 @@ import typer
 
 from fedthorax.cli.leakage import CanariesOption
 from fedthorax.cli.output import JsonOption, console, counted, near, print_json, say, until_interrupted
+from fedthorax.common.ground.wording import number_of
 
 if TYPE_CHECKING:
     from fedthorax.client.site.participation import Participation
@@ -343,7 +344,7 @@ def log(
     place, _ = _opened(folder)
     if verify or server_audit is not None:
         lines = verify_egress(place.egress, server_audit)
-        say(f"{near(place.egress)}: {lines} lines, the chain is whole")
+        say(f"{near(place.egress)}: {number_of(lines, 'line')}, the chain is whole")
         return
     entries = list(read_lines(place.egress))
     if as_json:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedthorax.cli.output import JsonOption, SetOption, console, near, print_json
+from fedthorax.cli.output import JsonOption, SetOption, console, near, print_json, require_place
 from fedthorax.common.config.load import load_experiment
+from fedthorax.common.ground.wording import number_of
 
 if TYPE_CHECKING:
     from fedthorax.common.config import Experiment
@@ -37,8 +38,7 @@ def stats(
       fedthorax stats configs/demo.yaml --html statistics.html --json
     """
     experiment = load_experiment(file, sets or ())
-    if html is not None and not html.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{html}: the folder {near(html.absolute().parent)} does not exist; make it first")
+    require_place(html)
     document = _simulated(experiment) if consortium is None else _of_consortium(experiment, consortium)
     if html is not None:
         from fedthorax.common.ground.atomic_write import write_text
@@ -58,7 +58,7 @@ def stats(
 def _simulated(experiment: "Experiment") -> dict[str, Any]:
     from fedthorax.simulations.simulate import simulate_statistics
 
-    with console(to_stderr=True).status(f"asking {len(experiment.data.hospitals)} hospitals"):
+    with console(to_stderr=True).status(f"asking {number_of(len(experiment.data.hospitals), 'hospital')}"):
         return simulate_statistics(experiment).document()
 
 
@@ -72,7 +72,9 @@ def _of_consortium(experiment: "Experiment", folder: Path) -> dict[str, Any]:
     def tell(text: str) -> None:
         out.print(text, markup=False, soft_wrap=True)
 
-    with out.status(f"asking {len(experiment.data.hospitals)} hospitals; where a person has to agree, this waits"):
+    with out.status(
+        f"asking {number_of(len(experiment.data.hospitals), 'hospital')}; where a person has to agree, this waits"
+    ):
         document, answer = ask_consortium(for_consortium(experiment, place), place, tell)
     tell(f"kept as {near(answer)}")
     return document

@@ -18,6 +18,7 @@ from fedthorax.common.ground.atomic_write import write_json
 from fedthorax.common.ground.lock import locked
 from fedthorax.common.ground.machine import full_disk
 from fedthorax.common.ground.owner_only import tighten
+from fedthorax.common.ground.wording import number_of
 from fedthorax.server.consortium.admission import tell_superlink
 from fedthorax.server.consortium.certificates import days_left, issue_loopback_certificate, read_pair
 from fedthorax.server.consortium.control import ServerNotRunningError, flower_environment, write_connection
@@ -145,7 +146,9 @@ def _tell_certificate(folder: ConsortiumFolder, tell: Callable[[str], None], ins
         return
     left = days_left(folder.server_certificate)
     if left < 0:
-        raise ValueError(f"{folder.server_certificate}: ended {-left} days ago; renew it with `fedthorax server renew`")
+        raise ValueError(
+            f"{folder.server_certificate}: ended {number_of(-left, 'day')} ago; renew it with `fedthorax server renew`"
+        )
     _warn_of_end(left, tell)
 
 
@@ -153,7 +156,7 @@ def _warn_of_end(days: int, tell: Callable[[str], None]) -> None:
     if days < 0:
         tell("the server's certificate has ended: no hospital can connect; renew it with `fedthorax server renew`")
     elif days < _RENEW_DAYS:
-        tell(f"the server's certificate ends in {days} days; renew it with `fedthorax server renew`")
+        tell(f"the server's certificate ends in {number_of(days, 'day')}; renew it with `fedthorax server renew`")
 
 
 class _DiskWatch:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -70,7 +70,7 @@ def test_simulate_passes_the_experiment_on_and_ends_with_the_path_of_the_report(
     assert (experiment.name, experiment.seed) == ("x.1", 4)
     assert options == {"overwrite": True, "resume": False, "leave_out": ()}
     assert capsys.readouterr().out.splitlines() == [
-        "run x.1: 1 rounds, hospitals north",
+        "run x.1: 1 round, hospital north",
         "best round 1 of 1",
         "test scores of this round, 95 % intervals",
         "  X-ray findings, macro ROC-AUC   0.750  (0.700 to 0.800)",
@@ -100,7 +100,7 @@ def test_simulate_json_is_one_object_on_stdout_and_progress_on_stderr(
     assert outcome["best_round"] == 1
     assert outcome["failures"] == [{"round": 1, "site": "north", "stage": "train", "reason": "disk full"}]
     assert "curves" not in outcome["test"]
-    assert output.err == "run tiny: 1 rounds, hospitals north\n"
+    assert output.err == "run tiny: 1 round, hospital north\n"
 
 
 def test_an_interrupted_run_exits_with_130(
@@ -140,6 +140,11 @@ def test_train_takes_one_hospital_or_all(experiment_file: WriteFile, monkeypatch
             "error: tiny.yaml: expected a .keras model, a packed .zip or a run folder",
         ),
         (["evaluate", ".", "tiny.yaml"], "error: .: expected a run folder, but it has no model/best.keras"),
+        (
+            ["evaluate", "net.keras", "tiny.yaml", "--site", "north"],
+            "error: data.hospitals.north: data/north/xray: no such folder; "
+            "data.hospitals.north: data/north/ct: no such folder",
+        ),
         (["predict", "net.keras", "--xray", "x.png", "--ct", "."], "error: x.png: no such image or folder"),
         (
             ["predict", "net.keras", "--xray", ".", "--ct", "."],
@@ -215,6 +220,17 @@ def test_a_series_has_one_answer_and_names_the_slices_that_speak_most():
         "    scan.nii (slice 0)  0.300",
     ]
     assert lines.count("x/b.png") == 1  # the X-ray beside all slices is told once
+    mapped = [
+        {**row, "maps": {"xray": {"Mass": f"{number}-xray.png"}, "ct": {"tumour": f"{number}-ct.png"}}}
+        for number, row in enumerate(rows)
+    ]
+    lines = prediction_lines({**document, "predictions": mapped})
+    assert [line for line in lines if "map: " in line] == [
+        "  map: 0-xray.png",
+        "  map: 1-xray.png",
+        "  scan.nii (slice 0): map: 0-ct.png",
+        "  scan.nii (slice 1): map: 1-ct.png",
+    ]
     low = {**SERIES, "predicted": {**SERIES["predicted"], "cancer_above_threshold": []}}
     low |= {"thresholds": {"normal": 0.55, "tumour": 0.60004}}
     assert prediction_lines({**document, "examinations": [low]})[-7:-3] == [
@@ -384,3 +400,17 @@ def test_partition_deals_a_phantom_hospital_out(
     assert list(sites) == ["a", "b"]
     assert sites["a"]["patients"] > sites["b"]["patients"] > 0
     assert len(list(Path("parts").rglob("*/*.png"))) == sum(s["xrays"] + s["ct_slices"] for s in sites.values())
+
+
+def test_notes_of_a_partition_are_broken_between_words_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = f"left out: {'some words about files ' * 6}".strip()
+    summary = SimpleNamespace(sites={}, notes=(note,), num_images=3)
+    monkeypatch.setattr("fedthorax.simulations.partition.partition", lambda plan, progress: summary)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.run(["partition", "parts", "--xray", "."]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert f"note: {note}" in " ".join(lines)

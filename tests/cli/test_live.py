@@ -163,7 +163,7 @@ def test_a_file_that_appears_between_two_looks_is_read_once(tmp_path: Path, monk
     with watched(path, console):
         pass
     assert looks[0] is None
-    assert _text(console).count("run x: 1 rounds, hospitals north") == 1
+    assert _text(console).count("run x: 1 round, hospital north") == 1
 
 
 def test_a_hospital_whose_run_waits_for_a_person_is_shown_so() -> None:

@@ -69,7 +69,7 @@ def test_the_log_is_shown_and_verified_and_a_changed_one_is_an_error(
     log = EgressLog(hospital / "egress.jsonl")
     log.record(TrainTask(site="north", round=4, run="f00d"), closed(TrainReply(site="north", round=4, error="no")))
     assert "f00d round 4 train: " in _said(capsys, "log")
-    assert _said(capsys, "log", "--verify") == "egress.jsonl: 1 lines, the chain is whole\n"
+    assert _said(capsys, "log", "--verify") == "egress.jsonl: 1 line, the chain is whole\n"
     log.path.write_text(log.path.read_text().replace('"round":4', '"round":5'))
     assert "line 1 was changed after it was written" in _said(capsys, "log", "--verify", expect=1)
 

@@ -247,7 +247,7 @@ def test_images_without_a_row_and_files_that_are_no_images_are_said(tmp_path: Pa
     ct = make_ct(tmp_path / "ct", {"a": 3})
     (ct / "a/Thumbs.db").write_text("?")
     summary = partition(PartitionPlan(tmp_path / "out", xray=xray, ct=ct, hospitals=["one"]))
-    assert any(note.startswith("1 images have no row in labels.csv") for note in summary.notes)
+    assert any(note.startswith("1 image has no row in labels.csv and is not used") for note in summary.notes)
     assert any(
         note.startswith("in the CT folder but no PNG, JPEG, DICOM or NIfTI, and so not used") for note in summary.notes
     )
@@ -482,8 +482,8 @@ def test_a_public_split_is_kept_the_test_is_the_servers(tmp_path: Path, xray: Pa
     valid_rows = {row["file"] for row in labels(out, "central") if row["split"] == "valid"}
     assert len(valid_rows) == 8
     assert at_hospitals | valid_rows == {f"images/{number:03d}.png" for number in range(40)}
-    assert "10 X-rays stand in neither list and were left out" in summary.notes
-    assert f"1 of the 11 names in {testing} are no X-ray of the folder" in summary.notes
+    assert "10 X-rays stand in neither list, and so not used" in summary.notes
+    assert f"1 of the 11 names in {testing} is no X-ray of the folder" in summary.notes
 
 
 def test_without_a_training_list_the_rest_goes_to_hospitals(tmp_path: Path, xray: Path) -> None:

@@ -78,8 +78,8 @@ def test_training_reads_what_the_check_writes(tmp_path: Path) -> None:
     records = (ct("a.png", "p", "test"), ct("new.png", "q", "test"))
     assert [record.split for record in with_splits(records, "ct", Path("c"), splits)] == ["train", None]
     assert split_notes(path, splits, [("ct", "a.png"), ("ct", "new.png")]) == (
-        "splits.csv has no row for 1 images (new.png): their split is drawn",
-        "splits.csv has rows for 2 images that are not there: b (2).png, ä, b.png",
+        "splits.csv has no row for 1 image (new.png): its split is drawn",
+        "splits.csv has 2 rows for images that are not there: b (2).png, ä, b.png",
     )
 
 

@@ -106,7 +106,7 @@ def test_a_missing_path_and_a_needless_site_are_refused(tmp_path: Path) -> None:
     ("tables", "words"),
     [
         (("labels.csv", "Data_Entry.csv"), "holds several label files (Data_Entry.csv, labels.csv); name one under"),
-        (("train.csv", "test.tsv"), "holds 1 images but none of labels.csv"),
+        (("train.csv", "test.tsv"), "holds 1 image but none of labels.csv"),
     ],
 )
 def test_of_several_label_files_none_is_taken_as_in_a_run(

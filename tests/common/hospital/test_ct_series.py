@@ -202,6 +202,6 @@ def test_a_class_folder_of_series_and_volumes_becomes_records(
     ]
     assert [left.path.name for left in read.left_out] == ["scout"]
     assert any(
-        "1 pictures are no chest radiographs or axial chest slices and are not used: scout is a scout" in n
+        "1 picture is no chest radiograph or axial chest slice and is not used: scout is a scout" in n
         for n in read.notes
     )

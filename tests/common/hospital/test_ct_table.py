@@ -28,7 +28,7 @@ def test_a_row_a_file_tells_class_patient_split_and_scanner(tmp_path: Path, tabl
         ("c.png", "q", -1, None, None),
         ("b.png", "q", 1, "test", None),
     ]
-    assert found.notes == ("1 images have no row in labels.csv and are not used: extra.png",)
+    assert found.notes == ("1 image has no row in labels.csv and is not used: extra.png",)
     assert found.bad == ()
 
 

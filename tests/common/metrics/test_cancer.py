@@ -46,7 +46,7 @@ def test_a_class_without_slices_has_null_figures_and_the_macro_mean_leaves_it_ou
     squamous = scores["per_class"]["squamous"]
     assert squamous["roc_auc"] is squamous["recall"] is squamous["f1"] is squamous["precision"] is None
     assert squamous["reasons"] == {
-        **dict.fromkeys([*RANKINGS, "recall", "f1"], "None of the 3 slices belongs to this class."),
+        **dict.fromkeys([*RANKINGS, "recall", "f1"], "None of the slices (3) belongs to this class."),
         "precision": "No slice was predicted to belong to this class.",
     }
     assert scores["macro"]["num_classes"]["recall"] == 2
@@ -58,7 +58,7 @@ def test_a_single_class_has_no_roc_auc():
     scores = cancer_scores(np.array([1, 1]), one_hot(1, 0), CLASSES)
     assert scores["per_class"]["normal"]["roc_auc"] is None
     reasons = scores["per_class"]["normal"]["reasons"]
-    assert reasons == reasons | dict.fromkeys([*RANKINGS, "specificity"], "All 2 slices belong to this class.")
+    assert reasons == reasons | dict.fromkeys([*RANKINGS, "specificity"], "All slices (2) belong to this class.")
     assert "recall" not in reasons
     assert scores["macro"]["roc_auc"] is None
     assert scores["macro"]["reasons"]["roc_auc"] == "No class has this figure."

@@ -76,9 +76,9 @@ def test_a_finding_with_fewer_than_ten_positives_or_negatives_is_descriptive():
         (
             [0, 0],
             [0.9, 0.1],
-            dict.fromkeys([*RANKINGS, "recall", "f1"], "None of the 2 known labels is present."),
+            dict.fromkeys([*RANKINGS, "recall", "f1"], "None of the known labels (2) is present."),
         ),
-        ([1, 1], [0.9, 0.1], dict.fromkeys([*RANKINGS, "specificity"], "All 2 known labels are present.")),
+        ([1, 1], [0.9, 0.1], dict.fromkeys([*RANKINGS, "specificity"], "All known labels (2) are present.")),
         ([1, 0], [0.2, 0.1], {"precision": "Nothing was predicted present at threshold 0.5."}),
     ],
 )

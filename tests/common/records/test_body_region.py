@@ -89,7 +89,7 @@ def test_a_labelled_hand_is_left_out_and_told_by_the_records_and_by_look(
     table("file,Mass", "chest.dcm,1", "hand.dcm,0", "film.dcm,0")
     found = xray_records(XraySource(folder=tmp_path), ["Mass"])
     assert [record.path.name for record in found.records] == ["chest.dcm", "film.dcm"]
-    assert any("1 X-rays are by their header captures of a film or a screen" in note for note in found.notes)
+    assert any("1 X-ray is by its header a capture of a film or a screen" in note for note in found.notes)
     assert [(left.path, left.fault) for left in found.left_out] == [(hand, "not_used")]
     assert any("hand.dcm shows no chest: the body part is called HAND" in note for note in found.notes)
     shown = {tile.name: tile.picture for tile in look_at(tmp_path, "xray", 8, "pad", 9).tiles}

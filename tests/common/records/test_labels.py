@@ -71,7 +71,7 @@ def test_the_nih_form_knows_every_finding_it_was_searched_for(table: Write) -> N
     np.testing.assert_array_equal([row.findings for row in labels.rows], [[1, 0, NAN], [0, 0, NAN]])
     unknown, foreign = labels.notes
     assert "never names COVID-19" in unknown
-    assert foreign.endswith("that the consortium does not predict: Hernia (1 X-rays)")
+    assert foreign.endswith("that the consortium does not predict: Hernia (1 X-ray)")
 
 
 PLAIN = "file,patient_id,Mass"

@@ -108,7 +108,7 @@ def test_padchest_lists_are_read_with_their_names_mapped(table: Write) -> None:
     assert [row.patient for row in labels.rows] == ["9", "9", "10", "11", "12", "13"]
     assert labels.notes == (
         "labels.csv never names Hernia, Nodule: unknown for every X-ray",
-        "labels.csv names findings that the consortium does not predict: 1 names in fewer than 5 X-rays each",
+        "labels.csv names findings that the consortium does not predict: 1 name in fewer than 5 X-rays each",
         "labels.csv, column Projection: 1 cells, the first in line 4, are not understood and count as unknown",
     )
 
@@ -133,8 +133,8 @@ def test_mimics_studies_meet_their_images_and_splits(table: Write) -> None:
         ("c", "11", (0.0,), "valid", "AP"),
     ]
     assert found.notes == (
-        "1 of 3 rows of l.csv have no row in m.csv",
-        "1 of 4 rows of m.csv have no row in l.csv and are not used",
+        "1 of 3 rows of l.csv has no row in m.csv",
+        "1 of 4 rows of m.csv has no row in l.csv and is not used",
     )
 
 

@@ -85,7 +85,7 @@ def test_a_header_of_one_cell_is_told(table: Write) -> None:
 
 def test_the_number_of_odd_cells_is_told_and_where_their_meaning_is_said(table: Write) -> None:
     path = table("file,Mass", "a.png,1", "b.png,?", "c.png,0", "d.png,?", "e.png,0")
-    with pytest.raises(ValueError, match=r"found '\?' \(as in 1 more lines\); what else .* under xray\.mapping"):
+    with pytest.raises(ValueError, match=r"found '\?' \(as in 1 more line\); what else .* under xray\.mapping"):
         read_labels(path, "auto", None)
     labels = read_labels(path, "auto", None, LabelMapping(unknown=("?",)))
     assert [row.findings[0] for row in labels.rows if row.findings[0] == row.findings[0]] == [1, 0, 0]

@@ -124,7 +124,7 @@ def test_nothing_is_drawn_where_everything_is_given() -> None:
 
 
 def test_a_patient_on_two_given_sides_is_named() -> None:
-    with pytest.raises(ValueError, match=r"puts 1 patients on two sides: p \(train and test\); move all images"):
+    with pytest.raises(ValueError, match=r"puts 1 patient on two sides: p \(train and test\); move all images"):
         assign_splits([xray("p", 1.0, split="train")], [ct("p", split="test")], SHARES, seed=0)
     torn = [xray(f"p{n}", 1.0, split=split, number=i) for n in range(7) for i, split in enumerate(SPLITS)]
     with pytest.raises(ValueError, match=r"7 patients on two sides: p0 \(train and valid and test\).* and 2 more;"):

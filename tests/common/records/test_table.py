@@ -178,8 +178,8 @@ def test_one_row_a_study_meets_one_row_an_image(table: Write) -> None:
         (3, "c", "0"),
     ]
     assert notes == (
-        "1 of 3 rows of studies.csv have no row in images.csv",
-        "1 of 4 rows of images.csv have no row in studies.csv and are not used",
+        "1 of 3 rows of studies.csv has no row in images.csv",
+        "1 of 4 rows of images.csv has no row in studies.csv and is not used",
     )
 
 
@@ -188,7 +188,7 @@ def test_a_row_without_partner_keeps_empty_cells(table: Write) -> None:
     studies = read_table(table("study,age", "1,50", name="studies.csv"))
     joined, notes = join_tables(images, studies, ["study"])
     assert [(row.cells["file"], row.cells["age"]) for row in joined.rows] == [("a", "50"), ("b", "50"), ("c", "")]
-    assert notes == ("1 of 3 rows of images.csv have no row in studies.csv",)
+    assert notes == ("1 of 3 rows of images.csv has no row in studies.csv",)
 
 
 @pytest.mark.parametrize(

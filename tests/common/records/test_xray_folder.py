@@ -73,7 +73,7 @@ def test_missing_images_rows_without_images_and_other_files_are_all_named(
         ("gone.png", "stands in labels.csv, line 3, but does not exist")
     ]
     assert found.notes == (
-        "1 images have no row in labels.csv and are not used: extra.png",
+        "1 image has no row in labels.csv and is not used: extra.png",
         "in the X-ray folder but no PNG, JPEG, DICOM or NIfTI, and so not used: readme.txt",
     )
 
@@ -103,7 +103,7 @@ def test_images_without_a_label_file_are_refused_and_an_empty_folder_is_said(tmp
         "the X-ray folder holds no X-rays and no label file",
     )
     draw(tmp_path / "a.png")
-    with pytest.raises(FileNotFoundError, match=r"holds 1 images but none of labels\.csv, .* under xray\.labels$"):
+    with pytest.raises(FileNotFoundError, match=r"holds 1 image but none of labels\.csv, .* under xray\.labels$"):
         xray_records(XraySource(folder=tmp_path), ["Mass"])
     for name in ("train.csv", "valid.csv"):
         (tmp_path / name).touch()

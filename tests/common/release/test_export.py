@@ -56,6 +56,16 @@ def test_an_exported_model_answers_alike_with_calibration_inside(saved, tmp_path
     assert facts["models"] == {"best.keras": {"round": 1}}
 
 
+def test_tflite_writes_nothing_to_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    images = keras.Input((2, 2, 3), name="xray")
+    pooled = keras.layers.GlobalAveragePooling2D()(images)
+    network = keras.Model({"xray": images}, {"disease": keras.layers.Dense(2)(pooled)})  # dense: of the delegate's kind
+    batch = {"xray": np.full((1, 2, 2, 3), 5, np.float32)}
+    network(batch)
+    assert export._to_tflite(network, tmp_path)(batch)["disease"].shape == (1, 2)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_normalisation_of_the_network_is_inside_the_onnx_file_and_no_further_input(tmp_path: Path) -> None:
     """As EfficientNet has one: without it the numbers would be wanted from whoever runs the file."""
     images = keras.Input((2, 2, 3), name="xray")

@@ -168,7 +168,7 @@ def test_probabilities_are_calibrated_before_the_threshold_answers(
 
 
 def test_one_modality_alone_is_refused_with_the_reason(tmp_path: Path, seen: list[Mapping[str, np.ndarray]]) -> None:
-    with pytest.raises(ValueError, match=r"no stand-in for a missing one, .*; give both, got 1 X-rays and 0 CT slices"):
+    with pytest.raises(ValueError, match=r"no stand-in for a missing one, .*; give both, got 1 X-ray and 0 CT slices"):
         predict.predict_files(Path("run"), [save_grey(tmp_path / "x.png", 9)], [])
     assert not seen
 

@@ -126,7 +126,7 @@ def packed(*names: str, content: bytes = b"") -> bytes:
     ("files", "words"),
     [
         ([], "there is nothing to predict from"),
-        ([("xray", "x.png", png(0))], "give both, got 1 X-rays and 0 CT slices"),
+        ([("xray", "x.png", png(0))], "give both, got 1 X-ray and 0 CT slices"),
         ([("hand", "x.png", b"")], "expected a line that tells kind, name and size"),
         ([("ct", "notes.txt", b"words")], "no image in this folder"),
         ([("ct", "z.zip", b"PK\3\4")], "z.zip: this zip is damaged"),

@@ -23,6 +23,7 @@ import pytest
 from fedthorax.common.ground.events import read_events
 from fedthorax.server.checkpoints import Checkpoints
 
+from ..small_disk import small_disk
 from ..waiting import wait_for
 from .consortium import Cable, Consortium, consortium, models_in
 from .same_bits import proof
@@ -56,32 +57,24 @@ def no_run_goes_on(place) -> Iterator[None]:
 
 @pytest.fixture
 def own_disk(place) -> Iterator[Path]:
-    """South's folder on a small file system of its own; needs root."""
-    folder, mount = place.site("south"), shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
-        pytest.skip("only root can mount a small file system")
+    """South's folder on a small file system of its own."""
+    folder = place.site("south")
     place.stop("south")
     kept = folder.rename(folder.with_name("south-kept"))
-    folder.mkdir()
-    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", "size=150m", "tmpfs", folder], capture_output=True, text=True)
-    if mounted.returncode:
-        folder.rmdir()
-        kept.rename(folder)
-        place.start_site("south")
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
     no_sockets = shutil.ignore_patterns("*.sock")
     without_earlier_runs = shutil.ignore_patterns("*.sock", "results")  # they fill a small disk by themselves
-    shutil.copytree(kept, folder, dirs_exist_ok=True, ignore=without_earlier_runs)
-    place.start_site("south")
-    place.wait_connected()
-    yield folder
-    place.stop("south")
-    shutil.copytree(folder, kept, dirs_exist_ok=True, ignore=no_sockets)
-    subprocess.run(["umount", folder], check=True)
-    folder.rmdir()
-    kept.rename(folder)
-    place.start_site("south")
-    place.wait_connected()
+    try:
+        with small_disk(folder, 150):
+            shutil.copytree(kept, folder, dirs_exist_ok=True, ignore=without_earlier_runs)
+            place.start_site("south")
+            place.wait_connected()
+            yield folder
+            place.stop("south")
+            shutil.copytree(folder, kept, dirs_exist_ok=True, ignore=no_sockets)
+    finally:
+        kept.rename(folder)
+        place.start_site("south")
+        place.wait_connected()
 
 
 def begin(place: Consortium, name: str, *arguments: str) -> subprocess.Popen[bytes]:

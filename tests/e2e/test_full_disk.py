@@ -1,15 +1,13 @@
 """A lead whose disk is really full in the middle of a run: a small file system of its own, filled to its last block."""
 
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from ..small_disk import small_disk
 from ..waiting import wait_for
 from .consortium import Consortium, consortium, models_in
 
@@ -21,19 +19,10 @@ NAME = "chest"
 
 @pytest.fixture
 def place(workplace, tmp_path: Path) -> Iterator[Consortium]:
-    """The lead's folder is a disk of 150 MB; needs root."""
-    mount, folder = shutil.which("mount"), tmp_path / "place" / "lead"
-    if os.geteuid() != 0 or mount is None:
-        pytest.skip("only root can mount a small file system")
-    folder.mkdir(parents=True)
-    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", "size=150m", "tmpfs", folder], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    try:
-        with consortium(tmp_path / "place", workplace.folder / "data", HOSPITALS) as one:
-            yield one
-    finally:
-        subprocess.run(["umount", folder], check=True)
+    """The lead's folder is a disk of 150 MB."""
+    place = tmp_path / "place"
+    with small_disk(place / "lead", 150), consortium(place, workplace.folder / "data", HOSPITALS) as one:
+        yield one
 
 
 def fill(disk: Path) -> Path:

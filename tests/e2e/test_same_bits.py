@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ..small_disk import small_disk
 from .conftest import OWN_RUNS, Workplace, sets
 from .same_bits import proof, undisturbed
 
@@ -92,7 +93,7 @@ def stopped_with_rounded_updates(place: Workplace, ask: Any) -> Path:
 
 
 def out_of_disk(place: Workplace, ask: Any) -> Path:
-    disk = ask.getfixturevalue("small_disk")
+    disk = ask.getfixturevalue("tiny_disk")
     start = ("simulate", "tiny.yaml", "--set", f"output.folder={disk}")
     (line,) = place.run(*start, expect=1).stderr.splitlines()
     assert "round-0001.npz cannot be written: No space left on device" in line
@@ -145,15 +146,10 @@ def orphans_ended(workplace: Workplace) -> Iterator[None]:
 
 
 @pytest.fixture
-def small_disk(workplace: Workplace) -> Iterator[Path]:
-    """A file system that takes one checkpoint and not two, and can be made larger; needs root."""
-    disk = workplace.folder / "small-disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+def tiny_disk(workplace: Workplace) -> Iterator[Path]:
+    """It takes one checkpoint and not two, and can be made larger."""
+    with small_disk(workplace.folder / "small-disk", 12) as disk:
+        yield disk
 
 
 def row(way: str, make: Any, *settings: str, led: bool = False, slow: bool = True) -> Any:

@@ -1,7 +1,6 @@
 import errno
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from fedthorax.server.resume import check_leave_out, check_same, open_run, writa
 from fedthorax.server.selection import Selection
 
 from ..common.config.test_patient_privacy import PRIVATE
+from ..small_disk import small_disk
 
 PHASES = "training.phases=[{rounds: 2, trainable: heads}, {rounds: 3, trainable: all}]"
 
@@ -182,17 +182,9 @@ def test_fewer_rounds_than_are_done_are_refused(experiment):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A file system of 5 MiB of its own, of which a run reserves 4,, mounted; needs root."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
-        pytest.skip("only root can mount a tiny file system")
-    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", "size=5m", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    """Of 5 MiB, of which a run reserves 4."""
+    with small_disk(tmp_path / "disk", 5) as disk:
+        yield disk
 
 
 def test_a_full_disk_leaves_a_run_that_can_be_resumed(experiment, tiny_disk):

@@ -2,43 +2,23 @@
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
-from pydicom import uid
-from pydicom.dataset import Dataset, FileMetaDataset
 
 from fedthorax.common.config.data import CtSource
 from fedthorax.common.hospital.ct_folder import ct_records
 from fedthorax.simulations.partition import PartitionPlan, partition
 from fedthorax.simulations.partition_input import LabelFile
 
+from ..dicom import write_ct, write_dicom
 from .pictures import picture
 
 
 def place(folder: Path, *names: str) -> None:
     for name in names:
         picture(folder / name, name)
-
-
-def write_slice(path: Path, series: str, patient: str, height: int, **elements: Any) -> None:
-    dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = uid.CTImageStorage, uid.generate_uid()
-    dataset.Modality, dataset.SeriesInstanceUID, dataset.PatientID = "CT", series, patient
-    dataset.ImageType, dataset.ImageOrientationPatient = ["ORIGINAL", "PRIMARY", "AXIAL"], [1, 0, 0, 0, 1, 0]
-    dataset.ImagePositionPatient, dataset.Rows, dataset.Columns = [0, 0, height], 4, 4
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 1
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-    dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
-    dataset.PixelData = np.full((4, 4), -800, "<i2").tobytes()
-    for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-    dataset.save_as(path, enforce_file_format=True)
 
 
 def rows(out: Path) -> dict[str, dict[str, str]]:
@@ -129,10 +109,12 @@ def test_ids_that_a_spreadsheet_changed_are_named(tmp_path: Path) -> None:
 
 def test_ct_is_read_as_a_run_reads_it(tmp_path: Path) -> None:
     """A table of classes, DICOM series by patient, and a volume of several slices that goes as one file."""
+    air = np.full((4, 4), -800)
     for series, patient in (("1.2.3", "p"), ("1.2.4", "q")):
         for height in (0, 5):
-            write_slice(tmp_path / f"ct/{series}/{height}.dcm", series, patient, height)
-    write_slice(tmp_path / "ct/1.2.3/scout.dcm", "1.2.3", "p", 0, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+            path = tmp_path / f"ct/{series}/{height}.dcm"
+            write_ct(path, air, height, SeriesInstanceUID=series, PatientID=patient)
+    write_ct(tmp_path / "ct/1.2.3/scout.dcm", air, PatientID="p", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     nibabel.Nifti1Image(np.full((4, 4, 3), -800, np.int16), np.eye(4)).to_filename(tmp_path / "ct/volume.nii.gz")
     (tmp_path / "ct.csv").write_text("folder,class,patient_id\n1.2.3,benign,\n1.2.4,malignant,\n.,benign,r\n")
     plan = PartitionPlan(tmp_path / "out", ct=tmp_path / "ct", ct_labels=tmp_path / "ct.csv", hospitals=3)
@@ -151,9 +133,7 @@ def test_ct_is_read_as_a_run_reads_it(tmp_path: Path) -> None:
 def test_a_file_of_several_pictures_is_no_x_ray_and_one_bad_slice_leaves_out_its_file(tmp_path: Path) -> None:
     place(tmp_path / "xray", "a.png")
     for name, frames in (("b.dcm", 2), ("c.dcm", 1)):
-        pixels = np.full((frames, 4, 4), 500, "<i2").tobytes()
-        elements = {"NumberOfFrames": frames, "Modality": "DX", "PixelData": pixels}
-        write_slice(tmp_path / "xray" / name, "1.2.5", name, 0, **elements)
+        write_dicom(tmp_path / "xray" / name, np.full((frames, 4, 4), 500, np.uint16), PatientID=name)
     (tmp_path / "xray/labels.csv").write_text("file,Mass\na.png,1\nb.dcm,1\nc.dcm,0\n")
     (tmp_path / "ct/n").mkdir(parents=True)
     for name, frames in (("whole.nii", 3), ("cut.nii", 2)):

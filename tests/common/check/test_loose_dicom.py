@@ -5,34 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
 from pydicom import uid
 
 from fedthorax.common.check.check import SiteCheck
+
+from ...dicom import write_ct
 
 Check = Callable[..., SiteCheck]
 
 
 def write(path: Path, height: float, patient: str, series: str, **elements: Any) -> None:
     """A CT slice of its own grey noise."""
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-    dataset.SOPClassUID, dataset.SOPInstanceUID = uid.CTImageStorage, uid.generate_uid(entropy_srcs=[path.name])
-    dataset.Modality, dataset.PatientID, dataset.SeriesInstanceUID = "CT", patient, series
-    dataset.ImageType, dataset.PatientSex = ["ORIGINAL", "PRIMARY", "AXIAL"], "F"
-    dataset.ImageOrientationPatient, dataset.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, height]
-    dataset.Rows = dataset.Columns = 16
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
-    dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
-    for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
-    rng = np.random.default_rng(len(path.name) + int(height))
-    dataset.PixelData = rng.integers(-900, 300, (16, 16)).astype("<i2").tobytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(path, enforce_file_format=True)
+    noise = np.random.default_rng(len(path.name) + int(height)).integers(-900, 300, (16, 16))
+    write_ct(path, noise, height, **{"PatientID": patient, "SeriesInstanceUID": series, "PatientSex": "F"} | elements)
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ LABELS = LabelsConfig(findings=("Effusion", "Mass"), cancer_classes=("normal", "
 SIZE = 128  # the last feature maps are 4 by 4
 
 
-@pytest.fixture(scope="module")
-def model() -> keras.Model:
+def built(**changes: str) -> keras.Model:
     config = ModelConfig(
         backbone="MobileNetV3Small",
         image_size=SIZE,
@@ -25,8 +24,14 @@ def model() -> keras.Model:
         feature_units=8,
         fusion_units=(16, 8),
         dropout=0.0,
+        **changes,
     )
     return build_model(config, LABELS, seed=1)
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    return built()
 
 
 @pytest.fixture
@@ -99,18 +104,7 @@ def test_a_map_that_tells_no_place_says_so():
 
 
 def test_one_image_alone_has_maps_where_the_model_has_tokens(images):
-    config = ModelConfig(
-        backbone="MobileNetV3Small",
-        image_size=SIZE,
-        weights="none",
-        batch_norm="train",
-        encoder_units=16,
-        feature_units=8,
-        fusion_units=(16, 8),
-        dropout=0.0,
-        absent="token",
-    )
-    cam = GradCam(build_model(config, LABELS, seed=1))
+    cam = GradCam(built(absent="token"))
     alone = cam.maps({"xray": images["xray"]})
     assert {name: heat.shape for name, heat in alone.items()} == {"xray": (2, 4, 4)}
     assert alone["xray"].any()

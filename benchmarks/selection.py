@@ -21,30 +21,17 @@ from scipy.stats import t
 from fedthorax.common.metrics.resampling import area_variance, certain_mean
 from fedthorax.common.metrics.score_histogram import binned_roc_auc, pooled, score_histogram
 
-BINS = 100
+BINS, FINE_BINS = 100, 2000  # of several places, and of one whose images are all here
 Values = NDArray[np.float64]
 
 
-def areas(labels: NDArray[np.float32], logits: NDArray[np.float32]) -> dict[str, Any]:
-    """Of each finding the area in bins, as pooled histograms give it, and how many images have it and lack it."""
-    found: dict[str, Any] = {"area": [], "present": [], "absent": []}
-    probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    for column in range(labels.shape[1]):
-        histogram = score_histogram(labels[:, column], probability[:, column], 2000)
-        present, absent = np.array(histogram.present), np.array(histogram.absent)
-        both = present.sum() and absent.sum()
-        found["area"].append(binned_roc_auc(present, absent)["value"] if both else None)
-        found["present"].append(int(present.sum()))
-        found["absent"].append(int(absent.sum()))
-    return found
-
-
-def pooled_areas(parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> dict[str, Any]:
-    """The same of several places' images together, each of which tells its histogram."""
+def areas(parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]], bins: int) -> dict[str, Any]:
+    """Of each finding the area in bins, as the pooled histograms of several places' labels and logits give it, and how
+    many images have it and lack it."""
     found: dict[str, Any] = {"area": [], "present": [], "absent": []}
     for column in range(len(FINDINGS)):
         told = [
-            score_histogram(labels[:, column], 1 / (1 + np.exp(-logits[:, column].astype(np.float64))), BINS)
+            score_histogram(labels[:, column], 1 / (1 + np.exp(-logits[:, column].astype(np.float64))), bins)
             for labels, logits in parts
         ]
         whole = pooled(told)
@@ -69,10 +56,10 @@ def run(collection: Collection, arguments: argparse.Namespace, key: str) -> Any:
         held = [(collection.labels[rows], collection.logits(rows)) for rows in (deal.valid, *deal.held)]
         rounds.append(
             {
-                "central": areas(*held[0]),
-                "pooled": pooled_areas(held),
+                "central": areas(held[:1], FINE_BINS),
+                "pooled": areas(held, BINS),
                 "loss": cross_entropy(*held[0]),
-                "test": areas(collection.labels[deal.test], collection.logits(deal.test)),
+                "test": areas([(collection.labels[deal.test], collection.logits(deal.test))], FINE_BINS),
             }
         )
     return rounds

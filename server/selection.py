@@ -14,8 +14,11 @@ def selection_value(
 ) -> float | None:
     """The figure that ``metric`` names, of the Scores of the central validation split; None where it is undefined.
 
-    ``mean_roc_auc`` is the mean of the two tasks' mean ROC-AUC, over those that are defined.
+    ``mean_roc_auc`` is the mean of the two tasks' mean ROC-AUC, over those that are defined. For ``last`` it says
+    nothing but that the round's model is taken.
     """
+    if metric == "last":
+        return 0.0
     disease, cancer = (_mean_area(scores[task], weights) for task in ("disease", "cancer"))
     if metric == "loss":
         return scores["loss"]
@@ -61,7 +64,10 @@ def stopped_parts(
 
 @dataclass(frozen=True)
 class Selection:
-    """What selection remembers from round to round. A round with an undefined figure counts as not better."""
+    """What selection remembers from round to round. A round with an undefined figure counts as not better.
+
+    ``best_value`` is None until a round has one, and always for ``last``, by which the newest round is the best.
+    """
 
     metric: SelectionMetric
     best_round: int | None = None
@@ -73,8 +79,9 @@ class Selection:
     def after(self, round_number: int, value: float | None, plateau_patience: int | None) -> "Selection":
         """The selection after one more round; ties keep the earlier round."""
         if value is not None and (self.best_value is None or self._better(value, self.best_value)):
+            best = None if self.metric == "last" else value
             return replace(
-                self, best_round=round_number, best_value=value, rounds_since_best=0, rounds_since_reduction=0
+                self, best_round=round_number, best_value=best, rounds_since_best=0, rounds_since_reduction=0
             )
         waited = self.rounds_since_reduction + 1
         reduce = plateau_patience is not None and waited >= plateau_patience

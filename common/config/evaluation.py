@@ -6,7 +6,7 @@ from pydantic import Field
 
 from fedthorax.common.ground.frozen import Frozen
 
-SelectionMetric = Literal["mean_roc_auc", "disease_roc_auc", "cancer_roc_auc", "loss"]
+SelectionMetric = Literal["mean_roc_auc", "disease_roc_auc", "cancer_roc_auc", "loss", "last"]
 SelectionWeights = Literal["equal", "certainty"]
 
 ExaminationRule = Literal["mean", "highest"]
@@ -18,7 +18,8 @@ class EvaluationConfig(Frozen):
     selection_metric: SelectionMetric = Field(
         default="mean_roc_auc",
         description="Central validation figure that picks the best round; mean_roc_auc: mean of both tasks' macro "
-        "ROC-AUC; loss: weighted sum of both losses (lower is better).",
+        "ROC-AUC; loss: weighted sum of both losses (lower is better); last: none, the model of the last round is "
+        "taken, as few images choose among rounds by chance, and a rate that falls to the end needs no choice.",
     )
     selection_weights: SelectionWeights = Field(
         default="equal",

@@ -76,6 +76,16 @@ class Experiment(Frozen):
                 f"evaluation.views is {self.evaluation.views}, but training.augmentation.enabled is false: a network "
                 "that has only seen images as they are is scored on these; set views to 1, or enable augmentation"
             )
+        waits = {
+            "federation.patience": self.federation.patience,
+            "training.schedule.plateau_patience": self.training.schedule.plateau_patience,
+        }
+        for name, rounds in waits.items():
+            if rounds and self.evaluation.selection_metric == "last":
+                raise ValueError(
+                    f"{name} is {rounds}, but with evaluation.selection_metric last no round is better than another; "
+                    "leave it out, or choose a figure"
+                )
         if self.model.weights == "none" and self.model.batch_norm == "frozen":
             raise ValueError(
                 "model.batch_norm is frozen, but model.weights is none: a random network whose normalisation never "

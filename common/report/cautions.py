@@ -195,7 +195,7 @@ def _flattered(run: Run) -> str:
 def _chosen_by_few(run: Run) -> Iterator[Caution]:
     """Labels of which validation has so few that their area says little of a round."""
     scores = next((entry.central for entry in run.rounds if entry.round == run.best_round), None)
-    if scores is None or run.selection.metric == "loss":
+    if scores is None or run.selection.metric in ("loss", "last"):
         return
     needed = positives_needed()
     few = [

@@ -107,7 +107,7 @@ def render(
         num_unfolded=max(3, min(6, sum(caution.grave for caution in limits) + 1)),
         scores=scores,
         scores_title=_scores_title(test is not None, scored),
-        scored_on="the central test images" if test else "the validation images that selected the model",
+        scored_on="the central test images" if test else "the central validation images",
         disease_caption=_disease_caption(settings, test is not None, run.operating_points is not None),
         cancer_caption=_cancer_caption(scores, test is not None),
         disease=tables.score_rows(scores, "disease"),

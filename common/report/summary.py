@@ -63,6 +63,8 @@ def _selected(run: Run, absent: Modality | None) -> list[str]:
     if run.best_round is None:
         return []
     metric = run.selection.metric
+    if metric == "last":
+        return [f"The model is that of the last round, {run.best_round}, as was set beforehand: no image chose it."]
     if metric == "mean_roc_auc" and absent:
         metric = "disease_roc_auc" if absent == "ct" else "cancer_roc_auc"
     weighed = ", each weighed by its certainty," if run.selection.weights == "certainty" and metric != "loss" else ""
@@ -76,8 +78,9 @@ def _selected(run: Run, absent: Modality | None) -> list[str]:
 def _good(run: Run, absent: Modality | None) -> list[str]:
     if run.test is None:
         words = "Not known from images that chose nothing: there are no central test images. "
+        chosen = "thresholds" if run.selection.metric == "last" else "model"
         words += (
-            "What is shown comes from the central validation images, which also selected the model, so it flatters."
+            f"What is shown comes from the central validation images, which also chose the {chosen}, so it flatters."
         )
         own = any(site.test for site in run.sites.values())
         return [words, *(["The hospitals' own test images, below, selected nothing."] if own else [])]

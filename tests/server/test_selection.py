@@ -55,6 +55,13 @@ def test_the_lowest_loss_wins():
     assert run("loss", [2.0, 1.0, 3.0]).best_round == 1
 
 
+def test_by_the_last_round_the_newest_whose_model_is_taken_is_the_one_and_no_figure_chose_it():
+    told = [selection_value(scores(area, None), "last") for area in (0.9, 0.1, 0.5)]
+    selection = run("last", [*told, None])  # the model of the fourth round was not taken
+    assert (selection.best_round, selection.best_value) == (2, None)
+    assert run("last", told).rounds_since_best == 0
+
+
 def test_an_undefined_score_is_never_the_best():
     assert run("mean_roc_auc", [None, None]).best_round is None
     assert run("mean_roc_auc", [0.4, None]).best_round == 0

@@ -79,7 +79,8 @@ REFUSED = [
     (["data.aspect=crop"], "--set: data.aspect: expected pad or squash, got 'crop'"),
     (
         ["evaluation.selection_metric=auc"],
-        "--set: evaluation.selection_metric: expected mean_roc_auc, disease_roc_auc, cancer_roc_auc or loss, got 'auc'",
+        "--set: evaluation.selection_metric: expected mean_roc_auc, disease_roc_auc, cancer_roc_auc, loss or last, "
+        "got 'auc'",
     ),
     (["training.phases=[]"], "--set: training.phases: expected at least 1 entry, got 0"),
     (["training.phases=heads"], "--set: training.phases: expected a list, got 'heads'"),
@@ -155,6 +156,12 @@ REFUSED = [
       "evaluation.selection_metric=cancer_roc_auc"],
      "tiny.yaml: evaluation.selection_metric is cancer_roc_auc, but data.central has no CT slices: no round could be "
      "selected by it"),
+    (["evaluation.selection_metric=last", "federation.patience=3"],
+     "tiny.yaml: federation.patience is 3, but with evaluation.selection_metric last no round is better than another; "
+     "leave it out, or choose a figure"),
+    (["evaluation.selection_metric=last", "training.schedule.plateau_patience=2"],
+     "tiny.yaml: training.schedule.plateau_patience is 2, but with evaluation.selection_metric last no round is better "
+     "than another; leave it out, or choose a figure"),
     (["federation.strategy=krum"],
      "tiny.yaml: federation.strategy krum with malicious_sites 1 needs the updates of 5 hospitals in every round, but "
      "a round may close with 2 (min_sites)"),

@@ -158,8 +158,8 @@ def test_without_test_scores_the_validation_scores_stand_in_and_say_so(metrics):
     assert "Scores on the central validation images, round 8" in text
     assert "X-ray findings: mean ROC-AUC (validation)" in text
     assert "95 % interval 0." not in text
-    assert "which also selected the model, so it flatters" in text
-    assert "ROC-AUC on the validation images that selected the model" in text
+    assert "which also chose the model, so it flatters" in text
+    assert "ROC-AUC on the central validation images" in text
 
 
 def test_a_test_of_no_image_is_none(metrics):

@@ -118,6 +118,12 @@ def test_a_model_that_was_never_trained_is_called_so(metrics):
     assert "The model of round 0, the one before any training, was selected" in answers(read_run(metrics))["what"][1]
 
 
+def test_of_the_last_round_it_is_said_that_no_image_chose_it(metrics):
+    metrics["selection"] |= {"metric": "last", "value": None}
+    told, number = answers(read_run(metrics))["what"][1], metrics["best_round"]
+    assert told == f"The model is that of the last round, {number}, as was set beforehand: no image chose it."
+
+
 def test_whether_joining_paid_is_told_where_it_was_measured_and_not_known_otherwise(metrics):
     assert answers(read_run(metrics))["alone"][0].startswith("Not known")
     document = {

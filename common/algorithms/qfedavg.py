@@ -26,13 +26,10 @@ _SMALLEST_LOSS = 1e-10  # a loss of 0 to a negative power
 _LARGEST_LOSS = 1e6  # far above any of a model that can be gone on with
 
 
-class QFedAvg:
+class QFedAvg(Spool):
     def __init__(self, settings: StrategySettings, shape: RoundShape) -> None:
-        self._settings, self._shape, self._spool = settings, shape, Spool(shape)
-
-    @property
-    def num_examples(self) -> int:
-        return self._spool.num_examples
+        super().__init__(shape)
+        self._settings = settings
 
     def add(self, update: Update) -> None:
         if update.loss is None:
@@ -44,38 +41,32 @@ class QFedAvg:
             raise ValueError(
                 f"qfedavg weighs by the loss of the incoming model, and {update.loss:.3g} would own the mean"
             )
-        self._spool.add(update)
-
-    def remove(self, update: Update) -> None:
-        self._spool.remove(update)
+        super().add(update)
 
     def result(self, before: Weights, state: State) -> tuple[Segments, State]:
         q, inverse = self._settings.fairness, 1 / (self._settings.server_learning_rate or 1.0)
-        sites, spool = self._spool.sites, self._spool
-        losses = {site: max(float(spool.light(site).loss or 0.0), _SMALLEST_LOSS) for site in sites}
+        sites = self.sites
+        losses = {site: max(float(self.light(site).loss or 0.0), _SMALLEST_LOSS) for site in sites}
         norms = dict.fromkeys(sites, 0.0)
-        for part in spool.parts:
-            old, trained = before[part.segment][part.where].astype(np.float64), spool.trained(part)
-            for block, values in spool.blocks(part, sites):
+        for part in self.parts:
+            old, trained = before[part.segment][part.where].astype(np.float64), self.trained(part)
+            for block, values in self.blocks(part, sites):
                 for site, row in zip(sites, values, strict=True):
                     step = inverse * (old[block] - row) * trained[block]
                     norms[site] += float(step @ step)
         total = sum(q * losses[s] ** (q - 1) * norms[s] + inverse * losses[s] ** q for s in sites)
-        found: Segments = {part.segment: before[part.segment].copy() for part in spool.parts}
-        for part in spool.parts:
+        found: Segments = {part.segment: before[part.segment].copy() for part in self.parts}
+        for part in self.parts:
             old = before[part.segment][part.where].astype(np.float64)
             target = found[part.segment][part.where]
-            for block, values in spool.blocks(part, sites):
+            for block, values in self.blocks(part, sites):
                 shares = np.array([losses[site] ** q for site in sites])[:, None]
                 step = (shares * inverse * (old[block] - values)).sum(axis=0) / total
                 target[block] = (old[block] - step).astype(np.float32)
             for where in self._shape.statistics.get(part.segment, ()):
-                rows = [spool.values(site, part.segment)[where].astype(np.float64) for site in sites]
+                rows = [self.values(site, part.segment)[where].astype(np.float64) for site in sites]
                 found[part.segment][where] = np.mean(rows, axis=0).astype(np.float32)
         return found, state
-
-    def close(self) -> None:
-        self._spool.close()
 
 
 QFEDAVG = Algorithm(

@@ -23,7 +23,6 @@ from fedthorax.common.algorithms.algorithm import (
     RoundShape,
     Segments,
     State,
-    Update,
     Weights,
     one_is_enough,
 )
@@ -37,46 +36,34 @@ Distances = Mapping[tuple[str, str], float]
 Choice = Callable[[StrategySettings, Spool], tuple[str, ...]]
 
 
-class Robust:
+class Robust(Spool):
     """``choose`` picks hospitals by their whole updates, None: all; ``combine`` makes one value of theirs at every
     place."""
 
     def __init__(
         self, shape: RoundShape, choose: Callable[[Spool], tuple[str, ...]] | None, combine: Callable[[int], Rule]
     ) -> None:
-        self._shape, self._spool, self._choose, self._combine = shape, Spool(shape), choose, combine
-
-    @property
-    def num_examples(self) -> int:
-        return self._spool.num_examples
-
-    def add(self, update: Update) -> None:
-        self._spool.add(update)
-
-    def remove(self, update: Update) -> None:
-        self._spool.remove(update)
+        super().__init__(shape)
+        self._choose, self._combine = choose, combine
 
     def result(self, before: Weights, state: State) -> tuple[Segments, State]:
-        sites = self._spool.sites
-        chosen = set(self._choose(self._spool)) if self._choose else {*sites}
-        found = {part.segment: before[part.segment].copy() for part in self._spool.parts}
+        sites = self.sites
+        chosen = set(self._choose(self)) if self._choose else {*sites}
+        found = {part.segment: before[part.segment].copy() for part in self.parts}
 
         def fill(part: Part, holders: tuple[str, ...], combine: Rule) -> None:
             target = found[part.segment][part.where]
-            for block, values in self._spool.blocks(part, holders):
+            for block, values in self.blocks(part, holders):
                 target[block] = combine(values).astype(np.float32)
 
-        for part in self._spool.parts:
-            holders = tuple(site for site in self._spool.holders(part) if site in chosen)
+        for part in self.parts:
+            holders = tuple(site for site in self.holders(part) if site in chosen)
             fill(part, holders, self._combine(len(holders)))
         if self._choose:
             for segment, places in self._shape.statistics.items():
                 for where in places:
                     fill(Part(segment, where), sites, median)
         return found, state
-
-    def close(self) -> None:
-        self._spool.close()
 
 
 def median(values: Values) -> Values:

@@ -69,7 +69,7 @@ class KeptUpdates:
 
 
 class Spool(KeptUpdates):
-    """For strategies that combine them part by part."""
+    """What a strategy has of them that combines them part by part: all but the ``result`` of an ``Aggregate``."""
 
     def __init__(self, shape: RoundShape) -> None:
         super().__init__()

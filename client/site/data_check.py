@@ -11,7 +11,7 @@ from fedthorax.common.check.check import SiteCheck, Told, check_site
 from fedthorax.common.check.facts_store import FactsStore, default_folder
 from fedthorax.common.check.page import write_page
 from fedthorax.common.check.survey import Progress
-from fedthorax.common.check.target import Target, with_labels
+from fedthorax.common.check.target import Target, in_experiment, with_labels
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import SourceConfig
 from fedthorax.common.ground.wording import number_of
@@ -67,18 +67,8 @@ def target_of(settings: SiteSettings, experiment: Experiment | None) -> Target:
     if experiment is None:
         xray = settings.xray and with_labels(settings.xray)
         return Target(settings.name, SourceConfig(xray=xray, ct=settings.ct, splits=settings.splits))
-    data, labels = experiment.data, experiment.labels
-    return Target(
-        settings.name,
-        SourceConfig(xray=settings.xray, ct=settings.ct, splits=settings.splits),
-        findings=labels.findings,
-        classes=labels.cancer_classes,
-        fractions=data.splits,
-        seed=experiment.seed,
-        ct_windows=data.ct_windows,
-        ct_slices=data.ct_slices,
-        accepted=data.accepted,
-    )
+    source = SourceConfig(xray=settings.xray, ct=settings.ct, splits=settings.splits)
+    return in_experiment(experiment, settings.name, source, experiment.data.splits)
 
 
 def _labels(done: SiteCheck, modality: Modality) -> Iterator[Said]:

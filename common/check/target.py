@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from fedthorax.common.config import Experiment
 from fedthorax.common.config.data import (
     CENTRAL,
     CT_WINDOWS,
@@ -84,7 +85,7 @@ def _refuse_site(site: str | None, path: Path, what: str) -> None:
 
 def _of_experiment(path: Path, site: str | None) -> list[Target]:
     experiment = load_experiment(path)
-    data, labels = experiment.data, experiment.labels
+    data = experiment.data
     # What is null here only the site's own site.yaml names.
     sources = {name: (source, data.splits) for name, source in data.hospitals.items() if source is not None}
     if data.central is not None:
@@ -95,20 +96,23 @@ def _of_experiment(path: Path, site: str | None) -> list[Target]:
         if site not in sources:
             raise ValueError(f"--site {site}: {path} has no folders of it; expected one of {', '.join(sources)}")
         sources = {site: sources[site]}
-    return [
-        Target(
-            name,
-            source,
-            findings=labels.findings,
-            classes=labels.cancer_classes,
-            fractions=fractions,
-            seed=experiment.seed,
-            ct_windows=data.ct_windows,
-            ct_slices=data.ct_slices,
-            accepted=data.accepted,
-        )
-        for name, (source, fractions) in sources.items()
-    ]
+    return [in_experiment(experiment, name, *source) for name, source in sources.items()]
+
+
+def in_experiment(experiment: Experiment, name: str, source: SourceConfig, fractions: SplitFractions) -> Target:
+    """One hospital's folders as a run of ``experiment`` would read them."""
+    data, labels = experiment.data, experiment.labels
+    return Target(
+        name,
+        source,
+        findings=labels.findings,
+        classes=labels.cancer_classes,
+        fractions=fractions,
+        seed=experiment.seed,
+        ct_windows=data.ct_windows,
+        ct_slices=data.ct_slices,
+        accepted=data.accepted,
+    )
 
 
 _Source = BeforeValidator(lambda value: {"folder": value} if isinstance(value, str) else value)

@@ -48,7 +48,7 @@ from fedthorax.server.channel import LateReply, Notify  # noqa: E402
 from fedthorax.server.checkpoints import Checkpoints  # noqa: E402
 from fedthorax.server.resume import OpenRun  # noqa: E402
 from fedthorax.server.session import build_network, run_session  # noqa: E402
-from fedthorax.simulations.phantom import write_phantom  # noqa: E402
+from fedthorax.simulations.phantom import phantom_arguments, write_phantom  # noqa: E402
 
 CODECS = ("float32", "lossless", "int8", "int4")
 MB = 1e6
@@ -107,7 +107,7 @@ class WireChannel:
 
 def phantom_experiment(folder: Path, config: Path, rounds: int) -> Experiment:
     """The demo's experiment on phantoms of its own, everything trained in every round, from random weights."""
-    summary = write_phantom(folder / "data", hospitals=3, patients=12, image_size=96, seed=1)
+    summary = write_phantom(folder / "data", phantom_arguments(3, patients=12, image_size=96, seed=1))
     settings = yaml.safe_load(to_yaml(load_experiment(config)))
     data = folder / "data"
     settings["data"]["hospitals"] = {

@@ -17,12 +17,12 @@ from pathlib import Path
 import yaml
 
 from fedthorax.common.config.load import load_experiment, to_yaml
-from fedthorax.simulations.phantom import write_phantom
+from fedthorax.simulations.phantom import phantom_arguments, write_phantom
 
 
 def experiment_for(folder: Path, hospitals: int, config: Path) -> Path:
     """The demo's experiment, cut to one round and one epoch, with this many phantom hospitals."""
-    summary = write_phantom(folder / "data", hospitals=hospitals, patients=12, image_size=96, seed=1)
+    summary = write_phantom(folder / "data", phantom_arguments(hospitals, patients=12, image_size=96, seed=1))
     settings = yaml.safe_load(to_yaml(load_experiment(config)))
     names = [name for name in summary.sites if not name.startswith("central")]
     data = folder / "data"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from fedthorax.simulations.phantom import write_phantom
+from fedthorax.simulations.phantom import phantom_arguments, write_phantom
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -135,7 +135,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_phantom(folder / "data", hospitals=HOSPITALS, patients=16, image_size=48, seed=3)
+        write_phantom(folder / "data", phantom_arguments(HOSPITALS, patients=16, image_size=48, seed=3))
         (folder / "soak.yaml").write_text(EXPERIMENT.format(rounds=arguments.rounds), encoding="utf-8")
         with consortium(folder / "c", folder / "data", HOSPITALS) as place:
             table = run(place, arguments.rounds, victims(arguments.kills, arguments.rounds, arguments.seed))

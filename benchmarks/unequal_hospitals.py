@@ -65,7 +65,7 @@ from fedthorax.common.metrics.intervals import Resamples
 from fedthorax.common.model.segments import HEAD_SEGMENTS, SegmentLayout, weights_digest
 from fedthorax.common.training.scoring import Predictions
 from fedthorax.simulations.partition import PartitionPlan, partition
-from fedthorax.simulations.phantom import write_phantom
+from fedthorax.simulations.phantom import phantom_arguments, write_phantom
 from fedthorax.simulations.phantom.chest import FINDINGS
 from fedthorax.simulations.phantom.thorax import CANCER_CLASSES
 from fedthorax.simulations.site_limits import SiteLimits
@@ -154,7 +154,7 @@ class Bench:
         pool = self.out / "pool"
         if not pool.exists():
             size = load_experiment(self.config, self.overrides, base=Path.cwd()).model.image_size
-            write_phantom(pool, hospitals=["one"], patients=self.phantoms, image_size=size, seed=11)
+            write_phantom(pool, phantom_arguments(["one"], patients=self.phantoms, image_size=size, seed=11))
         return {"xray": pool / "one" / "xray", "ct": pool / "one" / "ct"}
 
     def _folders(self, layout: str) -> list[str]:

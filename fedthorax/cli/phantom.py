@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -48,20 +48,19 @@ def phantom(
       fedthorax phantom data/shifted --shift 2 --shift-in contrast,noise
       fedthorax phantom data/unequal --alpha 0.3 --without north=ct
     """
-    from fedthorax.simulations.phantom import Variety, phantom_is_current, write_phantom
+    from fedthorax.simulations.phantom import Variety, phantom_arguments, phantom_is_current, write_phantom
 
     aspects = Variety().aspects if shift_in is None else tuple(part.strip() for part in shift_in.split(","))
     variety = Variety(shift, aspects, alpha, size_alpha, site_limits(without, annotates))
-    facts: dict[str, Any] = {"hospitals": hospitals, "patients": patients, "image_size": size, "seed": seed}
-    facts["variety"] = variety
-    if if_needed and phantom_is_current(out, **facts):
+    arguments = phantom_arguments(hospitals, patients=patients, image_size=size, seed=seed, variety=variety)
+    if if_needed and phantom_is_current(out, arguments):
         if as_json:
             print_json({"folder": str(out.absolute()), "written": False, "sites": None})
         else:
             typer.echo(f"already there: {near(out)}")
         return
     with counted(console(to_stderr=True), f"drawing into {near(out)}") as progress:
-        summary = write_phantom(out, **facts, overwrite=overwrite or if_needed, progress=progress)
+        summary = write_phantom(out, arguments, overwrite=overwrite or if_needed, progress=progress)
     if as_json:
         sites = {name: asdict(counts) for name, counts in summary.sites.items()}
         print_json({"folder": str(out.absolute()), "written": True, "sites": sites})

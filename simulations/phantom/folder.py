@@ -15,17 +15,10 @@ from fedthorax.simulations.phantom.cohort import (
     draw_cohort,
     largest_remainder,
 )
-from fedthorax.simulations.phantom.manifest import (
-    PhantomArguments,
-    is_untouched_phantom,
-    manifest_matches,
-    phantom_arguments,
-    write_manifest,
-)
+from fedthorax.simulations.phantom.manifest import PhantomArguments, is_untouched_phantom, write_manifest
 from fedthorax.simulations.phantom.picture import plan_xrays, save_slice, save_xray, xray_suffix
 from fedthorax.simulations.phantom.scanner import Look
 from fedthorax.simulations.phantom.thorax import CANCER_CLASSES
-from fedthorax.simulations.phantom.variety import Variety
 from fedthorax.simulations.site_limits import SiteLimits
 from fedthorax.simulations.site_plot import FILE_NAME, SiteCounts, count_site, write_site_plot
 
@@ -33,7 +26,6 @@ _CENTRAL_SHARES = {"valid": 0.4, "test": 0.6}
 # Share of X-rays in one hospital that lack the label of one finding.
 _UNKNOWN = 0.06
 _FEWEST = 4  # patients, so that both modalities occur
-_USUAL = Variety()
 
 Progress = Callable[[int, int], None]
 
@@ -58,28 +50,16 @@ class _Member:
 
 
 def write_phantom(
-    out: Path,
-    *,
-    hospitals: int | Sequence[str] = 3,
-    patients: int = 60,
-    image_size: int = 128,
-    seed: int = 0,
-    central: bool = True,
-    variety: Variety = _USUAL,
-    progress: Progress | None = None,
-    overwrite: bool = False,
+    out: Path, arguments: PhantomArguments, *, progress: Progress | None = None, overwrite: bool = False
 ) -> PhantomSummary:
     """Draws every hospital's X-rays and CT slices below ``out`` and returns what there is.
 
-    ``patients`` is the mean number per hospital: hospitals differ in size, case mix and machines. ``image_size`` is
-    the shorter side of the first hospital's images in pixels; other machines are up to 10 % off. ``variety`` says how
-    unlike the hospitals are. The same arguments give the same bytes. ``sites.png`` shows what each got. ``progress`` is
-    told (images drawn, images in all).
+    The same arguments give the same bytes. ``sites.png`` shows what each hospital got. ``progress`` is told (images
+    drawn, images in all).
 
-    Raises ``ValueError`` for impossible arguments, and ``FileExistsError`` where ``out`` is not empty, unless
-    ``overwrite`` is true and it holds an earlier phantom and nothing else.
+    Raises ``FileExistsError`` where ``out`` is not empty, unless ``overwrite`` is true and it holds an earlier phantom
+    and nothing else.
     """
-    arguments = phantom_arguments(hospitals, patients, image_size, seed, central, variety)
     groups = _groups(arguments)
     total = sum(m.patient.num_xrays + m.patient.num_slices for members in groups.values() for m in members)
     drawn = 0
@@ -97,21 +77,7 @@ def write_phantom(
             sites |= _write_site(folder / name, name, members, arguments, unlabelled, tick)
         write_site_plot(folder / FILE_NAME, sites)
         write_manifest(folder, arguments)
-    return PhantomSummary(Path(out), seed, total, sites)
-
-
-def phantom_is_current(
-    out: Path,
-    *,
-    hospitals: int | Sequence[str] = 3,
-    patients: int = 60,
-    image_size: int = 128,
-    seed: int = 0,
-    central: bool = True,
-    variety: Variety = _USUAL,
-) -> bool:
-    """Whether ``out`` already holds, complete and unchanged, what ``write_phantom`` would draw with these arguments."""
-    return manifest_matches(out, phantom_arguments(hospitals, patients, image_size, seed, central, variety))
+    return PhantomSummary(Path(out), arguments.seed, total, sites)
 
 
 def _groups(arguments: PhantomArguments) -> dict[str, list[_Member]]:

@@ -27,18 +27,21 @@ class PhantomArguments:
     image_size: int
     seed: int
     central: bool
-    variety: Variety = _USUAL
+    variety: Variety
 
 
 def phantom_arguments(
-    hospitals: int | Sequence[str],
-    patients: int,
-    image_size: int,
-    seed: int,
-    central: bool,
+    hospitals: int | Sequence[str] = 3,
+    *,
+    patients: int = 60,
+    image_size: int = 128,
+    seed: int = 0,
+    central: bool = True,
     variety: Variety = _USUAL,
 ) -> PhantomArguments:
-    """``ValueError`` where they are impossible."""
+    """``patients`` is the mean number per hospital: hospitals differ in size, case mix and machines. ``image_size`` is
+    the shorter side of the first hospital's images in pixels; other machines are up to 10 % off. ``variety`` says how
+    unlike the hospitals are. ``ValueError`` where they are impossible."""
     if patients < 4:
         raise ValueError(f"patients must be at least 4 a hospital, so that both modalities occur, got {patients}")
     if not 32 <= image_size <= 1024:
@@ -62,7 +65,7 @@ def write_manifest(folder: Path, arguments: PhantomArguments) -> None:
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def manifest_matches(out: Path, arguments: PhantomArguments) -> bool:
+def phantom_is_current(out: Path, arguments: PhantomArguments) -> bool:
     """Whether ``out`` was drawn with these arguments by this version of the drawing, and no file differs in size."""
     manifest = _read(out)
     return (

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fedthorax.simulations.phantom import write_phantom
+from fedthorax.simulations.phantom import phantom_arguments, write_phantom
 
 from ..waiting import wait_for
 from .consortium import Consortium, consortium, heed_ctrl_c
@@ -85,7 +85,7 @@ class Workplace:
 def workplace(tmp_path_factory) -> Workplace:
     heed_ctrl_c()
     folder = tmp_path_factory.mktemp("consortium")
-    write_phantom(folder / "data", hospitals=list(HOSPITALS), patients=16, image_size=48, seed=3)
+    write_phantom(folder / "data", phantom_arguments(list(HOSPITALS), patients=16, image_size=48, seed=3))
     (folder / "tiny.yaml").write_text(CONFIG, encoding="utf-8")
     return Workplace(folder)
 

@@ -22,7 +22,7 @@ import pytest
 from fedthorax.server.consortium.folder import ConsortiumFolder
 from fedthorax.server.consortium.start import flower_environment
 from fedthorax.server.consortium.submit import write_connection
-from fedthorax.simulations.phantom import write_phantom
+from fedthorax.simulations.phantom import phantom_arguments, write_phantom
 
 from ..waiting import free_port, wait_for
 
@@ -145,7 +145,7 @@ def place() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def found(users: dict[str, str], place: Path) -> Iterator[dict[str, Any]]:
     """What the hostile bundle's ClientApp reported, and what it was set on."""
-    write_phantom(place / "data", hospitals=["north"], patients=8, image_size=48, seed=3)
+    write_phantom(place / "data", phantom_arguments(["north"], patients=8, image_size=48, seed=3))
     images = place / "data" / "north"
     for path in (images, *images.rglob("*")):
         shutil.chown(path, users["worker"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedthorax.common.ground.events import read_events
-from fedthorax.simulations.phantom import write_phantom
+from fedthorax.simulations.phantom import phantom_arguments, write_phantom
 
 from ..waiting import wait_for
 from .conftest import CONFIG, Workplace
@@ -23,7 +23,7 @@ THREE = CONFIG.replace("name: tiny", "name: three").replace(
 @pytest.fixture(scope="module")
 def three(tmp_path_factory) -> Workplace:
     folder = tmp_path_factory.mktemp("masked")
-    write_phantom(folder / "data", hospitals=["north", "south", "west"], patients=16, image_size=48, seed=3)
+    write_phantom(folder / "data", phantom_arguments(["north", "south", "west"], patients=16, image_size=48, seed=3))
     (folder / "three.yaml").write_text(THREE, encoding="utf-8")
     return Workplace(folder)
 

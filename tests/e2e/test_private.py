@@ -4,7 +4,7 @@ import pytest
 
 from fedthorax.common.ground.audit import read_lines, verify
 from fedthorax.common.privacy.accountant import epsilon, noise_multiplier
-from fedthorax.simulations.phantom import write_phantom
+from fedthorax.simulations.phantom import phantom_arguments, write_phantom
 
 from .consortium import consortium
 from .test_masked import ONLY_MASKED
@@ -32,7 +32,7 @@ evaluation: {bootstrap_samples: 50}
 
 
 def test_a_hospital_takes_part_until_its_budget_is_spent(tmp_path):
-    write_phantom(tmp_path / "data", hospitals=["north", "south"], patients=16, image_size=48, seed=3)
+    write_phantom(tmp_path / "data", phantom_arguments(["north", "south"], patients=16, image_size=48, seed=3))
     noise = noise_multiplier(8, 1e-3, 0.5, 6)
     two_rounds = epsilon(((0.5, noise, 4),), 1e-3)
     with consortium(tmp_path / "c", tmp_path / "data", ("north", "south")) as place:
@@ -62,7 +62,7 @@ def test_a_hospital_takes_part_until_its_budget_is_spent(tmp_path):
 
 def test_hospitals_whose_sum_alone_is_private_take_part_under_masks(tmp_path):
     names = ("north", "south", "west")
-    write_phantom(tmp_path / "data", hospitals=list(names), patients=16, image_size=48, seed=3)
+    write_phantom(tmp_path / "data", phantom_arguments(list(names), patients=16, image_size=48, seed=3))
     text = CONFIG.replace("  central:", "    west: {xray: data/west/xray, ct: data/west/ct}\n  central:")
     text = text.replace("mechanism: local", "mechanism: distributed").replace("steps: 6", "steps: 3")
     text = text.replace("min_sites: 1", "secure_aggregation: true").replace("name: private", "name: together")

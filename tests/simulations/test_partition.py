@@ -9,7 +9,7 @@ import pytest
 
 from fedthorax.simulations import partition_output
 from fedthorax.simulations.partition import PartitionPlan, PartitionSummary, partition
-from fedthorax.simulations.phantom import write_phantom
+from fedthorax.simulations.phantom import phantom_arguments, write_phantom
 from fedthorax.simulations.site_limits import SiteLimits
 from fedthorax.simulations.site_plot import FILE_NAME
 
@@ -429,7 +429,7 @@ def test_missing_folders_and_files_are_named(tmp_path: Path, xray: Path) -> None
 
 
 def test_a_phantom_hospital_can_be_split_again(tmp_path: Path) -> None:
-    write_phantom(tmp_path / "phantom", hospitals=1, patients=12, image_size=32, central=True)
+    write_phantom(tmp_path / "phantom", phantom_arguments(1, patients=12, image_size=32, central=True))
     north, central = tmp_path / "phantom/north", tmp_path / "phantom/central/ct"
     plan = PartitionPlan(
         tmp_path / "out",

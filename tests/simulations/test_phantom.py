@@ -3,13 +3,14 @@
 import csv
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fedthorax.simulations.phantom import phantom_is_current, write_phantom
+from fedthorax.simulations.phantom import phantom_arguments, phantom_is_current, write_phantom
 from fedthorax.simulations.phantom.canvas import Pose
 from fedthorax.simulations.phantom.chest import FINDINGS, draw_chest, draw_pathology
 from fedthorax.simulations.phantom.cohort import CENTRAL_MIX, draw_cohort, largest_remainder
@@ -23,7 +24,7 @@ SMALL = {"hospitals": 3, "patients": 6, "image_size": 40, "seed": 5}
 
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> PhantomSummary:
-    return write_phantom(tmp_path_factory.mktemp("phantom") / "small", **SMALL)
+    return write_phantom(tmp_path_factory.mktemp("phantom") / "small", phantom_arguments(**SMALL))
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -37,12 +38,12 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_the_same_arguments_give_the_same_bytes_twice(phantom: PhantomSummary, tmp_path: Path) -> None:
-    write_phantom(tmp_path / "again", **SMALL)
+    write_phantom(tmp_path / "again", phantom_arguments(**SMALL))
     assert digests(tmp_path / "again") == digests(phantom.out)
 
 
 def test_another_seed_gives_other_pictures(phantom: PhantomSummary, tmp_path: Path) -> None:
-    write_phantom(tmp_path / "other", **SMALL | {"seed": 6})
+    write_phantom(tmp_path / "other", phantom_arguments(**SMALL | {"seed": 6}))
     ours, theirs = digests(phantom.out), digests(tmp_path / "other")
     pictures = [name for name in ours if name.endswith((".png", ".jpg")) and name in theirs]
     assert pictures
@@ -119,42 +120,42 @@ def test_the_folder_says_that_it_is_synthetic_and_how_it_was_drawn(phantom: Phan
 
 def test_a_phantom_is_current_until_an_argument_or_a_file_changes(tmp_path: Path) -> None:
     out = tmp_path / "one"
-    arguments = {"hospitals": ["Klinik A"], "patients": 4, "image_size": 32, "central": False}
-    assert not phantom_is_current(out, **arguments)
-    write_phantom(out, **arguments)
-    assert phantom_is_current(out, **arguments)
-    assert not phantom_is_current(out, **arguments | {"seed": 1})
-    assert not phantom_is_current(out, **arguments | {"central": True})
+    arguments = phantom_arguments(["Klinik A"], patients=4, image_size=32, central=False)
+    assert not phantom_is_current(out, arguments)
+    write_phantom(out, arguments)
+    assert phantom_is_current(out, arguments)
+    assert not phantom_is_current(out, replace(arguments, seed=1))
+    assert not phantom_is_current(out, replace(arguments, central=True))
     next(out.rglob("*.png")).unlink()
-    assert not phantom_is_current(out, **arguments)
+    assert not phantom_is_current(out, arguments)
 
 
 def test_a_phantom_drawn_by_other_code_is_not_current(tmp_path: Path) -> None:
-    out = tmp_path / "old"
-    write_phantom(out, hospitals=1, patients=4, image_size=32, central=False)
+    out, arguments = tmp_path / "old", phantom_arguments(1, patients=4, image_size=32, central=False)
+    write_phantom(out, arguments)
     manifest = json.loads((out / "phantom.json").read_text())
     (out / "phantom.json").write_text(json.dumps(manifest | {"drawing_sha256": "0"}))
-    assert not phantom_is_current(out, hospitals=1, patients=4, image_size=32, central=False)
+    assert not phantom_is_current(out, arguments)
 
 
 def test_only_an_untouched_phantom_is_overwritten_and_only_on_request(tmp_path: Path) -> None:
     out = tmp_path / "one"
-    arguments = {"hospitals": 1, "patients": 4, "image_size": 32, "central": False}
-    write_phantom(out, **arguments)
+    arguments = phantom_arguments(1, patients=4, image_size=32, central=False)
+    write_phantom(out, arguments)
     with pytest.raises(FileExistsError, match="is not empty"):
-        write_phantom(out, **arguments)
-    write_phantom(out, **arguments | {"seed": 1}, overwrite=True)
-    assert phantom_is_current(out, **arguments | {"seed": 1})
+        write_phantom(out, arguments)
+    write_phantom(out, replace(arguments, seed=1), overwrite=True)
+    assert phantom_is_current(out, replace(arguments, seed=1))
     (out / "north" / "thesis.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="is not empty"):
-        write_phantom(out, **arguments, overwrite=True)
+        write_phantom(out, arguments, overwrite=True)
     assert (out / "north" / "thesis.txt").read_text() == "mine"
 
 
 def test_a_folder_of_someone_else_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "precious.png").write_bytes(b"x")
     with pytest.raises(FileExistsError, match="is not empty"):
-        write_phantom(tmp_path, hospitals=1, patients=4, image_size=32, overwrite=True)
+        write_phantom(tmp_path, phantom_arguments(1, patients=4, image_size=32), overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.png"]
 
 
@@ -164,14 +165,16 @@ def test_an_interrupted_drawing_leaves_nothing_behind(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_phantom(tmp_path / "out", hospitals=1, patients=4, image_size=32, progress=interrupt)
+        write_phantom(tmp_path / "out", phantom_arguments(1, patients=4, image_size=32), progress=interrupt)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_progress_counts_every_image_to_the_total(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     summary = write_phantom(
-        tmp_path / "out", hospitals=1, patients=4, image_size=32, central=False, progress=lambda *at: told.append(at)
+        tmp_path / "out",
+        phantom_arguments(1, patients=4, image_size=32, central=False),
+        progress=lambda *at: told.append(at),
     )
     assert told == [(number, summary.num_images) for number in range(1, summary.num_images + 1)]
 
@@ -190,10 +193,9 @@ def test_progress_counts_every_image_to_the_total(tmp_path: Path) -> None:
         ({"seed": -1}, r"seed must be in \[0, 2\*\*31\), got -1"),
     ],
 )
-def test_impossible_arguments_are_refused(tmp_path: Path, change: dict, message: str) -> None:
+def test_impossible_arguments_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        write_phantom(tmp_path / "out", **SMALL | change)
-    assert list(tmp_path.iterdir()) == []
+        phantom_arguments(**SMALL | change)
 
 
 @pytest.mark.parametrize("finding", FINDINGS)

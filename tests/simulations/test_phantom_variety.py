@@ -1,12 +1,12 @@
 """Phantom hospitals as unlike as one wants them."""
 
 import csv
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from fedthorax.simulations.phantom import Variety, phantom_is_current, write_phantom
+from fedthorax.simulations.phantom import Variety, phantom_arguments, phantom_is_current, write_phantom
 from fedthorax.simulations.phantom.scanner import LOOKS
 from fedthorax.simulations.phantom.variety import ASPECTS
 from fedthorax.simulations.site_limits import SiteLimits
@@ -48,8 +48,9 @@ def test_the_smaller_alpha_the_less_alike_the_case_mixes() -> None:
 
 def test_a_hospital_lacks_what_it_is_to_lack(tmp_path: Path) -> None:
     limits = SiteLimits({"north": ("ct",), "east": ("xray",)}, {"south": ("Effusion",)})
-    facts = {"patients": 8, "image_size": 32, "seed": 1, "variety": Variety(limits=limits, size_alpha=1.0)}
-    summary = write_phantom(tmp_path / "data", **facts)
+    variety = Variety(limits=limits, size_alpha=1.0)
+    arguments = phantom_arguments(patients=8, image_size=32, seed=1, variety=variety)
+    summary = write_phantom(tmp_path / "data", arguments)
     north, south, east = (summary.sites[name] for name in ("north", "south", "east"))
     assert (north.ct_slices, east.xrays) == (0, 0)
     assert min(north.xrays, south.xrays, south.ct_slices, east.ct_slices) > 0
@@ -59,8 +60,8 @@ def test_a_hospital_lacks_what_it_is_to_lack(tmp_path: Path) -> None:
     assert {row["Nodule"] for row in rows} == {""}
     assert {row["Effusion"] for row in rows} - {""} == {"0", "1"}
     assert (tmp_path / "data" / "sites.png").is_file()
-    assert phantom_is_current(tmp_path / "data", **facts)
-    assert not phantom_is_current(tmp_path / "data", **{**facts, "variety": Variety()})
+    assert phantom_is_current(tmp_path / "data", arguments)
+    assert not phantom_is_current(tmp_path / "data", replace(arguments, variety=Variety()))
     readme = (tmp_path / "data" / "README.txt").read_text()
     assert "--size-alpha 1 --without north=ct --without east=xray --annotates south=Effusion" in readme
 
@@ -74,6 +75,6 @@ def test_a_hospital_lacks_what_it_is_to_lack(tmp_path: Path) -> None:
         (Variety(limits=SiteLimits({"west": ("ct",)})), "the hospitals are north, south, east"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(tmp_path: Path, variety: Variety, words: str) -> None:
+def test_what_cannot_be_drawn_is_refused(variety: Variety, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        write_phantom(tmp_path / "data", patients=8, image_size=32, variety=variety)
+        phantom_arguments(patients=8, image_size=32, variety=variety)

@@ -25,7 +25,7 @@ from fedthorax.client.site.supervisor import network_environment
 from fedthorax.common.config import Experiment
 from fedthorax.common.consortium.invitation import Invitation
 from fedthorax.common.ground.atomic_write import write_json
-from fedthorax.simulations.phantom import write_phantom
+from fedthorax.simulations.phantom import phantom_arguments, write_phantom
 
 from .certificates import authority_pem, write_server_certificate
 from .conftest import settings
@@ -89,7 +89,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
-    write_phantom(folder, hospitals=["north"], patients=4, image_size=32, seed=1)
+    write_phantom(folder, phantom_arguments(["north"], patients=4, image_size=32, seed=1))
     return folder / "north"
 
 

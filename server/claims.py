@@ -53,7 +53,7 @@ def check_counts(reply: TrainReply, data: Passport) -> None:
     pairs = reply.num_pairs
     if reply.told.train is None or reply.told.masked is not None:
         raise ValueError("the reply does not say what was trained, and updates are not masked in this run")
-    if pairs == 0 and reply.weights:
+    if pairs == 0 and (reply.weights or reply.beside):
         raise ValueError("the update comes from 0 pairs: weights without training")
     if pairs > data.pairs:
         raise ValueError(f"the update weighs {pairs} pairs, but the hospital described only {data.pairs}")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedthorax.common.algorithms.algorithm import TakesSums
@@ -34,6 +34,7 @@ class Masks:
     layout: SegmentLayout
     folder: Path
     keys: Mapping[str, RunKey]
+    _told: list[tuple[int, list[str]]] = field(default_factory=list)  # by phase, what was said to stay as it was
 
     def open(self, number: int, plan: RoundPlan, segments: Sequence[str], model: Mapping[str, str]) -> MaskedRound:
         """The round with all that have joined, told a key, and can contribute something; ``model`` by segment_sha256.
@@ -73,7 +74,8 @@ class Masks:
                 f"round {number}: fewer than {federation.smallest_sum} hospitals contribute to {', '.join(left)}, "
                 "which is all that the phase trains, so there is no sum (federation.smallest_sum)"
             )
-        if left:
+        if left and (plan.phase_index, left) not in self._told:
+            self._told.append((plan.phase_index, left))
             ask.events.emit(
                 "note",
                 text=f"round {number}: fewer than {federation.smallest_sum} hospitals contribute to {', '.join(left)}, "

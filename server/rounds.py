@@ -68,7 +68,7 @@ class Rounds:
             self.record.open_round(0, None)
             if self.experiment.privacy:
                 require_exact(self.experiment, self.network)
-            self._newcomers.meet()
+            self._meet()
             if self.experiment.model.projection == "fixed":
                 set_projection(self.network, self.store, self.central.valid)
             weights: Weights = self.network.layout.read()
@@ -81,7 +81,7 @@ class Rounds:
             self.network.layout.write(weights)
             best = self._best_round()
             self._remember_best(weights if best == self.start.round else self.checkpoints.load(best).weights)
-            self._newcomers.meet()
+            self._meet()
         training, patience = self.experiment.training, self.experiment.federation.patience
         for number in range(self.record.newest_round + 1, training.num_rounds + 1):
             if patience and self.selection.rounds_since_best >= patience:
@@ -95,6 +95,13 @@ class Rounds:
         selected = weights if best == self.record.newest_round else self.checkpoints.load(best).weights
         closing = Closing(self.hospitals, self.network, self.store, self.central)
         return closing.run(weights, best, selected, self._progress(best))
+
+    def _meet(self) -> None:
+        """Raises ValueError where nobody could train a phase that is left: nothing is worth its time before that."""
+        self._newcomers.meet()
+        training, number = self.experiment.training, self.record.newest_round + 1
+        if number <= training.num_rounds:
+            self._updates.require_work(training.phases[plan_round(training, number).phase_index :])
 
     def deliver(self) -> None:
         """Give every hospital the best and the last model and its results; who does not take them is a failure."""

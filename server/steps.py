@@ -31,6 +31,7 @@ import numpy as np
 from fedthorax.common.model.segments import SegmentLayout, Weights
 from fedthorax.common.training.adam import BETA_1, BETA_2
 
+LARGEST_BESIDE = 100.0  # times what is usual: honest hospitals of one round were seen at 0.6 to 1.5 times
 _EPSILON = 1e-3  # Keras normalises by variance + this; the variance of a unit that was silent is nearly 0
 PARTS, _AFTER = {"xray": "the X-ray encoder", "ct": "the CT encoder"}, "fusion and heads"
 FEWEST = 3  # hospitals below which there is no telling what is usual
@@ -124,3 +125,15 @@ def far_from_others(paces: Mapping[str, Mapping[str, float]], factor: float) -> 
                     f"{len(moved)}); a factor of {factor:g} is allowed (federation.unusual_factor)",
                 )
     return found
+
+
+def long_beside(lengths: Mapping[str, float]) -> dict[str, str]:
+    """A sentence for each hospital of a round whose vectors beside its update are much longer than those of the others:
+    one could own a mean that all train by from then on. ``lengths`` are Euclidean norms, by hospital."""
+    usual, allowed = statistics.median(lengths.values()) if len(lengths) >= FEWEST else 0.0, LARGEST_BESIDE
+    return {
+        site: f"what comes beside its update is {length / usual:.3g} times as long as usual (median of "
+        f"{len(lengths)}); a factor of {allowed:g} is allowed"
+        for site, length in lengths.items()
+        if usual and length > allowed * usual
+    }

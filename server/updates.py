@@ -1,6 +1,8 @@
 """The updates of a round: who is asked for one, which may count, and who has much of the weight."""
 
 import contextlib
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,17 @@ import numpy as np
 from fedthorax.common.algorithms import algorithm_of
 from fedthorax.common.algorithms.algorithm import Aggregate, RoundShape, State, TakesSums, Update
 from fedthorax.common.algorithms.spool import KeptUpdates
+from fedthorax.common.config.training import PhaseConfig
+from fedthorax.common.ground.wording import number_of
 from fedthorax.common.messages.replies import DescribeReply, TrainReply
+from fedthorax.common.messages.statistics import UNKNOWN
 from fedthorax.common.messages.tasks import TrainTask
+from fedthorax.common.model.dual import HEADS
 from fedthorax.common.model.segments import Weights, segments_of, weights_digest
 from fedthorax.common.training.branch_counts import parts_of
+from fedthorax.common.training.fit import labels_reach
 from fedthorax.common.training.network import Network
-from fedthorax.common.training.schedule import RoundPlan, Trainable
+from fedthorax.common.training.schedule import RoundPlan, Trainable, scope_of
 from fedthorax.server.claims import (
     check_beside,
     check_branch_counts,
@@ -30,7 +37,9 @@ from fedthorax.server.masked_round import MaskedRound
 from fedthorax.server.masks import Masks, StillMaskedError
 from fedthorax.server.newcomers import Newcomers
 from fedthorax.server.record import written
-from fedthorax.server.steps import FEWEST, far_from_others, measured
+from fedthorax.server.steps import FEWEST, far_from_others, long_beside, measured
+
+_SHARE = "of the round's weight"
 
 
 @dataclass
@@ -41,11 +50,40 @@ class Updates:
     network: Network
     newcomers: Newcomers
     masking: Path  # folder for what masked rounds must say again after a crash
-    _paces: dict[str, dict[str, float]] = field(init=False, default_factory=dict)  # of this round, by part of the model
+    # Of this round, by hospital: how far each part of the model was moved, how long what came beside the update is, and
+    # what the update weighs.
+    _paces: dict[str, dict[str, float]] = field(init=False, default_factory=dict)
+    _lengths: dict[str, float] = field(init=False, default_factory=dict)
+    _weighs: dict[str, Mapping[str, Any]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.experiment, self.record = self.hospitals.experiment, self.hospitals.record
         self._algorithm = algorithm_of(self.experiment.federation.strategy)
+        self._masks = Masks(self.hospitals, self.network.layout, self.masking, self.newcomers.run_keys)
+
+    def require_work(self, phases: Sequence[PhaseConfig]) -> None:
+        """Raise ValueError that names one of ``phases`` which no hospital can train, as far as they have told: hidden
+        counts may be labels, and one that has yet to join may have all."""
+        sites = self.hospitals.joined()
+        for phase in phases if set(sites) == set(self.hospitals.names) else ():
+            segments = self.network.trained_segments(scope_of(phase))
+            if not any(self._may_train(site, segments) for site in sites):
+                raise ValueError(
+                    f"training.phases trains {phase.words} for {number_of(phase.rounds, 'round')}, but no hospital has "
+                    "images with a label that would teach it: leave the phase out, or name a hospital that has some"
+                )
+
+    def _may_train(self, site: str, segments: Sequence[str]) -> bool:
+        told = ((self.record.document["statistics"] or {}).get("sites") or {}).get(site)
+        of_head = told and {"disease": told["findings"].values(), "cancer": [told["cancer_classes"]]}
+        known = {
+            head: not of_head
+            or any(count != 0 for table in of_head[head] for name, count in table["cells"].items() if name != UNKNOWN)
+            for head in HEADS
+        }
+        masked = self.experiment.federation.secure_aggregation  # no number of pairs is told then
+        own = segments_of(self.hospitals.modalities(site), segments)
+        return (masked or self.record.passport(site).pairs > 0) and labels_reach(self.experiment, own, known)
 
     def gather(
         self,
@@ -63,14 +101,14 @@ class Updates:
             ask.fail(site, "train", "left out of this round by the lead (--leave-out)")
         model = named_model(weights)
         self.newcomers.forget_lost_keys()
-        masks = Masks(ask, self.network.layout, self.masking, self.newcomers.run_keys)
+        masks = self._masks
         masked = None
         if self.experiment.federation.secure_aggregation:
             masked = masks.open(number, plan, segments, model["sha256"])
         required = masked.fewest if masked else ask.required
         models = models_by_hospital(model, self.network.layout, ask.modalities)
         told = self._algorithm.tell(state)
-        self._paces = {}
+        self._paces, self._lengths, self._weighs = {}, {}, {}
         training = []
         for site in (name for name in ask.joined() if name not in ask.left_out):
             if masked and not masks.asks(masked, site):
@@ -108,13 +146,14 @@ class Updates:
         if not aggregate.num_examples:
             raise RuntimeError("no hospital has anything to train on in this phase, so there is nothing to average")
         if not masked:
-            self._tell_shares(number)
+            self._tell_shares(accepted)
         return accepted
 
     def _put_aside(self, number: int, aggregate: Aggregate, kept: KeptUpdates) -> set[str]:
         """Take out again the updates that lie far from the others. Only now: the order of arrival decides nothing."""
         federation, entries = self.experiment.federation, self.record.rounds[number]["sites"]
         far = far_from_others({site: self._paces[site] for site in kept.sites}, federation.unusual_factor)
+        far = long_beside({site: self._lengths[site] for site in kept.sites if site in self._lengths}) | far
         for site, reason in sorted(far.items()):
             if federation.unusual_updates == "warn":
                 self.hospitals.warn(site, reason)
@@ -124,39 +163,27 @@ class Updates:
                 self.hospitals.fail(site, "update", f"refused: {reason}")
         return set(far) if federation.unusual_updates == "refuse" else set()
 
-    def _tell_shares(self, number: int) -> None:
+    def _tell_shares(self, taken: Collection[str]) -> None:
         """A hospital that has much of the weight is named once, however often the run is gone on with."""
-        told = {site for before in range(1, number) for site in self._notable(before)}
-        for site, words in self._notable(number).items():
+        warned = [warning for entry in self.record.rounds for warning in entry["warnings"]]
+        told = {warning["site"] for warning in warned if _SHARE in warning["reason"]}
+        for site, words in self._notable(taken).items():
             if site not in told:
                 self.hospitals.warn(site, f"it has {words}")
 
-    def _notable(self, number: int) -> dict[str, str]:
-        """What a hospital has much of: pairs, or of what a branch is weighed by."""
-        entries = self.record.rounds[number]["sites"]
-        pairs = {
-            site: entry["train"]["pairs"] for site, entry in entries.items() if entry.get("update_norm") is not None
-        }
+    def _notable(self, taken: Collection[str]) -> dict[str, str]:
+        """What one of those ``taken`` has much of: pairs, or of what a branch is weighed by, of which the numbers are
+        not written down."""
+        branches = [("X-rays", "xray"), ("CT slices", "ct")] if self.experiment.weighs_branches else []
         found: dict[str, str] = {}
-        for words, modality in (
-            ("pairs", ""),
-            *([("X-rays", "xray"), ("CT slices", "ct")] if self.experiment.weighs_branches else ()),
-        ):
-            behind = {site: self._images(site, modality, own) for site, own in pairs.items()}
-            behind = {site: own for site, own in behind.items() if own}
+        for words, count in (("pairs", "pairs"), *branches):
+            behind = {site: own for site in sorted(taken) if (own := self._weighs.get(site, {}).get(count, 0))}
             total = sum(behind.values())
-            found |= {
-                site: f"{own / total:.0%} of the round's weight: {own} of {total} {words}"
-                for site, own in behind.items()
-                if len(behind) > 2 and own > self.experiment.federation.notable_share * total and site not in found
-            }
+            for site, own in behind.items():
+                if len(behind) > 2 and own > self.experiment.federation.notable_share * total and site not in found:
+                    numbers = f": {own} of {total} pairs" if count == "pairs" else f" by {words}"
+                    found[site] = f"{own / total:.0%} {_SHARE}{numbers}"
         return found
-
-    def _images(self, site: str, modality: str, pairs: int) -> int:
-        """Training images that a hospital described; its pairs where it keeps that back, or where no modality is."""
-        train = self.record.passport(site).splits.get("train")
-        told: int | None = getattr(train, modality, None)
-        return pairs if told is None else told
 
     def shape(self, segments: tuple[str, ...], scope: Trainable) -> RoundShape:
         layout, findings = self.network.layout, len(self.experiment.labels.findings)
@@ -203,6 +230,8 @@ class Updates:
                     check_step(step, reply, self.experiment, plan)
                 norm, self._paces[site] = step.norm, step.paces(reply.told.train.steps if reply.told.train else 1)
                 values, beside = dict(reply.weights), dict(reply.beside)
+                if beside:
+                    self._lengths[site] = math.hypot(*(np.linalg.norm(vector) for vector in beside.values()))
                 if not self.experiment.weighs_branches:
                     # Weighed by pairs alone, a hospital without an encoder votes for the one that there is.
                     values = {segment: values.get(segment, weights[segment]) for segment in segments}
@@ -210,6 +239,7 @@ class Updates:
                         beside = {name: beside.get(name, np.zeros_like(value)) for name, value in values.items()}
                 loss = reply.told.valid.loss
                 counts = reply.told.counts.model_dump() if reply.told.counts else {}
+                self._weighs[site] = {"pairs": reply.num_pairs, **counts}
                 update = Update(site, values, reply.num_pairs, counts, loss, beside)
                 aggregate.add(update)
                 if kept is not None:
@@ -221,9 +251,16 @@ class Updates:
         self.record.rounds[number]["sites"][site]["update_norm"] = norm
         if reply.told.residual_lost:
             self.hospitals.warn(site, "it has lost what rounding left out of its earlier updates; nothing else is lost")
-        if not reply.num_pairs:
-            self.hospitals.events.emit("note", text=f"{site} has nothing to train on and gave no update")
+        if not reply.num_pairs and not self._was_idle(site, number, plan):
+            text = f"{site} has nothing to train on in this phase and gives no update"
+            self.hospitals.events.emit("note", text=text)
         return True
+
+    def _was_idle(self, site: str, number: int, plan: RoundPlan) -> bool:
+        """Whether the hospital had nothing to train on when it last answered in this phase."""
+        phase = self.record.rounds[number - plan.position : number]
+        told = [train for entry in phase if (train := entry["sites"][site]["train"])]
+        return bool(told) and not told[-1]["pairs"]
 
     def _take_masked(self, reply: TrainReply, number: int, masked: MaskedRound) -> bool:
         """Add a masked update, of which nothing can be checked but its form; False where it is not in the sum. Raises

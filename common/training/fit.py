@@ -116,17 +116,22 @@ def fit(
 
 
 def _can_learn(network: Network, trainable: Trainable, train: SplitImages) -> bool:
-    """Whether a label that counts in the loss reaches anything that is trained: an X-ray department has no gradient
-    for the softmax of the CT classes, and without a fusion none for what lies before it. Where updates are masked, who
-    said at the beginning that it contributes does: others' would show otherwise."""
-    segments, loss = network.trained_segments(trainable), network.experiment.training.loss
-    if network.experiment.federation.secure_aggregation:
+    """Whether a known label reaches anything that is trained. Where updates are masked, who said at the beginning that
+    it contributes does: others' would show otherwise."""
+    known = {"disease": not np.isnan(train.xray.targets).all(), "cancer": bool((train.ct.targets >= 0).any())}
+    return labels_reach(network.experiment, network.trained_segments(trainable), known)
+
+
+def labels_reach(experiment: Experiment, segments: Collection[str], known: Mapping[str, bool]) -> bool:
+    """Whether a label that counts in the loss reaches one of ``segments``, where of a head labels are ``known``: an
+    X-ray department has no gradient for the softmax of the CT classes, and without a fusion none for what lies before
+    it. Under masks every segment is reached."""
+    if experiment.federation.secure_aggregation:
         return bool(segments)
-    taught = {
-        "disease": loss.disease_weight > 0 and not np.isnan(train.xray.targets).all(),
-        "cancer": loss.cancer_weight > 0 and bool((train.ct.targets >= 0).any()),
-    }
-    before = {} if network.experiment.model.fusion_units else dict(zip(MODALITIES, HEADS, strict=True))
+    loss = experiment.training.loss
+    weights = {"disease": loss.disease_weight, "cancer": loss.cancer_weight}
+    taught = {head: known[head] and weight > 0 for head, weight in weights.items()}
+    before = {} if experiment.model.fusion_units else dict(zip(MODALITIES, HEADS, strict=True))
     branches = {segment.partition(".")[0] for segment in segments}
     return any(taught.get(before.get(branch, branch), any(taught.values())) for branch in branches)
 

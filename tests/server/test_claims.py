@@ -98,6 +98,23 @@ def test_beside_the_update_comes_what_the_algorithm_sends_and_nothing_else(layou
         check_beside(beside(plain, vectors | changed(layout, "cancer", -1, np.nan)), layout, "gradients")
 
 
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        ({"fusion": np.zeros(3, np.float32)}, r"segment fusion: expected \d+ values .* got an array of shape \(3,\)"),
+        ({"extra": np.zeros(3, np.float32)}, "the update holds cancer, .*extra.*, expected cancer, "),
+    ],
+)
+def test_beside_the_update_comes_no_more_than_its_segments_hold(layout, vectors, message):
+    with pytest.raises(ValueError, match=message):
+        check_beside(beside(update(layout), layout.read(HEAD_SEGMENTS) | vectors), layout, "gradients")
+
+
+def test_nothing_comes_beside_an_update_of_no_pair(layout):
+    with pytest.raises(ValueError, match="comes from 0 pairs: weights without training"):
+        check_counts(beside(counted(0), layout.read(["cancer"])), passport(9))
+
+
 def beside(reply: TrainReply, vectors: dict[str, np.ndarray]) -> TrainReply:
     return reply.model_copy(update={"beside": vectors})
 

@@ -194,6 +194,16 @@ def test_a_phase_of_which_too_few_hospitals_can_teach_anything_ends_with_that_wo
     assert not failures(rounds, 1)
 
 
+def test_what_too_few_hospitals_contribute_to_is_said_once_a_phase(run, tmp_path):
+    rounds = run("federation.weigh_by=branches")
+    for site in "abc":
+        rounds.hospitals.channel.hospitals[site].images.splits["train"].ct.targets[:] = -1
+    rounds.run()
+    told = [event["text"] for event in read_events(tmp_path / "run" / "events.jsonl")[0] if event["kind"] == "note"]
+    (words,) = (text for text in told if "stays as it was" in text)
+    assert words.startswith("round 1: fewer than 3 hospitals contribute to cancer, so it stays as it was")
+
+
 @pytest.mark.parametrize("strategy", ["fedavg", "fedadam"])
 def test_weights_that_no_hospital_moves_keep_their_bits_masked_or_not(run, strategy):
     """Far below the grid of the sums; the others of the same segment are trained."""

@@ -22,6 +22,7 @@ from fedthorax.common.messages.reading import read_reply, read_task
 from fedthorax.common.messages.replies import DescribeReply, EvaluateReply, FinishReply, TrainReply
 from fedthorax.common.messages.results import BranchCounts
 from fedthorax.common.messages.sending import closed, num_bytes, to_flower
+from fedthorax.common.messages.statistics import Table
 from fedthorax.common.messages.tasks import sent_arrays
 from fedthorax.common.metrics.operating import fixed_operating_points
 from fedthorax.common.metrics.score_histogram import ScoreHistogram
@@ -442,6 +443,24 @@ def test_how_far_an_update_moved_is_taken_by_its_steps(make):
     assert rounds.record.rounds[1]["failures"] == []
 
 
+@pytest.mark.parametrize(("size", "refused"), [(2, []), (1000, ["south"])])
+def test_control_variates_far_longer_than_the_others_are_put_aside_with_their_update(make, size, refused):
+    """One hospital would own the mean by which all correct their gradients from then on."""
+
+    def gradients(task, reply):
+        if task.kind != "train":
+            return reply
+        length = size if task.site == "south" else 1
+        return changed(reply, beside={name: np.full(2, length, np.float32) for name in HEADS})
+
+    rounds = make(FakeChannel(gradients), "federation.strategy=scaffold", *TWO)
+    rounds.run()
+    failures = rounds.record.rounds[1]["failures"]
+    assert [failure["site"] for failure in failures] == refused
+    assert all("beside its update is 1e+03 times as long as usual (median of 3)" in one["reason"] for one in failures)
+    assert np.abs(rounds._strategy_state["fusion"]).max() <= 6  # three rounds
+
+
 def test_or_it_is_averaged_with_a_warning(make, tmp_path):
     rounds = make(FakeChannel(moved_by(lambda values: values + 9)), "federation.unusual_updates=warn")
     rounds.run()
@@ -468,21 +487,81 @@ def test_a_hospital_with_much_of_the_weight_is_named_once(make, tmp_path):
     assert [len(entry["warnings"]) for entry in rest.record.rounds] == [0, 1, 0, 0]
 
 
-def test_where_branches_are_weighed_by_images_these_count_too(make, tmp_path):
-    sizes = {"north": (60, 10), "south": (10, 10), "east": (None, 10)}
+def test_where_branches_are_weighed_by_images_those_that_are_trained_on_count_too(make, tmp_path):
+    """South describes most X-rays, but has no label of most of them, and trains on no more than the others."""
+    sizes = {"north": 8, "south": 600, "east": 8}
+    weighed = {"north": 60, "south": 10, "east": 20}
 
-    def described(task, reply):
+    def answer(task, reply):
         if task.kind == "train":
-            counts = read(BranchCounts, **dict.fromkeys(BRANCHES, 1), findings=[1, 1])
-            return telling(reply, counts=counts)
+            counts = dict.fromkeys(BRANCHES, 1) | {"xray": weighed[task.site], "findings": [1, 1]}
+            return telling(trained_on(reply, 60), counts=read(BranchCounts, **counts))
         if task.kind != "describe":
             return reply
-        return telling(reply, data=passport(PAIRS[task.site], train=images(*sizes[task.site])))
+        return telling(reply, data=passport(60, train=images(max(60, sizes[task.site]), 60)))
 
-    make(FakeChannel(described), "federation.weigh_by=branches").run()
+    make(FakeChannel(answer), "federation.weigh_by=branches").run()
     assert [note for note in notes(tmp_path) if "weight" in note] == [
-        "north: it has 67% of the round's weight: 60 of 90 X-rays"
+        "north: it has 67% of the round's weight by X-rays"
     ]
+
+
+def trained_on(reply, pairs):
+    return changed(reply, results=trained(pairs))
+
+
+CT_HEAD = "training.phases=[{rounds: 1, trainable: heads}, {rounds: 2, trainable: parts, parts: {cancer: {}}}]"
+
+
+def without_ct_labels(make, channel, *more):
+    """Rounds of a network of which the second phase trains the head of the CT classes alone."""
+    rounds = make(channel, CT_HEAD, *more)
+    rounds.network.trained_segments = lambda scope: HEADS if scope == "heads" else ("cancer",)
+    rounds.record.open_round(0, None)
+    return rounds
+
+
+def test_a_run_whose_later_phase_nobody_can_train_is_refused_before_its_first_round(make):
+    channel = FakeChannel()
+    words = r"^training\.phases trains cancer for 2 rounds, but no hospital has images with a label that would teach it"
+    with pytest.raises(ValueError, match=words):
+        without_ct_labels(make, channel)._meet()
+    assert {task.kind for task in channel.tasks} == {"describe"}
+
+
+def test_or_whose_hospitals_have_no_pair_at_all(make):
+    def empty(task, reply):
+        return telling(reply, data=passport(0)) if task.kind == "describe" else reply
+
+    with pytest.raises(ValueError, match=r"^training\.phases trains fusion and heads, backbones frozen for 3 rounds"):
+        make(FakeChannel(empty)).run()
+
+
+def test_a_hidden_count_may_be_a_label_and_who_has_not_joined_may_have_some(make):
+    def hides(task, reply):
+        if (task.kind, task.site) != ("describe", "east"):
+            return reply
+        table = {"cells": {"normal": None, "tumour": 0, "unknown": 0}, "reason": "too few"}
+        told = reply.results.statistics.model_copy(update={"cancer_classes": read(Table, **table)})
+        return telling(reply, statistics=told)
+
+    without_ct_labels(make, FakeChannel(hides))._meet()
+    without_ct_labels(make, FakeChannel(without(("describe", 0, "east"))), *TWO)._meet()
+
+
+def test_a_hospital_with_nothing_to_train_on_is_named_once_a_phase_and_again_where_that_changes(make, tmp_path):
+    pairs = iter((0, 0, 20, 0, 0, 0))
+    phases = "training.phases=[{rounds: 4, trainable: heads, learning_rate: 9.0}, {rounds: 2, trainable: heads}]"
+
+    def idle(task, reply):
+        if (task.kind, task.site) != ("train", "east"):
+            return reply
+        now = next(pairs)
+        return changed(reply, results=trained(now), weights=reply.weights if now else {})
+
+    make(FakeChannel(idle), phases, "federation.unusual_updates=off").run()
+    told = [event for event in read_events(tmp_path / "events.jsonl")[0] if "nothing to train" in event.get("text", "")]
+    assert [event["text"] for event in told] == ["east has nothing to train on in this phase and gives no update"] * 3
 
 
 def test_a_hospital_that_says_it_holds_most_central_test_images_is_named(make, tmp_path):

@@ -222,10 +222,12 @@ class SiteWorker:
             packed = pack_update(experiment.federation, task, came, weights, network.layout, self.own)
             weights = {}
         told = None
-        if masks and weights:
+        if masks and (weights or task.masking is not None):
             steps = private.moved if private else None
+            # All parts of the phase, for whose sums it gives shares, also those of an encoder that it lacks.
+            everywhere = network.trained_segments(scope, MODALITIES)
             told, masked = self.masks.masked(
-                task, experiment, network.layout, trained, came, weights, images, fitted, steps
+                task, experiment, network.layout, everywhere, came, weights, images, fitted, steps
             )
             packed, weights = PackedUpdate(masked), {}
         by_patient = experiment.data.sample_by == "patient"

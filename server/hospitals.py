@@ -134,12 +134,13 @@ class Hospitals:
         self.audit.append("warning", site=site, round=self.record.newest_round, reason=reason)
         self.events.emit("note", text=f"{site}: {reason}")
 
-    def require(self, answered: int, least: int = 0) -> None:
-        """Raise RuntimeError, with every hospital's reason, unless enough have answered in the newest round."""
+    def require(self, answered: int, least: int = 0, *more: str) -> None:
+        """Raise RuntimeError, with every hospital's reason, unless enough have answered in the newest round. ``more``
+        are reasons that are no failure."""
         needed = max(self.required, least)
         if answered < needed:
             newest = self.record.rounds[-1]
-            reasons = "; ".join(f"{failure['site']}: {failure['reason']}" for failure in newest["failures"])
+            reasons = "; ".join([*(f"{failure['site']}: {failure['reason']}" for failure in newest["failures"]), *more])
             where = f"round {newest['round']}" if newest["round"] else "the start"
             raise RuntimeError(f"{where} needs {number_of(needed, 'hospital')}, but {answered} answered ({reasons})")
 

@@ -67,7 +67,8 @@ class Masks:
             self.folder, number, context, domains, opening, hospitals, federation.smallest_sum, ask.required, again
         )
         if not again:
-            ask.require(len(opening.keys), found.fewest)
+            idle = [site for site in ask.joined() if site in self.keys and not self.keys[site].contributes]
+            ask.require(len(opening.keys), found.fewest, *(f"{site}: it has nothing to train on" for site in idle))
         left = sorted({*segments} - {part.segment for domain in domains for part in domain.parts})
         if not domains:
             raise RuntimeError(

@@ -146,8 +146,18 @@ class Updates:
         if not aggregate.num_examples:
             raise RuntimeError("no hospital has anything to train on in this phase, so there is nothing to average")
         if not masked:
+            self._require_updates(number, len(self._weighs.keys() & accepted))
             self._tell_shares(accepted)
         return accepted
+
+    def _require_updates(self, number: int, sent: int) -> None:
+        """Who has nothing to train on has answered, and is none of the hospitals among whom a strategy chooses."""
+        federation = self.experiment.federation
+        if sent < (needed := self._algorithm.refuses.least_sites(federation.strategy_settings)):
+            raise RuntimeError(
+                f"round {number}: federation.strategy {federation.strategy} needs the updates of {needed} hospitals, "
+                f"but only {sent} have anything to train on in this phase"
+            )
 
     def _put_aside(self, number: int, aggregate: Aggregate, kept: KeptUpdates) -> set[str]:
         """Take out again the updates that lie far from the others. Only now: the order of arrival decides nothing."""

@@ -122,14 +122,16 @@ class Network:
         self.model.save(temporary)
         temporary.replace(path)
 
-    def trained_segments(self, trainable: Trainable) -> tuple[str, ...]:
-        """The segments that change in a phase, and so the ones that a hospital sends back."""
+    def trained_segments(self, trainable: Trainable, modalities: Sequence[str] | None = None) -> tuple[str, ...]:
+        """The segments that change in a phase, and so the ones that a hospital sends back; of a network for other
+        ``modalities`` than this one's where they are given."""
+        modalities = self.modalities if modalities is None else modalities
         if trainable == "all":
-            return segments_of(self.modalities)
+            return segments_of(modalities)
         named = dict(trainable.factors) if isinstance(trainable, Scope) else HEAD_SEGMENTS
         fixed = self.experiment.model.projection == "fixed"
         return segments_of(
-            self.modalities,
+            modalities,
             [name for name in SEGMENTS if name in named and not (fixed and name.endswith(".projection"))],
         )
 

@@ -183,6 +183,14 @@ def test_momentum_moves_no_part_of_which_too_few_hospitals_are_left_to_be_summed
     assert moved == [[True, True], [True, False], [True, True]]
 
 
+def test_where_too_few_have_anything_to_train_on_those_who_have_not_are_named(run, monkeypatch):
+    for site in "ab":
+        monkeypatch.setitem(PAIRS, site, 0)
+    words = r"round 1 needs 4 hospitals, but 3 answered \(a: it has nothing to train on; b: it has nothing "
+    with pytest.raises(RuntimeError, match=words):
+        run().run()
+
+
 def test_a_phase_of_which_too_few_hospitals_can_teach_anything_ends_with_that_word(run, monkeypatch):
     """Each of its rounds would be lost, and all hospitals named for it."""
     monkeypatch.setitem(globals(), "HEADS", ("cancer",))

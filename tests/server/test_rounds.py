@@ -893,6 +893,18 @@ def test_a_hospital_without_ct_gets_and_gives_only_what_it_has(make):
     assert [entry["failures"] for entry in rounds.record.rounds] == [[]] * 4
 
 
+def test_who_has_nothing_to_train_on_is_none_of_the_hospitals_that_krum_needs(make):
+    def change(task, reply):
+        idle = (task.kind, task.site) == ("train", "east")
+        return changed(reply, results=trained(0), weights={}) if idle else reply
+
+    krum = ("federation.strategy=krum", "federation.strategy_settings.malicious_sites=0")
+    words = "round 1: federation.strategy krum needs the updates of 3 hospitals, but only 2 have anything to train on"
+    with pytest.raises(RuntimeError, match=words):
+        make(FakeChannel(change), *krum).run()
+    make(FakeChannel(change)).run()
+
+
 def test_momentum_goes_on_after_a_resume_as_if_nothing_had_happened(make):
     whole = make(FakeChannel(), "federation.strategy=fedavgm")
     whole.run()

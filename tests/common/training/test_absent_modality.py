@@ -1,26 +1,33 @@
 """A hospital with X-rays alone, with CT alone, with both; and one model that answers for any of them."""
 
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
+from fedthorax.client.site_store import SiteStore
 from fedthorax.client.worker import SiteWorker
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.training import PhaseConfig
+from fedthorax.common.config.travelling import experiment_digest
 from fedthorax.common.ground.events import EventLog
 from fedthorax.common.hospital.images import SiteImages
-from fedthorax.common.messages.tasks import TrainTask
+from fedthorax.common.masking.opening import Opening
+from fedthorax.common.messages.masking import UnmaskTask
+from fedthorax.common.messages.tasks import DescribeTask, TrainTask
 from fedthorax.common.metrics.operating import fixed_operating_points
-from fedthorax.common.model.segments import SEGMENTS, SegmentLayout, segments_of
+from fedthorax.common.model.segments import MODALITIES, SEGMENTS, SegmentLayout, segment_sha256, segments_of
 from fedthorax.common.pairing import ABSENT, drop_sides, one_sided_pairs, training_pairs
-from fedthorax.common.training.branch_counts import branch_counts
+from fedthorax.common.training.branch_counts import branch_counts, domains_for
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.final_scores import final_scores, scores_by_given
 from fedthorax.common.training.fit import FitReport, epoch_pairs, fit
 from fedthorax.common.training.network import Network
+from fedthorax.common.training.schedule import Scope, scope_of
 from fedthorax.common.training.scoring import predict
+from fedthorax.server.masked_round import MaskedRound
 
 POINTS = fixed_operating_points(("Effusion", "Mass", "Nodule"), ("normal", "tumour"), 0.5, "a test")
 HEADS = PhaseConfig(rounds=1, trainable="heads")
@@ -204,3 +211,77 @@ def test_the_worker_of_a_hospital_without_x_rays_answers_with_what_it_has(experi
     assert asked == [("ct",)]
     assert set(reply.weights) == set(segments)
     assert (reply.num_pairs, reply.told.counts.ct, reply.told.counts.xray) == (6, 6, 0)
+
+
+def test_under_masks_a_hospital_that_lacks_an_encoder_numbers_the_groups_as_the_server_does(experiment, both, ct_only):
+    """The numbers stand in the keys of the masks, which would not fall away otherwise."""
+    xray, ct = ("xray", "fusion", "ct_token", "Effusion", "Mass"), ("ct", "fusion", "xray_token", "cancer")
+    told = {"a": xray, "b": xray, "c": ct, "d": ct, "e": (*xray, *ct)}
+    opening = Opening.model_construct(keys={site: SimpleNamespace(contributes=names) for site, names in told.items()})
+    federation = experiment.federation.model_copy(update={"smallest_sum": 2})
+    experiment = experiment.model_copy(update={"federation": federation})
+    for scope in ("heads", "all", Scope((("xray.projection", 1.0), ("cancer", 1.0)))):
+        here, there = (
+            domains_for(opening, experiment, network.layout, network.trained_segments(scope, MODALITIES))
+            for network in (ct_only, both)
+        )
+        assert [domain.group for domain in here] == [domain.group for domain in there]
+        assert both.trained_segments(scope) == both.trained_segments(scope, MODALITIES)
+
+
+@pytest.mark.ci
+def test_hospitals_with_one_modality_each_are_summed_under_masks_and_who_has_no_part_in_a_phase_helps(
+    experiment, both, ct_only, draw_images, tmp_path
+):
+    raw = experiment.model_dump(mode="json")
+    sources = {"a": {"xray": "x"}, "b": {"xray": "x", "ct": "c"}, "c": {"ct": "c"}}
+    raw["data"]["hospitals"] = sources
+    raw["federation"] |= {"secure_aggregation": True, "smallest_sum": 2}
+    parts = {"rounds": 1, "trainable": "parts", "parts": {"ct": {"top": 0}, "cancer": {}}}
+    raw["training"] |= {"modality_dropout": 0.0, "phases": [{"rounds": 1, "trainable": "all"}, parts]}
+    masked = Experiment.model_validate_json(json.dumps(raw))
+    networks = {("xray", "ct"): both, ("ct",): ct_only, ("xray",): Network(experiment, ("xray",))}
+    splits = {"a": draw_images(4, 0), "b": draw_images(4, 4), "c": draw_images(0, 6)}
+    nothing = {split: draw_images(0, 0) for split in ("valid", "test")}
+    workers = {
+        name: SiteWorker(
+            lambda _, site, __: SiteImages(site, {"train": splits[site], **nothing}, ()),
+            lambda of, modalities: (networks[modalities], FeatureStore(networks[modalities], None)),
+            EventLog(None),
+            own=SiteStore(tmp_path / name),
+        )
+        for name in sources
+    }
+    text, model = masked.model_dump_json(), both.layout.read()
+    sha256 = {segment: segment_sha256(values) for segment, values in model.items()}
+
+    def asked(kind, site, number=0, **more):
+        reply = workers[site].run(kind(site=site, round=number, experiment=text, run="r", **more))
+        assert reply.error is None
+        return reply
+
+    keys = {site: asked(DescribeTask, site, digest_key="ab" * 16).told.run_key for site in sources}
+    phase, number, opening = 1, 2, Opening(nonce="ab" * 32, model=sha256, keys=keys)
+    context = opening.context("r", number, experiment_digest(masked), phase, 1e-3)
+    trained = both.trained_segments(scope_of(masked.training.phases[phase]))
+    domains = domains_for(opening, masked, both.layout, trained)
+    (tmp_path / "lead").mkdir()
+    sums = MaskedRound(tmp_path / "lead", number, context, domains, opening, hospitals=3, smallest=2)
+    for site, source in sources.items():
+        held = segments_of(source)
+        reply = asked(
+            TrainTask, site, number, phase=phase, learning_rate=1e-3, masking=opening,
+            weights={name: model[name] for name in held}, sha256={name: sha256[name] for name in held},
+            layout=both.layout.digest_of(held),
+        )  # fmt: skip
+        sums.add(site, reply.told.masked, reply.packed)
+    closed = sums.close()
+    assert set(closed.taken) == set(sources)
+    given = {
+        site: asked(
+            UnmaskTask, site, number, context=context, taken=closed.taken, dealt=closed.dealt[site]
+        ).told.by_slot()
+        for site in sources
+    }
+    assert {one.segment: one.weight for one in sums.unmasked(given, model)} == {"ct.projection": 10, "cancer": 10}
+    assert not sums.wrong

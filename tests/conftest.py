@@ -47,6 +47,17 @@ def own_mask() -> Iterator[None]:
     os.umask(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def tensorflow_as_in_a_run(request: pytest.FixtureRequest) -> None:
+    """Threads and deterministic kernels are set before TensorFlow's first operation in this process, as in a run,
+    whichever test comes first."""
+    with_networks = {"algorithms", "model", "training", "release", "leakage", "server", "tracking", "client", "cli"}
+    if any(item.path.parent.name in with_networks for item in request.session.items):
+        from fedthorax.common.training.runtime import prepare_tensorflow
+
+        prepare_tensorflow(2)
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real images; the test is skipped, saying so, where it is missing."""

@@ -69,15 +69,6 @@ def write_nifti() -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture(scope="session", autouse=True)
-def tensorflow_as_in_a_run(request):
-    """Threads and deterministic kernels are set before TensorFlow's first operation in this process, as in a run."""
-    if any(item.path.parent.name in ("algorithms", "model", "training", "release") for item in request.session.items):
-        from fedthorax.common.training.runtime import prepare_tensorflow
-
-        prepare_tensorflow(2)
-
-
 @pytest.fixture(scope="package")
 def small_experiment() -> Experiment:
     source = {"xray": "xray", "ct": "ct"}

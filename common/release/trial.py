@@ -167,7 +167,7 @@ def _lay_out(folder: Path) -> dict[Modality, Path]:
                     try:
                         with archive.open(entry) as member:
                             _write(place, entry.filename, member)
-                    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+                    except (zipfile.BadZipFile, RuntimeError) as error:  # damaged; locked, or packed in another way
                         raise ValueError(f"{name}: {entry.filename} cannot be unpacked: {error}") from error
     if count > MOST_FILES:
         raise ValueError(f"more than {MOST_FILES} files; choose fewer")

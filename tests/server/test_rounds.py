@@ -750,6 +750,15 @@ def test_a_hospital_that_has_not_come_back_after_a_resume_keeps_its_place_in_the
     assert told["duplicates"]["without_hashes"]["east"] == "not heard of since the run was resumed"
 
 
+def test_the_last_model_is_scored_at_the_hospitals_also_where_another_was_selected(make):
+    rounds = make(FakeChannel(), "evaluation.selection_metric=loss")
+    rounds.central.validate = lambda network, *_: scores(1 / (1 + abs(float(network.layout.weights["fusion"][0]) - 2)))
+    rounds.run()
+    told = rounds.record.document
+    assert (told["best_round"], rounds.record.newest_round) == (2, 3)
+    assert all(told["rounds"][3]["sites"][site]["valid"] is not None for site in SITES)
+
+
 def test_every_hospital_gets_both_models_and_only_its_own_results(make):
     channel = FakeChannel()
     rounds = make(channel, "evaluation.selection_metric=loss")

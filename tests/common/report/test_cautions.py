@@ -95,6 +95,7 @@ def test_what_limits_the_figures_is_said(metrics, change, sentence):
         (lambda m: None, "Odd, but counted."),
         (lambda m: None, "Not finished."),
         (lambda m: None, "Nothing learnt."),
+        (lambda m: m["selection"].update(metric="last", value=None), "Selected by few."),
         (lambda m: m["central"].update(left_out=[]), "Duplicates."),
         (lambda m: m["test"]["patients"].update(ct=60), "CT patients."),
     ],

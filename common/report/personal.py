@@ -13,6 +13,7 @@ _WORDS: dict[FineTuned, str] = {
     "outputs": "its own output layers",
     "heads": "its own fusion and heads",
     "all": "a network of its own",
+    "last_phase": "its own of what the last phase trains",
 }
 
 _SECTION = """\

@@ -57,7 +57,7 @@ def fit(
     seed: int,
     keep_optimizer: bool = False,
     progress: FitProgress | None = None,
-    part: str | None = None,
+    part: Trainable | None = None,
     patience: int | None = None,
     given: Weights | None = None,
     stopped: Collection[str] = (),

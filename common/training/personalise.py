@@ -17,6 +17,7 @@ from fedthorax.common.training.compared import compared
 from fedthorax.common.training.features import FeatureStore
 from fedthorax.common.training.fit import FitProgress, fit
 from fedthorax.common.training.network import Network
+from fedthorax.common.training.schedule import scope_of
 from fedthorax.common.training.scoring import Truth, in_use, predict, scores_of
 
 COMMON = "common"
@@ -43,7 +44,7 @@ def personalise(
 ) -> Personal:
     """Try what ``personalisation`` of the experiment names, each from the network's present weights; leaves the best in
     the network, on equal terms what was there before."""
-    config = network.experiment.personalisation
+    config, training = network.experiment.personalisation, network.experiment.training
     common = network.layout.read()
     best, kept = common, None
     lowest = _loss(network, store, valid, seed)
@@ -51,21 +52,21 @@ def personalise(
     epochs: dict[str, int] = {}
     if lowest is None:
         return Personal(None, "No label is known in the validation split, so nothing can be compared.", losses, epochs)
-    rate = config.learning_rate or network.experiment.training.learning_rate
+    last = training.phases[-1]
     for part in config.fine_tune:
         network.layout.write(common)
         phase = PhaseConfig(rounds=1, trainable="all" if part == "all" else "heads", local_epochs=config.epochs)
-        fit_seed = derive_seed(seed, "personalise", part)
-        fitted = fit(network, store, train, valid, phase, rate, fit_seed, False, progress, part, config.patience)
+        rate = config.learning_rate or (part == "last_phase" and last.learning_rate) or training.learning_rate
+        trained, fit_seed = scope_of(last) if part == "last_phase" else part, derive_seed(seed, "personalise", part)
+        fitted = fit(network, store, train, valid, phase, rate, fit_seed, False, progress, trained, config.patience)
         if not fitted.pairs:
-            network.layout.write(common)
-            return Personal(None, "There is no pair to train on.", losses, epochs)
+            continue
         epochs[part], losses[part] = fitted.epochs, _loss(network, store, valid, seed)
         loss = losses[part]
         if loss is not None and loss < lowest:
             best, kept, lowest = network.layout.read(), part, loss
     network.layout.write(best)
-    return Personal(kept, None, losses, epochs)
+    return Personal(kept, None if epochs else "There is no pair to train on.", losses, epochs)
 
 
 def own_model(

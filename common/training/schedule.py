@@ -18,7 +18,7 @@ class Scope:
     tops: tuple[tuple[str, int], ...] = ()
 
 
-Trainable = str | Scope  # "heads" or "all", as in training.phases; or another part of personalisation.fine_tune
+Trainable = str | Scope  # "heads" or "all", as in training.phases; or "batch_norm" or "outputs", of a model at home
 
 
 def scope_of(phase: PhaseConfig, stopped: Collection[str] = ()) -> Trainable:

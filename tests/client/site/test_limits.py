@@ -8,6 +8,7 @@ from fedthorax.client.site.limits import refusals
 from fedthorax.client.site.task_desk import at_this_site
 from fedthorax.common.config import Experiment
 from fedthorax.common.config.patient_privacy import PatientPrivacy
+from fedthorax.common.config.personalisation import PersonalisationConfig
 from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.disclosure.sentences import error_outside
 
@@ -45,6 +46,16 @@ def test_the_fastest_part_of_a_phase_is_measured_against_the_limit(experiment: E
     phase = PhaseConfig.model_validate({"rounds": 1, "trainable": "parts", "parts": parts, "learning_rate": 1e-3})
     training = experiment.training.model_copy(update={"phases": (phase,)})
     found = refusals(task(experiment), experiment.model_copy(update={"training": training}), settings())
+    assert found == ["the hospital allows at most 0.1 learning rate (limits.max_learning_rate), but 0.2 was asked"]
+
+
+def test_what_is_fine_tuned_at_home_is_measured_with_the_factor_of_its_part(experiment: Experiment) -> None:
+    parts = {"ct": {"rate_factor": 20.0}}
+    phase = PhaseConfig.model_validate({"rounds": 1, "trainable": "parts", "parts": parts, "learning_rate": 1e-3})
+    personal = PersonalisationConfig(fine_tune=("last_phase",), learning_rate=1e-2)
+    training = experiment.training.model_copy(update={"phases": (phase,)})
+    asked = experiment.model_copy(update={"training": training, "personalisation": personal})
+    found = refusals(task(experiment), asked, settings())
     assert found == ["the hospital allows at most 0.1 learning rate (limits.max_learning_rate), but 0.2 was asked"]
 
 

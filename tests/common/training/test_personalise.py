@@ -91,6 +91,42 @@ def test_a_model_that_stays_at_home_learns_that_a_class_without_a_slice_does_not
     assert of_the_absent_class() < before / 10
 
 
+def ct_phase(experiment, **settings):
+    trained = {"rounds": 1, "trainable": "parts", "parts": {"cancer": {}, "ct": {"top": 0}}}
+    phase = PhaseConfig.model_validate(trained | settings)
+    return experiment.model_copy(update={"training": experiment.training.model_copy(update={"phases": (phase,)})})
+
+
+def test_what_the_last_phase_trains_is_fine_tuned_at_that_phase_s_rate(small_experiment, draw_images):
+    images, tried = draw_images(8, 8), {}
+    for phase_rate, own_rate in ((1e-2, None), (1e-9, 1e-2), (1e-9, None)):
+        experiment = ct_phase(small_experiment, learning_rate=phase_rate)
+        config = PersonalisationConfig(fine_tune=("last_phase",), epochs=4, learning_rate=own_rate)
+        network = Network(experiment.model_copy(update={"personalisation": config}))
+        store = FeatureStore(network, None)
+        measure_batch_norm(network, store, images)
+        start = network.layout.read()
+        tried[phase_rate, own_rate] = personalise(network, store, images, images, seed=1)
+        segments = {name for name in start if not np.array_equal(start[name], network.layout.read()[name])}
+        assert segments <= {"ct.projection", "cancer"}
+    phase_s, own, neither = tried.values()
+    assert phase_s.kept == "last_phase"
+    assert phase_s == own
+    assert neither.valid_loss["last_phase"] != own.valid_loss["last_phase"]
+
+
+def test_a_hospital_that_the_last_phase_passes_by_still_tries_the_others(small_experiment, draw_images):
+    """It has X-rays alone; the last phase trains CT's encoder."""
+    experiment = ct_phase(small_experiment)
+    model = experiment.model.model_copy(update={"absent": "token"})
+    config = PersonalisationConfig(fine_tune=("last_phase", "outputs"), epochs=3, learning_rate=1e-2)
+    network = Network(experiment.model_copy(update={"model": model, "personalisation": config}), ("xray",))
+    images = draw_images(8, 0)
+    done = personalise(network, FeatureStore(network, None), images, images, seed=1)
+    assert list(done.epochs) == ["outputs"]
+    assert done.reason is None
+
+
 def test_where_nothing_is_better_the_common_model_stays_to_the_last_bit(tuned, draw_images):
     """Labels of the validation split are the opposite of those that are trained on."""
     train = draw_images(8, 8)

@@ -69,7 +69,7 @@ class FederationConfig(Frozen):
         "averaged all the same (off), and named in the report (warn), or put aside and named (refuse).",
     )
     unusual_factor: float = Field(
-        default=3.0,
+        default=5.0,
         gt=1,
         description="An update is unusual where its norm, by its steps, is so many times above or below the median.",
     )

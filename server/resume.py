@@ -13,6 +13,7 @@ from fedthorax.common.config import Experiment
 from fedthorax.common.ground.machine import FULL
 from fedthorax.common.ground.strict_json import side_by_side
 from fedthorax.common.ground.wording import number_of
+from fedthorax.common.masking.opening import threshold
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.common.training.schedule import plan_round
 from fedthorax.server.checkpoints import Checkpoint, Checkpoints
@@ -27,6 +28,8 @@ _FREE = (
     ("federation", "round_timeout_s"),
     ("federation", "connect_timeout_s"),
     ("federation", "min_sites"),
+    ("federation", "unusual_updates"),
+    ("federation", "unusual_factor"),
     ("federation", "patience"),
 )
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
@@ -83,6 +86,12 @@ def check_leave_out(experiment: Experiment, leave_out: Sequence[str], resume: bo
         raise ValueError(
             f"--leave-out leaves {number_of(left, 'hospital')}, but federation.strategy {federation.strategy} needs "
             f"the updates of {needed} in every round"
+        )
+    fewest = max(threshold(len(experiment.data.hospitals)), federation.smallest_sum, experiment.required_sites)
+    if leave_out and federation.secure_aggregation and left < fewest:
+        raise ValueError(
+            f"--leave-out leaves {number_of(left, 'hospital')}, but each of them helps to unmask sums of {fewest} or "
+            "more (federation.min_sites, federation.smallest_sum)"
         )
 
 

@@ -187,6 +187,18 @@ def tiny_disk(tmp_path):
         yield disk
 
 
+def test_under_masks_nobody_is_left_out_whom_a_sum_needs(experiment):
+    six = "data.hospitals={a: null, b: null, c: null, d: null, e: null, f: null}"
+    masked = "federation.secure_aggregation=true"
+    for settings, fewest in (((), 6), (("federation.min_sites=5",), 5), (("federation.min_sites=3",), 5)):
+        mine = experiment(six, masked, *settings)
+        without = ["a", "b", "c", "d", "e", "f"][: 6 - fewest]
+        if without:
+            check_leave_out(mine, without, resume=True)
+        with pytest.raises(ValueError, match=rf"helps to unmask sums of {fewest} or more \(federation\.min_sites"):
+            check_leave_out(mine, [*without, "f"], resume=True)
+
+
 def test_a_full_disk_leaves_a_run_that_can_be_resumed(experiment, tiny_disk):
     mine = experiment(f"output.folder={tiny_disk}")
     folder = stopped_run(mine, rounds=1)

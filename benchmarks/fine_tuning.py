@@ -6,7 +6,8 @@ The arms are runs of the product in this process (local_runs.py), with the same 
 best model of the first phase (`heads`) and that of all phases is scored, chosen by central validation. One JSON file
 holds what they say of the test images; after a stop the command goes on. In the tables: macro ROC-AUC of the findings
 with ten positives or more in the test, means over seeds with 95 % intervals that resample patients and seeds,
-differences and ratios on the same of both.
+differences and ratios on the same of both. The arm `logistic` is a logistic regression on the frozen features of all
+hospitals' images, its penalty chosen on central validation as a round is.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from chest_heads import study
+from linear_probe import LinearProbe
 from local_runs import (
     DISEASE,
     SAMPLES,
@@ -33,13 +35,15 @@ from local_runs import (
 
 from fedthorax.common.config.load import load_experiment
 from fedthorax.common.metrics.answers import finding_answers
+from fedthorax.common.metrics.heads import head_scores
 from fedthorax.common.metrics.intervals import Resamples, resampled
 from fedthorax.common.record.run_folder import RunFolder
 from fedthorax.server.checkpoints import Checkpoints
 from fedthorax.server.selection import selection_value
 from fedthorax.simulations.centralised import POOLED, pool_sites
 
-TOGETHER = "together"
+TOGETHER, PROBE = "together", "logistic"
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # scikit-learn's C
 HEADS, TUNED = "heads", "fine-tuned"
 LEAST = 10  # positives in the test: one alone would weigh as much in the mean as three hundred of another finding
 
@@ -53,6 +57,8 @@ class Bench:
     def run(self, key: str) -> dict[str, Any]:
         """Train an arm; what its models say of the central test, and the validation of every round."""
         seed, arm = key.split()
+        if arm == PROBE:
+            return self._probe()
         rounds = self.experiment.training.num_rounds
         output = self.experiment.output.model_copy(update={"folder": self.out, "keep_checkpoints": rounds + 1})
         experiment = self.experiment.model_copy(
@@ -79,6 +85,19 @@ class Bench:
         shutil.rmtree(RunFolder.load(path).checkpoints)
         return told
 
+    def _probe(self) -> dict[str, Any]:
+        experiment, (_, store), valid = self.experiment, self.build(self.experiment), self.central.valid.xray
+        probe = LinearProbe(store, pool_sites(POOLED, [*self.sites.values()]).splits["train"], 0)
+        worth = {}
+        for strength in STRENGTHS:
+            found = probe.findings(valid, strength)
+            answers = finding_answers(valid.targets, found, experiment.labels.findings, 0.5, valid.patients)
+            scores = {"disease": head_scores(answers), "cancer": {"per_class": {}}}
+            worth[strength] = selection_value(scores, "disease_roc_auc", "certainty") or 0.0
+        best = max(worth, key=lambda each: worth[each])
+        found = np.round(probe.findings(self.central.test.xray, best), 4).tolist()
+        return {"validation": worth} | {key: {"strength": best, "disease": found} for key in (HEADS, TUNED)}
+
     def resamples(self, told: dict[str, Any], model: str) -> dict[str, Resamples]:
         xray, disease = self.central.test.xray, np.array(told[model]["disease"], np.float32)
         often = (xray.targets == 1).sum(axis=0) >= LEAST
@@ -91,13 +110,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--arms", nargs="+", help="together, pooled, or a hospital's name; without, all of them")
+    parser.add_argument(
+        "--arms", nargs="+", help="together, pooled, logistic, or a hospital's name; without, all of them"
+    )
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/fine-tuning"))
     arguments = parser.parse_args()
     experiment = load_experiment(arguments.config, arguments.overrides, base=Path.cwd())
     bench = Bench(experiment, arguments.out.absolute())
-    arms = arguments.arms or [TOGETHER, POOLED, *bench.sites]
+    arms = arguments.arms or [TOGETHER, POOLED, PROBE, *bench.sites]
     settings = experiment.model_dump(mode="json", exclude={"output", "data"})
     arguments.out.mkdir(parents=True, exist_ok=True)
     runs = study(

@@ -28,10 +28,10 @@ class LinearProbe:
         """Probabilities like a network's, means over as many ``views`` of an image (``evaluation.views``). A finding
         with one class only in training gets that class's share for all."""
         return Predictions(
-            self._findings(images.xray, xray_strength, views), self._classes(images.ct, ct_strength, views)
+            self.findings(images.xray, xray_strength, views), self._classes(images.ct, ct_strength, views)
         )
 
-    def _findings(self, images: ImageSet, strength: float, views: int) -> NDArray[np.float32]:
+    def findings(self, images: ImageSet, strength: float, views: int = 1) -> NDArray[np.float32]:
         features, labels = self.store.pooled("xray", self.train.xray), self.train.xray.targets
         wanted = self.store.versions("xray", images, views)
         columns = []

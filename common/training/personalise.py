@@ -56,8 +56,10 @@ def personalise(
     for part in config.fine_tune:
         network.layout.write(common)
         phase = PhaseConfig(rounds=1, trainable="all" if part == "all" else "heads", local_epochs=config.epochs)
-        rate = config.learning_rate or (part == "last_phase" and last.learning_rate) or training.learning_rate
-        trained, fit_seed = scope_of(last) if part == "last_phase" else part, derive_seed(seed, "personalise", part)
+        trained, rate, fit_seed = scope_of(last), last.learning_rate, derive_seed(seed, "personalise", part)
+        if part != "last_phase":
+            trained, rate = part, None
+        rate = config.learning_rate or rate or training.learning_rate
         fitted = fit(network, store, train, valid, phase, rate, fit_seed, False, progress, trained, config.patience)
         if not fitted.pairs:
             continue

@@ -31,6 +31,8 @@ from local_runs import (
     load_hospitals,
     predictions_on_test,
     run_locally,
+    signed,
+    with_interval,
 )
 
 from fedthorax.common.config.load import load_experiment
@@ -134,24 +136,13 @@ def main() -> None:
         cells = []
         for model in (HEADS, TUNED):
             value = figure_of(scored(arm, model), DISEASE)
-            seeds = f"seeds {min(value['seeds']):.3f}-{max(value['seeds']):.3f}"
-            cells.append(f"{value['value']:.3f} ({interval(value, '.3f')}; {seeds})")
-        cells.append(told(compared(scored(arm, TUNED), scored(arm, HEADS), DISEASE)["difference"]))
+            cells.append(with_interval(value, seeds=True))
+        cells.append(signed(compared(scored(arm, TUNED), scored(arm, HEADS), DISEASE)["difference"]))
         print(f"| {arm} | {' | '.join(cells)} |")
     print("\n| fine-tuned | ratio | difference |\n|---|---|---|")
     for arm in arms[1:]:
         pair = compared(scored(arms[0], TUNED), scored(arm, TUNED), DISEASE)
-        ratio = f"{pair['ratio']['value']:.3f} ({interval(pair['ratio'], '.3f')})"
-        print(f"| {arms[0]} against {arm} | {ratio} | {told(pair['difference'])} |")
-
-
-def told(difference: dict[str, Any]) -> str:
-    return f"{difference['value']:+.3f} ({interval(difference, '+.3f')})"
-
-
-def interval(value: dict[str, Any], form: str) -> str:
-    low, high = value["interval"] or (float("nan"), float("nan"))
-    return f"{low:{form}} to {high:{form}}"
+        print(f"| {arms[0]} against {arm} | {with_interval(pair['ratio'])} | {signed(pair['difference'])} |")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,7 @@ import numpy as np
 from chest_heads import study
 from heads_federation import HeadsRun, Networks
 from local_runs import (
-    ACCURACY,
-    CANCER,
-    DISEASE,
+    SCORES,
     SINGLE_PAIR,
     central_without,
     compared,
@@ -29,6 +27,8 @@ from local_runs import (
     load_hospitals,
     predictions_on_test,
     resamples_of,
+    signed,
+    with_interval,
 )
 
 from fedthorax.common.config.load import load_experiment
@@ -46,7 +46,6 @@ ROWS = {  # (arm, what it was given)
     "the same, the partner absent": ("tokens", "alone"),
     "no fusion, each head sees its own image": ("apart", "both"),
 }
-SCORES = {"X-ray macro ROC-AUC": DISEASE, "CT macro ROC-AUC": CANCER, "CT accuracy": ACCURACY}
 
 
 def main() -> None:
@@ -102,15 +101,8 @@ def main() -> None:
         mine, cells = scored(arm, given), []
         for score in SCORES.values():
             value, less = figure_of(mine, score), compared(mine, first, score)["difference"]
-            seeds_of = f"seeds {min(value['seeds']):.3f}-{max(value['seeds']):.3f}"
-            cells.append(f"{value['value']:.3f} ({interval(value, '.3f')}; {seeds_of})")
-            cells.append(f"{less['value']:+.3f} ({interval(less, '+.3f')})" if arm != "fused" else "")
+            cells += [with_interval(value, seeds=True), signed(less) if arm != "fused" else ""]
         print(f"| {words} | {' | '.join(cells)} |")
-
-
-def interval(value: Mapping[str, Any], form: str) -> str:
-    low, high = value["interval"] or (float("nan"), float("nan"))
-    return f"{low:{form}} to {high:{form}}"
 
 
 if __name__ == "__main__":

@@ -27,10 +27,8 @@ from chest_heads import study
 from heads_federation import HeadsRun
 from heads_federation import Networks as HeadsNetworks
 from local_runs import (
-    ACCURACY,
-    CANCER,
-    DISEASE,
     SAMPLES,
+    SCORES,
     CentralData,
     Experiment,
     Networks,
@@ -38,6 +36,8 @@ from local_runs import (
     figure_of,
     load_hospitals,
     run_locally,
+    signed,
+    with_interval,
 )
 
 from fedthorax.common.config.federation import FederationConfig
@@ -51,7 +51,6 @@ from fedthorax.common.training.personalise import personalise
 from fedthorax.common.training.scoring import Predictions, in_use, predict
 
 TOGETHER, CENTRE = "together", "the centre's"
-SCORES = {"X-ray macro ROC-AUC": DISEASE, "CT macro ROC-AUC": CANCER, "CT accuracy": ACCURACY}
 
 
 class Bench:
@@ -139,17 +138,16 @@ def rows(bench: Bench, runs: Mapping[str, Any], seeds: range, alone: Collection[
             if score[0] not in arm(TOGETHER, test)[0]:
                 continue
             joined = figure_of(arm(TOGETHER, test), score)
-            spread = f"seeds {min(joined['seeds']):.3f}-{max(joined['seeds']):.3f}"
-            cells = [f"{joined['value']:.3f} ({interval(joined, '.3f')}; {spread})", "", "", "", ""]
+            cells = [with_interval(joined, seeds=True), "", "", "", ""]
             if test != CENTRE:
                 own = figure_of(arm(TOGETHER, test, at_home(test)), score)
-                cells[1] = f"{own['value']:.3f} ({interval(own, '.3f')})"
+                cells[1] = with_interval(own)
             if test in alone:
                 models = arm(TOGETHER, test), *(arm(name, test, at_home(test)) for name in (TOGETHER, test))
                 single = figure_of(models[2], score)
-                cells[2:] = [f"{single['value']:.3f} ({interval(single, '.3f')})"]
+                cells[2:] = [with_interval(single)]
                 less = [compared(of, models[2], score)["difference"] for of in models[:2]]
-                cells += [f"{value['value']:+.3f} ({interval(value, '+.3f')})" for value in less]
+                cells += [signed(value) for value in less]
             yield f"| {test} | {title} | {' | '.join(cells)} |"
 
 
@@ -162,8 +160,7 @@ def strategy_rows(bench: Bench, runs: Mapping[str, Any], seeds: range, strategie
         cells = []
         for score in SCORES.values():
             value, less = figure_of(found, score), compared(found, scored[strategies[0]], score)["difference"]
-            cells.append(f"{value['value']:.3f} ({interval(value, '.3f')})")
-            cells.append("" if name == strategies[0] else f"{less['value']:+.3f} ({interval(less, '+.3f')})")
+            cells += [with_interval(value), "" if name == strategies[0] else signed(less)]
         yield f"| {name} | {' | '.join(cells)} |"
 
 
@@ -173,11 +170,6 @@ def at_home(name: str) -> str:
 
 def _kept(found: Predictions) -> dict[str, Any]:
     return {"disease": np.round(found.disease, 4).tolist(), "cancer": np.round(found.cancer, 4).tolist()}
-
-
-def interval(value: Mapping[str, Any], form: str) -> str:
-    low, high = value["interval"] or (float("nan"), float("nan"))
-    return f"{low:{form}} to {high:{form}}"
 
 
 def main() -> None:

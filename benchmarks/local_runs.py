@@ -47,6 +47,7 @@ Score = tuple[str, Figure]
 DISEASE: Score = ("disease", ("macro", "roc_auc"))
 CANCER: Score = ("cancer", ("macro", "roc_auc"))
 ACCURACY: Score = ("cancer", ("accuracy",))
+SCORES = {"X-ray macro ROC-AUC": DISEASE, "CT macro ROC-AUC": CANCER, "CT accuracy": ACCURACY}
 
 
 def load_hospitals(experiment: Experiment) -> dict[str, SiteImages]:
@@ -159,3 +160,19 @@ def compared(
     """``paired_difference`` of two arms, seed by seed on the same patients."""
     head, name = score
     return paired_difference([each[head] for each in first], [each[head] for each in second], name)
+
+
+def interval(value: Mapping[str, Any], form: str) -> str:
+    low, high = value["interval"] or (float("nan"), float("nan"))
+    return f"{low:{form}} to {high:{form}}"
+
+
+def with_interval(value: Mapping[str, Any], seeds: bool = False) -> str:
+    """``0.692 (0.656 to 0.735)``, of a figure with its least and its largest of the ``seeds``."""
+    spread = f"; seeds {min(value['seeds']):.3f}-{max(value['seeds']):.3f}" if seeds else ""
+    return f"{value['value']:.3f} ({interval(value, '.3f')}{spread})"
+
+
+def signed(difference: Mapping[str, Any]) -> str:
+    """``+0.034 (+0.013 to +0.062)``."""
+    return f"{difference['value']:+.3f} ({interval(difference, '+.3f')})"

@@ -52,8 +52,8 @@ def _exceeded(task: Task, experiment: Experiment, limits: Limits) -> Iterator[tu
     if personal.fine_tune:
         passes.append(personal.epochs)
         rates.append(training.learning_rate if personal.learning_rate is None else personal.learning_rate)
-        if "last_phase" in personal.fine_tune:
-            rates.append(rates[-1] * training.phases[-1].highest_factor)
+        if "last_phase" in personal.fine_tune and personal.learning_rate is not None:  # else the rate of its phase
+            rates.append(personal.learning_rate * training.phases[-1].highest_factor)
     units = max(model.encoder_units, model.feature_units, *model.fusion_units)
     most: tuple[tuple[str, str, float], ...] = (
         ("rounds", "max_rounds", training.num_rounds),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedthorax.common.config.personalisation import FineTuned
-from fedthorax.common.config.training import PhaseConfig
 from fedthorax.common.ground.seeds import derive_seed
 from fedthorax.common.hospital.images import SiteImages, SplitImages
 from fedthorax.common.hospital.overlap import unseen
@@ -52,15 +51,13 @@ def personalise(
     epochs: dict[str, int] = {}
     if lowest is None:
         return Personal(None, "No label is known in the validation split, so nothing can be compared.", losses, epochs)
-    last = training.phases[-1]
+    last = training.phases[-1].model_copy(update={"local_epochs": config.epochs})
     for part in config.fine_tune:
         network.layout.write(common)
-        phase = PhaseConfig(rounds=1, trainable="all" if part == "all" else "heads", local_epochs=config.epochs)
-        trained, rate, fit_seed = scope_of(last), last.learning_rate, derive_seed(seed, "personalise", part)
-        if part != "last_phase":
-            trained, rate = part, None
-        rate = config.learning_rate or rate or training.learning_rate
-        fitted = fit(network, store, train, valid, phase, rate, fit_seed, False, progress, trained, config.patience)
+        trained, own_rate = (scope_of(last), last.learning_rate) if part == "last_phase" else (part, None)
+        rate = config.learning_rate or own_rate or training.learning_rate
+        fit_seed = derive_seed(seed, "personalise", part)
+        fitted = fit(network, store, train, valid, last, rate, fit_seed, False, progress, trained, config.patience)
         if not fitted.pairs:
             continue
         epochs[part], losses[part] = fitted.epochs, _loss(network, store, valid, seed)

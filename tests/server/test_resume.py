@@ -131,6 +131,8 @@ def test_a_folder_without_its_experiment_is_not_resumed(experiment):
         "output.keep_checkpoints=5",
         "federation.round_timeout_s=60",
         "federation.connect_timeout_s=60",
+        "federation.unusual_updates=warn",
+        "federation.unusual_factor=9",
         "federation.min_sites=1",
         "simulation.parallel_sites=2",
         "data.cache.memory_mb=1",

@@ -39,7 +39,9 @@ def training_encoders(
     def encode(learned: list[tf.Tensor], kept: list[tf.Tensor], images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         if scaled:
             learned = [_with_gradient_times(values, 1 / _SCALE) for values in learned]
-        with fused_batch_norm(all_layers(pattern)), _calculating(all_layers(pattern), precision):
+        # A name above the layers': of EfficientNetLite0 they begin with an underscore, which none at the top may.
+        scope = tf.name_scope("encoder")
+        with scope, fused_batch_norm(all_layers(pattern)), _calculating(all_layers(pattern), precision):
             features, after = pattern.stateless_call(learned, kept, images, training=True)
         changed[:] = [place for place, (old, new) in enumerate(zip(kept, after, strict=True)) if old is not new]
         if precision != "float32":

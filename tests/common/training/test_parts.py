@@ -207,3 +207,12 @@ def test_statistics_are_measured_of_the_last_blocks_alone(parted, draw_images):
     }
     for where in parted.frozen(scope_of(TOP))["xray.backbone"]:
         assert np.array_equal(before["xray.backbone"][where], after["xray.backbone"][where])
+
+
+def test_the_last_blocks_of_the_backbone_that_is_shipped_with_the_program_can_be_trained(small_experiment):
+    """Its layers' names begin with an underscore, which TensorFlow takes below another name only."""
+    training = {"phases": [{"rounds": 1, "trainable": "parts", "parts": {"ct": {"top": 1}}}]}
+    model = small_experiment.model.model_dump(mode="json") | {"backbone": "EfficientNetLite0"}
+    changed = small_experiment.model_dump(mode="json", exclude={"privacy"}) | {"training": training, "model": model}
+    network = Network(Experiment.model_validate(changed, strict=False))
+    network.start(scope_of(network.experiment.training.phases[0]), 1)
